@@ -1,0 +1,46 @@
+/*
+ * peer.h
+ *		libpq connections from a backend or worker of this server to another
+ *		node (or to this one), with every wait interruptible.
+ *
+ * Each session between nodes pins client_encoding (to this database's),
+ * DateStyle, IntervalStyle, TimeZone, extra_float_digits and search_path, so
+ * that text values mean the same on both sides.
+ */
+#ifndef REPLICATION_PLUGIN_PEER_H
+#define REPLICATION_PLUGIN_PEER_H
+
+#include "libpq-fe.h"
+
+typedef enum PeerMode
+{
+	PEER_SQL,					/* ordinary session */
+	PEER_REPLICATION			/* walsender session, replication=database */
+} PeerMode;
+
+/*
+ * Connects; ereports ERRCODE_CONNECTION_FAILURE with the dsn (password left
+ * out) and libpq's message on failure. The caller owns the connection; it is
+ * also closed by itself when the surrounding process exits.
+ */
+extern PGconn *peer_connect(const char *dsn, PeerMode mode, const char *application_name);
+
+/*
+ * Runs one statement and waits, serving interrupts. Returns a result with
+ * status PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_COPY_OUT, PGRES_COPY_IN or
+ * PGRES_COPY_BOTH; any other status is re-raised here as an ERROR that keeps
+ * the remote SQLSTATE, message, detail and hint. PQclear is the caller's.
+ */
+extern PGresult *peer_exec(PGconn *conn, const char *sql);
+
+/* The same with text parameters $1..$n (NULL entries are SQL NULL). PEER_SQL only. */
+extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
+								  const char *const *values);
+
+/* The dsn without password and sslpassword, palloc'd. Raises an error if it does not parse. */
+extern char *peer_dsn_without_secrets(const char *dsn);
+
+/* Waits until the socket is readable, the latch is set or ms have passed; serves interrupts. */
+extern int	peer_wait(PGconn *conn, int wake_events, long ms);
+
+#endif							/* REPLICATION_PLUGIN_PEER_H */

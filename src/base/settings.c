@@ -1,0 +1,56 @@
+/*
+ * settings.c
+ *		The extension's configuration parameters (prefix replication_plugin.).
+ *
+ * Nothing here decides the outcome of a conflict: what decides outcomes is
+ * replicated data, the same on every node. These only say how patient and how
+ * parallel this server is.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "base/settings.h"
+
+int			setting_max_links = 64;
+int			setting_copy_workers = 2;
+int			setting_reroute_timeout = 10000;
+int			setting_retry_min = 500;
+int			setting_retry_max = 30000;
+int			setting_conflict_retention = 30 * 86400;
+
+/* Defines one integer parameter. */
+static void
+define_int(const char *name, const char *desc, int *var, int boot, int min,
+		   int max, GucContext context, int flags)
+{
+	DefineCustomIntVariable(name, desc, NULL, var, boot, min, max, context,
+							flags, NULL, NULL, NULL);
+}
+
+void
+settings_define(void)
+{
+	define_int("replication_plugin.max_links",
+			   "Links and databases that this server can keep track of.",
+			   &setting_max_links, 64, 4, 4096, PGC_POSTMASTER, 0);
+	define_int("replication_plugin.copy_workers",
+			   "Tables copied at the same time while this node joins a group.",
+			   &setting_copy_workers, 2, 1, 16, PGC_SIGHUP, 0);
+	define_int("replication_plugin.reroute_timeout",
+			   "How long a link may wait for another origin's transaction before it asks its own provider for it.",
+			   &setting_reroute_timeout, 10000, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.retry_min",
+			   "First pause of a worker after an error; it doubles up to retry_max.",
+			   &setting_retry_min, 500, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.retry_max",
+			   "Longest pause of a worker between two tries.",
+			   &setting_retry_max, 30000, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.conflict_retention",
+			   "How long rows stay in the view conflicts; -1 keeps them for ever.",
+			   &setting_conflict_retention, 30 * 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
+	MarkGUCPrefixReserved("replication_plugin");
+}

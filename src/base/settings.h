@@ -1,0 +1,18 @@
+/*
+ * settings.h
+ *		The extension's configuration parameters (prefix replication_plugin.).
+ */
+#ifndef REPLICATION_PLUGIN_SETTINGS_H
+#define REPLICATION_PLUGIN_SETTINGS_H
+
+extern int	setting_max_links;			/* shared-memory entries for links, postmaster */
+extern int	setting_copy_workers;		/* tables copied at a time in a join */
+extern int	setting_reroute_timeout;	/* ms that a link may be blocked on a stub */
+extern int	setting_retry_min;			/* ms, first back-off of a failed worker */
+extern int	setting_retry_max;			/* ms, longest back-off */
+extern int	setting_conflict_retention; /* seconds that conflicts are kept; -1 for ever */
+
+/* Defines all parameters; called once from _PG_init. */
+extern void settings_define(void);
+
+#endif							/* REPLICATION_PLUGIN_SETTINGS_H */

@@ -1,0 +1,41 @@
+/*
+ * names.h
+ *		Names of the extension's schema, tables, slots and origins: one place.
+ */
+#ifndef REPLICATION_PLUGIN_NAMES_H
+#define REPLICATION_PLUGIN_NAMES_H
+
+#include "model/version.h"
+
+#define EXTENSION_NAME		"replication_plugin"
+#define EXTENSION_SCHEMA	"replication_plugin"
+#define PLUGIN_NAME			"replication_plugin"	/* output plugin and library */
+
+/* Tables that every node holds alike: their rows are replicated. */
+#define TABLE_NODE			"node"
+#define TABLE_SLOT_MADE		"slot_made"
+#define TABLE_TABLE_SETTING	"table_setting"
+
+/* Tables of this node alone. */
+#define TABLE_LOCAL_NODE	"local_node"
+#define TABLE_LINK			"link"
+#define TABLE_TOMBSTONE		"tombstone"
+#define INDEX_TOMBSTONE		"tombstone_key"
+
+/* Oid of the extension's schema, or InvalidOid; of one of its relations, or InvalidOid. Needs a transaction. */
+extern Oid	extension_schema_oid(void);
+extern Oid	extension_relation_oid(const char *relname);
+
+/* True if the extension is created in this database. Needs a transaction. */
+extern bool extension_exists(void);
+
+/* "replication_plugin_<database oid>_<subscriber>": the slot on a provider that feeds a subscriber. palloc'd. */
+extern char *slot_name(Oid dboid, NodeId subscriber);
+
+/* "replication_plugin_<database oid>_<node>": the origin that marks a node's transactions here. palloc'd. */
+extern char *origin_name(Oid dboid, NodeId node);
+
+/* The reserved origin of local repairs and of copied rows: never sent to anybody. palloc'd. */
+extern char *repair_origin_name(Oid dboid);
+
+#endif							/* REPLICATION_PLUGIN_NAMES_H */

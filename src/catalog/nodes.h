@@ -1,0 +1,47 @@
+/*
+ * nodes.h
+ *		Typed access to the tables local_node and node. All need a transaction.
+ */
+#ifndef REPLICATION_PLUGIN_NODES_H
+#define REPLICATION_PLUGIN_NODES_H
+
+#include "nodes/pg_list.h"
+#include "model/version.h"
+
+/* local_node: this database as a member, or on its way to be one. */
+typedef struct LocalNode
+{
+	char	   *group_id;		/* uuid text */
+	char	   *group_name;
+	NodeId		node_id;
+	char	   *node_name;
+	char	   *dsn;
+	char	   *state;			/* local: creating/joining steps, ready, leaving, removed */
+	NodeId		source_id;		/* joining: through which member */
+	char	   *source_dsn;
+	bool		copy_schema;
+	bool		copy_data;
+} LocalNode;
+
+/* node: a member of the group, replicated. */
+typedef struct NodeRow
+{
+	NodeId		node_id;
+	char	   *node_name;
+	char	   *dsn;
+	char	   *state;			/* joining, ready, removed */
+	char	   *add_frontier;	/* frontier text of the node that admitted it; NULL for the first */
+} NodeRow;
+
+/* The local node, or NULL when this database is in no group. */
+extern LocalNode *nodes_local(void);
+
+/* This database's node number, INVALID_NODE_ID if in no group; cached per process, reset by invalidation. */
+extern NodeId nodes_local_id(void);
+
+/* All rows of node by number, as a List of NodeRow *. */
+extern List *nodes_all(void);
+extern NodeRow *nodes_by_id(NodeId id);
+extern NodeRow *nodes_by_name(const char *name);
+
+#endif							/* REPLICATION_PLUGIN_NODES_H */

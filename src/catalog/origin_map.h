@@ -1,0 +1,36 @@
+/*
+ * origin_map.h
+ *		Which replication origin (PostgreSQL's number) is which node, kept in shared
+ *		memory because the output plugin must know it where catalogs cannot be read.
+ */
+#ifndef REPLICATION_PLUGIN_ORIGIN_MAP_H
+#define REPLICATION_PLUGIN_ORIGIN_MAP_H
+
+#include "replication/origin.h"
+#include "model/version.h"
+
+#define ORIGIN_NODE_LOCAL	((NodeId) 0)	/* not from one of our nodes: a local write */
+#define ORIGIN_NODE_REPAIR	((NodeId) -1)	/* copied or repaired here: never sent, oldest version */
+
+extern Size origin_map_shmem_size(void);
+extern void origin_map_shmem_init(void);
+
+/* Reads pg_replication_origin once per database and server start. Uses, or opens and closes, a transaction. */
+extern void origin_map_ensure_loaded(void);
+
+/* Node of an origin number in this database: a node, ORIGIN_NODE_LOCAL or ORIGIN_NODE_REPAIR. No catalog access. */
+extern NodeId origin_map_node(RepOriginId origin);
+
+/* Origin of a node, InvalidRepOriginId if it has none yet. No catalog access. */
+extern RepOriginId origin_map_origin(NodeId node);
+
+/* The same, created when missing. Needs a transaction (the creation counts when that commits). */
+extern RepOriginId origin_map_create(NodeId node);	/* ORIGIN_NODE_REPAIR for the repair origin */
+
+/* Drops all origins of this database (leaving a group). Needs a transaction. */
+extern void origin_map_drop_all(void);
+
+/* How far a node's transactions are applied here; InvalidXLogRecPtr if none. */
+extern XLogRecPtr origin_map_progress(NodeId node);
+
+#endif							/* REPLICATION_PLUGIN_ORIGIN_MAP_H */

@@ -1,0 +1,43 @@
+/*
+ * table_info.h
+ *		Which tables are replicated, under which name, and by which key rows are found.
+ *		Used by the output plugin (historic snapshot), apply, triggers and views alike.
+ */
+#ifndef REPLICATION_PLUGIN_TABLE_INFO_H
+#define REPLICATION_PLUGIN_TABLE_INFO_H
+
+#include "utils/relcache.h"
+#include "wire/wire.h"
+
+/*
+ * Topmost partition ancestor (the table itself if it is no partition): the
+ * relation under whose name rows are sent.
+ */
+extern Oid	table_root(Oid relid);
+
+/*
+ * True for permanent ordinary and partitioned tables outside system schemas that
+ * are not excluded, and for the extension's own replicated tables. A partition is
+ * what its root is. Works under a historic snapshot.
+ */
+extern bool table_is_replicated(Relation rel);
+
+/* True for the tables whose rows are settings of the whole group. */
+extern bool table_is_own_replicated(Relation rel);
+
+/*
+ * The key: the replica identity index, else the primary key (also under REPLICA
+ * IDENTITY FULL and NOTHING). InvalidOid: none.
+ */
+extern Oid	table_key_index(Relation rel);
+
+/* Key, full or none. */
+extern WireIdentity table_identity(Relation rel);
+
+/*
+ * Key columns in index order: attribute numbers of rel, palloc'd; returns how many, 0 if the
+ * table has no key.
+ */
+extern int	table_key_attributes(Relation rel, AttrNumber **attnums);
+
+#endif							/* REPLICATION_PLUGIN_TABLE_INFO_H */

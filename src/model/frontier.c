@@ -1,0 +1,192 @@
+/*
+ * frontier.c
+ *		A version vector: for each origin node, how far its transactions are known.
+ *
+ * Invariant: entries are sorted by node, without duplicates, and an entry never
+ * goes down. So merging is commutative, associative and idempotent.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+#include "model/frontier.h"
+
+Frontier *
+frontier_create(void)
+{
+	Frontier   *f = palloc0(sizeof(Frontier));
+
+	f->capacity = 8;
+	f->entries = palloc(f->capacity * sizeof(FrontierEntry));
+	return f;
+}
+
+void
+frontier_clear(Frontier *f)
+{
+	f->n = 0;
+}
+
+/* Returns the place of a node, or where it belongs. */
+static int
+frontier_search(const Frontier *f, NodeId node)
+{
+	int			lo = 0,
+				hi = f->n;
+
+	while (lo < hi)
+	{
+		int			mid = (lo + hi) / 2;
+
+		if (f->entries[mid].node < node)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* Returns the entry of a node, or NULL. */
+static const FrontierEntry *
+frontier_find(const Frontier *f, NodeId node)
+{
+	int			i = frontier_search(f, node);
+
+	return i < f->n && f->entries[i].node == node ? &f->entries[i] : NULL;
+}
+
+bool
+frontier_raise(Frontier *f, NodeId node, XLogRecPtr lsn, TimestampTz ts)
+{
+	int			i = frontier_search(f, node);
+	FrontierEntry *e;
+	bool		rose = false;
+
+	if (i == f->n || f->entries[i].node != node)
+	{
+		if (f->n == f->capacity)
+		{
+			f->capacity *= 2;
+			f->entries = repalloc(f->entries, f->capacity * sizeof(FrontierEntry));
+		}
+		memmove(&f->entries[i + 1], &f->entries[i], (f->n - i) * sizeof(FrontierEntry));
+		f->n++;
+		f->entries[i] = (FrontierEntry) {node, lsn, ts};
+		return true;
+	}
+	e = &f->entries[i];
+	if (lsn > e->lsn)
+	{
+		e->lsn = lsn;
+		rose = true;
+	}
+	if (ts > e->ts)
+	{
+		e->ts = ts;
+		rose = true;
+	}
+	return rose;
+}
+
+void
+frontier_merge(Frontier *into, const Frontier *from)
+{
+	for (int i = 0; i < from->n; i++)
+		frontier_raise(into, from->entries[i].node, from->entries[i].lsn, from->entries[i].ts);
+}
+
+XLogRecPtr
+frontier_lsn(const Frontier *f, NodeId node)
+{
+	const FrontierEntry *e = frontier_find(f, node);
+
+	return e ? e->lsn : InvalidXLogRecPtr;
+}
+
+TimestampTz
+frontier_ts(const Frontier *f, NodeId node)
+{
+	const FrontierEntry *e = frontier_find(f, node);
+
+	return e ? e->ts : PG_INT64_MIN;
+}
+
+bool
+frontier_covers(const Frontier *f, NodeId node, XLogRecPtr lsn)
+{
+	return frontier_lsn(f, node) >= lsn;
+}
+
+char *
+frontier_to_text(const Frontier *f)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < f->n; i++)
+	{
+		const FrontierEntry *e = &f->entries[i];
+
+		appendStringInfo(&buf, "%s%d:%X/%X:", i ? "," : "", e->node, LSN_FORMAT_ARGS(e->lsn));
+		if (e->ts == PG_INT64_MIN)
+			appendStringInfoChar(&buf, '-');
+		else
+			appendStringInfo(&buf, INT64_FORMAT, e->ts);
+	}
+	return buf.data;
+}
+
+/* Reads one "node:hi/lo:ts" at *p; moves *p past it. Returns false if malformed. */
+static bool
+frontier_read_entry(const char **p, FrontierEntry *e)
+{
+	unsigned int hi,
+				lo;
+	int			used = 0;
+	char	   *end;
+
+	if (sscanf(*p, "%d:%X/%X:%n", &e->node, &hi, &lo, &used) != 3 || used == 0 || e->node <= 0)
+		return false;
+	e->lsn = ((uint64) hi) << 32 | lo;
+	*p += used;
+	if (**p == '-' && (*p)[1] != '\0' && (*p)[1] != ',')
+	{
+		/* a negative timestamp: before 2000 */
+		e->ts = strtoi64(*p, &end, 10);
+		if (end == *p)
+			return false;
+		*p = end;
+		return true;
+	}
+	if (**p == '-')
+	{
+		e->ts = PG_INT64_MIN;
+		(*p)++;
+		return true;
+	}
+	e->ts = strtoi64(*p, &end, 10);
+	if (end == *p)
+		return false;
+	*p = end;
+	return true;
+}
+
+Frontier *
+frontier_from_text(const char *text)
+{
+	Frontier   *f = frontier_create();
+	const char *p = text;
+	FrontierEntry e;
+
+	while (*p)
+	{
+		if (!frontier_read_entry(&p, &e))
+			return NULL;
+		frontier_raise(f, e.node, e.lsn, e.ts);
+		if (*p == ',' && p[1] != '\0')
+			p++;
+		else if (*p)
+			return NULL;
+	}
+	return f;
+}

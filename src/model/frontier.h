@@ -1,0 +1,45 @@
+/*
+ * frontier.h
+ *		A version vector: for each origin node, how far its transactions are
+ *		known (its commit end LSN, and the greatest commit timestamp up to there).
+ */
+#ifndef REPLICATION_PLUGIN_FRONTIER_H
+#define REPLICATION_PLUGIN_FRONTIER_H
+
+#include "access/xlogdefs.h"
+#include "model/version.h"
+
+typedef struct FrontierEntry
+{
+	NodeId		node;
+	XLogRecPtr	lsn;
+	TimestampTz ts;				/* PG_INT64_MIN when unknown */
+} FrontierEntry;
+
+typedef struct Frontier
+{
+	int			n;
+	int			capacity;
+	FrontierEntry *entries;		/* sorted by node */
+} Frontier;
+
+extern Frontier *frontier_create(void);
+extern void frontier_clear(Frontier *f);
+
+/* Raises the entry of a node; never lowers. Returns true if something rose. */
+extern bool frontier_raise(Frontier *f, NodeId node, XLogRecPtr lsn, TimestampTz ts);
+extern void frontier_merge(Frontier *into, const Frontier *from);
+
+extern XLogRecPtr frontier_lsn(const Frontier *f, NodeId node);	/* InvalidXLogRecPtr if absent */
+extern TimestampTz frontier_ts(const Frontier *f, NodeId node);	/* PG_INT64_MIN if absent */
+extern bool frontier_covers(const Frontier *f, NodeId node, XLogRecPtr lsn);
+
+/*
+ * Text form "1:0/16B3748:712345678901234,2:0/1A0:-": node, LSN, timestamp in
+ * microseconds since 2000-01-01 ("-" when unknown). frontier_from_text returns
+ * NULL if the text is malformed.
+ */
+extern char *frontier_to_text(const Frontier *f);
+extern Frontier *frontier_from_text(const char *text);
+
+#endif							/* REPLICATION_PLUGIN_FRONTIER_H */

@@ -1,0 +1,55 @@
+/*
+ * replication_plugin.c
+ *		What happens when the library is loaded: settings, shared memory, hooks and
+ *		the launcher. Nothing else belongs here.
+ *
+ * The library can be loaded without shared_preload_libraries (the output plugin's
+ * JSON format works so); then there is no shared memory and no worker.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+
+#include "base/settings.h"
+#include "catalog/link_status.h"
+#include "catalog/origin_map.h"
+#include "replication_plugin.h"
+
+PG_MODULE_MAGIC;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+/* Reserves shared memory. */
+static void
+request_shmem(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(origin_map_shmem_size());
+	RequestAddinShmemSpace(link_status_shmem_size());
+}
+
+/* Creates or attaches to shared memory. */
+static void
+startup_shmem(void)
+{
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	origin_map_shmem_init();
+	link_status_shmem_init();
+}
+
+void
+_PG_init(void)
+{
+	settings_define();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}

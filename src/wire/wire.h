@@ -1,0 +1,174 @@
+/*
+ * wire.h
+ *		The stream between nodes: protocol version 1.
+ *
+ * (byte layout: see the comment here, kept true to wire.c)
+ */
+#ifndef REPLICATION_PLUGIN_WIRE_H
+#define REPLICATION_PLUGIN_WIRE_H
+
+#include "access/xlogdefs.h"
+#include "lib/stringinfo.h"
+#include "model/frontier.h"
+#include "model/version.h"
+
+#define WIRE_PROTOCOL_VERSION	1
+
+/* Type byte of a message. One CopyData payload holds one or more messages. */
+typedef enum WireMessage
+{
+	WIRE_STARTUP = 'S',
+	WIRE_BEGIN = 'B',
+	WIRE_COMMIT = 'C',
+	WIRE_RELATION = 'R',
+	WIRE_INSERT = 'I',
+	WIRE_UPDATE = 'U',
+	WIRE_DELETE = 'D',
+	WIRE_TRUNCATE = 'T',		/* keyless tables only; keyed ones send one delete per row */
+	WIRE_STUB = 'X'
+} WireMessage;
+
+/* How a column value is written. */
+typedef enum WireKind
+{
+	WIRE_NULL = 'n',
+	WIRE_UNCHANGED = 'u',		/* TOASTed value that the update did not touch: not sent */
+	WIRE_INTERNAL = 'i',		/* the datum's bytes: fixed length as in memory, varlena payload without header */
+	WIRE_BINARY = 'b',			/* typsend */
+	WIRE_TEXT = 't'				/* typoutput */
+} WireKind;
+
+typedef struct WireColumn
+{
+	WireKind	kind;
+	int			len;
+	const char *data;			/* into the message, not terminated, not aligned */
+} WireColumn;
+
+/* A row or key: ncolumns values; columns is reused (grown) by the next read. */
+typedef struct WireTuple
+{
+	int			ncolumns;
+	int			capacity;
+	WireColumn *columns;
+} WireTuple;
+
+typedef struct WireStartup
+{
+	int			protocol;
+	int			server_version; /* PG_VERSION_NUM of the provider */
+	NodeId		node;			/* provider */
+	char	   *group_id;		/* uuid text */
+	char	   *encoding;
+	bool		internal;		/* provider sends WIRE_INTERNAL to this subscriber */
+} WireStartup;
+
+typedef struct WireBegin
+{
+	NodeId		origin;			/* node on which the transaction was first written */
+	XLogRecPtr	origin_lsn;		/* end of its commit record there */
+	TimestampTz commit_ts;		/* its commit timestamp there */
+	TransactionId xid;			/* on the provider; for messages only */
+} WireBegin;
+
+typedef struct WireCommit
+{
+	XLogRecPtr	end_lsn;		/* position in the provider's WAL that is passed with this transaction */
+} WireCommit;
+
+/* "The provider applied these before what follows." The subscriber gets their rows elsewhere. */
+typedef struct WireStub
+{
+	XLogRecPtr	end_lsn;		/* position in the provider's WAL */
+	int			n;
+	FrontierEntry *entries;		/* palloc'd */
+} WireStub;
+
+typedef enum WireIdentity
+{
+	WIRE_IDENTITY_KEY = 'k',	/* rows are found by key columns */
+	WIRE_IDENTITY_FULL = 'f',	/* no key: REPLICA IDENTITY FULL, by all columns */
+	WIRE_IDENTITY_NONE = 'n'	/* no key, inserts only */
+} WireIdentity;
+
+typedef struct WireAttribute
+{
+	char	   *name;
+	Oid			typid;			/* provider's oid; same meaning here only if < FirstNormalObjectId */
+	int32		typmod;
+	char	   *typschema;		/* of the type, "" for built-in types */
+	char	   *typname;
+	int			keypos;			/* 1.. in index order for key columns, else 0 */
+} WireAttribute;
+
+/* Sent before the first row of a relation and after every change of it. */
+typedef struct WireRelation
+{
+	uint32		relid;			/* provider's id, names the relation in row messages */
+	char	   *nspname;
+	char	   *relname;
+	WireIdentity identity;
+	int			natts;			/* all columns that are neither dropped nor generated */
+	int			nkeys;
+	WireAttribute *atts;
+} WireRelation;
+
+/*
+ * Reading. A reader raises ERRCODE_PROTOCOL_VIOLATION, naming the offset, when
+ * a message ends early, a length is impossible or a byte has no meaning.
+ */
+typedef struct WireReader
+{
+	const char *data;
+	int			len;
+	int			pos;
+} WireReader;
+
+static inline bool
+wire_at_end(const WireReader *r)
+{
+	return r->pos >= r->len;
+}
+
+extern WireMessage wire_read_type(WireReader *r);
+extern void wire_read_startup(WireReader *r, WireStartup *m);
+extern void wire_read_begin(WireReader *r, WireBegin *m);
+extern void wire_read_commit(WireReader *r, WireCommit *m);
+extern void wire_read_stub(WireReader *r, WireStub *m);
+extern void wire_read_relation(WireReader *r, WireRelation *m);
+
+/* Rows. Each returns the provider's relid. */
+extern uint32 wire_read_insert(WireReader *r, WireTuple *newtup);
+
+/* has_old: the old key (key columns in key order) or, for keyless tables, the whole old row. */
+extern uint32 wire_read_update(WireReader *r, bool *has_old, WireTuple *oldtup, WireTuple *newtup);
+
+/* The key (key columns in key order) or, for keyless tables, the whole old row. */
+extern uint32 wire_read_delete(WireReader *r, WireTuple *oldtup);
+extern void wire_read_truncate(WireReader *r, int *nrels, uint32 **relids);
+
+/* Values one by one, as in a tuple; also the stored form of a tombstone's key. */
+extern void wire_read_tuple(WireReader *r, WireTuple *t);
+
+extern void wire_write_startup(StringInfo out, const WireStartup *m);
+extern void wire_write_begin(StringInfo out, const WireBegin *m);
+extern void wire_write_commit(StringInfo out, const WireCommit *m);
+extern void wire_write_stub(StringInfo out, const WireStub *m);
+extern void wire_write_relation(StringInfo out, const WireRelation *m);
+extern void wire_write_truncate(StringInfo out, int nrels, const uint32 *relids);
+
+/*
+ * Row messages are written as a head, then the tuples:
+ *		insert: head, tuple; delete: head, tuple;
+ *		update: head with has_old, [old tuple,] new tuple.
+ * A tuple is its number of columns, then that many columns.
+ */
+extern void wire_write_insert_head(StringInfo out, uint32 relid);
+extern void wire_write_update_head(StringInfo out, uint32 relid, bool has_old);
+extern void wire_write_delete_head(StringInfo out, uint32 relid);
+extern void wire_write_tuple_head(StringInfo out, int ncolumns);
+extern void wire_write_null(StringInfo out);
+extern void wire_write_unchanged(StringInfo out);
+extern void wire_write_value(StringInfo out, WireKind kind, const char *data, int len);
+
+#endif							/* REPLICATION_PLUGIN_WIRE_H */
