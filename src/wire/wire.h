@@ -9,6 +9,7 @@
 
 #include "access/xlogdefs.h"
 #include "lib/stringinfo.h"
+#include "utils/palloc.h"
 #include "model/frontier.h"
 #include "model/version.h"
 
@@ -52,6 +53,17 @@ typedef struct WireTuple
 	int			capacity;
 	WireColumn *columns;
 } WireTuple;
+
+#define WIRE_TUPLE_COLUMNS	32		/* room that a tuple starts with */
+
+/* Makes an empty tuple whose columns live, and grow, in the given context. */
+static inline void
+wire_tuple_init(WireTuple *t, MemoryContext context)
+{
+	t->ncolumns = 0;
+	t->capacity = WIRE_TUPLE_COLUMNS;
+	t->columns = MemoryContextAlloc(context, t->capacity * sizeof(WireColumn));
+}
 
 typedef struct WireStartup
 {
