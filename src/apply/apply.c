@@ -35,6 +35,9 @@
 
 ApplyState	apply;
 
+/* The origin that this process holds in PostgreSQL's progress tracking. */
+static RepOriginId taken_origin = InvalidRepOriginId;
+
 /* Says where an error happened: table, action, transaction. */
 static void
 error_context(void *arg)
@@ -56,21 +59,31 @@ apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen)
 	apply.provider = provider;
 	apply.provider_dsn = provider_dsn;
 	apply.seen = seen;
+	if (apply.row_context)
+		return;
 	apply.row_context = AllocSetContextCreate(TopMemoryContext, "apply row",
 											  ALLOCSET_DEFAULT_SIZES);
 	wire_tuple_init(&apply.newtup, TopMemoryContext);
 	wire_tuple_init(&apply.oldtup, TopMemoryContext);
 }
 
+/* What this process commits from here on is a local write again. */
+static void
+clear_origin(void)
+{
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = 0;
+}
+
 /* Gives the origin back, so that another worker can have it. */
 void
 apply_release_origin(void)
 {
-	if (replorigin_session_origin != InvalidRepOriginId)
+	clear_origin();
+	if (taken_origin != InvalidRepOriginId)
 		replorigin_session_reset();
-	replorigin_session_origin = InvalidRepOriginId;
-	replorigin_session_origin_lsn = InvalidXLogRecPtr;
-	replorigin_session_origin_timestamp = 0;
+	taken_origin = InvalidRepOriginId;
 }
 
 bool
@@ -127,14 +140,13 @@ set_origin(const WireBegin *begin)
 {
 	RepOriginId origin = origin_of(begin->origin);
 
-	if (replorigin_session_origin != origin)
+	if (taken_origin != origin)
 	{
-		if (replorigin_session_origin != InvalidRepOriginId)
-			replorigin_session_reset();
-		replorigin_session_origin = InvalidRepOriginId;
+		apply_release_origin();
 		replorigin_session_setup(origin);
-		replorigin_session_origin = origin;
+		taken_origin = origin;
 	}
+	replorigin_session_origin = origin;
 	replorigin_session_origin_lsn = begin->origin_lsn;
 	replorigin_session_origin_timestamp = begin->commit_ts;
 }
@@ -172,6 +184,7 @@ apply_commit(void)
 	PopActiveSnapshot();
 	put_reset();
 	CommitTransactionCommand();
+	clear_origin();
 	apply.active = false;
 	error_context_stack = callback.previous;
 	pgstat_report_stat(false);

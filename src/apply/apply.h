@@ -21,7 +21,7 @@ typedef struct ApplyMode
 } ApplyMode;
 
 /*
- * Once per process. seen: what the provider had applied at this point of the
+ * Before each start of a stream. seen: what the provider had applied at this point of the
  * stream; the link worker keeps it up to date.
  */
 extern void apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen);
