@@ -308,7 +308,7 @@ receive(Link *link, MemoryContext message_context)
 	{
 		char	   *data;
 		int			len;
-		bool		go_on;
+		volatile bool go_on = false;
 
 		CHECK_FOR_INTERRUPTS();
 		len = PQgetCopyData(link->conn, &data, 1);
