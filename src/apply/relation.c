@@ -253,14 +253,17 @@ relation_open_remote(uint32 remote_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a row of relation %u came before its description", remote_id)));
-	if (ar->rel)
+	if (ar->rel && ar->valid)
 		return ar;
-	if (!ar->valid)
-		ar->relid = find_local_table(&ar->remote);
-	ar->rel = table_open(ar->relid, RowExclusiveLock);
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	open_relations = lappend(open_relations, ar);
-	MemoryContextSwitchTo(old);
+	if (!ar->rel)
+	{
+		if (!ar->valid)
+			ar->relid = find_local_table(&ar->remote);
+		ar->rel = table_open(ar->relid, RowExclusiveLock);
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		open_relations = lappend(open_relations, ar);
+		MemoryContextSwitchTo(old);
+	}
 	if (!ar->valid)
 		map_relation(ar);
 	ar->target = ar->partitioned ? NULL : target_get(ar->relid, ar->key_index, NULL);

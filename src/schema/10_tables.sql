@@ -15,6 +15,7 @@ CREATE TABLE local_node (
 	source_dsn text,
 	copy_schema boolean NOT NULL DEFAULT true,
 	copy_data boolean NOT NULL DEFAULT true,
+	add_frontier text,
 	progress text,
 	last_error text,
 	last_error_at timestamptz
@@ -27,6 +28,7 @@ CREATE TABLE node (
 	dsn text NOT NULL,
 	state text NOT NULL CHECK (state IN ('joining', 'ready', 'removed')),
 	add_frontier text,
+	source integer,
 	added_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -104,4 +106,11 @@ CREATE TABLE copy_progress (
 	rows bigint NOT NULL DEFAULT 0,
 	bytes bigint NOT NULL DEFAULT 0,
 	PRIMARY KEY (schema_name, table_name)
+);
+
+-- Numbers and names promised to nodes that are about to join.
+CREATE TABLE node_reservation (
+	node_id integer PRIMARY KEY,
+	node_name text NOT NULL,
+	reserved_at timestamptz NOT NULL DEFAULT now()
 );
