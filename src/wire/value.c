@@ -178,6 +178,33 @@ bad_value(Oid typid, int len)
 					format_type_be(typid), len)));
 }
 
+/* Makes a datum that is passed by value of its bytes, which may be unaligned. */
+static Datum
+read_byval(int16 typlen, const char *data)
+{
+	int16		i16;
+	int32		i32;
+	int64		i64;
+
+	switch (typlen)
+	{
+		case sizeof(char):
+			return CharGetDatum(*data);
+		case sizeof(int16):
+			memcpy(&i16, data, sizeof(i16));
+			return Int16GetDatum(i16);
+		case sizeof(int32):
+			memcpy(&i32, data, sizeof(i32));
+			return Int32GetDatum(i32);
+		case sizeof(int64):
+			memcpy(&i64, data, sizeof(i64));
+			return Int64GetDatum(i64);
+		default:
+			elog(ERROR, "unsupported length %d of a type by value", typlen);
+	}
+	return (Datum) 0;
+}
+
 /* Makes a datum of its own bytes. */
 static Datum
 read_internal(Oid typid, int16 typlen, bool typbyval, const WireColumn *c)
@@ -189,16 +216,7 @@ read_internal(Oid typid, int16 typlen, bool typbyval, const WireColumn *c)
 		if (c->len != typlen)
 			bad_value(typid, c->len);
 		if (typbyval)
-		{
-			union
-			{
-				Datum		align;
-				char		bytes[sizeof(Datum)];
-			}			u;
-
-			memcpy(u.bytes, c->data, typlen);
-			return fetch_att(u.bytes, true, typlen);
-		}
+			return read_byval(typlen, c->data);
 		copy = palloc(typlen);
 		memcpy(copy, c->data, typlen);
 		return PointerGetDatum(copy);
