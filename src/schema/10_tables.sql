@@ -16,6 +16,7 @@ CREATE TABLE local_node (
 	copy_schema boolean NOT NULL DEFAULT true,
 	copy_data boolean NOT NULL DEFAULT true,
 	add_frontier text,
+	schema_copied boolean NOT NULL DEFAULT false,
 	progress text,
 	last_error text,
 	last_error_at timestamptz
