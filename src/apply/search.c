@@ -33,20 +33,21 @@ bool
 search_key(ApplyTarget *t, const Datum *key)
 {
 	Snapshot	snapshot = GetLatestSnapshot();
+	bool		found;
+
+	/* what the scan allocates, also later, has to live as long as the scan */
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 
 	if (!t->scan)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-
 		t->scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index],
 								  snapshot, t->nkeys, 0);
-		MemoryContextSwitchTo(old);
-	}
 	t->scan->xs_snapshot = snapshot;
 	for (int i = 0; i < t->nkeys; i++)
 		t->skeys[i].sk_argument = key[i];
 	index_rescan(t->scan, t->skeys, t->nkeys, NULL, 0);
-	return index_getnext_slot(t->scan, ForwardScanDirection, t->found);
+	found = index_getnext_slot(t->scan, ForwardScanDirection, t->found);
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 /*

@@ -310,34 +310,45 @@ tombstone_write(TombstoneKeys *k, const Datum *key)
 		flush_store();
 }
 
-/* Starts a scan for a table, or for one key hash of it, under a fresh snapshot. */
+/*
+ * Starts a scan for a table, or for one key hash of it, under a fresh snapshot. The
+ * second is kept for the next time.
+ */
 static IndexScanDesc
 start_scan(Oid relid, const int64 *hash)
 {
 	ScanKeyData keys[2];
 	Snapshot	snapshot = GetLatestSnapshot();
+	IndexScanDesc scan;
 	int			n = hash ? 2 : 1;
+	MemoryContext old = MemoryContextSwitchTo(store.context);
 
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	if (hash)
 		ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(*hash));
 	if (hash && store.scan)
-		store.scan->xs_snapshot = snapshot;
-	else
 	{
-		MemoryContext old = MemoryContextSwitchTo(store.context);
-		IndexScanDesc scan = index_beginscan(store.heap, store.index, snapshot, n, 0);
-
-		MemoryContextSwitchTo(old);
-		if (!hash)
-		{
-			index_rescan(scan, keys, n, NULL, 0);
-			return scan;
-		}
-		store.scan = scan;
+		scan = store.scan;
+		scan->xs_snapshot = snapshot;
 	}
-	index_rescan(store.scan, keys, n, NULL, 0);
-	return store.scan;
+	else
+		scan = index_beginscan(store.heap, store.index, snapshot, n, 0);
+	if (hash)
+		store.scan = scan;
+	index_rescan(scan, keys, n, NULL, 0);
+	MemoryContextSwitchTo(old);
+	return scan;
+}
+
+/* Next row of a scan; what it allocates lives as long as the scan. */
+static bool
+next_row(IndexScanDesc scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(store.context);
+	bool		found = index_getnext_slot(scan, ForwardScanDirection, store.found);
+
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 bool
@@ -350,7 +361,7 @@ tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
 	open_store();
 	flush_store();
 	scan = start_scan(k->relid, &hash);
-	while (index_getnext_slot(scan, ForwardScanDirection, store.found))
+	while (next_row(scan))
 	{
 		Version		v = row_version_of_slot(store.found, own);
 		bool		isnull;
@@ -379,7 +390,7 @@ tombstone_any(TombstoneKeys *k)
 	if (store.nrows > 0)
 		return true;
 	scan = start_scan(k->relid, NULL);
-	found = index_getnext_slot(scan, ForwardScanDirection, store.found);
+	found = next_row(scan);
 	ExecClearTuple(store.found);
 	index_endscan(scan);
 	if (!store.kept)

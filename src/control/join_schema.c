@@ -8,6 +8,7 @@
 
 #include "base/peer.h"
 #include "base/run_program.h"
+#include "catalog/names.h"
 #include "control/join.h"
 
 /* The password in a dsn, NULL if there is none. */
@@ -31,7 +32,7 @@ join_dump_schema(Join *join, const char *file)
 {
 	const char *argv[] = {
 		program_path("pg_dump"), "--format=custom", "--schema-only", "--no-publications",
-		"--no-subscriptions", "--no-sync",
+		"--no-subscriptions", "--no-sync", "--exclude-schema=" EXTENSION_SCHEMA,
 		psprintf("--snapshot=%s", join->snapshot),
 		psprintf("--file=%s", file),
 		psprintf("--dbname=%s", peer_dsn_without_secrets(join->local->source_dsn)),

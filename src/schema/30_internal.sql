@@ -42,7 +42,7 @@ RETURNS SETOF record LANGUAGE sql STABLE
 AS 'SELECT node_id, node_name, dsn, state FROM replication_plugin.node ORDER BY node_id';
 
 -- A subscriber introduces itself and learns its slot (null: not made yet).
-CREATE FUNCTION handshake(group_id uuid, node_id integer, protocol integer,
+CREATE FUNCTION handshake(caller_group uuid, caller_id integer, caller_protocol integer,
 	OUT node_id integer, OUT node_name text, OUT slot_name text, OUT encoding text,
 	OUT server_version_num integer, OUT layout text)
 LANGUAGE plpgsql VOLATILE
