@@ -155,6 +155,7 @@ void
 apply_begin(const WireBegin *begin, ApplyMode mode)
 {
 	set_origin(begin);
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	apply.active = true;
 	apply.begin = *begin;

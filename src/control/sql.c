@@ -25,6 +25,7 @@ sql_value(const char *sql, int nparams, const char *const *params)
 	char	   *result = NULL;
 
 	Assert(nparams <= MAX_PARAMS);
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();

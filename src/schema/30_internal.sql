@@ -68,6 +68,12 @@ BEGIN
 		RAISE EXCEPTION 'node "%" has been removed from its group', l.node_name USING ERRCODE = '55000';
 	END IF;
 	SELECT * INTO caller FROM replication_plugin.node n WHERE n.node_id = $2;
+	IF caller IS NULL AND l.state LIKE 'joining%' THEN
+		-- we are new ourselves and do not know the members yet: no slot so far
+		node_id := l.node_id;
+		encoding := getdatabaseencoding();
+		RETURN;
+	END IF;
 	IF caller IS NULL THEN
 		RAISE EXCEPTION 'node % is not known to node "%"', $2, l.node_name USING ERRCODE = '55000',
 			HINT = 'It becomes known when the news of its joining arrives here.';
