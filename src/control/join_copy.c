@@ -37,6 +37,7 @@ typedef struct CopyTable
 	char	   *columns;		/* quoted, comma-separated */
 	bool		binary;
 	bool		ours;			/* one of the extension's own tables */
+	bool		partitioned;
 } CopyTable;
 
 typedef struct CopyPair
@@ -66,7 +67,7 @@ static const char *const table_query =
 " coalesce((SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a"
 "  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), ''),"
 " NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384),"
-" n.nspname = 'replication_plugin'"
+" n.nspname = 'replication_plugin', c.relkind = 'p'"
 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
 " AND (n.nspname = 'replication_plugin' AND c.relname IN ('node', 'slot_made', 'table_setting')"
@@ -133,6 +134,7 @@ list_tables(CopyJob *job, PGconn *source)
 		t->columns = pstrdup(PQgetvalue(res, i, 2));
 		t->binary = PQgetvalue(res, i, 3)[0] == 't';
 		t->ours = PQgetvalue(res, i, 4)[0] == 't';
+		t->partitioned = PQgetvalue(res, i, 5)[0] == 't';
 	}
 	PQclear(res);
 }
@@ -169,19 +171,21 @@ start_table(CopyJob *job, CopyPair *pair)
 {
 	CopyTable  *t;
 	char	   *name;
-	const char *format;
+	const char *format,
+			   *only;
 
 	pair->table = NULL;
 	if (job->next >= job->ntables)
 		return;
 	t = &job->tables[job->next++];
 	name = psprintf("%s.%s", quote_identifier(t->schema), quote_identifier(t->name));
+	only = t->partitioned ? "" : "ONLY ";	/* tables that inherit are copied by themselves */
 	format = t->binary ? " WITH (FORMAT binary)" : "";
 
 	/* what an interrupted join, or the admission of an earlier try, has left */
 	PQclear(peer_exec(pair->local, "BEGIN"));
-	PQclear(peer_exec(pair->local, t->ours ? psprintf("DELETE FROM %s", name) : psprintf("TRUNCATE ONLY %s", name)));
-	PQclear(peer_exec(pair->source, psprintf("COPY (SELECT %s FROM %s) TO STDOUT%s", t->columns, name, format)));
+	PQclear(peer_exec(pair->local, t->ours ? psprintf("DELETE FROM %s", name) : psprintf("TRUNCATE %s%s", only, name)));
+	PQclear(peer_exec(pair->source, psprintf("COPY (SELECT %s FROM %s%s) TO STDOUT%s", t->columns, only, name, format)));
 	PQclear(peer_exec(pair->local, t->columns[0] ?
 					  psprintf("COPY %s (%s) FROM STDIN%s", name, t->columns, format) :
 					  psprintf("COPY %s FROM STDIN%s", name, format)));
