@@ -203,7 +203,7 @@ Datum
 unit_value(PG_FUNCTION_ARGS)
 {
 	Oid			typid = PG_GETARG_OID(0);
-	char	   *text = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *input = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid			in,
 				out,
 				ioparam;
@@ -213,7 +213,7 @@ unit_value(PG_FUNCTION_ARGS)
 
 	getTypeInputInfo(typid, &in, &ioparam);
 	getTypeOutputInfo(typid, &out, &varlena);
-	value = OidInputFunctionCall(in, text, ioparam, -1);
+	value = OidInputFunctionCall(in, input, ioparam, -1);
 	expected = OidOutputFunctionCall(out, value);
 	for (int internal = 0; internal <= 1; internal++)
 	{
