@@ -340,6 +340,9 @@ CREATE FUNCTION leave_group(timeout interval DEFAULT '60 seconds') RETURNS void 
 AS $$
 DECLARE
 	l replication_plugin.local_node;
+	member replication_plugin.node;
+	told boolean;
+	deadline timestamptz := clock_timestamp() + 2 * timeout;
 BEGIN
 	PERFORM replication_plugin.require_no_transaction('leave_group()');
 	SELECT * INTO l FROM replication_plugin.local_node;
@@ -352,10 +355,23 @@ BEGIN
 				HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
 		END IF;
 		PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.node SET state = ''removed'' WHERE node_id = %s', l.node_id));
-		IF NOT replication_plugin.wait_for_apply(timeout) THEN
-			RAISE WARNING 'not all members know yet that this node has left'
-				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells them.', l.node_name);
-		END IF;
+		-- a member that has heard of it drops its link at once, without confirming: so ask
+		FOR member IN SELECT * FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id LOOP
+			told := false;
+			WHILE NOT told AND clock_timestamp() < deadline LOOP
+				BEGIN
+					SELECT q[1] = 'removed' INTO told FROM replication_plugin.remote_query(member.dsn,
+						format('SELECT state FROM replication_plugin.node WHERE node_id = %s', l.node_id)) q;
+				EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
+					EXIT;
+				END;
+				PERFORM pg_sleep(0.02);
+			END LOOP;
+			IF NOT told THEN
+				RAISE WARNING 'node "%" does not know yet that this node has left', member.node_name
+					USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells the others.', l.node_name);
+			END IF;
+		END LOOP;
 	END IF;
 	PERFORM replication_plugin.teardown();
 END
