@@ -113,5 +113,6 @@ CREATE TABLE copy_progress (
 CREATE TABLE node_reservation (
 	node_id integer PRIMARY KEY,
 	node_name text NOT NULL,
+	dsn text NOT NULL, -- of the joining node: it may try again
 	reserved_at timestamptz NOT NULL DEFAULT now()
 );

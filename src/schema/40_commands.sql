@@ -235,8 +235,8 @@ BEGIN
 	FOR member IN SELECT q[3] AS dsn FROM replication_plugin.remote_query(via,
 		'SELECT node_id, node_name, dsn FROM replication_plugin.members() WHERE state <> ''removed''') q
 	LOOP
-		PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.reserve_node(%L, %s, %L)',
-			source.group_id, number, node_name));
+		PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.reserve_node(%L, %s, %L, %L)',
+			source.group_id, number, node_name, dsn));
 	END LOOP;
 
 	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
