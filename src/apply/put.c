@@ -347,7 +347,10 @@ put_insert(ApplyRelation *ar)
 /*
  * Update that changes the key: the row moves from the old key to the new one. It is a
  * delete of the old and a put of the new, with one version; where the old row is here
- * and older, and nobody has the new key, it is written as one update.
+ * and older, nobody has the new key and all values were sent, it is written as one
+ * update. (Values that were not sent are those of the writer's row of the old key. The
+ * row here may have been completed with values of a newer state of that key, which does
+ * not replace the new key's row in the end; so they are always fetched.)
  */
 static void
 put_update_of_key(ApplyRelation *ar, bool missing_values)
@@ -359,7 +362,7 @@ put_update_of_key(ApplyRelation *ar, bool missing_values)
 	row_read_key(ar, &apply.oldtup, oldkey);
 	row_key_of_values(ar, newkey);
 	t = target_of_key(ar, oldkey);
-	while (search_key_surely(t, oldkey))
+	while (!missing_values && search_key_surely(t, oldkey))
 	{
 		Version		local = row_version_of_slot(t->found, apply.version);
 

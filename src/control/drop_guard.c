@@ -9,10 +9,9 @@
 #include "postgres.h"
 
 #include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
-#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 
 #include "catalog/link_status.h"
@@ -56,9 +55,11 @@ guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 		return;
 	if (class == DatabaseRelationId && database_in_group(object))
 		refuse(psprintf("database \"%s\"", get_database_name(object)));
-	if (class == ExtensionRelationId && object == get_extension_oid(EXTENSION_NAME, true) &&
-		nodes_local() != NULL)
-		refuse("extension replication_plugin: the database");
+
+	/* the extension's objects go before the extension itself: so look for this one */
+	if (class == RelationRelationId && subid == 0 &&
+		object == extension_relation_oid(TABLE_LOCAL_NODE) && nodes_local() != NULL)
+		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
 }
 
 void

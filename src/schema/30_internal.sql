@@ -52,7 +52,7 @@ DECLARE
 	caller replication_plugin.node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF l IS NULL OR l.state = 'left' THEN
+	IF NOT FOUND OR l.state = 'left' THEN
 		RAISE EXCEPTION 'database "%" is in no replication group', current_database() USING ERRCODE = '55000',
 			HINT = 'The node may have left its group; then remove it with replication_plugin.remove_node().';
 	END IF;
@@ -68,13 +68,13 @@ BEGIN
 		RAISE EXCEPTION 'node "%" has been removed from its group', l.node_name USING ERRCODE = '55000';
 	END IF;
 	SELECT * INTO caller FROM replication_plugin.node n WHERE n.node_id = $2;
-	IF caller IS NULL AND l.state LIKE 'joining%' THEN
+	IF NOT FOUND AND l.state LIKE 'joining%' THEN
 		-- we are new ourselves and do not know the members yet: no slot so far
 		node_id := l.node_id;
 		encoding := getdatabaseencoding();
 		RETURN;
 	END IF;
-	IF caller IS NULL THEN
+	IF caller.node_id IS NULL THEN
 		RAISE EXCEPTION 'node % is not known to node "%"', $2, l.node_name USING ERRCODE = '55000',
 			HINT = 'It becomes known when the news of its joining arrives here.';
 	END IF;
@@ -100,7 +100,7 @@ DECLARE
 	l replication_plugin.local_node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF l IS NULL OR l.group_id <> $1 OR l.state <> 'ready' THEN
+	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' THEN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
 	LOCK TABLE replication_plugin.node_reservation IN EXCLUSIVE MODE;
@@ -136,7 +136,7 @@ DECLARE
 	f text := replication_plugin.frontier();
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF l IS NULL OR l.group_id <> $1 OR l.state <> 'ready' THEN
+	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' THEN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2 AND (n.state <> 'joining' OR n.node_name <> $3)) THEN

@@ -139,7 +139,7 @@ DECLARE
 	l replication_plugin.local_node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF l IS NOT NULL THEN
+	IF FOUND THEN
 		RAISE EXCEPTION 'this database is already node "%" of group "%" (%)', l.node_name, l.group_name, l.state
 			USING ERRCODE = '55000', HINT = 'SELECT replication_plugin.leave_group() takes it out.';
 	END IF;
@@ -260,7 +260,7 @@ DECLARE
 BEGIN
 	LOOP
 		SELECT * INTO l FROM replication_plugin.local_node;
-		IF l IS NULL THEN
+		IF NOT FOUND THEN
 			RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
 				HINT = 'Call create_group() or join_group() first.';
 		END IF;
@@ -294,7 +294,7 @@ DECLARE
 	l replication_plugin.local_node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF l IS NULL THEN
+	IF NOT FOUND THEN
 		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
 			HINT = 'Call create_group() or join_group() first.';
 	END IF;
@@ -313,7 +313,7 @@ DECLARE
 BEGIN
 	PERFORM replication_plugin.require_ready();
 	SELECT * INTO n FROM replication_plugin.node m WHERE m.node_name = name ORDER BY m.state = 'removed', m.node_id DESC LIMIT 1;
-	IF n IS NULL OR n.state = 'removed' THEN
+	IF NOT FOUND OR n.state = 'removed' THEN
 		RAISE EXCEPTION 'there is no node "%" in this group', name USING ERRCODE = '42704',
 			HINT = 'The members are in replication_plugin.nodes.';
 	END IF;
@@ -346,7 +346,7 @@ DECLARE
 BEGIN
 	PERFORM replication_plugin.require_no_transaction('leave_group()');
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF l IS NULL THEN
+	IF NOT FOUND THEN
 		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000';
 	END IF;
 	IF l.state = 'ready' AND EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id) THEN
@@ -443,8 +443,12 @@ BEGIN
 		RAISE EXCEPTION '"%" is a partition', relation USING ERRCODE = '42809',
 			HINT = 'Name the partitioned table; its partitions follow it.';
 	END IF;
-	INSERT INTO replication_plugin.table_setting AS s VALUES (c.nspname, c.relname, on_or_off)
-		ON CONFLICT (schema_name, table_name) DO UPDATE SET replicated = excluded.replicated;
+	LOCK TABLE replication_plugin.table_setting IN SHARE ROW EXCLUSIVE MODE; -- ON CONFLICT is not for tables read in decoding
+	UPDATE replication_plugin.table_setting s SET replicated = on_or_off
+		WHERE s.schema_name = c.nspname AND s.table_name = c.relname;
+	IF NOT FOUND THEN
+		INSERT INTO replication_plugin.table_setting VALUES (c.nspname, c.relname, on_or_off);
+	END IF;
 END
 $$;
 
