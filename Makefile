@@ -11,10 +11,10 @@ SHLIB_LINK_INTERNAL = $(libpq)
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
-include $(PGXS)
 # no JIT bitcode: nothing here is inlined into queries
 override with_llvm = no
+include $(PGXS)
 
 # The install script is made from one file per topic, in order of their names.
 replication_plugin--$(EXTVERSION).sql: $(sort $(wildcard src/schema/*.sql))
-	(echo '\echo Use "CREATE EXTENSION replication_plugin" to load this file. \quit'; cat $^) > $@
+	(printf '%s\n' '\echo Use "CREATE EXTENSION replication_plugin" to load this file. \quit'; cat $^) > $@

@@ -15,6 +15,8 @@
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "catalog/origin_map.h"
+#include "control/drop_guard.h"
+#include "control/workers.h"
 #include "replication_plugin.h"
 
 PG_MODULE_MAGIC;
@@ -52,4 +54,6 @@ _PG_init(void)
 	shmem_request_hook = request_shmem;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
+	drop_guard_install();
+	launcher_register();
 }

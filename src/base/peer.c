@@ -33,7 +33,8 @@
 
 /* The user's options may override these ... */
 #define PATIENT_OPTIONS \
-	"-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
+	"-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 " \
+	"-c default_transaction_read_only=off"
 
 /* ... but not these: text values must mean the same on both sides. */
 #define PINNED_OPTIONS \
@@ -209,10 +210,10 @@ parse_dsn(const char *dsn)
 	if (message)
 		PQfreemem(message);
 	ereport(ERROR,
-			(errcode(ERRCODE_SYNTAX_ERROR),
-			 errmsg("invalid connection string"),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid dsn"),
 			 detail ? errdetail_internal("%s", detail) : 0,
-			 errhint("A connection string looks like 'host=db1.example.com port=5432 dbname=app user=replicator' or 'postgresql://replicator@db1.example.com:5432/app'.")));
+			 errhint("A dsn looks like 'host=db1.example.com port=5432 dbname=app user=replicator' or 'postgresql://replicator@db1.example.com:5432/app'.")));
 	return NULL;				/* keep the compiler quiet */
 }
 
@@ -402,9 +403,8 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 	message = in_time ? pchomp(PQerrorMessage(conn)) : psprintf("no answer within %d seconds", timeout);
 	PQfinish(conn);
 	ereport(ERROR,
-			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("could not connect to \"%s\"", shown),
-			 errdetail_internal("%s", message)));
+			(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+			 errmsg("could not connect to \"%s\": %s", shown, message)));
 	return NULL;				/* keep the compiler quiet */
 }
 
@@ -461,16 +461,15 @@ raise_remote_error(PGconn *conn, PGresult *result, const char *sql)
 	PQclear(result);
 	ereport(ERROR,
 			(errcode(code),
-			 errmsg_internal("%s", message),
+			 errmsg_internal("%s", message[0] ? message : "the other node closed the connection"),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0,
 			 context ? errcontext("%s", context) : 0,
-			 errcontext("statement on the peer \"%s\": %s", peer_description(conn), sql)));
+			 errcontext("statement on the peer \"%s\": %.200s", peer_description(conn), sql)));
 }
 
-/* Takes the results of what was sent: returns the last, or the first that begins a COPY; raises errors. */
-static PGresult *
-take_results(PGconn *conn, const char *sql)
+PGresult *
+peer_result(PGconn *conn, const char *sql)
 {
 	PGresult   *last = NULL;
 	PGresult   *result;
@@ -507,7 +506,7 @@ peer_exec(PGconn *conn, const char *sql)
 	/* the simple protocol: a walsender knows no other */
 	if (!PQsendQuery(conn, sql))
 		raise_remote_error(conn, NULL, sql);
-	return take_results(conn, sql);
+	return peer_result(conn, sql);
 }
 
 PGresult *
@@ -515,7 +514,7 @@ peer_exec_params(PGconn *conn, const char *sql, int nparams, const char *const *
 {
 	if (!PQsendQueryParams(conn, sql, nparams, NULL, values, NULL, NULL, 0))
 		raise_remote_error(conn, NULL, sql);
-	return take_results(conn, sql);
+	return peer_result(conn, sql);
 }
 
 int
@@ -528,9 +527,7 @@ peer_wait(PGconn *conn, int wake_events, long ms)
 		events |= WL_TIMEOUT;
 	rc = WaitLatchOrSocket(MyLatch, events, PQsocket(conn), ms, PG_WAIT_EXTENSION);
 	if (rc & WL_LATCH_SET)
-	{
 		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	CHECK_FOR_INTERRUPTS();
 	return rc;
 }

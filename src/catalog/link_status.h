@@ -80,6 +80,9 @@ extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
 /* Records an error, doubles the back-off and sets next_start_at; cleared by link_status_set_healthy (the text stays). */
 extern void link_status_set_error(int index, const char *message);
 extern void link_status_set_healthy(int index);
+/* The manager's side: the worker is being started, or asked to stop. */
+extern void link_status_set_starting(int index, bool restart);
+extern void link_status_set_stopping(int index);
 extern const char *link_state_name(LinkState state);
 
 /* Wakes all link workers of a database (a frontier moved; settings changed). */

@@ -18,6 +18,9 @@ extern void origin_map_shmem_init(void);
 /* Reads pg_replication_origin once per database and server start. Uses, or opens and closes, a transaction. */
 extern void origin_map_ensure_loaded(void);
 
+/* Reads it again: origins were made by SQL. Needs a transaction. */
+extern void origin_map_reload(void);
+
 /* Node of an origin number in this database: a node, ORIGIN_NODE_LOCAL or ORIGIN_NODE_REPAIR. No catalog access. */
 extern NodeId origin_map_node(RepOriginId origin);
 

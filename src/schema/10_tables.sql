@@ -15,9 +15,12 @@ CREATE TABLE local_node (
 	source_dsn text,
 	copy_schema boolean NOT NULL DEFAULT true,
 	copy_data boolean NOT NULL DEFAULT true,
+	add_frontier text,
+	schema_copied boolean NOT NULL DEFAULT false,
 	progress text,
 	last_error text,
-	last_error_at timestamptz
+	last_error_at timestamptz,
+	failures integer NOT NULL DEFAULT 0 -- of the join worker in a row
 );
 
 -- The members, also former ones: a number is never used again. Replicated.
@@ -27,6 +30,7 @@ CREATE TABLE node (
 	dsn text NOT NULL,
 	state text NOT NULL CHECK (state IN ('joining', 'ready', 'removed')),
 	add_frontier text,
+	source integer,
 	added_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -96,12 +100,15 @@ CREATE TABLE conflict_count (
 	PRIMARY KEY (provider, relid, conflict_type, resolution)
 );
 
--- Joining: the tables to copy and how far each is.
-CREATE TABLE copy_progress (
-	schema_name text NOT NULL,
-	table_name text NOT NULL,
-	state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copying', 'done')),
-	rows bigint NOT NULL DEFAULT 0,
-	bytes bigint NOT NULL DEFAULT 0,
-	PRIMARY KEY (schema_name, table_name)
+-- Joining: the part of the schema that comes after the rows; deleted by the transaction that has run it.
+CREATE TABLE join_script (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	script bytea NOT NULL
+);
+
+-- Numbers and names promised to nodes that are about to join.
+CREATE TABLE node_reservation (
+	node_id integer PRIMARY KEY,
+	node_name text NOT NULL,
+	reserved_at timestamptz NOT NULL DEFAULT now()
 );

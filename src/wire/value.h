@@ -35,6 +35,7 @@ extern void value_write(StringInfo out, ValueWriter *w, Datum value);
 /* Per column, built once per relation pair: how arriving values become datums of the local column. */
 typedef struct ValueReader
 {
+	MemoryContext context;		/* in which the functions below keep what they remember */
 	Oid			typid;			/* local type */
 	int32		typmod;			/* local typmod */
 	int16		typlen;

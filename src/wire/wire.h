@@ -2,13 +2,35 @@
  * wire.h
  *		The stream between nodes: protocol version 1.
  *
- * (byte layout: see the comment here, kept true to wire.c)
+ * A CopyData payload (behind the walsender's own header) holds one or more messages, each
+ * a type byte and a body. Integers are in network byte order; "str" is a u16 length and
+ * that many bytes, without a zero; "node" is a u32 from 1.
+ *
+ *	S startup	u16 protocol, u32 server version, node, str group id, str encoding, u8 internal
+ *	B begin		node origin, u64 origin LSN, u64 commit timestamp (µs since 2000), u32 xid
+ *	C commit	u64 end LSN in the provider's WAL
+ *	R relation	u32 id, str schema, str table, u8 identity (k, f, n), u16 columns, u16 key columns,
+ *				per column: str name, u32 type oid, u32 typmod, str type schema, str type
+ *				name, u16 place in the key (0: none)
+ *	I insert	u32 relation, row
+ *	U update	u32 relation, u8 has old, [row or key,] row
+ *	D delete	u32 relation, key (key columns in key order; without a key the whole old row)
+ *	T truncate	u32 n, n times u32 relation
+ *	X stub		u64 end LSN in the provider's WAL, u32 n, n times: node, u64 LSN, u64 timestamp
+ *
+ *	row, key	u16 columns, per column: u8 form (WireKind); for i, b, t: u8 length, or 255 and
+ *				u32 length; bytes
+ *
+ * A transaction is B, rows, C; it begins with a payload and ends with one. A relation
+ * message precedes the first row of its relation, inside the transaction. A stub is a
+ * payload of its own, between transactions. The startup message is the first of all.
  */
 #ifndef REPLICATION_PLUGIN_WIRE_H
 #define REPLICATION_PLUGIN_WIRE_H
 
 #include "access/xlogdefs.h"
 #include "lib/stringinfo.h"
+#include "utils/palloc.h"
 #include "model/frontier.h"
 #include "model/version.h"
 
@@ -52,6 +74,17 @@ typedef struct WireTuple
 	int			capacity;
 	WireColumn *columns;
 } WireTuple;
+
+#define WIRE_TUPLE_COLUMNS	32		/* room that a tuple starts with */
+
+/* Makes an empty tuple whose columns live, and grow, in the given context. */
+static inline void
+wire_tuple_init(WireTuple *t, MemoryContext context)
+{
+	t->ncolumns = 0;
+	t->capacity = WIRE_TUPLE_COLUMNS;
+	t->columns = MemoryContextAlloc(context, t->capacity * sizeof(WireColumn));
+}
 
 typedef struct WireStartup
 {

@@ -1,0 +1,333 @@
+/*
+ * apply.c
+ *		Applying the transactions of one link: begin, rows, commit.
+ *
+ * One transaction in, one transaction out: its commit record carries the origin, the
+ * origin's LSN and commit timestamp, and moves the origin's progress (this node's
+ * frontier) in the same instant. So a crash leaves either all of it or nothing, and a
+ * transaction that comes again is known by the frontier.
+ *
+ * A transaction that changes nothing here (all its rows lost, or it was empty) still
+ * gets a commit record that decoding sees, by a logical message: other nodes may
+ * depend on being told that it was passed.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "replication/message.h"
+#include "replication/origin.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "apply/apply.h"
+#include "apply/put.h"
+#include "apply/remove.h"
+#include "apply/state.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "catalog/origin_map.h"
+#include "catalog/table_info.h"
+
+ApplyState	apply;
+
+/* The origin that this process holds in PostgreSQL's progress tracking. */
+static RepOriginId taken_origin = InvalidRepOriginId;
+
+/* Says where an error happened: table, action, transaction. */
+static void
+error_context(void *arg)
+{
+	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+
+	if (remote)
+		errcontext("%s in table \"%s.%s\", transaction %X/%X of node %d",
+				   apply.action, remote->nspname, remote->relname,
+				   LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
+	else if (apply.active)
+		errcontext("transaction %X/%X of node %d",
+				   LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
+}
+
+void
+apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen)
+{
+	apply.provider = provider;
+	apply.provider_dsn = provider_dsn;
+	apply.seen = seen;
+	if (apply.row_context)
+		return;
+	apply.row_context = AllocSetContextCreate(TopMemoryContext, "apply row",
+											  ALLOCSET_DEFAULT_SIZES);
+	wire_tuple_init(&apply.newtup, TopMemoryContext);
+	wire_tuple_init(&apply.oldtup, TopMemoryContext);
+}
+
+/* What this process commits from here on is a local write again. */
+static void
+clear_origin(void)
+{
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = 0;
+}
+
+/* Gives the origin back, so that another worker can have it. */
+void
+apply_release_origin(void)
+{
+	clear_origin();
+	if (taken_origin != InvalidRepOriginId)
+		replorigin_session_reset();
+	taken_origin = InvalidRepOriginId;
+}
+
+bool
+apply_wins(Version local)
+{
+	return local.node == apply.version.node || version_cmp(apply.version, local) > 0;
+}
+
+bool
+apply_was_seen(Version local)
+{
+	if (version_is_oldest(local) || local.node == apply.begin.origin || apply.mode.source_decides)
+		return true;
+	return local.ts <= frontier_ts(apply.seen, local.node);
+}
+
+void
+apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
+			   TupleTableSlot *local_row, Version local_version,
+			   TupleTableSlot *remote_row, TupleTableSlot *key_row)
+{
+	Conflict	conflict = {
+		.type = type,.resolution = resolution,.rel = ar->rel,
+		.local_row = local_row,.local_version = local_version,
+		.remote_row = remote_row,.remote_version = apply.version,
+		.key_row = key_row
+	};
+
+	if (apply.mode.source_decides || table_is_own_replicated(ar->rel))
+		return;
+	conflict_record(apply.provider, &conflict);
+}
+
+/* ---------- transactions ---------- */
+
+/* The replication origin of a node; one that is new is made by a transaction of its own. */
+static RepOriginId
+origin_of(NodeId node)
+{
+	RepOriginId origin = origin_map_origin(node);
+
+	if (origin == InvalidRepOriginId)
+	{
+		StartTransactionCommand();
+		origin = origin_map_create(node);
+		CommitTransactionCommand();
+	}
+	return origin;
+}
+
+/* Takes the origin for this process and marks what follows with it. */
+static void
+set_origin(const WireBegin *begin)
+{
+	RepOriginId origin = origin_of(begin->origin);
+
+	if (taken_origin != origin)
+	{
+		apply_release_origin();
+		replorigin_session_setup(origin);
+		taken_origin = origin;
+	}
+	replorigin_session_origin = origin;
+	replorigin_session_origin_lsn = begin->origin_lsn;
+	replorigin_session_origin_timestamp = begin->commit_ts;
+}
+
+void
+apply_begin(const WireBegin *begin, ApplyMode mode)
+{
+	set_origin(begin);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	apply.active = true;
+	apply.begin = *begin;
+	apply.version = (Version) {begin->commit_ts, begin->origin};
+	apply.mode = mode;
+	apply.wrote = false;
+	apply.rows = 0;
+	apply.action = NULL;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tombstone_begin_transaction();
+}
+
+uint64
+apply_commit(void)
+{
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
+	uint64		rows = apply.rows;
+
+	error_context_stack = &callback;
+	put_flush();
+	apply.action = NULL;
+	tombstone_end_transaction();
+	relation_close_all();
+	target_close_all();
+	if (!apply.wrote)
+		LogLogicalMessage(PLUGIN_NAME, "", 0, true);
+	PopActiveSnapshot();
+	put_reset();
+	CommitTransactionCommand();
+	clear_origin();
+	apply.active = false;
+	error_context_stack = callback.previous;
+	pgstat_report_stat(false);
+	return rows;
+}
+
+void
+apply_nothing(const WireBegin *begin)
+{
+	apply_begin(begin, (ApplyMode) {0});
+	apply_commit();
+}
+
+void
+apply_reset(void)
+{
+	tombstone_abort_transaction();
+	put_reset();
+	relation_reset();
+	target_reset();
+	MemoryContextReset(apply.row_context);
+	apply.active = false;
+	apply_release_origin();
+}
+
+/* ---------- rows ---------- */
+
+void
+apply_relation(WireReader *r)
+{
+	put_flush();
+	relation_store(r);
+}
+
+/* Runs what one row message asks for. */
+static void
+apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *))
+{
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
+	MemoryContext old;
+	ApplyRelation *ar;
+
+	error_context_stack = &callback;
+	apply.action = action;
+	apply.remote_id = remote_id;
+	apply.has_old = has_old;
+	old = MemoryContextSwitchTo(apply.row_context);
+	ar = relation_open_remote(remote_id);
+	handler(ar);
+	MemoryContextSwitchTo(old);
+
+	/* gathered inserts point into the row context; it is reset when they are written */
+	if (handler != put_insert)
+		MemoryContextReset(apply.row_context);
+	apply.rows++;
+	error_context_stack = callback.previous;
+}
+
+void
+apply_insert(WireReader *r)
+{
+	uint32		id = wire_read_insert(r, &apply.newtup);
+
+	apply_row("INSERT", id, false, put_insert);
+}
+
+void
+apply_update(WireReader *r)
+{
+	bool		has_old;
+	uint32		id = wire_read_update(r, &has_old, &apply.oldtup, &apply.newtup);
+
+	apply_row("UPDATE", id, has_old, put_update);
+}
+
+void
+apply_delete(WireReader *r)
+{
+	uint32		id = wire_read_delete(r, &apply.oldtup);
+
+	apply_row("DELETE", id, true, remove_row);
+}
+
+void
+apply_truncate(WireReader *r)
+{
+	int			n;
+	uint32	   *ids;
+
+	wire_read_truncate(r, &n, &ids);
+	for (int i = 0; i < n; i++)
+		apply_row("TRUNCATE", ids[i], false, remove_all_seen);
+}
+
+/* ---------- after a failure ---------- */
+
+/* Appends one value of the failed row as text. */
+static void
+append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
+{
+	ValueReader reader;
+	Oid			out;
+	bool		varlena;
+
+	if (c->kind == WIRE_TEXT)
+	{
+		appendBinaryStringInfo(buf, c->data, Min(c->len, 100));
+		return;
+	}
+	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || att->typid >= FirstNormalObjectId)
+	{
+		appendStringInfoString(buf, c->kind == WIRE_NULL ? "null" : "...");
+		return;
+	}
+	value_reader_init(&reader, att, att->typid, att->typmod);
+	getTypeOutputInfo(att->typid, &out, &varlena);
+	appendStringInfoString(buf, OidOutputFunctionCall(out, value_read(&reader, c)));
+}
+
+char *
+apply_failed_row(void)
+{
+	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+	bool		by_key;
+	WireTuple  *t;
+	StringInfoData buf;
+	int			shown = 0;
+
+	if (!remote || strcmp(apply.action, "TRUNCATE") == 0)
+		return NULL;
+	t = apply.has_old ? &apply.oldtup : &apply.newtup;
+	by_key = apply.has_old && remote->identity == WIRE_IDENTITY_KEY;
+	initStringInfo(&buf);
+	for (int i = 0; i < remote->natts && shown < 8; i++)
+	{
+		int			pos = by_key ? remote->atts[i].keypos - 1 : i;
+
+		if ((remote->nkeys > 0 && remote->atts[i].keypos == 0) || pos < 0 || pos >= t->ncolumns)
+			continue;
+		appendStringInfo(&buf, "%s%s=", shown++ ? ", " : "", remote->atts[i].name);
+		append_value(&buf, &remote->atts[i], &t->columns[pos]);
+	}
+	return psprintf("%s in table \"%s.%s\", row (%s)", apply.action,
+					remote->nspname, remote->relname, buf.data);
+}

@@ -1,0 +1,57 @@
+/*
+ * apply.h
+ *		Applying the transactions of one link: the way in, for the link worker.
+ *
+ * One transaction in, one transaction out. The caller holds the origin, has checked
+ * that the frontier does not cover the transaction, and calls begin, then one call
+ * per row message, then commit. After an error it aborts the transaction and calls
+ * apply_reset().
+ */
+#ifndef REPLICATION_PLUGIN_APPLY_H
+#define REPLICATION_PLUGIN_APPLY_H
+
+#include "model/frontier.h"
+#include "wire/wire.h"
+
+/* How a transaction is applied. */
+typedef struct ApplyMode
+{
+	bool		careful;		/* look before every insert: the quick way met a unique violation */
+	bool		source_decides; /* forwarded by a source that has decided all conflicts: none is recorded */
+} ApplyMode;
+
+/*
+ * Before each start of a stream. seen: what the provider had applied at this point of the
+ * stream; the link worker keeps it up to date.
+ */
+extern void apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen);
+
+extern void apply_begin(const WireBegin *begin, ApplyMode mode);
+extern void apply_relation(WireReader *r);
+extern void apply_insert(WireReader *r);
+extern void apply_update(WireReader *r);
+extern void apply_delete(WireReader *r);
+extern void apply_truncate(WireReader *r);
+
+/* Commits. Returns the number of rows applied. */
+extern uint64 apply_commit(void);
+
+/*
+ * Applies a transaction as empty: the origin's progress moves, nothing else
+ * (skip_transaction()).
+ */
+extern void apply_nothing(const WireBegin *begin);
+
+/* Between transactions: gives the origin back, so that another worker can have it. */
+extern void apply_release_origin(void);
+
+/* After AbortCurrentTransaction(): forgets everything that the transaction had open. */
+extern void apply_reset(void);
+
+/*
+ * After an abort, in a new transaction: table and key of the row at which it failed,
+ * as text for messages, palloc'd; NULL if it failed at none.
+ */
+extern char *apply_failed_row(void);
+
+#endif							/* REPLICATION_PLUGIN_APPLY_H */

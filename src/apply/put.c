@@ -1,0 +1,456 @@
+/*
+ * put.c
+ *		"The row is this, as of this version": INSERT and UPDATE.
+ *
+ * The state of a row is the maximum, by version, over all puts and deletes of its
+ * key that have arrived. So a put is written if it is newer than the local row, or,
+ * where there is none, newer than the key's tombstone; an update of a row that is not
+ * here makes it. Which of two writes wins depends on nothing but their versions.
+ *
+ * A put of the same origin as the local row comes later in that origin's order: it is
+ * written without looking at timestamps, and is no conflict.
+ *
+ * Inserts are gathered and written many at a time, without looking first whether the
+ * key is there. If it is, the unique violation ends the transaction, and it is applied
+ * again in careful mode, which looks. Whether a newer tombstone forbids an insert is
+ * looked up after the row is in the index: from then on no delete of the key can commit
+ * unseen.
+ *
+ * Unchanged TOAST values are not sent. If the writer had seen the local row, then the
+ * local row is the one that it updated (what it had seen is here, and nothing newer
+ * that it had not), and the values are taken from it; otherwise they are fetched from
+ * the provider. A row never mixes two writes.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "apply/fetch.h"
+#include "apply/put.h"
+#include "apply/row.h"
+#include "apply/search.h"
+#include "apply/state.h"
+#include "apply/write.h"
+#include "conflict/row_version.h"
+
+#define GATHER_ROWS		1000
+#define GATHER_BYTES	(256 * 1024)
+
+/* Inserts that wait to be written together; all of one table. */
+typedef struct Gathered
+{
+	ApplyRelation *rel;			/* NULL: none */
+	ApplyTarget *target;
+	int			n;
+	Size		bytes;
+	int			nslots;
+	Oid			slots_of;		/* table that the slots were made for */
+	MemoryContext slot_context;
+	TupleTableSlot *slots[GATHER_ROWS];
+} Gathered;
+
+static Gathered gathered;
+
+/* ---------- tombstones ---------- */
+
+/* Key of a row of a target, in key index order. */
+static void
+key_of_slot(ApplyTarget *t, TupleTableSlot *slot, Datum *key)
+{
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		bool		isnull;
+
+		key[i] = slot_getattr(slot, t->key_attnums[i], &isnull);
+	}
+}
+
+/*
+ * Looks at the tombstone of a key before (or after) a put of it: true if the put may
+ * stand. Records what it finds: a put that lost, or one that replaces a delete that
+ * its writer had not seen.
+ */
+static bool
+put_outlives_delete(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing)
+{
+	Version		deleted;
+
+	if (!ar->tombstones || !tombstone_find(ar->tombstones, key, apply.version, &deleted))
+	{
+		/* nothing is known of the row */
+		if (missing == CONFLICT_UPDATE_MISSING)
+			apply_conflict(ar, missing, RESOLUTION_APPLY_REMOTE, NULL, VERSION_OLDEST, row, NULL);
+		return true;
+	}
+	if (!apply_wins(deleted))
+	{
+		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_KEEP_LOCAL, NULL, deleted, row, NULL);
+		return false;
+	}
+	if (!apply_was_seen(deleted))
+		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_APPLY_REMOTE, NULL, deleted, row, NULL);
+	return true;
+}
+
+/* ---------- gathered inserts ---------- */
+
+/* Slot for the next gathered row. */
+static TupleTableSlot *
+next_slot(ApplyTarget *t)
+{
+	MemoryContext old;
+
+	if (gathered.slots_of != t->relid || !gathered.slot_context)
+	{
+		if (gathered.slot_context)
+			MemoryContextDelete(gathered.slot_context);
+		gathered.slot_context = AllocSetContextCreate(TopTransactionContext, "gathered rows",
+													  ALLOCSET_DEFAULT_SIZES);
+		gathered.nslots = 0;
+		gathered.slots_of = t->relid;
+	}
+	if (gathered.n == gathered.nslots)
+	{
+		old = MemoryContextSwitchTo(gathered.slot_context);
+		gathered.slots[gathered.nslots++] =
+			MakeSingleTupleTableSlot(t->newslot->tts_tupleDescriptor, t->newslot->tts_ops);
+		MemoryContextSwitchTo(old);
+	}
+	return gathered.slots[gathered.n];
+}
+
+/* Takes inserted rows back whose key has a newer tombstone. */
+static void
+check_inserted(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
+{
+	if (!ar->tombstones || !tombstone_any(ar->tombstones))
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		Datum		key[INDEX_MAX_KEYS];
+
+		key_of_slot(t, slots[i], key);
+		if (!put_outlives_delete(ar, key, slots[i], CONFLICT_INSERT_EXISTS) &&
+			write_delete(ar, t, &slots[i]->tts_tid) != WRITE_DONE)
+			elog(ERROR, "could not take back an inserted row");
+	}
+}
+
+void
+put_flush(void)
+{
+	ApplyRelation *ar = gathered.rel;
+	int			n = gathered.n;
+	MemoryContext old;
+
+	if (!ar)
+		return;
+	old = MemoryContextSwitchTo(apply.row_context);
+	gathered.rel = NULL;
+	if (n == 1)
+		write_insert(ar, gathered.target, gathered.slots[0]);
+	else
+		write_insert_many(ar, gathered.target, gathered.slots, n);
+	check_inserted(ar, gathered.target, gathered.slots, n);
+	for (int i = 0; i < n; i++)
+		ExecClearTuple(gathered.slots[i]);
+	gathered.n = 0;
+	gathered.bytes = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(apply.row_context);
+}
+
+void
+put_reset(void)
+{
+	/* slots and their context went with the transaction */
+	memset(&gathered, 0, sizeof(gathered));
+}
+
+/* Keeps an insert for later. */
+static void
+gather(ApplyRelation *ar, ApplyTarget *t)
+{
+	row_fill_slot(ar, t, NULL, next_slot(t));
+	gathered.rel = ar;
+	gathered.target = t;
+	gathered.n++;
+	for (int i = 0; i < apply.newtup.ncolumns; i++)
+		gathered.bytes += apply.newtup.columns[i].len;
+	if (gathered.n == GATHER_ROWS || gathered.bytes >= GATHER_BYTES)
+		put_flush();
+}
+
+/* ---------- one row ---------- */
+
+/* Writes the row where there is none of its key. */
+static void
+insert_new(ApplyRelation *ar, ConflictType missing)
+{
+	ApplyTarget *t;
+	Datum		key[INDEX_MAX_KEYS];
+
+	row_to_root_slot(ar);
+	t = relation_route(ar);
+	row_fill_slot(ar, t, NULL, t->newslot);
+	write_insert(ar, t, t->newslot);
+	if (!ar->tombstones)
+		return;
+	key_of_slot(t, t->newslot, key);
+	row_to_root_slot(ar);
+	if (!put_outlives_delete(ar, key, ar->root_slot, missing) &&
+		write_delete(ar, t, &t->newslot->tts_tid) != WRITE_DONE)
+		elog(ERROR, "could not take back an inserted row");
+}
+
+/* Moves the row that was found to another partition. */
+static WriteResult
+move_row(ApplyRelation *ar, ApplyTarget *from, ApplyTarget *to)
+{
+	ExecMaterializeSlot(from->newslot);
+	if (from->to_root)
+		execute_attr_map_slot(from->to_root->attrMap, from->newslot, ar->root_slot);
+	else
+		ExecCopySlot(ar->root_slot, from->newslot);
+	if (to->from_root)
+		execute_attr_map_slot(to->from_root->attrMap, ar->root_slot, to->newslot);
+	else
+		ExecCopySlot(to->newslot, ar->root_slot);
+	if (write_delete(ar, from, &from->found->tts_tid) == WRITE_AGAIN)
+		return WRITE_AGAIN;
+	write_insert(ar, to, to->newslot);
+	return WRITE_DONE;
+}
+
+/* Replaces the row that was found by the arriving one. */
+static WriteResult
+replace_found(ApplyRelation *ar, ApplyTarget *t)
+{
+	ApplyTarget *to = t;
+
+	row_fill_slot(ar, t, t->found, t->newslot);
+	if (ar->partitioned)
+	{
+		row_to_root_slot(ar);
+		to = relation_route(ar);
+	}
+	if (to != t)
+		return move_row(ar, t, to);
+	return write_update(ar, t, t->newslot);
+}
+
+/*
+ * Puts a row over the one of the same key that was found, if it is newer. Returns
+ * WRITE_AGAIN when the found row has changed meanwhile.
+ */
+static WriteResult
+put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, bool missing_values,
+			   const Datum *key)
+{
+	Version		local = row_version_of_slot(t->found, apply.version);
+	bool		seen = apply_was_seen(local);
+	TupleTableSlot *local_row = NULL;
+	WriteResult result;
+
+	if (!seen)
+	{
+		ExecMaterializeSlot(t->found);
+		local_row = t->found;
+	}
+	if (!apply_wins(local))
+	{
+		row_to_root_slot(ar);
+		apply_conflict(ar, type, RESOLUTION_KEEP_LOCAL, local_row, local, ar->root_slot, NULL);
+		return WRITE_DONE;
+	}
+	if (missing_values && !seen && !fetch_missing(ar, key))
+		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
+	result = replace_found(ar, t);
+	if (result == WRITE_DONE && !seen)
+	{
+		row_to_root_slot(ar);
+		apply_conflict(ar, type, RESOLUTION_APPLY_REMOTE, local_row, local, ar->root_slot, NULL);
+	}
+	return result;
+}
+
+/* Finds the target in which a key is, or would be. */
+static ApplyTarget *
+target_of_key(ApplyRelation *ar, const Datum *key)
+{
+	if (ar->partitioned)
+		row_key_to_root_slot(ar, key);
+	return relation_route(ar);
+}
+
+/* Puts a row by its own key. missing: how to call it if there is none. */
+static void
+put_row(ApplyRelation *ar, ConflictType exists, ConflictType missing, bool missing_values)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	ApplyTarget *t;
+
+	row_key_of_values(ar, key);
+	t = target_of_key(ar, key);
+	while (search_key_surely(t, key))
+	{
+		if (put_over_found(ar, t, exists, missing_values, key) == WRITE_DONE)
+			return;
+	}
+	if (missing_values && !fetch_missing(ar, key))
+		return;
+	insert_new(ar, missing);
+}
+
+/* True if an insert has to be written by itself. */
+static bool
+one_by_one(ApplyRelation *ar)
+{
+	if (ar->partitioned || !write_can_gather(ar->target))
+		return true;
+	return ar->nkeys > 0 && (apply.mode.careful || !ar->tombstones);
+}
+
+void
+put_insert(ApplyRelation *ar)
+{
+	bool		alone = one_by_one(ar);
+	bool		missing_values;
+
+	/* before the row is read: flushing resets the memory that it is read into */
+	if (alone || (gathered.rel && gathered.rel != ar))
+		put_flush();
+	missing_values = row_read(ar, &apply.newtup);
+	if (!alone)
+		gather(ar, ar->target);
+	else if (ar->nkeys > 0)
+		put_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing_values);
+	else
+		insert_new(ar, CONFLICT_INSERT_EXISTS);
+}
+
+/* ---------- updates ---------- */
+
+/*
+ * Update that changes the key: the row moves from the old key to the new one. It is a
+ * delete of the old and a put of the new, with one version; where the old row is here
+ * and older, and nobody has the new key, it is written as one update.
+ */
+static void
+put_update_of_key(ApplyRelation *ar, bool missing_values)
+{
+	Datum		oldkey[INDEX_MAX_KEYS],
+				newkey[INDEX_MAX_KEYS];
+	ApplyTarget *t;
+
+	row_read_key(ar, &apply.oldtup, oldkey);
+	row_key_of_values(ar, newkey);
+	t = target_of_key(ar, oldkey);
+	while (search_key_surely(t, oldkey))
+	{
+		Version		local = row_version_of_slot(t->found, apply.version);
+
+		if (!apply_wins(local) || !apply_was_seen(local))
+			break;
+		{
+			ApplyTarget *to = target_of_key(ar, newkey);
+			TupleTableSlot *kept = to == t ? MakeSingleTupleTableSlot(t->found->tts_tupleDescriptor,
+																	   t->found->tts_ops) : NULL;
+			bool		taken;
+
+			/* the search below reuses the slot of what was found */
+			if (kept)
+				ExecCopySlot(kept, t->found), kept->tts_tid = t->found->tts_tid;
+			taken = search_key_surely(to, newkey);
+			if (kept)
+			{
+				ExecCopySlot(t->found, kept);
+				t->found->tts_tid = kept->tts_tid;
+				ExecDropSingleTupleTableSlot(kept);
+			}
+			if (taken)
+				break;
+		}
+		if (replace_found(ar, t) == WRITE_AGAIN)
+			continue;
+		if (ar->tombstones)
+		{
+			tombstone_write(ar->tombstones, oldkey);
+			row_to_root_slot(ar);
+			if (!put_outlives_delete(ar, newkey, ar->root_slot, CONFLICT_UPDATE_EXISTS))
+			{
+				ApplyTarget *to = target_of_key(ar, newkey);
+
+				if (search_key_surely(to, newkey))
+					write_delete(ar, to, &to->found->tts_tid);
+			}
+		}
+		return;
+	}
+
+	/*
+	 * The old row is gone, newer, or not the one that the writer had; the delete of
+	 * the old key comes as a message of its own. Values that were not sent are those
+	 * of the new key's row at the provider.
+	 */
+	put_row(ar, CONFLICT_UPDATE_EXISTS, CONFLICT_UPDATE_MISSING, missing_values);
+}
+
+/* Update of a table without a key: the row that equals the old one. */
+static void
+put_update_by_row(ApplyRelation *ar)
+{
+	ApplyTarget *t;
+
+	for (;;)
+	{
+		row_read(ar, &apply.oldtup);
+		row_to_root_slot(ar);
+		t = relation_route(ar);
+		if (!search_equal(ar, t))
+			break;
+		row_read(ar, &apply.newtup);
+		if (replace_found(ar, t) == WRITE_DONE)
+			return;
+	}
+	row_read(ar, &apply.newtup);
+	row_to_root_slot(ar);
+	apply_conflict(ar, CONFLICT_UPDATE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
+				   ar->root_slot, NULL);
+}
+
+void
+put_update(ApplyRelation *ar)
+{
+	bool		missing_values;
+	Datum		key[INDEX_MAX_KEYS];
+	ApplyTarget *t;
+
+	put_flush();
+	if (ar->nkeys == 0)
+	{
+		if (!apply.has_old)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("an update of table \"%s.%s\", which has no key, came without the old row",
+							ar->remote.nspname, ar->remote.relname)));
+		put_update_by_row(ar);
+		return;
+	}
+	missing_values = row_read(ar, &apply.newtup);
+	if (apply.has_old)
+	{
+		put_update_of_key(ar, missing_values);
+		return;
+	}
+	/* the usual case: the row is here, one search finds it */
+	row_key_of_values(ar, key);
+	t = target_of_key(ar, key);
+	if (search_key(t, key) &&
+		put_over_found(ar, t, CONFLICT_UPDATE_ORIGIN_DIFFERS, missing_values, key) == WRITE_DONE)
+		return;
+	put_row(ar, CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing_values);
+}

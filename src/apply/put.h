@@ -1,0 +1,19 @@
+/*
+ * put.h
+ *		"The row is this, as of this version": INSERT and UPDATE.
+ */
+#ifndef REPLICATION_PLUGIN_APPLY_PUT_H
+#define REPLICATION_PLUGIN_APPLY_PUT_H
+
+#include "apply/relation.h"
+
+extern void put_insert(ApplyRelation *ar);
+extern void put_update(ApplyRelation *ar);
+
+/* Writes the gathered inserts. Called before anything else is done, and before commit. */
+extern void put_flush(void);
+
+/* Forgets gathered inserts, after an abort. */
+extern void put_reset(void);
+
+#endif							/* REPLICATION_PLUGIN_APPLY_PUT_H */

@@ -1,0 +1,401 @@
+/*
+ * relation.c
+ *		A relation of the provider and the local table that it goes to.
+ *
+ * Tables correspond by schema and name, columns by name. A column that the provider
+ * does not have gets its default here; a column that is missing here stops the link
+ * with an error that says so, as values must not be lost. The key must have the same
+ * columns on both sides, or rows of the two nodes could not be told to be the same.
+ *
+ * Relation messages are kept as they came, over errors and retries of a
+ * transaction; the mapping to the local table is rebuilt after an invalidation.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "executor/execPartition.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "apply/relation.h"
+#include "catalog/table_info.h"
+
+static HTAB *relations = NULL;
+static List *open_relations = NIL;
+
+/* Tuple routing of one partitioned table in one transaction. */
+typedef struct Routing
+{
+	ApplyRelation *rel;
+	EState	   *estate;
+	ModifyTableState *mtstate;
+	ResultRelInfo *rri;
+	PartitionTupleRouting *proute;
+} Routing;
+
+static List *routings = NIL;
+
+/* Relcache callback. */
+static void
+invalidate(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS seq;
+	ApplyRelation *ar;
+
+	hash_seq_init(&seq, relations);
+	while ((ar = hash_seq_search(&seq)) != NULL)
+	{
+		if (relid == InvalidOid || ar->relid == relid || ar->key_index == relid)
+			ar->valid = false;
+	}
+}
+
+/* Makes the empty table of relations. */
+static void
+create_table_of_relations(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(uint32),.entrysize = sizeof(ApplyRelation)};
+
+	ctl.hcxt = TopMemoryContext;
+	relations = hash_create("apply relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+}
+
+void
+relation_store(WireReader *r)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "remote relation",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	WireRelation remote;
+	ApplyRelation *ar;
+	bool		found;
+
+	wire_read_relation(r, &remote);
+	MemoryContextSwitchTo(old);
+	if (!relations)
+		create_table_of_relations();
+	ar = hash_search(relations, &remote.relid, HASH_ENTER, &found);
+	if (found)
+		MemoryContextDelete(ar->remote_context);
+	else
+		memset((char *) ar + sizeof(uint32), 0, sizeof(ApplyRelation) - sizeof(uint32));
+	ar->remote_context = context;
+	ar->remote = remote;
+	ar->valid = false;
+}
+
+const WireRelation *
+relation_remote(uint32 remote_id)
+{
+	ApplyRelation *ar = relations ? hash_search(relations, &remote_id, HASH_FIND, NULL) : NULL;
+
+	return ar ? &ar->remote : NULL;
+}
+
+/* Oid of the local table. */
+static Oid
+find_local_table(const WireRelation *remote)
+{
+	RangeVar   *name = makeRangeVar(remote->nspname, remote->relname, -1);
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s.%s\" does not exist on this node",
+						remote->nspname, remote->relname),
+				 errhint("Create it here as it is on the other nodes; the link then goes on by itself.")));
+	return relid;
+}
+
+/* Maps the provider's columns to ours by name. */
+static void
+map_columns(ApplyRelation *ar)
+{
+	TupleDesc	desc = RelationGetDescr(ar->rel);
+
+	ar->natts = desc->natts;
+	ar->local_att = palloc0(ar->remote.natts * sizeof(AttrNumber));
+	ar->readers = palloc0(ar->remote.natts * sizeof(ValueReader));
+	ar->values = palloc0(desc->natts * sizeof(Datum));
+	ar->nulls = palloc0(desc->natts * sizeof(bool));
+	ar->present = palloc0(desc->natts * sizeof(bool));
+	for (int i = 0; i < ar->remote.natts; i++)
+	{
+		WireAttribute *remote = &ar->remote.atts[i];
+		AttrNumber	att = get_attnum(ar->relid, remote->name);
+
+		if (att == InvalidAttrNumber || TupleDescAttr(desc, att - 1)->attgenerated)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("table \"%s.%s\" has no column \"%s\" on this node that could be written",
+							ar->remote.nspname, ar->remote.relname, remote->name),
+					 errhint("Add the column here; the link then goes on by itself.")));
+		ar->local_att[i] = att;
+		value_reader_init(&ar->readers[i], remote, TupleDescAttr(desc, att - 1)->atttypid,
+						  TupleDescAttr(desc, att - 1)->atttypmod);
+	}
+}
+
+/* Finds out which columns need a default, as the provider does not have them. */
+static void
+map_defaults(ApplyRelation *ar)
+{
+	TupleDesc	desc = RelationGetDescr(ar->rel);
+
+	ar->ndefaults = 0;
+	ar->default_att = palloc0(desc->natts * sizeof(AttrNumber));
+	ar->default_expr = palloc0(desc->natts * sizeof(ExprState *));
+	for (int att = 1; att <= desc->natts; att++)
+	{
+		Form_pg_attribute a = TupleDescAttr(desc, att - 1);
+		bool		known = a->attisdropped || a->attgenerated;
+		Expr	   *expr;
+
+		for (int i = 0; i < ar->remote.natts && !known; i++)
+			known = ar->local_att[i] == att;
+		if (known)
+			continue;
+		expr = (Expr *) build_column_default(ar->rel, att);
+		if (!expr)
+			continue;
+		ar->default_att[ar->ndefaults] = att;
+		ar->default_expr[ar->ndefaults++] = ExecInitExpr(expression_planner(expr), NULL);
+	}
+}
+
+/* The complaint about keys that differ. */
+static void
+key_differs(ApplyRelation *ar)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the key of table \"%s.%s\" has other columns on the provider than here",
+					ar->remote.nspname, ar->remote.relname),
+			 errhint("Give the table the same primary key or replica identity on all nodes.")));
+}
+
+/* Maps the key's columns. */
+static void
+map_key(ApplyRelation *ar)
+{
+	ar->key_index = table_key_index(ar->rel);
+	ar->nkeys = table_key_attributes(ar->rel, &ar->key_atts);
+	if (ar->nkeys != (ar->remote.identity == WIRE_IDENTITY_KEY ? ar->remote.nkeys : 0))
+		key_differs(ar);
+	ar->key_wire = palloc0(Max(ar->nkeys, 1) * sizeof(int));
+	for (int k = 0; k < ar->nkeys; k++)
+	{
+		int			pos = 0;
+
+		for (int i = 0; i < ar->remote.natts; i++)
+		{
+			if (ar->local_att[i] == ar->key_atts[k])
+				pos = ar->remote.atts[i].keypos;
+		}
+		if (pos == 0)
+			key_differs(ar);
+		ar->key_wire[k] = pos - 1;
+	}
+	if (ar->nkeys > 0 && !table_is_own_replicated(ar->rel))
+		ar->tombstones = tombstone_keys(ar->rel);
+}
+
+/* Maps the relation to its local table, which is open. */
+static void
+map_relation(ApplyRelation *ar)
+{
+	MemoryContext old;
+	char		kind = ar->rel->rd_rel->relkind;
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s.%s\" is not a table on this node",
+						ar->remote.nspname, ar->remote.relname)));
+	if (ar->context)
+		MemoryContextDelete(ar->context);
+	ar->context = AllocSetContextCreate(TopMemoryContext, "apply relation", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(ar->context);
+	ar->tombstones = NULL;
+	ar->owner = ar->rel->rd_rel->relowner;
+	ar->partitioned = kind == RELKIND_PARTITIONED_TABLE;
+	map_columns(ar);
+	map_defaults(ar);
+	map_key(ar);
+	ar->root_slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(ar->rel)),
+											 &TTSOpsVirtual);
+	ar->valid = true;
+	MemoryContextSwitchTo(old);
+}
+
+ApplyRelation *
+relation_open_remote(uint32 remote_id)
+{
+	ApplyRelation *ar = relations ? hash_search(relations, &remote_id, HASH_FIND, NULL) : NULL;
+	MemoryContext old;
+
+	if (!ar)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a row of relation %u came before its description", remote_id)));
+	if (ar->rel && ar->valid)
+		return ar;
+	if (!ar->rel)
+	{
+		if (!ar->valid)
+			ar->relid = find_local_table(&ar->remote);
+		ar->rel = table_open(ar->relid, RowExclusiveLock);
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		open_relations = lappend(open_relations, ar);
+		MemoryContextSwitchTo(old);
+	}
+	if (!ar->valid)
+		map_relation(ar);
+	ar->target = ar->partitioned ? NULL : target_get(ar->relid, ar->key_index, NULL);
+	return ar;
+}
+
+/* Sets up tuple routing for a partitioned table in this transaction. */
+static Routing *
+start_routing(ApplyRelation *ar)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Routing    *r = palloc0(sizeof(Routing));
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = ar->relid;
+	rte->relkind = RELKIND_PARTITIONED_TABLE;
+	rte->rellockmode = RowExclusiveLock;
+	r->rel = ar;
+	r->estate = CreateExecutorState();
+	ExecInitRangeTable(r->estate, list_make1(rte));
+	r->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(r->rri, ar->rel, 1, NULL, 0);
+	r->mtstate = makeNode(ModifyTableState);
+	r->mtstate->ps.state = r->estate;
+	r->mtstate->operation = CMD_INSERT;
+	r->mtstate->resultRelInfo = r->rri;
+	r->mtstate->rootResultRelInfo = r->rri;
+	r->proute = ExecSetupPartitionTupleRouting(r->estate, ar->rel);
+	routings = lappend(routings, r);
+	MemoryContextSwitchTo(old);
+	return r;
+}
+
+/*
+ * Refuses a leaf that belongs to somebody who has not let the table's owner in: a
+ * partition must not become a way around another table's rights or row security.
+ */
+static void
+check_leaf_rights(ApplyRelation *ar, Relation leaf)
+{
+	AclMode		needed = ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_SELECT;
+
+	if (leaf->rd_rel->relowner == ar->owner || superuser_arg(ar->owner))
+		return;
+	if (pg_class_aclmask(RelationGetRelid(leaf), ar->owner, needed, ACLMASK_ALL) != needed ||
+		check_enable_rls(RelationGetRelid(leaf), ar->owner, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the owner of table \"%s\" may not write to its partition \"%s\"",
+						RelationGetRelationName(ar->rel), RelationGetRelationName(leaf)),
+				 errhint("Give both tables the same owner.")));
+}
+
+ApplyTarget *
+relation_leaf(ApplyRelation *ar, Oid relid)
+{
+	Relation	leaf = table_open(relid, RowExclusiveLock);
+	Oid			key_index = InvalidOid;
+	ApplyTarget *t;
+
+	check_leaf_rights(ar, leaf);
+	if (OidIsValid(ar->key_index))
+		key_index = target_partition_index(leaf, ar->key_index);
+	t = target_get(relid, key_index, ar->rel);
+	table_close(leaf, NoLock);
+	return t;
+}
+
+ApplyTarget *
+relation_route(ApplyRelation *ar)
+{
+	Routing    *r = NULL;
+	ResultRelInfo *leaf;
+	ListCell   *lc;
+
+	if (!ar->partitioned)
+		return ar->target;
+	foreach(lc, routings)
+	{
+		if (((Routing *) lfirst(lc))->rel == ar)
+			r = lfirst(lc);
+	}
+	if (!r)
+		r = start_routing(ar);
+	leaf = ExecFindPartition(r->mtstate, r->rri, r->proute, ar->root_slot, r->estate);
+	ResetPerTupleExprContext(r->estate);
+	return relation_leaf(ar, RelationGetRelid(leaf->ri_RelationDesc));
+}
+
+void
+relation_close_all(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, routings)
+	{
+		Routing    *r = lfirst(lc);
+
+		ExecCleanupTupleRouting(r->mtstate, r->proute);
+		FreeExecutorState(r->estate);
+	}
+	routings = NIL;
+	foreach(lc, open_relations)
+	{
+		ApplyRelation *ar = lfirst(lc);
+
+		ExecClearTuple(ar->root_slot);
+		table_close(ar->rel, NoLock);
+		ar->rel = NULL;
+		ar->target = NULL;
+	}
+	list_free(open_relations);
+	open_relations = NIL;
+}
+
+void
+relation_reset(void)
+{
+	HASH_SEQ_STATUS seq;
+	ApplyRelation *ar;
+
+	routings = NIL;
+	list_free(open_relations);
+	open_relations = NIL;
+	if (!relations)
+		return;
+	hash_seq_init(&seq, relations);
+	while ((ar = hash_seq_search(&seq)) != NULL)
+	{
+		ar->rel = NULL;
+		ar->target = NULL;
+		ar->valid = false;
+	}
+}

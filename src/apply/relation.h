@@ -1,0 +1,65 @@
+/*
+ * relation.h
+ *		A relation of the provider and the local table that it goes to.
+ */
+#ifndef REPLICATION_PLUGIN_APPLY_RELATION_H
+#define REPLICATION_PLUGIN_APPLY_RELATION_H
+
+#include "apply/target.h"
+#include "conflict/tombstone.h"
+#include "wire/value.h"
+#include "wire/wire.h"
+
+typedef struct ApplyRelation
+{
+	uint32		remote_id;		/* hash key */
+	MemoryContext remote_context;	/* of remote */
+	WireRelation remote;
+	bool		valid;			/* false: map to the local table anew */
+	MemoryContext context;		/* of everything below */
+	Oid			relid;			/* local table (root) */
+	Relation	rel;			/* open in this transaction, else NULL */
+	Oid			owner;
+	bool		partitioned;
+	Oid			key_index;		/* root's key */
+	ApplyTarget *target;		/* in this transaction, when not partitioned */
+	int			natts;			/* of the local table */
+	AttrNumber *local_att;		/* per remote column: number here */
+	ValueReader *readers;		/* per remote column */
+	int			nkeys;
+	AttrNumber *key_atts;		/* key columns here, in local key index order */
+	int		   *key_wire;		/* their places in a key as the provider writes it */
+	int			ndefaults;		/* columns that the provider does not have */
+	AttrNumber *default_att;
+	ExprState **default_expr;
+	TombstoneKeys *tombstones;	/* NULL: the table has no key, or is one of our own */
+	TupleTableSlot *root_slot;	/* row in the root's layout (virtual) */
+
+	/* the row at hand, in the root's layout */
+	Datum	   *values;
+	bool	   *nulls;
+	bool	   *present;		/* false: not sent (unchanged TOAST, or a column unknown there) */
+} ApplyRelation;
+
+/* Remembers a relation message. */
+extern void relation_store(WireReader *r);
+
+/* Name and columns that came for a relation id; NULL if none. */
+extern const WireRelation *relation_remote(uint32 remote_id);
+
+/* The relation with its local table open in this transaction. */
+extern ApplyRelation *relation_open_remote(uint32 remote_id);
+
+/*
+ * The table that a row goes to: rel->target, or the leaf partition for the values
+ * in rel->root_slot. For a key search only the key columns need to be set.
+ */
+extern ApplyTarget *relation_route(ApplyRelation *rel);
+
+/* The target for a leaf partition. */
+extern ApplyTarget *relation_leaf(ApplyRelation *rel, Oid leaf);
+
+extern void relation_close_all(void);	/* before commit */
+extern void relation_reset(void);		/* after an abort */
+
+#endif							/* REPLICATION_PLUGIN_APPLY_RELATION_H */

@@ -1,0 +1,170 @@
+/*
+ * remove.c
+ *		DELETE and TRUNCATE.
+ *
+ * A delete is one more version of its key. It removes the local row if it is newer,
+ * and it is remembered as a tombstone, also where there is no row (the put that it
+ * beats may still be on its way). A delete that is older than the local row, or than
+ * a tombstone that is here, changes nothing.
+ *
+ * TRUNCATE of a table with a key arrives as one delete per row. A table without a key
+ * loses those of its rows that the writer had seen.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "catalog/pg_inherits.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "apply/put.h"
+#include "apply/remove.h"
+#include "apply/row.h"
+#include "apply/search.h"
+#include "apply/state.h"
+#include "apply/write.h"
+#include "conflict/row_version.h"
+
+/* There is no row of the key: remembers the delete if nothing newer is remembered. */
+static void
+remove_missing(ApplyRelation *ar, const Datum *key)
+{
+	Version		deleted;
+	bool		known = ar->tombstones &&
+		tombstone_find(ar->tombstones, key, apply.version, &deleted);
+
+	row_key_to_root_slot(ar, key);
+	if (!known)
+		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
+					   NULL, ar->root_slot);
+	else if (!apply_was_seen(deleted))
+		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, deleted,
+					   NULL, ar->root_slot);
+	if (ar->tombstones && (!known || version_cmp(deleted, apply.version) < 0))
+	{
+		tombstone_write(ar->tombstones, key);
+		apply.wrote = true;
+	}
+}
+
+/* Removes the row that was found if the delete is newer. */
+static WriteResult
+remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
+{
+	Version		local = row_version_of_slot(t->found, apply.version);
+	bool		seen = apply_was_seen(local);
+	TupleTableSlot *local_row = NULL;
+
+	if (!seen)
+	{
+		ExecMaterializeSlot(t->found);
+		local_row = t->found;
+	}
+	if (!apply_wins(local))
+	{
+		row_key_to_root_slot(ar, key);
+		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, local_row, local,
+					   NULL, ar->root_slot);
+		return WRITE_DONE;
+	}
+	if (write_delete(ar, t, &t->found->tts_tid) == WRITE_AGAIN)
+		return WRITE_AGAIN;
+	if (ar->tombstones)
+		tombstone_write(ar->tombstones, key);
+	if (!seen)
+	{
+		row_key_to_root_slot(ar, key);
+		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_APPLY_REMOTE, local_row, local,
+					   NULL, ar->root_slot);
+	}
+	return WRITE_DONE;
+}
+
+/* Deletes one row that equals the old row of a table without a key. */
+static void
+remove_equal(ApplyRelation *ar)
+{
+	ApplyTarget *t;
+
+	row_read(ar, &apply.oldtup);
+	row_to_root_slot(ar);
+	t = relation_route(ar);
+	while (search_equal(ar, t))
+	{
+		if (write_delete(ar, t, &t->found->tts_tid) == WRITE_DONE)
+			return;
+	}
+	row_to_root_slot(ar);
+	apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
+				   NULL, ar->root_slot);
+}
+
+void
+remove_row(ApplyRelation *ar)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	ApplyTarget *t;
+
+	put_flush();
+	if (ar->nkeys == 0)
+	{
+		remove_equal(ar);
+		return;
+	}
+	row_read_key(ar, &apply.oldtup, key);
+	if (ar->partitioned)
+		row_key_to_root_slot(ar, key);
+	t = relation_route(ar);
+	if (search_key(t, key) && remove_found(ar, t, key) == WRITE_DONE)
+		return;
+	while (search_key_surely(t, key))
+	{
+		if (remove_found(ar, t, key) == WRITE_DONE)
+			return;
+	}
+	remove_missing(ar, key);
+}
+
+/* Deletes the rows of one table that the writer had seen. */
+static void
+remove_seen_in(ApplyRelation *ar, ApplyTarget *t)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(t->rel, snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, t->found))
+	{
+		CHECK_FOR_INTERRUPTS();
+
+		/* a row that changed meanwhile is not one that the writer had seen */
+		if (apply_was_seen(row_version_of_slot(t->found, apply.version)))
+			(void) write_delete(ar, t, &t->found->tts_tid);
+	}
+	ExecClearTuple(t->found);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+void
+remove_all_seen(ApplyRelation *ar)
+{
+	List	   *leaves;
+	ListCell   *lc;
+
+	put_flush();
+	if (!ar->partitioned)
+	{
+		remove_seen_in(ar, ar->target);
+		return;
+	}
+	leaves = find_all_inheritors(ar->relid, RowExclusiveLock, NULL);
+	foreach(lc, leaves)
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
+			remove_seen_in(ar, relation_leaf(ar, lfirst_oid(lc)));
+	}
+}

@@ -1,0 +1,49 @@
+/*
+ * state.h
+ *		The transaction that is being applied: shared by the files of this folder only.
+ */
+#ifndef REPLICATION_PLUGIN_APPLY_STATE_H
+#define REPLICATION_PLUGIN_APPLY_STATE_H
+
+#include "apply/apply.h"
+#include "apply/relation.h"
+#include "conflict/conflict_log.h"
+
+typedef struct ApplyState
+{
+	/* of the link */
+	NodeId		provider;
+	const char *provider_dsn;
+	const Frontier *seen;
+
+	/* of the transaction */
+	bool		active;
+	WireBegin	begin;
+	Version		version;		/* of every write of it */
+	ApplyMode	mode;
+	bool		wrote;			/* changed something that decoding will see */
+	uint64		rows;
+
+	/* of the row */
+	MemoryContext row_context;	/* reset after each row (run of inserts) */
+	const char *action;			/* "INSERT", ... for messages */
+	uint32		remote_id;
+	WireTuple	newtup;
+	WireTuple	oldtup;
+	bool		has_old;		/* oldtup is set */
+} ApplyState;
+
+extern ApplyState apply;
+
+/* True if the transaction at hand replaces a row or tombstone of that version. */
+extern bool apply_wins(Version local);
+
+/* True if the writer of the transaction at hand had seen that version. */
+extern bool apply_was_seen(Version local);
+
+/* Records a conflict, unless the writer had seen what it met. */
+extern void apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
+						   TupleTableSlot *local_row, Version local_version,
+						   TupleTableSlot *remote_row, TupleTableSlot *key_row);
+
+#endif							/* REPLICATION_PLUGIN_APPLY_STATE_H */

@@ -1,0 +1,299 @@
+/*
+ * target.c
+ *		A local table that rows are written to, with the executor's state kept.
+ *
+ * Building an EState, a ResultRelInfo, slots and scan keys costs more than
+ * writing a row, so they live as long as the table's definition stays the same: a
+ * relcache invalidation marks the target, and the next transaction builds it anew.
+ * In each transaction the relations are locked and opened again, and closed
+ * before commit.
+ *
+ * Invariants: t->rel is not NULL only inside a transaction; slots keep no buffer
+ * pinned across transactions; tuple descriptors are copies, so that no resource
+ * owner counts them.
+ *
+ * Triggers fire as in replica role, but our own capture triggers do not: apply
+ * writes the tombstones.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "apply/target.h"
+#include "conflict/capture.h"
+
+static HTAB *targets = NULL;
+static MemoryContext targets_context = NULL;
+static List *open_targets = NIL;	/* in targets_context's parent, rebuilt per transaction */
+
+/* Relcache callback: the definition of a table (or of all) has changed. */
+static void
+invalidate(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS seq;
+	ApplyTarget *t;
+
+	if (!targets)
+		return;
+	hash_seq_init(&seq, targets);
+	while ((t = hash_seq_search(&seq)) != NULL)
+	{
+		if (relid == InvalidOid || t->relid == relid)
+			t->valid = false;
+		for (int i = 0; t->valid && i < t->nindexes; i++)
+		{
+			if (t->index_oids[i] == relid)
+				t->valid = false;
+		}
+	}
+}
+
+/* Makes the empty table of targets. */
+static void
+create_table_of_targets(void)
+{
+	static bool registered = false;
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(ApplyTarget)};
+
+	targets_context = AllocSetContextCreate(TopMemoryContext, "apply targets",
+											ALLOCSET_DEFAULT_SIZES);
+	ctl.hcxt = targets_context;
+	targets = hash_create("apply targets", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	if (!registered)
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	registered = true;
+}
+
+/* Leaves only the triggers that fire in replica role and are not ours. */
+static void
+filter_triggers(ResultRelInfo *rri)
+{
+	TriggerDesc *desc = rri->ri_TrigDesc;
+	int			n = 0;
+
+	if (!desc)
+		return;
+	for (int i = 0; i < desc->numtriggers; i++)
+	{
+		Trigger    *t = &desc->triggers[i];
+
+		if (t->tgenabled != TRIGGER_FIRES_ALWAYS && t->tgenabled != TRIGGER_FIRES_ON_REPLICA)
+			continue;
+		if (t->tgisinternal && capture_is_own_function(t->tgfoid))
+			continue;
+		desc->triggers[n++] = *t;
+	}
+	desc->numtriggers = n;
+	if (n == 0)
+		rri->ri_TrigDesc = NULL;
+}
+
+/* Makes the executor state of a table. */
+static void
+build_estate(ApplyTarget *t)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = t->relid;
+	rte->relkind = t->rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+	for (int att = 1; att <= RelationGetNumberOfAttributes(t->rel); att++)
+		rte->updatedCols = bms_add_member(rte->updatedCols, att - FirstLowInvalidHeapAttributeNumber);
+	t->estate = CreateExecutorState();
+	ExecInitRangeTable(t->estate, list_make1(rte));
+	t->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(t->rri, t->rel, 1, NULL, 0);
+	filter_triggers(t->rri);
+	t->estate->es_opened_result_relations = list_make1(t->rri);
+}
+
+/* Learns the indexes; they are opened per transaction. */
+static void
+build_indexes(ApplyTarget *t, Oid key_index)
+{
+	List	   *oids = RelationGetIndexList(t->rel);
+	ListCell   *lc;
+	int			i = 0;
+
+	t->nindexes = list_length(oids);
+	t->index_oids = palloc0(Max(t->nindexes, 1) * sizeof(Oid));
+	t->rri->ri_NumIndices = t->nindexes;
+	t->rri->ri_IndexRelationDescs = palloc0(Max(t->nindexes, 1) * sizeof(Relation));
+	t->rri->ri_IndexRelationInfo = palloc0(Max(t->nindexes, 1) * sizeof(IndexInfo *));
+	t->key_index = -1;
+	foreach(lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		t->index_oids[i] = lfirst_oid(lc);
+		t->rri->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
+		if (lfirst_oid(lc) == key_index)
+			t->key_index = i;
+		index_close(index, NoLock);
+		i++;
+	}
+	list_free(oids);
+	if (OidIsValid(key_index) && t->key_index < 0)
+		elog(ERROR, "key index %u of table \"%s\" is gone", key_index,
+			 RelationGetRelationName(t->rel));
+}
+
+/* Prepares the scan keys of the key's index; values are filled in per search. */
+static void
+build_scan_keys(ApplyTarget *t)
+{
+	Relation	index;
+
+	if (t->key_index < 0)
+		return;
+	index = index_open(t->index_oids[t->key_index], RowExclusiveLock);
+	t->nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	t->key_attnums = palloc(t->nkeys * sizeof(AttrNumber));
+	t->skeys = palloc0(t->nkeys * sizeof(ScanKeyData));
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		Oid			opfamily = index->rd_opfamily[i];
+		Oid			optype = index->rd_opcintype[i];
+		Oid			operator = get_opfamily_member(opfamily, optype, optype, BTEqualStrategyNumber);
+
+		if (!OidIsValid(operator))
+			elog(ERROR, "no equality operator in opfamily %u for type %u", opfamily, optype);
+		t->key_attnums[i] = index->rd_index->indkey.values[i];
+		ScanKeyInit(&t->skeys[i], i + 1, BTEqualStrategyNumber, get_opcode(operator), (Datum) 0);
+		t->skeys[i].sk_collation = index->rd_indcollation[i];
+	}
+	index_close(index, NoLock);
+}
+
+/* Builds everything about a table that is open. */
+static void
+build(ApplyTarget *t, Oid key_index, Relation root)
+{
+	MemoryContext old;
+
+	if (t->context)
+		MemoryContextDelete(t->context);
+	t->context = AllocSetContextCreate(targets_context, "apply target", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(t->context);
+	build_estate(t);
+	build_indexes(t, key_index);
+	build_scan_keys(t);
+	{
+		TupleDesc	desc = CreateTupleDescCopyConstr(RelationGetDescr(t->rel));
+
+		t->found = MakeSingleTupleTableSlot(desc, table_slot_callbacks(t->rel));
+		t->newslot = MakeSingleTupleTableSlot(desc, table_slot_callbacks(t->rel));
+		t->eq = palloc0(desc->natts * sizeof(TypeCacheEntry *));
+		t->from_root = t->to_root = NULL;
+		if (root)
+		{
+			TupleDesc	rootdesc = CreateTupleDescCopyConstr(RelationGetDescr(root));
+
+			t->from_root = convert_tuples_by_name(rootdesc, desc);
+			t->to_root = convert_tuples_by_name(desc, rootdesc);
+		}
+	}
+	t->scan = NULL;
+	t->valid = true;
+	MemoryContextSwitchTo(old);
+}
+
+ApplyTarget *
+target_get(Oid relid, Oid key_index, Relation root)
+{
+	ApplyTarget *t;
+	bool		found;
+	MemoryContext old;
+
+	if (!targets)
+		create_table_of_targets();
+	t = hash_search(targets, &relid, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) t + sizeof(Oid), 0, sizeof(ApplyTarget) - sizeof(Oid));
+	if (t->rel)
+		return t;
+	t->rel = table_open(relid, RowExclusiveLock);
+	if (!t->valid || t->rri->ri_RelationDesc != t->rel)
+		build(t, key_index, root);
+	for (int i = 0; i < t->nindexes; i++)
+		t->rri->ri_IndexRelationDescs[i] = index_open(t->index_oids[i], RowExclusiveLock);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	open_targets = lappend(open_targets, t);
+	MemoryContextSwitchTo(old);
+	return t;
+}
+
+void
+target_close_all(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, open_targets)
+	{
+		ApplyTarget *t = lfirst(lc);
+
+		if (t->scan)
+			index_endscan(t->scan);
+		t->scan = NULL;
+		ExecClearTuple(t->found);
+		ExecClearTuple(t->newslot);
+		if (t->rri->ri_TrigDesc)
+		{
+			/* triggers made slots that count references: they end with the transaction */
+			ExecResetTupleTable(t->estate->es_tupleTable, false);
+			t->valid = false;
+		}
+		for (int i = 0; i < t->nindexes; i++)
+			index_close(t->rri->ri_IndexRelationDescs[i], NoLock);
+		table_close(t->rel, NoLock);
+		t->rel = NULL;
+	}
+	list_free(open_targets);
+	open_targets = NIL;
+}
+
+void
+target_reset(void)
+{
+	if (targets_context)
+		MemoryContextDelete(targets_context);
+	targets_context = NULL;
+	targets = NULL;
+	list_free(open_targets);
+	open_targets = NIL;
+}
+
+Oid
+target_partition_index(Relation leaf, Oid root_index)
+{
+	List	   *oids = RelationGetIndexList(leaf);
+	ListCell   *lc;
+	Oid			result = InvalidOid;
+
+	foreach(lc, oids)
+	{
+		List	   *ancestors = get_rel_relispartition(lfirst_oid(lc)) ?
+		get_partition_ancestors(lfirst_oid(lc)) : NIL;
+
+		if (lfirst_oid(lc) == root_index || list_member_oid(ancestors, root_index))
+			result = lfirst_oid(lc);
+		list_free(ancestors);
+	}
+	list_free(oids);
+	return result;
+}

@@ -1,0 +1,53 @@
+/*
+ * target.h
+ *		A local table that rows are written to (a table, or a leaf partition), with
+ *		the executor's state kept from row to row and transaction to transaction.
+ */
+#ifndef REPLICATION_PLUGIN_TARGET_H
+#define REPLICATION_PLUGIN_TARGET_H
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "access/tupconvert.h"
+#include "nodes/execnodes.h"
+#include "utils/typcache.h"
+
+typedef struct ApplyTarget
+{
+	Oid			relid;			/* hash key */
+	bool		valid;			/* false: rebuild at the next opening */
+	Relation	rel;			/* open in this transaction, else NULL */
+	MemoryContext context;		/* of everything below */
+	EState	   *estate;
+	ResultRelInfo *rri;
+	int			nindexes;
+	Oid		   *index_oids;
+	int			key_index;		/* place of the key's index among the indexes, -1: no key */
+	int			nkeys;
+	AttrNumber *key_attnums;	/* in key index order */
+	ScanKeyData *skeys;
+	IndexScanDesc scan;			/* on the key's index, in this transaction; NULL: none yet */
+	TupleTableSlot *found;		/* row found by a search */
+	TupleTableSlot *newslot;	/* row to be written */
+	TypeCacheEntry **eq;		/* per column, for comparing whole rows */
+	TupleConversionMap *from_root;	/* NULL: same layout as the root, or is the root */
+	TupleConversionMap *to_root;
+} ApplyTarget;
+
+/*
+ * The target for a table, open in the running transaction. key_index: the table's
+ * index that corresponds to the root's key, InvalidOid if it has none. root: NULL if
+ * the table is no partition.
+ */
+extern ApplyTarget *target_get(Oid relid, Oid key_index, Relation root);
+
+/* Ends scans and closes relations, before commit. */
+extern void target_close_all(void);
+
+/* Forgets all targets, after an abort. */
+extern void target_reset(void);
+
+/* Index of rel that is (or, on a partition, is attached to) the root's key index. */
+extern Oid	target_partition_index(Relation leaf, Oid root_index);
+
+#endif							/* REPLICATION_PLUGIN_TARGET_H */

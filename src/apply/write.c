@@ -1,0 +1,259 @@
+/*
+ * write.c
+ *		Writing one local row: heap, indexes, constraints, triggers.
+ *
+ * Everything that may run code of a user (triggers, expressions of indexes,
+ * constraints, generated columns and domains) runs as the owner of the table, in a
+ * restricted security context: owning a table here must not give anybody the rights
+ * of the replication worker.
+ *
+ * The row is not locked before it is written. If somebody else was faster, the table
+ * access method says so, and the caller searches again.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "apply/state.h"
+#include "apply/write.h"
+
+/* What has to be undone after running as the owner. */
+typedef struct OwnerContext
+{
+	Oid			user;
+	int			security;
+} OwnerContext;
+
+/* Becomes the table's owner. An error puts things back with the transaction. */
+static OwnerContext
+become_owner(ApplyRelation *ar)
+{
+	OwnerContext saved;
+
+	GetUserIdAndSecContext(&saved.user, &saved.security);
+	if (ar->owner != saved.user)
+		SetUserIdAndSecContext(ar->owner, saved.security | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	return saved;
+}
+
+/* Becomes the worker again. */
+static void
+become_worker(OwnerContext saved)
+{
+	SetUserIdAndSecContext(saved.user, saved.security);
+}
+
+/* Computes generated columns and checks constraints. */
+static void
+finish_row(ApplyTarget *t, TupleTableSlot *slot)
+{
+	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
+
+	slot->tts_tableOid = t->relid;
+	if (constr && constr->has_generated_stored)
+		ExecComputeStoredGenerated(t->rri, t->estate, slot, CMD_INSERT);
+	if (constr)
+		ExecConstraints(t->rri, slot, t->estate);
+	if (t->rel->rd_rel->relispartition)
+		ExecPartitionCheck(t->rri, slot, t->estate, true);
+}
+
+/* Marks the end of one row. */
+static void
+row_written(ApplyTarget *t)
+{
+	ResetPerTupleExprContext(t->estate);
+	CommandCounterIncrement();
+	apply.wrote = true;
+}
+
+void
+write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
+{
+	OwnerContext saved = become_owner(ar);
+	TriggerDesc *triggers = t->rri->ri_TrigDesc;
+	List	   *recheck = NIL;
+
+	if (triggers)
+		AfterTriggerBeginQuery();
+	if (!triggers || !triggers->trig_insert_before_row ||
+		ExecBRInsertTriggers(t->estate, t->rri, slot))
+	{
+		finish_row(t, slot);
+		table_tuple_insert(t->rel, slot, GetCurrentCommandId(true), 0, NULL);
+		if (t->nindexes > 0)
+			recheck = ExecInsertIndexTuples(t->rri, slot, t->estate, false, false, NULL, NIL);
+		if (triggers)
+			ExecARInsertTriggers(t->estate, t->rri, slot, recheck, NULL);
+	}
+	if (triggers)
+		AfterTriggerEndQuery(t->estate);
+	become_worker(saved);
+	row_written(t);
+}
+
+/*
+ * Locks a row for BEFORE triggers, which must see the row that will be replaced.
+ * Without such triggers the write itself finds out whether the row is still current.
+ */
+static WriteResult
+lock_for_triggers(ApplyTarget *t, ItemPointer tid)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+	TupleTableSlot *slot = ExecGetTriggerOldSlot(t->estate, t->rri);
+
+	result = table_tuple_lock(t->rel, tid, GetLatestSnapshot(), slot, GetCurrentCommandId(false),
+							  LockTupleExclusive, LockWaitBlock, 0, &failure);
+	ExecClearTuple(slot);
+	return result == TM_Ok ? WRITE_DONE : WRITE_AGAIN;
+}
+
+/* Says what to do after a write was tried. */
+static WriteResult
+write_result(TM_Result result)
+{
+	switch (result)
+	{
+		case TM_Ok:
+			return WRITE_DONE;
+		case TM_Updated:
+		case TM_Deleted:
+			return WRITE_AGAIN;
+		case TM_SelfModified:
+		case TM_Invisible:
+		case TM_BeingModified:
+		case TM_WouldBlock:
+			break;
+	}
+	elog(ERROR, "unexpected result %d of writing a row", result);
+	return WRITE_AGAIN;
+}
+
+/* Replaces the row; triggers and constraints have been seen to by the caller. */
+static WriteResult
+update_heap(ApplyTarget *t, TupleTableSlot *slot)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+	bool		update_indexes;
+	WriteResult result;
+	List	   *recheck = NIL;
+
+	result = write_result(table_tuple_update(t->rel, &t->found->tts_tid, slot,
+											 GetCurrentCommandId(true), InvalidSnapshot,
+											 InvalidSnapshot, true, &failure, &mode,
+											 &update_indexes));
+	if (result == WRITE_AGAIN)
+		return result;
+	if (t->nindexes > 0 && update_indexes)
+		recheck = ExecInsertIndexTuples(t->rri, slot, t->estate, true, false, NULL, NIL);
+	if (t->rri->ri_TrigDesc)
+		ExecARUpdateTriggers(t->estate, t->rri, NULL, NULL, &t->found->tts_tid, NULL, slot,
+							 recheck, NULL, false);
+	return WRITE_DONE;
+}
+
+WriteResult
+write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
+{
+	OwnerContext saved = become_owner(ar);
+	TriggerDesc *triggers = t->rri->ri_TrigDesc;
+	WriteResult result = WRITE_DONE;
+	EPQState	epq;
+
+	if (triggers && triggers->trig_update_before_row)
+		result = lock_for_triggers(t, &t->found->tts_tid);
+	if (result == WRITE_DONE)
+	{
+		if (triggers)
+		{
+			AfterTriggerBeginQuery();
+			EvalPlanQualInit(&epq, t->estate, NULL, NIL, -1);
+		}
+		if (!triggers || !triggers->trig_update_before_row ||
+			ExecBRUpdateTriggers(t->estate, &epq, t->rri, &t->found->tts_tid, NULL, slot, NULL))
+		{
+			finish_row(t, slot);
+			result = update_heap(t, slot);
+		}
+		if (triggers)
+		{
+			AfterTriggerEndQuery(t->estate);
+			EvalPlanQualEnd(&epq);
+		}
+	}
+	become_worker(saved);
+	row_written(t);
+	return result;
+}
+
+WriteResult
+write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
+{
+	OwnerContext saved = become_owner(ar);
+	TriggerDesc *triggers = t->rri->ri_TrigDesc;
+	WriteResult result = WRITE_DONE;
+	TM_FailureData failure;
+	EPQState	epq;
+
+	if (triggers && triggers->trig_delete_before_row)
+		result = lock_for_triggers(t, tid);
+	if (result == WRITE_DONE)
+	{
+		if (triggers)
+		{
+			AfterTriggerBeginQuery();
+			EvalPlanQualInit(&epq, t->estate, NULL, NIL, -1);
+		}
+		if (!triggers || !triggers->trig_delete_before_row ||
+			ExecBRDeleteTriggers(t->estate, &epq, t->rri, tid, NULL, NULL))
+		{
+			result = write_result(table_tuple_delete(t->rel, tid, GetCurrentCommandId(true),
+													 InvalidSnapshot, InvalidSnapshot, true,
+													 &failure, false));
+			if (result == WRITE_DONE && triggers)
+				ExecARDeleteTriggers(t->estate, t->rri, tid, NULL, NULL, false);
+		}
+		if (triggers)
+		{
+			AfterTriggerEndQuery(t->estate);
+			EvalPlanQualEnd(&epq);
+		}
+	}
+	become_worker(saved);
+	row_written(t);
+	return result;
+}
+
+bool
+write_can_gather(ApplyTarget *t)
+{
+	return t->rri->ri_TrigDesc == NULL && !t->rel->rd_rel->relispartition;
+}
+
+void
+write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
+{
+	OwnerContext saved = become_owner(ar);
+
+	for (int i = 0; i < n; i++)
+		finish_row(t, slots[i]);
+	table_multi_insert(t->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < n && t->nindexes > 0; i++)
+	{
+		list_free(ExecInsertIndexTuples(t->rri, slots[i], t->estate, false, false, NULL, NIL));
+		ResetPerTupleExprContext(t->estate);
+	}
+	become_worker(saved);
+	row_written(t);
+}

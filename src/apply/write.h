@@ -1,0 +1,29 @@
+/*
+ * write.h
+ *		Writing one local row: heap, indexes, constraints, triggers.
+ */
+#ifndef REPLICATION_PLUGIN_APPLY_WRITE_H
+#define REPLICATION_PLUGIN_APPLY_WRITE_H
+
+#include "apply/relation.h"
+
+typedef enum WriteResult
+{
+	WRITE_DONE,
+	WRITE_AGAIN					/* somebody changed the row first: search again */
+} WriteResult;
+
+/* Inserts a row. Raises a unique violation like any insert. */
+extern void write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot);
+
+/* Replaces, or deletes, the row that was found (t->found). */
+extern WriteResult write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot);
+extern WriteResult write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid);
+
+/* True if rows can be inserted many at a time: nothing has to run per row. */
+extern bool write_can_gather(ApplyTarget *t);
+
+/* Inserts many rows of one target. */
+extern void write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n);
+
+#endif							/* REPLICATION_PLUGIN_APPLY_WRITE_H */

@@ -1,0 +1,49 @@
+/*
+ * names.c
+ *		Names of the extension's schema, tables, slots and origins: one place.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "commands/extension.h"
+#include "utils/lsyscache.h"
+
+#include "catalog/names.h"
+
+Oid
+extension_schema_oid(void)
+{
+	return get_namespace_oid(EXTENSION_SCHEMA, true);
+}
+
+Oid
+extension_relation_oid(const char *relname)
+{
+	Oid			schema = extension_schema_oid();
+
+	return OidIsValid(schema) ? get_relname_relid(relname, schema) : InvalidOid;
+}
+
+bool
+extension_exists(void)
+{
+	return OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+}
+
+char *
+slot_name(Oid dboid, NodeId subscriber)
+{
+	return psprintf("replication_plugin_%u_%d", dboid, subscriber);
+}
+
+char *
+origin_name(Oid dboid, NodeId node)
+{
+	return psprintf("replication_plugin_%u_%d", dboid, node);
+}
+
+char *
+repair_origin_name(Oid dboid)
+{
+	return psprintf("replication_plugin_%u_repair", dboid);
+}

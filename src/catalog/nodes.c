@@ -1,0 +1,198 @@
+/*
+ * nodes.c
+ *		Typed access to the tables local_node and node.
+ *
+ * They are small and read rarely; what hot paths need is cached (nodes_local_id).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+
+/* Columns of local_node. */
+enum
+{
+	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
+	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA
+};
+
+/* Columns of node. */
+enum
+{
+	NODE_ID = 1, NODE_NAME, NODE_DSN, NODE_STATE, NODE_ADD_FRONTIER
+};
+
+static NodeId cached_id = INVALID_NODE_ID;
+static bool cached = false;
+
+/* Calls back for each row of one of our tables. */
+static void
+for_each_row(const char *table, void (*callback) (HeapTuple, TupleDesc, void *), void *arg)
+{
+	Oid			relid = extension_relation_oid(table);
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Snapshot	snapshot;
+
+	if (!OidIsValid(relid))
+		return;
+	rel = table_open(relid, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		callback(tuple, RelationGetDescr(rel), arg);
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
+/* A text column, palloc'd; NULL if null. */
+static char *
+get_text(HeapTuple tuple, TupleDesc desc, int att)
+{
+	bool		isnull;
+	Datum		d = heap_getattr(tuple, att, desc, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(d);
+}
+
+/* An integer column; 0 if null. */
+static int
+get_int(HeapTuple tuple, TupleDesc desc, int att)
+{
+	bool		isnull;
+	Datum		d = heap_getattr(tuple, att, desc, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(d);
+}
+
+/* Reads the row of local_node. */
+static void
+read_local(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	LocalNode  *n = palloc0(sizeof(LocalNode));
+	bool		isnull;
+
+	n->group_id = DatumGetCString(DirectFunctionCall1(uuid_out, heap_getattr(tuple, LOCAL_GROUP_ID, desc, &isnull)));
+	n->group_name = get_text(tuple, desc, LOCAL_GROUP_NAME);
+	n->node_id = get_int(tuple, desc, LOCAL_NODE_ID);
+	n->node_name = get_text(tuple, desc, LOCAL_NODE_NAME);
+	n->dsn = get_text(tuple, desc, LOCAL_DSN);
+	n->state = get_text(tuple, desc, LOCAL_STATE);
+	n->source_id = get_int(tuple, desc, LOCAL_SOURCE_ID);
+	n->source_dsn = get_text(tuple, desc, LOCAL_SOURCE_DSN);
+	n->copy_schema = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_SCHEMA, desc, &isnull));
+	n->copy_data = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_DATA, desc, &isnull));
+	*(LocalNode **) arg = n;
+}
+
+LocalNode *
+nodes_local(void)
+{
+	LocalNode  *n = NULL;
+
+	for_each_row(TABLE_LOCAL_NODE, read_local, &n);
+	return n;
+}
+
+/* Relcache callback: local_node's trigger sends one for its table when its row changes. */
+static void
+forget_id(Datum arg, Oid relid)
+{
+	cached = false;
+}
+
+NodeId
+nodes_local_id(void)
+{
+	static bool registered = false;
+
+	if (!cached)
+	{
+		LocalNode  *n;
+
+		if (!registered)
+			CacheRegisterRelcacheCallback(forget_id, (Datum) 0);
+		registered = true;
+		n = nodes_local();
+		cached_id = n ? n->node_id : INVALID_NODE_ID;
+		cached = true;
+	}
+	return cached_id;
+}
+
+/* Reads a row of node. */
+static void
+read_node_row(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	NodeRow    *n = palloc0(sizeof(NodeRow));
+
+	n->node_id = get_int(tuple, desc, NODE_ID);
+	n->node_name = get_text(tuple, desc, NODE_NAME);
+	n->dsn = get_text(tuple, desc, NODE_DSN);
+	n->state = get_text(tuple, desc, NODE_STATE);
+	n->add_frontier = get_text(tuple, desc, NODE_ADD_FRONTIER);
+	*(List **) arg = lappend(*(List **) arg, n);
+}
+
+/* Order by number. */
+static int
+compare_nodes(const ListCell *a, const ListCell *b)
+{
+	return ((NodeRow *) lfirst(a))->node_id - ((NodeRow *) lfirst(b))->node_id;
+}
+
+List *
+nodes_all(void)
+{
+	List	   *all = NIL;
+
+	for_each_row(TABLE_NODE, read_node_row, &all);
+	list_sort(all, compare_nodes);
+	return all;
+}
+
+NodeRow *
+nodes_by_id(NodeId id)
+{
+	ListCell   *lc;
+
+	foreach(lc, nodes_all())
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (n->node_id == id)
+			return n;
+	}
+	return NULL;
+}
+
+NodeRow *
+nodes_by_name(const char *name)
+{
+	ListCell   *lc;
+	NodeRow    *best = NULL;
+
+	/* a name may have been used by a removed node before: the newest counts */
+	foreach(lc, nodes_all())
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (strcmp(n->node_name, name) == 0 &&
+			(!best || strcmp(best->state, "removed") == 0 || strcmp(n->state, "removed") != 0))
+			best = n;
+	}
+	return best;
+}

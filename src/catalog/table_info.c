@@ -1,0 +1,154 @@
+/*
+ * table_info.c
+ *		Which tables are replicated, under which name, and by which key rows are found.
+ *
+ * Everything here works from the relation cache and system catalogs, and from
+ * table_setting, which is a user catalog table: so it gives the same answers under the
+ * historic snapshot of logical decoding, as of the transaction that is decoded.
+ * No locks are taken on users' tables: decoding must not wait for them, and everybody
+ * else holds one on the table that he asks about.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation_d.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog/names.h"
+#include "catalog/table_info.h"
+
+/* Columns of table_setting. */
+#define ATT_SCHEMA		1
+#define ATT_TABLE		2
+#define ATT_REPLICATED	3
+
+Oid
+table_root(Oid relid)
+{
+	List	   *ancestors;
+	Oid			root;
+
+	if (!get_rel_relispartition(relid))
+		return relid;
+	ancestors = get_partition_ancestors(relid);
+	root = ancestors == NIL ? relid : llast_oid(ancestors);
+	list_free(ancestors);
+	return root;
+}
+
+bool
+table_is_own_replicated(Relation rel)
+{
+	const char *name = RelationGetRelationName(rel);
+
+	if (RelationGetNamespace(rel) != extension_schema_oid())
+		return false;
+	return strcmp(name, TABLE_NODE) == 0 || strcmp(name, TABLE_SLOT_MADE) == 0 ||
+		strcmp(name, TABLE_TABLE_SETTING) == 0;
+}
+
+/* True if table_setting takes a table out. */
+static bool
+is_excluded(const char *schema, const char *name)
+{
+	Oid			relid = extension_relation_oid(TABLE_TABLE_SETTING);
+	Relation	settings;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		excluded = false;
+
+	if (!OidIsValid(relid))
+		return false;
+	settings = table_open(relid, AccessShareLock);
+	ScanKeyInit(&keys[0], ATT_SCHEMA, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(schema));
+	ScanKeyInit(&keys[1], ATT_TABLE, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	keys[0].sk_collation = keys[1].sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(settings, InvalidOid, false, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		if (!DatumGetBool(heap_getattr(tuple, ATT_REPLICATED, RelationGetDescr(settings), &isnull)))
+			excluded = true;
+	}
+	systable_endscan(scan);
+	table_close(settings, AccessShareLock);
+	return excluded;
+}
+
+bool
+table_is_replicated(Relation rel)
+{
+	Form_pg_class c = rel->rd_rel;
+	char	   *schema;
+
+	if ((c->relkind != RELKIND_RELATION && c->relkind != RELKIND_PARTITIONED_TABLE) ||
+		c->relpersistence != RELPERSISTENCE_PERMANENT || IsSystemRelation(rel) ||
+		RelationGetRelid(rel) < FirstNormalObjectId)
+		return false;
+	if (c->relispartition)
+	{
+		Relation	root = RelationIdGetRelation(table_root(RelationGetRelid(rel)));
+		bool		replicated = root && table_is_replicated(root);
+
+		if (root)
+			RelationClose(root);
+		return replicated;
+	}
+	if (c->relnamespace == extension_schema_oid())
+		return table_is_own_replicated(rel);
+	schema = get_namespace_name(c->relnamespace);
+	if (!schema || strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0)
+		return false;
+	return !is_excluded(schema, RelationGetRelationName(rel));
+}
+
+Oid
+table_key_index(Relation rel)
+{
+	Oid			index = RelationGetReplicaIndex(rel);
+
+	/* replica identity default, full or nothing: the primary key, if there is one */
+	return OidIsValid(index) ? index : RelationGetPrimaryKeyIndex(rel);
+}
+
+WireIdentity
+table_identity(Relation rel)
+{
+	if (OidIsValid(table_key_index(rel)))
+		return WIRE_IDENTITY_KEY;
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return WIRE_IDENTITY_FULL;
+	return WIRE_IDENTITY_NONE;
+}
+
+int
+table_key_attributes(Relation rel, AttrNumber **attnums)
+{
+	Oid			oid = table_key_index(rel);
+	Relation	index;
+	int			n;
+
+	*attnums = NULL;
+	if (!OidIsValid(oid))
+		return 0;
+	index = RelationIdGetRelation(oid);
+	if (!index)
+		elog(ERROR, "could not open index %u", oid);
+	n = IndexRelationGetNumberOfKeyAttributes(index);
+	*attnums = palloc(n * sizeof(AttrNumber));
+	for (int i = 0; i < n; i++)
+		(*attnums)[i] = index->rd_index->indkey.values[i];
+	RelationClose(index);
+	return n;
+}

@@ -1,0 +1,222 @@
+/*
+ * capture.c
+ *		What the triggers do: write tombstones, refuse what could not be replicated.
+ *
+ *	capture_row			AFTER DELETE, and AFTER UPDATE OF the key columns: the old key
+ *						gets a tombstone, which is also what is sent to other nodes
+ *						as the delete.
+ *	capture_truncate	BEFORE TRUNCATE: a tombstone for every row that is there, so a
+ *						truncate is the delete of the rows that this node had seen.
+ *	capture_no_key		BEFORE UPDATE OR DELETE on a table whose rows cannot be told
+ *						apart: refused, since the other nodes could not follow.
+ *
+ * They fire always, also under session_replication_role = replica. The apply worker
+ * does not run them; it writes tombstones itself.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/table_info.h"
+#include "conflict/capture.h"
+#include "conflict/tombstone.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_capture_row);
+PG_FUNCTION_INFO_V1(replication_plugin_capture_truncate);
+PG_FUNCTION_INFO_V1(replication_plugin_capture_no_key);
+
+/* What a trigger call site remembers from row to row of one statement. */
+typedef struct CaptureState
+{
+	Oid			relid;			/* table that the trigger is on */
+	TombstoneKeys *keys;
+	AttrNumber *attnums;		/* of the key columns in that table */
+} CaptureState;
+
+/* Finds a partition's columns by the names that its root's key has. */
+static AttrNumber *
+map_key_columns(Relation rel, Relation root)
+{
+	AttrNumber *attnums;
+	int			n = table_key_attributes(root, &attnums);
+
+	if (RelationGetRelid(rel) == RelationGetRelid(root))
+		return attnums;
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(root), attnums[i] - 1);
+
+		attnums[i] = get_attnum(RelationGetRelid(rel), NameStr(att->attname));
+		if (attnums[i] == InvalidAttrNumber)
+			elog(ERROR, "partition \"%s\" has no column \"%s\"",
+				 RelationGetRelationName(rel), NameStr(att->attname));
+	}
+	return attnums;
+}
+
+/* Returns what is needed for a table, built at the first row of a statement. */
+static CaptureState *
+capture_state(FunctionCallInfo fcinfo, Relation rel)
+{
+	CaptureState *state = fcinfo->flinfo->fn_extra;
+	MemoryContext old;
+	Relation	root;
+
+	if (state && state->relid == RelationGetRelid(rel))
+		return state;
+	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	state = palloc0(sizeof(CaptureState));
+	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
+	state->relid = RelationGetRelid(rel);
+	state->keys = tombstone_keys(root);
+	state->attnums = map_key_columns(rel, root);
+	table_close(root, AccessShareLock);
+	MemoryContextSwitchTo(old);
+	fcinfo->flinfo->fn_extra = state;
+	return state;
+}
+
+/* Takes the key values out of a row. */
+static void
+key_values(CaptureState *state, TupleTableSlot *slot, Datum *key)
+{
+	for (int i = 0; i < tombstone_nkeys(state->keys); i++)
+	{
+		bool		isnull;
+
+		key[i] = slot_getattr(slot, state->attnums[i], &isnull);
+		if (isnull)
+			elog(ERROR, "null in a key column");
+	}
+}
+
+/* True if the two rows have the same bytes in all key columns. */
+static bool
+same_key(CaptureState *state, TupleTableSlot *a, TupleTableSlot *b)
+{
+	for (int i = 0; i < tombstone_nkeys(state->keys); i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(a->tts_tupleDescriptor, state->attnums[i] - 1);
+		bool		na,
+					nb;
+		Datum		da = slot_getattr(a, state->attnums[i], &na);
+		Datum		db = slot_getattr(b, state->attnums[i], &nb);
+
+		if (!datum_image_eq(da, db, att->attbyval, att->attlen))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * capture_row() → trigger: writes the tombstone of a deleted or replaced key.
+ */
+Datum
+replication_plugin_capture_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	CaptureState *state;
+	MemoryContext context,
+				old;
+	Datum		key[INDEX_MAX_KEYS];
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("capture_row() is called by row triggers only")));
+	state = capture_state(fcinfo, trigger->tg_relation);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		same_key(state, trigger->tg_trigslot, trigger->tg_newslot))
+		return PointerGetDatum(NULL);
+	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	key_values(state, trigger->tg_trigslot, key);
+	tombstone_write(state->keys, key);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * capture_truncate() → trigger: writes a tombstone for every row of the table.
+ */
+Datum
+replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Relation	rel;
+	CaptureState *state;
+	TupleTableSlot *slot;
+	TableScanDesc scan;
+	MemoryContext context,
+				old;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("capture_truncate() is called by truncate triggers only")));
+	rel = trigger->tg_relation;
+	state = capture_state(fcinfo, rel);
+	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_DEFAULT_SIZES);
+	slot = table_slot_create(rel, NULL);
+	PushActiveSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	tombstone_begin_transaction();
+	PG_TRY();
+	{
+		while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		{
+			Datum		key[INDEX_MAX_KEYS];
+
+			CHECK_FOR_INTERRUPTS();
+			old = MemoryContextSwitchTo(context);
+			key_values(state, slot, key);
+			tombstone_write(state->keys, key);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(context);
+		}
+		tombstone_end_transaction();
+	}
+	PG_CATCH();
+	{
+		tombstone_abort_transaction();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	table_endscan(scan);
+	PopActiveSnapshot();
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(context);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * capture_no_key() → trigger: refuses UPDATE and DELETE of a table without a key.
+ */
+Datum
+replication_plugin_capture_no_key(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("capture_no_key() is called by triggers only")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot %s table \"%s\" because it is replicated and its rows have no key",
+					TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? "update" : "delete from",
+					RelationGetRelationName(trigger->tg_relation)),
+			 errhint("Add a primary key, or set REPLICA IDENTITY FULL, or take the table out with replication_plugin.exclude_table().")));
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,32 @@
+/*
+ * capture.h
+ *		Triggers that record what the WAL alone does not keep: deleted keys.
+ */
+#ifndef REPLICATION_PLUGIN_CAPTURE_H
+#define REPLICATION_PLUGIN_CAPTURE_H
+
+#include "fmgr.h"
+#include "utils/relcache.h"
+
+/*
+ * Brings our internal triggers on a table (and its partitions) in line with
+ * whether it is replicated and what key it has. A relation of another kind, or one
+ * that is gone, is passed over. Needs a transaction; the change is part of it.
+ */
+extern void capture_install(Oid relid);
+
+/* The same for every table of the database (creating or joining a group). */
+extern void capture_install_all(void);
+
+/* Removes all of them (leaving a group). */
+extern void capture_remove_all(void);
+
+/* True for a trigger function of ours: apply writes tombstones itself. */
+extern bool capture_is_own_function(Oid funcoid);
+
+extern PGDLLEXPORT Datum replication_plugin_capture_row(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum replication_plugin_capture_truncate(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum replication_plugin_capture_no_key(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum replication_plugin_capture_ddl(PG_FUNCTION_ARGS);
+
+#endif							/* REPLICATION_PLUGIN_CAPTURE_H */

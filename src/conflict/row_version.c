@@ -1,0 +1,74 @@
+/*
+ * row_version.c
+ *		The version of a stored row, from PostgreSQL's own commit data.
+ *
+ * Nothing is kept beside a user's row: the raw xmin leads to the commit timestamp
+ * and the replication origin of the transaction that wrote it, and the origin is
+ * a node. The raw xmin is used also for frozen rows: as long as the commit data is
+ * there, freezing must not change the outcome of a conflict.
+ *
+ * Invariant: the result depends on the writing transaction alone, so every node
+ * that holds a row gives it the same version; except VERSION_OLDEST, which stands
+ * for rows older than anything that can still arrive.
+ */
+#include "postgres.h"
+
+#include "access/commit_ts.h"
+#include "access/sysattr.h"
+#include "access/transam.h"
+#include "access/xact.h"
+
+#include "catalog/nodes.h"
+#include "catalog/origin_map.h"
+#include "conflict/row_version.h"
+
+/* Looks a transaction up in the commit timestamp data. */
+static Version
+lookup_version(TransactionId xmin)
+{
+	TimestampTz ts;
+	RepOriginId origin;
+	NodeId		node;
+
+	if (!TransactionIdGetCommitTsData(xmin, &ts, &origin))
+		return VERSION_OLDEST;
+	node = origin_map_node(origin);
+	if (node == ORIGIN_NODE_REPAIR)
+		return VERSION_OLDEST;
+	if (node == ORIGIN_NODE_LOCAL)
+		node = nodes_local_id();
+	return (Version) {ts, node};
+}
+
+Version
+row_version(TransactionId xmin, Version own)
+{
+	static TransactionId cached_xmin = InvalidTransactionId;
+	static Version cached;
+
+	if (!TransactionIdIsNormal(xmin))
+		return VERSION_OLDEST;
+	if (TransactionIdIsCurrentTransactionId(xmin))
+		return own;
+
+	/*
+	 * A committed transaction's data does not change before its xid is reused,
+	 * and by then billions of others have passed through here.
+	 */
+	if (xmin != cached_xmin)
+	{
+		cached = lookup_version(xmin);
+		cached_xmin = xmin;
+	}
+	return cached;
+}
+
+Version
+row_version_of_slot(TupleTableSlot *slot, Version own)
+{
+	bool		isnull;
+	Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
+
+	Assert(!isnull);
+	return row_version(DatumGetTransactionId(xmin), own);
+}

@@ -1,0 +1,399 @@
+/*
+ * tombstone.c
+ *		Deletes that are remembered.
+ *
+ * A tombstone is a row of replication_plugin.tombstone: the table (its partition
+ * root), a hash of the key, and the key as a wire tuple in key index order. Its own
+ * xmin is the version of the delete, as for any row. The hash comes from the key
+ * types' hash functions, so that keys that are equal but not identical (1.0 and
+ * 1.00, texts under a case-insensitive collation) meet; candidates are compared by
+ * the types' equality. A type without a hash function hashes to 0, which is slow
+ * and right.
+ *
+ * Invariant: if a row of the key is live, its version is newer than any tombstone
+ * of the key that its node knows. So updates that find their row need not look here.
+ *
+ * Tombstones may exist several times for a key; the newest counts.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "common/hashfn.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "catalog/names.h"
+#include "catalog/table_info.h"
+#include "conflict/row_version.h"
+#include "conflict/tombstone.h"
+#include "wire/value.h"
+
+#define ATT_RELID		1
+#define ATT_KEY_HASH	2
+#define ATT_KEY			3
+#define NATTS			3
+
+#define BATCH_ROWS		500		/* gathered tombstones of one transaction */
+
+typedef struct KeyColumn
+{
+	Oid			collation;
+	ValueWriter writer;
+	ValueReader reader;
+	FmgrInfo	hash;			/* fn_oid invalid: the type cannot be hashed */
+	FmgrInfo	eq;
+} KeyColumn;
+
+struct TombstoneKeys
+{
+	Oid			relid;
+	int			n;
+	KeyColumn  *columns;
+	WireTuple	scratch;
+};
+
+/* The open tombstone table; kept open only inside begin ... end. */
+typedef struct Store
+{
+	bool		kept;			/* between begin and end */
+	Relation	heap;
+	Relation	index;
+	IndexInfo  *index_info;
+	IndexScanDesc scan;
+	TupleTableSlot *found;
+	TupleTableSlot *slots[BATCH_ROWS];
+	int			nslots;			/* created */
+	int			nrows;			/* filled */
+	MemoryContext context;		/* lives as long as the store is open */
+} Store;
+
+static Store store;
+
+/* ---------- keys ---------- */
+
+/* Prepares one key column. */
+static void
+init_column(KeyColumn *c, Form_pg_attribute att, Oid collation)
+{
+	TypeCacheEntry *type = lookup_type_cache(att->atttypid,
+											 TYPECACHE_HASH_EXTENDED_PROC_FINFO |
+											 TYPECACHE_EQ_OPR_FINFO);
+	WireAttribute same = {.name = NameStr(att->attname), .typid = att->atttypid,
+		.typmod = att->atttypmod,.typschema = "",.typname = ""};
+
+	c->collation = collation;
+	value_writer_init(&c->writer, att->atttypid, true);
+	value_reader_init(&c->reader, &same, att->atttypid, att->atttypmod);
+	c->reader.direct = true;	/* written and read by this very server */
+	c->hash.fn_oid = InvalidOid;
+	if (OidIsValid(type->hash_extended_proc))
+		fmgr_info(type->hash_extended_proc, &c->hash);
+	if (!OidIsValid(type->eq_opr_finfo.fn_oid))
+		elog(ERROR, "key type %u has no equality operator", att->atttypid);
+	fmgr_info(type->eq_opr_finfo.fn_oid, &c->eq);
+}
+
+TombstoneKeys *
+tombstone_keys(Relation root)
+{
+	TombstoneKeys *k = palloc0(sizeof(TombstoneKeys));
+	AttrNumber *attnums;
+	Relation	index;
+
+	k->relid = RelationGetRelid(root);
+	k->n = table_key_attributes(root, &attnums);
+	if (k->n == 0)
+		elog(ERROR, "table \"%s\" has no key", RelationGetRelationName(root));
+	k->columns = palloc0(k->n * sizeof(KeyColumn));
+	wire_tuple_init(&k->scratch, CurrentMemoryContext);
+	index = index_open(table_key_index(root), AccessShareLock);
+	for (int i = 0; i < k->n; i++)
+		init_column(&k->columns[i], TupleDescAttr(RelationGetDescr(root), attnums[i] - 1),
+					index->rd_indcollation[i]);
+	index_close(index, AccessShareLock);
+	pfree(attnums);
+	return k;
+}
+
+int
+tombstone_nkeys(const TombstoneKeys *k)
+{
+	return k->n;
+}
+
+/* Hashes a key such that equal keys hash alike. */
+static int64
+hash_key(TombstoneKeys *k, const Datum *key)
+{
+	uint64		h = 0;
+
+	for (int i = 0; i < k->n; i++)
+	{
+		KeyColumn  *c = &k->columns[i];
+		uint64		hi = 0;
+
+		if (OidIsValid(c->hash.fn_oid))
+			hi = DatumGetUInt64(FunctionCall2Coll(&c->hash, c->collation, key[i],
+												  UInt64GetDatum(0)));
+		h = hash_combine64(h, hi);
+	}
+	return (int64) h;
+}
+
+/* Appends a key as a wire tuple behind a varlena header; returns the bytea. */
+static bytea *
+encode_key(TombstoneKeys *k, const Datum *key, StringInfo buf)
+{
+	appendStringInfoSpaces(buf, VARHDRSZ);
+	wire_write_tuple_head(buf, k->n);
+	for (int i = 0; i < k->n; i++)
+		value_write(buf, &k->columns[i].writer, key[i]);
+	SET_VARSIZE(buf->data, buf->len);
+	return (bytea *) buf->data;
+}
+
+/* Compares a stored key with key values. */
+static bool
+key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
+{
+	WireReader	r = {.data = VARDATA_ANY(stored),.len = VARSIZE_ANY_EXHDR(stored)};
+
+	wire_read_tuple(&r, &k->scratch);
+	if (k->scratch.ncolumns != k->n)
+		return false;			/* the key was another one then */
+	for (int i = 0; i < k->n; i++)
+	{
+		KeyColumn  *c = &k->columns[i];
+		Datum		value = value_read(&c->reader, &k->scratch.columns[i]);
+
+		if (!DatumGetBool(FunctionCall2Coll(&c->eq, c->collation, value, key[i])))
+			return false;
+	}
+	return true;
+}
+
+/* ---------- the table ---------- */
+
+/* Opens the tombstone table, unless it is kept open. */
+static void
+open_store(void)
+{
+	MemoryContext old;
+	bool		kept = store.kept;
+
+	if (store.heap && kept)
+		return;
+
+	/*
+	 * Outside begin ... end every call closes what it opens; something left
+	 * over is of a call that failed, and went with its transaction.
+	 */
+	memset(&store, 0, sizeof(store));
+	store.kept = kept;
+	store.context = AllocSetContextCreate(TopTransactionContext, "tombstones",
+										  ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(store.context);
+	store.heap = table_open(extension_relation_oid(TABLE_TOMBSTONE), RowExclusiveLock);
+	store.index = index_open(extension_relation_oid(INDEX_TOMBSTONE), RowExclusiveLock);
+	store.index_info = BuildIndexInfo(store.index);
+	store.found = table_slot_create(store.heap, NULL);
+	store.scan = NULL;
+	store.nslots = 0;
+	store.nrows = 0;
+	MemoryContextSwitchTo(old);
+}
+
+/* Writes the gathered tombstones. */
+static void
+flush_store(void)
+{
+	CommandId	cid;
+
+	if (store.nrows == 0)
+		return;
+	cid = GetCurrentCommandId(true);
+	if (store.nrows == 1)
+		table_tuple_insert(store.heap, store.slots[0], cid, 0, NULL);
+	else
+		table_multi_insert(store.heap, store.slots, store.nrows, cid, 0, NULL);
+	for (int i = 0; i < store.nrows; i++)
+	{
+		TupleTableSlot *slot = store.slots[i];
+		Datum		values[2] = {slot->tts_values[0], slot->tts_values[1]};
+		bool		isnull[2] = {false, false};
+
+		index_insert(store.index, values, isnull, &slot->tts_tid, store.heap,
+					 UNIQUE_CHECK_NO, false, store.index_info);
+		ExecClearTuple(slot);
+	}
+	store.nrows = 0;
+	CommandCounterIncrement();
+}
+
+/* Writes what is gathered and closes the table. */
+static void
+close_store(void)
+{
+	if (!store.heap)
+		return;
+	flush_store();
+	if (store.scan)
+		index_endscan(store.scan);
+	ExecDropSingleTupleTableSlot(store.found);
+	for (int i = 0; i < store.nslots; i++)
+		ExecDropSingleTupleTableSlot(store.slots[i]);
+	index_close(store.index, NoLock);
+	table_close(store.heap, NoLock);
+	MemoryContextDelete(store.context);
+	memset(&store, 0, sizeof(store));
+}
+
+void
+tombstone_begin_transaction(void)
+{
+	store.kept = true;
+}
+
+void
+tombstone_end_transaction(void)
+{
+	close_store();
+	store.kept = false;
+}
+
+void
+tombstone_abort_transaction(void)
+{
+	/* relations, scans and memory went with the transaction */
+	memset(&store, 0, sizeof(store));
+}
+
+void
+tombstone_write(TombstoneKeys *k, const Datum *key)
+{
+	TupleTableSlot *slot;
+	StringInfoData buf;
+	MemoryContext old;
+
+	open_store();
+	old = MemoryContextSwitchTo(store.context);
+	if (store.nrows == store.nslots)
+		store.slots[store.nslots++] = table_slot_create(store.heap, NULL);
+	slot = store.slots[store.nrows];
+	ExecClearTuple(slot);
+	MemoryContextSwitchTo(old);
+
+	initStringInfo(&buf);
+	slot->tts_values[ATT_RELID - 1] = ObjectIdGetDatum(k->relid);
+	slot->tts_values[ATT_KEY_HASH - 1] = Int64GetDatum(hash_key(k, key));
+	slot->tts_values[ATT_KEY - 1] = PointerGetDatum(encode_key(k, key, &buf));
+	memset(slot->tts_isnull, 0, NATTS * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	ExecMaterializeSlot(slot);
+	slot_getallattrs(slot);
+	pfree(buf.data);
+	store.nrows++;
+	if (!store.kept)
+		close_store();
+	else if (store.nrows == BATCH_ROWS)
+		flush_store();
+}
+
+/*
+ * Starts a scan for a table, or for one key hash of it, under a fresh snapshot. The
+ * second is kept for the next time.
+ */
+static IndexScanDesc
+start_scan(Oid relid, const int64 *hash)
+{
+	ScanKeyData keys[2];
+	Snapshot	snapshot = GetLatestSnapshot();
+	IndexScanDesc scan;
+	int			n = hash ? 2 : 1;
+	MemoryContext old = MemoryContextSwitchTo(store.context);
+
+	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	if (hash)
+		ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(*hash));
+	if (hash && store.scan)
+	{
+		scan = store.scan;
+		scan->xs_snapshot = snapshot;
+	}
+	else
+		scan = index_beginscan(store.heap, store.index, snapshot, n, 0);
+	if (hash)
+		store.scan = scan;
+	index_rescan(scan, keys, n, NULL, 0);
+	MemoryContextSwitchTo(old);
+	return scan;
+}
+
+/* Next row of a scan; what it allocates lives as long as the scan. */
+static bool
+next_row(IndexScanDesc scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(store.context);
+	bool		found = index_getnext_slot(scan, ForwardScanDirection, store.found);
+
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
+bool
+tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
+{
+	int64		hash = hash_key(k, key);
+	IndexScanDesc scan;
+	bool		found = false;
+
+	open_store();
+	flush_store();
+	scan = start_scan(k->relid, &hash);
+	while (next_row(scan))
+	{
+		Version		v = row_version_of_slot(store.found, own);
+		bool		isnull;
+		Datum		stored = slot_getattr(store.found, ATT_KEY, &isnull);
+
+		if (found && version_cmp(v, *newest) <= 0)
+			continue;
+		if (!key_matches(k, DatumGetByteaPP(stored), key))
+			continue;
+		*newest = v;
+		found = true;
+	}
+	ExecClearTuple(store.found);
+	if (!store.kept)
+		close_store();
+	return found;
+}
+
+bool
+tombstone_any(TombstoneKeys *k)
+{
+	IndexScanDesc scan;
+	bool		found;
+
+	open_store();
+	if (store.nrows > 0)
+		return true;
+	scan = start_scan(k->relid, NULL);
+	found = next_row(scan);
+	ExecClearTuple(store.found);
+	index_endscan(scan);
+	if (!store.kept)
+		close_store();
+	return found;
+}

@@ -1,0 +1,44 @@
+/*
+ * tombstone.h
+ *		Deletes that are remembered: a write that is older than the delete of its
+ *		key must not raise the row again, in whatever order the two arrive.
+ */
+#ifndef REPLICATION_PLUGIN_TOMBSTONE_H
+#define REPLICATION_PLUGIN_TOMBSTONE_H
+
+#include "utils/relcache.h"
+#include "model/version.h"
+
+/* How keys of one table are written, hashed and compared. Opaque. */
+typedef struct TombstoneKeys TombstoneKeys;
+
+/*
+ * Builds it for a table with a key, in CurrentMemoryContext. root: the relation
+ * under whose name and key the table is replicated.
+ */
+extern TombstoneKeys *tombstone_keys(Relation root);
+extern int	tombstone_nkeys(const TombstoneKeys *k);
+
+/* Remembers the delete of a key (values in key index order) by the running transaction. */
+extern void tombstone_write(TombstoneKeys *k, const Datum *key);
+
+/*
+ * Finds the newest tombstone of a key that is committed, or of the running
+ * transaction, which has version own. Returns false if there is none.
+ */
+extern bool tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest);
+
+/* True if the table may have tombstones: one probe for many rows. */
+extern bool tombstone_any(TombstoneKeys *k);
+
+/*
+ * Between begin and end the table is kept open and writes are gathered; end (or
+ * tombstone_find) writes them. Without it every call opens and closes.
+ */
+extern void tombstone_begin_transaction(void);
+extern void tombstone_end_transaction(void);
+
+/* Forgets what an aborted transaction left in memory. */
+extern void tombstone_abort_transaction(void);
+
+#endif							/* REPLICATION_PLUGIN_TOMBSTONE_H */

@@ -1,0 +1,18 @@
+/*
+ * identity.h
+ *		Does a dsn lead to this very database?
+ */
+#ifndef REPLICATION_PLUGIN_IDENTITY_H
+#define REPLICATION_PLUGIN_IDENTITY_H
+
+typedef enum IdentityCheck
+{
+	IDENTITY_SAME,
+	IDENTITY_OTHER_SERVER,		/* another server, or a copy of this one */
+	IDENTITY_OTHER_DATABASE
+} IdentityCheck;
+
+/* Connects and compares; raises an error if it cannot connect. */
+extern IdentityCheck identity_check(const char *dsn);
+
+#endif							/* REPLICATION_PLUGIN_IDENTITY_H */

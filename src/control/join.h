@@ -1,0 +1,72 @@
+/*
+ * join.h
+ *		Taking this database into a group: the pieces of the join worker.
+ */
+#ifndef REPLICATION_PLUGIN_JOIN_H
+#define REPLICATION_PLUGIN_JOIN_H
+
+#include "libpq-fe.h"
+
+#include "catalog/nodes.h"
+
+/* Steps of a join, in their order; names and successors are in join_state.c. */
+typedef enum JoinState
+{
+	JOIN_SLOT,					/* making a slot on the source, being admitted */
+	JOIN_SCHEMA,				/* tables and functions */
+	JOIN_COPY,					/* rows */
+	JOIN_INDEXES,				/* indexes and constraints */
+	JOIN_CATCHING_UP,			/* following the source */
+	JOIN_OPENING,				/* through; slots and links for all */
+	JOIN_READY
+} JoinState;
+
+typedef struct Join
+{
+	LocalNode  *local;
+	JoinState	state;
+	PGconn	   *replication;	/* session of the source that keeps the exported snapshot alive */
+	char	   *slot;			/* on the source */
+	char	   *snapshot;
+} Join;
+
+/* ---------- join_state.c: local_node, each call a transaction of its own ---------- */
+
+/* Reads local_node anew. Ends the process if this database is not joining (any more). */
+extern void join_read_state(Join *join);
+
+/* Goes from the present state to another; ends the process if somebody else has changed it (leave_group). */
+extern void join_set_state(Join *join, JoinState to);
+
+/* What the worker is at, for people. Ends the process if this database is not joining any more. */
+extern void join_progress(const char *fmt,...) pg_attribute_printf(1, 2);
+
+/* Notes the error being handled for people and for the pause before the next try; ends its transaction. */
+extern void join_note_error(MemoryContext context);
+
+/* Waits as long as the errors noted before ask for. */
+extern void join_pause_after_failures(void);
+
+extern const char *join_state_name(JoinState state);
+
+/* ---------- join_schema.c ---------- */
+
+/* Raises an error if the programs that copy a schema are missing here, or too old for that source. */
+extern void join_require_programs(int source_version_num);
+
+/* Dumps the schema in the snapshot, restores tables and functions, puts the rest away. */
+extern void join_copy_schema(Join *join);
+
+/* Restores what was put away: indexes, constraints, triggers. */
+extern void join_restore_indexes(Join *join);
+
+/* ---------- join_copy.c ---------- */
+
+/* Copies all rows in the snapshot, several tables at a time. */
+extern void join_copy_tables(Join *join);
+
+/* ---------- join_worker.c ---------- */
+
+extern PGDLLEXPORT void replication_plugin_join_main(Datum dboid);
+
+#endif							/* REPLICATION_PLUGIN_JOIN_H */

@@ -1,0 +1,303 @@
+/*
+ * join_worker.c
+ *		Takes this database into a group (PROTOCOL: Join).
+ *
+ *	joining: slot
+ *		A slot for us is made on the source, with an exported snapshot. After that the
+ *		source admits us: our row in table node, with the source's frontier at that
+ *		moment; the members that see it make slots for us.
+ *	joining: schema
+ *		Tables and functions, as of the snapshot (join_schema.c).
+ *	joining: copy
+ *		The rows, in the snapshot, several tables at a time (join_copy.c). The group's own
+ *		tables (node, slot_made, table_setting) are copied like users' tables.
+ *	joining: indexes
+ *		Indexes, constraints, triggers. The snapshot is no longer needed.
+ *	joining: catching up
+ *		One link, from the source, with the transactions of all origins. Its stream begins
+ *		exactly at the snapshot. We are through when it has brought our own node row, as of
+ *		this admission, and the news of each other member that its slot for us stands
+ *		(slot_made): what a member wrote before its slot has then come through the source.
+ *	joining: opening links
+ *		The link stands still; our progress of each origin is raised to what the source had
+ *		when it admitted us (what is older came with the copy). Slots for the other members
+ *		are made here. Then, in one transaction, the links are set to own transactions
+ *		only, and our node row to ready: the first transaction of ours that anybody gets.
+ *	ready
+ *
+ * What a crash, here or there, does. The first three states live on the snapshot, which dies
+ * with our session on the source: they start over. The slot is dropped and made again, we are
+ * admitted anew (with a later frontier, so an older row of ours that came with the copy
+ * does not count), each table is emptied in the transaction that copies it. Slots that members made
+ * for us stay: they reach back further than needed. The schema is kept once it stands. Until
+ * the rows are complete there is no link. From "joining: indexes" on, each step is one transaction
+ * that notes itself as done, or can be repeated: the indexes and the deletion of their script;
+ * the link and the next state; a pause; progress that is only ever raised; slots that are made where
+ * missing; the last transaction.
+ *
+ * An error is noted in local_node and ends this process; the manager starts it again. Its first act
+ * is then to wait, twice as long after each error. What is noted is forgotten with the next state
+ * that is reached. The user's way out is leave_group().
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "base/peer.h"
+#include "base/settings.h"
+#include "catalog/link_status.h"
+#include "catalog/names.h"
+#include "catalog/origin_map.h"
+#include "control/join.h"
+#include "control/sql.h"
+#include "control/workers.h"
+#include "model/frontier.h"
+
+#define POLL_MS		100
+
+/* ---------- joining: slot ---------- */
+
+/* Drops what an earlier try left on the source. */
+static void
+drop_old_slot(Join *join, PGconn *conn)
+{
+	char	   *name = quote_literal_cstr(join->slot);
+
+	PQclear(peer_exec(conn, psprintf("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+									 " WHERE slot_name = %s AND active_pid IS NOT NULL", name)));
+	PQclear(peer_exec(conn, psprintf("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+									 " WHERE slot_name = %s", name)));
+}
+
+/* Makes our slot on the source; its session keeps the snapshot alive. */
+static void
+make_source_slot(Join *join, PGconn *conn)
+{
+	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.slot_name(%d)", join->local->node_id));
+
+	join->slot = pstrdup(PQgetvalue(res, 0, 0));
+	PQclear(res);
+	drop_old_slot(join, conn);
+	join_progress("making a slot on the source (waits for transactions that are open there)");
+	join->replication = peer_connect(join->local->source_dsn, PEER_REPLICATION, "replication_plugin join");
+	res = peer_exec(join->replication, psprintf("CREATE_REPLICATION_SLOT \"%s\" LOGICAL " PLUGIN_NAME
+												" EXPORT_SNAPSHOT", join->slot));
+	join->snapshot = pstrdup(PQgetvalue(res, 0, 2));
+	PQclear(res);
+}
+
+/* Has the source admit us; remembers the frontier of that moment. */
+static void
+be_admitted(Join *join, PGconn *conn)
+{
+	LocalNode  *l = join->local;
+	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.admit_node(%s, %d, %s, %s)",
+											   quote_literal_cstr(l->group_id), l->node_id,
+											   quote_literal_cstr(l->node_name), quote_literal_cstr(l->dsn)));
+	const char *params[1] = {pstrdup(PQgetvalue(res, 0, 0))};
+
+	PQclear(res);
+	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1", 1, params);
+}
+
+/* Everything that happens in the snapshot; starts over if an earlier try did not get to the end. */
+static void
+copy_snapshot(Join *join)
+{
+	PGconn	   *conn;
+
+	if (join->state != JOIN_SLOT)
+		join_set_state(join, JOIN_SLOT);
+	conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
+	make_source_slot(join, conn);
+	be_admitted(join, conn);
+	PQfinish(conn);
+	join_set_state(join, JOIN_SCHEMA);
+	join_copy_schema(join);
+	join_set_state(join, JOIN_COPY);
+	join_copy_tables(join);
+	join_set_state(join, JOIN_INDEXES);
+	PQfinish(join->replication);
+}
+
+/* ---------- joining: indexes ---------- */
+
+/* Completes the schema; then there is a link from the source. */
+static void
+build_indexes(Join *join)
+{
+	if (join->local->copy_schema)
+		join_restore_indexes(join);
+	sql_value("SELECT replication_plugin.capture_install_all()", 0, NULL);
+	if (!sql_value_int("WITH s AS (UPDATE replication_plugin.local_node SET state = 'joining: catching up', progress = NULL,"
+					   "  last_error = NULL, failures = 0 WHERE state = 'joining: indexes' RETURNING 1)"
+					   " INSERT INTO replication_plugin.link (provider, full_origins) SELECT $1::integer, 'all' FROM s"
+					   " ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET full_origins = 'all', paused = false RETURNING 1",
+					   join->local->source_id))
+		proc_exit(0);
+	join->state = JOIN_CATCHING_UP;
+}
+
+/* ---------- joining: catching up ---------- */
+
+/* Raises an error if the group does not want us any more. */
+static void
+require_membership(void)
+{
+	if (sql_value("SELECT 1 FROM replication_plugin.node n JOIN replication_plugin.local_node l USING (node_id)"
+				  " WHERE n.state = 'removed'", 0, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this node was removed from the group while it was joining"),
+				 errhint("Call leave_group() on it, and join again.")));
+}
+
+/* What is still missing, as text; NULL if nothing. */
+static char *
+still_missing(void)
+{
+	return sql_value("SELECT CASE WHEN NOT EXISTS (SELECT FROM replication_plugin.node n, replication_plugin.local_node l"
+					 "  WHERE n.node_id = l.node_id AND n.add_frontier = l.add_frontier) THEN 'the own admission'"
+					 " ELSE (SELECT 'the slot of node ' || string_agg(n.node_name, ', ') FROM replication_plugin.node n, replication_plugin.local_node l"
+					 "  WHERE n.state = 'ready' AND n.node_id NOT IN (l.node_id, l.source_id)"
+					 "  AND NOT EXISTS (SELECT FROM replication_plugin.slot_made m"
+					 "   WHERE m.provider = n.node_id AND m.subscriber = l.node_id)) END", 0, NULL);
+}
+
+/* Waits until the link from the source has brought what we need. */
+static void
+catch_up(Join *join)
+{
+	char	   *missing;
+
+	while ((missing = still_missing()) != NULL)
+	{
+		join_progress("catching up, waiting for %s", missing);
+		require_membership();
+		worker_wait(POLL_MS);
+	}
+	join_set_state(join, JOIN_OPENING);
+}
+
+/* ---------- joining: opening links ---------- */
+
+/* Stops the link from the source, so that nobody holds an origin. */
+static void
+rest_link(Join *join)
+{
+	int			index = link_status_find(MyDatabaseId, join->local->source_id, true);
+	LinkStatus	l;
+
+	sql_value_int("UPDATE replication_plugin.link SET paused = true WHERE provider = $1::integer",
+				  join->local->source_id);
+	while (link_status_get(index, &l) && (l.pid != 0 || l.state != LINK_PAUSED))
+		worker_wait(POLL_MS);
+}
+
+/* Raises our progress to what the source had when it admitted us. */
+static void
+raise_progress(Join *join)
+{
+	char	   *text = sql_value("SELECT add_frontier FROM replication_plugin.local_node", 0, NULL);
+	Frontier   *f = text ? frontier_from_text(text) : NULL;
+
+	if (!f)
+		elog(ERROR, "malformed frontier \"%s\"", text ? text : "");
+	StartTransactionCommand();
+	for (int i = 0; i < f->n; i++)
+	{
+		FrontierEntry *e = &f->entries[i];
+		RepOriginId origin;
+
+		if (e->node == join->local->node_id)
+			continue;
+		origin = origin_map_create(e->node);
+		if (replorigin_get_progress(origin, false) < e->lsn)
+			replorigin_advance(origin, e->lsn, InvalidXLogRecPtr, false, true);
+	}
+	CommitTransactionCommand();
+	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
+}
+
+/* Makes slots for all other members, each in its own transaction. */
+static void
+make_slots(void)
+{
+	char	   *subscriber;
+
+	while ((subscriber = sql_value("SELECT n.node_id FROM replication_plugin.node n, replication_plugin.local_node l"
+								   " WHERE n.node_id <> l.node_id AND n.state <> 'removed'"
+								   " AND NOT EXISTS (SELECT FROM pg_replication_slots s"
+								   "  WHERE s.slot_name = replication_plugin.slot_name(n.node_id)) LIMIT 1", 0, NULL)) != NULL)
+		sql_value("SELECT replication_plugin.make_slot($1::integer)", 1, (const char *const *) &subscriber);
+}
+
+/* The last step: from now on a member like the others. */
+static void
+become_ready(Join *join)
+{
+	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', progress = NULL, last_error = NULL,"
+				   "  failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
+				   " o AS (UPDATE replication_plugin.link SET full_origins = 'own', paused = false FROM l)"
+				   " UPDATE replication_plugin.node n SET state = 'ready' FROM l WHERE n.node_id = l.node_id RETURNING 1", 0, NULL))
+		proc_exit(0);
+	join->state = JOIN_READY;
+	ereport(LOG, (errmsg("node \"%s\" is ready", join->local->node_name)));
+}
+
+/* Opens the node. */
+static void
+open_links(Join *join)
+{
+	join_progress("opening links");
+	rest_link(join);
+	raise_progress(join);
+	make_slots();
+	become_ready(join);
+}
+
+/* ---------- the worker ---------- */
+
+/* Goes through the states that are left. */
+static void
+join_group(void)
+{
+	Join		join = {0};
+
+	join_pause_after_failures();
+	join_read_state(&join);
+	if (join.state <= JOIN_COPY)
+		copy_snapshot(&join);
+	if (join.state == JOIN_INDEXES)
+		build_indexes(&join);
+	if (join.state == JOIN_CATCHING_UP)
+		catch_up(&join);
+	if (join.state == JOIN_OPENING)
+		open_links(&join);
+}
+
+void
+replication_plugin_join_main(Datum dboid)
+{
+	MemoryContext context;
+
+	worker_setup(DatumGetObjectId(dboid));
+	origin_map_ensure_loaded();
+	context = AllocSetContextCreate(TopMemoryContext, "join", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		join_group();
+	}
+	PG_CATCH();
+	{
+		join_note_error(context);
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}

@@ -1,0 +1,36 @@
+/*
+ * slot_worker.c
+ *		Makes the slots that other members read from.
+ *
+ * In a process of its own, because making a logical slot waits for all transactions that
+ * are running. Making the slot and telling the group (slot_made) are two transactions:
+ * the row's transaction comes after the slot's position, so whoever has applied it has
+ * everything that the slot does not have. Killed between the two, the next run finds the
+ * slot and writes the row.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+
+#include "control/sql.h"
+#include "control/workers.h"
+
+void
+replication_plugin_slot_main(Datum dboid)
+{
+	worker_setup(DatumGetObjectId(dboid));
+	for (;;)
+	{
+		char	   *subscriber;
+
+		CHECK_FOR_INTERRUPTS();
+		subscriber = sql_value("SELECT subscriber FROM replication_plugin.missing_slots() LIMIT 1", 0, NULL);
+		if (!subscriber)
+			break;
+		sql_value("SELECT replication_plugin.make_slot($1::integer)", 1,
+				  (const char *const *) &subscriber);
+	}
+	sql_value("SELECT replication_plugin.announce_slots()", 0, NULL);
+	proc_exit(0);
+}

@@ -1,0 +1,59 @@
+/*
+ * sql.c
+ *		Short SQL statements of our workers, each in a transaction of its own.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "control/sql.h"
+
+#define MAX_PARAMS	8
+
+char *
+sql_value(const char *sql, int nparams, const char *const *params)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[MAX_PARAMS];
+	Datum		values[MAX_PARAMS];
+	char		nulls[MAX_PARAMS];
+	char	   *result = NULL;
+
+	Assert(nparams <= MAX_PARAMS);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	for (int i = 0; i < nparams; i++)
+	{
+		types[i] = TEXTOID;
+		nulls[i] = params[i] ? ' ' : 'n';
+		values[i] = params[i] ? CStringGetTextDatum(params[i]) : (Datum) 0;
+	}
+	if (SPI_execute_with_args(sql, nparams, types, values, nulls, false, 0) < 0)
+		elog(ERROR, "statement failed: %s", sql);
+	if (SPI_processed > 0 && SPI_tuptable)
+	{
+		char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+
+		result = value ? MemoryContextStrdup(context, value) : NULL;
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+char *
+sql_value_int(const char *sql, int param)
+{
+	const char *params[1] = {psprintf("%d", param)};
+
+	return sql_value(sql, 1, params);
+}

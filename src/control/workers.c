@@ -1,0 +1,82 @@
+/*
+ * workers.c
+ *		Starting background workers of ours.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+
+#include "catalog/names.h"
+#include "control/workers.h"
+
+BackgroundWorkerHandle *
+worker_start(const char *function, const char *name, Datum arg)
+{
+	BackgroundWorker w;
+	BackgroundWorkerHandle *handle;
+
+	memset(&w, 0, sizeof(w));
+	w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	w.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	w.bgw_restart_time = BGW_NEVER_RESTART;
+	w.bgw_notify_pid = MyProcPid;
+	w.bgw_main_arg = arg;
+	strlcpy(w.bgw_library_name, PLUGIN_NAME, sizeof(w.bgw_library_name));
+	strlcpy(w.bgw_function_name, function, sizeof(w.bgw_function_name));
+	strlcpy(w.bgw_name, name, sizeof(w.bgw_name));
+	strlcpy(w.bgw_type, name, sizeof(w.bgw_type));
+	if (RegisterDynamicBackgroundWorker(&w, &handle))
+		return handle;
+	ereport(WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("no free background worker for \"%s\"", name),
+			 errhint("Raise max_worker_processes and restart the server.")));
+	return NULL;
+}
+
+bool
+worker_is_running(BackgroundWorkerHandle *handle)
+{
+	pid_t		pid;
+
+	return handle && GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED;
+}
+
+void
+worker_setup(Oid dboid)
+{
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	if (OidIsValid(dboid))
+		BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	else
+		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	SetConfigOption("search_path", "", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+worker_wait(long ms)
+{
+	int			events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+								   PG_WAIT_EXTENSION);
+
+	if (events & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}

@@ -1,0 +1,255 @@
+/*
+ * native.c
+ *		The stream for our own subscribers: transactions and what surrounds rows.
+ *
+ * Many changes go into one message: the buffer is sent when it is large, and at commit.
+ * (A message costs the walsender a system call, which is most of what decoding a
+ * small row costs.)
+ *
+ * Own transactions that changed nothing replicated are not sent, unless they hold a
+ * logical message of ours. Transactions of other origins that this subscriber takes in
+ * full are always sent, also empty: their progress must move there.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "catalog/origin_map.h"
+#include "output/native.h"
+#include "wire/value.h"
+
+#define FLUSH_BYTES			(48 * 1024)
+#define SIGN_OF_LIFE_AFTER	100	/* changes passed over */
+
+/* Reads who we are, in a transaction of its own if there is none. */
+static void
+learn_identity(NativeStream *s)
+{
+	bool		own_transaction = !IsTransactionState();
+	MemoryContext context = CurrentMemoryContext;
+	LocalNode  *local;
+
+	if (own_transaction)
+	{
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	}
+	local = extension_exists() ? nodes_local() : NULL;
+	if (!local)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this database is in no replication group"),
+				 errhint("Use format 'json' to read changes without a group.")));
+	s->me = local->node_id;
+	s->group_id = MemoryContextStrdup(context, local->group_id);
+	if (own_transaction)
+	{
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	MemoryContextSwitchTo(context);
+}
+
+/* Refuses a subscriber that could not understand us. */
+static void
+check_subscriber(NativeStream *s)
+{
+	OutputOptions *o = &s->options;
+
+	if (strcmp(o->group_id, s->group_id) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this node is in group %s, not in %s", s->group_id, o->group_id)));
+	if (o->encoding && pg_char_to_encoding(o->encoding) != GetDatabaseEncoding())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the subscriber has encoding %s, this database has %s",
+						o->encoding, GetDatabaseEncodingName()),
+				 errhint("All nodes of a group need the same encoding.")));
+}
+
+NativeStream *
+native_startup(LogicalDecodingContext *ctx, OutputOptions *options)
+{
+	NativeStream *s = palloc0(sizeof(NativeStream));
+
+	s->options = *options;
+	learn_identity(s);
+	check_subscriber(s);
+	s->internal = options->layout && strcmp(options->layout, value_layout()) == 0;
+	s->buffer = makeStringInfo();
+	s->context = AllocSetContextCreate(ctx->context, "native change", ALLOCSET_DEFAULT_SIZES);
+	sent_relation_init(s->internal);
+	return s;
+}
+
+void
+native_flush(LogicalDecodingContext *ctx, NativeStream *s)
+{
+	if (s->buffer->len == 0)
+		return;
+	OutputPluginPrepareWrite(ctx, true);
+	appendBinaryStringInfo(ctx->out, s->buffer->data, s->buffer->len);
+	OutputPluginWrite(ctx, true);
+	resetStringInfo(s->buffer);
+}
+
+/* The first message of a stream. */
+static void
+write_startup(NativeStream *s)
+{
+	WireStartup m = {
+		.protocol = WIRE_PROTOCOL_VERSION,.server_version = PG_VERSION_NUM,.node = s->me,
+		.group_id = s->group_id,.encoding = pstrdup(GetDatabaseEncodingName()),
+		.internal = s->internal
+	};
+
+	wire_write_startup(s->buffer, &m);
+	s->started = true;
+}
+
+/* Writes the begin of a transaction. */
+static void
+write_begin(NativeStream *s, ReorderBufferTXN *txn)
+{
+	WireBegin	m = {
+		.origin = s->origin == ORIGIN_NODE_LOCAL ? s->me : s->origin,
+		.origin_lsn = s->origin == ORIGIN_NODE_LOCAL ? txn->end_lsn : txn->origin_lsn,
+		.commit_ts = txn->xact_time.commit_time,.xid = txn->xid
+	};
+
+	if (!s->started)
+		write_startup(s);
+	wire_write_begin(s->buffer, &m);
+	s->begun = true;
+}
+
+/* True if a node's transactions go to this subscriber in full. */
+static bool
+sends_in_full(NativeStream *s, NodeId node)
+{
+	if (node == ORIGIN_NODE_LOCAL)
+		return true;
+	if (node == ORIGIN_NODE_REPAIR || node == s->options.subscriber)
+		return false;
+	return s->options.all_origins || list_member_int(s->options.full_origins, node);
+}
+
+void
+native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
+{
+	s->origin = origin_map_node(txn->origin_id);
+
+	/* rows written before a session set its origin came past the filter */
+	s->skip = !sends_in_full(s, s->origin);
+	s->begun = false;
+	if (!s->skip && s->origin != ORIGIN_NODE_LOCAL)
+		write_begin(s, txn);
+}
+
+void
+native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
+{
+	WireCommit	m = {.end_lsn = txn->end_lsn};
+
+	OutputPluginUpdateProgress(ctx, !s->begun);
+	if (!s->begun)
+		return;
+	wire_write_commit(s->buffer, &m);
+	native_flush(ctx, s);
+	s->begun = false;
+}
+
+void
+native_prepare_row(LogicalDecodingContext *ctx, NativeStream *s, SentRelation *entry)
+{
+	if (!entry->described)
+		sent_relation_describe(s->buffer, entry);
+}
+
+/* Lets the subscriber hear from us in a long stretch of which nothing is sent. */
+static void
+pass_over(LogicalDecodingContext *ctx, NativeStream *s)
+{
+	if (++s->passed_over < SIGN_OF_LIFE_AFTER)
+		return;
+	OutputPluginUpdateProgress(ctx, false);
+	s->passed_over = 0;
+}
+
+void
+native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
+			  Relation rel, ReorderBufferChange *change)
+{
+	MemoryContext old;
+	SentRelation *entry;
+	int			before = s->buffer->len;
+
+	if (s->skip)
+	{
+		pass_over(ctx, s);
+		return;
+	}
+	entry = sent_relation_get(rel);
+	if (entry->kind == SENT_NOTHING)
+	{
+		pass_over(ctx, s);
+		return;
+	}
+	old = MemoryContextSwitchTo(s->context);
+	if (!s->begun)
+	{
+		write_begin(s, txn);
+		before = 0;
+	}
+	if (entry->kind == SENT_TOMBSTONES)
+		native_tombstone(ctx, s, rel, change);
+	else
+		native_row(ctx, s, rel, entry, change);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(s->context);
+	if (s->buffer->len == before)
+		pass_over(ctx, s);
+	if (s->buffer->len >= FLUSH_BYTES)
+		native_flush(ctx, s);
+}
+
+void
+native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
+				int nrels, Relation rels[])
+{
+	uint32	   *relids = palloc(nrels * sizeof(uint32));
+	int			n = 0;
+
+	for (int i = 0; i < nrels && !s->skip; i++)
+	{
+		SentRelation *entry = sent_relation_get(rels[i]);
+
+		/* rows with a key have been deleted one by one */
+		if (entry->kind != SENT_ROWS || entry->identity == WIRE_IDENTITY_KEY)
+			continue;
+		if (!s->begun)
+			write_begin(s, txn);
+		native_prepare_row(ctx, s, entry);
+		relids[n++] = entry->root;
+	}
+	if (n > 0)
+		wire_write_truncate(s->buffer, n, relids);
+	pfree(relids);
+}
+
+void
+native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
+			   bool transactional, const char *prefix)
+{
+	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0)
+		return;
+	if (!s->begun)
+		write_begin(s, txn);
+}

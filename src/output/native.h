@@ -1,0 +1,62 @@
+/*
+ * native.h
+ *		The stream for our own subscribers.
+ */
+#ifndef REPLICATION_PLUGIN_NATIVE_H
+#define REPLICATION_PLUGIN_NATIVE_H
+
+#include "replication/logical.h"
+#include "replication/output_plugin.h"
+#include "replication/reorderbuffer.h"
+
+#include "output/options.h"
+#include "output/sent_relation.h"
+
+typedef struct NativeStream
+{
+	OutputOptions options;
+	NodeId		me;
+	char	   *group_id;
+	bool		internal;		/* the subscriber can read WIRE_INTERNAL */
+	bool		started;		/* the startup message is sent */
+	bool		begun;			/* the transaction at hand has its begin in the buffer, or sent */
+	bool		skip;			/* the transaction at hand is not for this subscriber */
+	NodeId		origin;			/* of the transaction at hand */
+	int			passed_over;	/* changes since the last sign of life */
+	StringInfo	buffer;			/* messages not sent yet */
+	MemoryContext context;		/* reset after each change */
+	Datum	   *values;			/* of one row */
+	bool	   *nulls;
+	Datum	   *old_values;
+	bool	   *old_nulls;
+	int			nvalues;		/* room in them */
+} NativeStream;
+
+/* Checks the options and learns who we are. */
+extern NativeStream *native_startup(LogicalDecodingContext *ctx, OutputOptions *options);
+
+extern void native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn);
+extern void native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn);
+extern void native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
+						  Relation rel, ReorderBufferChange *change);
+extern void native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
+							int nrels, Relation rels[]);
+extern void native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
+						   bool transactional, const char *prefix);
+
+/* Whether records of an origin stay out of the stream; sends the stub at its commit. */
+extern bool native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin);
+
+/* Sends what is in the buffer. */
+extern void native_flush(LogicalDecodingContext *ctx, NativeStream *s);
+
+/* native_row.c: one row. */
+extern void native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
+					   SentRelation *entry, ReorderBufferChange *change);
+extern void native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
+							 ReorderBufferChange *change);
+
+/* Makes sure that begin and the relation's description precede a row. */
+extern void native_prepare_row(LogicalDecodingContext *ctx, NativeStream *s, SentRelation *entry);
+
+#endif							/* REPLICATION_PLUGIN_NATIVE_H */

@@ -1,0 +1,206 @@
+/*
+ * native_row.c
+ *		The stream for our own subscribers: rows.
+ *
+ * Deletes of rows with a key are sent for the tombstones that the transaction wrote, not
+ * for what happened to the heap: a delete that found no row is a delete all the same,
+ * and a TRUNCATE is the deletes of the rows that were there.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "catalog/names.h"
+#include "output/native.h"
+
+/* Columns of the table of tombstones. */
+#define TOMBSTONE_RELID		1
+#define TOMBSTONE_KEY		3
+
+/* Takes a row apart. */
+static void
+deform(NativeStream *s, Relation rel, HeapTuple tuple, Datum **values, bool **nulls)
+{
+	int			natts = RelationGetNumberOfAttributes(rel);
+
+	if (s->nvalues < natts)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(s));
+
+		s->nvalues = natts;
+		s->values = palloc(natts * sizeof(Datum));
+		s->nulls = palloc(natts * sizeof(bool));
+		s->old_values = palloc(natts * sizeof(Datum));
+		s->old_nulls = palloc(natts * sizeof(bool));
+		MemoryContextSwitchTo(old);
+	}
+	heap_deform_tuple(tuple, RelationGetDescr(rel), *values, *nulls);
+}
+
+/* True if a value is not in the WAL, because the update did not touch it. */
+static inline bool
+is_unchanged(ValueWriter *w, Datum value)
+{
+	return w->typlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+}
+
+/* Writes a whole row; values that are missing in it come from the old row, if that has them. */
+static void
+write_row(NativeStream *s, SentRelation *e, bool has_old_row)
+{
+	wire_write_tuple_head(s->buffer, e->natts);
+	for (int i = 0; i < e->natts; i++)
+	{
+		int			att = e->attnums[i] - 1;
+		ValueWriter *w = &e->writers[i];
+
+		if (s->nulls[att])
+			wire_write_null(s->buffer);
+		else if (!is_unchanged(w, s->values[att]))
+			value_write(s->buffer, w, s->values[att]);
+		else if (has_old_row && !s->old_nulls[att] && !is_unchanged(w, s->old_values[att]))
+			value_write(s->buffer, w, s->old_values[att]);
+		else
+			wire_write_unchanged(s->buffer);
+	}
+}
+
+/* Writes the whole old row of a table without a key. */
+static void
+write_old_row(NativeStream *s, SentRelation *e)
+{
+	wire_write_tuple_head(s->buffer, e->natts);
+	for (int i = 0; i < e->natts; i++)
+	{
+		int			att = e->attnums[i] - 1;
+
+		if (s->old_nulls[att])
+			wire_write_null(s->buffer);
+		else if (is_unchanged(&e->writers[i], s->old_values[att]))
+			wire_write_unchanged(s->buffer);
+		else
+			value_write(s->buffer, &e->writers[i], s->old_values[att]);
+	}
+}
+
+/* Writes the key of the old row. */
+static void
+write_old_key(NativeStream *s, SentRelation *e)
+{
+	wire_write_tuple_head(s->buffer, e->nkeys);
+	for (int k = 0; k < e->nkeys; k++)
+		value_write(s->buffer, &e->key_writers[k], s->old_values[e->key_attnums[k] - 1]);
+}
+
+/* True if old and new row have different keys. */
+static bool
+key_changed(NativeStream *s, Relation rel, SentRelation *e)
+{
+	for (int k = 0; k < e->nkeys; k++)
+	{
+		int			att = e->key_attnums[k] - 1;
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(rel), att);
+
+		if (s->old_nulls[att] || s->nulls[att])
+			return false;		/* the WAL does not have the old key: it did not change */
+		if (!datum_image_eq(s->values[att], s->old_values[att], a->attbyval, a->attlen))
+			return true;
+	}
+	return false;
+}
+
+/* An update. */
+static void
+write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelation *e,
+			 ReorderBufferChange *change)
+{
+	bool		has_old = change->data.tp.oldtuple != NULL;
+	bool		full = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
+	bool		send_key;
+
+	if (has_old)
+		deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
+	if (e->identity == WIRE_IDENTITY_KEY)
+	{
+		send_key = has_old && key_changed(s, rel, e);
+		wire_write_update_head(s->buffer, e->root, send_key);
+		if (send_key)
+			write_old_key(s, e);
+	}
+	else if (has_old)
+	{
+		wire_write_update_head(s->buffer, e->root, true);
+		write_old_row(s, e);
+	}
+	else
+		return;					/* no identity: capture_no_key() refuses such updates */
+	write_row(s, e, has_old && full);
+}
+
+void
+native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelation *e,
+		   ReorderBufferChange *change)
+{
+	if (change->action == REORDER_BUFFER_CHANGE_DELETE)
+	{
+		if (e->identity != WIRE_IDENTITY_FULL || !change->data.tp.oldtuple)
+			return;
+		native_prepare_row(ctx, s, e);
+		deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
+		wire_write_delete_head(s->buffer, e->root);
+		write_old_row(s, e);
+		return;
+	}
+	if (!change->data.tp.newtuple)
+		return;
+	native_prepare_row(ctx, s, e);
+	deform(s, rel, &change->data.tp.newtuple->tuple, &s->values, &s->nulls);
+	if (change->action == REORDER_BUFFER_CHANGE_UPDATE)
+	{
+		write_update(ctx, s, rel, e, change);
+		return;
+	}
+	wire_write_insert_head(s->buffer, e->root);
+	write_row(s, e, false);
+}
+
+/* Writes the key of a tombstone in the form that this subscriber reads. */
+static void
+write_tombstone_key(NativeStream *s, SentRelation *e, bytea *key)
+{
+	WireReader	r = {.data = VARDATA_ANY(key),.len = VARSIZE_ANY_EXHDR(key)};
+	WireTuple	t;
+
+	if (s->internal)
+	{
+		appendBinaryStringInfo(s->buffer, r.data, r.len);
+		return;
+	}
+	wire_tuple_init(&t, CurrentMemoryContext);
+	wire_read_tuple(&r, &t);
+	if (t.ncolumns != e->nkeys)
+		elog(ERROR, "a tombstone has another key than its table");
+	wire_write_tuple_head(s->buffer, e->nkeys);
+	for (int k = 0; k < e->nkeys; k++)
+		value_write(s->buffer, &e->key_writers[k], value_read(&e->key_readers[k], &t.columns[k]));
+}
+
+void
+native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
+				 ReorderBufferChange *change)
+{
+	SentRelation *e;
+
+	if (change->action != REORDER_BUFFER_CHANGE_INSERT || !change->data.tp.newtuple)
+		return;
+	deform(s, rel, &change->data.tp.newtuple->tuple, &s->values, &s->nulls);
+	e = sent_relation_by_oid(DatumGetObjectId(s->values[TOMBSTONE_RELID - 1]));
+	if (!e || e->kind != SENT_ROWS || e->identity != WIRE_IDENTITY_KEY)
+		return;
+	native_prepare_row(ctx, s, e);
+	wire_write_delete_head(s->buffer, e->root);
+	write_tombstone_key(s, e, DatumGetByteaPP(s->values[TOMBSTONE_KEY - 1]));
+}

@@ -1,0 +1,272 @@
+/*
+ * sent_relation.c
+ *		What the stream needs to know of a table, and whether the subscriber knows it.
+ *
+ * Entries are built under the historic snapshot of the transaction that is decoded, and
+ * dropped by invalidations, which decoding replays in stream order: so DDL and
+ * exclude_table() take effect exactly where they were committed.
+ *
+ * A partition is sent as its topmost ancestor: with that table's columns, found in the
+ * partition by name.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "catalog/names.h"
+#include "catalog/table_info.h"
+#include "output/sent_relation.h"
+
+static HTAB *relations = NULL;
+static MemoryContext relations_context = NULL;
+static bool send_internal = false;
+static SentRelation *last = NULL;	/* most rows are of the table of the row before */
+
+/* Marks entries that depend on a relation; all if it is InvalidOid. */
+static void
+invalidate(Oid relid)
+{
+	HASH_SEQ_STATUS seq;
+	SentRelation *e;
+
+	if (!relations)
+		return;
+	hash_seq_init(&seq, relations);
+	while ((e = hash_seq_search(&seq)) != NULL)
+	{
+		if (relid == InvalidOid || e->relid == relid || e->root == relid)
+			e->valid = false;
+	}
+}
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	invalidate(relid);
+}
+
+static void
+syscache_callback(Datum arg, int cacheid, uint32 hash)
+{
+	invalidate(InvalidOid);
+}
+
+void
+sent_relation_init(bool internal)
+{
+	static bool registered = false;
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation)};
+
+	sent_relation_shutdown();
+	send_internal = internal;
+	relations_context = AllocSetContextCreate(CacheMemoryContext, "sent relations",
+											  ALLOCSET_DEFAULT_SIZES);
+	ctl.hcxt = relations_context;
+	relations = hash_create("sent relations", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	if (registered)
+		return;
+	registered = true;
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, syscache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, syscache_callback, (Datum) 0);
+}
+
+void
+sent_relation_shutdown(void)
+{
+	relations = NULL;
+	last = NULL;
+	if (relations_context)
+		MemoryContextDelete(relations_context);
+	relations_context = NULL;
+}
+
+/* Number of a root's column in this table. */
+static AttrNumber
+map_attribute(Relation rel, Relation root, AttrNumber attnum)
+{
+	AttrNumber	mapped;
+
+	if (rel == root)
+		return attnum;
+	mapped = get_attnum(RelationGetRelid(rel), NameStr(TupleDescAttr(RelationGetDescr(root), attnum - 1)->attname));
+	if (mapped == InvalidAttrNumber)
+		elog(ERROR, "partition \"%s\" lacks a column of its root", RelationGetRelationName(rel));
+	return mapped;
+}
+
+/* Learns the columns that are sent. */
+static void
+build_columns(SentRelation *e, Relation rel, Relation root)
+{
+	TupleDesc	desc = RelationGetDescr(root);
+
+	e->natts = 0;
+	e->attnums = palloc(desc->natts * sizeof(AttrNumber));
+	e->writers = palloc0(desc->natts * sizeof(ValueWriter));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		e->attnums[e->natts] = map_attribute(rel, root, att->attnum);
+		value_writer_init(&e->writers[e->natts], att->atttypid, send_internal);
+		e->natts++;
+	}
+}
+
+/* Learns the key. */
+static void
+build_key(SentRelation *e, Relation rel, Relation root)
+{
+	AttrNumber *attnums;
+
+	e->identity = table_identity(root);
+	e->nkeys = table_key_attributes(root, &attnums);
+	e->key_attnums = palloc0(Max(e->nkeys, 1) * sizeof(AttrNumber));
+	e->key_writers = palloc0(Max(e->nkeys, 1) * sizeof(ValueWriter));
+	e->key_readers = palloc0(Max(e->nkeys, 1) * sizeof(ValueReader));
+	for (int k = 0; k < e->nkeys; k++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(root), attnums[k] - 1);
+		WireAttribute same = {.typid = att->atttypid,.typmod = att->atttypmod,
+			.typschema = "",.typname = ""};
+
+		e->key_attnums[k] = map_attribute(rel, root, attnums[k]);
+		value_writer_init(&e->key_writers[k], att->atttypid, send_internal);
+		value_reader_init(&e->key_readers[k], &same, att->atttypid, att->atttypmod);
+		e->key_readers[k].direct = true;
+	}
+}
+
+/* Builds an entry. */
+static void
+build(SentRelation *e, Relation rel)
+{
+	MemoryContext old;
+	Relation	root;
+
+	if (e->context)
+		MemoryContextDelete(e->context);
+	e->context = AllocSetContextCreate(relations_context, "sent relation", ALLOCSET_SMALL_SIZES);
+	e->described = false;
+	e->root = e->relid;
+	if (RelationGetRelid(rel) == extension_relation_oid(TABLE_TOMBSTONE))
+	{
+		e->kind = SENT_TOMBSTONES;
+		e->valid = true;
+		return;
+	}
+	e->kind = table_is_replicated(rel) ? SENT_ROWS : SENT_NOTHING;
+	e->valid = true;
+	if (e->kind == SENT_NOTHING)
+		return;
+	e->root = table_root(e->relid);
+	root = e->root == e->relid ? rel : RelationIdGetRelation(e->root);
+	if (!root)
+		elog(ERROR, "could not open relation %u", e->root);
+	old = MemoryContextSwitchTo(e->context);
+	build_columns(e, rel, root);
+	build_key(e, rel, root);
+	MemoryContextSwitchTo(old);
+	if (root != rel)
+		RelationClose(root);
+}
+
+SentRelation *
+sent_relation_get(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+	bool		found;
+
+	if (last && last->relid == relid && last->valid)
+		return last;
+	last = hash_search(relations, &relid, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) last + sizeof(Oid), 0, sizeof(SentRelation) - sizeof(Oid));
+	if (!last->valid)
+		build(last, rel);
+	return last;
+}
+
+SentRelation *
+sent_relation_by_oid(Oid relid)
+{
+	SentRelation *e = hash_search(relations, &relid, HASH_FIND, NULL);
+	Relation	rel;
+
+	if (e && e->valid)
+		return e;
+	rel = RelationIdGetRelation(relid);
+	if (!rel)
+		return NULL;
+	e = sent_relation_get(rel);
+	RelationClose(rel);
+	return e;
+}
+
+/* Fills in a column's type. */
+static void
+describe_type(WireAttribute *a, Form_pg_attribute att)
+{
+	HeapTuple	tuple;
+
+	a->typid = att->atttypid;
+	a->typmod = att->atttypmod;
+	a->typschema = a->typname = "";
+	if (att->atttypid < FirstNormalObjectId)
+		return;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(att->atttypid));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", att->atttypid);
+	a->typname = pstrdup(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+	a->typschema = get_namespace_name(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+	ReleaseSysCache(tuple);
+}
+
+void
+sent_relation_describe(StringInfo out, SentRelation *e)
+{
+	Relation	root = RelationIdGetRelation(e->root);
+	TupleDesc	desc;
+	AttrNumber *keys;
+	WireRelation m = {0};
+
+	if (!root)
+		elog(ERROR, "could not open relation %u", e->root);
+	desc = RelationGetDescr(root);
+	m.relid = e->root;
+	m.nspname = get_namespace_name(RelationGetNamespace(root));
+	m.relname = RelationGetRelationName(root);
+	m.identity = e->identity;
+	m.nkeys = table_key_attributes(root, &keys);
+	m.atts = palloc0(Max(e->natts, 1) * sizeof(WireAttribute));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		WireAttribute *a = &m.atts[m.natts];
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		a->name = NameStr(att->attname);
+		describe_type(a, att);
+		for (int k = 0; k < m.nkeys; k++)
+		{
+			if (keys[k] == att->attnum)
+				a->keypos = k + 1;
+		}
+		m.natts++;
+	}
+	wire_write_relation(out, &m);
+	RelationClose(root);
+	e->described = true;
+}

@@ -1,0 +1,51 @@
+/*
+ * sent_relation.h
+ *		What the stream needs to know of a table, and whether the subscriber knows it.
+ */
+#ifndef REPLICATION_PLUGIN_SENT_RELATION_H
+#define REPLICATION_PLUGIN_SENT_RELATION_H
+
+#include "lib/stringinfo.h"
+#include "utils/relcache.h"
+
+#include "wire/value.h"
+#include "wire/wire.h"
+
+typedef enum SentKind
+{
+	SENT_NOTHING,				/* not replicated */
+	SENT_TOMBSTONES,			/* our table of tombstones: its inserts are deletes */
+	SENT_ROWS
+} SentKind;
+
+typedef struct SentRelation
+{
+	Oid			relid;			/* hash key */
+	bool		valid;
+	bool		described;		/* the subscriber has the relation message */
+	SentKind	kind;
+	Oid			root;			/* under whose name, and with whose columns, rows are sent */
+	MemoryContext context;		/* of the rest */
+	WireIdentity identity;
+	int			natts;			/* columns sent */
+	AttrNumber *attnums;		/* their numbers in this table */
+	ValueWriter *writers;
+	int			nkeys;
+	AttrNumber *key_attnums;	/* numbers in this table, in key order */
+	ValueWriter *key_writers;
+	ValueReader *key_readers;	/* for keys of tombstones, when they cannot be sent as they are */
+} SentRelation;
+
+extern void sent_relation_init(bool internal);
+extern void sent_relation_shutdown(void);
+
+/* Entry of a table, up to date. */
+extern SentRelation *sent_relation_get(Relation rel);
+
+/* Entry by oid; NULL if the table is gone. */
+extern SentRelation *sent_relation_by_oid(Oid relid);
+
+/* Appends the relation message. */
+extern void sent_relation_describe(StringInfo out, SentRelation *entry);
+
+#endif							/* REPLICATION_PLUGIN_SENT_RELATION_H */

@@ -1,0 +1,26 @@
+/*
+ * gate.h
+ *		What has been applied here, as seen from one link: stubs, holds, the frontier.
+ */
+#ifndef REPLICATION_PLUGIN_GATE_H
+#define REPLICATION_PLUGIN_GATE_H
+
+#include "wire/wire.h"
+
+/* Once per process: this node's number. */
+extern void gate_init(NodeId me);
+
+/* True if this node's frontier covers a transaction (also: it is one of our own). */
+extern bool gate_covers(NodeId origin, XLogRecPtr lsn);
+
+/* First entry of a stub that the frontier does not cover, NULL if it covers all. */
+extern const FrontierEntry *gate_missing(const WireStub *stub);
+
+/* Takes the hold on an origin (waits for another link's worker), or keeps the one it has. */
+extern void gate_hold(NodeId origin);
+
+/* Gives the hold back, if it has one: at once, or only if somebody waits for it. */
+extern void gate_release(void);
+extern void gate_release_if_wanted(void);
+
+#endif							/* REPLICATION_PLUGIN_GATE_H */

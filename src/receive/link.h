@@ -1,0 +1,66 @@
+/*
+ * link.h
+ *		A link from one provider, as its worker sees it.
+ */
+#ifndef REPLICATION_PLUGIN_LINK_H
+#define REPLICATION_PLUGIN_LINK_H
+
+#include "libpq-fe.h"
+
+#include "model/frontier.h"
+#include "nodes/pg_list.h"
+
+typedef struct Link
+{
+	int			index;			/* of its LinkStatus */
+	NodeId		me;
+	NodeId		provider;
+	char	   *group_id;
+	char	   *provider_name;
+	char	   *provider_dsn;
+	char	   *full_origins;	/* 'own', 'all' or node numbers */
+	List	   *demanded;		/* origins that this worker has asked for besides (of int) */
+	List	   *skip;			/* transactions to skip: origin LSNs (XLogRecPtr *) */
+	Frontier   *seen;			/* what the provider had seen at this point of the stream */
+	Frontier   *seen_stored;	/* the same as stored earlier, good from seen_lsn on; NULL: merged */
+	XLogRecPtr	seen_lsn;
+	bool		seen_changed;
+	PGconn	   *conn;
+} Link;
+
+/* Why streaming has come to an end without an error. */
+typedef enum LinkEnd
+{
+	LINK_END_RESTART,			/* connect again at once */
+	LINK_END_NO_SLOT			/* the provider has not made the slot yet */
+} LinkEnd;
+
+/* link_config.c: reads nodes and settings from the catalog (own transaction). */
+extern void link_load(Link *link);
+
+/* Stores what the provider had seen at a position (own transaction). */
+extern void link_store_seen(Link *link, XLogRecPtr position);
+
+/* Forgets a transaction to skip, after it was skipped (own transaction). */
+extern void link_skip_done(Link *link, XLogRecPtr lsn);
+extern bool link_skips(Link *link, XLogRecPtr lsn);
+
+/* True if a node has been removed from the group (own transaction). */
+extern bool link_node_removed(NodeId node);
+
+/* stream.c: connects and streams until something ends it. */
+extern LinkEnd link_stream(Link *link);
+
+/* transaction.c: one message of the stream; returns false to restart the stream. */
+extern bool link_message(Link *link, const char *data, int len);
+
+/* True inside a transaction of the stream. */
+extern bool link_in_transaction(void);
+
+/* Forgets a transaction that is under way: the stream begins anew. */
+extern void link_transaction_reset(void);
+
+/* Waits, keeping the provider informed; used by transaction.c while a stub is not covered. */
+extern void link_wait(Link *link, long ms);
+
+#endif							/* REPLICATION_PLUGIN_LINK_H */

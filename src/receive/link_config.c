@@ -1,0 +1,183 @@
+/*
+ * link_config.c
+ *		What a link worker reads from, and stores in, the catalog.
+ *
+ * Each function runs in a transaction of its own, between transactions of the stream.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "receive/link.h"
+
+/* Begins a transaction in which SPI can be used. */
+static void
+begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+/* Ends it. */
+static void
+end(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* Reads the row of table link. Memory: the caller's context. */
+static void
+load_link_row(Link *link, MemoryContext context)
+{
+	Oid			types[1] = {INT4OID};
+	Datum		args[1] = {Int32GetDatum(link->provider)};
+	HeapTuple	row;
+	TupleDesc	desc;
+	MemoryContext old;
+	bool		isnull;
+	Datum		d;
+
+	if (SPI_execute_with_args("SELECT full_origins, seen, seen_lsn, skip_lsn"
+							  " FROM " EXTENSION_SCHEMA ".link WHERE provider = $1",
+							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the link's settings");
+	old = MemoryContextSwitchTo(context);
+	link->full_origins = pstrdup("own");
+	link->skip = NIL;
+	if (SPI_processed == 1)
+	{
+		row = SPI_tuptable->vals[0];
+		desc = SPI_tuptable->tupdesc;
+		link->full_origins = TextDatumGetCString(SPI_getbinval(row, desc, 1, &isnull));
+		d = SPI_getbinval(row, desc, 2, &isnull);
+		if (!isnull)
+			link->seen_stored = frontier_from_text(TextDatumGetCString(d));
+		d = SPI_getbinval(row, desc, 3, &isnull);
+		link->seen_lsn = isnull ? InvalidXLogRecPtr : DatumGetLSN(d);
+		d = SPI_getbinval(row, desc, 4, &isnull);
+		if (!isnull)
+		{
+			Datum	   *lsns;
+			int			n;
+
+			deconstruct_array(DatumGetArrayTypeP(d), PG_LSNOID, 8, true, TYPALIGN_DOUBLE,
+							  &lsns, NULL, &n);
+			for (int i = 0; i < n; i++)
+			{
+				XLogRecPtr *lsn = palloc(sizeof(XLogRecPtr));
+
+				*lsn = DatumGetLSN(lsns[i]);
+				link->skip = lappend(link->skip, lsn);
+			}
+		}
+	}
+	MemoryContextSwitchTo(old);
+}
+
+void
+link_load(Link *link)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LocalNode  *local;
+	NodeRow    *provider;
+
+	begin();
+	local = nodes_local();
+	if (!local)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this database is in no group")));
+	provider = nodes_by_id(link->provider);
+	link->me = local->node_id;
+	link->group_id = MemoryContextStrdup(context, local->group_id);
+	if (provider)
+	{
+		link->provider_name = MemoryContextStrdup(context, provider->node_name);
+		link->provider_dsn = MemoryContextStrdup(context, provider->dsn);
+	}
+	else if (local->source_dsn && local->source_id == link->provider)
+	{
+		/* joining: the table of nodes is not copied yet */
+		link->provider_name = psprintf("node %d", link->provider);
+		link->provider_name = MemoryContextStrdup(context, link->provider_name);
+		link->provider_dsn = MemoryContextStrdup(context, local->source_dsn);
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("node %d is not known here", link->provider)));
+	load_link_row(link, context);
+	end();
+}
+
+void
+link_store_seen(Link *link, XLogRecPtr position)
+{
+	Oid			types[3] = {INT4OID, TEXTOID, LSNOID};
+	Datum		args[3];
+
+	if (!link->seen_changed || link->seen_stored)
+		return;
+	begin();
+	args[0] = Int32GetDatum(link->provider);
+	args[1] = CStringGetTextDatum(frontier_to_text(link->seen));
+	args[2] = LSNGetDatum(position);
+	if (SPI_execute_with_args("UPDATE " EXTENSION_SCHEMA ".link SET seen = $2, seen_lsn = $3"
+							  " WHERE provider = $1", 3, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not store what the provider had seen");
+	end();
+	link->seen_changed = false;
+}
+
+bool
+link_skips(Link *link, XLogRecPtr lsn)
+{
+	ListCell   *lc;
+
+	foreach(lc, link->skip)
+	{
+		if (*(XLogRecPtr *) lfirst(lc) == lsn)
+			return true;
+	}
+	return false;
+}
+
+void
+link_skip_done(Link *link, XLogRecPtr lsn)
+{
+	Oid			types[2] = {INT4OID, LSNOID};
+	Datum		args[2] = {Int32GetDatum(link->provider), LSNGetDatum(lsn)};
+
+	begin();
+	if (SPI_execute_with_args("UPDATE " EXTENSION_SCHEMA ".link"
+							  " SET skip_lsn = array_remove(skip_lsn, $2) WHERE provider = $1",
+							  2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not forget a skipped transaction");
+	end();
+}
+
+bool
+link_node_removed(NodeId node)
+{
+	NodeRow    *row;
+	bool		removed;
+
+	begin();
+	row = nodes_by_id(node);
+	removed = row && strcmp(row->state, "removed") == 0;
+	end();
+	return removed;
+}

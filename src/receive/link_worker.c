@@ -1,0 +1,133 @@
+/*
+ * link_worker.c
+ *		The process that works on one link: connects to its provider, receives, applies.
+ *
+ * It runs as the database's bootstrap superuser in replica role; rows are written
+ * as the owners of their tables (apply/write.c). On an error it notes the text
+ * in its LinkStatus and exits; the manager starts it again after a pause that grows.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "apply/apply.h"
+#include "catalog/link_status.h"
+#include "catalog/origin_map.h"
+#include "receive/gate.h"
+#include "receive/link.h"
+#include "receive/link_worker.h"
+
+#define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot */
+
+/* Session settings that applying rests on. */
+static void
+set_session(void)
+{
+	static const char *const settings[][2] = {
+		{"session_replication_role", "replica"},
+		{"synchronous_commit", "off"},
+		{"search_path", ""},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"TimeZone", "UTC"},
+		{"extra_float_digits", "3"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Notes an error that is not of a transaction, and lets it end the process. */
+static void
+note_error(Link *link, MemoryContext context)
+{
+	ErrorData  *edata;
+	char	   *text;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	text = edata->message;
+	if (edata->detail)
+		text = psprintf("%s DETAIL: %s", text, edata->detail);
+	if (edata->hint)
+		text = psprintf("%s HINT: %s", text, edata->hint);
+	link_status_set_error(link->index, text);
+	link_status_set_state(link->index, LINK_BACKOFF);
+}
+
+/* Streams, again and again as long as nothing goes wrong. */
+static void
+work(Link *link, MemoryContext context)
+{
+	for (;;)
+	{
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(context);
+		link->seen_stored = NULL;
+		link_load(link);
+		apply_init(link->provider, link->provider_dsn, link->seen);
+		gate_init(link->me);
+		switch (link_stream(link))
+		{
+			case LINK_END_RESTART:
+				break;
+			case LINK_END_NO_SLOT:
+				link_status_set_healthy(link->index);
+				link_status_set_state(link->index, LINK_WAITING_FOR_SLOT);
+				if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							  NO_SLOT_WAIT_MS, PG_WAIT_EXTENSION) & WL_LATCH_SET)
+					ResetLatch(MyLatch);
+				CHECK_FOR_INTERRUPTS();
+				break;
+		}
+	}
+}
+
+void
+replication_plugin_link_main(Datum link_status_index)
+{
+	static Link link;
+	LinkStatus	status;
+	MemoryContext context;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	link.index = DatumGetInt32(link_status_index);
+	if (!link_status_get(link.index, &status))
+		proc_exit(0);
+	link_status_attach(link.index);
+	link.provider = status.provider;
+	BackgroundWorkerInitializeConnectionByOid(status.dboid, InvalidOid, 0);
+	set_session();
+	origin_map_ensure_loaded();
+	link.seen = frontier_create();
+	context = AllocSetContextCreate(TopMemoryContext, "link", ALLOCSET_DEFAULT_SIZES);
+	pgstat_report_activity(STATE_RUNNING, "streaming");
+	PG_TRY();
+	{
+		work(&link, context);
+	}
+	PG_CATCH();
+	{
+		/* an error of a transaction has been noted where it happened */
+		if (link_status_get(link.index, &status) && status.state != LINK_BACKOFF)
+			note_error(&link, TopMemoryContext);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}

@@ -1,0 +1,385 @@
+/*
+ * stream.c
+ *		The connection to a provider: handshake, receiving, confirming.
+ *
+ * Messages are worked on as they are read; nothing is read ahead of what is applied, so
+ * the memory of a link does not grow with the backlog.
+ *
+ * A keepalive's position is passed like a message's, as long as no transaction is under
+ * way: the provider sends stubs at once, so everything before that position has been sent.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "replication/walreceiver.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+#include "base/peer.h"
+#include "catalog/link_status.h"
+#include "receive/feedback.h"
+#include "receive/gate.h"
+#include "receive/link.h"
+#include "wire/value.h"
+
+#define STATUS_INTERVAL_MS	1000	/* at least so often the provider hears from us */
+#define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored */
+#define FLUSH_DELAY_MS		10		/* quiet time after which we flush instead of the WAL writer */
+
+typedef struct StreamState
+{
+	char	   *slot;
+	XLogRecPtr	received;		/* last position received */
+	XLogRecPtr	provider_end;	/* provider's end of WAL as last heard */
+	XLogRecPtr	sent;			/* last position confirmed to the provider */
+	TimestampTz status_at;
+	TimestampTz stored_at;
+	TimestampTz heard_at;
+	bool		ping_sent;
+} StreamState;
+
+static StreamState stream;
+
+/* ---------- connecting ---------- */
+
+/* Runs the handshake. Returns false if there is no slot for us yet. */
+static bool
+handshake(Link *link)
+{
+	char	   *sql = psprintf("SELECT node_id, slot_name, encoding FROM replication_plugin.handshake(%s, %d, %d)",
+							   quote_literal_cstr(link->group_id), link->me, WIRE_PROTOCOL_VERSION);
+	PGresult   *res = peer_exec(link->conn, sql);
+	bool		made;
+
+	if (PQntuples(res) != 1 || atoi(PQgetvalue(res, 0, 0)) != link->provider)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the dsn of node \"%s\" leads to another node", link->provider_name),
+				 errhint("Check the dsn in replication_plugin.nodes.")));
+	if (strcmp(PQgetvalue(res, 0, 2), GetDatabaseEncodingName()) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("node \"%s\" has encoding %s, this database has %s", link->provider_name,
+						PQgetvalue(res, 0, 2), GetDatabaseEncodingName()),
+				 errhint("All nodes of a group need the same encoding.")));
+	made = !PQgetisnull(res, 0, 1);
+	if (made)
+		stream.slot = pstrdup(PQgetvalue(res, 0, 1));
+	PQclear(res);
+	return made;
+}
+
+/* Reads where the slot stands and where the provider's WAL ends. */
+static XLogRecPtr
+slot_position(Link *link)
+{
+	char	   *sql = psprintf("SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn()"
+							   " FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
+							   quote_literal_cstr(stream.slot));
+	PGresult   *res = peer_exec(link->conn, sql);
+	XLogRecPtr	confirmed = InvalidXLogRecPtr;
+
+	if (PQntuples(res) == 1)
+	{
+		confirmed = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));
+		stream.provider_end = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 1))));
+	}
+	PQclear(res);
+	return confirmed;
+}
+
+/* What the provider is asked to send in full besides its own. */
+static char *
+full_origins(Link *link)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	if (link->demanded == NIL || strcmp(link->full_origins, "all") == 0)
+		return link->full_origins;
+	initStringInfo(&buf);
+	if (strcmp(link->full_origins, "own") != 0)
+		appendStringInfoString(&buf, link->full_origins);
+	foreach(lc, link->demanded)
+		appendStringInfo(&buf, "%s%d", buf.len ? "," : "", lfirst_int(lc));
+	return buf.data;
+}
+
+/* Starts streaming from the slot's confirmed position. */
+static void
+start(Link *link)
+{
+	char	   *sql = psprintf("START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (protocol '%d', node_id '%d', "
+							   "group_id '%s', full_origins '%s', layout '%s', encoding '%s')",
+							   stream.slot, WIRE_PROTOCOL_VERSION, link->me, link->group_id,
+							   full_origins(link), value_layout(), GetDatabaseEncodingName());
+	PGresult   *res = peer_exec(link->conn, sql);
+
+	if (PQresultStatus(res) != PGRES_COPY_BOTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("node \"%s\" did not start to stream", link->provider_name)));
+	PQclear(res);
+}
+
+/* ---------- talking back ---------- */
+
+/* Sends our position. */
+static void
+send_status(Link *link, bool ping)
+{
+	StringInfoData buf;
+	XLogRecPtr	confirmed = feedback_confirmable(false);
+
+	initStringInfo(&buf);
+	pq_sendbyte(&buf, 'r');
+	pq_sendint64(&buf, stream.received);
+	pq_sendint64(&buf, confirmed);
+	pq_sendint64(&buf, confirmed);
+	pq_sendint64(&buf, GetCurrentTimestamp());
+	pq_sendbyte(&buf, ping);
+	if (PQputCopyData(link->conn, buf.data, buf.len) <= 0 || PQflush(link->conn) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("could not answer node \"%s\": %s", link->provider_name,
+						pchomp(PQerrorMessage(link->conn)))));
+	pfree(buf.data);
+	stream.sent = confirmed;
+	stream.status_at = GetCurrentTimestamp();
+	link_status_set_positions(link->index, stream.received, feedback_last_passed(), confirmed,
+							  Max(stream.provider_end, stream.received));
+}
+
+/* Sends our position if it is time, or if there is something new to confirm at a quiet moment. */
+static void
+maybe_send_status(Link *link, bool quiet)
+{
+	if ((quiet && feedback_confirmable(false) > stream.sent) ||
+		TimestampDifferenceExceeds(stream.status_at, GetCurrentTimestamp(), STATUS_INTERVAL_MS))
+		send_status(link, false);
+}
+
+/* ---------- receiving ---------- */
+
+/* The provider is alive and says where it is. */
+static void
+keepalive(Link *link, StringInfo m)
+{
+	XLogRecPtr	end = pq_getmsgint64(m);
+	bool		reply;
+
+	(void) pq_getmsgint64(m);
+	reply = pq_getmsgbyte(m);
+	stream.received = Max(stream.received, end);
+	stream.provider_end = Max(stream.provider_end, end);
+	if (!link_in_transaction())
+		feedback_passed(end);
+	if (reply)
+	{
+		(void) feedback_confirmable(true);
+		send_status(link, false);
+	}
+}
+
+/* One CopyData message. Returns false if the stream is to be restarted. */
+static bool
+copy_data(Link *link, char *data, int len)
+{
+	StringInfoData m = {.data = data,.len = len,.maxlen = len};
+	XLogRecPtr	start;
+
+	stream.heard_at = GetCurrentTimestamp();
+	stream.ping_sent = false;
+	switch (pq_getmsgbyte(&m))
+	{
+		case 'k':
+			keepalive(link, &m);
+			return true;
+		case 'w':
+			start = pq_getmsgint64(&m);
+			(void) pq_getmsgint64(&m);
+			(void) pq_getmsgint64(&m);
+			stream.received = Max(stream.received, start);
+			return link_message(link, m.data + m.cursor, m.len - m.cursor);
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("node \"%s\" sent a message of unknown type", link->provider_name)));
+	}
+	return false;
+}
+
+/* The stream has ended: says why. */
+static void
+stream_ended(Link *link)
+{
+	PGresult   *res = PQgetResult(link->conn);
+	char	   *why = res && PQresultErrorMessage(res)[0] ? pchomp(PQresultErrorMessage(res)) :
+	pchomp(PQerrorMessage(link->conn));
+
+	PQclear(res);
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("node \"%s\" has ended the stream%s%s", link->provider_name,
+					why[0] ? ": " : "", why)));
+}
+
+/* Complains if the provider has been silent too long; asks for a sign of life before. */
+static void
+check_alive(Link *link)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (wal_receiver_timeout <= 0)
+		return;
+	if (TimestampDifferenceExceeds(stream.heard_at, now, wal_receiver_timeout))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("node \"%s\" has been silent for %d ms", link->provider_name,
+						wal_receiver_timeout)));
+	if (!stream.ping_sent && TimestampDifferenceExceeds(stream.heard_at, now, wal_receiver_timeout / 2))
+	{
+		send_status(link, true);
+		stream.ping_sent = true;
+	}
+}
+
+/* Serves signals between messages. */
+static void
+serve_interrupts(void)
+{
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/* Nothing to read: confirm, store, wait for the socket. */
+static void
+idle(Link *link)
+{
+	bool		pending;
+	int			events;
+	bool		current = feedback_last_passed() >= stream.provider_end;
+
+	if (!link_in_transaction())
+	{
+		gate_release();
+		link_status_set_state(link->index, current ? LINK_STREAMING : LINK_CATCHING_UP);
+		if (link->seen_changed &&
+			TimestampDifferenceExceeds(stream.stored_at, GetCurrentTimestamp(), STORE_INTERVAL_MS))
+		{
+			link_store_seen(link, feedback_last_passed());
+			stream.stored_at = GetCurrentTimestamp();
+		}
+	}
+	maybe_send_status(link, true);
+	check_alive(link);
+	pending = feedback_pending();
+	events = WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							   PQsocket(link->conn), pending ? FLUSH_DELAY_MS : STATUS_INTERVAL_MS,
+							   PG_WAIT_EXTENSION);
+	if (events & WL_LATCH_SET)
+		serve_interrupts();
+	if (pending && (events & WL_TIMEOUT))
+		(void) feedback_confirmable(true);
+	if ((events & WL_SOCKET_READABLE) && PQconsumeInput(link->conn) == 0)
+		stream_ended(link);
+}
+
+/* Reads and works until the stream is to be restarted. */
+static void
+receive(Link *link, MemoryContext message_context)
+{
+	for (;;)
+	{
+		char	   *data;
+		int			len;
+		volatile bool go_on = false;
+
+		CHECK_FOR_INTERRUPTS();
+		len = PQgetCopyData(link->conn, &data, 1);
+		if (len == 0)
+		{
+			idle(link);
+			continue;
+		}
+		if (len < 0)
+			stream_ended(link);
+		MemoryContextSwitchTo(message_context);
+		PG_TRY();
+		{
+			go_on = copy_data(link, data, len);
+		}
+		PG_FINALLY();
+		{
+			PQfreemem(data);
+		}
+		PG_END_TRY();
+		MemoryContextReset(message_context);
+		if (!go_on)
+			return;
+		maybe_send_status(link, false);
+	}
+}
+
+void
+link_wait(Link *link, long ms)
+{
+	int			events;
+
+	(void) feedback_confirmable(true);
+	maybe_send_status(link, true);
+	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	if (events & WL_LATCH_SET)
+		serve_interrupts();
+}
+
+LinkEnd
+link_stream(Link *link)
+{
+	MemoryContext message_context = AllocSetContextCreate(CurrentMemoryContext, "link message",
+														  ALLOCSET_DEFAULT_SIZES);
+	XLogRecPtr	confirmed;
+
+	memset(&stream, 0, sizeof(stream));
+	link_status_set_state(link->index, LINK_CONNECTING);
+	link->conn = peer_connect(link->provider_dsn, PEER_REPLICATION,
+							  psprintf("replication_plugin link to node %d", link->me));
+	if (!handshake(link))
+	{
+		PQfinish(link->conn);
+		link->conn = NULL;
+		return LINK_END_NO_SLOT;
+	}
+	confirmed = slot_position(link);
+	if (link->seen_stored && confirmed >= link->seen_lsn)
+	{
+		frontier_merge(link->seen, link->seen_stored);
+		link->seen_stored = NULL;
+	}
+	feedback_start();
+	link_transaction_reset();
+	start(link);
+	link_status_set_healthy(link->index);
+	link_status_set_state(link->index, LINK_CATCHING_UP);
+	stream.heard_at = stream.status_at = stream.stored_at = GetCurrentTimestamp();
+	receive(link, message_context);
+	gate_release();
+	PQfinish(link->conn);
+	link->conn = NULL;
+	return LINK_END_RESTART;
+}

@@ -1,0 +1,460 @@
+/*
+ * transaction.c
+ *		The messages of the stream: what is skipped, held back, applied, applied again.
+ *
+ * The provider sends whole messages per transaction: begin and the first rows in one,
+ * more rows, the last rows and commit; a stub is a message of its own. So the
+ * messages since the one with the begin are the transaction, and replaying them
+ * applies it again.
+ *
+ * A transaction is applied if the frontier does not cover it, under the hold of its
+ * origin, which is kept until the commit has moved the frontier. Deadlocks, lock
+ * timeouts and serialization failures are no failures of the link: the transaction
+ * is applied again. A unique violation is tried again in careful mode, which looks
+ * before it inserts; only there it counts as an error.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "apply/apply.h"
+#include "base/settings.h"
+#include "catalog/link_status.h"
+#include "queue/replay.h"
+#include "receive/feedback.h"
+#include "receive/gate.h"
+#include "receive/link.h"
+
+#define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
+
+/* What is done with the transaction at hand. */
+typedef enum Course
+{
+	COURSE_NONE,				/* between transactions */
+	COURSE_APPLY,
+	COURSE_COVERED,				/* the frontier has it already */
+	COURSE_SKIP					/* skip_transaction() */
+} Course;
+
+static Course course = COURSE_NONE;
+static WireBegin current;
+static XLogRecPtr careful_lsn = InvalidXLogRecPtr;	/* transaction to apply carefully */
+static int	careful_tries = 0;
+static int	retries = 0;		/* in a row, of one transaction */
+
+bool
+link_in_transaction(void)
+{
+	return course != COURSE_NONE;
+}
+
+void
+link_transaction_reset(void)
+{
+	course = COURSE_NONE;
+	replay_start();
+}
+
+/* ---------- messages ---------- */
+
+/* Decides what to do with a transaction. */
+static void
+begin_transaction(Link *link, WireReader *r)
+{
+	wire_read_begin(r, &current);
+	gate_hold(current.origin);
+	if (gate_covers(current.origin, current.origin_lsn))
+		course = COURSE_COVERED;
+	else if (link_skips(link, current.origin_lsn))
+		course = COURSE_SKIP;
+	else
+	{
+		course = COURSE_APPLY;
+		apply_begin(&current, (ApplyMode) {
+			.careful = careful_lsn == current.origin_lsn,
+			.source_decides = current.origin != link->provider
+		});
+	}
+}
+
+/* Skips a transaction by the user's order, and says so. */
+static void
+skip_transaction(Link *link)
+{
+	apply_nothing(&current);
+	link_skip_done(link, current.origin_lsn);
+	ereport(WARNING,
+			(errmsg("transaction %X/%X of node %d was skipped by skip_transaction()",
+					LSN_FORMAT_ARGS(current.origin_lsn), current.origin),
+			 errdetail("Its rows may now differ between this node and the others.")));
+}
+
+/* Takes what was stored of an earlier stream into account once its position is passed. */
+static void
+merge_stored(Link *link, XLogRecPtr position)
+{
+	if (link->seen_stored && position >= link->seen_lsn)
+	{
+		frontier_merge(link->seen, link->seen_stored);
+		link->seen_stored = NULL;
+	}
+}
+
+/* Notes that a position of the stream is passed. */
+static void
+passed(Link *link, XLogRecPtr position)
+{
+	merge_stored(link, position);
+	feedback_passed(position);
+}
+
+/* Ends a transaction. */
+static void
+commit_transaction(Link *link, WireReader *r)
+{
+	WireCommit	commit;
+	uint64		rows = 0;
+
+	wire_read_commit(r, &commit);
+	switch (course)
+	{
+		case COURSE_APPLY:
+			rows = apply_commit();
+			break;
+		case COURSE_SKIP:
+			skip_transaction(link);
+			break;
+		case COURSE_COVERED:
+			break;
+		case COURSE_NONE:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("the stream has a commit without a begin")));
+	}
+	if (course != COURSE_COVERED)
+	{
+		link_status_add_applied(link->index, rows, current.commit_ts);
+		link_status_wake_all(MyDatabaseId);
+	}
+	course = COURSE_NONE;
+	retries = careful_tries = 0;
+	frontier_raise(link->seen, current.origin, current.origin_lsn, current.commit_ts);
+	passed(link, commit.end_lsn);
+	gate_release_if_wanted();
+}
+
+/* Runs a row message, or passes over it. */
+static void
+row_message(WireReader *r, WireMessage type)
+{
+	static WireTuple unused[2];
+	bool		has_old;
+	int			n;
+	uint32	   *ids;
+
+	if (course == COURSE_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the stream has a row outside a transaction")));
+	if (course == COURSE_APPLY)
+	{
+		if (type == WIRE_INSERT)
+			apply_insert(r);
+		else if (type == WIRE_UPDATE)
+			apply_update(r);
+		else if (type == WIRE_DELETE)
+			apply_delete(r);
+		else
+			apply_truncate(r);
+		return;
+	}
+	for (int i = 0; i < 2 && !unused[i].columns; i++)
+		wire_tuple_init(&unused[i], TopMemoryContext);
+	if (type == WIRE_INSERT)
+		wire_read_insert(r, &unused[0]);
+	else if (type == WIRE_UPDATE)
+		wire_read_update(r, &has_old, &unused[0], &unused[1]);
+	else if (type == WIRE_DELETE)
+		wire_read_delete(r, &unused[0]);
+	else
+		wire_read_truncate(r, &n, &ids);
+}
+
+/* ---------- stubs ---------- */
+
+/* Asks the provider for an origin in full, by restarting the stream (PROTOCOL: Demand). */
+static bool
+demand(Link *link, NodeId origin)
+{
+	MemoryContext old;
+
+	if (list_member_int(link->demanded, origin))
+		return false;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	link->demanded = lappend_int(link->demanded, origin);
+	MemoryContextSwitchTo(old);
+	ereport(LOG,
+			(errmsg("link from node \"%s\" takes the transactions of node %d as well, which do not come by their own link",
+					link->provider_name, origin)));
+	return true;
+}
+
+/*
+ * Holds the link until this node has what the provider had. Returns false if the
+ * stream is to be restarted with a missing origin in full.
+ */
+static bool
+wait_for_stub(Link *link, const WireStub *stub)
+{
+	const FrontierEntry *missing;
+	TimestampTz since = 0;
+	bool		removed = false;
+
+	while ((missing = gate_missing(stub)) != NULL)
+	{
+		if (since == 0)
+		{
+			since = GetCurrentTimestamp();
+			gate_release();
+			link_status_set_blocked(link->index, missing->node, missing->lsn);
+			removed = link_node_removed(missing->node);
+		}
+		if ((removed || TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout)) &&
+			demand(link, missing->node))
+			return false;
+		/* looked at again after the state was announced: then a wake-up cannot be lost */
+		if (gate_missing(stub))
+			link_wait(link, 200);
+	}
+	if (since != 0)
+		link_status_set_state(link->index, LINK_CATCHING_UP);
+	return true;
+}
+
+/* A stub: waits until it is covered, then it is part of what the provider had seen. */
+static bool
+stub_message(Link *link, WireReader *r)
+{
+	WireStub	stub;
+
+	wire_read_stub(r, &stub);
+	if (!wait_for_stub(link, &stub))
+		return false;
+	for (int i = 0; i < stub.n; i++)
+		frontier_raise(link->seen, stub.entries[i].node, stub.entries[i].lsn, stub.entries[i].ts);
+	link->seen_changed = true;
+	passed(link, stub.end_lsn);
+	return true;
+}
+
+/* The provider introduces itself. */
+static void
+startup_message(Link *link, WireReader *r)
+{
+	WireStartup m;
+
+	wire_read_startup(r, &m);
+	if (m.protocol != WIRE_PROTOCOL_VERSION || m.node != link->provider ||
+		strcmp(m.group_id, link->group_id) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("node \"%s\" answers as node %d of group %s with protocol %d",
+						link->provider_name, m.node, m.group_id, m.protocol),
+				 errhint("Check that the dsn of the node leads to the right server.")));
+}
+
+/* Works through one message of the stream. */
+static bool
+process(Link *link, const char *data, int len)
+{
+	WireReader	r = {.data = data,.len = len};
+
+	while (!wire_at_end(&r))
+	{
+		WireMessage type = wire_read_type(&r);
+
+		switch (type)
+		{
+			case WIRE_STARTUP:
+				startup_message(link, &r);
+				break;
+			case WIRE_BEGIN:
+				begin_transaction(link, &r);
+				break;
+			case WIRE_COMMIT:
+				commit_transaction(link, &r);
+				break;
+			case WIRE_RELATION:
+				apply_relation(&r);
+				break;
+			case WIRE_STUB:
+				if (!stub_message(link, &r))
+					return false;
+				break;
+			case WIRE_INSERT:
+			case WIRE_UPDATE:
+			case WIRE_DELETE:
+			case WIRE_TRUNCATE:
+				row_message(&r, type);
+				break;
+		}
+	}
+	return true;
+}
+
+/* ---------- errors ---------- */
+
+/* What to do after an error. */
+typedef enum Remedy
+{
+	REMEDY_NONE,				/* a failure */
+	REMEDY_AGAIN,
+	REMEDY_CAREFUL				/* again, looking before each insert */
+} Remedy;
+
+/* Chooses by SQLSTATE. */
+static Remedy
+remedy_for(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return REMEDY_AGAIN;
+		case ERRCODE_UNIQUE_VIOLATION:
+			if (careful_lsn != current.origin_lsn)
+				return REMEDY_CAREFUL;
+			return ++careful_tries < CAREFUL_TRIES ? REMEDY_CAREFUL : REMEDY_NONE;
+		default:
+			return REMEDY_NONE;
+	}
+}
+
+/* The text for last_error: what, where, and what can be done. */
+static char *
+error_text(Link *link, ErrorData *edata)
+{
+	char	   *row;
+	char	   *text = psprintf("%s", edata->message);
+
+	if (edata->detail)
+		text = psprintf("%s DETAIL: %s", text, edata->detail);
+	if (course == COURSE_APPLY)
+	{
+		StartTransactionCommand();
+		row = apply_failed_row();
+		if (row)
+			row = MemoryContextStrdup(TopMemoryContext, row);
+		CommitTransactionCommand();
+		text = psprintf("%s CONTEXT: %s%stransaction %X/%X of node %d", text, row ? row : "",
+						row ? ", " : "", LSN_FORMAT_ARGS(current.origin_lsn), current.origin);
+		text = psprintf("%s HINT: %s%sThe link tries again by itself. As a last resort: "
+						"SELECT replication_plugin.skip_transaction('%s', '%X/%X')",
+						text, edata->hint ? edata->hint : "", edata->hint ? " " : "",
+						link->provider_name, LSN_FORMAT_ARGS(current.origin_lsn));
+	}
+	else if (edata->hint)
+		text = psprintf("%s HINT: %s", text, edata->hint);
+	return text;
+}
+
+/* Waits a little, longer each time, before a transaction is tried again. */
+static void
+wait_before_retry(Link *link)
+{
+	link_status_set_state(link->index, LINK_RETRYING);
+	retries++;
+	link_wait(link, Min(10L << Min(retries, 7), 1000));
+	link_status_set_state(link->index, LINK_CATCHING_UP);
+}
+
+/*
+ * Cleans up after an error while a message was worked on. Returns true if the
+ * transaction is to be replayed, false if the stream is to be restarted; otherwise
+ * raises the error again.
+ */
+static bool
+handle_error(Link *link, MemoryContext context)
+{
+	ErrorData  *edata;
+	Remedy		remedy;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	remedy = course == COURSE_APPLY ? remedy_for(edata->sqlerrcode) : REMEDY_NONE;
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	apply_reset();
+	MemoryContextSwitchTo(context);
+	if (remedy == REMEDY_NONE)
+	{
+		char	   *text = error_text(link, edata);
+
+		link_status_set_error(link->index, text);
+		link_status_set_state(link->index, LINK_BACKOFF);
+		course = COURSE_NONE;
+		ReThrowError(edata);
+	}
+	if (remedy == REMEDY_CAREFUL)
+		careful_lsn = current.origin_lsn;
+	ereport(DEBUG1, (errmsg("transaction %X/%X of node %d is applied again: %s",
+							LSN_FORMAT_ARGS(current.origin_lsn), current.origin, edata->message)));
+	FreeErrorData(edata);
+	gate_release();
+	course = COURSE_NONE;
+	if (remedy == REMEDY_AGAIN)
+		wait_before_retry(link);
+	return replay_complete();
+}
+
+/* Works through one message; on a passing error cleans up and sets *replay. */
+static bool
+try_message(Link *link, const char *data, int len, bool *replay)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool go_on = true;
+
+	*replay = false;
+	PG_TRY();
+	{
+		go_on = process(link, data, len);
+	}
+	PG_CATCH();
+	{
+		*replay = handle_error(link, context);
+		go_on = false;
+	}
+	PG_END_TRY();
+	return go_on;
+}
+
+bool
+link_message(Link *link, const char *data, int len)
+{
+	bool		replay;
+	const char *message;
+
+	if (course == COURSE_NONE)
+		replay_start();
+	replay_add(data, len);
+	if (try_message(link, data, len, &replay))
+		return true;
+	while (replay)
+	{
+		int			i = 0;
+		bool		go_on = true;
+
+		while (go_on && (message = replay_message(i++, &len)) != NULL)
+			go_on = try_message(link, message, len, &replay);
+		if (go_on)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,274 @@
+-- Functions that the extension's own processes call, here and from other nodes.
+
+-- This node's number, null if the database is in no group.
+CREATE FUNCTION my_id() RETURNS integer LANGUAGE sql STABLE
+AS 'SELECT node_id FROM replication_plugin.local_node';
+
+-- Names of slots and origins; see catalog/names.c.
+CREATE FUNCTION slot_name(subscriber integer) RETURNS text LANGUAGE sql STABLE
+AS $$ SELECT 'replication_plugin_' || oid || '_' || subscriber FROM pg_database WHERE datname = current_database() $$;
+CREATE FUNCTION origin_name(node text) RETURNS text LANGUAGE sql STABLE
+AS $$ SELECT 'replication_plugin_' || oid || '_' || node FROM pg_database WHERE datname = current_database() $$;
+
+-- How far this node has everybody's transactions, itself included, as frontier text.
+CREATE FUNCTION frontier() RETURNS text LANGUAGE sql VOLATILE
+AS $$
+	SELECT string_agg(node_id || ':' || lsn || ':-', ',' ORDER BY node_id)
+	FROM (SELECT n.node_id,
+		CASE WHEN n.node_id = replication_plugin.my_id() THEN pg_current_wal_insert_lsn()
+			 ELSE pg_replication_origin_progress(o.roname, false) END AS lsn
+		FROM replication_plugin.node n
+		LEFT JOIN pg_replication_origin o ON o.roname = replication_plugin.origin_name(n.node_id::text)) f
+	WHERE lsn IS NOT NULL
+$$;
+
+-- Who answers here: for nodes that want to join or to check a dsn.
+CREATE FUNCTION identity(OUT group_id uuid, OUT group_name text, OUT node_id integer, OUT node_name text,
+	OUT state text, OUT encoding text, OUT server_version_num integer, OUT instance_token bigint,
+	OUT system_identifier text, OUT layout text, OUT database_oid oid)
+LANGUAGE sql VOLATILE
+AS $$
+	SELECT l.group_id, l.group_name, l.node_id, l.node_name, l.state, getdatabaseencoding(),
+		current_setting('server_version_num')::integer, replication_plugin.instance_token(),
+		c.system_identifier::text, replication_plugin.value_layout(), d.oid
+	FROM pg_control_system() c, pg_database d
+	LEFT JOIN replication_plugin.local_node l ON true
+	WHERE d.datname = current_database()
+$$;
+
+-- The members and former members.
+CREATE FUNCTION members(OUT node_id integer, OUT node_name text, OUT dsn text, OUT state text)
+RETURNS SETOF record LANGUAGE sql STABLE
+AS 'SELECT node_id, node_name, dsn, state FROM replication_plugin.node ORDER BY node_id';
+
+-- A subscriber introduces itself and learns its slot (null: not made yet).
+CREATE FUNCTION handshake(caller_group uuid, caller_id integer, caller_protocol integer,
+	OUT node_id integer, OUT node_name text, OUT slot_name text, OUT encoding text,
+	OUT server_version_num integer, OUT layout text)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+	caller replication_plugin.node;
+BEGIN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF l IS NULL OR l.state = 'left' THEN
+		RAISE EXCEPTION 'database "%" is in no replication group', current_database() USING ERRCODE = '55000',
+			HINT = 'The node may have left its group; then remove it with replication_plugin.remove_node().';
+	END IF;
+	IF l.group_id <> $1 THEN
+		RAISE EXCEPTION 'node "%" is in another group: "%" (%), not %', l.node_name, l.group_name, l.group_id, $1
+			USING ERRCODE = '55000', HINT = 'Groups are told apart by their ids, not by their names. Check the dsn.';
+	END IF;
+	IF $3 <> 1 THEN
+		RAISE EXCEPTION 'node "%" speaks protocol 1, not %', l.node_name, $3 USING ERRCODE = '0A000',
+			HINT = 'Install the same version of replication_plugin on all nodes.';
+	END IF;
+	IF l.state = 'removed' THEN
+		RAISE EXCEPTION 'node "%" has been removed from its group', l.node_name USING ERRCODE = '55000';
+	END IF;
+	SELECT * INTO caller FROM replication_plugin.node n WHERE n.node_id = $2;
+	IF caller IS NULL AND l.state LIKE 'joining%' THEN
+		-- we are new ourselves and do not know the members yet: no slot so far
+		node_id := l.node_id;
+		encoding := getdatabaseencoding();
+		RETURN;
+	END IF;
+	IF caller IS NULL THEN
+		RAISE EXCEPTION 'node % is not known to node "%"', $2, l.node_name USING ERRCODE = '55000',
+			HINT = 'It becomes known when the news of its joining arrives here.';
+	END IF;
+	IF caller.state = 'removed' THEN
+		RAISE EXCEPTION 'node "%" (%) has been removed from the group', caller.node_name, $2 USING ERRCODE = '55000',
+			HINT = 'It comes back only by leave_group() and joining anew.';
+	END IF;
+	node_id := l.node_id;
+	node_name := l.node_name;
+	encoding := getdatabaseencoding();
+	server_version_num := current_setting('server_version_num')::integer;
+	layout := replication_plugin.value_layout();
+	SELECT s.slot_name INTO slot_name FROM pg_replication_slots s
+		WHERE s.slot_name = replication_plugin.slot_name($2) AND s.confirmed_flush_lsn IS NOT NULL;
+END
+$$;
+
+-- Promises a number and a name to a node that wants to join. An hour later they are free again.
+CREATE FUNCTION reserve_node(group_id uuid, node_id integer, node_name text) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+BEGIN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF l IS NULL OR l.group_id <> $1 OR l.state <> 'ready' THEN
+		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
+	END IF;
+	LOCK TABLE replication_plugin.node_reservation IN EXCLUSIVE MODE;
+	DELETE FROM replication_plugin.node_reservation WHERE reserved_at < now() - interval '1 hour';
+	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_name = $3 AND n.state <> 'removed')
+		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_name = $3 AND r.node_id <> $2) THEN
+		RAISE EXCEPTION 'node name "%" is taken', $3 USING ERRCODE = '42710',
+			HINT = 'Choose another name, or remove the node of that name first.';
+	END IF;
+	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2)
+		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_id = $2) THEN
+		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '42710',
+			HINT = 'Another node is joining at the same time. Try again.';
+	END IF;
+	INSERT INTO replication_plugin.node_reservation VALUES ($2, $3);
+END
+$$;
+
+-- Greatest number that is used or promised here.
+CREATE FUNCTION last_node_id() RETURNS integer LANGUAGE sql VOLATILE
+AS $$
+	SELECT max(i) FROM (SELECT node_id FROM replication_plugin.node
+		UNION ALL SELECT node_id FROM replication_plugin.node_reservation) u(i)
+$$;
+
+-- add(J) of the join: from here on the group knows the node. Returns the frontier at this moment.
+CREATE FUNCTION admit_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+	f text := replication_plugin.frontier();
+BEGIN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF l IS NULL OR l.group_id <> $1 OR l.state <> 'ready' THEN
+		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
+	END IF;
+	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2 AND (n.state <> 'joining' OR n.node_name <> $3)) THEN
+		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '42710',
+			HINT = 'Call leave_group() on the new node and join again.';
+	END IF;
+	INSERT INTO replication_plugin.node AS n (node_id, node_name, dsn, state, add_frontier, source)
+		VALUES ($2, $3, $4, 'joining', f, l.node_id)
+		ON CONFLICT ON CONSTRAINT node_pkey DO UPDATE SET dsn = excluded.dsn, add_frontier = excluded.add_frontier,
+			source = excluded.source, added_at = now();
+	RETURN f;
+END
+$$;
+
+-- Members that lack a slot here.
+CREATE FUNCTION missing_slots() RETURNS TABLE (subscriber integer) LANGUAGE sql VOLATILE
+AS $$
+	SELECT n.node_id FROM replication_plugin.node n, replication_plugin.local_node l
+	WHERE l.state = 'ready' AND n.node_id <> l.node_id AND n.state <> 'removed'
+		-- the slot on its source is made by the joining node itself
+		AND NOT (n.state = 'joining' AND n.source = l.node_id)
+		AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.slot_name = replication_plugin.slot_name(n.node_id))
+$$;
+
+CREATE FUNCTION make_slot(subscriber integer) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM pg_create_logical_replication_slot(replication_plugin.slot_name(subscriber), 'replication_plugin');
+END
+$$;
+
+-- Joining nodes that have a slot here and have not been told so.
+CREATE FUNCTION unannounced_slots() RETURNS TABLE (subscriber integer, slot_lsn pg_lsn) LANGUAGE sql VOLATILE
+AS $$
+	SELECT n.node_id, s.confirmed_flush_lsn
+	FROM replication_plugin.node n
+	JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id) AND s.confirmed_flush_lsn IS NOT NULL,
+		replication_plugin.local_node l
+	WHERE l.state = 'ready' AND n.state = 'joining' AND NOT EXISTS (SELECT FROM replication_plugin.slot_made m
+		WHERE m.provider = l.node_id AND m.subscriber = n.node_id)
+$$;
+
+CREATE FUNCTION announce_slots() RETURNS void LANGUAGE sql VOLATILE
+AS $$
+	INSERT INTO replication_plugin.slot_made
+		SELECT replication_plugin.my_id(), u.subscriber, u.slot_lsn FROM replication_plugin.unannounced_slots() u
+		ON CONFLICT DO NOTHING
+$$;
+
+-- Drops slots that nobody needs any more; true if slots are to be made or announced.
+CREATE FUNCTION tend_slots() RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	s record;
+BEGIN
+	FOR s IN
+		SELECT r.slot_name, r.active_pid, n.xmin AS removed_by FROM replication_plugin.node n
+		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id),
+			replication_plugin.local_node l
+		WHERE n.state = 'removed' OR l.state = 'removed'
+	LOOP
+		IF s.active_pid IS NOT NULL THEN
+			-- it may still be reading the news of its removal
+			IF pg_xact_commit_timestamp(s.removed_by) < clock_timestamp() - interval '5 seconds' THEN
+				PERFORM pg_terminate_backend(s.active_pid);
+			END IF;
+			CONTINUE;
+		END IF;
+		BEGIN
+			PERFORM pg_drop_replication_slot(s.slot_name);
+		EXCEPTION WHEN object_in_use OR undefined_object THEN
+			NULL; -- the next round sees to it
+		END;
+	END LOOP;
+	RETURN EXISTS (SELECT FROM replication_plugin.missing_slots())
+		OR EXISTS (SELECT FROM replication_plugin.unannounced_slots());
+END
+$$;
+
+-- Stops this database's workers for good: the manager sees the state and exits its links.
+CREATE FUNCTION wait_for_workers_to_stop(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + patience;
+BEGIN
+	WHILE EXISTS (SELECT FROM replication_plugin.link_states() WHERE pid IS NOT NULL)
+		OR EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'replication_plugin %'
+			AND backend_type <> 'replication_plugin manager') LOOP
+		IF clock_timestamp() > deadline THEN
+			RETURN false;
+		END IF;
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+	RETURN true;
+END
+$$;
+
+-- Takes everything of the group out of this database and server, but users' rows. The
+-- workers must have stopped.
+CREATE FUNCTION teardown_here() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	s record;
+	mine text := '^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$';
+BEGIN
+	PERFORM pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots
+		WHERE active_pid IS NOT NULL AND slot_name ~ mine;
+	FOR s IN SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ mine LOOP
+		PERFORM pg_drop_replication_slot(s.slot_name);
+	END LOOP;
+	PERFORM replication_plugin.drop_origins();
+	PERFORM replication_plugin.capture_remove_all();
+	DELETE FROM replication_plugin.local_node;
+	DELETE FROM replication_plugin.node;
+	DELETE FROM replication_plugin.slot_made;
+	DELETE FROM replication_plugin.table_setting;
+	DELETE FROM replication_plugin.link;
+	DELETE FROM replication_plugin.join_script;
+	DELETE FROM replication_plugin.node_reservation;
+	TRUNCATE replication_plugin.tombstone;
+	PERFORM replication_plugin.request_manager();
+END
+$$;
+
+-- The same on a running node: stops its workers first.
+CREATE FUNCTION teardown() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM replication_plugin.loopback('UPDATE replication_plugin.local_node SET state = ''left''');
+	IF NOT replication_plugin.wait_for_workers_to_stop('60 seconds') THEN
+		RAISE EXCEPTION 'workers of the group do not stop' USING ERRCODE = '55006',
+			HINT = 'Look for processes "replication_plugin ..." in pg_stat_activity, end them, and call leave_group() again.';
+	END IF;
+	PERFORM replication_plugin.teardown_here();
+END
+$$;

@@ -1,0 +1,465 @@
+-- The commands that people call.
+
+CREATE FUNCTION preflight(OUT requirement text, OUT ok boolean, OUT detail text, OUT fix text)
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	n integer;
+	free integer;
+	peer record;
+	answer text[];
+	t0 timestamptz;
+	names text;
+BEGIN
+	requirement := 'shared_preload_libraries';
+	detail := current_setting('shared_preload_libraries');
+	BEGIN
+		PERFORM replication_plugin.instance_token();
+		ok := true;
+	EXCEPTION WHEN object_not_in_prerequisite_state THEN
+		ok := false;
+	END;
+	fix := CASE WHEN NOT ok THEN 'in postgresql.conf: shared_preload_libraries = ''replication_plugin''; restart' END;
+	RETURN NEXT;
+
+	requirement := 'wal_level';
+	detail := current_setting('wal_level');
+	ok := detail = 'logical';
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET wal_level = logical; restart' END;
+	RETURN NEXT;
+
+	requirement := 'track_commit_timestamp';
+	detail := current_setting('track_commit_timestamp');
+	ok := detail = 'on';
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET track_commit_timestamp = on; restart' END;
+	RETURN NEXT;
+
+	requirement := 'output_plugin_libraries';
+	detail := coalesce(current_setting('output_plugin_libraries', true), 'this server does not have the setting: every plugin is allowed');
+	ok := current_setting('output_plugin_libraries', true) IS NULL OR EXISTS (
+		SELECT FROM regexp_split_to_table(detail, '\s*,\s*') l WHERE trim(both '" ' FROM l) = 'replication_plugin');
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET output_plugin_libraries = ' || detail || ', replication_plugin; SELECT pg_reload_conf()' END;
+	RETURN NEXT;
+
+	-- a slot and a walsender per other member, an origin per other member (they share max_replication_slots)
+	n := greatest((SELECT count(*) FROM replication_plugin.node WHERE state <> 'removed') - 1, 1)
+		- (SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ ('^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$'));
+	requirement := 'replication slots';
+	free := current_setting('max_replication_slots')::integer - (SELECT count(*) FROM pg_replication_slots);
+	detail := free || ' free of ' || current_setting('max_replication_slots');
+	ok := free >= n;
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_replication_slots = 20; restart' END;
+	RETURN NEXT;
+
+	requirement := 'replication origins';
+	free := current_setting('max_replication_slots')::integer - (SELECT count(*) FROM pg_replication_origin_status);
+	detail := free || ' free of ' || current_setting('max_replication_slots') || ' (max_replication_slots)';
+	ok := free >= n;
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_replication_slots = 20; restart' END;
+	RETURN NEXT;
+
+	requirement := 'walsenders';
+	free := current_setting('max_wal_senders')::integer - (SELECT count(*) FROM pg_stat_replication);
+	detail := free || ' free of ' || current_setting('max_wal_senders');
+	ok := free >= n;
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_wal_senders = 20; restart' END;
+	RETURN NEXT;
+
+	requirement := 'worker processes';
+	n := greatest((SELECT count(*) FROM replication_plugin.node WHERE state <> 'removed') - 1, 1) + 3;
+	detail := current_setting('max_worker_processes') || ', at least ' || n || ' for this group';
+	ok := current_setting('max_worker_processes')::integer >= n;
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_worker_processes = 20; restart' END;
+	RETURN NEXT;
+
+	requirement := 'rights';
+	detail := current_user;
+	SELECT rolsuper INTO ok FROM pg_roles WHERE rolname = current_user;
+	fix := CASE WHEN NOT ok THEN 'the dsn of a node needs a superuser: its sessions copy tables and read slots' END;
+	RETURN NEXT;
+
+	requirement := 'encoding';
+	detail := getdatabaseencoding();
+	ok := detail <> 'SQL_ASCII';
+	fix := CASE WHEN NOT ok THEN 'texts of SQL_ASCII databases have no known encoding; create the database with another' END;
+	RETURN NEXT;
+
+	requirement := 'tables have keys';
+	SELECT count(*), string_agg(t."table"::text, ', ') INTO n, names
+		FROM replication_plugin.tables t WHERE t.replicated AND t.identity = 'none';
+	ok := n = 0;
+	detail := CASE WHEN ok THEN 'all' ELSE n || ' without: ' || names END;
+	fix := CASE WHEN NOT ok THEN 'ALTER TABLE ... ADD PRIMARY KEY, or ... REPLICA IDENTITY FULL, or SELECT replication_plugin.exclude_table(...)' END;
+	RETURN NEXT;
+
+	FOR peer IN SELECT m.node_name, m.dsn FROM replication_plugin.node m
+		WHERE m.state <> 'removed' AND m.node_id <> replication_plugin.my_id() ORDER BY m.node_id
+	LOOP
+		requirement := 'clock of node ' || peer.node_name;
+		BEGIN
+			t0 := clock_timestamp();
+			SELECT q INTO answer FROM replication_plugin.remote_query(peer.dsn,
+				'SELECT extract(epoch FROM clock_timestamp())') q;
+			n := round((answer[1]::numeric - extract(epoch FROM t0 + (clock_timestamp() - t0) / 2)) * 1000);
+			detail := n || ' ms ahead of this node';
+			ok := abs(n) < 500;
+			fix := CASE WHEN NOT ok THEN 'synchronise the clocks of both servers (NTP)' END;
+		EXCEPTION WHEN others THEN
+			ok := false;
+			detail := SQLERRM;
+			fix := 'make the node reachable from here';
+		END;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION preflight() IS 'one row per requirement of replication: is it met, and if not, the exact fix';
+
+-- Raises the first unmet requirement that replication cannot do without.
+CREATE FUNCTION require_preflight() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	p record;
+BEGIN
+	PERFORM replication_plugin.instance_token();
+	FOR p IN SELECT * FROM replication_plugin.preflight() LOOP
+		IF NOT p.ok AND p.requirement IN ('shared_preload_libraries', 'wal_level', 'track_commit_timestamp',
+			'output_plugin_libraries', 'replication slots', 'replication origins', 'walsenders', 'worker processes', 'rights') THEN
+			RAISE EXCEPTION 'this server is not ready for replication: %: %', p.requirement, p.detail
+				USING ERRCODE = '55000', HINT = p.fix;
+		END IF;
+	END LOOP;
+END
+$$;
+
+-- Raises an error if this database is in a group already, or the name cannot be one.
+CREATE FUNCTION require_no_group(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+BEGIN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF l IS NOT NULL THEN
+		RAISE EXCEPTION 'this database is already node "%" of group "%" (%)', l.node_name, l.group_name, l.state
+			USING ERRCODE = '55000', HINT = 'SELECT replication_plugin.leave_group() takes it out.';
+	END IF;
+	IF node_name !~ '^[^[:cntrl:]]{1,63}$' THEN
+		RAISE EXCEPTION 'a node name has 1 to 63 characters' USING ERRCODE = '22023';
+	END IF;
+END
+$$;
+
+CREATE FUNCTION create_group(group_name text, node_name text, dsn text) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+BEGIN
+	PERFORM replication_plugin.require_no_group(node_name);
+	PERFORM replication_plugin.require_preflight();
+	IF group_name !~ '^[^[:cntrl:]]{1,63}$' THEN
+		RAISE EXCEPTION 'a group name has 1 to 63 characters' USING ERRCODE = '22023';
+	END IF;
+	PERFORM replication_plugin.check_own_dsn(dsn);
+	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state)
+		VALUES (gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
+	INSERT INTO replication_plugin.node (node_id, node_name, dsn, state) VALUES (1, node_name, dsn, 'ready');
+	PERFORM replication_plugin.capture_install_all();
+	PERFORM replication_plugin.request_manager();
+END
+$$;
+COMMENT ON FUNCTION create_group(text, text, text) IS
+	'makes this database the first node of a new group; dsn is how other nodes reach it';
+
+CREATE FUNCTION join_group(node_name text, dsn text, via text, copy_schema boolean DEFAULT true,
+	copy_data boolean DEFAULT true, allow_existing boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	source record;
+	member record;
+	answer text[];
+	number integer := 0;
+	last integer;
+BEGIN
+	PERFORM replication_plugin.require_no_group(node_name);
+	PERFORM replication_plugin.require_preflight();
+	PERFORM replication_plugin.check_own_dsn(dsn);
+	BEGIN
+		SELECT q INTO answer FROM replication_plugin.remote_query(via,
+			'SELECT group_id, group_name, node_id, node_name, state, encoding, server_version_num, instance_token, layout FROM replication_plugin.identity()') q;
+	EXCEPTION WHEN undefined_function OR invalid_schema_name THEN
+		RAISE EXCEPTION 'the database behind via does not have the extension replication_plugin' USING ERRCODE = '55000',
+			HINT = 'via is the dsn of any ready member of the group.';
+	END;
+	SELECT answer[1]::uuid AS group_id, answer[2] AS group_name, answer[3]::integer AS node_id, answer[4] AS node_name,
+		answer[5] AS state, answer[6] AS encoding, answer[7]::integer AS version INTO source;
+	IF source.group_id IS NULL THEN
+		RAISE EXCEPTION 'the database behind via is in no group' USING ERRCODE = '55000',
+			HINT = 'via is the dsn of any ready member of the group. A new group is made with create_group().';
+	END IF;
+	IF source.state <> 'ready' THEN
+		RAISE EXCEPTION 'node "%" is not ready: %', source.node_name, source.state USING ERRCODE = '55000',
+			HINT = 'Join through a ready member.';
+	END IF;
+	IF source.encoding <> getdatabaseencoding() THEN
+		RAISE EXCEPTION 'node "%" has encoding %, this database has %', source.node_name, source.encoding, getdatabaseencoding()
+			USING ERRCODE = '0A000', HINT = 'Create this database with the encoding of the group.';
+	END IF;
+	IF source.version / 10000 > current_setting('server_version_num')::integer / 10000 THEN
+		RAISE EXCEPTION 'node "%" runs a newer PostgreSQL (%)', source.node_name, source.version USING ERRCODE = '0A000',
+			HINT = 'Upgrade this server first.';
+	END IF;
+	IF NOT allow_existing AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't' AND c.oid >= 16384
+			AND s.nspname NOT IN ('replication_plugin', 'information_schema') AND s.nspname !~ '^pg_'
+			AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+			AND copy_schema)
+	THEN
+		RAISE EXCEPTION 'this database has tables of its own' USING ERRCODE = '55000',
+			HINT = 'Join with an empty database, or say allow_existing => true (with copy_schema => false if the tables are already as in the group).';
+	END IF;
+
+	-- a number and a name that all members agree on
+	FOR member IN SELECT q[2] AS node_name, q[3] AS dsn FROM replication_plugin.remote_query(via,
+		'SELECT node_id, node_name, dsn FROM replication_plugin.members() WHERE state <> ''removed''') q
+	LOOP
+		BEGIN
+			SELECT q[1]::integer INTO last FROM replication_plugin.remote_query(member.dsn,
+				'SELECT replication_plugin.last_node_id()') q;
+		EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+			RAISE EXCEPTION 'member "%" cannot be reached: %', member.node_name, SQLERRM USING ERRCODE = '08001',
+				HINT = 'A joining node needs all members. Start it, or remove it with remove_node().';
+		END;
+		number := greatest(number, last);
+	END LOOP;
+	number := number + 1;
+	FOR member IN SELECT q[3] AS dsn FROM replication_plugin.remote_query(via,
+		'SELECT node_id, node_name, dsn FROM replication_plugin.members() WHERE state <> ''removed''') q
+	LOOP
+		PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.reserve_node(%L, %s, %L)',
+			source.group_id, number, node_name));
+	END LOOP;
+
+	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+			copy_schema, copy_data, progress)
+		VALUES (source.group_id, source.group_name, number, node_name, dsn, 'joining: start', source.node_id, via,
+			copy_schema, copy_data, 'waiting for the join worker');
+	PERFORM replication_plugin.request_manager();
+END
+$$;
+COMMENT ON FUNCTION join_group(text, text, text, boolean, boolean, boolean) IS
+	'makes this database a node of the group that the member behind via is in; returns at once, see wait_until_ready()';
+
+CREATE FUNCTION wait_until_ready(timeout interval DEFAULT '10 minutes') RETURNS boolean
+LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + timeout;
+	l replication_plugin.local_node;
+	said text := '';
+	complained text := '';
+BEGIN
+	LOOP
+		SELECT * INTO l FROM replication_plugin.local_node;
+		IF l IS NULL THEN
+			RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
+				HINT = 'Call create_group() or join_group() first.';
+		END IF;
+		IF l.state = 'ready' THEN
+			RETURN true;
+		END IF;
+		IF l.state || coalesce(': ' || l.progress, '') <> said THEN
+			said := l.state || coalesce(': ' || l.progress, '');
+			RAISE NOTICE '%', said;
+		END IF;
+		IF coalesce(l.last_error, '') <> complained THEN
+			complained := coalesce(l.last_error, '');
+			IF complained <> '' THEN
+				RAISE NOTICE 'error, tried again: %', complained;
+			END IF;
+		END IF;
+		IF clock_timestamp() >= deadline OR l.state IN ('removed', 'left') THEN
+			RETURN false;
+		END IF;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wait_until_ready(interval) IS
+	'waits until this node is a full member; true if it is, false after the timeout; progress comes as notices';
+
+-- Raises an error unless this node is a ready member.
+CREATE FUNCTION require_ready() RETURNS void LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+BEGIN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF l IS NULL THEN
+		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
+			HINT = 'Call create_group() or join_group() first.';
+	END IF;
+	IF l.state <> 'ready' THEN
+		RAISE EXCEPTION 'this node is not ready: %', l.state USING ERRCODE = '55000',
+			HINT = 'SELECT replication_plugin.wait_until_ready() waits for it.';
+	END IF;
+END
+$$;
+
+-- Number of another member by name.
+CREATE FUNCTION other_node(name text) RETURNS integer LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	n replication_plugin.node;
+BEGIN
+	PERFORM replication_plugin.require_ready();
+	SELECT * INTO n FROM replication_plugin.node m WHERE m.node_name = name ORDER BY m.state = 'removed', m.node_id DESC LIMIT 1;
+	IF n IS NULL OR n.state = 'removed' THEN
+		RAISE EXCEPTION 'there is no node "%" in this group', name USING ERRCODE = '42704',
+			HINT = 'The members are in replication_plugin.nodes.';
+	END IF;
+	RETURN n.node_id;
+END
+$$;
+
+CREATE FUNCTION remove_node(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	id integer := replication_plugin.other_node(node_name);
+BEGIN
+	IF id = replication_plugin.my_id() THEN
+		RAISE EXCEPTION 'node "%" is this node', node_name USING ERRCODE = '22023',
+			HINT = 'SELECT replication_plugin.leave_group() on it, or remove_node() on another member.';
+	END IF;
+	UPDATE replication_plugin.node SET state = 'removed' WHERE node_id = id;
+END
+$$;
+COMMENT ON FUNCTION remove_node(text) IS
+	'takes a node out of the group, on all members; its number is never used again';
+
+CREATE FUNCTION leave_group(timeout interval DEFAULT '60 seconds') RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+BEGIN
+	PERFORM replication_plugin.require_no_transaction('leave_group()');
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF l IS NULL THEN
+		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000';
+	END IF;
+	IF l.state = 'ready' AND EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id) THEN
+		IF NOT replication_plugin.wait_for_apply(timeout) THEN
+			RAISE EXCEPTION 'not all members have applied the writes of this node within %', timeout USING ERRCODE = '55000',
+				HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
+		END IF;
+		PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.node SET state = ''removed'' WHERE node_id = %s', l.node_id));
+		IF NOT replication_plugin.wait_for_apply(timeout) THEN
+			RAISE WARNING 'not all members know yet that this node has left'
+				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells them.', l.node_name);
+		END IF;
+	END IF;
+	PERFORM replication_plugin.teardown();
+END
+$$;
+COMMENT ON FUNCTION leave_group(interval) IS
+	'takes this node out of its group and ends all its replication; its rows stay; waits until its writes are applied elsewhere';
+
+CREATE FUNCTION forget_group() RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+BEGIN
+	PERFORM replication_plugin.require_no_transaction('forget_group()');
+	IF NOT EXISTS (SELECT FROM replication_plugin.local_node) THEN
+		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000';
+	END IF;
+	UPDATE replication_plugin.local_node SET dsn = dsn; -- fails early where writes do
+	PERFORM replication_plugin.teardown_here();
+END
+$$;
+COMMENT ON FUNCTION forget_group() IS
+	'on a copy of a server, or a node that was removed: ends its membership here without telling anybody';
+
+CREATE FUNCTION pause_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	id integer := replication_plugin.other_node(provider);
+BEGIN
+	INSERT INTO replication_plugin.link AS l (provider, paused) VALUES (id, true)
+		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET paused = true;
+END
+$$;
+COMMENT ON FUNCTION pause_link(text) IS 'stops taking changes from a node until resume_link(); it keeps them for us';
+
+CREATE FUNCTION resume_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	id integer := replication_plugin.other_node(provider);
+BEGIN
+	UPDATE replication_plugin.link l SET paused = false WHERE l.provider = id;
+END
+$$;
+COMMENT ON FUNCTION resume_link(text) IS 'takes changes from a node again';
+
+CREATE FUNCTION skip_transaction(provider text, lsn pg_lsn) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	id integer := replication_plugin.other_node(provider);
+BEGIN
+	INSERT INTO replication_plugin.link AS l (provider, skip_lsn) VALUES (id, ARRAY[lsn])
+		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET skip_lsn = array_remove(l.skip_lsn, excluded.skip_lsn[1]) || excluded.skip_lsn;
+	RAISE WARNING 'the transaction that node "%" committed at % will not be applied on this node', provider, lsn
+		USING HINT = 'Its rows may then differ between this node and the others.';
+END
+$$;
+COMMENT ON FUNCTION skip_transaction(text, pg_lsn) IS
+	'last resort: does not apply one transaction of a provider, named by the LSN in links.last_error';
+
+-- Notes whether a table is replicated; all nodes follow.
+CREATE FUNCTION set_replicated(relation regclass, on_or_off boolean) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	c record;
+BEGIN
+	SELECT n.nspname, k.relname, k.relkind, k.relispartition INTO c
+		FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
+	IF c.relkind NOT IN ('r', 'p') OR c.nspname IN ('replication_plugin', 'information_schema') OR c.nspname ~ '^pg_' THEN
+		RAISE EXCEPTION '"%" is no table that could be replicated', relation USING ERRCODE = '42809';
+	END IF;
+	IF c.relispartition THEN
+		RAISE EXCEPTION '"%" is a partition', relation USING ERRCODE = '42809',
+			HINT = 'Name the partitioned table; its partitions follow it.';
+	END IF;
+	INSERT INTO replication_plugin.table_setting AS s VALUES (c.nspname, c.relname, on_or_off)
+		ON CONFLICT (schema_name, table_name) DO UPDATE SET replicated = excluded.replicated;
+END
+$$;
+
+CREATE FUNCTION exclude_table(relation regclass) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$ BEGIN PERFORM replication_plugin.set_replicated(relation, false); END $$;
+COMMENT ON FUNCTION exclude_table(regclass) IS 'no longer replicates a table, on all nodes';
+
+CREATE FUNCTION include_table(relation regclass) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+AS $$ BEGIN PERFORM replication_plugin.set_replicated(relation, true); END $$;
+COMMENT ON FUNCTION include_table(regclass) IS
+	'replicates a table again, on all nodes; rows that differ by then stay different until they are written';
+
+CREATE FUNCTION wait_for_apply(timeout interval DEFAULT '60 seconds') RETURNS boolean
+LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	target pg_lsn := replication_plugin.flush_point();
+	deadline timestamptz := clock_timestamp() + timeout;
+BEGIN
+	WHILE EXISTS (SELECT FROM replication_plugin.node n
+		LEFT JOIN pg_get_replication_slots() s ON s.slot_name = replication_plugin.slot_name(n.node_id)
+		WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id()
+			AND coalesce(s.confirmed_flush_lsn < target, true))
+	LOOP
+		IF clock_timestamp() >= deadline THEN
+			RETURN false;
+		END IF;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION wait_for_apply(interval) IS
+	'waits until all other members have durably applied what was committed here before the call; false after the timeout';

@@ -1,0 +1,14 @@
+-- Only views that give nothing away, and waiting, are for everybody.
+REVOKE ALL ON ALL TABLES IN SCHEMA replication_plugin FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA replication_plugin FROM PUBLIC;
+GRANT USAGE ON SCHEMA replication_plugin TO PUBLIC;
+GRANT SELECT ON nodes, slots, tables, conflicts, conflict_stats TO PUBLIC;
+-- errors of links can hold values of rows
+GRANT SELECT ON links, progress TO pg_monitor;
+GRANT EXECUTE ON FUNCTION link_states() TO pg_monitor;
+-- what those views call (with the rights of the reader)
+GRANT EXECUTE ON FUNCTION dsn_without_password(text), slot_name(integer), origin_name(text),
+	may_read(oid), my_id() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION wait_for_apply(interval), flush_point() TO PUBLIC;
+ALTER FUNCTION wait_for_apply(interval) SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+ALTER FUNCTION my_id() SECURITY DEFINER SET search_path = pg_catalog, pg_temp;

@@ -1,0 +1,172 @@
+/*
+ * instance.c
+ *		SQL functions about this server and its connections to others.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "replication/message.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+
+#include "base/peer.h"
+#include "catalog/link_status.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "control/identity.h"
+#include "wire/value.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_instance_token);
+PG_FUNCTION_INFO_V1(replication_plugin_value_layout);
+PG_FUNCTION_INFO_V1(replication_plugin_dsn_without_password);
+PG_FUNCTION_INFO_V1(replication_plugin_check_own_dsn);
+PG_FUNCTION_INFO_V1(replication_plugin_remote_query);
+PG_FUNCTION_INFO_V1(replication_plugin_loopback);
+PG_FUNCTION_INFO_V1(replication_plugin_flush_point);
+PG_FUNCTION_INFO_V1(replication_plugin_require_no_transaction);
+
+/* instance_token() → bigint */
+Datum
+replication_plugin_instance_token(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) instance_token());
+}
+
+/* value_layout() → text */
+Datum
+replication_plugin_value_layout(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(value_layout()));
+}
+
+/* dsn_without_password(text) → text */
+Datum
+replication_plugin_dsn_without_password(PG_FUNCTION_ARGS)
+{
+	char	   *dsn = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	PG_RETURN_TEXT_P(cstring_to_text(peer_dsn_without_secrets(dsn)));
+}
+
+/* check_own_dsn(text) → void: an error unless the dsn leads here */
+Datum
+replication_plugin_check_own_dsn(PG_FUNCTION_ARGS)
+{
+	char	   *dsn = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	switch (identity_check(dsn))
+	{
+		case IDENTITY_SAME:
+			break;
+		case IDENTITY_OTHER_SERVER:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the dsn \"%s\" leads to another server", peer_dsn_without_secrets(dsn)),
+					 errhint("Give the dsn by which other nodes reach this database.")));
+			break;
+		case IDENTITY_OTHER_DATABASE:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the dsn \"%s\" leads to another database of this server", peer_dsn_without_secrets(dsn)),
+					 errhint("Give the dsn by which other nodes reach this database.")));
+			break;
+	}
+	PG_RETURN_VOID();
+}
+
+/* One row of a result as text[]. */
+static Datum
+row_to_array(PGresult *res, int row)
+{
+	int			n = PQnfields(res);
+	Datum	   *values = palloc(Max(n, 1) * sizeof(Datum));
+	bool	   *nulls = palloc(Max(n, 1) * sizeof(bool));
+	int			dims[1] = {n};
+	int			lbs[1] = {1};
+
+	for (int i = 0; i < n; i++)
+	{
+		nulls[i] = PQgetisnull(res, row, i);
+		values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(PQgetvalue(res, row, i));
+	}
+	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lbs, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* remote_query(dsn text, sql text) → setof text[] */
+Datum
+replication_plugin_remote_query(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	PGconn	   *conn = peer_connect(text_to_cstring(PG_GETARG_TEXT_PP(0)), PEER_SQL,
+									"replication_plugin query");
+	char	   *sql = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	SetSingleFuncCall(fcinfo, SRF_SINGLE_USE_EXPECTED);
+	PG_TRY();
+	{
+		PGresult   *res = peer_exec(conn, sql);
+
+		for (int i = 0; i < PQntuples(res); i++)
+		{
+			Datum		value = row_to_array(res, i);
+			bool		isnull = false;
+
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+		}
+		PQclear(res);
+	}
+	PG_FINALLY();
+	{
+		PQfinish(conn);
+	}
+	PG_END_TRY();
+	PG_RETURN_NULL();
+}
+
+/* loopback(sql text) → void: in a transaction of its own */
+Datum
+replication_plugin_loopback(PG_FUNCTION_ARGS)
+{
+	LocalNode  *local = nodes_local();
+	PGconn	   *conn;
+
+	if (!local)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this database is in no group")));
+	conn = peer_connect(local->dsn, PEER_SQL, "replication_plugin loopback");
+	PG_TRY();
+	{
+		PQclear(peer_exec(conn, text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	}
+	PG_FINALLY();
+	{
+		PQfinish(conn);
+	}
+	PG_END_TRY();
+	PG_RETURN_VOID();
+}
+
+/* flush_point() → pg_lsn: everything committed before is behind it, and flushed */
+Datum
+replication_plugin_flush_point(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	end = LogLogicalMessage(PLUGIN_NAME, "", 0, false);
+
+	XLogFlush(end);
+	PG_RETURN_LSN(end);
+}
+
+/* require_no_transaction(what text) → void */
+Datum
+replication_plugin_require_no_transaction(PG_FUNCTION_ARGS)
+{
+	PreventInTransactionBlock(true, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
+}

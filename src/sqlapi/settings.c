@@ -1,0 +1,127 @@
+/*
+ * settings.c
+ *		What follows from a change of the group's settings.
+ *
+ * The trigger settings_changed() fires for local changes and for rows that arrive from
+ * other nodes alike. Effects on processes wait for the commit; effects on caches go by
+ * invalidation messages, which decoding replays in stream order.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog/link_status.h"
+#include "catalog/names.h"
+#include "conflict/capture.h"
+#include "sqlapi/settings.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_settings_changed);
+PG_FUNCTION_INFO_V1(replication_plugin_invalidate_table);
+PG_FUNCTION_INFO_V1(replication_plugin_capture_install);
+PG_FUNCTION_INFO_V1(replication_plugin_capture_install_all);
+PG_FUNCTION_INFO_V1(replication_plugin_capture_remove_all);
+
+static bool wake = false;
+static bool start = false;
+
+/* At commit: wakes; after either end: forgets. */
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT && start)
+		manager_status_request(MyDatabaseId);
+	else if (event == XACT_EVENT_COMMIT && wake)
+		manager_status_wake(MyDatabaseId);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		wake = start = false;
+}
+
+void
+settings_wake_at_commit(bool start_too)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(at_end_of_transaction, NULL);
+	registered = true;
+	wake = true;
+	start = start || start_too;
+}
+
+/* A row of table_setting has changed: its table is looked at anew. */
+static void
+table_setting_changed(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	char	   *schema = TextDatumGetCString(heap_getattr(tuple, 1, desc, &isnull));
+	char	   *name = TextDatumGetCString(heap_getattr(tuple, 2, desc, &isnull));
+	Oid			nspoid = get_namespace_oid(schema, true);
+	Oid			relid = OidIsValid(nspoid) ? get_relname_relid(name, nspoid) : InvalidOid;
+
+	if (!OidIsValid(relid))
+		return;
+	CommandCounterIncrement();
+	capture_install(relid);
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+/* settings_changed() → trigger */
+Datum
+replication_plugin_settings_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	HeapTuple	tuple;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("settings_changed() is called by triggers only")));
+	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	settings_wake_at_commit(false);
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_LOCAL_NODE) == 0)
+		CacheInvalidateRelcache(trigger->tg_relation);
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_TABLE_SETTING) == 0)
+		table_setting_changed(tuple, RelationGetDescr(trigger->tg_relation));
+	return PointerGetDatum(NULL);
+}
+
+/* invalidate_table(regclass) → void */
+Datum
+replication_plugin_invalidate_table(PG_FUNCTION_ARGS)
+{
+	CacheInvalidateRelcacheByRelid(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+/* capture_install(regclass) → void */
+Datum
+replication_plugin_capture_install(PG_FUNCTION_ARGS)
+{
+	capture_install(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+/* capture_install_all() → void */
+Datum
+replication_plugin_capture_install_all(PG_FUNCTION_ARGS)
+{
+	capture_install_all();
+	PG_RETURN_VOID();
+}
+
+/* capture_remove_all() → void */
+Datum
+replication_plugin_capture_remove_all(PG_FUNCTION_ARGS)
+{
+	capture_remove_all();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,125 @@
+/*
+ * status.c
+ *		SQL functions that show what workers are doing, and wake them.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+#include "catalog/link_status.h"
+#include "catalog/origin_map.h"
+#include "sqlapi/settings.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_link_states);
+PG_FUNCTION_INFO_V1(replication_plugin_manager_pid);
+PG_FUNCTION_INFO_V1(replication_plugin_request_manager);
+PG_FUNCTION_INFO_V1(replication_plugin_reload_origins);
+PG_FUNCTION_INFO_V1(replication_plugin_drop_origins);
+
+#define LINK_COLUMNS	15
+
+/* Sets an LSN column, null if there is none. */
+static void
+set_lsn(Datum *values, bool *nulls, int i, XLogRecPtr lsn)
+{
+	values[i] = LSNGetDatum(lsn);
+	nulls[i] = lsn == InvalidXLogRecPtr;
+}
+
+/* Sets a timestamp column, null if there is none. */
+static void
+set_ts(Datum *values, bool *nulls, int i, TimestampTz ts)
+{
+	values[i] = TimestampTzGetDatum(ts);
+	nulls[i] = ts == 0;
+}
+
+/* Fills in one row of link_states(). */
+static void
+link_row(const LinkStatus *l, Datum *values, bool *nulls)
+{
+	memset(nulls, 0, LINK_COLUMNS * sizeof(bool));
+	values[0] = Int32GetDatum(l->provider);
+	values[1] = CStringGetTextDatum(link_state_name(l->state));
+	values[2] = Int32GetDatum(l->pid);
+	nulls[2] = l->pid == 0;
+	set_lsn(values, nulls, 3, l->received_lsn);
+	set_lsn(values, nulls, 4, l->applied_lsn);
+	set_lsn(values, nulls, 5, l->provider_lsn);
+	set_ts(values, nulls, 6, l->last_commit_ts);
+	values[7] = Int64GetDatum((int64) l->transactions);
+	values[8] = Int64GetDatum((int64) l->rows);
+	nulls[9] = l->last_error[0] == '\0';
+	values[9] = nulls[9] ? (Datum) 0 : CStringGetTextDatum(l->last_error);
+	set_ts(values, nulls, 10, l->last_error_at);
+	values[11] = Int64GetDatum((int64) l->restarts);
+	values[12] = Int32GetDatum(l->blocked_on);
+	nulls[12] = l->blocked_on == INVALID_NODE_ID;
+	set_lsn(values, nulls, 13, nulls[12] ? InvalidXLogRecPtr : l->blocked_lsn);
+	set_ts(values, nulls, 14, nulls[12] ? 0 : l->blocked_since);
+}
+
+/* link_states() → setof record */
+Datum
+replication_plugin_link_states(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	SetSingleFuncCall(fcinfo, 0);
+	for (int i = 0; i < link_status_count(); i++)
+	{
+		LinkStatus	l;
+		Datum		values[LINK_COLUMNS];
+		bool		nulls[LINK_COLUMNS];
+
+		if (!link_status_get(i, &l) || l.dboid != MyDatabaseId)
+			continue;
+		link_row(&l, values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* manager_pid() → integer */
+Datum
+replication_plugin_manager_pid(PG_FUNCTION_ARGS)
+{
+	for (int i = 0; i < manager_status_count(); i++)
+	{
+		ManagerStatus m;
+
+		if (manager_status_get(i, &m) && m.dboid == MyDatabaseId && m.pid != 0)
+			PG_RETURN_INT32(m.pid);
+	}
+	PG_RETURN_NULL();
+}
+
+/* request_manager() → void: at commit */
+Datum
+replication_plugin_request_manager(PG_FUNCTION_ARGS)
+{
+	settings_wake_at_commit(true);
+	PG_RETURN_VOID();
+}
+
+/* reload_origins() → void */
+Datum
+replication_plugin_reload_origins(PG_FUNCTION_ARGS)
+{
+	origin_map_ensure_loaded();
+	origin_map_reload();
+	PG_RETURN_VOID();
+}
+
+/* drop_origins() → void */
+Datum
+replication_plugin_drop_origins(PG_FUNCTION_ARGS)
+{
+	origin_map_drop_all();
+	PG_RETURN_VOID();
+}

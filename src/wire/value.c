@@ -1,0 +1,337 @@
+/*
+ * value.c
+ *		One column value: datum to wire and back.
+ *
+ * How a type is written is decided once per column. WIRE_INTERNAL is the datum's own
+ * bytes: as cheap as a value can be, and right only between servers with the same
+ * major version and memory layout, for types whose bytes hold no oid of an object
+ * that a user made. On reading, lengths are checked; the bytes themselves are trusted
+ * like the provider is.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/tupmacs.h"
+#include "catalog/pg_type.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "wire/value.h"
+
+/* ---------- writing ---------- */
+
+/* How values of a type may be written, by its kind. */
+static WireKind
+choose_kind(Oid typid, Form_pg_type type, bool internal)
+{
+	bool		builtin = typid < FirstGenbkiObjectId;
+	bool		has_binary = OidIsValid(type->typsend) && OidIsValid(type->typreceive);
+
+	switch (type->typtype)
+	{
+		case TYPTYPE_BASE:
+			if (builtin && internal)
+				return WIRE_INTERNAL;
+			/* arrays of user types have oids in their binary form */
+			if (has_binary && (builtin || !OidIsValid(type->typelem)))
+				return WIRE_BINARY;
+			return WIRE_TEXT;
+		case TYPTYPE_ENUM:
+			return has_binary ? WIRE_BINARY : WIRE_TEXT;
+		case TYPTYPE_RANGE:
+		case TYPTYPE_MULTIRANGE:
+			if (builtin)
+				return internal ? WIRE_INTERNAL : WIRE_BINARY;
+			return WIRE_TEXT;
+		default:
+			return WIRE_TEXT;
+	}
+}
+
+void
+value_writer_init(ValueWriter *w, Oid typid, bool internal)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	Form_pg_type type;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", typid);
+	type = (Form_pg_type) GETSTRUCT(tuple);
+	w->typid = typid;
+	w->kind = choose_kind(typid, type, internal);
+	w->typlen = type->typlen;
+	w->typbyval = type->typbyval;
+	w->out.fn_oid = InvalidOid;
+	if (w->kind == WIRE_BINARY)
+		fmgr_info(type->typsend, &w->out);
+	else if (w->kind == WIRE_TEXT)
+		fmgr_info(type->typoutput, &w->out);
+	ReleaseSysCache(tuple);
+}
+
+/* Writes the bytes of a datum. */
+static void
+write_internal(StringInfo out, ValueWriter *w, Datum value)
+{
+	if (w->typbyval)
+	{
+		char		bytes[sizeof(Datum)];
+
+		store_att_byval(bytes, value, w->typlen);
+		wire_write_value(out, WIRE_INTERNAL, bytes, w->typlen);
+	}
+	else if (w->typlen > 0)
+		wire_write_value(out, WIRE_INTERNAL, DatumGetPointer(value), w->typlen);
+	else if (w->typlen == -1)
+	{
+		struct varlena *v = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
+
+		wire_write_value(out, WIRE_INTERNAL, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+		if ((Pointer) v != DatumGetPointer(value))
+			pfree(v);
+	}
+	else
+		wire_write_value(out, WIRE_INTERNAL, DatumGetCString(value), strlen(DatumGetCString(value)));
+}
+
+void
+value_write(StringInfo out, ValueWriter *w, Datum value)
+{
+	bytea	   *bytes;
+	char	   *text;
+
+	switch (w->kind)
+	{
+		case WIRE_INTERNAL:
+			write_internal(out, w, value);
+			break;
+		case WIRE_BINARY:
+			bytes = SendFunctionCall(&w->out, value);
+			wire_write_value(out, WIRE_BINARY, VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ);
+			pfree(bytes);
+			break;
+		case WIRE_TEXT:
+			text = OutputFunctionCall(&w->out, value);
+			wire_write_value(out, WIRE_TEXT, text, strlen(text));
+			pfree(text);
+			break;
+		case WIRE_NULL:
+		case WIRE_UNCHANGED:
+			elog(ERROR, "a column's writer has no form");
+	}
+}
+
+/* ---------- reading ---------- */
+
+/* True if the provider's type is the local one. */
+static bool
+same_type(const WireAttribute *remote, Oid typid)
+{
+	HeapTuple	tuple;
+	Form_pg_type type;
+	char	   *schema;
+	bool		same;
+
+	if (typid < FirstNormalObjectId || remote->typid < FirstNormalObjectId)
+		return remote->typid == typid;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", typid);
+	type = (Form_pg_type) GETSTRUCT(tuple);
+	schema = get_namespace_name(type->typnamespace);
+	same = schema && strcmp(schema, remote->typschema) == 0 &&
+		strcmp(NameStr(type->typname), remote->typname) == 0;
+	ReleaseSysCache(tuple);
+	return same;
+}
+
+void
+value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 typmod)
+{
+	memset(r, 0, sizeof(*r));
+	r->typid = typid;
+	r->typmod = typmod;
+	get_typlenbyval(typid, &r->typlen, &r->typbyval);
+	r->context = CurrentMemoryContext;
+	r->direct = same_type(remote, typid) && (typmod == -1 || typmod == remote->typmod);
+	r->remote_typid = remote->typid < FirstNormalObjectId ? remote->typid : InvalidOid;
+	if (r->direct)
+		r->remote_typid = typid;
+	if (OidIsValid(r->remote_typid))
+		get_typlenbyval(r->remote_typid, &r->remote_typlen, &r->remote_typbyval);
+}
+
+/* The complaint about a value that cannot be one. */
+static void
+bad_value(Oid typid, int len)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("malformed replication message: a value of type %s has %d bytes",
+					format_type_be(typid), len)));
+}
+
+/* Makes a datum that is passed by value of its bytes, which may be unaligned. */
+static Datum
+read_byval(int16 typlen, const char *data)
+{
+	int16		i16;
+	int32		i32;
+	int64		i64;
+
+	switch (typlen)
+	{
+		case sizeof(char):
+			return CharGetDatum(*data);
+		case sizeof(int16):
+			memcpy(&i16, data, sizeof(i16));
+			return Int16GetDatum(i16);
+		case sizeof(int32):
+			memcpy(&i32, data, sizeof(i32));
+			return Int32GetDatum(i32);
+		case sizeof(int64):
+			memcpy(&i64, data, sizeof(i64));
+			return Int64GetDatum(i64);
+		default:
+			elog(ERROR, "unsupported length %d of a type by value", typlen);
+	}
+	return (Datum) 0;
+}
+
+/* Makes a datum of its own bytes. */
+static Datum
+read_internal(Oid typid, int16 typlen, bool typbyval, const WireColumn *c)
+{
+	if (typlen > 0)
+	{
+		char	   *copy;
+
+		if (c->len != typlen)
+			bad_value(typid, c->len);
+		if (typbyval)
+			return read_byval(typlen, c->data);
+		copy = palloc(typlen);
+		memcpy(copy, c->data, typlen);
+		return PointerGetDatum(copy);
+	}
+	if (typlen == -1)
+	{
+		struct varlena *v = palloc(VARHDRSZ + c->len);
+
+		SET_VARSIZE(v, VARHDRSZ + c->len);
+		memcpy(VARDATA(v), c->data, c->len);
+		return PointerGetDatum(v);
+	}
+	return CStringGetDatum(pnstrdup(c->data, c->len));
+}
+
+/* Makes a datum from its binary form, which the receive function must use up. */
+static Datum
+read_binary(ValueReader *r, FmgrInfo *recv, Oid *ioparam, Oid typid, int32 typmod,
+			const WireColumn *c)
+{
+	StringInfoData buf;
+	Datum		value;
+
+	if (!OidIsValid(recv->fn_oid))
+	{
+		Oid			func;
+
+		getTypeBinaryInputInfo(typid, &func, ioparam);
+		fmgr_info_cxt(func, recv, r->context);
+	}
+	/* receive functions may rely on a terminating zero */
+	initStringInfo(&buf);
+	appendBinaryStringInfo(&buf, c->data, c->len);
+	value = ReceiveFunctionCall(recv, &buf, *ioparam, typmod);
+	if (buf.cursor != buf.len)
+		bad_value(typid, c->len);
+	pfree(buf.data);
+	return value;
+}
+
+/* Makes a datum from text. */
+static Datum
+read_text(ValueReader *r, char *text)
+{
+	if (!OidIsValid(r->in.fn_oid))
+	{
+		Oid			func;
+
+		getTypeInputInfo(r->typid, &func, &r->typioparam);
+		fmgr_info_cxt(func, &r->in, r->context);
+	}
+	return InputFunctionCall(&r->in, text, r->typioparam, r->typmod);
+}
+
+/* Converts a value of another type by way of text. */
+static Datum
+convert(ValueReader *r, const WireColumn *c)
+{
+	Datum		remote;
+
+	if (!OidIsValid(r->remote_typid))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a value of a type that is not known on this node cannot become %s",
+						format_type_be(r->typid)),
+				 errhint("Give the column the same type on all nodes.")));
+	if (c->kind == WIRE_INTERNAL)
+		remote = read_internal(r->remote_typid, r->remote_typlen, r->remote_typbyval, c);
+	else
+		remote = read_binary(r, &r->remote_recv, &r->remote_typioparam, r->remote_typid, -1, c);
+	if (!OidIsValid(r->remote_out.fn_oid))
+	{
+		Oid			func;
+		bool		varlena;
+
+		getTypeOutputInfo(r->remote_typid, &func, &varlena);
+		fmgr_info_cxt(func, &r->remote_out, r->context);
+	}
+	return read_text(r, OutputFunctionCall(&r->remote_out, remote));
+}
+
+Datum
+value_read(ValueReader *r, const WireColumn *c)
+{
+	switch (c->kind)
+	{
+		case WIRE_INTERNAL:
+			if (r->direct)
+				return read_internal(r->typid, r->typlen, r->typbyval, c);
+			return convert(r, c);
+		case WIRE_BINARY:
+			if (r->direct)
+				return read_binary(r, &r->recv, &r->typioparam, r->typid, r->typmod, c);
+			return convert(r, c);
+		case WIRE_TEXT:
+			return read_text(r, pnstrdup(c->data, c->len));
+		case WIRE_NULL:
+		case WIRE_UNCHANGED:
+			break;
+	}
+	elog(ERROR, "a column has no value");
+	return (Datum) 0;
+}
+
+const char *
+value_layout(void)
+{
+	static char layout[64];
+
+	snprintf(layout, sizeof(layout), "%d/%s/%d/%d/%d/%s", PG_VERSION_NUM / 10000,
+#ifdef WORDS_BIGENDIAN
+			 "be",
+#else
+			 "le",
+#endif
+			 MAXIMUM_ALIGNOF, SIZEOF_DATUM, NAMEDATALEN, FLOAT8PASSBYVAL ? "float" : "nofloat");
+	return layout;
+}
