@@ -18,3 +18,14 @@ include $(PGXS)
 # The install script is made from one file per topic, in order of their names.
 replication_plugin--$(EXTVERSION).sql: $(sort $(wildcard src/schema/*.sql))
 	(printf '%s\n' '\echo Use "CREATE EXTENSION replication_plugin" to load this file. \quit'; cat $^) > $@
+
+# Each installs what is missing, works in a private directory and leaves nothing behind.
+.PHONY: test demo bench format
+test:
+	@bash $(srcdir)/test/bin/run $(TESTS)
+demo:
+	@bash $(srcdir)/test/bin/demo
+bench:
+	@bash $(srcdir)/bench/run
+format:
+	clang-format -i $(srcdir)/src/*.[ch] $(srcdir)/src/*/*.[ch]

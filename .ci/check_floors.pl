@@ -1,0 +1,72 @@
+#!/usr/bin/env perl
+# Holds the include graph of src/ to its floors, and free of cycles.
+#   check_floors.pl DIR | --self-test
+# A file includes its own folder and lower floors only; sideways only what %sideways says.
+use strict;
+use warnings;
+use File::Find;
+use File::Temp qw(tempdir);
+use File::Path qw(make_path);
+
+my %floor = (
+	base => 0, model => 1, wire => 2, catalog => 2,
+	conflict => 3, queue => 3, output => 3, apply => 3, receive => 3,
+	control => 4, sqlapi => 5, '.' => 6);
+my %sideways = map { $_ => 1 } ('apply conflict', 'receive apply', 'receive queue', 'catalog wire');
+
+sub complaints
+{
+	my ($dir) = @_;
+	my (%includes, @bad);
+	find({ no_chdir => 1, wanted => sub {
+		return unless /\.[ch]$/;
+		my $file = $File::Find::name;
+		(my $name = $file) =~ s{^\Q$dir\E/?}{};
+		my $room = $name =~ m{^([^/]+)/} ? $1 : '.';
+		push @bad, "$name is in a room without a floor" unless exists $floor{$room};
+		open my $fh, '<', $file or die "$file: $!";
+		while (<$fh>)
+		{
+			next unless /^\s*#\s*include\s+"([^"]+)"/;
+			my $inc = $1;
+			next unless -f "$dir/$inc";
+			push @{ $includes{$name} }, $inc;
+			my $to = $inc =~ m{^([^/]+)/} ? $1 : '.';
+			next if $to eq $room;
+			next if ($floor{$to} // 99) < ($floor{$room} // -1);
+			next if $sideways{"$room $to"};
+			push @bad, "$name includes $inc: $room may not use $to";
+		}
+		close $fh;
+	} }, $dir);
+	my %seen;
+	my $visit;
+	$visit = sub {
+		my ($f, @path) = @_;
+		if (grep { $_ eq $f } @path) { push @bad, 'cycle: ' . join(' -> ', @path, $f); return; }
+		return if $seen{$f}++;
+		$visit->($_, @path, $f) for @{ $includes{$f} || [] };
+	};
+	$visit->($_) for sort keys %includes;
+	return @bad;
+}
+
+sub self_test
+{
+	my $dir = tempdir(CLEANUP => 1);
+	make_path("$dir/base", "$dir/apply");
+	my $put = sub { open my $fh, '>', "$dir/$_[0]" or die; print $fh $_[1]; close $fh; };
+	$put->('base/a.h', "#include \"apply/b.h\"\n");
+	$put->('apply/b.h', "#include \"base/a.h\"\n");
+	my @bad = complaints($dir);
+	my $found = grep { /base may not use apply/ } @bad;
+	my $cycle = grep { /cycle/ } @bad;
+	die "the check does not find violations\n" unless $found && $cycle;
+	print "floors: the check finds violations\n";
+}
+
+if (($ARGV[0] // '') eq '--self-test') { self_test(); exit 0; }
+my @bad = complaints($ARGV[0] // 'src');
+print "$_\n" for @bad;
+print "floors: ", (@bad ? scalar(@bad) . " violations\n" : "kept, no cycles\n");
+exit(@bad ? 1 : 0);

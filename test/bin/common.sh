@@ -1,0 +1,131 @@
+# Shared by the test runner, the demo and the benchmark: installs what is missing, builds
+# a private copy of the PostgreSQL installation with the extension in it, picks the user
+# that servers run as, and cleans up. Sourced by bash scripts; needs $root (the checkout).
+#
+# Nothing is installed into the system's PostgreSQL: PostgreSQL finds its files relative to
+# its binaries, so a copy of its lib and share directories is an installation of its own.
+
+PGMAJOR=15
+PGLIB=/usr/lib/postgresql/$PGMAJOR
+PGSHARE=/usr/share/postgresql/$PGMAJOR
+work=
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s\n' "$*" >&2; exit 1; }
+
+# Packages that are needed and not there.
+missing_packages() {
+	local m=
+	command -v gcc >/dev/null || m="$m gcc libc6-dev"
+	command -v make >/dev/null || m="$m make"
+	[ -x $PGLIB/bin/postgres ] && [ -x $PGLIB/bin/pgbench ] || m="$m postgresql-$PGMAJOR"
+	[ -f $PGLIB/lib/pgxs/src/makefiles/pgxs.mk ] && [ -f /usr/include/postgresql/$PGMAJOR/server/postgres.h ] ||
+		m="$m postgresql-server-dev-$PGMAJOR"
+	[ -f /usr/include/postgresql/libpq-fe.h ] || m="$m libpq-dev"
+	perl -MIPC::Run -e 1 2>/dev/null || m="$m libipc-run-perl"
+	printf '%s' "$m"
+}
+
+# Installs them, as root or by sudo; tells a user without rights what to ask for.
+install_missing() {
+	local m as=
+	m=$(missing_packages)
+	[ -n "$m" ] || return 0
+	if [ "$(id -u)" != 0 ]; then
+		if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+			as=sudo
+		else
+			die "These packages are missing and need an administrator: apt-get install$m"
+		fi
+	fi
+	say "installing:$m"
+	# no cluster of the system's is wanted
+	$as mkdir -p /etc/postgresql-common
+	[ -f /etc/postgresql-common/createcluster.conf ] ||
+		printf 'create_main_cluster = false\n' | $as tee /etc/postgresql-common/createcluster.conf >/dev/null
+	$as env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null || die "apt-get update failed"
+	$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $m >"${TMPDIR:-/tmp}/apt.$$.log" 2>&1 ||
+		{ tail -20 "${TMPDIR:-/tmp}/apt.$$.log" >&2; die "apt-get install failed"; }
+	rm -f "${TMPDIR:-/tmp}/apt.$$.log"
+	m=$(missing_packages)
+	[ -z "$m" ] || die "still missing after the installation:$m"
+}
+
+# The user that servers run as: ourselves, or an unprivileged one when we are root.
+pick_user() {
+	if [ "$(id -u)" != 0 ]; then
+		run_user=$(id -un)
+	elif id postgres >/dev/null 2>&1; then
+		run_user=postgres
+	else
+		run_user=nobody
+	fi
+}
+
+# Runs a command as that user, in $work.
+as_user() {
+	if [ "$(id -un)" = "$run_user" ]; then
+		(cd "$work" && env HOME="$work" "$@")
+	else
+		(cd "$work" && setpriv --reuid="$run_user" --regid="$(id -g "$run_user")" --clear-groups env HOME="$work" "$@")
+	fi
+}
+
+# Stops every server below $work by the pid in its postmaster.pid, and everything else that
+# this script started there.
+stop_servers() {
+	local f pid
+	[ -n "$work" ] && [ -d "$work" ] || return 0
+	for f in $(find "$work" -name postmaster.pid 2>/dev/null); do
+		pid=$(head -1 "$f" 2>/dev/null)
+		[ -n "$pid" ] && kill -QUIT "$pid" 2>/dev/null
+	done
+	for f in $(find "$work" -name '*.proxy.pid' 2>/dev/null); do
+		kill -KILL "$(cat "$f")" 2>/dev/null
+	done
+	for _ in $(seq 50); do
+		[ -n "$(find "$work" -name postmaster.pid 2>/dev/null)" ] || break
+		sleep 0.1
+	done
+	return 0
+}
+
+cleanup() {
+	local status=$?
+	trap - EXIT INT TERM HUP
+	[ -n "${child:-}" ] && kill -TERM "$child" 2>/dev/null
+	stop_servers
+	if [ -n "$work" ] && [ -z "${KEEP:-}" ]; then rm -rf "$work"; fi
+	exit $status
+}
+
+# Makes the private directory; it goes away at the end, unless KEEP is set.
+make_work() {
+	pick_user
+	work=$(mktemp -d "${TMPDIR:-/tmp}/rp.XXXXXX")
+	chmod 755 "$work"
+	trap cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+}
+
+# Builds the extension with COPT=$1 in $work/build, and the private installation in $work/pg.
+build_private() {
+	mkdir -p "$work/build" "$work/pg/lib/postgresql" "$work/pg/share/postgresql"
+	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' .) | (cd "$work/build" && tar xf -)
+	make -s -C "$work/build" PG_CONFIG=$PGLIB/bin/pg_config COPT="$1" -j2 >"$work/build.log" 2>&1 ||
+		{ cat "$work/build.log" >&2; die "the build failed"; }
+	cp -a $PGLIB "$work/pg/lib/postgresql/"
+	cp -a $PGSHARE "$work/pg/share/postgresql/"
+	bin=$work/pg/lib/postgresql/$PGMAJOR/bin
+	cp "$work/build/replication_plugin.so" "$work/pg/lib/postgresql/$PGMAJOR/lib/"
+	cp "$work/build/replication_plugin.control" "$work"/build/replication_plugin--*.sql \
+		"$work/pg/share/postgresql/$PGMAJOR/extension/"
+	[ "$(id -u)" = 0 ] && chown -R "$run_user" "$work"
+	return 0
+}
+
+# True if the server has the setting output_plugin_libraries (15.19 and newer).
+has_plugin_whitelist() {
+	as_user "$bin/postgres" --describe-config 2>/dev/null | grep -q '^output_plugin_libraries'
+}

@@ -1,0 +1,372 @@
+# A group of nodes on this machine, for TAP tests: real servers, real connections, a proxy
+# before each node that can cut it off.
+package Mesh;
+
+use strict;
+use warnings;
+use IO::Select;
+use IO::Socket::UNIX;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $count = 0;
+
+# Seed of everything random; printed, and taken from the environment to repeat a run.
+sub seed
+{
+	my $seed = $ENV{SEED} || (int(time() * 1000) ^ $$) % 1_000_000_000;
+	srand($seed);
+	diag("seed $seed (SEED=$seed repeats the choices)") if $ENV{VERBOSE};
+	print "# seed $seed\n";
+	return $seed;
+}
+
+# Mesh->new(n, option => value...): n servers with a database "app" and the extension.
+# proxy => 1: nodes reach each other through proxies. conf => text: more settings.
+sub new
+{
+	my ($class, $n, %opt) = @_;
+	my $self = bless { nodes => [], proxies => [], opt => \%opt, parent => $$ }, $class;
+	$self->add_server for 1 .. $n;
+	return $self;
+}
+
+# True if this PostgreSQL has the setting output_plugin_libraries.
+my $whitelist;
+sub has_whitelist
+{
+	$whitelist //= `postgres --describe-config` =~ /^output_plugin_libraries\b/m ? 1 : 0;
+	return $whitelist;
+}
+
+# One more server, not in the group yet. Returns its index.
+sub add_server
+{
+	my ($self, %opt) = @_;
+	my $name = sprintf('n%d', ++$count);
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	if ($opt{backup_of})
+	{
+		$self->{nodes}[ $opt{backup_of} - 1 ]->backup('copy');
+		$node->init_from_backup($self->{nodes}[ $opt{backup_of} - 1 ], 'copy');
+	}
+	else
+	{
+		$node->init(extra => $opt{initdb} || [ '--encoding=UTF8', '--locale=C' ]);
+		$node->append_conf('postgresql.conf', $self->settings);
+	}
+	$node->start;
+	push @{ $self->{nodes} }, $node;
+	my $i = scalar @{ $self->{nodes} };
+	unless ($opt{backup_of})
+	{
+		$node->safe_psql('postgres', 'CREATE DATABASE app');
+		$node->safe_psql('app', 'CREATE EXTENSION replication_plugin');
+	}
+	$self->start_proxy($i) if $self->{opt}{proxy};
+	return $i;
+}
+
+sub settings
+{
+	my ($self) = @_;
+	my $conf = <<"EOC";
+wal_level = logical
+track_commit_timestamp = on
+shared_preload_libraries = 'replication_plugin'
+max_replication_slots = 30
+max_wal_senders = 30
+max_worker_processes = 40
+max_connections = 100
+fsync = off
+log_min_messages = warning
+log_statement = none
+log_replication_commands = off
+wal_sender_timeout = 20s
+wal_receiver_timeout = 20s
+replication_plugin.retry_min = 50ms
+replication_plugin.retry_max = 1s
+replication_plugin.reroute_timeout = 3s
+EOC
+	$conf .= "output_plugin_libraries = 'pgoutput, test_decoding, replication_plugin'\n" if has_whitelist();
+	$conf .= $self->{opt}{conf} if $self->{opt}{conf};
+	return $conf;
+}
+
+sub node { return $_[0]{nodes}[ $_[1] - 1 ]; }
+sub size { return scalar @{ $_[0]{nodes} }; }
+
+sub dsn
+{
+	my ($self, $i, $db) = @_;
+	my $node = $self->node($i);
+	my $host = $self->{opt}{proxy} ? $self->{proxies}[ $i - 1 ]{dir} : $node->host;
+	return sprintf("host=%s port=%d dbname=%s user=%s", $host, $node->port, $db || 'app', $self->user);
+}
+
+sub user { return scalar getpwuid($<); }
+
+# SQL on a node; dies on error.
+sub sql
+{
+	my ($self, $i, $sql, $db) = @_;
+	return $self->node($i)->safe_psql($db || 'app', $sql);
+}
+
+# SQL on a node; returns (status, stdout, stderr).
+sub try_sql
+{
+	my ($self, $i, $sql, $db) = @_;
+	my ($out, $err) = ('', '');
+	my $status = $self->node($i)->psql($db || 'app', $sql, stdout => \$out, stderr => \$err,
+		on_error_stop => 1);
+	return ($status, $out, $err);
+}
+
+# SQL on all nodes.
+sub all_sql
+{
+	my ($self, $sql) = @_;
+	$self->sql($_, $sql) for 1 .. $self->size;
+}
+
+# The first node makes the group, the others join through it one after the other.
+sub make_group
+{
+	my ($self, $setup) = @_;
+	$self->sql(1, sprintf("SELECT replication_plugin.create_group('test', 'node1', '%s')", $self->dsn(1)));
+	$self->sql(1, $setup) if $setup;
+	$self->join($_) for 2 .. $self->size;
+	$self->wait_for_streaming;
+}
+
+sub start_join
+{
+	my ($self, $i, $via) = @_;
+	$self->sql($i, sprintf("SELECT replication_plugin.join_group('node%d', '%s', '%s')",
+			$i, $self->dsn($i), $self->dsn($via || 1)));
+}
+
+sub join
+{
+	my ($self, $i, $via) = @_;
+	$self->start_join($i, $via);
+	my $ready = $self->sql($i, "SELECT replication_plugin.wait_until_ready('120 seconds')");
+	return if $ready eq 't';
+	diag($self->sql($i, 'SELECT * FROM replication_plugin.nodes'));
+	die "node $i does not get ready";
+}
+
+# Waits until a query on a node gives the expected answer (default t).
+sub poll
+{
+	my ($self, $i, $query, $expected, $seconds) = @_;
+	$expected //= 't';
+	my $deadline = time() + ($seconds || 60);
+	my ($status, $out, $err);
+	while (time() < $deadline)
+	{
+		($status, $out, $err) = $self->try_sql($i, $query);
+		return 1 if $status == 0 && $out eq $expected;
+		sleep 0.05;
+	}
+	diag("node $i: $query\ngave: " . ($out // '') . ' ' . ($err // '') . "\nexpected: $expected");
+	return 0;
+}
+
+# Waits until every node streams from every other one.
+sub wait_for_streaming
+{
+	my ($self, @members) = @_;
+	@members = 1 .. $self->size unless @members;
+	for my $i (@members)
+	{
+		$self->poll($i, "SELECT count(*) FROM replication_plugin.links WHERE state = 'streaming'",
+			scalar(@members) - 1) or die "node $i does not stream";
+	}
+}
+
+# Waits until everything written anywhere is applied everywhere.
+sub wait_converged
+{
+	my ($self, @members) = @_;
+	@members = 1 .. $self->size unless @members;
+	for my $round (1, 2)
+	{
+		for my $i (@members)
+		{
+			$self->poll($i, "SELECT replication_plugin.wait_for_apply('10 seconds')", 't', 120)
+				or do { $self->dump_state; die "writes of node $i do not arrive everywhere"; };
+		}
+	}
+}
+
+sub dump_state
+{
+	my ($self) = @_;
+	for my $i (1 .. $self->size)
+	{
+		my (undef, $out, $err) = $self->try_sql($i,
+			'SELECT * FROM replication_plugin.links; SELECT * FROM replication_plugin.slots; SELECT * FROM replication_plugin.nodes');
+		diag("node $i:\n$out\n$err");
+	}
+}
+
+# All replicated tables, as text, row by row, equal on all nodes? One TAP assertion.
+sub is_identical
+{
+	my ($self, $name, @members) = @_;
+	@members = 1 .. $self->size unless @members;
+	my @tables = split /\n/, $self->sql($members[0],
+		'SELECT "table" FROM replication_plugin.tables WHERE replicated ORDER BY "table"::text');
+	push @tables, 'replication_plugin.node', 'replication_plugin.table_setting';
+	my @different;
+	my $rows = 0;
+	for my $table (@tables)
+	{
+		my $reference;
+		for my $i (@members)
+		{
+			my $dump = $self->sql($i,
+				"SET extra_float_digits = 3; SELECT x::text FROM $table x ORDER BY x::text COLLATE \"C\"");
+			$reference //= $dump;
+			if ($dump ne $reference)
+			{
+				push @different, "$table on node $i";
+				my %a = map { $_ => 1 } split /\n/, $reference;
+				my %b = map { $_ => 1 } split /\n/, $dump;
+				my @lack = grep { !$b{$_} } sort keys %a;
+				my @more = grep { !$a{$_} } sort keys %b;
+				diag(sprintf "%s: node %d lacks %d rows, has %d others", $table, $i, scalar @lack, scalar @more);
+				diag("  lacks $_") for map { substr $_, 0, 200 } splice @lack, 0, 5;
+				diag("  has   $_") for map { substr $_, 0, 200 } splice @more, 0, 5;
+			}
+		}
+		$rows += () = $reference =~ /^/mg if length $reference;
+	}
+	$self->dump_state if @different;
+	is(CORE::join(', ', @different), '', "$name: identical on nodes @members ($rows rows in " . @tables . ' tables)');
+}
+
+# ---------- faults ----------
+
+# kill -9 of one process of a node, by its kind. Returns its pid, or nothing.
+sub kill_one
+{
+	my ($self, $i, $kind) = @_;
+	my $where = $kind eq 'walsender' ? "backend_type = 'walsender'" : "backend_type LIKE 'replication_plugin $kind%'";
+	my ($status, $pid) = $self->try_sql($i,
+		"SELECT pid FROM pg_stat_activity WHERE $where ORDER BY random() LIMIT 1", 'postgres');
+	return unless $status == 0 && $pid =~ /^\d+$/;
+	kill 'KILL', $pid;
+	return $pid;
+}
+
+# kill -9 of a whole server; start() brings it back.
+sub kill_server
+{
+	my ($self, $i) = @_;
+	$self->node($i)->stop('immediate', fail_ok => 1);
+}
+
+sub start_server
+{
+	my ($self, $i) = @_;
+	for my $try (1 .. 20)
+	{
+		return if eval { $self->node($i)->start(fail_ok => 1) };
+		sleep 0.2;
+	}
+	die "node $i does not start";
+}
+
+# ---------- the proxy ----------
+
+# A process that listens where the node's dsn leads and hands everything on to the node. While
+# the file "cut" is there, connections are closed and no new ones are taken.
+sub start_proxy
+{
+	my ($self, $i) = @_;
+	my $node = $self->node($i);
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+	my $listen = sprintf('%s/.s.PGSQL.%d', $dir, $node->port);
+	my $target = sprintf('%s/.s.PGSQL.%d', $node->host, $node->port);
+	my $server = IO::Socket::UNIX->new(Local => $listen, Listen => 100) or die "proxy: $!";
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		eval { run_proxy($server, $target, "$dir/cut") };
+		require POSIX;
+		POSIX::_exit(0);
+	}
+	close $server;
+	$self->{proxies}[ $i - 1 ] = { pid => $pid, dir => $dir };
+	my $base = $node->basedir;
+	if (open my $fh, '>', "$base/node.proxy.pid") { print $fh $pid; close $fh; }
+}
+
+sub run_proxy
+{
+	my ($server, $target, $cutfile) = @_;
+	my $parent = getppid();
+	my $select = IO::Select->new($server);
+	my %peer;
+	my $drop = sub {
+		my ($s) = @_;
+		my $other = delete $peer{$s};
+		for my $x (grep { defined } $s, $other) { $select->remove($x); delete $peer{$x}; close $x; }
+	};
+	local $SIG{PIPE} = 'IGNORE';
+	while (getppid() == $parent)
+	{
+		my $cut = -e $cutfile;
+		if ($cut) { $drop->($_) for grep { $_ != $server && defined fileno($_) } $select->handles; }
+		for my $s ($select->can_read(0.05))
+		{
+			if ($s == $server)
+			{
+				my $client = $server->accept or next;
+				my $back = $cut ? undef : IO::Socket::UNIX->new(Peer => $target);
+				if (!$back) { close $client; next; }
+				$peer{$client} = $back;
+				$peer{$back} = $client;
+				$select->add($client, $back);
+				next;
+			}
+			next unless $peer{$s};
+			my $n = sysread($s, my $data, 65536);
+			if (!$n) { $drop->($s); next; }
+			my $off = 0;
+			while ($off < $n)
+			{
+				my $w = syswrite($peer{$s}, $data, $n - $off, $off);
+				if (!$w) { $drop->($s); last; }
+				$off += $w;
+			}
+		}
+	}
+}
+
+# Cuts nodes off from all others, or lets them talk again.
+sub cut
+{
+	my ($self, @which) = @_;
+	for my $i (@which) { open my $fh, '>', "$self->{proxies}[$i - 1]{dir}/cut" or die; close $fh; }
+}
+
+sub heal
+{
+	my ($self, @which) = @_;
+	unlink "$self->{proxies}[$_ - 1]{dir}/cut" for @which;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	return if $self->{parent} != $$;
+	kill 'KILL', $_->{pid} for grep { $_ } @{ $self->{proxies} };
+}
+
+1;
