@@ -10,7 +10,7 @@
 #include "catalog/nodes.h"
 
 /* Steps of a join, in their order; names and successors are in join_state.c. */
-typedef enum JoinState
+typedef enum JoinStep
 {
 	JOIN_SLOT,					/* making a slot on the source, being admitted */
 	JOIN_SCHEMA,				/* tables and functions */
@@ -19,24 +19,24 @@ typedef enum JoinState
 	JOIN_CATCHING_UP,			/* following the source */
 	JOIN_OPENING,				/* through; slots and links for all */
 	JOIN_READY
-} JoinState;
+} JoinStep;
 
-typedef struct Join
+typedef struct Joining
 {
 	LocalNode  *local;
-	JoinState	state;
+	JoinStep	state;
 	PGconn	   *replication;	/* session of the source that keeps the exported snapshot alive */
 	char	   *slot;			/* on the source */
 	char	   *snapshot;
-} Join;
+} Joining;
 
 /* ---------- join_state.c: local_node, each call a transaction of its own ---------- */
 
 /* Reads local_node anew. Ends the process if this database is not joining (any more). */
-extern void join_read_state(Join *join);
+extern void join_read_state(Joining *join);
 
 /* Goes from the present state to another; ends the process if somebody else has changed it (leave_group). */
-extern void join_set_state(Join *join, JoinState to);
+extern void join_set_state(Joining *join, JoinStep to);
 
 /* What the worker is at, for people. Ends the process if this database is not joining any more. */
 extern void join_progress(const char *fmt,...) pg_attribute_printf(1, 2);
@@ -47,7 +47,7 @@ extern void join_note_error(MemoryContext context);
 /* Waits as long as the errors noted before ask for. */
 extern void join_pause_after_failures(void);
 
-extern const char *join_state_name(JoinState state);
+extern const char *join_state_name(JoinStep state);
 
 /* ---------- join_schema.c ---------- */
 
@@ -55,15 +55,15 @@ extern const char *join_state_name(JoinState state);
 extern void join_require_programs(int source_version_num);
 
 /* Dumps the schema in the snapshot, restores tables and functions, puts the rest away. */
-extern void join_copy_schema(Join *join);
+extern void join_copy_schema(Joining *join);
 
 /* Restores what was put away: indexes, constraints, triggers. */
-extern void join_restore_indexes(Join *join);
+extern void join_restore_indexes(Joining *join);
 
 /* ---------- join_copy.c ---------- */
 
 /* Copies all rows in the snapshot, several tables at a time. */
-extern void join_copy_tables(Join *join);
+extern void join_copy_tables(Joining *join);
 
 /* ---------- join_worker.c ---------- */
 

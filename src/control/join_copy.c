@@ -99,7 +99,7 @@ static const char *const sequence_query =
 
 /* Opens a session of the source inside the snapshot, to read what there is. */
 static PGconn *
-open_source(Join *join)
+open_source(Joining *join)
 {
 	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 
@@ -110,7 +110,7 @@ open_source(Join *join)
 
 /* Opens a session here, under the repair origin of number i. */
 static PGconn *
-open_session(Join *join, int i)
+open_session(Joining *join, int i)
 {
 	PGconn	   *conn = peer_connect(join->local->dsn, PEER_SQL, "replication_plugin copy");
 	char	   *origin = i == 0 ? repair_origin_name(MyDatabaseId) :
@@ -131,7 +131,7 @@ open_session(Join *join, int i)
 
 /* How many sessions: as set, as far as there is room for their origins beside those of the members. */
 static int
-number_of_sessions(Join *join)
+number_of_sessions(Joining *join)
 {
 	char	   *used;
 
@@ -359,7 +359,7 @@ run_job(CopyJob *job)
 
 /* Opens the sessions; they end with this process. */
 static void
-open_sessions(CopyJob *job, Join *join)
+open_sessions(CopyJob *job, Joining *join)
 {
 	int			n = number_of_sessions(join);
 
@@ -375,7 +375,7 @@ open_sessions(CopyJob *job, Join *join)
 }
 
 void
-join_copy_tables(Join *join)
+join_copy_tables(Joining *join)
 {
 	/* lives until the process ends: end_sessions looks at it */
 	CopyJob    *job = MemoryContextAllocZero(TopMemoryContext, sizeof(CopyJob));

@@ -22,6 +22,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/file_perm.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
@@ -91,7 +92,7 @@ script_file(const char *section)
 
 /* Dumps one section of the source's schema in the snapshot. Returns the file. */
 static char *
-dump(Join *join, const char *section)
+dump(Joining *join, const char *section)
 {
 	char	   *file = script_file(section);
 	const char *argv[] = {
@@ -110,7 +111,7 @@ dump(Join *join, const char *section)
 
 /* Runs a script here, with a statement that notes it, in one transaction. */
 static void
-restore(Join *join, const char *file, const char *note)
+restore(Joining *join, const char *file, const char *note)
 {
 	const char *argv[] = {
 		program_path("psql"), "--no-psqlrc", "--quiet", "--echo-errors", "--set=ON_ERROR_STOP=1",
@@ -219,7 +220,7 @@ take_out(const char *file)
 /* ---------- steps ---------- */
 
 void
-join_copy_schema(Join *join)
+join_copy_schema(Joining *join)
 {
 	char	   *tables;
 	char	   *indexes;
@@ -240,7 +241,7 @@ join_copy_schema(Join *join)
 }
 
 void
-join_restore_indexes(Join *join)
+join_restore_indexes(Joining *join)
 {
 	char	   *file = script_file("post-data");
 

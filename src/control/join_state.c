@@ -12,6 +12,7 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/settings.h"
 #include "control/join.h"
@@ -37,7 +38,7 @@ static const struct
 };
 
 const char *
-join_state_name(JoinState state)
+join_state_name(JoinStep state)
 {
 	return states[state].name;
 }
@@ -60,7 +61,7 @@ read_local(void)
 }
 
 void
-join_read_state(Join *join)
+join_read_state(Joining *join)
 {
 	join->local = read_local();
 	for (int i = 0; join->local && i < JOIN_READY; i++)
@@ -75,7 +76,7 @@ join_read_state(Join *join)
 }
 
 void
-join_set_state(Join *join, JoinState to)
+join_set_state(Joining *join, JoinStep to)
 {
 	const char *params[2] = {states[to].name, states[join->state].name};
 

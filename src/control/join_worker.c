@@ -64,7 +64,7 @@
 
 /* Drops what an earlier try left on the source. */
 static void
-drop_old_slot(Join *join, PGconn *conn)
+drop_old_slot(Joining *join, PGconn *conn)
 {
 	char	   *name = quote_literal_cstr(join->slot);
 
@@ -76,7 +76,7 @@ drop_old_slot(Join *join, PGconn *conn)
 
 /* Makes our slot on the source; its session keeps the snapshot alive. */
 static void
-make_source_slot(Join *join, PGconn *conn)
+make_source_slot(Joining *join, PGconn *conn)
 {
 	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.slot_name(%d)", join->local->node_id));
 
@@ -93,7 +93,7 @@ make_source_slot(Join *join, PGconn *conn)
 
 /* Has the source admit us; remembers the frontier of that moment. */
 static void
-be_admitted(Join *join, PGconn *conn)
+be_admitted(Joining *join, PGconn *conn)
 {
 	LocalNode  *l = join->local;
 	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.admit_node(%s, %d, %s, %s)",
@@ -107,7 +107,7 @@ be_admitted(Join *join, PGconn *conn)
 
 /* Everything that happens in the snapshot; starts over if an earlier try did not get to the end. */
 static void
-copy_snapshot(Join *join)
+copy_snapshot(Joining *join)
 {
 	PGconn	   *conn;
 
@@ -129,7 +129,7 @@ copy_snapshot(Join *join)
 
 /* Completes the schema; then there is a link from the source. */
 static void
-build_indexes(Join *join)
+build_indexes(Joining *join)
 {
 	if (join->local->copy_schema)
 		join_restore_indexes(join);
@@ -171,7 +171,7 @@ still_missing(void)
 
 /* Waits until the link from the source has brought what we need. */
 static void
-catch_up(Join *join)
+catch_up(Joining *join)
 {
 	char	   *missing;
 
@@ -188,7 +188,7 @@ catch_up(Join *join)
 
 /* Stops the link from the source, so that nobody holds an origin. */
 static void
-rest_link(Join *join)
+rest_link(Joining *join)
 {
 	int			index = link_status_find(MyDatabaseId, join->local->source_id, true);
 	LinkStatus	l;
@@ -201,7 +201,7 @@ rest_link(Join *join)
 
 /* Raises our progress to what the source had when it admitted us. */
 static void
-raise_progress(Join *join)
+raise_progress(Joining *join)
 {
 	char	   *text = sql_value("SELECT add_frontier FROM replication_plugin.local_node", 0, NULL);
 	Frontier   *f = text ? frontier_from_text(text) : NULL;
@@ -239,7 +239,7 @@ make_slots(void)
 
 /* The last step: from now on a member like the others. */
 static void
-become_ready(Join *join)
+become_ready(Joining *join)
 {
 	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', progress = NULL, last_error = NULL,"
 				   "  failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
@@ -252,7 +252,7 @@ become_ready(Join *join)
 
 /* Opens the node. */
 static void
-open_links(Join *join)
+open_links(Joining *join)
 {
 	join_progress("opening links");
 	rest_link(join);
@@ -267,7 +267,7 @@ open_links(Join *join)
 static void
 join_group(void)
 {
-	Join		join = {0};
+	Joining		join = {0};
 
 	join_pause_after_failures();
 	join_read_state(&join);

@@ -92,8 +92,9 @@ BEGIN
 END
 $$;
 
--- Promises a number and a name to a node that wants to join. An hour later they are free again.
-CREATE FUNCTION reserve_node(group_id uuid, node_id integer, node_name text) RETURNS void
+-- Promises a number and a name to a node that wants to join. An hour later they are free again; the same
+-- node, known by its dsn, may ask again any time.
+CREATE FUNCTION reserve_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -104,18 +105,20 @@ BEGIN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
 	LOCK TABLE replication_plugin.node_reservation IN EXCLUSIVE MODE;
-	DELETE FROM replication_plugin.node_reservation WHERE reserved_at < now() - interval '1 hour';
+	DELETE FROM replication_plugin.node_reservation r WHERE r.reserved_at < now() - interval '1 hour'
+		OR r.node_name = $3 AND r.dsn = $4;
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_name = $3 AND n.state <> 'removed')
-		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_name = $3 AND r.node_id <> $2) THEN
+		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_name = $3) THEN
 		RAISE EXCEPTION 'node name "%" is taken', $3 USING ERRCODE = '42710',
 			HINT = 'Choose another name, or remove the node of that name first.';
 	END IF;
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2)
 		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_id = $2) THEN
-		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '42710',
+		-- join_group() then tries the next number
+		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '55P03',
 			HINT = 'Another node is joining at the same time. Try again.';
 	END IF;
-	INSERT INTO replication_plugin.node_reservation VALUES ($2, $3);
+	INSERT INTO replication_plugin.node_reservation (node_id, node_name, dsn) VALUES ($2, $3, $4);
 END
 $$;
 
