@@ -17,7 +17,7 @@ cmp_ok($mesh->sql(1, 'SELECT unit_version()'), '>', 100, 'order of versions');
 cmp_ok($mesh->sql(1, "SELECT unit_frontier($seed)"), '>', 8000, 'frontiers merge');
 cmp_ok($mesh->sql(1, 'SELECT unit_wire()'), '>', 20, 'every message is read as it was written');
 my %values = (
-	bool => 'true', int2 => '-5', int4 => '2147483647', int8 => '-9223372036854775808', float4 => '1.5', float8 => 'NaN',
+	bool => 't', int2 => '-5', int4 => '2147483647', int8 => '-9223372036854775808', float4 => '1.5', float8 => 'NaN',
 	numeric => '-12345.678900', text => "a'b\\c", 'varchar' => '', 'char' => 'x', bytea => '\x00ff', date => '0044-03-15 BC',
 	timestamptz => '2024-01-01 00:00:00+00', interval => '1 mon -2 days', uuid => 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
 	json => '{"a":1}', jsonb => '{"a": [1, null, "x"]}', 'int4[]' => '{{1,2},{3,NULL}}', 'text[]' => '{"a,b","NULL",NULL}',
