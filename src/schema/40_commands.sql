@@ -139,7 +139,7 @@ DECLARE
 	l replication_plugin.local_node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF l IS NOT NULL THEN
+	IF FOUND THEN
 		RAISE EXCEPTION 'this database is already node "%" of group "%" (%)', l.node_name, l.group_name, l.state
 			USING ERRCODE = '55000', HINT = 'SELECT replication_plugin.leave_group() takes it out.';
 	END IF;
@@ -499,8 +499,12 @@ BEGIN
 		RAISE EXCEPTION '"%" is a partition', relation USING ERRCODE = '42809',
 			HINT = 'Name the partitioned table; its partitions follow it.';
 	END IF;
-	INSERT INTO replication_plugin.table_setting AS s VALUES (c.nspname, c.relname, on_or_off)
-		ON CONFLICT (schema_name, table_name) DO UPDATE SET replicated = excluded.replicated;
+	-- a table that is read while decoding does not support ON CONFLICT
+	UPDATE replication_plugin.table_setting SET replicated = on_or_off
+		WHERE schema_name = c.nspname AND table_name = c.relname;
+	IF NOT FOUND THEN
+		INSERT INTO replication_plugin.table_setting VALUES (c.nspname, c.relname, on_or_off);
+	END IF;
 END
 $$;
 
