@@ -81,6 +81,7 @@ max_wal_senders = 30
 max_worker_processes = 40
 max_connections = 100
 fsync = off
+restart_after_crash = on
 log_min_messages = warning
 log_statement = none
 log_replication_commands = off
