@@ -228,7 +228,11 @@ sync_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 	}
 	foreach(lc, drop)
 	{
-		RemoveTriggerById(lfirst_oid(lc));
+		ObjectAddress trigger;
+
+		/* with its dependencies: else the functions could not be dropped later */
+		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
+		performDeletion(&trigger, DROP_CASCADE, PERFORM_DELETION_INTERNAL);
 		CommandCounterIncrement();
 	}
 	for (int kind = 0; kind < N_CAPTURE_KINDS; kind++)

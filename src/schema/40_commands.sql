@@ -408,6 +408,34 @@ $$;
 COMMENT ON FUNCTION remove_node(text) IS
 	'takes a node out of the group, on all members; its number is never used again';
 
+-- Waits until all other members have the news that this node is removed. They are asked: who has it
+-- ends its link from here, and confirms no more.
+CREATE FUNCTION wait_until_known_as_removed(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + patience;
+	me integer := replication_plugin.my_id();
+	member record;
+BEGIN
+	FOR member IN SELECT n.dsn FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> me LOOP
+		LOOP
+			BEGIN
+				PERFORM 1 FROM replication_plugin.remote_query(member.dsn,
+					format('SELECT 1 FROM replication_plugin.node WHERE node_id = %s AND state = ''removed''', me));
+				EXIT WHEN FOUND;
+			EXCEPTION WHEN others THEN
+				NULL; -- it may come back in time
+			END;
+			IF clock_timestamp() >= deadline THEN
+				RETURN false;
+			END IF;
+			PERFORM pg_sleep(0.05);
+		END LOOP;
+	END LOOP;
+	RETURN true;
+END
+$$;
+
 CREATE FUNCTION leave_group(timeout interval DEFAULT '60 seconds') RETURNS void LANGUAGE plpgsql VOLATILE STRICT
 AS $$
 DECLARE
@@ -424,12 +452,22 @@ BEGIN
 				HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
 		END IF;
 		PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.node SET state = ''removed'' WHERE node_id = %s', l.node_id));
-		IF NOT replication_plugin.wait_for_apply(timeout) THEN
+		IF NOT replication_plugin.wait_until_known_as_removed(timeout) THEN
 			RAISE WARNING 'not all members know yet that this node has left'
 				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells them.', l.node_name);
 		END IF;
 	END IF;
 	PERFORM replication_plugin.teardown();
+	IF l.state LIKE 'joining:%' THEN
+		-- the group may have admitted it already
+		BEGIN
+			PERFORM replication_plugin.remote_query(l.source_dsn, format('UPDATE replication_plugin.node SET state = ''removed'''
+				' WHERE node_id = %s AND state = ''joining''', l.node_id));
+		EXCEPTION WHEN others THEN
+			RAISE WARNING 'the group could not be told that this node does not join: %', SQLERRM
+				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells it.', l.node_name);
+		END;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION leave_group(interval) IS

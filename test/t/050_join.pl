@@ -139,7 +139,7 @@ is($mesh->sql(2, "SELECT count(*) FROM inh_parent"), 2, 'inherited rows came onc
 is($mesh->sql(2, "SELECT relowner::regrole FROM pg_class WHERE relname = 'owned'"), 'owner_role', 'tables keep their owner');
 is($mesh->sql(2, "SELECT count(*) FROM replication_plugin.tombstone"), 0, 'copying leaves no tombstones');
 is($mesh->sql(2, 'SELECT count(*) FROM replication_plugin.join_script'), 0, 'nor a script');
-is($mesh->sql(2, "SELECT count(DISTINCT (pg_xact_commit_timestamp_origin(xmin)).roident) FROM types t"
+is($mesh->sql(2, "SELECT count(DISTINCT (pg_xact_commit_timestamp_origin(t.xmin)).roident) FROM types t"
 	. " JOIN pg_replication_origin o ON o.roident = (pg_xact_commit_timestamp_origin(t.xmin)).roident WHERE o.roname ~ 'repair'"), 1,
 	'copied rows are marked as copied');
 
@@ -183,5 +183,7 @@ $mesh->sql($fifth, "SELECT replication_plugin.join_group('node5', '" . $mesh->ds
 ok($mesh->poll($fifth, q{SELECT progress ~ 'owner_role' FROM replication_plugin.nodes WHERE is_local}), 'a join that cannot complete');
 $mesh->sql($fifth, 'SELECT replication_plugin.leave_group()');
 is($mesh->sql($fifth, 'SELECT count(*) FROM replication_plugin.local_node'), 0, 'the user can give it up');
+ok($mesh->poll($_, q{SELECT (SELECT state = 'removed' FROM replication_plugin.nodes WHERE node_name = 'node5')
+	AND NOT EXISTS (SELECT FROM replication_plugin.slots WHERE subscriber = 'node5')}), "node $_ forgets it and its slot") for 1 .. $fourth;
 
 done_testing();
