@@ -242,12 +242,20 @@ replace_found(ApplyRelation *ar, ApplyTarget *t)
 	return write_update(ar, t, t->newslot);
 }
 
+/* Where values that were not sent may be taken from. */
+typedef enum Missing
+{
+	MISSING_NONE,				/* all values were sent */
+	MISSING_FROM_LOCAL,			/* from the local row, if it is the one that was updated */
+	MISSING_FROM_PROVIDER		/* never from here: the row that was updated had another key */
+} Missing;
+
 /*
  * Puts a row over the one of the same key that was found, if it is newer. Returns
  * WRITE_AGAIN when the found row has changed meanwhile.
  */
 static WriteResult
-put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, bool missing_values,
+put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing missing,
 			   const Datum *key)
 {
 	Version		local = row_version_of_slot(t->found, apply.version);
@@ -266,7 +274,8 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, bool missin
 		apply_conflict(ar, type, RESOLUTION_KEEP_LOCAL, local_row, local, ar->root_slot, NULL);
 		return WRITE_DONE;
 	}
-	if (missing_values && !seen && !fetch_missing(ar, key))
+	if ((missing == MISSING_FROM_PROVIDER || (missing == MISSING_FROM_LOCAL && !seen)) &&
+		!fetch_missing(ar, key))
 		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
 	result = replace_found(ar, t);
 	if (result == WRITE_DONE && !seen)
@@ -286,9 +295,9 @@ target_of_key(ApplyRelation *ar, const Datum *key)
 	return relation_route(ar);
 }
 
-/* Puts a row by its own key. missing: how to call it if there is none. */
+/* Puts a row by its own key. exists, absent: how to call a conflict with what is, or is not, there. */
 static void
-put_row(ApplyRelation *ar, ConflictType exists, ConflictType missing, bool missing_values)
+put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
@@ -297,12 +306,12 @@ put_row(ApplyRelation *ar, ConflictType exists, ConflictType missing, bool missi
 	t = target_of_key(ar, key);
 	while (search_key_surely(t, key))
 	{
-		if (put_over_found(ar, t, exists, missing_values, key) == WRITE_DONE)
+		if (put_over_found(ar, t, exists, missing, key) == WRITE_DONE)
 			return;
 	}
-	if (missing_values && !fetch_missing(ar, key))
+	if (missing != MISSING_NONE && !fetch_missing(ar, key))
 		return;
-	insert_new(ar, missing);
+	insert_new(ar, absent);
 }
 
 /* True if an insert has to be written by itself. */
@@ -327,7 +336,8 @@ put_insert(ApplyRelation *ar)
 	if (!alone)
 		gather(ar, ar->target);
 	else if (ar->nkeys > 0)
-		put_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing_values);
+		put_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS,
+				missing_values ? MISSING_FROM_PROVIDER : MISSING_NONE);
 	else
 		insert_new(ar, CONFLICT_INSERT_EXISTS);
 }
@@ -396,7 +406,8 @@ put_update_of_key(ApplyRelation *ar, bool missing_values)
 	 * the old key comes as a message of its own. Values that were not sent are those
 	 * of the new key's row at the provider.
 	 */
-	put_row(ar, CONFLICT_UPDATE_EXISTS, CONFLICT_UPDATE_MISSING, missing_values);
+	put_row(ar, CONFLICT_UPDATE_EXISTS, CONFLICT_UPDATE_MISSING,
+			missing_values ? MISSING_FROM_PROVIDER : MISSING_NONE);
 }
 
 /* Update of a table without a key: the row that equals the old one. */
@@ -426,6 +437,7 @@ void
 put_update(ApplyRelation *ar)
 {
 	bool		missing_values;
+	Missing		missing;
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
 
@@ -446,11 +458,13 @@ put_update(ApplyRelation *ar)
 		put_update_of_key(ar, missing_values);
 		return;
 	}
+	missing = missing_values ? MISSING_FROM_LOCAL : MISSING_NONE;
+
 	/* the usual case: the row is here, one search finds it */
 	row_key_of_values(ar, key);
 	t = target_of_key(ar, key);
 	if (search_key(t, key) &&
-		put_over_found(ar, t, CONFLICT_UPDATE_ORIGIN_DIFFERS, missing_values, key) == WRITE_DONE)
+		put_over_found(ar, t, CONFLICT_UPDATE_ORIGIN_DIFFERS, missing, key) == WRITE_DONE)
 		return;
-	put_row(ar, CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing_values);
+	put_row(ar, CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
 }

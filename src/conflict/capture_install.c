@@ -230,9 +230,8 @@ sync_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 	{
 		ObjectAddress trigger;
 
-		/* with its dependencies: else the functions could not be dropped later */
 		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
-		performDeletion(&trigger, DROP_CASCADE, PERFORM_DELETION_INTERNAL);
+		performDeletion(&trigger, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
 		CommandCounterIncrement();
 	}
 	for (int kind = 0; kind < N_CAPTURE_KINDS; kind++)

@@ -110,6 +110,6 @@ CREATE TABLE join_script (
 CREATE TABLE node_reservation (
 	node_id integer PRIMARY KEY,
 	node_name text NOT NULL,
-	dsn text NOT NULL,
+	dsn text NOT NULL, -- of the joining node: it may try again
 	reserved_at timestamptz NOT NULL DEFAULT now()
 );

@@ -92,8 +92,7 @@ BEGIN
 END
 $$;
 
--- Promises a number and a name to a node that wants to join. An hour later they are free again; the same
--- node, known by its dsn, may ask again any time.
+-- Promises a number and a name to a node that wants to join. An hour later they are free again.
 CREATE FUNCTION reserve_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -105,8 +104,8 @@ BEGIN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
 	LOCK TABLE replication_plugin.node_reservation IN EXCLUSIVE MODE;
-	DELETE FROM replication_plugin.node_reservation r WHERE r.reserved_at < now() - interval '1 hour'
-		OR r.node_name = $3 AND r.dsn = $4;
+	DELETE FROM replication_plugin.node_reservation r WHERE r.reserved_at < now() - interval '1 hour' OR r.dsn = $4
+		OR EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = r.node_id);
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_name = $3 AND n.state <> 'removed')
 		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_name = $3) THEN
 		RAISE EXCEPTION 'node name "%" is taken', $3 USING ERRCODE = '42710',
@@ -118,7 +117,7 @@ BEGIN
 		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '55P03',
 			HINT = 'Another node is joining at the same time. Try again.';
 	END IF;
-	INSERT INTO replication_plugin.node_reservation (node_id, node_name, dsn) VALUES ($2, $3, $4);
+	INSERT INTO replication_plugin.node_reservation VALUES ($2, $3, $4);
 END
 $$;
 

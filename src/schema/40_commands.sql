@@ -408,38 +408,13 @@ $$;
 COMMENT ON FUNCTION remove_node(text) IS
 	'takes a node out of the group, on all members; its number is never used again';
 
--- Waits until all other members have the news that this node is removed. They are asked: who has it
--- ends its link from here, and confirms no more.
-CREATE FUNCTION wait_until_known_as_removed(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-	deadline timestamptz := clock_timestamp() + patience;
-	me integer := replication_plugin.my_id();
-	member record;
-BEGIN
-	FOR member IN SELECT n.dsn FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> me LOOP
-		LOOP
-			BEGIN
-				PERFORM 1 FROM replication_plugin.remote_query(member.dsn,
-					format('SELECT 1 FROM replication_plugin.node WHERE node_id = %s AND state = ''removed''', me));
-				EXIT WHEN FOUND;
-			EXCEPTION WHEN others THEN
-				NULL; -- it may come back in time
-			END;
-			IF clock_timestamp() >= deadline THEN
-				RETURN false;
-			END IF;
-			PERFORM pg_sleep(0.05);
-		END LOOP;
-	END LOOP;
-	RETURN true;
-END
-$$;
-
 CREATE FUNCTION leave_group(timeout interval DEFAULT '60 seconds') RETURNS void LANGUAGE plpgsql VOLATILE STRICT
 AS $$
 DECLARE
 	l replication_plugin.local_node;
+	member replication_plugin.node;
+	told boolean;
+	deadline timestamptz := clock_timestamp() + 2 * timeout;
 BEGIN
 	PERFORM replication_plugin.require_no_transaction('leave_group()');
 	SELECT * INTO l FROM replication_plugin.local_node;
@@ -452,10 +427,23 @@ BEGIN
 				HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
 		END IF;
 		PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.node SET state = ''removed'' WHERE node_id = %s', l.node_id));
-		IF NOT replication_plugin.wait_until_known_as_removed(timeout) THEN
-			RAISE WARNING 'not all members know yet that this node has left'
-				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells them.', l.node_name);
-		END IF;
+		-- a member that has heard of it drops its link at once, without confirming: so ask
+		FOR member IN SELECT * FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id LOOP
+			told := false;
+			WHILE NOT told AND clock_timestamp() < deadline LOOP
+				BEGIN
+					SELECT q[1] = 'removed' INTO told FROM replication_plugin.remote_query(member.dsn,
+						format('SELECT state FROM replication_plugin.node WHERE node_id = %s', l.node_id)) q;
+				EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
+					EXIT;
+				END;
+				PERFORM pg_sleep(0.02);
+			END LOOP;
+			IF NOT told THEN
+				RAISE WARNING 'node "%" does not know yet that this node has left', member.node_name
+					USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells the others.', l.node_name);
+			END IF;
+		END LOOP;
 	END IF;
 	PERFORM replication_plugin.teardown();
 	IF l.state LIKE 'joining:%' THEN

@@ -313,37 +313,46 @@ sub run_proxy
 	my ($server, $target, $cutfile) = @_;
 	my $parent = getppid();
 	my $select = IO::Select->new($server);
-	my %peer;
-	my $drop = sub {
-		my ($s) = @_;
-		my $other = delete $peer{$s};
-		for my $x (grep { defined } $s, $other) { $select->remove($x); delete $peer{$x}; close $x; }
-	};
-	local $SIG{PIPE} = 'IGNORE';
+	local $SIG{CHLD} = 'IGNORE';
 	while (getppid() == $parent)
 	{
-		my $cut = -e $cutfile;
-		if ($cut) { $drop->($_) for grep { $_ != $server && defined fileno($_) } $select->handles; }
+		next unless $select->can_read(0.05);
+		my $client = $server->accept or next;
+		# a process for each connection: one that is not read must not hold up another
+		if (!-e $cutfile && defined(my $pid = fork()))
+		{
+			if ($pid == 0)
+			{
+				close $server;
+				relay($client, $target, $cutfile, $parent);
+				require POSIX;
+				POSIX::_exit(0);
+			}
+		}
+		close $client;
+	}
+}
+
+# Hands data over in both directions until one side closes, or the node is cut off.
+sub relay
+{
+	my ($client, $target, $cutfile) = @_;
+	my $proxy = getppid();
+	my $back = IO::Socket::UNIX->new(Peer => $target) or return;
+	my %peer = ($client => $back, $back => $client);
+	my $select = IO::Select->new($client, $back);
+	local $SIG{PIPE} = 'IGNORE';
+	while (getppid() == $proxy && !-e $cutfile)
+	{
 		for my $s ($select->can_read(0.05))
 		{
-			if ($s == $server)
-			{
-				my $client = $server->accept or next;
-				my $back = $cut ? undef : IO::Socket::UNIX->new(Peer => $target);
-				if (!$back) { close $client; next; }
-				$peer{$client} = $back;
-				$peer{$back} = $client;
-				$select->add($client, $back);
-				next;
-			}
-			next unless $peer{$s};
-			my $n = sysread($s, my $data, 65536);
-			if (!$n) { $drop->($s); next; }
+			my $n = sysread($s, my $data, 65536) or return;
 			my $off = 0;
 			while ($off < $n)
 			{
-				my $w = syswrite($peer{$s}, $data, $n - $off, $off);
-				if (!$w) { $drop->($s); last; }
+				return if -e $cutfile;
+				next unless IO::Select->new($peer{$s})->can_write(0.05);
+				my $w = syswrite($peer{$s}, $data, $n - $off, $off) or return;
 				$off += $w;
 			}
 		}
