@@ -199,7 +199,7 @@ write_tombstone_key(NativeStream *s, SentRelation *e, bytea *key)
 	WireReader	r = {.data = VARDATA_ANY(key),.len = VARSIZE_ANY_EXHDR(key)};
 	WireTuple	t;
 
-	if (s->internal)
+	if (s->options.internal)
 	{
 		appendBinaryStringInfo(s->buffer, r.data, r.len);
 		return;
