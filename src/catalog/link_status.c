@@ -61,7 +61,7 @@ typedef struct SharedStatus
 
 static SharedStatus *shared = NULL;
 static LinkStatus *links = NULL;
-static int	attached = -1;		/* entry of this process */
+static Hold *waiting_on = NULL; /* hold that this process is counted as waiting for */
 
 static const char *const state_names[] = {
 	[LINK_STOPPED] = "stopped",
@@ -214,6 +214,20 @@ detach(int code, Datum arg)
 		l->state = LINK_STOPPED;
 	l->pid = 0;
 	l->latch = NULL;
+	if (waiting_on)
+		waiting_on->waiters--;
+	waiting_on = NULL;
+	LWLockRelease(&shared->lock);
+}
+
+/*
+ * The worker's holds go after PostgreSQL has given its replication origin back (that
+ * callback is registered later, so it runs earlier): the next holder finds it free.
+ */
+static void
+release_holds(int code, Datum arg)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_HOLDS; i++)
 	{
 		Hold	   *h = &shared->holds[i];
@@ -227,15 +241,24 @@ detach(int code, Datum arg)
 	LWLockRelease(&shared->lock);
 }
 
-void
+bool
 link_status_attach(int index)
 {
+	bool		ours;
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	links[index].pid = MyProcPid;
-	links[index].latch = MyLatch;
+	ours = links[index].in_use && links[index].pid == 0;
+	if (ours)
+	{
+		links[index].pid = MyProcPid;
+		links[index].latch = MyLatch;
+	}
 	LWLockRelease(&shared->lock);
-	attached = index;
+	if (!ours)
+		return false;
+	on_shmem_exit(release_holds, (Datum) 0);
 	before_shmem_exit(detach, Int32GetDatum(index));
+	return true;
 }
 
 /* Changes the state; the only place that does. The lock is held. */
@@ -416,6 +439,7 @@ add_waiters(Hold *h, int n)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	h->waiters += n;
+	waiting_on = n > 0 ? h : NULL;
 	LWLockRelease(&shared->lock);
 }
 
@@ -507,13 +531,23 @@ manager_status_request(Oid dboid)
 {
 	ManagerStatus *m;
 
-	require_shared();
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	m = find_manager(dboid, true);
 	if (m && m->latch)
 		SetLatch(m->latch);
 	else if (shared->launcher)
 		SetLatch(shared->launcher);
+	LWLockRelease(&shared->lock);
+}
+
+void
+manager_status_reserve(Oid dboid)
+{
+	ManagerStatus *m;
+
+	require_shared();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find_manager(dboid, true);
 	LWLockRelease(&shared->lock);
 	if (!m)
 		ereport(ERROR,

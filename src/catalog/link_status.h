@@ -70,7 +70,7 @@ extern int	link_status_count(void);
 extern bool link_status_get(int index, LinkStatus *copy);
 
 /* The worker's own entry: attach at start, detach by itself at process exit. */
-extern void link_status_attach(int index);
+extern bool link_status_attach(int index);	/* false: another worker has it */
 extern void link_status_set_state(int index, LinkState state);
 extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 									  XLogRecPtr confirmed, XLogRecPtr provider);
@@ -103,7 +103,8 @@ typedef struct ManagerStatus
 } ManagerStatus;
 
 extern void manager_status_set_launcher(Latch *latch);	/* NULL: gone */
-extern void manager_status_request(Oid dboid);	/* asks the launcher to start a manager; at commit time */
+extern void manager_status_reserve(Oid dboid);	/* an entry for the database, or an error; before commit */
+extern void manager_status_request(Oid dboid);	/* asks the launcher to start a manager; at commit time, raises nothing */
 extern bool manager_status_attach(Oid dboid);	/* false: another manager is there */
 extern void manager_status_forget(Oid dboid);	/* the database left its group */
 extern void manager_status_wake(Oid dboid);		/* settings changed */

@@ -318,8 +318,10 @@ replication_plugin_manager_main(Datum dboid)
 	manager.round = AllocSetContextCreate(TopMemoryContext, "manager round", ALLOCSET_DEFAULT_SIZES);
 	if (!read_nodes(&nodes))
 	{
+		/* a group may be made between our look and our forgetting: so look again */
 		manager_status_forget(manager.dboid);
-		proc_exit(0);
+		if (!read_nodes(&nodes))
+			proc_exit(0);
 	}
 	if (!manager_status_attach(manager.dboid))
 		proc_exit(0);

@@ -53,6 +53,8 @@ settings_wake_at_commit(bool start_too)
 	if (!registered)
 		RegisterXactCallback(at_end_of_transaction, NULL);
 	registered = true;
+	if (start_too)
+		manager_status_reserve(MyDatabaseId);
 	wake = true;
 	start = start || start_too;
 }
