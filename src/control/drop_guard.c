@@ -13,6 +13,7 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 
 #include "catalog/link_status.h"
 #include "catalog/names.h"
@@ -20,6 +21,7 @@
 #include "control/drop_guard.h"
 
 static object_access_hook_type previous_hook = NULL;
+static ProcessUtility_hook_type previous_utility = NULL;
 
 /* True if a database is known to be in a group. */
 static bool
@@ -62,9 +64,41 @@ guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
 }
 
+/* True if a statement names the extension, or its schema, to be dropped. */
+static bool
+drops_extension(Node *stmt)
+{
+	DropStmt   *drop = (DropStmt *) stmt;
+	ListCell   *lc;
+
+	if (!IsA(stmt, DropStmt) || (drop->removeType != OBJECT_EXTENSION && drop->removeType != OBJECT_SCHEMA))
+		return false;
+	foreach(lc, drop->objects)
+	{
+		if (strcmp(strVal(lfirst(lc)), EXTENSION_SCHEMA) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Without CASCADE, the internal triggers on users' tables would be in the way first, with a wrong hint. */
+static void
+utility(PlannedStmt *stmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+		ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (drops_extension(stmt->utilityStmt) && nodes_local() != NULL)
+		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
+	if (previous_utility)
+		previous_utility(stmt, query, read_only_tree, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(stmt, query, read_only_tree, context, params, env, dest, qc);
+}
+
 void
 drop_guard_install(void)
 {
+	previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
 	previous_hook = object_access_hook;
 	object_access_hook = guard;
 }

@@ -85,7 +85,7 @@ BEGIN
 	RETURN NEXT;
 
 	requirement := 'tables have keys';
-	SELECT count(*), string_agg(t."table"::text, ', ') INTO n, names
+	SELECT count(*), string_agg(t."table"::text, ', ' ORDER BY t."table"::text) INTO n, names
 		FROM replication_plugin.tables t WHERE t.replicated AND t.identity = 'none';
 	ok := n = 0;
 	detail := CASE WHEN ok THEN 'all' ELSE n || ' without: ' || names END;
@@ -389,6 +389,10 @@ BEGIN
 		RAISE EXCEPTION 'there is no node "%" in this group', name USING ERRCODE = '42704',
 			HINT = 'The members are in replication_plugin.nodes.';
 	END IF;
+	IF n.node_id = replication_plugin.my_id() THEN
+		RAISE EXCEPTION 'node "%" is this node', name USING ERRCODE = '22023',
+			HINT = 'Name another node. A node itself leaves with leave_group().';
+	END IF;
 	RETURN n.node_id;
 END
 $$;
@@ -398,10 +402,6 @@ AS $$
 DECLARE
 	id integer := replication_plugin.other_node(node_name);
 BEGIN
-	IF id = replication_plugin.my_id() THEN
-		RAISE EXCEPTION 'node "%" is this node', node_name USING ERRCODE = '22023',
-			HINT = 'SELECT replication_plugin.leave_group() on it, or remove_node() on another member.';
-	END IF;
 	UPDATE replication_plugin.node SET state = 'removed' WHERE node_id = id;
 END
 $$;
@@ -518,7 +518,7 @@ DECLARE
 BEGIN
 	SELECT n.nspname, k.relname, k.relkind, k.relispartition INTO c
 		FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
-	IF c.relkind NOT IN ('r', 'p') OR c.nspname IN ('replication_plugin', 'information_schema') OR c.nspname ~ '^pg_' THEN
+	IF c.relkind IS NULL OR c.relkind NOT IN ('r', 'p') OR c.nspname IN ('replication_plugin', 'information_schema') OR c.nspname ~ '^pg_' THEN
 		RAISE EXCEPTION '"%" is no table that could be replicated', relation USING ERRCODE = '42809';
 	END IF;
 	IF c.relispartition THEN
