@@ -24,6 +24,7 @@
 
 #include "apply/state.h"
 #include "apply/write.h"
+#include "conflict/tombstone.h"
 
 /* What has to be undone after running as the owner. */
 typedef struct OwnerContext
@@ -79,10 +80,12 @@ row_written(ApplyTarget *t)
 void
 write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 {
-	OwnerContext saved = become_owner(ar);
+	OwnerContext saved;
 	TriggerDesc *triggers = t->rri->ri_TrigDesc;
 	List	   *recheck = NIL;
 
+	tombstone_flush();
+	saved = become_owner(ar);
 	if (triggers)
 		AfterTriggerBeginQuery();
 	if (!triggers || !triggers->trig_insert_before_row ||
@@ -166,11 +169,13 @@ update_heap(ApplyTarget *t, TupleTableSlot *slot)
 WriteResult
 write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 {
-	OwnerContext saved = become_owner(ar);
+	OwnerContext saved;
 	TriggerDesc *triggers = t->rri->ri_TrigDesc;
 	WriteResult result = WRITE_DONE;
 	EPQState	epq;
 
+	tombstone_flush();
+	saved = become_owner(ar);
 	if (triggers && triggers->trig_update_before_row)
 		result = lock_for_triggers(t, &t->found->tts_tid);
 	if (result == WRITE_DONE)
@@ -244,8 +249,10 @@ write_can_gather(ApplyTarget *t)
 void
 write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
 {
-	OwnerContext saved = become_owner(ar);
+	OwnerContext saved;
 
+	tombstone_flush();
+	saved = become_owner(ar);
 	for (int i = 0; i < n; i++)
 		finish_row(t, slots[i]);
 	table_multi_insert(t->rel, slots, n, GetCurrentCommandId(true), 0, NULL);

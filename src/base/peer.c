@@ -1,49 +1,252 @@
 /*
  * peer.c
- *		libpq connections to another node (or to this one), with every wait interruptible.
+ *		libpq connections from a backend or worker of this server to another
+ *		node (or to this one), with every wait interruptible.
  *
- * Connections are closed by their users; one that an error leaves behind is closed with
- * the process.
+ * Who closes what: connections and results belong to the caller, who ends them
+ * with PQfinish and PQclear. What was made inside a (sub)transaction that then
+ * aborts is ended here, so code between two calls may raise errors freely. What
+ * a committed transaction leaves open, or what was made outside one, lives until
+ * its owner ends it or the process exits. libpq's events tell us when the owner
+ * was first, so nothing is ended twice.
+ *
+ * Secrets: a connection string never gets into a message as it is, only through
+ * peer_dsn_without_secrets. Statements do get into the context of errors: pass
+ * secrets as parameters.
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
+#include "libpq-events.h"
+
+#include "access/xact.h"
+#include "lib/ilist.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/fd.h"
 #include "storage/latch.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/peer.h"
 
-#define CONNECT_TIMEOUT_MS	10000
-#define MAX_KEYWORDS		64
+#define DEFAULT_CONNECT_TIMEOUT_S	10
 
-/* Pinned on every session, so that text values mean the same on both sides. */
+/* The user's options may override these ... */
+#define PATIENT_OPTIONS \
+	"-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 " \
+	"-c default_transaction_read_only=off"
+
+/* ... but not these: text values must mean the same on both sides. */
 #define PINNED_OPTIONS \
-	"-c datestyle=ISO,YMD -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=3 " \
-	"-c search_path= -c statement_timeout=0 -c lock_timeout=0 " \
-	"-c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off"
+	"-c DateStyle=ISO,YMD -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=3 " \
+	"-c bytea_output=hex -c standard_conforming_strings=on -c search_path=pg_catalog"
 
-/* Parses a dsn, or says why it cannot. PQconninfoFree is the caller's. */
+/* A connection or result that is open, and the subtransaction that made it. */
+typedef struct Tracked
+{
+	dlist_node	node;
+	SubTransactionId subxid;	/* InvalidSubTransactionId: made outside, or its transaction committed */
+	PGconn	   *conn;			/* one of the two */
+	PGresult   *result;
+} Tracked;
+
+static dlist_head tracked = DLIST_STATIC_INIT(tracked);
+
+/* Ends what subtransaction subxid made, or everything made in a transaction if subxid is invalid. */
+static void
+close_tracked(SubTransactionId subxid)
+{
+	/* ending a connection or result unlinks its own entry, and no other */
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &tracked)
+	{
+		Tracked    *t = dlist_container(Tracked, node, iter.cur);
+
+		if (t->subxid == InvalidSubTransactionId ||
+			(subxid != InvalidSubTransactionId && t->subxid != subxid))
+			continue;
+		if (t->result)
+			PQclear(t->result);
+		else
+			PQfinish(t->conn);
+	}
+}
+
+/* Hands what subtransaction from made to subtransaction to; InvalidSubTransactionId stands for all, and for none. */
+static void
+adopt_tracked(SubTransactionId from, SubTransactionId to)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &tracked)
+	{
+		Tracked    *t = dlist_container(Tracked, node, iter.cur);
+
+		if (t->subxid != InvalidSubTransactionId &&
+			(from == InvalidSubTransactionId || t->subxid == from))
+			t->subxid = to;
+	}
+}
+
+/* At the end of a transaction: keeps what was made in it on commit, ends it on abort. */
+static void
+tracked_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PREPARE:
+			adopt_tracked(InvalidSubTransactionId, InvalidSubTransactionId);
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			close_tracked(InvalidSubTransactionId);
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			break;
+	}
+}
+
+/* At the end of a subtransaction: what it made becomes its parent's, or is ended. */
+static void
+tracked_subxact_callback(SubXactEvent event, SubTransactionId mine,
+						 SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		adopt_tracked(mine, parent);
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		close_tracked(mine);
+}
+
+/* Begins to track; returns NULL when out of memory. Called inside libpq: must not raise errors. */
+static Tracked *
+track(PGconn *conn, PGresult *result)
+{
+	Tracked    *t = malloc(sizeof(Tracked));
+
+	if (t == NULL)
+		return NULL;
+	t->subxid = IsTransactionState() ? GetCurrentSubTransactionId() : InvalidSubTransactionId;
+	t->conn = conn;
+	t->result = result;
+	dlist_push_head(&tracked, &t->node);
+	return t;
+}
+
+/* Ends the tracking of something that is being ended. */
+static void
+untrack(Tracked *t)
+{
+	if (t == NULL)
+		return;
+	dlist_delete(&t->node);
+	free(t);
+}
+
+/* Follows the life of connections and results; see libpq's documentation of events. */
+static int
+track_events(PGEventId event, void *info, void *pass_through)
+{
+	switch (event)
+	{
+		case PGEVT_REGISTER:
+			{
+				PGconn	   *conn = ((PGEventRegister *) info)->conn;
+				Tracked    *t = track(conn, NULL);
+
+				return t != NULL && PQsetInstanceData(conn, track_events, t);
+			}
+		case PGEVT_CONNDESTROY:
+			untrack(PQinstanceData(((PGEventConnDestroy *) info)->conn, track_events));
+			ReleaseExternalFD();
+			return 1;
+		case PGEVT_RESULTCREATE:
+			{
+				PGresult   *result = ((PGEventResultCreate *) info)->result;
+				Tracked    *t = track(NULL, result);
+
+				return t != NULL && PQresultSetInstanceData(result, track_events, t);
+			}
+		case PGEVT_RESULTDESTROY:
+			untrack(PQresultInstanceData(((PGEventResultDestroy *) info)->result, track_events));
+			return 1;
+		case PGEVT_RESULTCOPY:
+		case PGEVT_CONNRESET:
+			return 1;
+	}
+	return 1;
+}
+
+/* Takes a remote notice for what it is: something for whoever debugs. */
+static void
+receive_notice(void *arg, const PGresult *result)
+{
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (message)
+		elog(DEBUG1, "notice of a peer: %s", message);
+}
+
+/* Parses a dsn; raises an error that does not show what may be a password. PQconninfoFree is the caller's. */
 static PQconninfoOption *
 parse_dsn(const char *dsn)
 {
-	char	   *why = NULL;
-	PQconninfoOption *options = PQconninfoParse(dsn, &why);
+	char	   *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(dsn, &message);
+	char	   *detail;
 
-	if (!options)
+	if (options)
+		return options;
+
+	/* libpq quotes the part it stumbles over, which may be part of a password */
+	if (message == NULL || strstr(dsn, "pass") || strstr(dsn, "://"))
+		detail = NULL;
+	else
+		detail = pchomp(message);
+	if (message)
+		PQfreemem(message);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid dsn"),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 errhint("A dsn looks like 'host=db1.example.com port=5432 dbname=app user=replicator' or 'postgresql://replicator@db1.example.com:5432/app'.")));
+	return NULL;				/* keep the compiler quiet */
+}
+
+/* The value of a key word, NULL if not given. */
+static const char *
+dsn_value(const PQconninfoOption *options, const char *keyword)
+{
+	for (; options->keyword; options++)
 	{
-		char	   *copy = why ? pchomp(why) : pstrdup("out of memory");
-
-		PQfreemem(why);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid dsn: %s", copy),
-				 errhint("A dsn looks like \"host=db1.example.com port=5432 dbname=app user=replicator\".")));
+		if (strcmp(options->keyword, keyword) == 0)
+			return options->val && options->val[0] ? options->val : NULL;
 	}
-	return options;
+	return NULL;
+}
+
+/* Appends keyword='value' as libpq reads it. */
+static void
+append_dsn_option(StringInfo buf, const char *keyword, const char *value)
+{
+	appendStringInfo(buf, "%s%s=", buf->len ? " " : "", keyword);
+	if (value[0] && strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/,:@") == strlen(value))
+	{
+		appendStringInfoString(buf, value);
+		return;
+	}
+	appendStringInfoChar(buf, '\'');
+	for (; *value; value++)
+	{
+		if (*value == '\'' || *value == '\\')
+			appendStringInfoChar(buf, '\\');
+		appendStringInfoChar(buf, *value);
+	}
+	appendStringInfoChar(buf, '\'');
 }
 
 char *
@@ -55,220 +258,276 @@ peer_dsn_without_secrets(const char *dsn)
 	initStringInfo(&buf);
 	for (PQconninfoOption *o = options; o->keyword; o++)
 	{
-		if (!o->val || !o->val[0] || strcmp(o->keyword, "password") == 0 ||
-			strcmp(o->keyword, "sslpassword") == 0)
-			continue;
-		appendStringInfo(&buf, "%s%s=", buf.len ? " " : "", o->keyword);
-		if (strpbrk(o->val, " '\\"))
-		{
-			appendStringInfoChar(&buf, '\'');
-			for (const char *p = o->val; *p; p++)
-			{
-				if (*p == '\'' || *p == '\\')
-					appendStringInfoChar(&buf, '\\');
-				appendStringInfoChar(&buf, *p);
-			}
-			appendStringInfoChar(&buf, '\'');
-		}
-		else
-			appendStringInfoString(&buf, o->val);
+		/* libpq marks secrets by a display character '*' */
+		if (o->val && o->val[0] && o->dispchar[0] != '*')
+			append_dsn_option(&buf, o->keyword, o->val);
 	}
 	PQconninfoFree(options);
 	return buf.data;
 }
 
-int
-peer_wait(PGconn *conn, int wake_events, long ms)
+/* Seconds that a connection attempt may take; 0: for ever. */
+static int
+connect_timeout(const PQconninfoOption *options)
 {
-	int			events = WaitLatchOrSocket(MyLatch,
-										   wake_events | WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
-										   (ms >= 0 ? WL_TIMEOUT : 0),
-										   PQsocket(conn), ms, PG_WAIT_EXTENSION);
+	const char *value = dsn_value(options, "connect_timeout");
+	int			seconds;
 
-	if (events & WL_LATCH_SET)
-		ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-	return events;
+	if (value == NULL)
+		return DEFAULT_CONNECT_TIMEOUT_S;
+	seconds = atoi(value);
+	return seconds <= 0 ? 0 : Max(seconds, 2);	/* as libpq does */
 }
 
-/* Drives a connection attempt to its end. Returns false on failure. */
-static bool
-finish_connecting(PGconn *conn)
+/* Registers the callbacks at the end of transactions, once. */
+static void
+ensure_callbacks(void)
 {
-	TimestampTz start = GetCurrentTimestamp();
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(tracked_xact_callback, NULL);
+	RegisterSubXactCallback(tracked_subxact_callback, NULL);
+	registered = true;
+}
+
+/* Begins a connection. The result is never NULL. */
+static PGconn *
+connect_start(const char *dsn, PeerMode mode, const char *application_name, const char *user_options)
+{
+	const char *keywords[16];
+	const char *values[16];
+	char	   *options;
+	PGconn	   *conn;
+	int			n = 0;
+
+#define PARAM(k, v)		(keywords[n] = (k), values[n] = (v), n++)
+	/* what the dsn may override: a peer that vanished without a word is noticed in a minute */
+	PARAM("keepalives_idle", "30");
+	PARAM("keepalives_interval", "10");
+	PARAM("keepalives_count", "3");
+	PARAM("dbname", dsn);
+	/* what it may not */
+	options = psprintf("%s %s %s", PATIENT_OPTIONS, user_options ? user_options : "", PINNED_OPTIONS);
+	PARAM("options", options);
+	PARAM("client_encoding", GetDatabaseEncodingName());
+	PARAM("fallback_application_name", application_name);
+	if (mode == PEER_REPLICATION)
+		PARAM("replication", "database");
+	PARAM(NULL, NULL);
+#undef PARAM
+
+	if (!AcquireExternalFD())
+		ereport(ERROR,
+				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+				 errmsg("could not connect to a peer: there are too many open files"),
+				 errhint("Raise \"max_files_per_process\" or the server's limit of open files.")));
+	conn = PQconnectStartParams(keywords, values, true);
+	pfree(options);
+	if (conn == NULL || !PQregisterEventProc(conn, track_events, "replication_plugin", NULL))
+	{
+		if (conn)
+			PQfinish(conn);
+		ReleaseExternalFD();
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	}
+	PQsetNoticeReceiver(conn, receive_notice, NULL);
+	return conn;
+}
+
+/* Drives a begun connection to its end; returns false at the deadline (0: none). */
+static bool
+connect_finish(PGconn *conn, TimestampTz deadline)
+{
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
 	if (PQstatus(conn) == CONNECTION_BAD)
-		return false;
-	while (status != PGRES_POLLING_OK)
+		return true;
+	while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED)
 	{
-		long		left = CONNECT_TIMEOUT_MS -
-			(long) TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
+		long		ms = -1;
+		int			events;
 
-		if (status == PGRES_POLLING_FAILED || left <= 0)
-			return false;
-		peer_wait(conn, status == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE,
-				  left);
-		status = PQconnectPoll(conn);
+		if (deadline != 0)
+		{
+			ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+			if (ms <= 0)
+				return false;
+		}
+		events = peer_wait(conn, status == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE, ms);
+		if (events & WL_SOCKET_MASK)
+			status = PQconnectPoll(conn);
 	}
 	return true;
-}
-
-/* Starts a connection with the dsn's settings and ours. */
-static PGconn *
-start_connecting(const char *dsn, PeerMode mode, const char *application_name)
-{
-	PQconninfoOption *options = parse_dsn(dsn);
-	const char *keywords[MAX_KEYWORDS];
-	const char *values[MAX_KEYWORDS];
-	int			n = 0;
-	char	   *session = pstrdup(PINNED_OPTIONS);
-	PGconn	   *conn;
-
-	for (PQconninfoOption *o = options; o->keyword; o++)
-	{
-		if (!o->val || !o->val[0])
-			continue;
-		if (strcmp(o->keyword, "options") == 0)
-		{
-			session = psprintf("%s %s", o->val, PINNED_OPTIONS);
-			continue;
-		}
-		if (strcmp(o->keyword, "replication") == 0 || strcmp(o->keyword, "client_encoding") == 0 ||
-			strcmp(o->keyword, "fallback_application_name") == 0 || n >= MAX_KEYWORDS - 6)
-			continue;
-		keywords[n] = o->keyword;
-		values[n++] = o->val;
-	}
-	keywords[n] = "options";
-	values[n++] = session;
-	keywords[n] = "client_encoding";
-	values[n++] = GetDatabaseEncodingName();
-	keywords[n] = "fallback_application_name";
-	values[n++] = application_name;
-	if (mode == PEER_REPLICATION)
-	{
-		keywords[n] = "replication";
-		values[n++] = "database";
-	}
-	keywords[n] = values[n] = NULL;
-	conn = PQconnectStartParams(keywords, values, 0);
-	PQconninfoFree(options);
-	return conn;
 }
 
 PGconn *
 peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 {
-	PGconn	   *conn = start_connecting(dsn, mode, application_name);
-	volatile bool connected = false;
+	PQconninfoOption *options = parse_dsn(dsn);
+	const char *value = dsn_value(options, "options");
+	char	   *user_options = value ? pstrdup(value) : NULL;
+	int			timeout = connect_timeout(options);
+	char	   *shown;
+	PGconn	   *conn;
+	bool		in_time;
+	char	   *message;
 
-	if (!conn)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	PQconninfoFree(options);
+	shown = peer_dsn_without_secrets(dsn);
+	ensure_callbacks();
+	conn = connect_start(dsn, mode, application_name, user_options);
 	PG_TRY();
 	{
-		connected = finish_connecting(conn);
+		in_time = connect_finish(conn, timeout == 0 ? 0 :
+								 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout * 1000L));
 	}
 	PG_CATCH();
 	{
+		/* if we are in a transaction its end closes the connection too, but we may be in none */
 		PQfinish(conn);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	if (!connected)
-	{
-		char	   *why = pchomp(PQerrorMessage(conn));
 
-		PQfinish(conn);
-		ereport(ERROR,
-				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-				 errmsg("could not connect to \"%s\": %s", peer_dsn_without_secrets(dsn),
-						why[0] ? why : "timeout")));
+	if (in_time && PQstatus(conn) == CONNECTION_OK)
+	{
+		if (user_options)
+			pfree(user_options);
+		pfree(shown);
+		return conn;
 	}
-	PQsetnonblocking(conn, 0);
-	return conn;
+	message = in_time ? pchomp(PQerrorMessage(conn)) : psprintf("no answer within %d seconds", timeout);
+	PQfinish(conn);
+	ereport(ERROR,
+			(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+			 errmsg("could not connect to \"%s\": %s", shown, message)));
+	return NULL;				/* keep the compiler quiet */
 }
 
-/* Raises the error that the other side has reported. */
-static void
-raise_remote_error(PGconn *conn, PGresult *res)
+/* Waits until the statement sent has its next result; NULL when there is no more. */
+static PGresult *
+next_result(PGconn *conn)
 {
-	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-	const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
-	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
-	int			code = ERRCODE_CONNECTION_FAILURE;
+	while (PQisBusy(conn))
+	{
+		peer_wait(conn, WL_SOCKET_READABLE, -1);
+		if (PQconsumeInput(conn) == 0)
+			break;				/* the connection is lost: PQgetResult says so */
+	}
+	return PQgetResult(conn);
+}
+
+/* Copies a field of an error result; NULL if it has none. */
+static char *
+error_field(const PGresult *result, int field)
+{
+	const char *value = PQresultErrorField(result, field);
+
+	return value ? pstrdup(value) : NULL;
+}
+
+/* Where a connection leads, for the context of an error. */
+static char *
+peer_description(PGconn *conn)
+{
+	const char *host = PQhost(conn);
+	const char *port = PQport(conn);
+	const char *db = PQdb(conn);
+
+	return psprintf("host=%s port=%s dbname=%s", host ? host : "", port ? port : "", db ? db : "");
+}
+
+/* Raises the error in result (may be NULL: could not even send) as one of our own. Frees result. */
+static void
+raise_remote_error(PGconn *conn, PGresult *result, const char *sql)
+{
+	char	   *sqlstate = error_field(result, PG_DIAG_SQLSTATE);
+	char	   *message = error_field(result, PG_DIAG_MESSAGE_PRIMARY);
+	char	   *detail = error_field(result, PG_DIAG_MESSAGE_DETAIL);
+	char	   *hint = error_field(result, PG_DIAG_MESSAGE_HINT);
+	char	   *context = error_field(result, PG_DIAG_CONTEXT);
+	int			code;
 
 	if (sqlstate && strlen(sqlstate) == 5)
 		code = MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4]);
-	message = message ? pstrdup(message) : pchomp(PQerrorMessage(conn));
-	detail = detail ? pstrdup(detail) : NULL;
-	hint = hint ? pstrdup(hint) : NULL;
-	PQclear(res);
+	else
+		code = ERRCODE_CONNECTION_FAILURE;
+	if (message == NULL)
+		message = pchomp(PQerrorMessage(conn));
+	PQclear(result);
 	ereport(ERROR,
 			(errcode(code),
-			 errmsg("%s", message[0] ? message : "the other node closed the connection"),
-			 detail ? errdetail("%s", detail) : 0,
-			 hint ? errhint("%s", hint) : 0));
+			 errmsg_internal("%s", message[0] ? message : "the other node closed the connection"),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 hint ? errhint("%s", hint) : 0,
+			 context ? errcontext("%s", context) : 0,
+			 errcontext("statement on the peer \"%s\": %.200s", peer_description(conn), sql)));
 }
 
-/* Waits for the (last) result of what was sent. */
-static PGresult *
-wait_for_result(PGconn *conn)
+PGresult *
+peer_result(PGconn *conn, const char *sql)
 {
 	PGresult   *last = NULL;
+	PGresult   *result;
 
-	for (;;)
+	while ((result = next_result(conn)) != NULL)
 	{
-		PGresult   *res;
-		ExecStatusType status;
-
-		while (PQisBusy(conn))
-		{
-			peer_wait(conn, WL_SOCKET_READABLE, -1);
-			if (PQconsumeInput(conn) == 0)
-				break;
-		}
-		res = PQgetResult(conn);
-		if (!res)
-			return last;
 		PQclear(last);
-		last = res;
-		status = PQresultStatus(res);
-		if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH ||
-			PQstatus(conn) == CONNECTION_BAD)
-			return last;
+		last = result;
+		switch (PQresultStatus(result))
+		{
+			case PGRES_TUPLES_OK:
+			case PGRES_COMMAND_OK:
+			case PGRES_EMPTY_QUERY:
+				break;
+			case PGRES_COPY_OUT:
+			case PGRES_COPY_IN:
+			case PGRES_COPY_BOTH:
+				return result;
+			default:
+				/* libpq's enum, not ours: anything else is an error. Take what follows first. */
+				while (PQstatus(conn) == CONNECTION_OK && (result = next_result(conn)) != NULL)
+					PQclear(result);
+				raise_remote_error(conn, last, sql);
+		}
 	}
-}
-
-/* Waits and checks. */
-static PGresult *
-checked_result(PGconn *conn, int sent)
-{
-	PGresult   *res = sent ? wait_for_result(conn) : NULL;
-
-	switch (res ? PQresultStatus(res) : PGRES_FATAL_ERROR)
-	{
-		case PGRES_TUPLES_OK:
-		case PGRES_COMMAND_OK:
-		case PGRES_COPY_IN:
-		case PGRES_COPY_OUT:
-		case PGRES_COPY_BOTH:
-			return res;
-		default:
-			raise_remote_error(conn, res);
-	}
-	return NULL;
+	if (last == NULL || PQresultStatus(last) == PGRES_EMPTY_QUERY)
+		raise_remote_error(conn, last, sql);
+	return last;
 }
 
 PGresult *
 peer_exec(PGconn *conn, const char *sql)
 {
-	return checked_result(conn, PQsendQuery(conn, sql));
+	/* the simple protocol: a walsender knows no other */
+	if (!PQsendQuery(conn, sql))
+		raise_remote_error(conn, NULL, sql);
+	return peer_result(conn, sql);
 }
 
 PGresult *
 peer_exec_params(PGconn *conn, const char *sql, int nparams, const char *const *values)
 {
-	return checked_result(conn, PQsendQueryParams(conn, sql, nparams, NULL, values, NULL, NULL, 0));
+	if (!PQsendQueryParams(conn, sql, nparams, NULL, values, NULL, NULL, 0))
+		raise_remote_error(conn, NULL, sql);
+	return peer_result(conn, sql);
+}
+
+int
+peer_wait(PGconn *conn, int wake_events, long ms)
+{
+	int			events = wake_events | WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int			rc;
+
+	if (ms >= 0)
+		events |= WL_TIMEOUT;
+	rc = WaitLatchOrSocket(MyLatch, events, PQsocket(conn), ms, PG_WAIT_EXTENSION);
+	if (rc & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return rc;
 }

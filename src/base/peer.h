@@ -19,9 +19,11 @@ typedef enum PeerMode
 } PeerMode;
 
 /*
- * Connects; ereports ERRCODE_CONNECTION_FAILURE with the dsn (password left
- * out) and libpq's message on failure. The caller owns the connection; it is
- * also closed by itself when the surrounding process exits.
+ * Connects; ereports ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION with
+ * the dsn (password left out) and libpq's message on failure. Gives up after the
+ * dsn's connect_timeout, else after 10 s. The caller owns the connection and ends
+ * it with PQfinish. One that was made inside a (sub)transaction is closed by itself
+ * when that aborts, and so are its results; all are closed when the process exits.
  */
 extern PGconn *peer_connect(const char *dsn, PeerMode mode, const char *application_name);
 
@@ -33,7 +35,10 @@ extern PGconn *peer_connect(const char *dsn, PeerMode mode, const char *applicat
  */
 extern PGresult *peer_exec(PGconn *conn, const char *sql);
 
-/* The same with text parameters $1..$n (NULL entries are SQL NULL). PEER_SQL only. */
+/* Waits for the result of what was sent by a PQsend function, as peer_exec does. sql is for messages. */
+extern PGresult *peer_result(PGconn *conn, const char *sql);
+
+/* The same as peer_exec, with text parameters $1..$n (NULL entries are SQL NULL). PEER_SQL only. */
 extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 								  const char *const *values);
 

@@ -1,137 +1,252 @@
 /*
  * run_program.c
- *		Running an external program (pg_dump, pg_restore) from a worker.
+ *		Running an external program (pg_dump, psql) from a backend or worker.
+ *
+ * The program's standard error is a pipe that we read while we wait, so the program
+ * never blocks on it, and keep the end of. The program runs in our process group, so it gets the
+ * signals that the postmaster sends to a group; where the system can, it is also
+ * killed when this process dies. After an error or interrupt here it is asked to end, then
+ * made to.
  */
 #include "postgres.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
+#include "utils/wait_event.h"
 
 #include "base/run_program.h"
 
 #define POLL_MS			20
-#define STDERR_BYTES	2000	/* how much of its complaints is kept */
+#define TERM_POLLS		250		/* so many times POLL_MS until it is killed */
+#define STDERR_BYTES	4096	/* how much of the end of its messages is kept */
+
+typedef struct Program
+{
+	const char *path;
+	pid_t		pid;
+	int			stderr_fd;		/* our end of the pipe, -1 at its end */
+	StringInfoData messages;
+} Program;
 
 char *
 program_path(const char *name)
 {
-	char	   *path = pstrdup(my_exec_path);
-	char	   *slash = strrchr(path, '/');
-	char	   *result;
+	char	   *dir = pstrdup(my_exec_path);
+	char	   *slash = last_dir_separator(dir);
+	char	   *path;
 
 	if (slash)
 		*slash = '\0';
-	result = psprintf("%s/%s", path, name);
-	if (access(result, X_OK) != 0)
+	path = psprintf("%s/%s", dir, name);
+	pfree(dir);
+	if (access(path, X_OK) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FILE),
-				 errmsg("program \"%s\" is not installed beside this server", result),
+				 errmsg("program \"%s\" is not installed beside this server", path),
 				 errhint("Install PostgreSQL's client programs of this version on this server, or copy the schema yourself and join with copy_schema => false.")));
-	return result;
+	return path;
 }
 
-/* The child: becomes the program. Does not return. */
+int
+program_major_version(const char *path)
+{
+	char	   *command = psprintf("\"%s\" --version", path);
+	FILE	   *f = OpenPipeStream(command, "r");
+	char		line[256] = "";
+	int			major = 0;
+	char	   *p;
+
+	if (f == NULL)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not execute command \"%s\": %m", command)));
+	if (fgets(line, sizeof(line), f) == NULL)
+		line[0] = '\0';
+	ClosePipeStream(f);
+	/* "pg_dump (PostgreSQL) 15.20 (Debian ...)" */
+	p = strchr(line, ')');
+	if (p == NULL || sscanf(p + 1, "%d", &major) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("could not read the version of program \"%s\"", path)));
+	return major;
+}
+
+/* The child: becomes the program. Does not return, and must not touch the parent's state. */
 static void
-become_program(const char *const *argv, const char *password, const char *stderr_file)
+become_program(const char *const *argv, const char *const *environment, int stderr_fd, pid_t parent)
 {
 	int			null = open("/dev/null", O_RDWR);
-	int			err = open(stderr_file, O_WRONLY | O_CREAT | O_TRUNC, S_IRUSR | S_IWUSR);
+	long		max_fd = sysconf(_SC_OPEN_MAX);
+	sigset_t	none;
 
-	setsid();
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
-	{
-		sigset_t	none;
-
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-	}
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+#ifdef __linux__
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(126);
+#endif
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
-	dup2(err, STDERR_FILENO);
-	for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
+	dup2(stderr_fd, STDERR_FILENO);
+	if (max_fd < 0 || max_fd > 65536)
+		max_fd = 65536;
+	for (int fd = STDERR_FILENO + 1; fd < max_fd; fd++)
 		close(fd);
-	if (password)
-		setenv("PGPASSWORD", password, 1);
-	setenv("LC_ALL", "C", 1);
+	for (; environment && *environment; environment++)
+		putenv((char *) *environment);
+	putenv("LC_ALL=C");
 	execv(argv[0], (char *const *) argv);
+	dprintf(STDERR_FILENO, "could not execute: %s\n", strerror(errno));
 	_exit(127);
 }
 
-/* The end of a file, palloc'd. */
-static char *
-end_of_file(const char *path)
+/* Starts the program. */
+static void
+start_program(Program *p, const char *const *argv, const char *const *environment)
 {
-	char	   *text = palloc0(STDERR_BYTES + 1);
-	FILE	   *f = fopen(path, "r");
-	long		size;
+	pid_t		self = getpid();
+	int			fds[2];
 
-	if (!f)
-		return text;
-	if (fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > STDERR_BYTES)
-		fseek(f, size - STDERR_BYTES, SEEK_SET);
-	else
-		rewind(f);
-	if (fread(text, 1, STDERR_BYTES, f) == 0)
-		text[0] = '\0';
-	fclose(f);
-	return text;
+	p->path = argv[0];
+	initStringInfo(&p->messages);
+	if (pipe(fds) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create a pipe: %m")));
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	p->stderr_fd = fds[0];
+	fflush(NULL);
+	p->pid = fork();
+	if (p->pid == 0)
+		become_program(argv, environment, fds[1], self);
+	close(fds[1]);
+	if (p->pid < 0)
+	{
+		close(fds[0]);
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("could not start program \"%s\": %m", argv[0])));
+	}
 }
 
-/* Waits for a child; ends it when an interrupt ends the wait. Returns its status. */
-static int
-wait_for_program(pid_t pid)
+/* Reads what the program has said; keeps the end. */
+static void
+read_messages(Program *p)
 {
-	int			status = 0;
+	char		buf[1024];
+	ssize_t		n;
 
-	PG_TRY();
+	while (p->stderr_fd >= 0 && (n = read(p->stderr_fd, buf, sizeof(buf))) != -1)
 	{
-		while (waitpid(pid, &status, WNOHANG) == 0)
+		if (n == 0)
 		{
-			if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS,
-						  PG_WAIT_EXTENSION) & WL_LATCH_SET)
-				ResetLatch(MyLatch);
-			CHECK_FOR_INTERRUPTS();
+			close(p->stderr_fd);
+			p->stderr_fd = -1;
+			return;
+		}
+		appendBinaryStringInfo(&p->messages, buf, n);
+		if (p->messages.len > 2 * STDERR_BYTES)
+		{
+			int			drop = p->messages.len - STDERR_BYTES;
+
+			memmove(p->messages.data, p->messages.data + drop, STDERR_BYTES + 1);
+			p->messages.len = STDERR_BYTES;
 		}
 	}
-	PG_CATCH();
+}
+
+/* Waits until the program has ended; returns its exit status. */
+static int
+wait_for_program(Program *p)
+{
+	int			status;
+
+	for (;;)
 	{
-		kill(-pid, SIGTERM);
-		waitpid(pid, &status, 0);
-		PG_RE_THROW();
+		pid_t		ended = waitpid(p->pid, &status, WNOHANG);
+		int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT;
+
+		read_messages(p);
+		if (ended == p->pid)
+		{
+			p->pid = 0;
+			return status;
+		}
+		if (ended < 0 && errno != EINTR)
+			elog(ERROR, "could not wait for program \"%s\": %m", p->path);
+		if (p->stderr_fd >= 0)
+			events |= WL_SOCKET_READABLE;
+		if (WaitLatchOrSocket(MyLatch, events, p->stderr_fd, POLL_MS, PG_WAIT_EXTENSION) & WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
 	}
-	PG_END_TRY();
-	return status;
+}
+
+/* Ends the program, without serving interrupts. */
+static void
+stop_program(Program *p)
+{
+	int			status;
+
+	if (p->stderr_fd >= 0)
+		close(p->stderr_fd);
+	if (p->pid <= 0)
+		return;
+	kill(p->pid, SIGTERM);
+	for (int i = 0; i < TERM_POLLS; i++)
+	{
+		if (waitpid(p->pid, &status, WNOHANG) != 0)
+			return;
+		pg_usleep(POLL_MS * 1000L);
+	}
+	kill(p->pid, SIGKILL);
+	waitpid(p->pid, &status, 0);
+}
+
+/* Raises the error of a program that has failed. */
+static void
+raise_failure(Program *p, int status)
+{
+	const char *name = last_dir_separator(p->path) ? last_dir_separator(p->path) + 1 : p->path;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+			 errmsg("program \"%s\" failed: %s", name, wait_result_to_str(status)),
+			 p->messages.len ? errdetail_internal("%s", pchomp(p->messages.data)) : 0));
 }
 
 void
-run_program(const char *const *argv, const char *password)
+run_program(const char *const *argv, const char *const *environment)
 {
-	char	   *stderr_file = psprintf("pg_stat_tmp/replication_plugin.%d.stderr", MyProcPid);
-	pid_t		pid;
-	int			status;
-	char	   *complaints;
+	Program		program;
+	volatile int status = 0;
 
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0)
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not start \"%s\": %m", argv[0])));
-	if (pid == 0)
-		become_program(argv, password, stderr_file);
-	status = wait_for_program(pid);
-	complaints = end_of_file(stderr_file);
-	unlink(stderr_file);
+	start_program(&program, argv, environment);
+	PG_TRY();
+	{
+		status = wait_for_program(&program);
+	}
+	PG_FINALLY();
+	{
+		stop_program(&program);
+	}
+	PG_END_TRY();
 	if (status != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-				 errmsg("\"%s\" failed: %s", argv[0],
-						complaints[0] ? pchomp(complaints) : psprintf("status %d", status))));
+		raise_failure(&program, status);
+	pfree(program.messages.data);
 }

@@ -1,18 +1,24 @@
 /*
  * run_program.h
- *		Running an external program (pg_dump, pg_restore) from a worker.
+ *		Running an external program (pg_dump, psql) from a backend or worker.
  */
 #ifndef REPLICATION_PLUGIN_RUN_PROGRAM_H
 #define REPLICATION_PLUGIN_RUN_PROGRAM_H
 
-/* Path of a program beside this server's own; raises an error if it is not there. palloc'd. */
+/* Path of a program that stands beside this server's own binary; an error if there is none. palloc'd. */
 extern char *program_path(const char *name);
 
+/* What "path --version" calls its major version. */
+extern int	program_major_version(const char *path);
+
 /*
- * Runs a program and waits for it, serving interrupts; it is ended when the wait is.
- * argv[0] is its path; password goes to it by environment (NULL: none). An exit status
- * other than 0 is an error with the end of what it wrote to stderr.
+ * Runs a program and waits, serving interrupts; argv[0] is its path, environment a list
+ * of NAME=value that is added to the server's (NULL: nothing). Both end with NULL.
+ * Standard input and output are /dev/null. An ERROR, with the last lines of what the program has
+ * written to its standard error, if it fails. It does not outlive this call, whatever ends it.
+ *
+ * Everybody on the machine can read the arguments: secrets go into the environment.
  */
-extern void run_program(const char *const *argv, const char *password);
+extern void run_program(const char *const *argv, const char *const *environment);
 
 #endif							/* REPLICATION_PLUGIN_RUN_PROGRAM_H */

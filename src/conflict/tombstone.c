@@ -273,6 +273,12 @@ tombstone_end_transaction(void)
 }
 
 void
+tombstone_flush(void)
+{
+	flush_store();
+}
+
+void
 tombstone_abort_transaction(void)
 {
 	/* relations, scans and memory went with the transaction */

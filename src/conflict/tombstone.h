@@ -33,10 +33,16 @@ extern bool tombstone_any(TombstoneKeys *k);
 
 /*
  * Between begin and end the table is kept open and writes are gathered; end (or
- * tombstone_find) writes them. Without it every call opens and closes.
+ * tombstone_find, or tombstone_flush) writes them. Without it every call opens and closes.
  */
 extern void tombstone_begin_transaction(void);
 extern void tombstone_end_transaction(void);
+
+/*
+ * Writes what is gathered. Before a row is put: the order in the WAL is the order in which
+ * a transaction is forwarded, and a delete must not overtake a later put of its key.
+ */
+extern void tombstone_flush(void);
 
 /* Forgets what an aborted transaction left in memory. */
 extern void tombstone_abort_transaction(void);

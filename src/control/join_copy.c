@@ -1,22 +1,29 @@
 /*
  * join_copy.c
- *		The rows of a joining node: COPY from the source's snapshot, several tables at a time.
+ *		The rows of a joining node: which tables, in which order, and who copies them.
  *
- * One process drives several pairs of sessions: COPY TO on the source, inside the exported
- * snapshot, and COPY FROM here. The work is done by the backends at both ends; this
- * process hands the data over. Each pair takes the next table when it is through with
- * one.
+ * The copying is done by sessions of this server, several at a time: each runs
+ * copy_table() (copy_table.c), one table in one transaction, and takes the next one when
+ * it is through; the largest tables come first. This process hands out the tables and tells
+ * people how far it is.
  *
- * Sessions here run in replica role, under a replication origin of their own
- * ("..._repair", "..._repair1", ...): so the copied rows have the oldest version, are never
- * sent to anybody, and no trigger or foreign key looks at them. Each table is one
- * transaction.
+ * The sessions run in replica role, each under a replication origin of its own
+ * ("..._repair", "..._repair1", ...; PostgreSQL 15 lets one process at a time hold an
+ * origin): so the copied rows have the oldest version, are never sent to anybody, and no
+ * trigger or foreign key looks at them. These origins are never dropped while the database is
+ * in the group: the rows' commit data points to them.
+ *
+ * The sessions end with this process, whatever ends it.
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/slot.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -30,44 +37,49 @@
 
 #define PROGRESS_MS		500
 
+#define COPY_STATEMENT \
+	"SELECT rows, bytes FROM replication_plugin.copy_table($1, $2, $3, $4::text[], $5::boolean, $6::boolean, $7::boolean)"
+
 typedef struct CopyTable
 {
 	char	   *schema;
 	char	   *name;
-	char	   *columns;		/* quoted, comma-separated */
-	bool		binary;
+	char	   *columns;		/* as text[] */
+	char	   *with_children;	/* booleans as text */
+	char	   *binary;
 	bool		ours;			/* one of the extension's own tables */
-	bool		partitioned;
 } CopyTable;
-
-typedef struct CopyPair
-{
-	PGconn	   *source;
-	PGconn	   *local;
-	CopyTable  *table;			/* NULL: idle */
-	int64		bytes;
-} CopyPair;
 
 typedef struct CopyJob
 {
+	const char *snapshot;
+	bool		empty_each;		/* tables are emptied one by one, as they are copied */
 	int			ntables;
 	CopyTable  *tables;
 	int			next;			/* table that is taken next */
 	int			done;
+	int64		rows;			/* of tables that are done */
 	int64		bytes;
-	int64		rows;
 	TimestampTz said_at;
-	int			npairs;
-	CopyPair   *pairs;
+	int			nsessions;
+	PGconn	  **sessions;
+	CopyTable **at_work;		/* by session; NULL: idle */
 } CopyJob;
 
-/* Tables of the source's snapshot, largest first; our own first of all. */
+/*
+ * Tables of the source's snapshot: our own, then the largest. Binary values must mean the same here:
+ * only columns of built-in types that have a binary form and hold no object's oid.
+ */
 static const char *const table_query =
 "SELECT n.nspname, c.relname,"
-" coalesce((SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a"
-"  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), ''),"
-" NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384),"
-" n.nspname = 'replication_plugin', c.relkind = 'p'"
+" ARRAY(SELECT a.attname::text FROM pg_attribute a"
+"  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum),"
+" c.relkind = 'p',"
+" NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem"
+"  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"
+"   AND (t.oid >= 10000 OR t.typtype NOT IN ('b', 'r', 'm') OR t.typsend = 0 OR t.typreceive = 0"
+"    OR t.typname LIKE 'reg%' OR e.typname LIKE 'reg%' OR t.typname = 'aclitem' OR e.typname = 'aclitem')),"
+" n.nspname = 'replication_plugin'"
 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
 " AND (n.nspname = 'replication_plugin' AND c.relname IN ('node', 'slot_made', 'table_setting')"
@@ -78,32 +90,34 @@ static const char *const table_query =
 " ORDER BY n.nspname = 'replication_plugin' DESC,"
 " coalesce((SELECT sum(pg_total_relation_size(i.relid)) FROM pg_partition_tree(c.oid) i), pg_total_relation_size(c.oid)) DESC";
 
-/* Sequences of the snapshot. */
+/* Sequences that have been used. */
 static const char *const sequence_query =
 "SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename), last_value"
 " FROM pg_sequences WHERE last_value IS NOT NULL AND schemaname <> 'replication_plugin'";
 
 /* ---------- sessions ---------- */
 
-/* Opens a session of the source inside the snapshot. */
+/* Opens a session of the source inside the snapshot, to read what there is. */
 static PGconn *
-open_source(Join *join)
+open_source(Joining *join)
 {
-	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin copy");
+	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 
 	PQclear(peer_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
 	PQclear(peer_exec(conn, psprintf("SET TRANSACTION SNAPSHOT %s", quote_literal_cstr(join->snapshot))));
 	return conn;
 }
 
-/* Opens a session here, under the repair origin of pair i. */
+/* Opens a session here, under the repair origin of number i. */
 static PGconn *
-open_local(Join *join, int i)
+open_session(Joining *join, int i)
 {
 	PGconn	   *conn = peer_connect(join->local->dsn, PEER_SQL, "replication_plugin copy");
 	char	   *origin = i == 0 ? repair_origin_name(MyDatabaseId) :
 	psprintf("%s%d", repair_origin_name(MyDatabaseId), i);
 
+	PQclear(peer_exec(conn, "SET application_name = 'replication_plugin copy'"));
+	PQclear(peer_exec(conn, "SET client_connection_check_interval = '1s'"));
 	PQclear(peer_exec(conn, "SET session_replication_role = replica"));
 	PQclear(peer_exec(conn, "SET synchronous_commit = off"));
 	PQclear(peer_exec(conn, psprintf("SELECT pg_catalog.pg_replication_origin_create(%s)"
@@ -115,28 +129,92 @@ open_local(Join *join, int i)
 	return conn;
 }
 
+/* How many sessions: as set, as far as there is room for their origins beside those of the members. */
+static int
+number_of_sessions(Joining *join)
+{
+	char	   *used;
+
+	if (!join->local->copy_data)
+		return 1;
+	used = sql_value("SELECT count(*) FROM pg_replication_origin_status s"
+					 " WHERE s.external_id NOT LIKE replication_plugin.origin_name('repair') || '%'", 0, NULL);
+	return Max(1, Min(setting_copy_workers, (max_replication_slots - atoi(used)) / 2));
+}
+
+/* Ends sessions that an earlier worker has left behind, so that tables and origins are free. */
+static void
+end_old_sessions(void)
+{
+	sql_value("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+			  " WHERE datname = current_database() AND application_name = 'replication_plugin copy'"
+			  " AND pid <> pg_backend_pid() AND backend_type = 'client backend'", 0, NULL);
+}
+
+/* At the process's end: ends its sessions, which would else go on for a while. */
+static void
+end_sessions(int code, Datum arg)
+{
+	CopyJob    *job = (CopyJob *) DatumGetPointer(arg);
+
+	for (int i = 0; i < job->nsessions; i++)
+	{
+		if (job->sessions[i] && job->at_work[i])
+			kill(PQbackendPID(job->sessions[i]), SIGTERM);
+	}
+}
+
 /* ---------- the list ---------- */
 
-/* Reads which tables are to be copied. */
+/* Reads which tables are to be copied; without data: only those that make this node a member. */
 static void
-list_tables(CopyJob *job, PGconn *source)
+list_tables(CopyJob *job, PGconn *source, bool copy_data)
 {
 	PGresult   *res = peer_exec(source, table_query);
 
-	job->ntables = PQntuples(res);
-	job->tables = palloc0(Max(job->ntables, 1) * sizeof(CopyTable));
-	for (int i = 0; i < job->ntables; i++)
+	job->tables = palloc0(Max(PQntuples(res), 1) * sizeof(CopyTable));
+	for (int i = 0; i < PQntuples(res); i++)
 	{
-		CopyTable  *t = &job->tables[i];
+		CopyTable  *t = &job->tables[job->ntables];
 
 		t->schema = pstrdup(PQgetvalue(res, i, 0));
 		t->name = pstrdup(PQgetvalue(res, i, 1));
 		t->columns = pstrdup(PQgetvalue(res, i, 2));
-		t->binary = PQgetvalue(res, i, 3)[0] == 't';
-		t->ours = PQgetvalue(res, i, 4)[0] == 't';
-		t->partitioned = PQgetvalue(res, i, 5)[0] == 't';
+		t->with_children = pstrdup(PQgetvalue(res, i, 3));
+		t->binary = pstrdup(PQgetvalue(res, i, 4));
+		t->ours = PQgetvalue(res, i, 5)[0] == 't';
+		if (copy_data || t->ours)
+			job->ntables++;
 	}
 	PQclear(res);
+}
+
+/*
+ * Empties all tables at once, unless they are empty. Where the user has made the schema there are
+ * foreign keys, which do not let tables be emptied one by one.
+ */
+static void
+empty_tables(CopyJob *job)
+{
+	StringInfoData list;
+	bool		any = false;
+
+	initStringInfo(&list);
+	for (int i = 0; i < job->ntables; i++)
+	{
+		CopyTable  *t = &job->tables[i];
+		char	   *name = quote_qualified_identifier(t->schema, t->name);
+		PGresult   *res;
+
+		if (t->ours)
+			continue;
+		appendStringInfo(&list, "%s%s", list.len ? ", " : "", name);
+		res = peer_exec(job->sessions[0], psprintf("SELECT EXISTS (SELECT FROM %s)", name));
+		any = any || PQgetvalue(res, 0, 0)[0] == 't';
+		PQclear(res);
+	}
+	if (any)
+		PQclear(peer_exec(job->sessions[0], psprintf("TRUNCATE %s", list.data)));
 }
 
 /* Sets the sequences to where they are on the source, so that new rows do not meet copied ones. */
@@ -146,199 +224,174 @@ copy_sequences(PGconn *source, PGconn *local)
 	PGresult   *res = peer_exec(source, sequence_query);
 
 	for (int i = 0; i < PQntuples(res); i++)
-		PQclear(peer_exec(local, psprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s)",
-										  quote_literal_cstr(PQgetvalue(res, i, 0)),
-										  PQgetvalue(res, i, 1))));
+		PQclear(peer_exec(local, psprintf("SELECT pg_catalog.setval(s, %s) FROM pg_catalog.to_regclass(%s) s"
+										  " WHERE s IS NOT NULL",
+										  PQgetvalue(res, i, 1), quote_literal_cstr(PQgetvalue(res, i, 0)))));
 	PQclear(res);
 }
 
 /* ---------- copying ---------- */
 
-/* Says how far everything is, not too often. */
+/* Reads what the sessions at work have done so far. */
 static void
-say_progress(CopyJob *job, bool now)
+read_progress(CopyJob *job, int64 *rows, int64 *bytes)
 {
-	if (!now && !TimestampDifferenceExceeds(job->said_at, GetCurrentTimestamp(), PROGRESS_MS))
-		return;
-	job->said_at = GetCurrentTimestamp();
-	join_progress("copying: table %d of %d, " INT64_FORMAT " rows, " INT64_FORMAT " kB",
-				  Min(job->done + 1, job->ntables), job->ntables, job->rows, job->bytes / 1024);
+	StringInfoData pids;
+	const char *params[1];
+	char	   *value;
+
+	initStringInfo(&pids);
+	for (int i = 0; i < job->nsessions; i++)
+		appendStringInfo(&pids, "%c%d", i ? ',' : '{', PQbackendPID(job->sessions[i]));
+	appendStringInfoChar(&pids, '}');
+	params[0] = pids.data;
+	value = sql_value("SELECT coalesce(sum(tuples_processed), 0) || ' ' || coalesce(sum(bytes_processed), 0)"
+					  " FROM pg_stat_progress_copy WHERE pid = ANY ($1::integer[])", 1, params);
+	*rows = *bytes = 0;
+	if (value)
+		sscanf(value, INT64_FORMAT " " INT64_FORMAT, rows, bytes);
 }
 
-/* Starts a pair on the next table; leaves it idle if there is none. */
+/* Says how far everything is, not too often. */
 static void
-start_table(CopyJob *job, CopyPair *pair)
+say_progress(CopyJob *job)
+{
+	int64		rows;
+	int64		bytes;
+
+	if (!TimestampDifferenceExceeds(job->said_at, GetCurrentTimestamp(), PROGRESS_MS))
+		return;
+	job->said_at = GetCurrentTimestamp();
+	read_progress(job, &rows, &bytes);
+	join_progress("copying: table %d of %d, " INT64_FORMAT " rows, " INT64_FORMAT " MB",
+				  Min(job->done + 1, job->ntables), job->ntables, job->rows + rows, (job->bytes + bytes) >> 20);
+}
+
+/* Gives a session the next table; leaves it idle if there is none. */
+static void
+start_table(CopyJob *job, int session)
 {
 	CopyTable  *t;
-	char	   *name;
-	const char *format,
-			   *only;
+	const char *params[7];
 
-	pair->table = NULL;
+	job->at_work[session] = NULL;
 	if (job->next >= job->ntables)
 		return;
 	t = &job->tables[job->next++];
-	name = psprintf("%s.%s", quote_identifier(t->schema), quote_identifier(t->name));
-	only = t->partitioned ? "" : "ONLY ";	/* tables that inherit are copied by themselves */
-	format = t->binary ? " WITH (FORMAT binary)" : "";
-
-	/* what an interrupted join, or the admission of an earlier try, has left */
-	PQclear(peer_exec(pair->local, "BEGIN"));
-	PQclear(peer_exec(pair->local, t->ours ? psprintf("DELETE FROM %s", name) : psprintf("TRUNCATE %s%s", only, name)));
-	PQclear(peer_exec(pair->source, psprintf("COPY (SELECT %s FROM %s%s) TO STDOUT%s", t->columns, only, name, format)));
-	PQclear(peer_exec(pair->local, t->columns[0] ?
-					  psprintf("COPY %s (%s) FROM STDIN%s", name, t->columns, format) :
-					  psprintf("COPY %s FROM STDIN%s", name, format)));
-	pair->table = t;
-	pair->bytes = 0;
+	params[0] = job->snapshot;
+	params[1] = t->schema;
+	params[2] = t->name;
+	params[3] = t->columns;
+	params[4] = t->with_children;
+	params[5] = t->binary;
+	params[6] = job->empty_each || t->ours ? "true" : "false";
+	job->at_work[session] = t;
+	if (!PQsendQueryParams(job->sessions[session], COPY_STATEMENT, 7, NULL, params, NULL, NULL, 0))
+		PQclear(peer_result(job->sessions[session], "copy_table()"));
 }
 
-/* Reads the results that end a COPY; returns the number of rows. */
-static int64
-finish_command(PGconn *conn)
+/* Adds to an error which table it is about. */
+static void
+copy_error_context(void *arg)
 {
+	CopyTable  *t = arg;
+
+	errcontext("copying table \"%s.%s\"", t->schema, t->name);
+}
+
+/* Takes what a session has to say; when its table is done, gives it the next. */
+static void
+tend_session(CopyJob *job, int session)
+{
+	PGconn	   *conn = job->sessions[session];
+	ErrorContextCallback context = {error_context_stack, copy_error_context, job->at_work[session]};
 	PGresult   *res;
-	int64		rows = 0;
 
-	while ((res = PQgetResult(conn)) != NULL)
-	{
-		if (PQresultStatus(res) != PGRES_COMMAND_OK)
-		{
-			char	   *why = pchomp(PQresultErrorMessage(res));
-
-			PQclear(res);
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("copying failed: %s", why[0] ? why : pchomp(PQerrorMessage(conn)))));
-		}
-		rows = atoll(PQcmdTuples(res)[0] ? PQcmdTuples(res) : "0");
-		PQclear(res);
-	}
-	return rows;
-}
-
-/* Ends a table and takes the next. */
-static void
-finish_table(CopyJob *job, CopyPair *pair)
-{
-	(void) finish_command(pair->source);
-	if (PQputCopyEnd(pair->local, NULL) <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("copying failed: %s", pchomp(PQerrorMessage(pair->local)))));
-	job->rows += finish_command(pair->local);
-	PQclear(peer_exec(pair->local, "COMMIT"));
+	if (PQconsumeInput(conn) != 0 && PQisBusy(conn))
+		return;
+	error_context_stack = &context;
+	res = peer_result(conn, "copy_table()");
+	error_context_stack = context.previous;
+	job->rows += atoll(PQgetvalue(res, 0, 0));
+	job->bytes += atoll(PQgetvalue(res, 0, 1));
+	PQclear(res);
 	job->done++;
-	say_progress(job, false);
-	start_table(job, pair);
+	start_table(job, session);
 }
 
-/* Hands over what the source has sent. Returns false if there is nothing to read now. */
-static bool
-hand_over(CopyJob *job, CopyPair *pair)
-{
-	char	   *data;
-	int			len = PQgetCopyData(pair->source, &data, 1);
-	int			put;
-
-	if (len == 0)
-		return false;
-	if (len < 0)
-	{
-		finish_table(job, pair);
-		return true;
-	}
-	put = PQputCopyData(pair->local, data, len);
-	PQfreemem(data);
-	if (put <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("copying table \"%s.%s\" failed: %s", pair->table->schema, pair->table->name,
-						pchomp(PQerrorMessage(pair->local)))));
-	job->bytes += len;
-	return true;
-}
-
-/* Waits until one of the sources has sent something. */
+/* Waits until a session has something to say. */
 static void
-wait_for_sources(CopyJob *job)
+wait_for_sessions(CopyJob *job)
 {
-	WaitEventSet *set = CreateWaitEventSet(CurrentMemoryContext, job->npairs + 2);
+	WaitEventSet *set = CreateWaitEventSet(CurrentMemoryContext, job->nsessions + 2);
 	WaitEvent	event;
 
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	for (int i = 0; i < job->npairs; i++)
+	for (int i = 0; i < job->nsessions; i++)
 	{
-		if (job->pairs[i].table)
-			AddWaitEventToSet(set, WL_SOCKET_READABLE, PQsocket(job->pairs[i].source), NULL, NULL);
+		if (job->at_work[i])
+			AddWaitEventToSet(set, WL_SOCKET_READABLE, PQsocket(job->sessions[i]), NULL, NULL);
 	}
-	WaitEventSetWait(set, 1000, &event, 1, PG_WAIT_EXTENSION);
+	WaitEventSetWait(set, PROGRESS_MS, &event, 1, PG_WAIT_EXTENSION);
 	FreeWaitEventSet(set);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-	for (int i = 0; i < job->npairs; i++)
-	{
-		if (job->pairs[i].table && PQconsumeInput(job->pairs[i].source) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("lost the source while copying: %s", pchomp(PQerrorMessage(job->pairs[i].source)))));
-	}
 }
 
 /* Works until all tables are done. */
 static void
 run_job(CopyJob *job)
 {
-	for (int i = 0; i < job->npairs; i++)
-		start_table(job, &job->pairs[i]);
+	for (int i = 0; i < job->nsessions; i++)
+		start_table(job, i);
 	while (job->done < job->ntables)
 	{
-		bool		moved = false;
-
-		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < job->npairs; i++)
+		wait_for_sessions(job);
+		for (int i = 0; i < job->nsessions; i++)
 		{
-			int			budget = 1000;
-
-			while (job->pairs[i].table && budget-- > 0 && hand_over(job, &job->pairs[i]))
-				moved = true;
+			if (job->at_work[i])
+				tend_session(job, i);
 		}
-		say_progress(job, false);
-		if (!moved)
-			wait_for_sources(job);
+		say_progress(job);
+	}
+}
+
+/* Opens the sessions; they end with this process. */
+static void
+open_sessions(CopyJob *job, Joining *join)
+{
+	int			n = number_of_sessions(join);
+
+	end_old_sessions();
+	job->sessions = palloc0(n * sizeof(PGconn *));
+	job->at_work = palloc0(n * sizeof(CopyTable *));
+	before_shmem_exit(end_sessions, PointerGetDatum(job));
+	for (int i = 0; i < n; i++)
+	{
+		job->sessions[i] = open_session(join, i);
+		job->nsessions++;
 	}
 }
 
 void
-join_copy_tables(Join *join)
+join_copy_tables(Joining *join)
 {
-	CopyJob		job = {0};
+	/* lives until the process ends: end_sessions looks at it */
+	CopyJob    *job = MemoryContextAllocZero(TopMemoryContext, sizeof(CopyJob));
+	PGconn	   *source = open_source(join);
 
-	job.npairs = join->local->copy_data ? setting_copy_workers : 1;
-	job.pairs = palloc0(job.npairs * sizeof(CopyPair));
-	for (int i = 0; i < job.npairs; i++)
-	{
-		job.pairs[i].source = open_source(join);
-		job.pairs[i].local = open_local(join, i);
-	}
-	list_tables(&job, job.pairs[0].source);
-	if (!join->local->copy_data)
-	{
-		/* only what makes this node a member */
-		int			n = 0;
-
-		while (n < job.ntables && job.tables[n].ours)
-			n++;
-		job.ntables = n;
-	}
-	run_job(&job);
+	job->snapshot = join->snapshot;
+	job->empty_each = join->local->copy_schema;
+	open_sessions(job, join);
+	list_tables(job, source, join->local->copy_data);
+	if (!job->empty_each && join->local->copy_data)
+		empty_tables(job);
+	run_job(job);
 	if (join->local->copy_data)
-		copy_sequences(job.pairs[0].source, job.pairs[0].local);
-	say_progress(&job, true);
-	for (int i = 0; i < job.npairs; i++)
-	{
-		PQfinish(job.pairs[i].source);
-		PQfinish(job.pairs[i].local);
-	}
+		copy_sequences(source, job->sessions[0]);
+	PQfinish(source);
+	for (int i = 0; i < job->nsessions; i++)
+		PQfinish(job->sessions[i]);
+	job->nsessions = 0;
 }

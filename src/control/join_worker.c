@@ -2,11 +2,17 @@
  * join_worker.c
  *		Takes this database into a group (PROTOCOL: Join).
  *
- *	joining: start
+ *	joining: slot
  *		A slot for us is made on the source, with an exported snapshot. After that the
  *		source admits us: our row in table node, with the source's frontier at that
- *		moment; the members that see it make slots for us. Then, inside the snapshot:
- *		schema (tables, functions), rows, then indexes and constraints.
+ *		moment; the members that see it make slots for us.
+ *	joining: schema
+ *		Tables and functions, as of the snapshot (join_schema.c).
+ *	joining: copy
+ *		The rows, in the snapshot, several tables at a time (join_copy.c). The group's own
+ *		tables (node, slot_made, table_setting) are copied like users' tables.
+ *	joining: indexes
+ *		Indexes, constraints, triggers. The snapshot is no longer needed.
  *	joining: catching up
  *		One link, from the source, with the transactions of all origins. Its stream begins
  *		exactly at the snapshot. We are through when it has brought our own node row, as of
@@ -16,29 +22,31 @@
  *		The link stands still; our progress of each origin is raised to what the source had
  *		when it admitted us (what is older came with the copy). Slots for the other members
  *		are made here. Then, in one transaction, the links are set to own transactions
- *		only, and our node row to ready.
+ *		only, and our node row to ready: the first transaction of ours that anybody gets.
  *	ready
  *
- * A crash, here or there, in the first state starts that state over: the snapshot is
- * gone, so is everything that was copied in it (the slot is dropped and made again, tables
- * are emptied, the schema is kept once it stands). From the second state on, each step
- * can be repeated. An error is noted in local_node, and the manager starts us again.
+ * What a crash, here or there, does. The first three states live on the snapshot, which dies
+ * with our session on the source: they start over. The slot is dropped and made again, we are
+ * admitted anew (with a later frontier, so an older row of ours that came with the copy
+ * does not count), each table is emptied in the transaction that copies it. Slots that members made
+ * for us stay: they reach back further than needed. The schema is kept once it stands. Until
+ * the rows are complete there is no link. From "joining: indexes" on, each step is one transaction
+ * that notes itself as done, or can be repeated: the indexes and the deletion of their script;
+ * the link and the next state; a pause; progress that is only ever raised; slots that are made where
+ * missing; the last transaction.
  *
- * The group's own tables (node, slot_made, table_setting) are copied like users' tables.
+ * An error is noted in local_node and ends this process; the manager starts it again. Its first act
+ * is then to wait, twice as long after each error. What is noted is forgotten with the next state
+ * that is reached. The user's way out is leave_group().
  */
 #include "postgres.h"
 
-#include <unistd.h>
-
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/pg_lsn.h"
-#include "utils/snapmgr.h"
 
 #include "base/peer.h"
 #include "base/settings.h"
@@ -52,52 +60,11 @@
 
 #define POLL_MS		100
 
-void
-join_progress(const char *fmt,...)
-{
-	char		text[512];
-	const char *params[1] = {text};
-	va_list		args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	sql_value("UPDATE replication_plugin.local_node SET progress = $1 WHERE progress IS DISTINCT FROM $1", 1, params);
-}
-
-/* Goes to another state. */
-static void
-set_state(const char *state)
-{
-	sql_value("UPDATE replication_plugin.local_node SET state = $1, last_error = NULL", 1, &state);
-}
-
-/* Reads local_node. */
-static LocalNode *
-read_local(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MemoryContext old;
-	LocalNode  *local;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	old = MemoryContextSwitchTo(context);
-	local = nodes_local();
-	MemoryContextSwitchTo(old);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	if (!local)
-		proc_exit(0);			/* leave_group() was faster */
-	return local;
-}
-
-/* ---------- joining: start ---------- */
+/* ---------- joining: slot ---------- */
 
 /* Drops what an earlier try left on the source. */
 static void
-drop_old_slot(Join *join, PGconn *conn)
+drop_old_slot(Joining *join, PGconn *conn)
 {
 	char	   *name = quote_literal_cstr(join->slot);
 
@@ -109,7 +76,7 @@ drop_old_slot(Join *join, PGconn *conn)
 
 /* Makes our slot on the source; its session keeps the snapshot alive. */
 static void
-make_source_slot(Join *join, PGconn *conn)
+make_source_slot(Joining *join, PGconn *conn)
 {
 	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.slot_name(%d)", join->local->node_id));
 
@@ -126,7 +93,7 @@ make_source_slot(Join *join, PGconn *conn)
 
 /* Has the source admit us; remembers the frontier of that moment. */
 static void
-be_admitted(Join *join, PGconn *conn)
+be_admitted(Joining *join, PGconn *conn)
 {
 	LocalNode  *l = join->local;
 	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.admit_node(%s, %d, %s, %s)",
@@ -138,45 +105,57 @@ be_admitted(Join *join, PGconn *conn)
 	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1", 1, params);
 }
 
-/* Restores tables and functions, unless an earlier try has. */
+/* Everything that happens in the snapshot; starts over if an earlier try did not get to the end. */
 static void
-copy_schema(Join *join, const char *file)
+copy_snapshot(Joining *join)
 {
-	join_progress("copying the schema");
-	join_dump_schema(join, file);
-	if (sql_value("SELECT 1 FROM replication_plugin.local_node WHERE schema_copied", 0, NULL))
-		return;
-	join_restore_schema(join, file, "pre-data");
-	sql_value("UPDATE replication_plugin.local_node SET schema_copied = true", 0, NULL);
-}
+	PGconn	   *conn;
 
-/* Everything that happens inside the snapshot. */
-static void
-start(Join *join)
-{
-	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
-	char	   *file = psprintf("pg_stat_tmp/replication_plugin.%u.dump", MyDatabaseId);
-
+	if (join->state != JOIN_SLOT)
+		join_set_state(join, JOIN_SLOT);
+	conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 	make_source_slot(join, conn);
 	be_admitted(join, conn);
 	PQfinish(conn);
-	if (join->local->copy_schema)
-		copy_schema(join, file);
+	join_set_state(join, JOIN_SCHEMA);
+	join_copy_schema(join);
+	join_set_state(join, JOIN_COPY);
 	join_copy_tables(join);
+	join_set_state(join, JOIN_INDEXES);
 	PQfinish(join->replication);
+}
+
+/* ---------- joining: indexes ---------- */
+
+/* Completes the schema; then there is a link from the source. */
+static void
+build_indexes(Joining *join)
+{
 	if (join->local->copy_schema)
-	{
-		join_progress("building indexes and constraints");
-		join_restore_schema(join, file, "post-data");
-		unlink(file);
-	}
+		join_restore_indexes(join);
 	sql_value("SELECT replication_plugin.capture_install_all()", 0, NULL);
-	sql_value_int("INSERT INTO replication_plugin.link (provider, full_origins) VALUES ($1::integer, 'all')"
-				  " ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET full_origins = 'all', paused = false", join->local->source_id);
-	set_state(JOIN_CATCHING_UP);
+	if (!sql_value_int("WITH s AS (UPDATE replication_plugin.local_node SET state = 'joining: catching up', progress = NULL,"
+					   "  last_error = NULL, failures = 0 WHERE state = 'joining: indexes' RETURNING 1)"
+					   " INSERT INTO replication_plugin.link (provider, full_origins) SELECT $1::integer, 'all' FROM s"
+					   " ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET full_origins = 'all', paused = false RETURNING 1",
+					   join->local->source_id))
+		proc_exit(0);
+	join->state = JOIN_CATCHING_UP;
 }
 
 /* ---------- joining: catching up ---------- */
+
+/* Raises an error if the group does not want us any more. */
+static void
+require_membership(void)
+{
+	if (sql_value("SELECT 1 FROM replication_plugin.node n JOIN replication_plugin.local_node l USING (node_id)"
+				  " WHERE n.state = 'removed'", 0, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this node was removed from the group while it was joining"),
+				 errhint("Call leave_group() on it, and join again.")));
+}
 
 /* What is still missing, as text; NULL if nothing. */
 static char *
@@ -192,23 +171,24 @@ still_missing(void)
 
 /* Waits until the link from the source has brought what we need. */
 static void
-catch_up(Join *join)
+catch_up(Joining *join)
 {
 	char	   *missing;
 
 	while ((missing = still_missing()) != NULL)
 	{
 		join_progress("catching up, waiting for %s", missing);
+		require_membership();
 		worker_wait(POLL_MS);
 	}
-	set_state(JOIN_OPENING);
+	join_set_state(join, JOIN_OPENING);
 }
 
 /* ---------- joining: opening links ---------- */
 
 /* Stops the link from the source, so that nobody holds an origin. */
 static void
-rest_link(Join *join)
+rest_link(Joining *join)
 {
 	int			index = link_status_find(MyDatabaseId, join->local->source_id, true);
 	LinkStatus	l;
@@ -221,7 +201,7 @@ rest_link(Join *join)
 
 /* Raises our progress to what the source had when it admitted us. */
 static void
-raise_progress(Join *join)
+raise_progress(Joining *join)
 {
 	char	   *text = sql_value("SELECT add_frontier FROM replication_plugin.local_node", 0, NULL);
 	Frontier   *f = text ? frontier_from_text(text) : NULL;
@@ -259,18 +239,20 @@ make_slots(void)
 
 /* The last step: from now on a member like the others. */
 static void
-become_ready(Join *join)
+become_ready(Joining *join)
 {
-	sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = '" JOIN_READY "', progress = NULL, last_error = NULL),"
-			  " o AS (UPDATE replication_plugin.link SET full_origins = 'own', paused = false)"
-			  " UPDATE replication_plugin.node n SET state = 'ready' FROM replication_plugin.local_node x"
-			  " WHERE n.node_id = x.node_id", 0, NULL);
+	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', progress = NULL, last_error = NULL,"
+				   "  failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
+				   " o AS (UPDATE replication_plugin.link SET full_origins = 'own', paused = false FROM l)"
+				   " UPDATE replication_plugin.node n SET state = 'ready' FROM l WHERE n.node_id = l.node_id RETURNING 1", 0, NULL))
+		proc_exit(0);
+	join->state = JOIN_READY;
 	ereport(LOG, (errmsg("node \"%s\" is ready", join->local->node_name)));
 }
 
 /* Opens the node. */
 static void
-open_links(Join *join)
+open_links(Joining *join)
 {
 	join_progress("opening links");
 	rest_link(join);
@@ -281,45 +263,21 @@ open_links(Join *join)
 
 /* ---------- the worker ---------- */
 
-/* Notes an error for people to see. */
-static void
-note_error(MemoryContext context)
-{
-	ErrorData  *edata;
-	const char *text;
-
-	MemoryContextSwitchTo(context);
-	edata = CopyErrorData();
-	EmitErrorReport();
-	FlushErrorState();
-	AbortOutOfAnyTransaction();
-	MemoryContextSwitchTo(context);
-	text = edata->message;
-	if (edata->detail)
-		text = psprintf("%s DETAIL: %s", text, edata->detail);
-	if (edata->hint)
-		text = psprintf("%s HINT: %s", text, edata->hint);
-	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = clock_timestamp()", 1, &text);
-}
-
 /* Goes through the states that are left. */
 static void
 join_group(void)
 {
-	Join		join = {0};
+	Joining		join = {0};
 
-	join.local = read_local();
-	if (strcmp(join.local->state, JOIN_START) == 0)
-	{
-		start(&join);
-		join.local = read_local();
-	}
-	if (strcmp(join.local->state, JOIN_CATCHING_UP) == 0)
-	{
+	join_pause_after_failures();
+	join_read_state(&join);
+	if (join.state <= JOIN_COPY)
+		copy_snapshot(&join);
+	if (join.state == JOIN_INDEXES)
+		build_indexes(&join);
+	if (join.state == JOIN_CATCHING_UP)
 		catch_up(&join);
-		join.local = read_local();
-	}
-	if (strcmp(join.local->state, JOIN_OPENING) == 0)
+	if (join.state == JOIN_OPENING)
 		open_links(&join);
 }
 
@@ -338,7 +296,7 @@ replication_plugin_join_main(Datum dboid)
 	}
 	PG_CATCH();
 	{
-		note_error(context);
+		join_note_error(context);
 	}
 	PG_END_TRY();
 	proc_exit(0);

@@ -287,6 +287,8 @@ work(void)
 	if (strcmp(local->state, "left") == 0)
 	{
 		stop_unwanted(NIL);
+		if (worker_is_running(manager.join_worker))
+			TerminateBackgroundWorker(manager.join_worker);
 		return true;
 	}
 	if (!check_identity(local))

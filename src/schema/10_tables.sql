@@ -19,7 +19,8 @@ CREATE TABLE local_node (
 	schema_copied boolean NOT NULL DEFAULT false,
 	progress text,
 	last_error text,
-	last_error_at timestamptz
+	last_error_at timestamptz,
+	failures integer NOT NULL DEFAULT 0 -- of the join worker in a row
 );
 
 -- The members, also former ones: a number is never used again. Replicated.
@@ -99,14 +100,10 @@ CREATE TABLE conflict_count (
 	PRIMARY KEY (provider, relid, conflict_type, resolution)
 );
 
--- Joining: the tables to copy and how far each is.
-CREATE TABLE copy_progress (
-	schema_name text NOT NULL,
-	table_name text NOT NULL,
-	state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copying', 'done')),
-	rows bigint NOT NULL DEFAULT 0,
-	bytes bigint NOT NULL DEFAULT 0,
-	PRIMARY KEY (schema_name, table_name)
+-- Joining: the part of the schema that comes after the rows; deleted by the transaction that has run it.
+CREATE TABLE join_script (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	script bytea NOT NULL
 );
 
 -- Numbers and names promised to nodes that are about to join.

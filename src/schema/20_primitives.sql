@@ -71,6 +71,16 @@ COMMENT ON FUNCTION capture_install(regclass) IS 'gives a table the internal tri
 COMMENT ON FUNCTION capture_install_all() IS 'gives all tables the internal triggers that they need';
 COMMENT ON FUNCTION capture_remove_all() IS 'removes the internal triggers of this extension';
 
+CREATE FUNCTION copy_table(snapshot text, schema_name text, table_name text, columns text[], with_children boolean,
+	as_binary boolean, empty_first boolean, OUT rows bigint, OUT bytes bigint)
+AS 'MODULE_PATHNAME', 'replication_plugin_copy_table' LANGUAGE C STRICT;
+COMMENT ON FUNCTION copy_table(text, text, text, text[], boolean, boolean, boolean) IS
+	'joining: copies a table from the source''s snapshot';
+
+CREATE FUNCTION require_join_programs(source_version integer) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_require_join_programs' LANGUAGE C STRICT;
+COMMENT ON FUNCTION require_join_programs(integer) IS 'an error unless this server can copy a schema from that version';
+
 -- triggers
 CREATE FUNCTION capture_row() RETURNS trigger
 AS 'MODULE_PATHNAME', 'replication_plugin_capture_row' LANGUAGE C;

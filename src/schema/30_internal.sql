@@ -107,13 +107,14 @@ BEGIN
 	DELETE FROM replication_plugin.node_reservation r WHERE r.reserved_at < now() - interval '1 hour' OR r.dsn = $4
 		OR EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = r.node_id);
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_name = $3 AND n.state <> 'removed')
-		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_name = $3 AND r.node_id <> $2) THEN
+		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_name = $3) THEN
 		RAISE EXCEPTION 'node name "%" is taken', $3 USING ERRCODE = '42710',
 			HINT = 'Choose another name, or remove the node of that name first.';
 	END IF;
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2)
 		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_id = $2) THEN
-		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '42710',
+		-- join_group() then tries the next number
+		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '55P03',
 			HINT = 'Another node is joining at the same time. Try again.';
 	END IF;
 	INSERT INTO replication_plugin.node_reservation VALUES ($2, $3, $4);
@@ -254,7 +255,7 @@ BEGIN
 	DELETE FROM replication_plugin.slot_made;
 	DELETE FROM replication_plugin.table_setting;
 	DELETE FROM replication_plugin.link;
-	DELETE FROM replication_plugin.copy_progress;
+	DELETE FROM replication_plugin.join_script;
 	DELETE FROM replication_plugin.node_reservation;
 	TRUNCATE replication_plugin.tombstone;
 	PERFORM replication_plugin.request_manager();

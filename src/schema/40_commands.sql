@@ -169,79 +169,151 @@ $$;
 COMMENT ON FUNCTION create_group(text, text, text) IS
 	'makes this database the first node of a new group; dsn is how other nodes reach it';
 
-CREATE FUNCTION join_group(node_name text, dsn text, via text, copy_schema boolean DEFAULT true,
-	copy_data boolean DEFAULT true, allow_existing boolean DEFAULT false) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+-- Raises an error if there is something in this database that the group's contents would meet: objects,
+-- where the schema is to be copied; rows, where only they are.
+CREATE FUNCTION require_empty_database(copy_schema boolean, copy_data boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	source record;
-	member record;
+	found text;
+	t record;
+	has_rows boolean;
+BEGIN
+	IF copy_schema THEN
+		SELECT min(d) INTO found FROM (
+			SELECT pg_describe_object('pg_class'::regclass, c.oid, 0), c.relnamespace, 'pg_class'::regclass, c.oid
+				FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
+			UNION ALL SELECT pg_describe_object('pg_proc'::regclass, p.oid, 0), p.pronamespace, 'pg_proc'::regclass, p.oid
+				FROM pg_proc p
+			UNION ALL SELECT pg_describe_object('pg_type'::regclass, y.oid, 0), y.typnamespace, 'pg_type'::regclass, y.oid
+				FROM pg_type y WHERE y.typrelid = 0 AND y.typtype IN ('d', 'e', 'r')) o(d, space, class, id)
+		WHERE id >= 16384
+			AND space NOT IN (SELECT n.oid FROM pg_namespace n
+				WHERE n.nspname IN ('replication_plugin', 'information_schema') OR n.nspname ~ '^pg_')
+			AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = class AND e.objid = id AND e.deptype = 'e');
+	ELSIF copy_data THEN
+		FOR t IN SELECT x."table" AS name FROM replication_plugin.tables x WHERE x.replicated LOOP
+			EXECUTE format('SELECT EXISTS (SELECT FROM %s)', t.name) INTO has_rows;
+			IF has_rows THEN
+				found := 'rows in table ' || t.name;
+				EXIT;
+			END IF;
+		END LOOP;
+	END IF;
+	IF found IS NOT NULL THEN
+		RAISE EXCEPTION 'this database has contents of its own: %', found USING ERRCODE = '55000',
+			HINT = CASE WHEN copy_schema
+				THEN 'Join with an empty database. Or, if the tables here are those of the group already, say copy_schema => false; or allow_existing => true to keep what is here beside what comes.'
+				ELSE 'Empty the tables. Or say allow_existing => true: the rows in tables of the group are then replaced; or copy_data => false, if they are the same rows already.' END;
+	END IF;
+END
+$$;
+
+-- Asks the member behind a dsn who it is, for a node that wants to join.
+CREATE FUNCTION ask_source(via text, OUT group_id uuid, OUT group_name text, OUT node_id integer, OUT node_name text,
+	OUT version integer)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
 	answer text[];
+BEGIN
+	BEGIN
+		SELECT q INTO answer FROM replication_plugin.remote_query(via,
+			'SELECT group_id, group_name, node_id, node_name, state, encoding, server_version_num FROM replication_plugin.identity()') q;
+	EXCEPTION
+		WHEN undefined_function OR invalid_schema_name THEN
+			RAISE EXCEPTION 'the database behind via does not have the extension replication_plugin' USING ERRCODE = '55000',
+				HINT = 'via is the dsn of any ready member of the group.';
+		WHEN sqlclient_unable_to_establish_sqlconnection THEN
+			RAISE EXCEPTION 'the member behind via cannot be reached: %', SQLERRM USING ERRCODE = '08001',
+				HINT = 'via is the dsn of any ready member of the group, as seen from this server.';
+	END;
+	group_id := answer[1];
+	group_name := answer[2];
+	node_id := answer[3];
+	node_name := answer[4];
+	version := answer[7];
+	IF group_id IS NULL THEN
+		RAISE EXCEPTION 'the database behind via is in no group' USING ERRCODE = '55000',
+			HINT = 'via is the dsn of any ready member of the group, not of this database. A new group is made with create_group().';
+	END IF;
+	IF answer[5] <> 'ready' THEN
+		RAISE EXCEPTION 'node "%" is not ready: %', node_name, answer[5] USING ERRCODE = '55000',
+			HINT = 'Join through a ready member.';
+	END IF;
+	IF answer[6] <> getdatabaseencoding() THEN
+		RAISE EXCEPTION 'node "%" has encoding %, this database has %', node_name, answer[6], getdatabaseencoding()
+			USING ERRCODE = '0A000', HINT = 'Create this database with the encoding of the group.';
+	END IF;
+	IF version / 10000 > current_setting('server_version_num')::integer / 10000 THEN
+		RAISE EXCEPTION 'node "%" runs a newer PostgreSQL (%)', node_name, version USING ERRCODE = '0A000',
+			HINT = 'Upgrade this server first.';
+	END IF;
+END
+$$;
+
+-- Has all members promise the new node its name and a number, which is returned. Another node may join at
+-- the same time: then one of them finds the number taken, and takes the next.
+CREATE FUNCTION reserve_everywhere(via text, group_id uuid, node_name text, dsn text) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	-- in the order of their numbers: so of two that join at once, one is first everywhere
+	list constant text := 'SELECT node_name, dsn, state FROM replication_plugin.members() WHERE state <> ''removed''';
+	member record;
 	number integer := 0;
 	last integer;
 BEGIN
+	FOR attempt IN 1..5 LOOP
+		BEGIN
+			FOR member IN SELECT q[1] AS name, q[2] AS dsn FROM replication_plugin.remote_query(via, list) q LOOP
+				SELECT q[1]::integer INTO last FROM replication_plugin.remote_query(member.dsn,
+					'SELECT replication_plugin.last_node_id()') q;
+				number := greatest(number, last);
+			END LOOP;
+			number := number + 1;
+			FOR member IN SELECT q[1] AS name, q[2] AS dsn FROM replication_plugin.remote_query(via, list) q WHERE q[3] = 'ready' LOOP
+				PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.reserve_node(%L, %s, %L, %L)',
+					group_id, number, node_name, dsn));
+			END LOOP;
+			RETURN number;
+		EXCEPTION
+			WHEN sqlclient_unable_to_establish_sqlconnection THEN
+				RAISE EXCEPTION 'member "%" cannot be reached: %', member.name, SQLERRM USING ERRCODE = '08001',
+					HINT = 'A joining node needs all members. Start it, or take it out with remove_node().';
+			WHEN lock_not_available THEN
+				CONTINUE; -- that is what reserve_node() says of a number
+		END;
+	END LOOP;
+	RAISE EXCEPTION 'too many nodes are joining at the same time' USING ERRCODE = '55P03', HINT = 'Try again.';
+END
+$$;
+
+CREATE FUNCTION join_group(node_name text, dsn text, via text, copy_schema boolean DEFAULT true,
+	copy_data boolean DEFAULT true, allow_existing boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	source record;
+	number integer;
+BEGIN
+	IF node_name IS NULL OR dsn IS NULL OR via IS NULL OR copy_schema IS NULL OR copy_data IS NULL OR allow_existing IS NULL THEN
+		RAISE EXCEPTION 'arguments of join_group() must not be null' USING ERRCODE = '22004';
+	END IF;
 	PERFORM replication_plugin.require_no_group(node_name);
 	PERFORM replication_plugin.require_preflight();
 	PERFORM replication_plugin.check_own_dsn(dsn);
-	BEGIN
-		SELECT q INTO answer FROM replication_plugin.remote_query(via,
-			'SELECT group_id, group_name, node_id, node_name, state, encoding, server_version_num, instance_token, layout FROM replication_plugin.identity()') q;
-	EXCEPTION WHEN undefined_function OR invalid_schema_name THEN
-		RAISE EXCEPTION 'the database behind via does not have the extension replication_plugin' USING ERRCODE = '55000',
-			HINT = 'via is the dsn of any ready member of the group.';
-	END;
-	SELECT answer[1]::uuid AS group_id, answer[2] AS group_name, answer[3]::integer AS node_id, answer[4] AS node_name,
-		answer[5] AS state, answer[6] AS encoding, answer[7]::integer AS version INTO source;
-	IF source.group_id IS NULL THEN
-		RAISE EXCEPTION 'the database behind via is in no group' USING ERRCODE = '55000',
-			HINT = 'via is the dsn of any ready member of the group. A new group is made with create_group().';
+	SELECT * INTO source FROM replication_plugin.ask_source(via);
+	IF copy_schema THEN
+		PERFORM replication_plugin.require_join_programs(source.version);
 	END IF;
-	IF source.state <> 'ready' THEN
-		RAISE EXCEPTION 'node "%" is not ready: %', source.node_name, source.state USING ERRCODE = '55000',
-			HINT = 'Join through a ready member.';
+	IF NOT allow_existing THEN
+		PERFORM replication_plugin.require_empty_database(copy_schema, copy_data);
 	END IF;
-	IF source.encoding <> getdatabaseencoding() THEN
-		RAISE EXCEPTION 'node "%" has encoding %, this database has %', source.node_name, source.encoding, getdatabaseencoding()
-			USING ERRCODE = '0A000', HINT = 'Create this database with the encoding of the group.';
-	END IF;
-	IF source.version / 10000 > current_setting('server_version_num')::integer / 10000 THEN
-		RAISE EXCEPTION 'node "%" runs a newer PostgreSQL (%)', source.node_name, source.version USING ERRCODE = '0A000',
-			HINT = 'Upgrade this server first.';
-	END IF;
-	IF NOT allow_existing AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
-		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't' AND c.oid >= 16384
-			AND s.nspname NOT IN ('replication_plugin', 'information_schema') AND s.nspname !~ '^pg_'
-			AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-			AND copy_schema)
-	THEN
-		RAISE EXCEPTION 'this database has tables of its own' USING ERRCODE = '55000',
-			HINT = 'Join with an empty database, or say allow_existing => true (with copy_schema => false if the tables are already as in the group).';
-	END IF;
-
-	-- a number and a name that all members agree on
-	FOR member IN SELECT q[2] AS node_name, q[3] AS dsn FROM replication_plugin.remote_query(via,
-		'SELECT node_id, node_name, dsn FROM replication_plugin.members() WHERE state <> ''removed''') q
-	LOOP
-		BEGIN
-			SELECT q[1]::integer INTO last FROM replication_plugin.remote_query(member.dsn,
-				'SELECT replication_plugin.last_node_id()') q;
-		EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
-			RAISE EXCEPTION 'member "%" cannot be reached: %', member.node_name, SQLERRM USING ERRCODE = '08001',
-				HINT = 'A joining node needs all members. Start it, or remove it with remove_node().';
-		END;
-		number := greatest(number, last);
-	END LOOP;
-	number := number + 1;
-	FOR member IN SELECT q[3] AS dsn FROM replication_plugin.remote_query(via,
-		'SELECT node_id, node_name, dsn FROM replication_plugin.members() WHERE state <> ''removed''') q
-	LOOP
-		PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.reserve_node(%L, %s, %L, %L)',
-			source.group_id, number, node_name, dsn));
-	END LOOP;
-
+	number := replication_plugin.reserve_everywhere(via, source.group_id, node_name, dsn);
 	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress)
-		VALUES (source.group_id, source.group_name, number, node_name, dsn, 'joining: start', source.node_id, via,
+		VALUES (source.group_id, source.group_name, number, node_name, dsn, 'joining: slot', source.node_id, via,
 			copy_schema, copy_data, 'waiting for the join worker');
 	PERFORM replication_plugin.request_manager();
 END
@@ -374,6 +446,16 @@ BEGIN
 		END LOOP;
 	END IF;
 	PERFORM replication_plugin.teardown();
+	IF l.state LIKE 'joining:%' THEN
+		-- the group may have admitted it already
+		BEGIN
+			PERFORM replication_plugin.remote_query(l.source_dsn, format('UPDATE replication_plugin.node SET state = ''removed'''
+				' WHERE node_id = %s AND state = ''joining''', l.node_id));
+		EXCEPTION WHEN others THEN
+			RAISE WARNING 'the group could not be told that this node does not join: %', SQLERRM
+				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells it.', l.node_name);
+		END;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION leave_group(interval) IS

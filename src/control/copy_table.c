@@ -1,0 +1,248 @@
+/*
+ * copy_table.c
+ *		Copies the rows of one table from the source's snapshot: SQL function copy_table().
+ *
+ * The join worker calls it in sessions of its own (join_copy.c), which are set up for
+ * it: replica role, and a replication origin that marks the rows as copied. Within it,
+ * one more session reads the rows on the source, and COPY FROM takes them from there by
+ * a callback. The table is emptied in the same transaction, so an interrupted copy
+ * leaves nothing, and the rows can be written frozen: nobody can look at them before.
+ *
+ * Rows are written with the rights of the table's owner, in a restricted context: a CHECK constraint,
+ * a domain or a type's input function can be anybody's code.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/copy.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_relation.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/peer.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_copy_table);
+
+/* What the callback reads from: COPY FROM has no place for an argument. */
+static struct
+{
+	PGconn	   *conn;
+	char	   *data;			/* of libpq, NULL if used up */
+	int			len;
+	int			used;
+	int64		bytes;			/* of the table so far */
+} input;
+
+/* Opens a session of the source inside the snapshot. */
+static PGconn *
+open_source(const char *snapshot)
+{
+	LocalNode  *local = nodes_local();
+	PGconn	   *conn;
+
+	if (!local || !local->source_dsn)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this database is not joining a group")));
+	conn = peer_connect(local->source_dsn, PEER_SQL, "replication_plugin copy");
+	PQclear(peer_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+	PQclear(peer_exec(conn, psprintf("SET TRANSACTION SNAPSHOT %s", quote_literal_cstr(snapshot))));
+	/* rows that a policy hides would be missing here: an error instead */
+	PQclear(peer_exec(conn, "SET row_security = off"));
+	return conn;
+}
+
+/* Empties the table. Returns true if its rows may be written frozen: its storage is new. */
+static bool
+empty_table(const char *schema, const char *name, char relkind)
+{
+	const char *how;
+	bool		freeze = false;
+
+	/* our own tables are small, and somebody may be reading them */
+	if (strcmp(schema, EXTENSION_SCHEMA) == 0)
+		how = "DELETE FROM";
+	else if (relkind == RELKIND_PARTITIONED_TABLE)
+		how = "TRUNCATE";
+	else
+	{
+		how = "TRUNCATE ONLY";
+		freeze = true;
+	}
+	SPI_connect();
+	SPI_execute(psprintf("%s %s", how, name), false, 0);
+	SPI_finish();
+	return freeze;
+}
+
+/* Statement that sends the rows. */
+static char *
+copy_out_statement(const char *name, ArrayType *columns, bool with_children, bool binary, List **column_names)
+{
+	StringInfoData sql;
+	Datum	   *values;
+	int			n;
+
+	deconstruct_array(columns, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
+	initStringInfo(&sql);
+	/* COPY of a table takes its own rows only; a table without columns cannot name them */
+	appendStringInfoString(&sql, with_children || n == 0 ? "COPY (SELECT " : "COPY ");
+	if (!with_children && n > 0)
+		appendStringInfo(&sql, "%s (", name);
+	*column_names = NIL;
+	for (int i = 0; i < n; i++)
+	{
+		char	   *column = TextDatumGetCString(values[i]);
+
+		appendStringInfo(&sql, "%s%s", i ? ", " : "", quote_identifier(column));
+		*column_names = lappend(*column_names, makeString(column));
+	}
+	if (with_children || n == 0)
+		appendStringInfo(&sql, " FROM %s%s", with_children ? "" : "ONLY ", name);
+	appendStringInfo(&sql, ") TO STDOUT%s", binary ? " WITH (FORMAT binary)" : "");
+	return sql.data;
+}
+
+/* Gets more rows from the source; returns false at their end. */
+static bool
+fill_input(void)
+{
+	if (input.data)
+		PQfreemem(input.data);
+	input.data = NULL;
+	for (;;)
+	{
+		input.len = PQgetCopyData(input.conn, &input.data, 1);
+		input.used = 0;
+		if (input.len > 0)
+		{
+			input.bytes += input.len;
+			return true;
+		}
+		if (input.len < 0)
+			return false;		/* end or error: the result tells */
+		peer_wait(input.conn, WL_SOCKET_READABLE, -1);
+		if (PQconsumeInput(input.conn) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("lost the connection to the source: %s", pchomp(PQerrorMessage(input.conn)))));
+	}
+}
+
+/* Gives COPY FROM at least minread bytes, if there are so many. */
+static int
+read_input(void *out, int minread, int maxread)
+{
+	int			given = 0;
+
+	while (given < minread)
+	{
+		int			n;
+
+		if (!input.data && !fill_input())
+			break;
+		n = Min(input.len - input.used, maxread - given);
+		memcpy((char *) out + given, input.data + input.used, n);
+		input.used += n;
+		given += n;
+		if (input.used == input.len)
+		{
+			PQfreemem(input.data);
+			input.data = NULL;
+		}
+	}
+	return given;
+}
+
+/* Options of COPY FROM. */
+static List *
+copy_in_options(bool binary, bool freeze)
+{
+	List	   *options = NIL;
+
+	if (binary)
+		options = lappend(options, makeDefElem("format", (Node *) makeString("binary"), -1));
+	if (freeze)
+		options = lappend(options, makeDefElem("freeze", (Node *) makeString("true"), -1));
+	return options;
+}
+
+/* Takes the rows in, as the table's owner. Returns how many. */
+static uint64
+take_rows(Relation rel, List *columns, List *options)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	CopyFromState copy;
+	uint64		rows;
+	Oid			user;
+	int			security;
+	int			nestlevel;
+
+	addRangeTableEntryForRelation(pstate, rel, RowExclusiveLock, NULL, false, false);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(rel->rd_rel->relowner,
+						   security | SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
+	nestlevel = NewGUCNestLevel();
+	copy = BeginCopyFrom(pstate, rel, NULL, NULL, false, read_input, columns, options);
+	rows = CopyFrom(copy);
+	EndCopyFrom(copy);
+	AtEOXact_GUC(false, nestlevel);
+	SetUserIdAndSecContext(user, security);
+	free_parsestate(pstate);
+	return rows;
+}
+
+/*
+ * copy_table(snapshot text, schema_name text, table_name text, columns text[], with_children boolean,
+ * as_binary boolean, empty_first boolean) → (rows bigint, bytes bigint)
+ */
+Datum
+replication_plugin_copy_table(PG_FUNCTION_ARGS)
+{
+	PGconn	   *conn = open_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char	   *schema = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *name = quote_qualified_identifier(schema, table);
+	bool		with_children = PG_GETARG_BOOL(4);
+	bool		binary = PG_GETARG_BOOL(5);
+	Oid			relid = RangeVarGetRelid(makeRangeVar(schema, table, -1), RowExclusiveLock, false);
+	List	   *columns;
+	char	   *sql = copy_out_statement(name, PG_GETARG_ARRAYTYPE_P(3), with_children, binary, &columns);
+	bool		freeze = false;
+	Relation	rel;
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (PG_GETARG_BOOL(6))
+		freeze = empty_table(schema, name, get_rel_relkind(relid));
+	rel = table_open(relid, RowExclusiveLock);
+	PQclear(peer_exec(conn, sql));
+	memset(&input, 0, sizeof(input));
+	input.conn = conn;
+	values[0] = Int64GetDatum((int64) take_rows(rel, columns, copy_in_options(binary, freeze)));
+	while (fill_input())
+		;
+	PQclear(peer_result(conn, sql));
+	PQfinish(conn);
+	table_close(rel, NoLock);
+	values[1] = Int64GetDatum(input.bytes);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}

@@ -1,0 +1,154 @@
+/*
+ * join_state.c
+ *		Where a join is: local_node.state, progress and errors.
+ *
+ * The worker is the only one who moves the state forward; leave_group() may set it to
+ * 'left' or delete the row at any time. So every change names the state that it
+ * starts from, and a worker that does not find it there leaves without a word.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "control/join.h"
+#include "control/sql.h"
+#include "control/workers.h"
+
+#define BIT(state)	(1 << (state))
+
+/* Names as in local_node.state, and who may follow. The copying states start over when the snapshot is lost. */
+static const struct
+{
+	const char *name;
+	int			successors;
+}			states[] =
+{
+	[JOIN_SLOT] = {"joining: slot", BIT(JOIN_SLOT) | BIT(JOIN_SCHEMA)},
+	[JOIN_SCHEMA] = {"joining: schema", BIT(JOIN_SLOT) | BIT(JOIN_COPY)},
+	[JOIN_COPY] = {"joining: copy", BIT(JOIN_SLOT) | BIT(JOIN_INDEXES)},
+	[JOIN_INDEXES] = {"joining: indexes", BIT(JOIN_CATCHING_UP)},
+	[JOIN_CATCHING_UP] = {"joining: catching up", BIT(JOIN_OPENING)},
+	[JOIN_OPENING] = {"joining: opening links", BIT(JOIN_READY)},
+	[JOIN_READY] = {"ready", 0},
+};
+
+const char *
+join_state_name(JoinStep state)
+{
+	return states[state].name;
+}
+
+/* Reads local_node into the caller's memory; NULL if there is no row. */
+static LocalNode *
+read_local(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LocalNode  *local;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	local = nodes_local();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return local;
+}
+
+void
+join_read_state(Joining *join)
+{
+	join->local = read_local();
+	for (int i = 0; join->local && i < JOIN_READY; i++)
+	{
+		if (strcmp(join->local->state, states[i].name) == 0)
+		{
+			join->state = i;
+			return;
+		}
+	}
+	proc_exit(0);
+}
+
+void
+join_set_state(Joining *join, JoinStep to)
+{
+	const char *params[2] = {states[to].name, states[join->state].name};
+
+	Assert(states[join->state].successors & BIT(to));
+	/* starting over does not mean that the errors are gone */
+	if (!sql_value("UPDATE replication_plugin.local_node SET state = $1, progress = NULL,"
+				   " failures = CASE WHEN $1 = 'joining: slot' THEN failures ELSE 0 END,"
+				   " last_error = CASE WHEN $1 = 'joining: slot' THEN last_error END"
+				   " WHERE state = $2 RETURNING 1", 2, params))
+		proc_exit(0);
+	ereport(DEBUG1, (errmsg_internal("join: from \"%s\" to \"%s\"", params[1], params[0])));
+	join->state = to;
+}
+
+void
+join_progress(const char *fmt,...)
+{
+	char		text[512];
+	const char *params[1] = {text};
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (!sql_value("UPDATE replication_plugin.local_node SET progress = $1"
+				   " WHERE state LIKE 'joining:%' AND progress IS DISTINCT FROM $1 RETURNING 1", 1, params) &&
+		!sql_value("SELECT 1 FROM replication_plugin.local_node WHERE state LIKE 'joining:%'", 0, NULL))
+		proc_exit(0);
+}
+
+void
+join_note_error(MemoryContext context)
+{
+	ErrorData  *edata;
+	const char *text;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(context);
+	text = edata->message;
+	if (edata->detail)
+		text = psprintf("%s DETAIL: %s", text, edata->detail);
+	if (edata->hint)
+		text = psprintf("%s HINT: %s", text, edata->hint);
+	if (edata->context)
+		text = psprintf("%s CONTEXT: %s", text, edata->context);
+	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = clock_timestamp(),"
+			  " failures = failures + 1 WHERE state LIKE 'joining:%'", 1, &text);
+}
+
+void
+join_pause_after_failures(void)
+{
+	const char *params[2] = {psprintf("%d", setting_retry_min), psprintf("%d", setting_retry_max)};
+	char	   *ms = sql_value("SELECT greatest(0, least($2::double precision, $1::double precision * 2 ^ least(failures - 1, 20))"
+							   "  - 1000 * extract(epoch FROM clock_timestamp() - last_error_at))::integer"
+							   " FROM replication_plugin.local_node WHERE failures > 0 AND last_error_at <= clock_timestamp()",
+							   2, params);
+	TimestampTz end;
+
+	if (ms == NULL)
+		return;
+	end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), atoi(ms));
+	for (;;)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+
+		if (left <= 0)
+			return;
+		worker_wait(left);
+	}
+}
