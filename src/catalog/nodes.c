@@ -15,6 +15,7 @@
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "catalog/names.h"
@@ -24,7 +25,8 @@
 enum
 {
 	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
-	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA
+	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA,
+	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_SINCE
 };
 
 /* Columns of node. */
@@ -34,6 +36,7 @@ enum
 };
 
 static NodeId cached_id = INVALID_NODE_ID;
+static TimestampTz cached_since = 0;
 static bool cached = false;
 
 /* Calls back for each row of one of our tables. */
@@ -95,6 +98,7 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->source_dsn = get_text(tuple, desc, LOCAL_SOURCE_DSN);
 	n->copy_schema = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_SCHEMA, desc, &isnull));
 	n->copy_data = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_DATA, desc, &isnull));
+	n->since = DatumGetTimestampTz(heap_getattr(tuple, LOCAL_SINCE, desc, &isnull));
 	*(LocalNode **) arg = n;
 }
 
@@ -114,23 +118,36 @@ forget_id(Datum arg, Oid relid)
 	cached = false;
 }
 
+/* Fills the cache if it is not. */
+static void
+load_cache(void)
+{
+	static bool registered = false;
+	LocalNode  *n;
+
+	if (cached)
+		return;
+	if (!registered)
+		CacheRegisterRelcacheCallback(forget_id, (Datum) 0);
+	registered = true;
+	n = nodes_local();
+	cached_id = n ? n->node_id : INVALID_NODE_ID;
+	cached_since = n ? n->since : 0;
+	cached = true;
+}
+
 NodeId
 nodes_local_id(void)
 {
-	static bool registered = false;
-
-	if (!cached)
-	{
-		LocalNode  *n;
-
-		if (!registered)
-			CacheRegisterRelcacheCallback(forget_id, (Datum) 0);
-		registered = true;
-		n = nodes_local();
-		cached_id = n ? n->node_id : INVALID_NODE_ID;
-		cached = true;
-	}
+	load_cache();
 	return cached_id;
+}
+
+TimestampTz
+nodes_local_since(void)
+{
+	load_cache();
+	return cached_since;
 }
 
 /* Reads a row of node. */

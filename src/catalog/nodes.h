@@ -21,6 +21,7 @@ typedef struct LocalNode
 	char	   *source_dsn;
 	bool		copy_schema;
 	bool		copy_data;
+	TimestampTz since;			/* when this database became a member; older local rows have no version */
 } LocalNode;
 
 /* node: a member of the group, replicated. */
@@ -38,6 +39,9 @@ extern LocalNode *nodes_local(void);
 
 /* This database's node number, INVALID_NODE_ID if in no group; cached per process, reset by invalidation. */
 extern NodeId nodes_local_id(void);
+
+/* When this database became a member (cached likewise). */
+extern TimestampTz nodes_local_since(void);
 
 /* All rows of node by number, as a List of NodeRow *. */
 extern List *nodes_all(void);

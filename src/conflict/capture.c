@@ -4,7 +4,10 @@
  *
  *	capture_row			AFTER DELETE, and AFTER UPDATE OF the key columns: the old key
  *						gets a tombstone, which is also what is sent to other nodes
- *						as the delete.
+ *						as the delete. Not if the key is in use again by now: triggers
+ *						run at the end of the statement, which may have put it
+ *						after deleting it (keys that move over one another), and a
+ *						tombstone behind the put would take the row away elsewhere.
  *	capture_truncate	BEFORE TRUNCATE: a tombstone for every row that is there, so a
  *						truncate is the delete of the rows that this node had seen.
  *	capture_no_key		BEFORE UPDATE OR DELETE on a table whose rows cannot be told
@@ -15,7 +18,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "commands/trigger.h"
@@ -118,6 +123,53 @@ same_key(CaptureState *state, TupleTableSlot *a, TupleTableSlot *b)
 	return true;
 }
 
+/* Prepares the search for a key in an index of the table; false if the index has other columns. */
+static bool
+key_search(CaptureState *state, Relation index, const Datum *key, ScanKey search)
+{
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	{
+		Oid			type = index->rd_opcintype[i];
+		Oid			op = get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber);
+		int			k = 0;
+
+		while (k < tombstone_nkeys(state->keys) && state->attnums[k] != index->rd_index->indkey.values[i])
+			k++;
+		if (k == tombstone_nkeys(state->keys) || !OidIsValid(op))
+			return false;
+		ScanKeyInit(&search[i], i + 1, BTEqualStrategyNumber, get_opcode(op), key[k]);
+		search[i].sk_collation = index->rd_indcollation[i];
+	}
+	return true;
+}
+
+/* True if the table has a row of the key now. */
+static bool
+key_is_live(CaptureState *state, Relation rel, const Datum *key)
+{
+	Oid			indexoid = table_key_index(rel);
+	ScanKeyData search[INDEX_MAX_KEYS];
+	Relation	index;
+	bool		live = false;
+
+	if (!OidIsValid(indexoid))
+		return false;
+	index = index_open(indexoid, AccessShareLock);
+	if (key_search(state, index, key, search))
+	{
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+		IndexScanDesc scan = index_beginscan(rel, index, SnapshotSelf,
+											 IndexRelationGetNumberOfKeyAttributes(index), 0);
+
+		index_rescan(scan, search, IndexRelationGetNumberOfKeyAttributes(index), NULL, 0);
+		live = index_getnext_slot(scan, ForwardScanDirection, slot);
+		index_endscan(scan);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	index_close(index, NoLock);
+	return live;
+}
+
 /*
  * capture_row() → trigger: writes the tombstone of a deleted or replaced key.
  */
@@ -141,7 +193,8 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	key_values(state, trigger->tg_trigslot, key);
-	tombstone_write(state->keys, key);
+	if (!key_is_live(state, trigger->tg_relation, key))
+		tombstone_write(state->keys, key);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return PointerGetDatum(NULL);

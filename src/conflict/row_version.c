@@ -9,7 +9,8 @@
  *
  * Invariant: the result depends on the writing transaction alone, so every node
  * that holds a row gives it the same version; except VERSION_OLDEST, which stands
- * for rows older than anything that can still arrive.
+ * for rows older than anything that can still arrive: copied ones, and those that were
+ * here before the database became a member.
  */
 #include "postgres.h"
 
@@ -36,7 +37,11 @@ lookup_version(TransactionId xmin)
 	if (node == ORIGIN_NODE_REPAIR)
 		return VERSION_OLDEST;
 	if (node == ORIGIN_NODE_LOCAL)
+	{
+		if (ts < nodes_local_since())
+			return VERSION_OLDEST;	/* other members have it as a copied row */
 		node = nodes_local_id();
+	}
 	return (Version) {ts, node};
 }
 

@@ -21,7 +21,7 @@
  *	joining: opening links
  *		The link stands still; our progress of each origin is raised to what the source had
  *		when it admitted us (what is older came with the copy). Slots for the other members
- *		are made here. Then, in one transaction, the links are set to own transactions
+ *		are made here, and told what we had seen of everybody when they were. Then, in one transaction, the links are set to own transactions
  *		only, and our node row to ready: the first transaction of ours that anybody gets.
  *	ready
  *
@@ -43,6 +43,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "replication/message.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
@@ -237,6 +238,53 @@ make_slots(void)
 		sql_value("SELECT replication_plugin.make_slot($1::integer)", 1, (const char *const *) &subscriber);
 }
 
+/* Commits a transaction of another node's that changes nothing. */
+static void
+commit_as(NodeId node, TimestampTz ts)
+{
+	RepOriginId origin = origin_map_origin(node);
+
+	StartTransactionCommand();
+	replorigin_session_setup(origin);
+	replorigin_session_origin = origin;
+	replorigin_session_origin_lsn = replorigin_session_get_progress(false);
+	replorigin_session_origin_timestamp = ts;
+	LogLogicalMessage(PLUGIN_NAME, "", 0, true);
+	CommitTransactionCommand();
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_reset();
+}
+
+/*
+ * Tells the members what we have seen. Their links from us begin at our new slots, and the
+ * transactions that we have applied or copied before are not in that stream: they would take our first
+ * writes to their rows for conflicts. So, for each member, we commit an empty transaction of its origin at
+ * our progress: that is sent as a stub. Its timestamp is that of the member's news of its
+ * slot, or of our admission: what it had committed before is here. (News that came with the copy have lost
+ * their timestamp, and are left out.)
+ */
+static void
+tell_seen(void)
+{
+	char	   *list = sql_value("SELECT string_agg(id || ' ' || (extract(epoch FROM pg_xact_commit_timestamp(x)) * 1000000 - 946684800000000)::bigint, ',')"
+								 " FROM (SELECT m.provider, m.xmin FROM replication_plugin.slot_made m, replication_plugin.local_node l"
+								 "   WHERE m.subscriber = l.node_id"
+								 "  UNION ALL SELECT l.source_id, n.xmin FROM replication_plugin.node n JOIN replication_plugin.local_node l USING (node_id)) s(id, x)"
+								 " JOIN replication_plugin.node n ON n.node_id = s.id AND n.state = 'ready'"
+								 " JOIN pg_replication_origin o ON o.roname = replication_plugin.origin_name(s.id::text)"
+								 "  AND o.roident = (pg_xact_commit_timestamp_origin(x)).roident", 0, NULL);
+
+	for (char *p = list; p; p = strchr(p, ','), p = p ? p + 1 : NULL)
+	{
+		int			node;
+		int64		ts;
+
+		if (sscanf(p, "%d " INT64_FORMAT, &node, &ts) != 2)
+			elog(ERROR, "malformed list \"%s\"", list);
+		commit_as(node, ts);
+	}
+}
+
 /* The last step: from now on a member like the others. */
 static void
 become_ready(Joining *join)
@@ -258,6 +306,7 @@ open_links(Joining *join)
 	rest_link(join);
 	raise_progress(join);
 	make_slots();
+	tell_seen();
 	become_ready(join);
 }
 

@@ -29,7 +29,7 @@ refused(2, sprintf("SELECT replication_plugin.join_group('node1', '%s', '%s')", 
 refused(2, sprintf("SELECT replication_plugin.join_group('node2', '%s', '%s')", $mesh->dsn(1), $mesh->dsn(1)), qr/leads to another server/, 'joining with the dsn of another');
 refused(2, sprintf("SELECT replication_plugin.join_group('node2', '%s', 'host=/nowhere dbname=app')", $mesh->dsn(2)), qr/could not connect/, 'a via that leads nowhere');
 $mesh->sql(2, 'CREATE TABLE already (id int)');
-refused(2, sprintf("SELECT replication_plugin.join_group('node2', '%s', '%s')", $mesh->dsn(2), $mesh->dsn(1)), qr/has tables of its own/, 'a database with other contents');
+refused(2, sprintf("SELECT replication_plugin.join_group('node2', '%s', '%s')", $mesh->dsn(2), $mesh->dsn(1)), qr/has contents of its own/, 'a database with other contents');
 $mesh->sql(2, 'DROP TABLE already');
 $mesh->node(3)->safe_psql('postgres', "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
 $mesh->sql(3, 'CREATE EXTENSION replication_plugin', 'latin');
