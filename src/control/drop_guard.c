@@ -14,7 +14,7 @@
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 
-#include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/drop_guard.h"
@@ -25,14 +25,9 @@ static object_access_hook_type previous_hook = NULL;
 static bool
 database_in_group(Oid dboid)
 {
-	for (int i = 0; i < manager_status_count(); i++)
-	{
-		ManagerStatus m;
+	ManagerStatus m;
 
-		if (manager_status_get(i, &m) && m.dboid == dboid)
-			return true;
-	}
-	return false;
+	return manager_status_find(dboid, &m) && m.in_group;
 }
 
 /* Refuses. */

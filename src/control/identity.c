@@ -10,7 +10,7 @@
 #include "miscadmin.h"
 
 #include "base/peer.h"
-#include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "control/identity.h"
 
 IdentityCheck
