@@ -282,7 +282,8 @@ check_identity(LocalNode *local, List *nodes)
 	message = try_identity(local->dsn);
 	if (message)
 	{
-		ereport(LOG, (errmsg("nothing is replicated: %s", message)));
+		if (manager.check_failures == 0)
+			ereport(LOG, (errmsg("nothing is replicated: %s", message)));
 		show_error(local, nodes, message);
 		manager.next_check_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 															pause_after(++manager.check_failures));
