@@ -14,11 +14,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "replication/message.h"
 #include "replication/origin.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -27,11 +30,14 @@
 #include "apply/apply.h"
 #include "apply/put.h"
 #include "apply/remove.h"
+#include "apply/row.h"
 #include "apply/state.h"
+#include "apply/unique.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
 #include "catalog/table_info.h"
+#include "conflict/row_version.h"
 
 ApplyState	apply;
 
@@ -281,6 +287,72 @@ apply_truncate(WireReader *r)
 }
 
 /* ---------- after a failure ---------- */
+
+/* True if the stop at this transaction is in the log already. */
+static bool
+stop_is_recorded(const char *prefix)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		args[1] = {CStringGetTextDatum(prefix)};
+	bool		recorded;
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".conflict_log"
+							  " WHERE resolution = 'stop' AND starts_with(detail, $1)",
+							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the conflicts");
+	recorded = SPI_processed > 0;
+	SPI_finish();
+	return recorded;
+}
+
+/* Looks at the rows in the way and records the conflict. */
+static void
+record_stop(const char *detail)
+{
+	ApplyRelation *ar = relation_open_remote(apply.remote_id);
+	bool		update = strcmp(apply.action, "UPDATE") == 0;
+	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = apply.version,
+		.local_version = VERSION_OLDEST,.detail = detail
+	};
+	ApplyTarget *t;
+	int			n;
+
+	(void) row_read(ar, &apply.newtup);
+	row_to_root_slot(ar);
+	t = relation_route(ar);
+	row_fill_slot(ar, t, NULL, t->newslot);
+	n = unique_conflicts(t, t->newslot);
+	conflict.type = n > 1 ? CONFLICT_MULTIPLE_UNIQUE :
+		update ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS;
+	if (n > 0)
+	{
+		conflict.local_row = t->found;
+		conflict.local_version = row_version_of_slot(t->found, apply.version);
+	}
+	row_to_root_slot(ar);
+	conflict.remote_row = ar->root_slot;
+	conflict_record(apply.provider, &conflict);
+}
+
+void
+apply_record_stop(const char *detail)
+{
+	char	   *prefix;
+
+	if (!apply.action || (strcmp(apply.action, "INSERT") != 0 && strcmp(apply.action, "UPDATE") != 0))
+		return;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
+	if (!stop_is_recorded(prefix))
+		record_stop(psprintf("%s%s", prefix, detail));
+	relation_close_all();
+	target_close_all();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
 
 /* Appends one value of the failed row as text. */
 static void

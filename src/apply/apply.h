@@ -49,6 +49,12 @@ extern void apply_release_origin(void);
 extern void apply_reset(void);
 
 /*
+ * After an abort and reset, outside a transaction: records that the row at which it
+ * failed violates a unique key (once per transaction of the provider).
+ */
+extern void apply_record_stop(const char *detail);
+
+/*
  * After an abort, in a new transaction: table and key of the row at which it failed,
  * as text for messages, palloc'd; NULL if it failed at none.
  */

@@ -391,7 +391,7 @@ put_update_of_key(ApplyRelation *ar, bool missing_values)
 			continue;
 		if (ar->tombstones)
 		{
-			tombstone_write(ar->tombstones, oldkey);
+			tombstone_write(ar->tombstones, oldkey, true);
 			row_to_root_slot(ar);
 			if (!put_outlives_delete(ar, newkey, ar->root_slot, CONFLICT_UPDATE_EXISTS))
 			{

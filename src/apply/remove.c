@@ -46,7 +46,7 @@ remove_missing(ApplyRelation *ar, const Datum *key)
 					   NULL, ar->root_slot);
 	if (ar->tombstones && (!known || version_cmp(deleted, apply.version) < 0))
 	{
-		tombstone_write(ar->tombstones, key);
+		tombstone_write(ar->tombstones, key, true);
 		apply.wrote = true;
 	}
 }
@@ -74,7 +74,7 @@ remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	if (write_delete(ar, t, &t->found->tts_tid) == WRITE_AGAIN)
 		return WRITE_AGAIN;
 	if (ar->tombstones)
-		tombstone_write(ar->tombstones, key);
+		tombstone_write(ar->tombstones, key, true);
 	if (!seen)
 	{
 		row_key_to_root_slot(ar, key);

@@ -3,8 +3,9 @@
  *		What the triggers do: write tombstones, refuse what could not be replicated.
  *
  *	capture_row			AFTER DELETE, and AFTER UPDATE OF the key columns: the old key
- *						gets a tombstone, which is also what is sent to other nodes
- *						as the delete. Not if the key is in use again by now: triggers
+ *						gets a tombstone. For a changed key it is also what is sent to
+ *						other nodes as the delete; a deleted row's own WAL record has
+ *						the key, so its tombstone stays out of decoding. Not if the key is in use again by now: triggers
  *						run at the end of the statement, which may have put it
  *						after deleting it (keys that move over one another), and a
  *						tombstone behind the put would take the row away elsewhere.
@@ -20,6 +21,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -46,6 +48,7 @@ typedef struct CaptureState
 	Oid			relid;			/* table that the trigger is on */
 	TombstoneKeys *keys;
 	AttrNumber *attnums;		/* of the key columns in that table */
+	bool		wal_has_key;	/* the WAL of a delete has the key: it is sent for itself */
 } CaptureState;
 
 /* Finds a partition's columns by the names that its root's key has. */
@@ -69,6 +72,23 @@ map_key_columns(Relation rel, Relation root)
 	return attnums;
 }
 
+/* True if the WAL record of a delete holds the key columns. */
+static bool
+wal_has_key(Relation rel, const AttrNumber *attnums, int n)
+{
+	Bitmapset  *identity;
+
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return true;
+	identity = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	for (int i = 0; i < n; i++)
+	{
+		if (!bms_is_member(attnums[i] - FirstLowInvalidHeapAttributeNumber, identity))
+			return false;
+	}
+	return n > 0;
+}
+
 /* Returns what is needed for a table, built at the first row of a statement. */
 static CaptureState *
 capture_state(FunctionCallInfo fcinfo, Relation rel)
@@ -85,6 +105,7 @@ capture_state(FunctionCallInfo fcinfo, Relation rel)
 	state->relid = RelationGetRelid(rel);
 	state->keys = tombstone_keys(root);
 	state->attnums = map_key_columns(rel, root);
+	state->wal_has_key = wal_has_key(rel, state->attnums, tombstone_nkeys(state->keys));
 	table_close(root, AccessShareLock);
 	MemoryContextSwitchTo(old);
 	fcinfo->flinfo->fn_extra = state;
@@ -194,7 +215,8 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	old = MemoryContextSwitchTo(context);
 	key_values(state, trigger->tg_trigslot, key);
 	if (!key_is_live(state, trigger->tg_relation, key))
-		tombstone_write(state->keys, key);
+		tombstone_write(state->keys, key,
+						!(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return PointerGetDatum(NULL);
@@ -234,7 +256,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 			CHECK_FOR_INTERRUPTS();
 			old = MemoryContextSwitchTo(context);
 			key_values(state, slot, key);
-			tombstone_write(state->keys, key);
+			tombstone_write(state->keys, key, true);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(context);
 		}

@@ -23,6 +23,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -48,6 +49,7 @@
 
 typedef struct KeyColumn
 {
+	Oid			typid;
 	Oid			collation;
 	ValueWriter writer;
 	ValueReader reader;
@@ -75,6 +77,7 @@ typedef struct Store
 	TupleTableSlot *slots[BATCH_ROWS];
 	int			nslots;			/* created */
 	int			nrows;			/* filled */
+	bool		send;			/* of the gathered rows */
 	MemoryContext context;		/* lives as long as the store is open */
 } Store;
 
@@ -92,6 +95,7 @@ init_column(KeyColumn *c, Form_pg_attribute att, Oid collation)
 	WireAttribute same = {.name = NameStr(att->attname), .typid = att->atttypid,
 		.typmod = att->atttypmod,.typschema = "",.typname = ""};
 
+	c->typid = att->atttypid;
 	c->collation = collation;
 	value_writer_init(&c->writer, att->atttypid, true);
 	value_reader_init(&c->reader, &same, att->atttypid, att->atttypmod);
@@ -132,11 +136,29 @@ tombstone_nkeys(const TombstoneKeys *k)
 	return k->n;
 }
 
-/* Hashes a key such that equal keys hash alike. */
+/*
+ * Hashes a key such that equal keys hash alike. A single integer stands for itself: keys
+ * that are deleted in order then come in order into the index, too.
+ */
 static int64
 hash_key(TombstoneKeys *k, const Datum *key)
 {
 	uint64		h = 0;
+
+	if (k->n == 1)
+	{
+		switch (k->columns[0].typid)
+		{
+			case INT2OID:
+				return DatumGetInt16(key[0]);
+			case INT4OID:
+				return DatumGetInt32(key[0]);
+			case INT8OID:
+				return DatumGetInt64(key[0]);
+			default:
+				break;
+		}
+	}
 
 	for (int i = 0; i < k->n; i++)
 	{
@@ -224,7 +246,7 @@ flush_store(void)
 		return;
 	cid = GetCurrentCommandId(true);
 	if (store.nrows == 1)
-		table_tuple_insert(store.heap, store.slots[0], cid, 0, NULL);
+		table_tuple_insert(store.heap, store.slots[0], cid, store.send ? 0 : TABLE_INSERT_NO_LOGICAL, NULL);
 	else
 		table_multi_insert(store.heap, store.slots, store.nrows, cid, 0, NULL);
 	for (int i = 0; i < store.nrows; i++)
@@ -286,13 +308,16 @@ tombstone_abort_transaction(void)
 }
 
 void
-tombstone_write(TombstoneKeys *k, const Datum *key)
+tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 {
 	TupleTableSlot *slot;
 	StringInfoData buf;
 	MemoryContext old;
 
 	open_store();
+	if (store.send != send)
+		flush_store();
+	store.send = send;
 	old = MemoryContextSwitchTo(store.context);
 	if (store.nrows == store.nslots)
 		store.slots[store.nslots++] = table_slot_create(store.heap, NULL);

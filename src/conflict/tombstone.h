@@ -19,8 +19,12 @@ typedef struct TombstoneKeys TombstoneKeys;
 extern TombstoneKeys *tombstone_keys(Relation root);
 extern int	tombstone_nkeys(const TombstoneKeys *k);
 
-/* Remembers the delete of a key (values in key index order) by the running transaction. */
-extern void tombstone_write(TombstoneKeys *k, const Datum *key);
+/*
+ * Remembers the delete of a key (values in key index order) by the running transaction.
+ * send: the tombstone is decoded and sent as the delete; false where the delete of the
+ * row itself is, so that decoding need not look at the tombstone.
+ */
+extern void tombstone_write(TombstoneKeys *k, const Datum *key, bool send);
 
 /*
  * Finds the newest tombstone of a key that is committed, or of the running

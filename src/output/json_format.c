@@ -1,363 +1,462 @@
 /*
  * json_format.c
- *		Changes as JSON, one object a line, for any reader.
+ *		Output format for anybody: one JSON object a line, as wal2json's format-version 2.
  *
- * The keys are those of wal2json's format-version 2 where the meaning is the same:
+ *	{"action":"B"}									begin
+ *	{"action":"I","schema":...,"table":...,"columns":[{"name":...,"type":...,"value":...},...]}
+ *	{"action":"U",...,"columns":[...],"identity":[...]}	identity: the old key, or the old row
+ *	{"action":"D",...,"identity":[...]}				under REPLICA IDENTITY FULL
+ *	{"action":"T","schema":...,"table":...}			truncate, one for each table
+ *	{"action":"M","transactional":...,"prefix":...,"content":...}
+ *	{"action":"C"}									commit
  *
- *	action		B, I, U, D, T, M, C
- *	xid, timestamp, lsn, nextlsn	as the options ask
- *	schema, table
- *	columns		[{name, type, value}] of the new row; a value that an update did not
- *				touch and the WAL does not have is left out
- *	identity	[{name, type, value}] of the old row: key columns, or the whole row
- *	transactional, prefix, content		of messages; content is base64 where it is no valid text
- *				("encoding": "base64")
- * and on B and C, where the transaction came from another node: origin_node, origin_lsn.
+ * With options also xid, timestamp, lsn, nextlsn, pk. Beyond wal2json: origin_node and
+ * origin_lsn in begin and commit (the member of the group on which the transaction was first
+ * written, and its place in the WAL there); "unchanged" in updates, the names of TOASTed columns whose
+ * values are not in the WAL; NaN and infinities as strings; content that is no text as
+ * hexadecimal digits, with "content_encoding":"hex". Partitions appear under their own names.
  *
- * Generated columns and the extension's own tables are left out. The output is always
- * valid JSON: numbers that JSON does not have (NaN, Infinity) are strings.
+ * Needs no shared memory, so that it works where the library is not preloaded.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_type.h"
-#include "common/base64.h"
 #include "mb/pg_wchar.h"
+#include "replication/reorderbuffer.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
-#include "catalog/table_info.h"
 #include "output/json_format.h"
+#include "output/json_relation.h"
+#include "output/relation_cache.h"
 
-JsonStream *
-json_startup(LogicalDecodingContext *ctx, OutputOptions *options)
+#define CHANGES_PER_PROGRESS	100 /* changes that are not shown, before the walsender sees to its timeouts */
+
+typedef struct JsonStream
 {
-	JsonStream *s = palloc0(sizeof(JsonStream));
+	JsonOptions options;
+	NodeId		local_node;
+	RelationCache *relations;
+	MemoryContext change_context;	/* reset after every object */
+	bool		begun;			/* begin of the current transaction is written */
+	int			hidden_changes;
+} JsonStream;
 
-	s->options = *options;
-	s->context = AllocSetContextCreate(ctx->context, "json object", ALLOCSET_DEFAULT_SIZES);
-	return s;
+static JsonStream *
+stream_of(LogicalDecodingContext *ctx)
+{
+	return (JsonStream *) ctx->output_plugin_private;
 }
 
-/* ---------- pieces ---------- */
-
-/* Starts an object. */
-static MemoryContext
-open_object(LogicalDecodingContext *ctx, JsonStream *s, const char *action, TransactionId xid)
+void
+json_format_start(LogicalDecodingContext *ctx, const JsonOptions *options, NodeId local_node)
 {
-	MemoryContext old = MemoryContextSwitchTo(s->context);
+	JsonStream *stream = MemoryContextAllocZero(ctx->context, sizeof(JsonStream));
 
-	OutputPluginPrepareWrite(ctx, true);
-	appendStringInfo(ctx->out, "{\"action\":\"%s\"", action);
-	if (s->options.include_xids && TransactionIdIsValid(xid))
-		appendStringInfo(ctx->out, ",\"xid\":%u", xid);
-	return old;
+	stream->options = *options;
+	stream->local_node = local_node;
+	stream->relations = relation_cache_create(ctx->context);
+	stream->change_context = AllocSetContextCreate(ctx->context, "change as JSON",
+												   ALLOCSET_DEFAULT_SIZES);
+	ctx->output_plugin_private = stream;
 }
 
-/* Ends it. */
+/* Lets the walsender see to its timeouts while nothing is shown. */
 static void
-close_object(LogicalDecodingContext *ctx, JsonStream *s, MemoryContext old)
+count_hidden(LogicalDecodingContext *ctx)
 {
-	appendStringInfoChar(ctx->out, '}');
-	OutputPluginWrite(ctx, true);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(s->context);
+	JsonStream *stream = stream_of(ctx);
+
+	if (++stream->hidden_changes < CHANGES_PER_PROGRESS)
+		return;
+	stream->hidden_changes = 0;
+	OutputPluginUpdateProgress(ctx, false);
 }
 
-/* Appends ,"key":"text". */
+/* ---------- parts of objects ---------- */
+
 static void
-add_text(StringInfo out, const char *key, const char *text)
+append_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 {
-	appendStringInfo(out, ",\"%s\":", key);
-	escape_json(out, text);
+	appendStringInfo(out, ",\"%s\":\"%X/%X\"", name, LSN_FORMAT_ARGS(lsn));
 }
 
-/* Appends a position. */
+/* What every object of a transaction can carry. */
 static void
-add_lsn(StringInfo out, const char *key, XLogRecPtr lsn)
+append_transaction(StringInfo out, const JsonOptions *options, ReorderBufferTXN *txn)
 {
-	appendStringInfo(out, ",\"%s\":\"%X/%X\"", key, LSN_FORMAT_ARGS(lsn));
+	if (options->include_xids)
+		appendStringInfo(out, ",\"xid\":%u", txn->xid);
+	if (options->include_timestamp)
+		appendStringInfo(out, ",\"timestamp\":\"%s\"", timestamptz_to_str(txn->xact_time.commit_time));
 }
 
-/* Appends where a transaction came from, and its time. */
+/* On which node the transaction was first written, where that is known. */
 static void
-add_transaction(StringInfo out, JsonStream *s, ReorderBufferTXN *txn)
+append_origin(StringInfo out, const JsonStream *stream, ReorderBufferTXN *txn)
 {
 	NodeId		node = origin_map_node(txn->origin_id);
+	XLogRecPtr	lsn = txn->origin_lsn;
 
-	if (s->options.include_timestamp)
-		add_text(out, "timestamp", timestamptz_to_str(txn->xact_time.commit_time));
-	if (node > 0)
+	if (!stream->options.include_origin)
+		return;
+	if (node == ORIGIN_NODE_LOCAL)
 	{
-		appendStringInfo(out, ",\"origin_node\":%d", node);
-		add_lsn(out, "origin_lsn", txn->origin_lsn);
+		node = stream->local_node;
+		lsn = txn->end_lsn;
 	}
+	if (node <= INVALID_NODE_ID)
+		return;
+	appendStringInfo(out, ",\"origin_node\":%d", node);
+	append_lsn(out, "origin_lsn", lsn);
 }
 
-/* True if a number's text is one in JSON too. */
-static bool
-is_json_number(const char *text)
-{
-	return text[0] && strspn(text, "0123456789+-eE.") == strlen(text);
-}
-
-/* Appends a value as JSON. */
+/* Appends a value that is not null. */
 static void
-add_value(StringInfo out, Oid typid, Datum value)
+append_value(StringInfo out, JsonColumn *column, Datum value)
 {
-	Oid			func;
-	bool		varlena;
 	char	   *text;
 
-	if (typid == BOOLOID)
+	if (column->kind == JSON_BYTES)
 	{
-		appendStringInfoString(out, DatumGetBool(value) ? "true" : "false");
+		bytea	   *bytes = DatumGetByteaPP(value);
+		int			len = VARSIZE_ANY_EXHDR(bytes);
+
+		appendStringInfoChar(out, '"');
+		enlargeStringInfo(out, 2 * len + 1);
+		out->len += hex_encode(VARDATA_ANY(bytes), len, out->data + out->len);
+		out->data[out->len] = '\0';
+		appendStringInfoChar(out, '"');
 		return;
 	}
-	getTypeOutputInfo(typid, &func, &varlena);
-	if (varlena)
+	if (column->varlena)
 		value = PointerGetDatum(PG_DETOAST_DATUM(value));
-	text = OidOutputFunctionCall(func, value);
-	switch (typid)
-	{
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case OIDOID:
-		case FLOAT4OID:
-		case FLOAT8OID:
-		case NUMERICOID:
-			if (is_json_number(text))
-			{
-				appendStringInfoString(out, text);
-				return;
-			}
-			break;
-		default:
-			break;
-	}
-	escape_json(out, text);
+	text = OutputFunctionCall(&column->out, value);
+	if (column->kind == JSON_BOOLEAN)
+		appendStringInfoString(out, *text == 't' ? "true" : "false");
+	else if (column->kind == JSON_NUMBER && (isdigit((unsigned char) text[0]) ||
+											 (text[0] == '-' && isdigit((unsigned char) text[1]))))
+		appendStringInfoString(out, text);
+	else
+		json_append_string(out, text);
 }
 
-/* Appends one column. */
-static void
-add_column(StringInfo out, JsonStream *s, Form_pg_attribute att, Datum value, bool isnull, bool first)
+/* True for a TOASTed value that is not in the WAL because the update did not touch it. */
+static inline bool
+is_unchanged(const JsonColumn *column, Datum value)
 {
-	if (!first)
+	return column->varlena && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+}
+
+/* Appends one column of a list, if its value is known. */
+static void
+append_column(StringInfo out, bool *first, JsonColumn *column, const Datum *values, const bool *nulls)
+{
+	if (!nulls[column->place] && is_unchanged(column, values[column->place]))
+		return;
+	if (!*first)
 		appendStringInfoChar(out, ',');
-	appendStringInfoString(out, "{\"name\":");
-	escape_json(out, NameStr(att->attname));
-	if (s->options.include_types)
-		add_text(out, "type", format_type_with_typemod(att->atttypid, att->atttypmod));
-	appendStringInfoString(out, ",\"value\":");
-	if (isnull)
+	*first = false;
+	appendStringInfoString(out, column->head);
+	if (nulls[column->place])
 		appendStringInfoString(out, "null");
 	else
-		add_value(out, att->atttypid, value);
+		append_value(out, column, values[column->place]);
 	appendStringInfoChar(out, '}');
 }
 
-/* True if attnum is among the n key columns. */
-static bool
-is_key(AttrNumber attnum, const AttrNumber *keys, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		if (keys[i] == attnum)
-			return true;
-	}
-	return false;
-}
-
-/* Appends the columns of a row under a key; of an old row without REPLICA IDENTITY FULL only the key's. */
+/* Appends the new row. */
 static void
-add_row(StringInfo out, JsonStream *s, const char *key, Relation rel, HeapTuple tuple, bool only_key)
+append_columns(StringInfo out, JsonRelation *rel)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	AttrNumber *keys = NULL;
-	int			nkeys = only_key ? table_key_attributes(rel, &keys) : 0;
 	bool		first = true;
 
-	appendStringInfo(out, ",\"%s\":[", key);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		bool		isnull;
-		Datum		value;
+	appendStringInfoString(out, ",\"columns\":[");
+	for (int i = 0; i < rel->ncolumns; i++)
+		append_column(out, &first, &rel->columns[i], rel->values, rel->nulls);
+	appendStringInfoChar(out, ']');
+}
 
-		if (att->attisdropped || att->attgenerated || (only_key && !is_key(i + 1, keys, nkeys)))
+/* Appends the names of columns whose value is not known. */
+static void
+append_unchanged(StringInfo out, JsonRelation *rel)
+{
+	bool		first = true;
+
+	for (int i = 0; i < rel->ncolumns; i++)
+	{
+		JsonColumn *column = &rel->columns[i];
+
+		if (rel->nulls[column->place] || !is_unchanged(column, rel->values[column->place]))
 			continue;
-		value = heap_getattr(tuple, i + 1, desc, &isnull);
-		if (!isnull && att->attlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value)))
-			continue;
-		add_column(out, s, att, value, isnull, first);
+		appendStringInfoString(out, first ? ",\"unchanged\":[" : ",");
+		appendStringInfoString(out, column->name);
 		first = false;
+	}
+	if (!first)
+		appendStringInfoChar(out, ']');
+}
+
+/* Appends how the old row was found: whole, or the identity's columns. */
+static void
+append_identity(StringInfo out, JsonRelation *rel, const Datum *values, const bool *nulls, bool whole)
+{
+	bool		first = true;
+
+	appendStringInfoString(out, ",\"identity\":[");
+	for (int i = 0; i < rel->ncolumns; i++)
+	{
+		if (whole || rel->columns[i].identity)
+			append_column(out, &first, &rel->columns[i], values, nulls);
 	}
 	appendStringInfoChar(out, ']');
 }
 
-/* ---------- which tables ---------- */
+/* ---------- begin and commit ---------- */
 
-/* True if a name fits a pattern: the same, or an asterisk. */
-static bool
-part_fits(const char *pattern, int len, const char *name)
-{
-	return (len == 1 && pattern[0] == '*') ||
-		(strlen(name) == len && strncmp(pattern, name, len) == 0);
-}
-
-/* True if a table fits one of the patterns. */
-static bool
-fits(List *patterns, const char *schema, const char *table)
-{
-	ListCell   *lc;
-
-	foreach(lc, patterns)
-	{
-		const char *pattern = lfirst(lc);
-		const char *dot = strchr(pattern, '.');
-
-		if (part_fits(pattern, dot - pattern, schema) && part_fits(dot + 1, strlen(dot + 1), table))
-			return true;
-	}
-	return false;
-}
-
-/* True if changes of a table are shown. */
-static bool
-is_shown(JsonStream *s, Relation rel)
-{
-	const char *schema = get_namespace_name(RelationGetNamespace(rel));
-	const char *table = RelationGetRelationName(rel);
-
-	if (!schema)
-		return false;
-	if (s->options.include_tables && !fits(s->options.include_tables, schema, table))
-		return false;
-	if (!s->options.include_tables && strcmp(schema, EXTENSION_SCHEMA) == 0)
-		return false;
-	return !fits(s->options.exclude_tables, schema, table);
-}
-
-/* ---------- callbacks ---------- */
-
-void
-json_begin(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn)
-{
-	MemoryContext old = open_object(ctx, s, "B", txn->xid);
-
-	add_transaction(ctx->out, s, txn);
-	if (s->options.include_lsn)
-	{
-		add_lsn(ctx->out, "lsn", txn->final_lsn);
-		add_lsn(ctx->out, "nextlsn", txn->end_lsn);
-	}
-	close_object(ctx, s, old);
-}
-
-void
-json_commit(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn, XLogRecPtr lsn)
-{
-	MemoryContext old = open_object(ctx, s, "C", txn->xid);
-
-	add_transaction(ctx->out, s, txn);
-	if (s->options.include_lsn)
-	{
-		add_lsn(ctx->out, "lsn", lsn);
-		add_lsn(ctx->out, "nextlsn", txn->end_lsn);
-	}
-	close_object(ctx, s, old);
-}
-
-/* Appends time, position and table of a change. */
+/* Writes begin or commit. */
 static void
-add_table(StringInfo out, JsonStream *s, ReorderBufferTXN *txn, Relation rel, XLogRecPtr lsn)
+write_boundary(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, char action)
 {
-	if (s->options.include_timestamp)
-		add_text(out, "timestamp", timestamptz_to_str(txn->xact_time.commit_time));
-	if (s->options.include_lsn)
-		add_lsn(out, "lsn", lsn);
-	add_text(out, "schema", get_namespace_name(RelationGetNamespace(rel)));
-	add_text(out, "table", RelationGetRelationName(rel));
-}
+	JsonStream *stream = stream_of(ctx);
 
-/* The letter of a change. */
-static const char *
-action_of(ReorderBufferChange *change)
-{
-	if (change->action == REORDER_BUFFER_CHANGE_INSERT)
-		return "I";
-	return change->action == REORDER_BUFFER_CHANGE_UPDATE ? "U" : "D";
-}
-
-void
-json_change(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn,
-			Relation rel, ReorderBufferChange *change)
-{
-	bool		full = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
-	MemoryContext old = MemoryContextSwitchTo(s->context);
-	bool		shown = is_shown(s, rel);
-
-	MemoryContextSwitchTo(old);
-	if (!shown)
+	if (!stream->options.include_transaction)
 		return;
-	old = open_object(ctx, s, action_of(change), txn->xid);
-	add_table(ctx->out, s, txn, rel, change->lsn);
-	if (change->data.tp.newtuple)
-		add_row(ctx->out, s, "columns", rel, &change->data.tp.newtuple->tuple, false);
-	if (change->data.tp.oldtuple)
-		add_row(ctx->out, s, "identity", rel, &change->data.tp.oldtuple->tuple, !full);
-	else if (change->action == REORDER_BUFFER_CHANGE_UPDATE && OidIsValid(table_key_index(rel)))
-		add_row(ctx->out, s, "identity", rel, &change->data.tp.newtuple->tuple, true);
-	close_object(ctx, s, old);
+	OutputPluginPrepareWrite(ctx, true);
+	appendStringInfo(ctx->out, "{\"action\":\"%c\"", action);
+	append_transaction(ctx->out, &stream->options, txn);
+	append_origin(ctx->out, stream, txn);
+	if (stream->options.include_lsn)
+	{
+		append_lsn(ctx->out, "lsn", txn->final_lsn);
+		append_lsn(ctx->out, "nextlsn", txn->end_lsn);
+	}
+	appendStringInfoChar(ctx->out, '}');
+	OutputPluginWrite(ctx, true);
 }
 
-void
-json_truncate(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn,
-			  int nrels, Relation rels[], ReorderBufferChange *change)
+/* Writes begin, if it is not written yet. */
+static void
+need_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
-	for (int i = 0; i < nrels; i++)
-	{
-		MemoryContext old;
+	JsonStream *stream = stream_of(ctx);
 
-		if (!is_shown(s, rels[i]))
-			continue;
-		old = open_object(ctx, s, "T", txn->xid);
-		add_table(ctx->out, s, txn, rels[i], change->lsn);
-		close_object(ctx, s, old);
+	if (stream->begun)
+		return;
+	write_boundary(ctx, txn, 'B');
+	stream->begun = true;
+}
+
+static void
+json_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	JsonStream *stream = stream_of(ctx);
+
+	stream->begun = false;
+	stream->hidden_changes = 0;
+	if (!stream->options.skip_empty)
+		need_begin(ctx, txn);
+}
+
+static void
+json_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_lsn)
+{
+	JsonStream *stream = stream_of(ctx);
+
+	OutputPluginUpdateProgress(ctx, !stream->begun);
+	if (stream->begun)
+		write_boundary(ctx, txn, 'C');
+	stream->begun = false;
+}
+
+/* ---------- changes ---------- */
+
+/* Starts the object of a change. */
+static StringInfo
+start_object(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, char action, XLogRecPtr lsn)
+{
+	JsonStream *stream = stream_of(ctx);
+
+	OutputPluginPrepareWrite(ctx, true);
+	appendStringInfo(ctx->out, "{\"action\":\"%c\"", action);
+	append_transaction(ctx->out, &stream->options, txn);
+	if (stream->options.include_lsn)
+		append_lsn(ctx->out, "lsn", lsn);
+	return ctx->out;
+}
+
+/* Ends the object. */
+static void
+end_object(LogicalDecodingContext *ctx)
+{
+	appendStringInfoChar(ctx->out, '}');
+	OutputPluginWrite(ctx, true);
+	stream_of(ctx)->hidden_changes = 0;
+}
+
+/* Deforms what the WAL has of the new and of the old row. Returns whether there is an old one. */
+static bool
+deform_rows(JsonRelation *rel, TupleDesc desc, ReorderBufferChange *change)
+{
+	ReorderBufferTupleBuf *new = change->data.tp.newtuple;
+	ReorderBufferTupleBuf *old = change->data.tp.oldtuple;
+
+	if (new)
+		heap_deform_tuple(&new->tuple, desc, rel->values, rel->nulls);
+	if (old)
+		heap_deform_tuple(&old->tuple, desc, rel->old_values, rel->old_nulls);
+	return old != NULL;
+}
+
+/* Where the new row lacks a TOASTed value that the old one has, takes it from there. */
+static void
+complete_row(JsonRelation *rel)
+{
+	for (int i = 0; i < rel->ncolumns; i++)
+	{
+		int			p = rel->columns[i].place;
+
+		if (!rel->nulls[p] && is_unchanged(&rel->columns[i], rel->values[p]) && !rel->old_nulls[p])
+			rel->values[p] = rel->old_values[p];
 	}
 }
 
-void
-json_message(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn, XLogRecPtr lsn,
+/* Appends what an update says of rows. */
+static void
+append_update(StringInfo out, JsonRelation *rel, bool has_old)
+{
+	if (has_old)
+		complete_row(rel);
+	append_columns(out, rel);
+	if (has_old)
+		append_identity(out, rel, rel->old_values, rel->old_nulls, rel->full);
+	else
+		append_identity(out, rel, rel->values, rel->nulls, false);
+	append_unchanged(out, rel);
+}
+
+/* Writes a change of a relation that is shown. */
+static void
+write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, JsonRelation *rel,
+			 TupleDesc desc, ReorderBufferChange *change)
+{
+	bool		has_old = deform_rows(rel, desc, change);
+	char		action = change->action == REORDER_BUFFER_CHANGE_INSERT ? 'I' :
+		change->action == REORDER_BUFFER_CHANGE_UPDATE ? 'U' : 'D';
+	StringInfo	out;
+
+	need_begin(ctx, txn);
+	out = start_object(ctx, txn, action, change->lsn);
+	appendStringInfo(out, ",%s", rel->name);
+	if (action == 'I')
+		append_columns(out, rel);
+	else if (action == 'U')
+		append_update(out, rel, has_old);
+	else if (has_old)
+		append_identity(out, rel, rel->old_values, rel->old_nulls, rel->full);
+	else
+		appendStringInfoString(out, ",\"identity\":[]");
+	appendStringInfoString(out, rel->pk);
+	end_object(ctx);
+}
+
+static void
+json_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation,
+			ReorderBufferChange *change)
+{
+	JsonStream *stream = stream_of(ctx);
+	MemoryContext caller = MemoryContextSwitchTo(stream->change_context);
+	JsonRelation *rel = json_relation_get(stream->relations, &stream->options, relation);
+
+	if (rel->shown)
+		write_change(ctx, txn, rel, RelationGetDescr(relation), change);
+	else
+		count_hidden(ctx);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(stream->change_context);
+}
+
+static void
+json_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations,
+			  Relation relations[], ReorderBufferChange *change)
+{
+	JsonStream *stream = stream_of(ctx);
+	MemoryContext caller = MemoryContextSwitchTo(stream->change_context);
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		JsonRelation *rel = json_relation_get(stream->relations, &stream->options, relations[i]);
+
+		if (!rel->shown)
+			continue;
+		need_begin(ctx, txn);
+		appendStringInfo(start_object(ctx, txn, 'T', change->lsn), ",%s", rel->name);
+		end_object(ctx);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(stream->change_context);
+}
+
+/* Appends the content of a message: any bytes. */
+static void
+append_content(StringInfo out, const char *content, Size size)
+{
+	if (pg_verifymbstr(content, size, true))
+	{
+		appendStringInfoString(out, ",\"content\":");
+		json_append_string(out, pnstrdup(content, size));
+		return;
+	}
+	appendStringInfoString(out, ",\"content\":\"");
+	enlargeStringInfo(out, 2 * size + 1);
+	out->len += hex_encode(content, size, out->data + out->len);
+	out->data[out->len] = '\0';
+	appendStringInfoString(out, "\",\"content_encoding\":\"hex\"");
+}
+
+static void
+json_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 			 bool transactional, const char *prefix, Size size, const char *content)
 {
-	MemoryContext old;
+	JsonStream *stream = stream_of(ctx);
+	MemoryContext caller;
+	StringInfo	out;
 
+	/* our own messages only keep a transaction from being empty */
 	if (strcmp(prefix, PLUGIN_NAME) == 0)
-		return;					/* between nodes */
-	old = open_object(ctx, s, "M", transactional ? txn->xid : InvalidTransactionId);
-	if (s->options.include_lsn)
-		add_lsn(ctx->out, "lsn", lsn);
-	appendStringInfo(ctx->out, ",\"transactional\":%s", transactional ? "true" : "false");
-	add_text(ctx->out, "prefix", prefix);
-	if (pg_verify_mbstr(GetDatabaseEncoding(), content, size, true))
-		add_text(ctx->out, "content", pnstrdup(content, size));
+		return;
+	caller = MemoryContextSwitchTo(stream->change_context);
+	if (transactional)
+	{
+		need_begin(ctx, txn);
+		out = start_object(ctx, txn, 'M', lsn);
+	}
 	else
 	{
-		int			room = pg_b64_enc_len(size);
-		char	   *text = palloc(room + 1);
-		int			len = pg_b64_encode(content, size, text, room);
-
-		text[Max(len, 0)] = '\0';
-		add_text(ctx->out, "content", text);
-		add_text(ctx->out, "encoding", "base64");
+		OutputPluginPrepareWrite(ctx, true);
+		out = ctx->out;
+		appendStringInfoString(out, "{\"action\":\"M\"");
+		if (stream->options.include_lsn)
+			append_lsn(out, "lsn", lsn);
 	}
-	close_object(ctx, s, old);
+	appendStringInfo(out, ",\"transactional\":%s,\"prefix\":", transactional ? "true" : "false");
+	json_append_string(out, prefix);
+	append_content(out, content, size);
+	end_object(ctx);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(stream->change_context);
+}
+
+void
+json_format_set_callbacks(OutputPluginCallbacks *callbacks)
+{
+	callbacks->begin_cb = json_begin;
+	callbacks->change_cb = json_change;
+	callbacks->truncate_cb = json_truncate;
+	callbacks->commit_cb = json_commit;
+	callbacks->message_cb = json_message;
+	callbacks->filter_by_origin_cb = NULL;
 }

@@ -1,29 +1,21 @@
 /*
  * json_format.h
- *		Changes as JSON, one object a line, for any reader.
+ *		Output format for anybody: one JSON object a line, as wal2json's format-version 2.
  */
 #ifndef REPLICATION_PLUGIN_JSON_FORMAT_H
 #define REPLICATION_PLUGIN_JSON_FORMAT_H
 
-#include "replication/logical.h"
-#include "replication/reorderbuffer.h"
+#include "postgres.h"
 
+#include "replication/logical.h"
+#include "replication/output_plugin.h"
+#include "model/version.h"
 #include "output/options.h"
 
-typedef struct JsonStream
-{
-	OutputOptions options;
-	MemoryContext context;		/* reset after each object */
-} JsonStream;
+/* Sets the callbacks of the format. */
+extern void json_format_set_callbacks(OutputPluginCallbacks *callbacks);
 
-extern JsonStream *json_startup(LogicalDecodingContext *ctx, OutputOptions *options);
-extern void json_begin(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn);
-extern void json_commit(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn, XLogRecPtr lsn);
-extern void json_change(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn,
-						Relation rel, ReorderBufferChange *change);
-extern void json_truncate(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn,
-						  int nrels, Relation rels[], ReorderBufferChange *change);
-extern void json_message(LogicalDecodingContext *ctx, JsonStream *s, ReorderBufferTXN *txn, XLogRecPtr lsn,
-						 bool transactional, const char *prefix, Size size, const char *content);
+/* Called by the startup callback. local_node: INVALID_NODE_ID if this database is in no group. */
+extern void json_format_start(LogicalDecodingContext *ctx, const JsonOptions *options, NodeId local_node);
 
 #endif							/* REPLICATION_PLUGIN_JSON_FORMAT_H */

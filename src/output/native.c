@@ -44,8 +44,8 @@ learn_identity(NativeStream *s)
 	if (!local)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this database is in no replication group"),
-				 errhint("Use format 'json' to read changes without a group.")));
+				 errmsg("this database is not in a group of replication_plugin"),
+				 errhint("Call replication_plugin.create_group() or replication_plugin.join_group() here first.")));
 	s->me = local->node_id;
 	s->group_id = MemoryContextStrdup(context, local->group_id);
 	if (own_transaction)
@@ -60,32 +60,25 @@ learn_identity(NativeStream *s)
 static void
 check_subscriber(NativeStream *s)
 {
-	OutputOptions *o = &s->options;
+	NativeOptions *o = &s->options;
 
 	if (strcmp(o->group_id, s->group_id) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this node is in group %s, not in %s", s->group_id, o->group_id)));
-	if (o->encoding && pg_char_to_encoding(o->encoding) != GetDatabaseEncoding())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the subscriber has encoding %s, this database has %s",
-						o->encoding, GetDatabaseEncodingName()),
-				 errhint("All nodes of a group need the same encoding.")));
 }
 
 NativeStream *
-native_startup(LogicalDecodingContext *ctx, OutputOptions *options)
+native_startup(LogicalDecodingContext *ctx, NativeOptions *options)
 {
 	NativeStream *s = palloc0(sizeof(NativeStream));
 
 	s->options = *options;
 	learn_identity(s);
 	check_subscriber(s);
-	s->internal = options->layout && strcmp(options->layout, value_layout()) == 0;
 	s->buffer = makeStringInfo();
 	s->context = AllocSetContextCreate(ctx->context, "native change", ALLOCSET_DEFAULT_SIZES);
-	sent_relation_init(s->internal);
+	sent_relation_init(s->options.internal);
 	return s;
 }
 
@@ -107,7 +100,7 @@ write_startup(NativeStream *s)
 	WireStartup m = {
 		.protocol = WIRE_PROTOCOL_VERSION,.server_version = PG_VERSION_NUM,.node = s->me,
 		.group_id = s->group_id,.encoding = pstrdup(GetDatabaseEncodingName()),
-		.internal = s->internal
+		.internal = s->options.internal
 	};
 
 	wire_write_startup(s->buffer, &m);

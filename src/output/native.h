@@ -14,10 +14,9 @@
 
 typedef struct NativeStream
 {
-	OutputOptions options;
+	NativeOptions options;
 	NodeId		me;
 	char	   *group_id;
-	bool		internal;		/* the subscriber can read WIRE_INTERNAL */
 	bool		started;		/* the startup message is sent */
 	bool		begun;			/* the transaction at hand has its begin in the buffer, or sent */
 	bool		skip;			/* the transaction at hand is not for this subscriber */
@@ -33,7 +32,7 @@ typedef struct NativeStream
 } NativeStream;
 
 /* Checks the options and learns who we are. */
-extern NativeStream *native_startup(LogicalDecodingContext *ctx, OutputOptions *options);
+extern NativeStream *native_startup(LogicalDecodingContext *ctx, NativeOptions *options);
 
 extern void native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn);
 extern void native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn);

@@ -2,9 +2,9 @@
  * native_row.c
  *		The stream for our own subscribers: rows.
  *
- * Deletes of rows with a key are sent for the tombstones that the transaction wrote, not
- * for what happened to the heap: a delete that found no row is a delete all the same,
- * and a TRUNCATE is the deletes of the rows that were there.
+ * A delete is sent for the heap's delete, and for each tombstone that decoding sees: those of
+ * changed keys, of deletes that found no row where they were applied, and of the rows that
+ * a TRUNCATE took. A delete that comes twice does no harm.
  */
 #include "postgres.h"
 
@@ -140,18 +140,43 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	write_row(s, e, has_old && full);
 }
 
+/* True if the old row in hand has all columns of the key. */
+static bool
+has_old_key(NativeStream *s, SentRelation *e)
+{
+	for (int k = 0; k < e->nkeys; k++)
+	{
+		if (s->old_nulls[e->key_attnums[k] - 1])
+			return false;
+	}
+	return e->nkeys > 0;
+}
+
+/* A delete. */
+static void
+write_delete(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelation *e,
+			 ReorderBufferChange *change)
+{
+	if (e->identity == WIRE_IDENTITY_NONE || e->own || !change->data.tp.oldtuple)
+		return;
+	deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
+	if (e->identity == WIRE_IDENTITY_KEY && !has_old_key(s, e))
+		return;					/* the WAL has other columns: the tombstone is sent */
+	native_prepare_row(ctx, s, e);
+	wire_write_delete_head(s->buffer, e->root);
+	if (e->identity == WIRE_IDENTITY_KEY)
+		write_old_key(s, e);
+	else
+		write_old_row(s, e);
+}
+
 void
 native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelation *e,
 		   ReorderBufferChange *change)
 {
 	if (change->action == REORDER_BUFFER_CHANGE_DELETE)
 	{
-		if (e->identity != WIRE_IDENTITY_FULL || !change->data.tp.oldtuple)
-			return;
-		native_prepare_row(ctx, s, e);
-		deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
-		wire_write_delete_head(s->buffer, e->root);
-		write_old_row(s, e);
+		write_delete(ctx, s, rel, e, change);
 		return;
 	}
 	if (!change->data.tp.newtuple)
@@ -174,7 +199,7 @@ write_tombstone_key(NativeStream *s, SentRelation *e, bytea *key)
 	WireReader	r = {.data = VARDATA_ANY(key),.len = VARSIZE_ANY_EXHDR(key)};
 	WireTuple	t;
 
-	if (s->internal)
+	if (s->options.internal)
 	{
 		appendBinaryStringInfo(s->buffer, r.data, r.len);
 		return;

@@ -1,194 +1,273 @@
 /*
  * options.c
- *		Options of the output plugin.
+ *		What a subscriber asks of the output plugin when it starts a stream.
  *
- * Without an option format the plugin speaks to our own subscribers, who give the
- * protocol that they understand. With format 'json' anybody can read.
+ * An option that is not known is an error, never ignored: its sender relies on it.
  */
 #include "postgres.h"
 
-#include "commands/defrem.h"
+#include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
-#include "utils/varlena.h"
 
 #include "output/options.h"
+#include "output/table_pattern.h"
+#include "wire/value.h"
 #include "wire/wire.h"
 
-/* Reads a boolean; an option without a value is on. */
-static bool
-parse_bool_option(DefElem *def)
-{
-	bool		value;
+/* ---------- single values ---------- */
 
-	if (!def->arg)
-		return true;
-	if (!parse_bool(strVal(def->arg), &value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" needs a boolean, not \"%s\"", def->defname, strVal(def->arg))));
-	return value;
-}
-
-/* Reads a text. */
-static char *
-parse_text_option(DefElem *def)
-{
-	if (!def->arg)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" needs a value", def->defname)));
-	return pstrdup(strVal(def->arg));
-}
-
-/* Reads a number. */
-static int
-parse_int_option(DefElem *def)
-{
-	char	   *text = parse_text_option(def);
-	char	   *end;
-	long		value = strtol(text, &end, 10);
-
-	if (*end || end == text || value <= 0 || value > PG_INT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" needs a positive number, not \"%s\"", def->defname, text)));
-	return (int) value;
-}
-
-/* Reads 'own', 'all' or node numbers. */
+/* Says that an option's value has no meaning. */
 static void
-parse_full_origins(OutputOptions *o, DefElem *def)
+bad_value(const char *name, const char *value, const char *wanted)
 {
-	char	   *text = parse_text_option(def);
-
-	if (strcmp(text, "own") == 0)
-		return;
-	if (strcmp(text, "all") == 0)
-	{
-		o->all_origins = true;
-		return;
-	}
-	for (char *p = strtok(text, ","); p; p = strtok(NULL, ","))
-	{
-		int			node = atoi(p);
-
-		if (node <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" has an impossible node number \"%s\"", def->defname, p)));
-		o->full_origins = lappend_int(o->full_origins, node);
-	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value \"%s\" for option \"%s\"", value, name),
+			 errhint("Wanted is %s.", wanted)));
 }
 
-/* Reads a comma-separated list of table patterns. */
-static List *
-parse_tables(DefElem *def)
+/* An option's value; every option but booleans has one. */
+static char *
+text_value(DefElem *option)
 {
-	char	   *text = parse_text_option(def);
-	List	   *result = NIL;
+	if (option->arg == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" needs a value", option->defname)));
+	return strVal(option->arg);
+}
 
-	for (char *p = strtok(text, ","); p; p = strtok(NULL, ","))
-	{
-		char	   *pattern;
+/* Without a value it is true. */
+static bool
+bool_value(DefElem *option)
+{
+	bool		result = true;
 
-		while (*p == ' ')
-			p++;
-		pattern = pstrdup(p);
-		while (*pattern && pattern[strlen(pattern) - 1] == ' ')
-			pattern[strlen(pattern) - 1] = '\0';
-		if (!strchr(pattern, '.'))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" needs tables as schema.table, not \"%s\"",
-							def->defname, pattern),
-					 errhint("An asterisk stands for any schema or any table.")));
-		result = lappend(result, pattern);
-	}
+	if (option->arg != NULL && !parse_bool(strVal(option->arg), &result))
+		bad_value(option->defname, strVal(option->arg), "true or false");
 	return result;
 }
 
-/* Takes one option. Returns false if it is unknown. */
+/* Reads a whole number from 1; returns false if it is none. */
 static bool
-parse_one(OutputOptions *o, DefElem *def)
+parse_positive(const char *text, int *result)
 {
-	const char *name = def->defname;
+	char	   *end;
+	long		value;
 
-	if (strcmp(name, "format") == 0)
-	{
-		char	   *format = parse_text_option(def);
-
-		if (strcmp(format, "json") != 0 && strcmp(format, "native") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown format \"%s\"", format),
-					 errhint("The formats are \"json\" and \"native\".")));
-		o->json = strcmp(format, "json") == 0;
-	}
-	else if (strcmp(name, "protocol") == 0)
-		o->protocol = parse_int_option(def);
-	else if (strcmp(name, "node_id") == 0)
-		o->subscriber = parse_int_option(def);
-	else if (strcmp(name, "group_id") == 0)
-		o->group_id = parse_text_option(def);
-	else if (strcmp(name, "full_origins") == 0)
-		parse_full_origins(o, def);
-	else if (strcmp(name, "layout") == 0)
-		o->layout = parse_text_option(def);
-	else if (strcmp(name, "encoding") == 0)
-		o->encoding = parse_text_option(def);
-	else if (strcmp(name, "include-tables") == 0 || strcmp(name, "add-tables") == 0)
-		o->include_tables = parse_tables(def);
-	else if (strcmp(name, "exclude-tables") == 0 || strcmp(name, "filter-tables") == 0)
-		o->exclude_tables = parse_tables(def);
-	else if (strcmp(name, "include-xids") == 0)
-		o->include_xids = parse_bool_option(def);
-	else if (strcmp(name, "include-timestamp") == 0)
-		o->include_timestamp = parse_bool_option(def);
-	else if (strcmp(name, "include-lsn") == 0)
-		o->include_lsn = parse_bool_option(def);
-	else if (strcmp(name, "include-types") == 0)
-		o->include_types = parse_bool_option(def);
-	else
+	errno = 0;
+	value = strtol(text, &end, 10);
+	if (end == text || *end != '\0' || errno != 0 || value < 1 || value > PG_INT32_MAX)
 		return false;
+	*result = (int) value;
 	return true;
 }
 
-/* Checks what a subscriber of ours has said. */
-static void
-check_native(OutputOptions *o)
+static int
+positive_value(DefElem *option)
 {
-	if (o->protocol == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"protocol\" is missing"),
-				 errhint("Use format 'json' to read the changes with other programs.")));
-	if (o->protocol != WIRE_PROTOCOL_VERSION)
+	int			result = 0;
+
+	if (!parse_positive(text_value(option), &result))
+		bad_value(option->defname, text_value(option), "a positive number");
+	return result;
+}
+
+/* Says that an option is not known in a format. */
+static void
+unknown_option(const char *name, const char *format)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\" for format '%s'", name, format),
+			 strcmp(format, "native") == 0 ?
+			 errhint("Readers other than nodes of the group ask for format 'json'.") : 0));
+}
+
+bool
+options_want_json(List *options)
+{
+	bool		json = false;
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (strcmp(option->defname, "format") != 0)
+			continue;
+		if (strcmp(text_value(option), "json") == 0)
+			json = true;
+		else if (strcmp(text_value(option), "native") == 0)
+			json = false;
+		else
+			bad_value(option->defname, text_value(option), "'json' or 'native'");
+	}
+	return json;
+}
+
+/* ---------- format 'native' ---------- */
+
+/* Checks the version of the protocol that the subscriber speaks. */
+static void
+check_protocol(int protocol)
+{
+	if (protocol != WIRE_PROTOCOL_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("protocol %d is not known here, only %d", o->protocol, WIRE_PROTOCOL_VERSION),
-				 errhint("Install the same version of replication_plugin on all nodes.")));
-	if (o->subscriber == INVALID_NODE_ID || !o->group_id)
+				 errmsg("the subscriber speaks protocol %d of replication_plugin, this server speaks %d",
+						protocol, WIRE_PROTOCOL_VERSION),
+				 errhint("Install the same version of replication_plugin on both servers.")));
+}
+
+/* Text travels as it is, so both databases must have one encoding. */
+static void
+check_encoding(const char *encoding)
+{
+	if (pg_char_to_encoding(encoding) != GetDatabaseEncoding())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the subscriber's database has the encoding %s, this one has %s",
+						encoding, GetDatabaseEncodingName()),
+				 errhint("All databases of a group need the same encoding.")));
+}
+
+/* Reads 'own', 'all' or a list of node numbers. */
+static void
+parse_full_origins(DefElem *option, NativeOptions *result)
+{
+	char	   *list = pstrdup(text_value(option));
+	char	   *save = NULL;
+
+	result->all_origins = strcmp(list, "all") == 0;
+	result->full_origins = NIL;
+	if (result->all_origins || strcmp(list, "own") == 0)
+		return;
+	for (char *item = strtok_r(list, ", ", &save); item; item = strtok_r(NULL, ", ", &save))
+	{
+		int			node = 0;
+
+		if (!parse_positive(item, &node))
+			bad_value(option->defname, text_value(option), "'own', 'all' or node numbers with commas between");
+		result->full_origins = list_append_unique_int(result->full_origins, node);
+	}
+}
+
+/* Says that an option which a subscriber always sends is not there. */
+static void
+require(bool given, const char *name)
+{
+	if (!given)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" is missing", o->group_id ? "node_id" : "group_id")));
+				 errmsg("option \"%s\" is missing", name),
+				 errhint("The format 'native' is for nodes of the group; readers other than these ask for format 'json'.")));
 }
 
 void
-options_parse(OutputOptions *o, List *defs)
+options_parse_native(List *options, NativeOptions *result)
+{
+	int			protocol = 0;
+	bool		encoding_given = false;
+	ListCell   *lc;
+
+	memset(result, 0, sizeof(*result));
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (strcmp(option->defname, "protocol") == 0)
+			protocol = positive_value(option);
+		else if (strcmp(option->defname, "node_id") == 0)
+			result->subscriber = positive_value(option);
+		else if (strcmp(option->defname, "group_id") == 0)
+			result->group_id = pstrdup(text_value(option));
+		else if (strcmp(option->defname, "full_origins") == 0)
+			parse_full_origins(option, result);
+		else if (strcmp(option->defname, "layout") == 0)
+			result->internal = strcmp(text_value(option), value_layout()) == 0;
+		else if (strcmp(option->defname, "encoding") == 0)
+		{
+			check_encoding(text_value(option));
+			encoding_given = true;
+		}
+		else if (strcmp(option->defname, "format") != 0)
+			unknown_option(option->defname, "native");
+	}
+	require(protocol != 0, "protocol");
+	check_protocol(protocol);
+	require(result->subscriber != INVALID_NODE_ID, "node_id");
+	require(result->group_id != NULL, "group_id");
+	require(encoding_given, "encoding");
+}
+
+/* ---------- format 'json' ---------- */
+
+typedef struct BoolOption
+{
+	const char *name;
+	size_t		offset;			/* in JsonOptions */
+	bool		initial;
+} BoolOption;
+
+static const BoolOption bool_options[] = {
+	{"include-xids", offsetof(JsonOptions, include_xids), false},
+	{"include-timestamp", offsetof(JsonOptions, include_timestamp), false},
+	{"include-lsn", offsetof(JsonOptions, include_lsn), false},
+	{"include-origin", offsetof(JsonOptions, include_origin), true},
+	{"include-schemas", offsetof(JsonOptions, include_schemas), true},
+	{"include-types", offsetof(JsonOptions, include_types), true},
+	{"include-typmod", offsetof(JsonOptions, include_typmod), true},
+	{"include-type-oids", offsetof(JsonOptions, include_type_oids), false},
+	{"include-column-positions", offsetof(JsonOptions, include_positions), false},
+	{"include-pk", offsetof(JsonOptions, include_pk), false},
+	{"include-transaction", offsetof(JsonOptions, include_transaction), true},
+	{"skip-empty-xacts", offsetof(JsonOptions, skip_empty), true},
+};
+
+/* Sets a yes-or-no option; returns false if there is none of that name. */
+static bool
+set_bool_option(DefElem *option, JsonOptions *result)
+{
+	for (int i = 0; i < lengthof(bool_options); i++)
+	{
+		if (strcmp(option->defname, bool_options[i].name) != 0)
+			continue;
+		*(bool *) ((char *) result + bool_options[i].offset) = bool_value(option);
+		return true;
+	}
+	return false;
+}
+
+void
+options_parse_json(List *options, JsonOptions *result)
 {
 	ListCell   *lc;
 
-	memset(o, 0, sizeof(*o));
-	o->include_types = true;
-	foreach(lc, defs)
-	{
-		DefElem    *def = lfirst(lc);
+	memset(result, 0, sizeof(*result));
+	for (int i = 0; i < lengthof(bool_options); i++)
+		*(bool *) ((char *) result + bool_options[i].offset) = bool_options[i].initial;
 
-		if (!parse_one(o, def))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown option \"%s\"", def->defname)));
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst(lc);
+		const char *name = option->defname;
+
+		if (strcmp(name, "format") == 0 || set_bool_option(option, result))
+			continue;
+		if (strcmp(name, "include-tables") == 0 || strcmp(name, "add-tables") == 0)
+			result->include_tables = list_concat(result->include_tables,
+												 table_pattern_parse(name, text_value(option)));
+		else if (strcmp(name, "exclude-tables") == 0 || strcmp(name, "filter-tables") == 0)
+			result->exclude_tables = list_concat(result->exclude_tables,
+												 table_pattern_parse(name, text_value(option)));
+		else if (strcmp(name, "format-version") == 0)
+		{
+			if (strcmp(text_value(option), "2") != 0)
+				bad_value(name, text_value(option), "2, which is the only one");
+		}
+		else
+			unknown_option(name, "json");
 	}
-	if (!o->json)
-		check_native(o);
 }

@@ -1,36 +1,50 @@
 /*
  * options.h
- *		Options of the output plugin.
+ *		What a subscriber asks of the output plugin when it starts a stream.
  */
-#ifndef REPLICATION_PLUGIN_OUTPUT_OPTIONS_H
-#define REPLICATION_PLUGIN_OUTPUT_OPTIONS_H
+#ifndef REPLICATION_PLUGIN_OPTIONS_H
+#define REPLICATION_PLUGIN_OPTIONS_H
 
+#include "postgres.h"
+
+#include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 #include "model/version.h"
 
-typedef struct OutputOptions
+/* Our own subscribers. */
+typedef struct NativeOptions
 {
-	bool		json;			/* format 'json' */
-
-	/* our own stream */
-	int			protocol;
 	NodeId		subscriber;
 	char	   *group_id;
-	bool		all_origins;	/* full_origins 'all' */
-	List	   *full_origins;	/* of int, besides the provider's own */
-	char	   *layout;
-	char	   *encoding;
+	bool		internal;		/* same layout of memory: WIRE_INTERNAL */
+	bool		all_origins;	/* every origin in full */
+	List	   *full_origins;	/* else those (node numbers), besides the provider's own */
+} NativeOptions;
 
-	/* JSON */
-	List	   *include_tables; /* patterns schema.table; NIL: all */
-	List	   *exclude_tables;
+/* Anybody: the names and defaults are wal2json's where the meaning is. */
+typedef struct JsonOptions
+{
 	bool		include_xids;
 	bool		include_timestamp;
 	bool		include_lsn;
+	bool		include_origin; /* origin_node and origin_lsn */
+	bool		include_schemas;
 	bool		include_types;
-} OutputOptions;
+	bool		include_typmod;
+	bool		include_type_oids;
+	bool		include_positions;
+	bool		include_pk;
+	bool		include_transaction;	/* begin and commit */
+	bool		skip_empty;		/* no begin and commit without anything between */
+	List	   *include_tables; /* of TablePattern; NIL: all */
+	List	   *exclude_tables;
+} JsonOptions;
 
-/* Reads the options of a slot function or START_REPLICATION (List of DefElem). */
-extern void options_parse(OutputOptions *o, List *defs);
+/* True if format 'json' is asked for; any other format but 'native' is an error. */
+extern bool options_want_json(List *options);
 
-#endif							/* REPLICATION_PLUGIN_OUTPUT_OPTIONS_H */
+/* Both raise an error for an option that is unknown, missing or malformed. */
+extern void options_parse_native(List *options, NativeOptions *result);
+extern void options_parse_json(List *options, JsonOptions *result);
+
+#endif							/* REPLICATION_PLUGIN_OPTIONS_H */

@@ -1,132 +1,150 @@
 /*
  * plugin.c
- *		The output plugin: hands PostgreSQL's callbacks to one of two formats.
+ *		The output plugin's entry point and its startup: which format a stream has.
+ *
+ * Which of the formats it is comes to light only at startup, so that is where the decoder's
+ * callbacks are set; until then they are those of the native format, because the
+ * decoder asks for some when it loads the plugin. The startup callback is also
+ * the only one that may read this node's own tables: later there is a historic snapshot or none.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "replication/logical.h"
-#include "replication/output_plugin.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
+#include "catalog/names.h"
+#include "catalog/nodes.h"
 #include "catalog/origin_map.h"
 #include "output/json_format.h"
 #include "output/native.h"
 #include "output/options.h"
 #include "output/plugin.h"
 
-/* One of the two is set. */
-typedef struct PluginData
-{
-	NativeStream *native;
-	JsonStream *json;
-} PluginData;
-
-/* A slot is created (is_init), or decoding starts. */
-static void
-startup(LogicalDecodingContext *ctx, OutputPluginOptions *opt, bool is_init)
-{
-	PluginData *data = palloc0(sizeof(PluginData));
-	OutputOptions options;
-
-	ctx->output_plugin_private = data;
-	opt->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
-	if (is_init)
-		return;
-	options_parse(&options, ctx->output_plugin_options);
-	origin_map_ensure_loaded();
-	if (options.json)
-	{
-		opt->output_type = OUTPUT_PLUGIN_TEXTUAL_OUTPUT;
-		data->json = json_startup(ctx, &options);
-	}
-	else
-		data->native = native_startup(ctx, &options);
-}
-
 static void
 begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
-	PluginData *data = ctx->output_plugin_private;
-
-	if (data->native)
-		native_begin(ctx, data->native, txn);
-	else
-		json_begin(ctx, data->json, txn);
+	native_begin(ctx, ctx->output_plugin_private, txn);
 }
 
 static void
 change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *c)
 {
-	PluginData *data = ctx->output_plugin_private;
-
-	if (data->native)
-		native_change(ctx, data->native, txn, rel, c);
-	else
-		json_change(ctx, data->json, txn, rel, c);
+	native_change(ctx, ctx->output_plugin_private, txn, rel, c);
 }
 
 static void
 truncate_rels(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrels, Relation rels[],
 			  ReorderBufferChange *c)
 {
-	PluginData *data = ctx->output_plugin_private;
-
-	if (data->native)
-		native_truncate(ctx, data->native, txn, nrels, rels);
-	else
-		json_truncate(ctx, data->json, txn, nrels, rels, c);
+	native_truncate(ctx, ctx->output_plugin_private, txn, nrels, rels);
 }
 
 static void
 message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
 		const char *prefix, Size size, const char *content)
 {
-	PluginData *data = ctx->output_plugin_private;
-
-	if (data->native)
-		native_message(ctx, data->native, txn, transactional, prefix);
-	else
-		json_message(ctx, data->json, txn, lsn, transactional, prefix, size, content);
+	native_message(ctx, ctx->output_plugin_private, txn, transactional, prefix);
 }
 
 static void
 commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
 {
-	PluginData *data = ctx->output_plugin_private;
-
-	if (data->native)
-		native_commit(ctx, data->native, txn);
-	else
-		json_commit(ctx, data->json, txn, lsn);
+	native_commit(ctx, ctx->output_plugin_private, txn);
 }
 
 /* Called for each record; true keeps it out. */
 static bool
 filter_by_origin(LogicalDecodingContext *ctx, RepOriginId origin)
 {
-	PluginData *data = ctx->output_plugin_private;
-
-	return data->native ? native_filter(ctx, data->native, origin) : false;
+	return native_filter(ctx, ctx->output_plugin_private, origin);
 }
 
 static void
-shutdown_plugin(LogicalDecodingContext *ctx)
+shutdown_native(LogicalDecodingContext *ctx)
 {
-	PluginData *data = ctx->output_plugin_private;
-
-	if (data->native)
-		sent_relation_shutdown();
+	sent_relation_shutdown();
 }
 
-void
-_PG_output_plugin_init(OutputPluginCallbacks *cb)
+/* The callbacks of our own stream. */
+static void
+set_native_callbacks(OutputPluginCallbacks *cb)
 {
-	cb->startup_cb = startup;
 	cb->begin_cb = begin;
 	cb->change_cb = change;
 	cb->truncate_cb = truncate_rels;
 	cb->message_cb = message;
 	cb->commit_cb = commit;
 	cb->filter_by_origin_cb = filter_by_origin;
-	cb->shutdown_cb = shutdown_plugin;
+	cb->shutdown_cb = shutdown_native;
+}
+
+/* This node's number; INVALID_NODE_ID if the database is in no group. Uses a transaction of its own if there is none. */
+static NodeId
+local_node_id(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+	NodeId		id;
+
+	if (own_transaction)
+		StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	id = extension_exists() ? nodes_local_id() : INVALID_NODE_ID;
+	PopActiveSnapshot();
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	return id;
+}
+
+/* Starts the stream of a node of our group. */
+static void
+start_native(LogicalDecodingContext *ctx)
+{
+	NativeOptions options;
+
+	options_parse_native(ctx->output_plugin_options, &options);
+	origin_map_ensure_loaded();
+	ctx->output_plugin_private = native_startup(ctx, &options);
+}
+
+/* Starts a stream of JSON. */
+static void
+start_json(LogicalDecodingContext *ctx)
+{
+	JsonOptions options;
+
+	options_parse_json(ctx->output_plugin_options, &options);
+	origin_map_ensure_loaded();
+	json_format_set_callbacks(&ctx->callbacks);
+	json_format_start(ctx, &options, local_node_id());
+}
+
+/* startup_cb */
+static void
+plugin_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options, bool is_init)
+{
+	MemoryContext caller = MemoryContextSwitchTo(ctx->context);
+
+	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
+	options->receive_rewrites = false;
+	if (is_init)
+		ctx->callbacks.filter_by_origin_cb = NULL;	/* a slot is being made: nothing is sent */
+	else if (options_want_json(ctx->output_plugin_options))
+	{
+		options->output_type = OUTPUT_PLUGIN_TEXTUAL_OUTPUT;
+		start_json(ctx);
+	}
+	else
+		start_native(ctx);
+	MemoryContextSwitchTo(caller);
+}
+
+void
+_PG_output_plugin_init(OutputPluginCallbacks *callbacks)
+{
+	callbacks->startup_cb = plugin_startup;
+	set_native_callbacks(callbacks);
 }

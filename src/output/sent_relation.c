@@ -170,6 +170,7 @@ build(SentRelation *e, Relation rel)
 	e->valid = true;
 	if (e->kind == SENT_NOTHING)
 		return;
+	e->own = table_is_own_replicated(rel);
 	e->root = table_root(e->relid);
 	root = e->root == e->relid ? rel : RelationIdGetRelation(e->root);
 	if (!root)

@@ -26,6 +26,7 @@ typedef struct SentRelation
 	SentKind	kind;
 	Oid			root;			/* under whose name, and with whose columns, rows are sent */
 	MemoryContext context;		/* of the rest */
+	bool		own;			/* settings of the group: their rows are never deleted elsewhere */
 	WireIdentity identity;
 	int			natts;			/* columns sent */
 	AttrNumber *attnums;		/* their numbers in this table */

@@ -397,6 +397,8 @@ handle_error(Link *link, MemoryContext context)
 	{
 		char	   *text = error_text(link, edata);
 
+		if (course == COURSE_APPLY && edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
+			apply_record_stop(psprintf("%s %s", edata->message, edata->detail ? edata->detail : ""));
 		link_status_set_error(link->index, text);
 		link_status_set_state(link->index, LINK_BACKOFF);
 		course = COURSE_NONE;

@@ -1,6 +1,7 @@
-# The same three versions of a row (two updates and a delete, concurrent) arrive on a third
-# node in every order; the result is the same everywhere. With ties: the same order of
-# versions decided by node numbers is covered by test/unit (version_cmp).
+# The same three versions of a row (two updates and a delete, concurrent) arrive on a fourth
+# node in every order; the result is the same everywhere. With ties too: three writes with
+# the same commit timestamp, made by committing under an origin of the test's own with a
+# given timestamp; then the greatest node number wins, whoever applies.
 use strict;
 use warnings;
 use Mesh;
@@ -28,7 +29,10 @@ sub pause_all
 	}
 }
 
-for my $writes ([ 'update', 'update', 'delete' ], [ 'delete', 'update', 'update' ], [ 'update', 'delete', 'update' ])
+$mesh->all_sql("SELECT pg_replication_origin_create('tie')");
+my $tie = '';
+for my $writes ([ 'update', 'update', 'delete' ], [ 'delete', 'update', 'update' ], [ 'update', 'delete', 'update' ],
+	[ 'update', 'update', 'delete', 'tied' ], [ 'delete', 'update', 'update', 'tied' ])
 {
 	# all rows for the six orders, known everywhere
 	my @keys = map { ++$key } @orders;
@@ -38,10 +42,14 @@ for my $writes ([ 'update', 'update', 'delete' ], [ 'delete', 'update', 'update'
 	{
 		my $k = $keys[$o];
 		pause_all();
-		# concurrent: nobody sees the others'; in time, node 1 first, node 3 last
+		# concurrent: nobody sees the others'; in time, node 1 first, node 3 last, or all at once
+		$tie = $mesh->sql(1, 'SELECT clock_timestamp()');
 		for my $n (1 .. 3)
 		{
-			$mesh->sql($n, $writes->[ $n - 1 ] eq 'update' ? "UPDATE t SET v = 'by $n' WHERE id = $k" : "DELETE FROM t WHERE id = $k");
+			my $write = $writes->[ $n - 1 ] eq 'update' ? "UPDATE t SET v = 'by $n' WHERE id = $k" : "DELETE FROM t WHERE id = $k";
+			$write = "SELECT pg_replication_origin_session_setup('tie'); BEGIN; SELECT pg_replication_origin_xact_setup('0/1', '$tie'); $write; COMMIT"
+				if $writes->[3];
+			$mesh->sql($n, $write);
 		}
 		# node 4 takes them in this order
 		for my $n (@{ $orders[$o] })

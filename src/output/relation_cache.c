@@ -1,0 +1,178 @@
+/*
+ * relation_cache.c
+ *		What an output format knows of a relation, kept until the relation changes.
+ *
+ * Changes arrive through PostgreSQL's own invalidation: the decoder replays those of the
+ * decoded transactions, so an entry always fits the historic snapshot. exclude_table() and
+ * include_table() invalidate the relation themselves. Invariants: an invalidation
+ * only clears CachedRelation.valid; memory is freed when the entry is built again, never
+ * under somebody who is using it; entries are never removed from the hash table.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "output/relation_cache.h"
+
+static RelationCache *live_caches = NULL;
+
+/* A relation changed (InvalidOid: any may have). */
+static void
+on_relation_change(Datum arg, Oid relid)
+{
+	for (RelationCache *cache = live_caches; cache != NULL; cache = cache->next)
+	{
+		HASH_SEQ_STATUS scan;
+		CachedRelation *entry;
+
+		if (OidIsValid(relid))
+		{
+			entry = hash_search(cache->entries, &relid, HASH_FIND, NULL);
+			if (entry)
+				entry->valid = false;
+			continue;
+		}
+		hash_seq_init(&scan, cache->entries);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+			entry->valid = false;
+	}
+}
+
+/* True if an entry holds a name with this hash value (0: any). */
+static bool
+depends_on(const CachedRelation *entry, uint32 hashvalue)
+{
+	if (hashvalue == 0)
+		return true;
+	for (int i = 0; i < entry->nnames; i++)
+	{
+		if (entry->names[i] == hashvalue)
+			return true;
+	}
+	return false;
+}
+
+/* A schema or a type changed. */
+static void
+on_name_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	for (RelationCache *cache = live_caches; cache != NULL; cache = cache->next)
+	{
+		HASH_SEQ_STATUS scan;
+		CachedRelation *entry;
+
+		hash_seq_init(&scan, cache->entries);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+		{
+			if (entry->valid && depends_on(entry, hashvalue))
+				entry->valid = false;
+		}
+	}
+}
+
+/* Registers the callbacks above, once per process: they cannot be taken back. */
+static void
+watch_changes(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, on_name_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, on_name_change, (Datum) 0);
+	registered = true;
+}
+
+/* Takes a cache, whose memory goes away, out of the callbacks' reach. */
+static void
+forget_cache(void *arg)
+{
+	RelationCache **link = &live_caches;
+
+	while (*link != NULL && *link != arg)
+		link = &(*link)->next;
+	if (*link != NULL)
+		*link = (*link)->next;
+}
+
+RelationCache *
+relation_cache_create(MemoryContext context)
+{
+	RelationCache *cache = MemoryContextAllocZero(context, sizeof(RelationCache));
+	MemoryContextCallback *on_reset = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CachedRelation);
+	ctl.hcxt = context;
+	cache->context = context;
+	cache->entries = hash_create("replication_plugin relation cache", 64, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	watch_changes();
+	cache->next = live_caches;
+	live_caches = cache;
+	on_reset->func = forget_cache;
+	on_reset->arg = cache;
+	MemoryContextRegisterResetCallback(context, on_reset);
+	return cache;
+}
+
+CachedRelation *
+relation_cache_search(RelationCache *cache, Oid relid)
+{
+	bool		found;
+	CachedRelation *entry = hash_search(cache->entries, &relid, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset(entry, 0, sizeof(*entry));
+		entry->relid = relid;
+		entry->context = AllocSetContextCreate(cache->context, "cached relation",
+											   ALLOCSET_SMALL_SIZES);
+	}
+	cache->last = entry;
+	return entry;
+}
+
+MemoryContext
+relation_cache_begin_build(CachedRelation *entry)
+{
+	MemoryContextReset(entry->context);
+	entry->nnames = 0;
+	entry->names = NULL;
+	entry->data = NULL;
+	entry->builds++;
+	entry->valid = true;
+	return entry->context;
+}
+
+/* Adds a hash value to those that the entry depends on. */
+static void
+add_name(CachedRelation *entry, uint32 hashvalue)
+{
+	if (entry->nnames > 0 && depends_on(entry, hashvalue))
+		return;
+	/* few per relation: grown one by one, in steps of a power of two */
+	if (entry->names == NULL)
+		entry->names = MemoryContextAlloc(entry->context, 4 * sizeof(uint32));
+	else if (entry->nnames >= 4 && (entry->nnames & (entry->nnames - 1)) == 0)
+		entry->names = repalloc(entry->names, 2 * entry->nnames * sizeof(uint32));
+	entry->names[entry->nnames++] = hashvalue;
+}
+
+void
+relation_cache_depends_on_schema(CachedRelation *entry, Oid nspoid)
+{
+	add_name(entry, GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(nspoid)));
+}
+
+void
+relation_cache_depends_on_type(CachedRelation *entry, Oid typid)
+{
+	if (typid >= FirstNormalObjectId)
+		add_name(entry, GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(typid)));
+}

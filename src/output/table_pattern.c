@@ -1,0 +1,120 @@
+/*
+ * table_pattern.c
+ *		Lists of tables in options: "public.users,audit.*,*.log_*".
+ */
+#include "postgres.h"
+
+#include "output/table_pattern.h"
+
+/* Both parts keep their backslashes: they are looked at when matching. */
+typedef struct TablePattern
+{
+	char	   *nspname;
+	char	   *relname;
+} TablePattern;
+
+/* Length of the text up to a separator that no backslash protects, or to the end. */
+static size_t
+part_length(const char *text, char separator)
+{
+	const char *p = text;
+
+	while (*p != '\0' && *p != separator)
+	{
+		if (*p == '\\' && p[1] != '\0')
+			p++;
+		p++;
+	}
+	return p - text;
+}
+
+/* Copies a part without the spaces around it; a space behind a backslash stays. */
+static char *
+trim(const char *text, size_t len)
+{
+	while (len > 0 && text[0] == ' ')
+	{
+		text++;
+		len--;
+	}
+	while (len > 0 && text[len - 1] == ' ' && !(len > 1 && text[len - 2] == '\\'))
+		len--;
+	return pnstrdup(text, len);
+}
+
+/* Reads one schema.table. */
+static TablePattern *
+parse_entry(const char *option, const char *entry)
+{
+	TablePattern *pattern = palloc(sizeof(TablePattern));
+	size_t		len = part_length(entry, '.');
+
+	if (entry[len] == '\0' || len == 0 || entry[len + 1] == '\0' ||
+		entry[len + 1 + part_length(entry + len + 1, '.')] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" has the entry \"%s\", which is not of the form schema.table",
+						option, entry),
+				 errhint("Write for example \"public.users\", \"audit.*\" or \"*.users\", with commas between.")));
+	pattern->nspname = trim(entry, len);
+	pattern->relname = trim(entry + len + 1, strlen(entry + len + 1));
+	return pattern;
+}
+
+List *
+table_pattern_parse(const char *option, const char *text)
+{
+	List	   *patterns = NIL;
+
+	for (;;)
+	{
+		size_t		len = part_length(text, ',');
+
+		patterns = lappend(patterns, parse_entry(option, trim(text, len)));
+		if (text[len] == '\0')
+			return patterns;
+		text += len + 1;
+	}
+}
+
+/* Matches one name; recursion is as deep as the pattern has stars. */
+static bool
+name_matches(const char *pattern, const char *name)
+{
+	for (; *pattern != '\0'; pattern++, name++)
+	{
+		if (*pattern == '*')
+		{
+			while (*pattern == '*')
+				pattern++;
+			if (*pattern == '\0')
+				return true;
+			for (; *name != '\0'; name++)
+			{
+				if (name_matches(pattern, name))
+					return true;
+			}
+			return false;
+		}
+		if (*pattern == '\\' && pattern[1] != '\0')
+			pattern++;
+		if (*pattern != *name)
+			return false;
+	}
+	return *name == '\0';
+}
+
+bool
+table_pattern_matches(List *patterns, const char *nspname, const char *relname)
+{
+	ListCell   *lc;
+
+	foreach(lc, patterns)
+	{
+		TablePattern *pattern = lfirst(lc);
+
+		if (name_matches(pattern->nspname, nspname) && name_matches(pattern->relname, relname))
+			return true;
+	}
+	return false;
+}
