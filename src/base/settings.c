@@ -34,9 +34,11 @@ define_int(const char *name, const char *desc, int *var, int boot, int min,
 void
 settings_define(void)
 {
-	define_int("replication_plugin.max_links",
-			   "Links and databases that this server can keep track of.",
-			   &setting_max_links, 64, 4, 4096, PGC_POSTMASTER, 0);
+	/* without shared_preload_libraries there is no shared memory, and such a parameter cannot be defined */
+	if (process_shared_preload_libraries_in_progress)
+		define_int("replication_plugin.max_links",
+				   "Links and databases that this server can keep track of.",
+				   &setting_max_links, 64, 4, 4096, PGC_POSTMASTER, 0);
 	define_int("replication_plugin.copy_workers",
 			   "Tables copied at the same time while this node joins a group.",
 			   &setting_copy_workers, 2, 1, 16, PGC_SIGHUP, 0);

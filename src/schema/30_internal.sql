@@ -291,7 +291,6 @@ BEGIN
 	END IF;
 	PERFORM replication_plugin.drop_slots();
 	PERFORM replication_plugin.drop_origins();
-	PERFORM replication_plugin.capture_remove_all();
 	DELETE FROM replication_plugin.local_node;
 	DELETE FROM replication_plugin.node;
 	DELETE FROM replication_plugin.slot_made;
@@ -300,6 +299,7 @@ BEGIN
 	DELETE FROM replication_plugin.join_script;
 	DELETE FROM replication_plugin.node_reservation;
 	TRUNCATE replication_plugin.tombstone;
+	PERFORM replication_plugin.capture_remove_all();
 	PERFORM replication_plugin.request_manager(false);
 END
 $$;

@@ -572,9 +572,10 @@ COMMENT ON FUNCTION resume_link(text) IS 'takes changes from a node again';
 CREATE FUNCTION skip_transaction(provider text, lsn pg_lsn) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	id integer := replication_plugin.provider_node('skip_transaction()', provider);
+	id integer;
 BEGIN
-	PERFORM replication_plugin.require_arguments('skip_transaction()', lsn::text);
+	PERFORM replication_plugin.require_arguments('skip_transaction()', provider, lsn::text);
+	id := replication_plugin.provider_node('skip_transaction()', provider);
 	INSERT INTO replication_plugin.link AS l (provider, skip_lsn) VALUES (id, ARRAY[lsn])
 		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET skip_lsn = array_remove(l.skip_lsn, excluded.skip_lsn[1]) || excluded.skip_lsn;
 	RAISE WARNING 'the transaction that node "%" committed at % will not be applied on this node', provider, lsn

@@ -76,6 +76,13 @@ replication_plugin_check_own_dsn(PG_FUNCTION_ARGS)
 					 errmsg("the dsn \"%s\" leads to another database of this server", peer_dsn_without_secrets(dsn)),
 					 errhint("Give the dsn by which other nodes reach this database.")));
 			break;
+		case IDENTITY_NO_EXTENSION:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the dsn \"%s\" leads to another database, without the extension replication_plugin",
+							peer_dsn_without_secrets(dsn)),
+					 errhint("Give the dsn by which other nodes reach this database.")));
+			break;
 	}
 	PG_RETURN_VOID();
 }

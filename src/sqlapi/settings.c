@@ -21,6 +21,7 @@
 
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
+#include "catalog/nodes.h"
 #include "conflict/capture.h"
 #include "sqlapi/settings.h"
 
@@ -96,7 +97,8 @@ table_setting_changed(HeapTuple tuple, TupleDesc desc)
 	if (!OidIsValid(relid))
 		return;
 	CommandCounterIncrement();
-	capture_install(relid);
+	if (nodes_local_id() != INVALID_NODE_ID)
+		capture_install(relid);
 	CacheInvalidateRelcacheByRelid(relid);
 }
 
