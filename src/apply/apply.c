@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -33,6 +34,7 @@
 #include "apply/row.h"
 #include "apply/state.h"
 #include "apply/unique.h"
+#include "apply/write.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
@@ -118,9 +120,16 @@ apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resoluti
 		.key_row = key_row
 	};
 
+	OwnerContext owner;
+
 	if (apply.mode.source_decides || table_is_own_replicated(ar->rel))
 		return;
+
+	/* the log is ours, not the owner's */
+	GetUserIdAndSecContext(&owner.user, &owner.security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
 	conflict_record(apply.provider, &conflict);
+	SetUserIdAndSecContext(owner.user, owner.security);
 }
 
 /* ---------- transactions ---------- */
@@ -144,8 +153,9 @@ origin_of(NodeId node)
 static void
 set_origin(const WireBegin *begin)
 {
-	RepOriginId origin = origin_of(begin->origin);
+	RepOriginId origin = origin_map_origin(begin->origin);
 
+	Assert(origin != InvalidRepOriginId);
 	if (taken_origin != origin)
 	{
 		apply_release_origin();
@@ -160,14 +170,16 @@ set_origin(const WireBegin *begin)
 void
 apply_begin(const WireBegin *begin, ApplyMode mode)
 {
-	set_origin(begin);
+	(void) origin_of(begin->origin);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	set_origin(begin);			/* inside: an error of it releases its lock with the transaction */
 	apply.active = true;
 	apply.begin = *begin;
 	apply.version = (Version) {begin->commit_ts, begin->origin};
 	apply.mode = mode;
 	apply.wrote = false;
+	apply.immediate = false;
 	apply.rows = 0;
 	apply.action = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -181,8 +193,9 @@ apply_commit(void)
 	uint64		rows = apply.rows;
 
 	error_context_stack = &callback;
-	put_flush();
 	apply.action = NULL;
+	put_flush();
+	MemoryContextReset(apply.row_context);
 	tombstone_end_transaction();
 	relation_close_all();
 	target_close_all();
@@ -222,6 +235,7 @@ apply_reset(void)
 void
 apply_relation(WireReader *r)
 {
+	apply.action = NULL;
 	put_flush();
 	relation_store(r);
 }
@@ -233,6 +247,7 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
 	MemoryContext old;
 	ApplyRelation *ar;
+	OwnerContext saved;
 
 	error_context_stack = &callback;
 	apply.action = action;
@@ -240,11 +255,15 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	apply.has_old = has_old;
 	old = MemoryContextSwitchTo(apply.row_context);
 	ar = relation_open_remote(remote_id);
+
+	/* defaults, domains and partition keys are the owner's code as well */
+	saved = become_owner(ar);
 	handler(ar);
+	become_worker(saved);
 	MemoryContextSwitchTo(old);
 
 	/* gathered inserts point into the row context; it is reset when they are written */
-	if (handler != put_insert)
+	if (!put_is_gathering())
 		MemoryContextReset(apply.row_context);
 	apply.rows++;
 	error_context_stack = callback.previous;
@@ -284,6 +303,12 @@ apply_truncate(WireReader *r)
 	wire_read_truncate(r, &n, &ids);
 	for (int i = 0; i < n; i++)
 		apply_row("TRUNCATE", ids[i], false, remove_all_seen);
+}
+
+void
+apply_message_done(void)
+{
+	apply.action = NULL;
 }
 
 /* ---------- after a failure ---------- */

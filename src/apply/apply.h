@@ -33,6 +33,9 @@ extern void apply_update(WireReader *r);
 extern void apply_delete(WireReader *r);
 extern void apply_truncate(WireReader *r);
 
+/* The message that the last row was read from goes away. */
+extern void apply_message_done(void);
+
 /* Commits. Returns the number of rows applied. */
 extern uint64 apply_commit(void);
 

@@ -163,6 +163,12 @@ put_flush(void)
 	MemoryContextReset(apply.row_context);
 }
 
+bool
+put_is_gathering(void)
+{
+	return gathered.rel != NULL;
+}
+
 void
 put_reset(void)
 {
@@ -318,9 +324,9 @@ put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing mis
 static bool
 one_by_one(ApplyRelation *ar)
 {
-	if (ar->partitioned || !write_can_gather(ar->target))
+	if (ar->partitioned || apply.mode.careful || !write_can_gather(ar->target))
 		return true;
-	return ar->nkeys > 0 && (apply.mode.careful || !ar->tombstones);
+	return ar->nkeys > 0 && !ar->tombstones;
 }
 
 void

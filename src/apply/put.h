@@ -13,6 +13,9 @@ extern void put_update(ApplyRelation *ar);
 /* Writes the gathered inserts. Called before anything else is done, and before commit. */
 extern void put_flush(void);
 
+/* True if inserts are gathered whose values are still needed. */
+extern bool put_is_gathering(void);
+
 /* Forgets gathered inserts, after an abort. */
 extern void put_reset(void);
 

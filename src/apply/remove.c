@@ -29,9 +29,13 @@
 #include "apply/write.h"
 #include "conflict/row_version.h"
 
-/* There is no row of the key: remembers the delete if nothing newer is remembered. */
-static void
-remove_missing(ApplyRelation *ar, const Datum *key)
+/*
+ * There is no row of the key: remembers the delete if nothing newer is remembered. Returns
+ * WRITE_AGAIN if a row has come meanwhile: whoever inserts it looks for our tombstone
+ * after the row is there, and we look for the row after the tombstone is.
+ */
+static WriteResult
+remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 {
 	Version		deleted;
 	bool		known = ar->tombstones &&
@@ -48,7 +52,11 @@ remove_missing(ApplyRelation *ar, const Datum *key)
 	{
 		tombstone_write(ar->tombstones, key, true);
 		apply.wrote = true;
+		tombstone_flush();
+		if (search_key_surely(t, key))
+			return WRITE_AGAIN;
 	}
+	return WRITE_DONE;
 }
 
 /* Removes the row that was found if the delete is newer. */
@@ -121,12 +129,14 @@ remove_row(ApplyRelation *ar)
 	t = relation_route(ar);
 	if (search_key(t, key) && remove_found(ar, t, key) == WRITE_DONE)
 		return;
-	while (search_key_surely(t, key))
+	do
 	{
-		if (remove_found(ar, t, key) == WRITE_DONE)
-			return;
-	}
-	remove_missing(ar, key);
+		while (search_key_surely(t, key))
+		{
+			if (remove_found(ar, t, key) == WRITE_DONE)
+				return;
+		}
+	} while (remove_missing(ar, t, key) == WRITE_AGAIN);
 }
 
 /* Deletes the rows of one table that the writer had seen. */

@@ -154,6 +154,6 @@ row_add_defaults(ApplyRelation *ar, EState *estate)
 	{
 		int			att = ar->default_att[i] - 1;
 
-		ar->values[att] = ExecEvalExprSwitchContext(ar->default_expr[i], econtext, &ar->nulls[att]);
+		ar->values[att] = ExecEvalExpr(ar->default_expr[i], econtext, &ar->nulls[att]);
 	}
 }

@@ -132,7 +132,7 @@ choose_index(ApplyRelation *ar, ApplyTarget *t, ScanKeyData *keys, int *nkeys)
 		IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
 		int			n = 0;
 
-		if (index->rd_rel->relam != BTREE_AM_OID || info->ii_Expressions || info->ii_Predicate)
+		if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID || info->ii_Expressions || info->ii_Predicate)
 			continue;
 		while (n < info->ii_NumIndexKeyAttrs)
 		{

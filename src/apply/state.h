@@ -22,6 +22,7 @@ typedef struct ApplyState
 	Version		version;		/* of every write of it */
 	ApplyMode	mode;
 	bool		wrote;			/* changed something that decoding will see */
+	bool		immediate;		/* deferred triggers fire at once in this transaction */
 	uint64		rows;
 
 	/* of the row */

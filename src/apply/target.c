@@ -95,7 +95,11 @@ filter_triggers(ResultRelInfo *rri)
 			continue;
 		if (t->tgisinternal && capture_is_own_function(t->tgfoid))
 			continue;
-		desc->triggers[n++] = *t;
+		desc->triggers[n] = *t;
+
+		/* looked up here, so that what the function remembers lives as long as we do */
+		fmgr_info_cxt(t->tgfoid, &rri->ri_TrigFunctions[n], CurrentMemoryContext);
+		n++;
 	}
 	desc->numtriggers = n;
 	if (n == 0)
@@ -198,7 +202,7 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 
 		t->found = MakeSingleTupleTableSlot(desc, table_slot_callbacks(t->rel));
 		t->newslot = MakeSingleTupleTableSlot(desc, table_slot_callbacks(t->rel));
-		t->eq = palloc0(desc->natts * sizeof(TypeCacheEntry *));
+		t->eq = palloc0(Max(desc->natts, root ? RelationGetDescr(root)->natts : 0) * sizeof(TypeCacheEntry *));
 		t->from_root = t->to_root = NULL;
 		if (root)
 		{

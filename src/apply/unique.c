@@ -80,7 +80,7 @@ unique_conflicts(ApplyTarget *t, TupleTableSlot *slot)
 	{
 		IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
 
-		if (i == t->key_index || !info->ii_Unique ||
+		if (i == t->key_index || !info->ii_Unique || !t->rri->ri_IndexRelationDescs[i]->rd_index->indisvalid ||
 			t->rri->ri_IndexRelationDescs[i]->rd_rel->relam != BTREE_AM_OID)
 			continue;
 		if (!find_in_index(t, i, slot, found) || (t->nkeys > 0 && same_key(t, slot, found)))

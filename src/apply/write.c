@@ -14,6 +14,7 @@
 
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -26,15 +27,7 @@
 #include "apply/write.h"
 #include "conflict/tombstone.h"
 
-/* What has to be undone after running as the owner. */
-typedef struct OwnerContext
-{
-	Oid			user;
-	int			security;
-} OwnerContext;
-
-/* Becomes the table's owner. An error puts things back with the transaction. */
-static OwnerContext
+OwnerContext
 become_owner(ApplyRelation *ar)
 {
 	OwnerContext saved;
@@ -46,8 +39,7 @@ become_owner(ApplyRelation *ar)
 	return saved;
 }
 
-/* Becomes the worker again. */
-static void
+void
 become_worker(OwnerContext saved)
 {
 	SetUserIdAndSecContext(saved.user, saved.security);
@@ -68,13 +60,29 @@ finish_row(ApplyTarget *t, TupleTableSlot *slot)
 		ExecPartitionCheck(t->rri, slot, t->estate, true);
 }
 
-/* Marks the end of one row. */
+/* Prepares for one row of a table with triggers. */
 static void
-row_written(ApplyTarget *t)
+begin_triggers(ApplyTarget *t)
+{
+	if (!apply.immediate)
+	{
+		ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
+
+		/* deferred triggers would fire at commit, when we are not the owner any more */
+		AfterTriggerSetState(all);
+		apply.immediate = true;
+	}
+	t->estate->es_output_cid = GetCurrentCommandId(true);
+	AfterTriggerBeginQuery();
+}
+
+/* Marks the end of one row. heap: something was written that decoding sees. */
+static void
+row_written(ApplyTarget *t, bool heap)
 {
 	ResetPerTupleExprContext(t->estate);
 	CommandCounterIncrement();
-	apply.wrote = true;
+	apply.wrote = apply.wrote || (heap && RelationIsLogicallyLogged(t->rel));
 }
 
 void
@@ -83,14 +91,16 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	OwnerContext saved;
 	TriggerDesc *triggers = t->rri->ri_TrigDesc;
 	List	   *recheck = NIL;
+	bool		heap = false;
 
 	tombstone_flush();
 	saved = become_owner(ar);
 	if (triggers)
-		AfterTriggerBeginQuery();
+		begin_triggers(t);
 	if (!triggers || !triggers->trig_insert_before_row ||
 		ExecBRInsertTriggers(t->estate, t->rri, slot))
 	{
+		heap = true;
 		finish_row(t, slot);
 		table_tuple_insert(t->rel, slot, GetCurrentCommandId(true), 0, NULL);
 		if (t->nindexes > 0)
@@ -101,7 +111,7 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	if (triggers)
 		AfterTriggerEndQuery(t->estate);
 	become_worker(saved);
-	row_written(t);
+	row_written(t, heap);
 }
 
 /*
@@ -172,6 +182,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	OwnerContext saved;
 	TriggerDesc *triggers = t->rri->ri_TrigDesc;
 	WriteResult result = WRITE_DONE;
+	bool		heap = false;
 	EPQState	epq;
 
 	tombstone_flush();
@@ -182,7 +193,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	{
 		if (triggers)
 		{
-			AfterTriggerBeginQuery();
+			begin_triggers(t);
 			EvalPlanQualInit(&epq, t->estate, NULL, NIL, -1);
 		}
 		if (!triggers || !triggers->trig_update_before_row ||
@@ -190,6 +201,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		{
 			finish_row(t, slot);
 			result = update_heap(t, slot);
+			heap = result == WRITE_DONE;
 		}
 		if (triggers)
 		{
@@ -198,7 +210,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		}
 	}
 	become_worker(saved);
-	row_written(t);
+	row_written(t, heap);
 	return result;
 }
 
@@ -209,6 +221,7 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 	TriggerDesc *triggers = t->rri->ri_TrigDesc;
 	WriteResult result = WRITE_DONE;
 	TM_FailureData failure;
+	bool		heap = false;
 	EPQState	epq;
 
 	if (triggers && triggers->trig_delete_before_row)
@@ -217,7 +230,7 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 	{
 		if (triggers)
 		{
-			AfterTriggerBeginQuery();
+			begin_triggers(t);
 			EvalPlanQualInit(&epq, t->estate, NULL, NIL, -1);
 		}
 		if (!triggers || !triggers->trig_delete_before_row ||
@@ -226,7 +239,8 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 			result = write_result(table_tuple_delete(t->rel, tid, GetCurrentCommandId(true),
 													 InvalidSnapshot, InvalidSnapshot, true,
 													 &failure, false));
-			if (result == WRITE_DONE && triggers)
+			heap = result == WRITE_DONE;
+			if (heap && triggers)
 				ExecARDeleteTriggers(t->estate, t->rri, tid, NULL, NULL, false);
 		}
 		if (triggers)
@@ -236,7 +250,7 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 		}
 	}
 	become_worker(saved);
-	row_written(t);
+	row_written(t, heap);
 	return result;
 }
 
@@ -262,5 +276,5 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 		ResetPerTupleExprContext(t->estate);
 	}
 	become_worker(saved);
-	row_written(t);
+	row_written(t, true);
 }

@@ -7,6 +7,17 @@
 
 #include "apply/relation.h"
 
+/* What has to be undone after running as the owner. */
+typedef struct OwnerContext
+{
+	Oid			user;
+	int			security;
+} OwnerContext;
+
+/* Becomes the table's owner, and what it was before. An error puts things back with the transaction. */
+extern OwnerContext become_owner(ApplyRelation *ar);
+extern void become_worker(OwnerContext saved);
+
 typedef enum WriteResult
 {
 	WRITE_DONE,

@@ -115,7 +115,11 @@ stop_waiting(void)
 	waiting = NULL;
 }
 
-/* This process has gone. */
+/*
+ * This process has gone. PostgreSQL's callback that gives the replication origin back is
+ * registered after this one, when we first use an origin under a hold, so it runs before:
+ * the next holder finds the origin free.
+ */
 static void
 release_all(int code, Datum arg)
 {
@@ -167,7 +171,7 @@ origin_hold(NodeId origin)
 	static bool registered = false;
 
 	if (!registered)
-		before_shmem_exit(release_all, (Datum) 0);
+		on_shmem_exit(release_all, (Datum) 0);
 	registered = true;
 	if (try_hold(origin))
 		return;

@@ -228,6 +228,8 @@ void
 origin_map_reload(void)
 {
 	Assert(IsTransactionState());
+	if (!map)
+		return;
 	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < map->nloaded; i++)
 	{
@@ -265,6 +267,11 @@ origin_map_create(NodeId node)
 void
 origin_map_drop_all(void)
 {
+	if (!map)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication_plugin is not in shared_preload_libraries"),
+				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
 	origin_map_ensure_loaded();
 	refresh_copy();
 	for (int i = 0; i < ncopy; i++)

@@ -27,6 +27,7 @@
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -82,6 +83,9 @@ typedef struct Store
 } Store;
 
 static Store store;
+
+/* Sees what is committed, our own, and, with xmin set, what is in progress. */
+static SnapshotData dirty;
 
 /* ---------- keys ---------- */
 
@@ -342,28 +346,29 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 }
 
 /*
- * Starts a scan for a table, or for one key hash of it, under a fresh snapshot. The
- * second is kept for the next time.
+ * Starts a scan for a table, or for one key hash of it. The second is kept for the next
+ * time. Tombstones of transactions in progress are seen as well (dirty.xmin is set then):
+ * a put and a delete of one key that are applied at the same time must not pass each
+ * other unseen.
  */
 static IndexScanDesc
 start_scan(Oid relid, const int64 *hash)
 {
 	ScanKeyData keys[2];
-	Snapshot	snapshot = GetLatestSnapshot();
 	IndexScanDesc scan;
 	int			n = hash ? 2 : 1;
 	MemoryContext old = MemoryContextSwitchTo(store.context);
 
+	InitDirtySnapshot(dirty);
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	if (hash)
 		ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(*hash));
 	if (hash && store.scan)
 	{
 		scan = store.scan;
-		scan->xs_snapshot = snapshot;
 	}
 	else
-		scan = index_beginscan(store.heap, store.index, snapshot, n, 0);
+		scan = index_beginscan(store.heap, store.index, &dirty, n, 0);
 	if (hash)
 		store.scan = scan;
 	index_rescan(scan, keys, n, NULL, 0);
@@ -391,18 +396,27 @@ tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
 
 	open_store();
 	flush_store();
+again:
+	found = false;
 	scan = start_scan(k->relid, &hash);
 	while (next_row(scan))
 	{
-		Version		v = row_version_of_slot(store.found, own);
+		TransactionId writer = dirty.xmin;
+		Version		v;
 		bool		isnull;
 		Datum		stored = slot_getattr(store.found, ATT_KEY, &isnull);
 
-		if (found && version_cmp(v, *newest) <= 0)
-			continue;
 		if (!key_matches(k, DatumGetByteaPP(stored), key))
 			continue;
-		*newest = v;
+		if (TransactionIdIsValid(writer))
+		{
+			ExecClearTuple(store.found);
+			XactLockTableWait(writer, store.heap, NULL, XLTW_None);
+			goto again;
+		}
+		v = row_version_of_slot(store.found, own);
+		if (!found || version_cmp(v, *newest) > 0)
+			*newest = v;
 		found = true;
 	}
 	ExecClearTuple(store.found);

@@ -28,7 +28,8 @@ extern void tombstone_write(TombstoneKeys *k, const Datum *key, bool send);
 
 /*
  * Finds the newest tombstone of a key that is committed, or of the running
- * transaction, which has version own. Returns false if there is none.
+ * transaction, which has version own; waits for transactions that are writing one.
+ * Returns false if there is none.
  */
 extern bool tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest);
 

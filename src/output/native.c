@@ -225,8 +225,9 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 		SentRelation *entry = sent_relation_get(rels[i]);
 
 		/* rows with a key have been deleted one by one */
-		if (entry->kind != SENT_ROWS || entry->identity == WIRE_IDENTITY_KEY)
-			continue;
+		if (entry->kind != SENT_ROWS || entry->identity == WIRE_IDENTITY_KEY ||
+			rels[i]->rd_rel->relispartition)
+			continue;			/* TRUNCATE of a partitioned table names it, too */
 		if (!s->begun)
 			write_begin(s, txn);
 		native_prepare_row(ctx, s, entry);

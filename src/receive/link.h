@@ -18,6 +18,7 @@ typedef struct Link
 	char	   *group_id;
 	char	   *provider_name;
 	char	   *provider_dsn;
+	bool		joining;		/* this node is not ready: its source decides all conflicts */
 	char	   *full_origins;	/* 'own', 'all' or node numbers */
 	List	   *demanded;		/* origins that this worker has asked for besides (of int) */
 	List	   *skip;			/* transactions to skip: origin LSNs (XLogRecPtr *) */

@@ -102,6 +102,7 @@ link_load(Link *link)
 				 errmsg("this database is in no group")));
 	provider = nodes_by_id(link->provider);
 	link->me = local->node_id;
+	link->joining = strncmp(local->state, "joining", 7) == 0;
 	link->group_id = MemoryContextStrdup(context, local->group_id);
 	if (provider)
 	{

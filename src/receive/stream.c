@@ -34,6 +34,8 @@
 
 #define STATUS_INTERVAL_MS	1000	/* at least so often the provider hears from us */
 #define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored */
+#define SLOT_TRIES			50
+#define SLOT_WAIT_MS		100
 #define FLUSH_DELAY_MS		10		/* quiet time after which we flush instead of the WAL writer */
 
 typedef struct StreamState
@@ -46,6 +48,7 @@ typedef struct StreamState
 	TimestampTz stored_at;
 	TimestampTz heard_at;
 	bool		ping_sent;
+	bool		streaming;
 } StreamState;
 
 static StreamState stream;
@@ -96,6 +99,25 @@ slot_position(Link *link)
 	}
 	PQclear(res);
 	return confirmed;
+}
+
+/* After a restart of the stream the walsender of the last one may still have the slot: waits for it a while. */
+static void
+wait_for_slot(Link *link)
+{
+	char	   *sql = psprintf("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s AND active",
+							   quote_literal_cstr(stream.slot));
+	bool		active = true;
+
+	for (int i = 0; i < SLOT_TRIES && active; i++)
+	{
+		PGresult   *res = peer_exec(link->conn, sql);
+
+		active = PQntuples(res) > 0;
+		PQclear(res);
+		if (active)
+			link_wait(link, SLOT_WAIT_MS);
+	}
 }
 
 /* What the provider is asked to send in full besides its own. */
@@ -341,8 +363,11 @@ link_wait(Link *link, long ms)
 {
 	int			events;
 
-	(void) feedback_confirmable(true);
-	maybe_send_status(link, true);
+	if (stream.streaming)
+	{
+		(void) feedback_confirmable(true);
+		maybe_send_status(link, true);
+	}
 	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 	if (events & WL_LATCH_SET)
 		serve_interrupts();
@@ -365,6 +390,7 @@ link_stream(Link *link)
 		link->conn = NULL;
 		return LINK_END_NO_SLOT;
 	}
+	wait_for_slot(link);
 	confirmed = slot_position(link);
 	if (link->seen_stored && confirmed >= link->seen_lsn)
 	{
@@ -374,6 +400,7 @@ link_stream(Link *link)
 	feedback_start();
 	link_transaction_reset();
 	start(link);
+	stream.streaming = true;
 	link_status_set_healthy(link->index);
 	link_status_set_state(link->index, LINK_CATCHING_UP);
 	stream.heard_at = stream.status_at = stream.stored_at = GetCurrentTimestamp();

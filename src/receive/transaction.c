@@ -78,7 +78,7 @@ begin_transaction(Link *link, WireReader *r)
 		course = COURSE_APPLY;
 		apply_begin(&current, (ApplyMode) {
 			.careful = careful_lsn == current.origin_lsn,
-			.source_decides = current.origin != link->provider
+			.source_decides = link->joining && current.origin != link->provider
 		});
 	}
 }
@@ -305,6 +305,7 @@ process(Link *link, const char *data, int len)
 				break;
 		}
 	}
+	apply_message_done();
 	return true;
 }
 

@@ -107,6 +107,12 @@ CREATE TABLE join_script (
 	script bytea NOT NULL
 );
 
+-- Subscribers for which this node has made a slot. One that is gone is never made again: what was written
+-- meanwhile would be missing there, and nobody would know.
+CREATE TABLE slot_history (
+	subscriber integer PRIMARY KEY
+);
+
 -- Numbers and names promised to nodes that are about to join.
 CREATE TABLE node_reservation (
 	node_id integer PRIMARY KEY,

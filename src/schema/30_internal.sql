@@ -95,6 +95,10 @@ BEGIN
 	layout := replication_plugin.value_layout();
 	SELECT s.slot_name INTO slot_name FROM pg_replication_slots s
 		WHERE s.slot_name = replication_plugin.slot_name($2) AND s.confirmed_flush_lsn IS NOT NULL;
+	IF slot_name IS NULL AND EXISTS (SELECT FROM replication_plugin.slot_history h WHERE h.subscriber = $2) THEN
+		RAISE EXCEPTION 'the slot that node "%" kept for node "%" is gone', l.node_name, caller.node_name USING ERRCODE = '55000',
+			HINT = 'What was written there meanwhile is missing here. Remove this node with remove_node() on another member, then forget_group() here, and join anew.';
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION handshake(uuid, integer, integer) IS 'a subscriber introduces itself and learns its slot (null: not made yet)';
@@ -170,6 +174,7 @@ AS $$
 		-- the slot on its source is made by the joining node itself
 		AND NOT (n.state = 'joining' AND n.source = l.node_id)
 		AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.slot_name = replication_plugin.slot_name(n.node_id))
+		AND NOT EXISTS (SELECT FROM replication_plugin.slot_history h WHERE h.subscriber = n.node_id)
 $$;
 COMMENT ON FUNCTION missing_slots() IS 'members that lack a slot here';
 
@@ -226,6 +231,12 @@ BEGIN
 			NULL; -- the next round sees to it
 		END;
 	END LOOP;
+	-- ready members depend on their slot from now on
+	INSERT INTO replication_plugin.slot_history
+		SELECT n.node_id FROM replication_plugin.node n
+		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id) AND r.confirmed_flush_lsn IS NOT NULL
+		WHERE n.state = 'ready' AND NOT EXISTS (SELECT FROM replication_plugin.slot_history h WHERE h.subscriber = n.node_id)
+		ON CONFLICT DO NOTHING;
 	RETURN EXISTS (SELECT FROM replication_plugin.missing_slots())
 		OR EXISTS (SELECT FROM replication_plugin.unannounced_slots());
 END
@@ -298,6 +309,7 @@ BEGIN
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.join_script;
 	DELETE FROM replication_plugin.node_reservation;
+	DELETE FROM replication_plugin.slot_history;
 	TRUNCATE replication_plugin.tombstone;
 	PERFORM replication_plugin.capture_remove_all();
 	PERFORM replication_plugin.request_manager(false);

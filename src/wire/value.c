@@ -27,11 +27,37 @@
 
 /* ---------- writing ---------- */
 
+/* True for types whose values are oids of objects, which are others on another server. */
+static bool
+holds_oids(Oid typid)
+{
+	Oid			element = get_element_type(typid);
+
+	switch (OidIsValid(element) ? element : typid)
+	{
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGCLASSOID:
+		case REGTYPEOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case REGNAMESPACEOID:
+		case REGROLEOID:
+		case REGCOLLATIONOID:
+		case ACLITEMOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* How values of a type may be written, by its kind. */
 static WireKind
 choose_kind(Oid typid, Form_pg_type type, bool internal)
 {
-	bool		builtin = typid < FirstGenbkiObjectId;
+	bool		builtin = typid < FirstGenbkiObjectId && !holds_oids(typid);
 	bool		has_binary = OidIsValid(type->typsend) && OidIsValid(type->typreceive);
 
 	switch (type->typtype)
@@ -40,7 +66,7 @@ choose_kind(Oid typid, Form_pg_type type, bool internal)
 			if (builtin && internal)
 				return WIRE_INTERNAL;
 			/* arrays of user types have oids in their binary form */
-			if (has_binary && (builtin || !OidIsValid(type->typelem)))
+			if (has_binary && (builtin || (!OidIsValid(type->typelem) && !holds_oids(typid))))
 				return WIRE_BINARY;
 			return WIRE_TEXT;
 		case TYPTYPE_ENUM:
