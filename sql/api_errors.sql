@@ -1,140 +1,266 @@
--- What each command says when it cannot do what it is asked to: SQLSTATE, message and
--- hint. (Needing two servers: test/t/070_membership.pl.)
-\set SHOW_CONTEXT never
-CREATE DATABASE api_errors;
-CREATE DATABASE api_other;
-\c api_errors
+--
+-- Commands and their errors, on one server.
+--
+SET client_min_messages = warning;
+\set db :DBNAME
 CREATE EXTENSION replication_plugin;
-SELECT format('host=%s port=%s', split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port')) AS server \gset
-\set own '''':server' dbname=api_errors'''
-\set other '''':server' dbname=api_other'''
+SET client_min_messages = notice;
 
--- Runs a command, tells its error.
-CREATE PROCEDURE tell(command text) LANGUAGE plpgsql AS $$
+-- The dsn of a database of this server.
+CREATE FUNCTION dsn_of(db text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('host=%s port=%s dbname=%s', split_part(current_setting('unix_socket_directories'), ',', 1),
+		current_setting('port'), db)
+$$;
+-- Runs a statement and shows its error without what differs from run to run.
+CREATE FUNCTION try(statement text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-	state text; message text; detail text; hint text;
+	message text; more text; advice text;
+	socket text := split_part(current_setting('unix_socket_directories'), ',', 1);
 BEGIN
-	EXECUTE command;
-	RAISE INFO 'done';
+	EXECUTE statement;
+	RAISE INFO 'no error';
 EXCEPTION WHEN others THEN
-	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-		hint = PG_EXCEPTION_HINT;
-	message := regexp_replace(message, 'host=/\S+ port=\d+|/\S+/\.s\.PGSQL\.\d+', '(here)', 'g');
-	message := regexp_replace(message, '(?!00000000)[0-9a-f]{8}-[0-9a-f-]{27}', '(uuid)', 'g');
-	RAISE INFO '%', concat_ws(E'\n', state || ' ' || message, '  detail: ' || nullif(detail, ''), '  hint: ' || nullif(hint, ''));
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, more = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
+	message := replace(replace(message, socket, 'SOCKET'), current_setting('port'), 'PORT');
+	message := regexp_replace(message, '(?!00000000)[0-9a-f]{8}-[0-9a-f-]{27}', 'UUID', 'g');
+	RAISE INFO E'% %\n  detail: %\n  hint: %', SQLSTATE, message, nullif(more, ''), nullif(advice, '');
 END
 $$;
+\set VERBOSITY terse
 
--- 1. in no group: everything but create_group() and join_group() says so
-CALL tell('SELECT replication_plugin.remove_node(''b'')');
-CALL tell('SELECT replication_plugin.pause_link(''b'')');
-CALL tell('SELECT replication_plugin.resume_link(''b'')');
-CALL tell('SELECT replication_plugin.skip_transaction(''b'', ''0/1'')');
-CALL tell('SELECT replication_plugin.wait_until_ready()');
+--
+-- before there is a group
+--
+SELECT replication_plugin.remove_node('a');
 SELECT replication_plugin.leave_group();
+SELECT replication_plugin.leave_group('1 second');
 SELECT replication_plugin.forget_group();
-CALL tell('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 1)');
-CALL tell('SELECT replication_plugin.reserve_node(''00000000-0000-0000-0000-000000000001'', 2, ''b'', '''')');
-CALL tell('SELECT replication_plugin.admit_node(''00000000-0000-0000-0000-000000000001'', 2, ''b'', '''')');
--- nobody has to wait for anybody
-SELECT replication_plugin.wait_for_apply();
-SELECT group_id, node_id, encoding = getdatabaseencoding() AS encoding FROM replication_plugin.identity();
-
--- 2. create_group(): arguments, then the dsn
-CALL tell('SELECT replication_plugin.create_group(NULL, ''a'', ''dbname=x'')');
-CALL tell('SELECT replication_plugin.create_group(''g'', NULL, ''dbname=x'')');
-CALL tell('SELECT replication_plugin.create_group(''g'', ''a'', NULL)');
-CALL tell('SELECT replication_plugin.create_group(''g'', '''', ''dbname=x'')');
-CALL tell('SELECT replication_plugin.create_group('''', ''a'', ''dbname=x'')');
-CALL tell(format('SELECT replication_plugin.create_group(''g'', %L, ''dbname=x'')', repeat('n', 64)));
-CALL tell('SELECT replication_plugin.create_group(''g'', ''a'', ''this is no dsn'')');
-CALL tell('SELECT replication_plugin.create_group(''g'', ''a'', ''dbname=x no_such_option=1'')');
-CALL tell('SELECT replication_plugin.create_group(''g'', ''a'', ''host=/nowhere port=1 dbname=x password=secret'')');
-CALL tell(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', :own || '_not'));
--- another database of this server, without the extension and with it
-CALL tell(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', :other));
-\c api_other
-CREATE EXTENSION replication_plugin;
-\c api_errors
-CALL tell(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', :other));
-
--- 3. join_group()
-CALL tell('SELECT replication_plugin.join_group(NULL, ''dbname=x'', ''dbname=y'')');
-CALL tell('SELECT replication_plugin.join_group(''b'', ''dbname=x'', ''dbname=y'', copy_data => NULL)');
-CALL tell('SELECT replication_plugin.join_group(''b'', ''this is no dsn'', ''dbname=y'')');
-CALL tell(format('SELECT replication_plugin.join_group(''b'', %L, %L)', :other, :other));
-CALL tell(format('SELECT replication_plugin.join_group(''b'', %L, ''neither is this'')', :own));
-CALL tell(format('SELECT replication_plugin.join_group(''b'', %L, ''host=/nowhere port=1 dbname=x'')', :own));
-CALL tell(format('SELECT replication_plugin.join_group(''b'', %L, %L)', :own, :other));
-
--- nothing half-made is left
-SELECT count(*) FROM replication_plugin.nodes;
-SELECT count(*) FROM pg_replication_slots WHERE database = current_database();
-SELECT count(*) FROM pg_replication_origin o, pg_database d WHERE d.datname = current_database() AND o.roname ~ ('^replication_plugin_' || d.oid || '_');
-SELECT replication_plugin.manager_pid();
-
--- 4. in a group
-SELECT replication_plugin.create_group('g', 'a', :own);
-SELECT node_id, node_name, state, is_local, progress FROM replication_plugin.nodes;
-CALL tell(format('SELECT replication_plugin.create_group(''g2'', ''a'', %L)', :own));
-CALL tell(format('SELECT replication_plugin.join_group(''b'', %L, %L)', :own, :other));
-CALL tell('SELECT replication_plugin.remove_node(NULL)');
-CALL tell('SELECT replication_plugin.remove_node(''b'')');
-CALL tell('SELECT replication_plugin.remove_node(''a'')');
-CALL tell('SELECT replication_plugin.pause_link(NULL)');
-CALL tell('SELECT replication_plugin.pause_link(''b'')');
-CALL tell('SELECT replication_plugin.pause_link(''a'')');
-CALL tell('SELECT replication_plugin.resume_link(NULL)');
-CALL tell('SELECT replication_plugin.resume_link(''b'')');
-CALL tell('SELECT replication_plugin.skip_transaction(''b'', ''0/1'')');
-CALL tell('SELECT replication_plugin.skip_transaction(''a'', NULL)');
-CALL tell('SELECT replication_plugin.skip_transaction(''a'', ''0/1'')');
-CALL tell('SELECT replication_plugin.skip_transaction(''a'', ''no lsn'')');
+SELECT replication_plugin.pause_link('a');
+SELECT replication_plugin.resume_link('a');
+SELECT replication_plugin.skip_transaction('a', '0/1');
 SELECT replication_plugin.wait_until_ready();
-SELECT replication_plugin.wait_for_apply('1 second');
-
--- 5. what other nodes are told
-SELECT group_id FROM replication_plugin.identity() \gset
-CALL tell('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 1)');
-CALL tell(format('SELECT * FROM replication_plugin.handshake(%L, 2, 1)', :'group_id'));
-CALL tell(format('SELECT * FROM replication_plugin.handshake(%L, 2, 99)', :'group_id'));
-CALL tell(format('SELECT replication_plugin.reserve_node(%L, 2, ''a'', ''dbname=b'')', :'group_id'));
-CALL tell(format('SELECT replication_plugin.reserve_node(%L, 1, ''b'', ''dbname=b'')', :'group_id'));
-CALL tell(format('SELECT replication_plugin.admit_node(%L, 1, ''b'', ''dbname=b'')', :'group_id'));
-
--- 6. dropping says what to call first
-DROP EXTENSION replication_plugin;
-DROP EXTENSION replication_plugin CASCADE;
-DROP SCHEMA replication_plugin CASCADE;
-\c regression
-DROP DATABASE api_errors;
-DROP DATABASE api_errors WITH (FORCE);
-\c api_errors
-
--- 7. leaving: not inside a transaction; then nothing is left
-BEGIN;
-SELECT replication_plugin.leave_group();
-ROLLBACK;
-BEGIN;
-SELECT replication_plugin.forget_group();
-ROLLBACK;
+SELECT replication_plugin.wait_until_ready('0');
+SELECT try('SELECT replication_plugin.remove_node(''a'')');
+SELECT try('SELECT replication_plugin.wait_until_ready()');
+-- nobody to wait for
+SELECT replication_plugin.wait_for_apply('0');
+SELECT replication_plugin.my_id() IS NULL AS no_node;
+SELECT * FROM replication_plugin.nodes;
+SELECT * FROM replication_plugin.links;
+SELECT * FROM replication_plugin.slots;
+SELECT * FROM replication_plugin.progress;
+SELECT * FROM replication_plugin.conflicts;
+SELECT * FROM replication_plugin.conflict_stats;
+-- null is no argument
+SELECT replication_plugin.create_group(NULL, 'a', 'b');
+SELECT replication_plugin.create_group('g', NULL, 'b');
+SELECT replication_plugin.create_group('g', 'a', NULL);
+SELECT replication_plugin.remove_node(NULL);
 SELECT replication_plugin.leave_group(NULL);
+SELECT replication_plugin.pause_link(NULL);
+SELECT replication_plugin.resume_link(NULL);
+SELECT replication_plugin.skip_transaction(NULL, '0/1');
+SELECT replication_plugin.skip_transaction('a', NULL);
+SELECT replication_plugin.include_table(NULL);
+SELECT count(*) FROM replication_plugin.local_node;
+
+--
+-- create_group
+--
+SELECT try('SELECT replication_plugin.create_group(''g'', ''a'', ''no dsn'')');
+SELECT try('SELECT replication_plugin.create_group(''g'', ''a'', ''host=x no_such_key=1'')');
+-- what could be a password is not repeated
+SELECT try('SELECT replication_plugin.create_group(''g'', ''a'', ''host=x password=secret secret'')');
+SELECT try('SELECT replication_plugin.create_group(''g'', ''a'', ''postgresql://u:secret@x:y:z/'')');
+SELECT try(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', dsn_of('no_such_database')));
+SELECT try(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', dsn_of(current_database()) || ' user=no_such_user'));
+SELECT try(format('SELECT replication_plugin.create_group('''', ''a'', %L)', dsn_of(current_database())));
+SELECT try(format('SELECT replication_plugin.create_group(''g'', '''', %L)', dsn_of(current_database())));
+SELECT try(format('SELECT replication_plugin.create_group(''g'', %L, %L)', repeat('x', 64), dsn_of(current_database())));
+SELECT try(format('SELECT replication_plugin.create_group(%L, ''a'', %L)', repeat('x', 64), dsn_of(current_database())));
+SELECT try(format('SELECT replication_plugin.create_group(''g'', %L, %L)', E'a\nb', dsn_of(current_database())));
+-- another database that has the extension, too
+CREATE DATABASE api_errors_other;
+\c api_errors_other
+SET client_min_messages = warning;
+CREATE EXTENSION replication_plugin;
+\c :db
+\set VERBOSITY terse
+SELECT try(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', dsn_of('api_errors_other')));
+SELECT count(*) FROM replication_plugin.local_node;
+
+--
+-- join_group
+--
+SELECT try('SELECT replication_plugin.join_group(NULL, ''x'', ''y'')');
+SELECT try('SELECT replication_plugin.join_group('''', ''x'', ''y'')');
+SELECT try('SELECT replication_plugin.join_group(''b'', ''no dsn'', ''y'')');
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, ''no dsn'')', dsn_of(current_database())));
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of(current_database()), dsn_of('template1')));
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of(current_database()), dsn_of('api_errors_other')));
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of(current_database()), dsn_of('no_such_database')));
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of('api_errors_other'), dsn_of('api_errors_other')));
+-- itself
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %1$L, %1$L)', dsn_of(current_database())));
+
+--
+-- exclude_table and include_table of what is no table
+--
+CREATE TABLE ae_table (id int PRIMARY KEY);
+CREATE VIEW ae_view AS SELECT 1 AS x;
+CREATE MATERIALIZED VIEW ae_matview AS SELECT 1 AS x;
+CREATE SEQUENCE ae_sequence;
+CREATE TYPE ae_type AS (x int);
+CREATE INDEX ae_index ON ae_table (id);
+CREATE TEMP TABLE ae_temp (id int PRIMARY KEY);
+CREATE UNLOGGED TABLE ae_unlogged (id int PRIMARY KEY);
+CREATE TABLE ae_parted (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE ae_part PARTITION OF ae_parted DEFAULT;
+SELECT replication_plugin.exclude_table('ae_view');
+SELECT replication_plugin.exclude_table('ae_matview');
+SELECT replication_plugin.exclude_table('ae_sequence');
+SELECT replication_plugin.exclude_table('ae_type');
+SELECT replication_plugin.exclude_table('ae_index');
+SELECT replication_plugin.exclude_table('ae_temp');
+-- it may become a logged one
+SELECT replication_plugin.exclude_table('ae_unlogged');
+SELECT replication_plugin.exclude_table('pg_class');
+SELECT replication_plugin.exclude_table('information_schema.sql_features');
+SELECT replication_plugin.exclude_table('replication_plugin.node');
+SELECT replication_plugin.include_table('replication_plugin.tombstone');
+SELECT replication_plugin.exclude_table('no_such_table');
+SELECT replication_plugin.exclude_table(999999::oid);
+SELECT replication_plugin.exclude_table(NULL);
+SELECT try('SELECT replication_plugin.exclude_table(''ae_part'')');
+SELECT try('SELECT replication_plugin.include_table(''ae_view'')');
+SELECT * FROM replication_plugin.table_setting;
+
+--
+-- in a group
+--
+SELECT replication_plugin.create_group('the group', 'node a', dsn_of(current_database()));
+SELECT replication_plugin.wait_until_ready();
+SELECT node_id, node_name, state, is_local, progress, 
+	dsn = replication_plugin.dsn_without_password(dsn_of(current_database())) AS my_dsn FROM replication_plugin.nodes;
+SELECT replication_plugin.my_id();
+SELECT replication_plugin.wait_for_apply('1 second');
+-- once is enough
+SELECT try(format('SELECT replication_plugin.create_group(''g'', ''b'', %L)', dsn_of(current_database())));
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %1$L, %1$L)', dsn_of(current_database())));
+SELECT try('SELECT replication_plugin.create_group(''g'', ''b'', ''no dsn'')');
+-- itself, and nodes that there are not
+SELECT try('SELECT replication_plugin.remove_node(''node a'')');
+SELECT try('SELECT replication_plugin.remove_node(''node b'')');
+SELECT try('SELECT replication_plugin.remove_node('''')');
+SELECT try('SELECT replication_plugin.pause_link(''node b'')');
+SELECT try('SELECT replication_plugin.resume_link(''node b'')');
+SELECT try('SELECT replication_plugin.skip_transaction(''node b'', ''0/1'')');
+SELECT try('SELECT replication_plugin.pause_link(''node a'')');
+SELECT try('SELECT replication_plugin.skip_transaction(''node a'', ''0/1'')');
+-- what other nodes are told
+SELECT group_id FROM replication_plugin.identity() \gset
+SELECT try('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 1)');
+SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 1)', :'group_id'));
+SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 99)', :'group_id'));
+SELECT try(format('SELECT replication_plugin.reserve_node(%L, 2, ''node a'', ''dbname=b'')', :'group_id'));
+SELECT try(format('SELECT replication_plugin.reserve_node(%L, 1, ''node b'', ''dbname=b'')', :'group_id'));
+SELECT try('SELECT replication_plugin.reserve_node(''00000000-0000-0000-0000-000000000001'', 2, ''node b'', ''dbname=b'')');
+SELECT try(format('SELECT replication_plugin.admit_node(%L, 1, ''node b'', ''dbname=b'')', :'group_id'));
+SELECT try('SELECT replication_plugin.admit_node(''00000000-0000-0000-0000-000000000001'', 2, ''node b'', ''dbname=b'')');
+-- nothing but superusers may
+CREATE ROLE ae_nobody;
+SET ROLE ae_nobody;
+SELECT replication_plugin.create_group('g', 'b', 'x');
+SELECT replication_plugin.join_group('b', 'x', 'y');
 SELECT replication_plugin.leave_group();
-SELECT count(*) FROM replication_plugin.nodes;
-SELECT count(*) FROM pg_replication_slots WHERE database = current_database();
-SELECT count(*) FROM pg_replication_origin o, pg_database d WHERE d.datname = current_database() AND o.roname ~ ('^replication_plugin_' || d.oid || '_');
--- again, and without the node's dsn
-SELECT replication_plugin.create_group('g', 'a', :own);
 SELECT replication_plugin.forget_group();
+SELECT replication_plugin.remove_node('node a');
+SELECT replication_plugin.pause_link('node a');
+SELECT replication_plugin.resume_link('node a');
+SELECT replication_plugin.skip_transaction('node a', '0/1');
+SELECT replication_plugin.exclude_table('ae_table');
+SELECT replication_plugin.include_table('ae_table');
+SELECT * FROM replication_plugin.preflight();
+SELECT * FROM replication_plugin.local_node;
+SELECT * FROM replication_plugin.links;
+SELECT replication_plugin.remote_query('', 'SELECT 1');
+SELECT replication_plugin.loopback('SELECT 1');
+SELECT replication_plugin.capture_remove_all();
 SELECT count(*) FROM replication_plugin.nodes;
--- a group that is not committed is none
+SELECT replication_plugin.wait_for_apply();
+RESET ROLE;
+DROP ROLE ae_nobody;
+
+--
+-- what belongs to a member cannot be dropped
+--
+SET client_min_messages = warning;
+SELECT try('DROP EXTENSION replication_plugin');
+SELECT try('DROP EXTENSION replication_plugin CASCADE');
+SELECT try('DROP SCHEMA replication_plugin CASCADE');
+-- also where there is no internal trigger that needs the extension
+SELECT replication_plugin.exclude_table('ae_table'), replication_plugin.exclude_table('ae_parted');
+SELECT try('DROP EXTENSION replication_plugin');
+SELECT replication_plugin.include_table('ae_table'), replication_plugin.include_table('ae_parted');
+RESET client_min_messages;
+\c postgres
+\set VERBOSITY default
+DROP DATABASE :db;
+DROP DATABASE :db WITH (FORCE);
+DROP DATABASE api_errors_other;
+\c :db
+\set VERBOSITY terse
+
+--
+-- leaving
+--
 BEGIN;
-SELECT replication_plugin.create_group('g', 'a', :own);
-ROLLBACK;
-SELECT count(*) FROM replication_plugin.nodes;
-SELECT replication_plugin.create_group('g', 'a', :own);
 SELECT replication_plugin.leave_group();
+ROLLBACK;
+BEGIN;
+SELECT replication_plugin.forget_group();
+ROLLBACK;
+SELECT count(*) FROM replication_plugin.nodes WHERE state = 'ready';
+SELECT count(*) > 0 AS has_triggers FROM pg_trigger WHERE tgisinternal AND tgrelid = 'ae_table'::regclass AND tgname ~ '^replication_plugin';
+SELECT replication_plugin.leave_group();
+SELECT * FROM replication_plugin.nodes;
+SELECT replication_plugin.leave_group();
+SELECT count(*) AS triggers FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+	WHERE t.tgisinternal AND p.pronamespace = 'replication_plugin'::regnamespace AND p.proname ~ '^capture';
+-- and again: another group; and by forget_group()
+SELECT replication_plugin.create_group('the group', 'node a', dsn_of(current_database()));
+SELECT node_id, node_name, state FROM replication_plugin.nodes;
+SELECT replication_plugin.leave_group();
+SELECT replication_plugin.create_group('the group', 'node a', dsn_of(current_database()));
+SELECT replication_plugin.forget_group();
+SELECT * FROM replication_plugin.nodes;
+-- a group that is rolled back was never there
+BEGIN;
+SELECT replication_plugin.create_group('the group', 'node a', dsn_of(current_database()));
+ROLLBACK;
+SELECT * FROM replication_plugin.nodes;
+SELECT count(*) AS triggers FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+	WHERE t.tgisinternal AND p.pronamespace = 'replication_plugin'::regnamespace AND p.proname ~ '^capture';
+
 DROP EXTENSION replication_plugin;
-\c regression
-DROP DATABASE api_errors;
-DROP DATABASE api_other;
+SELECT count(*) AS slots FROM pg_replication_slots;
+SELECT count(*) AS origins FROM pg_replication_origin;
+-- the manager ends soon
+DO $$
+BEGIN
+	FOR i IN 1..600 LOOP
+		PERFORM pg_stat_clear_snapshot();
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'replication_plugin%');
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END
+$$;
+SELECT backend_type FROM pg_stat_activity WHERE datname IS NOT NULL AND backend_type LIKE 'replication_plugin%';
+DROP SCHEMA replication_plugin;
+
+DROP TABLE ae_table, ae_unlogged, ae_parted;
+DROP VIEW ae_view;
+DROP MATERIALIZED VIEW ae_matview;
+DROP SEQUENCE ae_sequence;
+DROP TYPE ae_type;
+DROP FUNCTION dsn_of, try;

@@ -72,6 +72,17 @@ map_key_columns(Relation rel, Relation root)
 	return attnums;
 }
 
+/* Refuses a change of a row that could not be told apart elsewhere. */
+static void
+refuse_no_key(Relation rel, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot %s table \"%s\" because it is replicated and its rows have no key",
+					what, RelationGetRelationName(rel)),
+			 errhint("Add a primary key, or set REPLICA IDENTITY FULL, or take the table out with replication_plugin.exclude_table().")));
+}
+
 /* True if the WAL record of a delete holds the key columns. */
 static bool
 wal_has_key(Relation rel, const AttrNumber *attnums, int n)
@@ -102,6 +113,8 @@ capture_state(FunctionCallInfo fcinfo, Relation rel)
 	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	state = palloc0(sizeof(CaptureState));
 	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
+	if (!OidIsValid(table_key_index(root)))
+		refuse_no_key(rel, "change");	/* its index was dropped after the trigger was made */
 	state->relid = RelationGetRelid(rel);
 	state->keys = tombstone_keys(root);
 	state->attnums = map_key_columns(rel, root);
@@ -287,11 +300,7 @@ replication_plugin_capture_no_key(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("capture_no_key() is called by triggers only")));
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot %s table \"%s\" because it is replicated and its rows have no key",
-					TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? "update" : "delete from",
-					RelationGetRelationName(trigger->tg_relation)),
-			 errhint("Add a primary key, or set REPLICA IDENTITY FULL, or take the table out with replication_plugin.exclude_table().")));
+	refuse_no_key(trigger->tg_relation,
+				  TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? "update" : "delete from");
 	return PointerGetDatum(NULL);
 }

@@ -345,7 +345,7 @@ changed_tables(void)
 					" ELSE objid END"
 					" FROM pg_catalog.pg_event_trigger_ddl_commands()"
 					" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,"
-					" 'pg_catalog.pg_trigger'::pg_catalog.regclass)", true, 0) != SPI_OK_SELECT)
+					" 'pg_catalog.pg_trigger'::pg_catalog.regclass)", false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the list of changed objects");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

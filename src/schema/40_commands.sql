@@ -595,15 +595,14 @@ BEGIN
 	IF EXISTS (SELECT FROM replication_plugin.local_node) THEN
 		PERFORM replication_plugin.require_ready();
 	END IF;
-	SELECT n.nspname, k.relname, k.relkind, k.relispartition, k.relpersistence INTO c
+	SELECT n.nspname, k.relname, k.relkind, k.relispartition INTO c
 		FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no relation with OID %', relation::oid USING ERRCODE = '42P01';
 	END IF;
-	IF c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p' OR c.nspname IN ('replication_plugin', 'information_schema')
-		OR c.nspname ~ '^pg_' THEN
+	IF c.relkind NOT IN ('r', 'p') OR c.nspname IN ('replication_plugin', 'information_schema') OR c.nspname ~ '^pg_' THEN
 		RAISE EXCEPTION '"%" is no table that could be replicated', relation USING ERRCODE = '42809',
-			HINT = 'Permanent ordinary and partitioned tables outside system schemas are replicated.';
+			HINT = 'Ordinary and partitioned tables outside system schemas are replicated.';
 	END IF;
 	IF c.relispartition THEN
 		RAISE EXCEPTION '"%" is a partition', relation USING ERRCODE = '42809',

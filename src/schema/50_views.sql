@@ -57,7 +57,7 @@ CREATE VIEW tables AS
 	LATERAL (SELECT coalesce((SELECT 'key (' || string_agg(a.attname, ', ' ORDER BY k.place) || ')'
 			FROM pg_index x, unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY k(attnum, place), pg_attribute a
 			WHERE x.indexrelid = (SELECT y.indexrelid FROM pg_index y
-					WHERE y.indrelid = c.oid AND y.indisvalid AND (y.indisreplident AND c.relreplident = 'i' OR y.indisprimary)
+					WHERE y.indrelid = c.oid AND y.indisvalid AND y.indimmediate AND (y.indisreplident AND c.relreplident = 'i' OR y.indisprimary)
 					ORDER BY (y.indisreplident AND c.relreplident = 'i') DESC LIMIT 1)
 				AND a.attrelid = c.oid AND a.attnum = k.attnum),
 			CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END) AS identity) i
