@@ -129,6 +129,7 @@ SELECT replication_plugin.exclude_table('information_schema.sql_features');
 SELECT replication_plugin.exclude_table('replication_plugin.node');
 SELECT replication_plugin.include_table('replication_plugin.tombstone');
 SELECT replication_plugin.exclude_table('no_such_table');
+SELECT replication_plugin.exclude_table(0);
 SELECT replication_plugin.exclude_table(999999::oid);
 SELECT replication_plugin.exclude_table(NULL);
 SELECT try('SELECT replication_plugin.exclude_table(''ae_part'')');
@@ -156,7 +157,9 @@ SELECT try('SELECT replication_plugin.pause_link(''node b'')');
 SELECT try('SELECT replication_plugin.resume_link(''node b'')');
 SELECT try('SELECT replication_plugin.skip_transaction(''node b'', ''0/1'')');
 SELECT try('SELECT replication_plugin.pause_link(''node a'')');
+SELECT try('SELECT replication_plugin.resume_link(''node a'')');
 SELECT try('SELECT replication_plugin.skip_transaction(''node a'', ''0/1'')');
+SELECT count(*) FROM replication_plugin.link;
 -- what other nodes are told
 SELECT group_id FROM replication_plugin.identity() \gset
 SELECT try('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 1)');
@@ -198,7 +201,7 @@ SET client_min_messages = warning;
 SELECT try('DROP EXTENSION replication_plugin');
 SELECT try('DROP EXTENSION replication_plugin CASCADE');
 SELECT try('DROP SCHEMA replication_plugin CASCADE');
--- also where there is no internal trigger that needs the extension
+-- also where no internal trigger needs the extension
 SELECT replication_plugin.exclude_table('ae_table'), replication_plugin.exclude_table('ae_parted');
 SELECT try('DROP EXTENSION replication_plugin');
 SELECT replication_plugin.include_table('ae_table'), replication_plugin.include_table('ae_parted');

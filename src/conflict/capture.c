@@ -11,7 +11,7 @@
  *						tombstone behind the put would take the row away elsewhere.
  *	capture_truncate	BEFORE TRUNCATE: a tombstone for every row that is there, so a
  *						truncate is the delete of the rows that this node had seen.
- *	capture_no_key		BEFORE UPDATE OR DELETE on a table whose rows cannot be told
+ *	capture_no_key		AFTER UPDATE OR DELETE of a row of a table whose rows cannot be told
  *						apart: refused, since the other nodes could not follow.
  *
  * They fire always, also under session_replication_role = replica. The apply worker

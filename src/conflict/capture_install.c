@@ -25,6 +25,7 @@
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_event_trigger.h"
@@ -162,7 +163,9 @@ create_trigger(Relation rel, CaptureKind kind)
 			stmt->events = TRIGGER_TYPE_TRUNCATE;
 			break;
 		case CAPTURE_NO_KEY:
-			stmt->timing = TRIGGER_TYPE_BEFORE;
+			/* by row: statement triggers of a partition or child do not fire for its parent's statements */
+			stmt->row = true;
+			stmt->timing = TRIGGER_TYPE_AFTER;
 			stmt->events = TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
 			break;
 	}
@@ -180,7 +183,7 @@ trigger_kind(const Trigger *t, CaptureKind *kind)
 		return false;
 	if (TRIGGER_FOR_TRUNCATE(t->tgtype))
 		*kind = CAPTURE_TRUNCATE;
-	else if (!TRIGGER_FOR_ROW(t->tgtype))
+	else if (TRIGGER_FOR_DELETE(t->tgtype) && TRIGGER_FOR_UPDATE(t->tgtype))
 		*kind = CAPTURE_NO_KEY;
 	else
 		*kind = TRIGGER_FOR_DELETE(t->tgtype) ? CAPTURE_DELETE : CAPTURE_UPDATE;
@@ -345,7 +348,11 @@ changed_tables(void)
 					" ELSE objid END"
 					" FROM pg_catalog.pg_event_trigger_ddl_commands()"
 					" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,"
-					" 'pg_catalog.pg_trigger'::pg_catalog.regclass)", false, 0) != SPI_OK_SELECT)
+					" 'pg_catalog.pg_trigger'::pg_catalog.regclass)"
+					/* DROP INDEX does not tell the table; these have lost their replica identity */
+					" UNION SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relreplident = 'i'"
+					" AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)",
+					false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the list of changed objects");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -358,6 +365,29 @@ changed_tables(void)
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
+	return result;
+}
+
+/* Partitions that the command has detached: it does not list them among the changed objects. */
+static List *
+detached_tables(Node *stmt)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (!IsA(stmt, AlterTableStmt))
+		return NIL;
+	foreach(lc, ((AlterTableStmt *) stmt)->cmds)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+		Oid			relid;
+
+		if (cmd->subtype != AT_DetachPartition && cmd->subtype != AT_DetachPartitionFinalize)
+			continue;
+		relid = RangeVarGetRelid(((PartitionCmd *) cmd->def)->name, NoLock, true);
+		if (OidIsValid(relid))
+			result = lappend_oid(result, relid);
+	}
 	return result;
 }
 
@@ -375,7 +405,8 @@ replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 				 errmsg("capture_ddl() is called by event triggers only")));
 	if (nodes_local_id() == INVALID_NODE_ID)
 		PG_RETURN_NULL();
-	foreach(lc, changed_tables())
+	foreach(lc, list_concat_unique_oid(changed_tables(),
+									   detached_tables(((EventTriggerData *) fcinfo->context)->parsetree)))
 		capture_install(lfirst_oid(lc));
 	PG_RETURN_NULL();
 }

@@ -85,7 +85,7 @@ BEGIN
 	RETURN NEXT;
 
 	requirement := 'tables have keys';
-	SELECT count(*), string_agg(t."table"::text, ', ') INTO n, names
+	SELECT count(*), string_agg(t."table"::text, ', ' ORDER BY t."table"::text) INTO n, names
 		FROM replication_plugin.tables t WHERE t.replicated AND t.identity = 'none';
 	ok := n = 0;
 	detail := CASE WHEN ok THEN 'all' ELSE n || ' without: ' || names END;
@@ -394,7 +394,7 @@ END
 $$;
 COMMENT ON FUNCTION require_ready() IS 'an error unless this node is a ready member';
 
--- Number of a member by name.
+-- Number of another member by name.
 CREATE FUNCTION other_node(name text) RETURNS integer LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
@@ -406,10 +406,14 @@ BEGIN
 		RAISE EXCEPTION 'there is no node "%" in this group', name USING ERRCODE = '42704',
 			HINT = 'The members are in replication_plugin.nodes.';
 	END IF;
+	IF n.node_id = replication_plugin.my_id() THEN
+		RAISE EXCEPTION 'node "%" is this node', name USING ERRCODE = '22023',
+			HINT = 'Name another node. A node itself leaves with leave_group().';
+	END IF;
 	RETURN n.node_id;
 END
 $$;
-COMMENT ON FUNCTION other_node(text) IS 'number of a member by name';
+COMMENT ON FUNCTION other_node(text) IS 'number of another member by name';
 
 CREATE FUNCTION remove_node(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
@@ -418,10 +422,6 @@ DECLARE
 BEGIN
 	PERFORM replication_plugin.require_arguments('remove_node()', node_name);
 	id := replication_plugin.other_node(node_name);
-	IF id = replication_plugin.my_id() THEN
-		RAISE EXCEPTION 'node "%" is this node', node_name USING ERRCODE = '22023',
-			HINT = 'SELECT replication_plugin.leave_group() on it, or remove_node() on another member.';
-	END IF;
 	UPDATE replication_plugin.node SET state = 'removed' WHERE node_id = id;
 END
 $$;
@@ -531,28 +531,13 @@ $$;
 COMMENT ON FUNCTION forget_group() IS
 	'on a copy of a server, or a node that was removed: ends its membership here without telling anybody';
 
--- Number of the provider of one of this node's links.
-CREATE FUNCTION provider_node(command text, provider text) RETURNS integer LANGUAGE plpgsql STABLE
+CREATE FUNCTION pause_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	id integer;
 BEGIN
-	PERFORM replication_plugin.require_arguments(command, provider);
+	PERFORM replication_plugin.require_arguments('pause_link()', provider);
 	id := replication_plugin.other_node(provider);
-	IF id = replication_plugin.my_id() THEN
-		RAISE EXCEPTION 'node "%" is this node: it has no link from itself', provider USING ERRCODE = '22023',
-			HINT = 'The links are in replication_plugin.links.';
-	END IF;
-	RETURN id;
-END
-$$;
-COMMENT ON FUNCTION provider_node(text, text) IS 'number of another member that is the provider of a link';
-
-CREATE FUNCTION pause_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-	id integer := replication_plugin.provider_node('pause_link()', provider);
-BEGIN
 	INSERT INTO replication_plugin.link AS l (provider, paused) VALUES (id, true)
 		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET paused = true;
 END
@@ -562,8 +547,10 @@ COMMENT ON FUNCTION pause_link(text) IS 'stops taking changes from a node until 
 CREATE FUNCTION resume_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	id integer := replication_plugin.provider_node('resume_link()', provider);
+	id integer;
 BEGIN
+	PERFORM replication_plugin.require_arguments('resume_link()', provider);
+	id := replication_plugin.other_node(provider);
 	UPDATE replication_plugin.link l SET paused = false WHERE l.provider = id;
 END
 $$;
@@ -575,7 +562,7 @@ DECLARE
 	id integer;
 BEGIN
 	PERFORM replication_plugin.require_arguments('skip_transaction()', provider, lsn::text);
-	id := replication_plugin.provider_node('skip_transaction()', provider);
+	id := replication_plugin.other_node(provider);
 	INSERT INTO replication_plugin.link AS l (provider, skip_lsn) VALUES (id, ARRAY[lsn])
 		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET skip_lsn = array_remove(l.skip_lsn, excluded.skip_lsn[1]) || excluded.skip_lsn;
 	RAISE WARNING 'the transaction that node "%" committed at % will not be applied on this node', provider, lsn
