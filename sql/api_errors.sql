@@ -22,6 +22,7 @@ BEGIN
 EXCEPTION WHEN others THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, more = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
 	message := replace(replace(message, socket, 'SOCKET'), current_setting('port'), 'PORT');
+	message := regexp_replace(message, '(?!00000000)[0-9a-f]{8}-[0-9a-f-]{27}', 'UUID', 'g');
 	RAISE INFO E'% %\n  detail: %\n  hint: %', SQLSTATE, message, nullif(more, ''), nullif(advice, '');
 END
 $$;
@@ -50,8 +51,17 @@ SELECT * FROM replication_plugin.slots;
 SELECT * FROM replication_plugin.progress;
 SELECT * FROM replication_plugin.conflicts;
 SELECT * FROM replication_plugin.conflict_stats;
--- null is no argument: nothing happens
-SELECT replication_plugin.remove_node(NULL), replication_plugin.create_group(NULL, 'a', 'b'), replication_plugin.leave_group(NULL);
+-- null is no argument
+SELECT replication_plugin.create_group(NULL, 'a', 'b');
+SELECT replication_plugin.create_group('g', NULL, 'b');
+SELECT replication_plugin.create_group('g', 'a', NULL);
+SELECT replication_plugin.remove_node(NULL);
+SELECT replication_plugin.leave_group(NULL);
+SELECT replication_plugin.pause_link(NULL);
+SELECT replication_plugin.resume_link(NULL);
+SELECT replication_plugin.skip_transaction(NULL, '0/1');
+SELECT replication_plugin.skip_transaction('a', NULL);
+SELECT replication_plugin.include_table(NULL);
 SELECT count(*) FROM replication_plugin.local_node;
 
 --
@@ -120,6 +130,7 @@ SELECT replication_plugin.exclude_table('replication_plugin.node');
 SELECT replication_plugin.include_table('replication_plugin.tombstone');
 SELECT replication_plugin.exclude_table('no_such_table');
 SELECT replication_plugin.exclude_table(0);
+SELECT replication_plugin.exclude_table(999999::oid);
 SELECT replication_plugin.exclude_table(NULL);
 SELECT try('SELECT replication_plugin.exclude_table(''ae_part'')');
 SELECT try('SELECT replication_plugin.include_table(''ae_view'')');
@@ -149,6 +160,16 @@ SELECT try('SELECT replication_plugin.pause_link(''node a'')');
 SELECT try('SELECT replication_plugin.resume_link(''node a'')');
 SELECT try('SELECT replication_plugin.skip_transaction(''node a'', ''0/1'')');
 SELECT count(*) FROM replication_plugin.link;
+-- what other nodes are told
+SELECT group_id FROM replication_plugin.identity() \gset
+SELECT try('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 1)');
+SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 1)', :'group_id'));
+SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 99)', :'group_id'));
+SELECT try(format('SELECT replication_plugin.reserve_node(%L, 2, ''node a'', ''dbname=b'')', :'group_id'));
+SELECT try(format('SELECT replication_plugin.reserve_node(%L, 1, ''node b'', ''dbname=b'')', :'group_id'));
+SELECT try('SELECT replication_plugin.reserve_node(''00000000-0000-0000-0000-000000000001'', 2, ''node b'', ''dbname=b'')');
+SELECT try(format('SELECT replication_plugin.admit_node(%L, 1, ''node b'', ''dbname=b'')', :'group_id'));
+SELECT try('SELECT replication_plugin.admit_node(''00000000-0000-0000-0000-000000000001'', 2, ''node b'', ''dbname=b'')');
 -- nothing but superusers may
 CREATE ROLE ae_nobody;
 SET ROLE ae_nobody;

@@ -14,6 +14,8 @@
 
 #include "base/settings.h"
 #include "catalog/link_status.h"
+#include "catalog/manager_status.h"
+#include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "control/drop_guard.h"
 #include "control/workers.h"
@@ -32,6 +34,8 @@ request_shmem(void)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(origin_map_shmem_size());
 	RequestAddinShmemSpace(link_status_shmem_size());
+	RequestAddinShmemSpace(manager_status_shmem_size());
+	RequestAddinShmemSpace(origin_hold_shmem_size());
 }
 
 /* Creates or attaches to shared memory. */
@@ -42,6 +46,8 @@ startup_shmem(void)
 		prev_shmem_startup_hook();
 	origin_map_shmem_init();
 	link_status_shmem_init();
+	manager_status_shmem_init();
+	origin_hold_shmem_init();
 }
 
 void

@@ -34,6 +34,7 @@ define_int(const char *name, const char *desc, int *var, int boot, int min,
 void
 settings_define(void)
 {
+	/* without shared_preload_libraries there is no shared memory, and such a parameter cannot be defined */
 	if (process_shared_preload_libraries_in_progress)
 		define_int("replication_plugin.max_links",
 				   "Links and databases that this server can keep track of.",

@@ -1,34 +1,27 @@
 /*
  * link_status.c
- *		What link workers and managers are doing, in shared memory.
+ *		What link workers are doing, in shared memory.
  *
- * One LWLock protects everything but two atomics. It is held for copying and comparing
- * only; nothing is waited for, and nothing can fail, while it is held. Latches are set
- * under it, so that a process that detaches (under the lock) is not signalled later.
+ * One LWLock protects the entries. It is held for copying and comparing only; nothing
+ * is waited for, nothing can fail and no other lock is taken while it is held. Latches
+ * are set under it, so that a process that detaches (under the lock) is not signalled later.
  *
- * A link's states and who may follow:
+ * An entry belongs to the manager while it has no worker, and to the worker from
+ * link_status_attach() until it exits: so nobody's change of state meets another's. A
+ * worker is expected in LINK_STARTING only; one that comes too late finds another
+ * state, or another worker, and exits.
  *
- *	STOPPED			-> STARTING, PAUSED, BACKOFF
- *	STARTING		-> CONNECTING
- *	CONNECTING		-> WAITING_FOR_SLOT, CATCHING_UP
- *	WAITING_FOR_SLOT-> CONNECTING
- *	CATCHING_UP		-> STREAMING, BLOCKED, RETRYING, CONNECTING
- *	STREAMING		-> CATCHING_UP, BLOCKED, RETRYING, CONNECTING
- *	BLOCKED			-> CATCHING_UP, CONNECTING (demand)
- *	RETRYING		-> CATCHING_UP, CONNECTING
- *	BACKOFF			-> STARTING, PAUSED, STOPPED
- *	PAUSED			-> STARTING, STOPPED
- * and each of those with a worker -> BACKOFF (error), STOPPED (worker gone).
+ * A link's states and who may follow are in the table below. Errors lead from each
+ * state that has a worker to BACKOFF, the end of the process to STOPPED.
  *
- * Holds: one process at a time applies transactions of an origin. Waiters sleep on a
- * condition variable of the hold.
+ * The number of blocked links is an atomic beside the lock: whoever moves a frontier
+ * asks it first, after the frontier has moved; a link first says that it is blocked, then
+ * looks at the frontier again. So no wake-up is lost, and none costs when nobody waits.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "port/atomics.h"
-#include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -37,63 +30,54 @@
 #include "base/settings.h"
 #include "catalog/link_status.h"
 
-#define MAX_HOLDS	1024		/* (database, origin) pairs held at the same time, ever */
+#define BIT(state)	(1 << (state))
 
-typedef struct Hold
+/* What may happen to any worker. */
+#define WORKER_ENDS	(BIT(LINK_BACKOFF) | BIT(LINK_STOPPED))
+
+static const struct
 {
-	Oid			dboid;			/* InvalidOid: free */
-	NodeId		origin;
-	pid_t		holder;			/* 0: nobody */
-	int			waiters;
-	ConditionVariable cv;
-} Hold;
+	const char *name;
+	int			successors;
+}			states[] =
+{
+	[LINK_STOPPED] = {"stopped", BIT(LINK_STARTING) | BIT(LINK_PAUSED) | BIT(LINK_BACKOFF)},
+	[LINK_STARTING] = {"starting", BIT(LINK_CONNECTING) | BIT(LINK_PAUSED) | WORKER_ENDS},
+	[LINK_CONNECTING] = {"connecting", BIT(LINK_WAITING_FOR_SLOT) | BIT(LINK_CATCHING_UP) | WORKER_ENDS},
+	[LINK_WAITING_FOR_SLOT] = {"waiting for slot", BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_CATCHING_UP] = {"catching up", BIT(LINK_STREAMING) | BIT(LINK_BLOCKED) | BIT(LINK_RETRYING) |
+	BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_STREAMING] = {"streaming", BIT(LINK_CATCHING_UP) | BIT(LINK_BLOCKED) | BIT(LINK_RETRYING) |
+	BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_BLOCKED] = {"blocked", BIT(LINK_CATCHING_UP) | BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_RETRYING] = {"retrying", BIT(LINK_CATCHING_UP) | BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_BACKOFF] = {"backoff", BIT(LINK_STARTING) | BIT(LINK_PAUSED) | BIT(LINK_STOPPED)},
+	[LINK_PAUSED] = {"paused", BIT(LINK_STARTING) | BIT(LINK_BACKOFF) | BIT(LINK_STOPPED)},
+};
 
-typedef struct SharedStatus
+typedef struct SharedLinks
 {
 	LWLock		lock;
-	uint64		token;			/* instance_token() */
 	pg_atomic_uint32 blocked;	/* links in LINK_BLOCKED */
-	Latch	   *launcher;
 	int			max;
-	Hold		holds[MAX_HOLDS];
-	ManagerStatus managers[FLEXIBLE_ARRAY_MEMBER];	/* max, then max LinkStatus */
-} SharedStatus;
+	LinkStatus	entries[FLEXIBLE_ARRAY_MEMBER];
+} SharedLinks;
 
-static SharedStatus *shared = NULL;
-static LinkStatus *links = NULL;
-static Hold *waiting_on = NULL; /* hold that this process is counted as waiting for */
-
-static const char *const state_names[] = {
-	[LINK_STOPPED] = "stopped",
-	[LINK_STARTING] = "starting",
-	[LINK_CONNECTING] = "connecting",
-	[LINK_WAITING_FOR_SLOT] = "waiting for slot",
-	[LINK_CATCHING_UP] = "catching up",
-	[LINK_STREAMING] = "streaming",
-	[LINK_BLOCKED] = "blocked",
-	[LINK_RETRYING] = "retrying",
-	[LINK_BACKOFF] = "backoff",
-	[LINK_PAUSED] = "paused",
-};
+static SharedLinks *shared = NULL;
+static LinkStatus *links = NULL;	/* the entries */
 
 const char *
 link_state_name(LinkState state)
 {
-	return state_names[state];
+	return states[state].name;
 }
 
 /* ---------- shared memory ---------- */
 
-static Size
-managers_size(void)
-{
-	return MAXALIGN(offsetof(SharedStatus, managers) + setting_max_links * sizeof(ManagerStatus));
-}
-
 Size
 link_status_shmem_size(void)
 {
-	return managers_size() + setting_max_links * sizeof(LinkStatus);
+	return offsetof(SharedLinks, entries) + setting_max_links * sizeof(LinkStatus);
 }
 
 void
@@ -103,41 +87,19 @@ link_status_shmem_init(void)
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	shared = ShmemInitStruct("replication_plugin links", link_status_shmem_size(), &found);
-	links = (LinkStatus *) ((char *) shared + managers_size());
+	links = shared->entries;
 	if (!found)
 	{
 		memset(shared, 0, link_status_shmem_size());
 		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
 		pg_atomic_init_u32(&shared->blocked, 0);
 		shared->max = setting_max_links;
-		for (int i = 0; i < MAX_HOLDS; i++)
-			ConditionVariableInit(&shared->holds[i].cv);
-		if (!pg_strong_random(&shared->token, sizeof(shared->token)))
-			elog(ERROR, "no random numbers");
 	}
 	LWLockRelease(AddinShmemInitLock);
 	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_links");
 }
 
-/* Raises the error of a missing preload. */
-static void
-require_shared(void)
-{
-	if (!shared)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication_plugin is not in shared_preload_libraries"),
-				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
-}
-
-uint64
-instance_token(void)
-{
-	require_shared();
-	return shared->token;
-}
-
-/* ---------- links ---------- */
+/* ---------- entries ---------- */
 
 int
 link_status_find(Oid dboid, NodeId provider, bool create)
@@ -145,7 +107,8 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 	int			found = -1;
 	int			empty = -1;
 
-	require_shared();
+	if (!shared)
+		return -1;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < shared->max && found < 0; i++)
 	{
@@ -171,17 +134,6 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 	return found;
 }
 
-void
-link_status_release(int index)
-{
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (links[index].state == LINK_BLOCKED)
-		pg_atomic_fetch_sub_u32(&shared->blocked, 1);
-	links[index].in_use = false;
-	links[index].state = LINK_STOPPED;
-	LWLockRelease(&shared->lock);
-}
-
 int
 link_status_count(void)
 {
@@ -201,70 +153,11 @@ link_status_get(int index, LinkStatus *copy)
 	return in_use;
 }
 
-/* The worker has gone. */
-static void
-detach(int code, Datum arg)
-{
-	LinkStatus *l = &links[DatumGetInt32(arg)];
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (l->state == LINK_BLOCKED)
-		pg_atomic_fetch_sub_u32(&shared->blocked, 1);
-	if (l->state != LINK_BACKOFF && l->state != LINK_PAUSED)
-		l->state = LINK_STOPPED;
-	l->pid = 0;
-	l->latch = NULL;
-	if (waiting_on)
-		waiting_on->waiters--;
-	waiting_on = NULL;
-	LWLockRelease(&shared->lock);
-}
-
-/*
- * The worker's holds go after PostgreSQL has given its replication origin back (that
- * callback is registered later, so it runs earlier): the next holder finds it free.
- */
-static void
-release_holds(int code, Datum arg)
-{
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < MAX_HOLDS; i++)
-	{
-		Hold	   *h = &shared->holds[i];
-
-		if (h->holder == MyProcPid)
-		{
-			h->holder = 0;
-			ConditionVariableBroadcast(&h->cv);
-		}
-	}
-	LWLockRelease(&shared->lock);
-}
-
-bool
-link_status_attach(int index)
-{
-	bool		ours;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	ours = links[index].in_use && links[index].pid == 0;
-	if (ours)
-	{
-		links[index].pid = MyProcPid;
-		links[index].latch = MyLatch;
-	}
-	LWLockRelease(&shared->lock);
-	if (!ours)
-		return false;
-	on_shmem_exit(release_holds, (Datum) 0);
-	before_shmem_exit(detach, Int32GetDatum(index));
-	return true;
-}
-
 /* Changes the state; the only place that does. The lock is held. */
 static void
 change_state(LinkStatus *l, LinkState state)
 {
+	Assert(l->state == state || (states[l->state].successors & BIT(state)) != 0);
 	if (l->state == LINK_BLOCKED && state != LINK_BLOCKED)
 		pg_atomic_fetch_sub_u32(&shared->blocked, 1);
 	if (l->state != LINK_BLOCKED && state == LINK_BLOCKED)
@@ -276,11 +169,130 @@ change_state(LinkStatus *l, LinkState state)
 	l->state = state;
 }
 
+/* Notes an error and when to try again. The lock is held. */
+static void
+note_error(LinkStatus *l, const char *message)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		longest = (int64) setting_retry_max * 1000;
+
+	/* what went well for long is no longer part of the same trouble */
+	if (l->last_error_at + 3 * longest < now)
+		l->failures = 0;
+	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
+	l->last_error_at = now;
+	l->next_start_at = now + Min(((int64) setting_retry_min * 1000) << Min(l->failures, 16), longest);
+	l->failures++;
+}
+
+/* ---------- the manager's side ---------- */
+
+bool
+link_status_release(int index)
+{
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = links[index].pid == 0;
+	if (free)
+	{
+		change_state(&links[index], LINK_STOPPED);
+		links[index].in_use = false;
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+bool
+link_status_set_starting(int index, bool restart)
+{
+	LinkStatus *l = &links[index];
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = l->pid == 0;
+	if (free)
+	{
+		change_state(l, LINK_STARTING);
+		l->started_at = GetCurrentTimestamp();
+		l->restarts += restart;
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+bool
+link_status_set_paused(int index)
+{
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = links[index].pid == 0;
+	if (free)
+	{
+		change_state(&links[index], LINK_PAUSED);
+		links[index].failures = 0;
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+bool
+link_status_set_failed(int index, const char *message)
+{
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = links[index].pid == 0;
+	if (free)
+	{
+		note_error(&links[index], message);
+		change_state(&links[index], LINK_BACKOFF);
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+/* ---------- the worker's side ---------- */
+
+/* The worker has gone. */
+static void
+detach(int code, Datum arg)
+{
+	LinkStatus *l = &links[DatumGetInt32(arg)];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (l->state != LINK_BACKOFF)
+		change_state(l, LINK_STOPPED);
+	l->pid = 0;
+	l->latch = NULL;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+link_status_attach(int index)
+{
+	LinkStatus *l = &links[index];
+	bool		ours;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	ours = l->in_use && l->state == LINK_STARTING && l->pid == 0;
+	if (ours)
+	{
+		l->pid = MyProcPid;
+		l->latch = MyLatch;
+	}
+	LWLockRelease(&shared->lock);
+	if (ours)
+		before_shmem_exit(detach, Int32GetDatum(index));
+	return ours;
+}
+
 void
 link_status_set_state(int index, LinkState state)
 {
 	if (links[index].state == state && state != LINK_STREAMING)
-		return;					/* read without the lock: only this process writes it while it runs */
+		return;					/* read without the lock: only this process writes it */
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	change_state(&links[index], state);
 	LWLockRelease(&shared->lock);
@@ -329,15 +341,8 @@ link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 void
 link_status_set_error(int index, const char *message)
 {
-	LinkStatus *l = &links[index];
-	int64		pause;
-
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
-	l->last_error_at = GetCurrentTimestamp();
-	pause = (int64) setting_retry_min << Min(l->failures, 16);
-	l->failures++;
-	l->next_start_at = l->last_error_at + Min(pause, (int64) setting_retry_max) * 1000;
+	note_error(&links[index], message);
 	LWLockRelease(&shared->lock);
 }
 
@@ -347,25 +352,6 @@ link_status_set_healthy(int index)
 	/* the pause shrinks when a transaction is applied, not when a connection succeeds */
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	links[index].next_start_at = 0;
-	LWLockRelease(&shared->lock);
-}
-
-void
-link_status_set_stopping(int index)
-{
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	links[index].stop_requested = true;
-	LWLockRelease(&shared->lock);
-}
-
-void
-link_status_set_starting(int index, bool restart)
-{
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	change_state(&links[index], LINK_STARTING);
-	links[index].next_start_at = GetCurrentTimestamp();	/* when it was started, until it connects */
-	links[index].stop_requested = false;
-	links[index].restarts += restart;
 	LWLockRelease(&shared->lock);
 }
 
@@ -382,259 +368,4 @@ link_status_wake_all(Oid dboid)
 			SetLatch(links[i].latch);
 	}
 	LWLockRelease(&shared->lock);
-}
-
-/* ---------- holds ---------- */
-
-/* The hold of an origin of this database, made if missing. The lock is held. */
-static Hold *
-find_hold(NodeId origin)
-{
-	Hold	   *empty = NULL;
-
-	for (int i = 0; i < MAX_HOLDS; i++)
-	{
-		Hold	   *h = &shared->holds[i];
-
-		if (h->dboid == MyDatabaseId && h->origin == origin)
-			return h;
-		if (!OidIsValid(h->dboid) && !empty)
-			empty = h;
-		if (!OidIsValid(h->dboid))
-			break;
-	}
-	if (empty)
-	{
-		empty->dboid = MyDatabaseId;
-		empty->origin = origin;
-	}
-	return empty;
-}
-
-/* Tries to take a hold; returns where to wait, or NULL if it is ours. */
-static Hold *
-try_hold(NodeId origin, int waiters)
-{
-	Hold	   *h;
-	bool		ours;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	h = find_hold(origin);
-	ours = h && h->holder == 0;
-	if (ours)
-		h->holder = MyProcPid;
-	if (h)
-		h->waiters += waiters;
-	LWLockRelease(&shared->lock);
-	if (!h)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("more than %d origins are applied on this server", MAX_HOLDS)));
-	return ours ? NULL : h;
-}
-
-/* Changes the number of waiters. */
-static void
-add_waiters(Hold *h, int n)
-{
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	h->waiters += n;
-	waiting_on = n > 0 ? h : NULL;
-	LWLockRelease(&shared->lock);
-}
-
-void
-origin_hold(NodeId origin)
-{
-	Hold	   *h = try_hold(origin, 0);
-
-	if (!h)
-		return;
-	add_waiters(h, 1);
-	PG_TRY();
-	{
-		ConditionVariablePrepareToSleep(&h->cv);
-		while (try_hold(origin, 0) != NULL)
-			ConditionVariableTimedSleep(&h->cv, 1000, PG_WAIT_EXTENSION);
-		ConditionVariableCancelSleep();
-	}
-	PG_FINALLY();
-	{
-		add_waiters(h, -1);
-	}
-	PG_END_TRY();
-}
-
-void
-origin_hold_release(NodeId origin)
-{
-	Hold	   *h;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	h = find_hold(origin);
-	if (h && h->holder == MyProcPid)
-	{
-		h->holder = 0;
-		ConditionVariableBroadcast(&h->cv);
-	}
-	LWLockRelease(&shared->lock);
-}
-
-bool
-origin_hold_wanted(NodeId origin)
-{
-	Hold	   *h;
-	bool		wanted;
-
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	h = find_hold(origin);
-	wanted = h && h->waiters > 0;
-	LWLockRelease(&shared->lock);
-	return wanted;
-}
-
-/* ---------- managers ---------- */
-
-/* Entry of a database, or NULL. The lock is held. */
-static ManagerStatus *
-find_manager(Oid dboid, bool create)
-{
-	ManagerStatus *empty = NULL;
-
-	for (int i = 0; i < shared->max; i++)
-	{
-		ManagerStatus *m = &shared->managers[i];
-
-		if (m->in_use && m->dboid == dboid)
-			return m;
-		if (!m->in_use && !empty)
-			empty = m;
-	}
-	if (!create || !empty)
-		return NULL;
-	memset(empty, 0, sizeof(*empty));
-	empty->in_use = true;
-	empty->dboid = dboid;
-	return empty;
-}
-
-void
-manager_status_set_launcher(Latch *latch)
-{
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	shared->launcher = latch;
-	LWLockRelease(&shared->lock);
-}
-
-void
-manager_status_request(Oid dboid)
-{
-	ManagerStatus *m;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	m = find_manager(dboid, true);
-	if (m && m->latch)
-		SetLatch(m->latch);
-	else if (shared->launcher)
-		SetLatch(shared->launcher);
-	LWLockRelease(&shared->lock);
-}
-
-void
-manager_status_reserve(Oid dboid)
-{
-	ManagerStatus *m;
-
-	require_shared();
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	m = find_manager(dboid, true);
-	LWLockRelease(&shared->lock);
-	if (!m)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("groups in more than %d databases of this server", shared->max),
-				 errhint("Raise replication_plugin.max_links and restart the server.")));
-}
-
-/* The manager has gone. */
-static void
-manager_detach(int code, Datum arg)
-{
-	ManagerStatus *m;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	m = find_manager(DatumGetObjectId(arg), false);
-	if (m && m->pid == MyProcPid)
-	{
-		m->pid = 0;
-		m->latch = NULL;
-	}
-	if (shared->launcher)
-		SetLatch(shared->launcher);
-	LWLockRelease(&shared->lock);
-}
-
-bool
-manager_status_attach(Oid dboid)
-{
-	ManagerStatus *m;
-	bool		ours = false;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	m = find_manager(dboid, true);
-	if (m && m->pid == 0)
-	{
-		m->pid = MyProcPid;
-		m->latch = MyLatch;
-		ours = true;
-	}
-	LWLockRelease(&shared->lock);
-	if (ours)
-		before_shmem_exit(manager_detach, ObjectIdGetDatum(dboid));
-	return ours;
-}
-
-void
-manager_status_forget(Oid dboid)
-{
-	ManagerStatus *m;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	m = find_manager(dboid, false);
-	if (m)
-		m->in_use = false;
-	LWLockRelease(&shared->lock);
-}
-
-void
-manager_status_wake(Oid dboid)
-{
-	ManagerStatus *m;
-
-	if (!shared)
-		return;
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	m = find_manager(dboid, false);
-	if (m && m->latch)
-		SetLatch(m->latch);
-	LWLockRelease(&shared->lock);
-}
-
-int
-manager_status_count(void)
-{
-	return shared ? shared->max : 0;
-}
-
-bool
-manager_status_get(int index, ManagerStatus *copy)
-{
-	bool		in_use;
-
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	in_use = shared->managers[index].in_use;
-	if (in_use)
-		*copy = shared->managers[index];
-	LWLockRelease(&shared->lock);
-	return in_use;
 }

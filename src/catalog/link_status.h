@@ -1,7 +1,7 @@
 /*
  * link_status.h
- *		What link workers and managers are doing, in shared memory: the source of the
- *		view links, and how the parts of the control plane wake each other.
+ *		What link workers are doing, in shared memory: the source of the view links, and
+ *		how the manager and its link workers know of each other.
  */
 #ifndef REPLICATION_PLUGIN_LINK_STATUS_H
 #define REPLICATION_PLUGIN_LINK_STATUS_H
@@ -34,9 +34,8 @@ typedef struct LinkStatus
 	bool		in_use;
 	Oid			dboid;
 	NodeId		provider;
-	bool		stop_requested; /* the worker leaves at the next quiet moment (SIGTERM does the same) */
 
-	/* set by the worker, read by views: same lock */
+	/* set by the worker, or by the manager while there is no worker; read by views: same lock */
 	LinkState	state;
 	pid_t		pid;			/* 0: no worker */
 	Latch	   *latch;			/* of the worker, valid while pid != 0 */
@@ -53,6 +52,7 @@ typedef struct LinkStatus
 	XLogRecPtr	blocked_lsn;
 	TimestampTz blocked_since;
 	TimestampTz last_error_at;	/* 0: none */
+	TimestampTz started_at;		/* when the worker was last registered; 0: never */
 	TimestampTz next_start_at;	/* LINK_BACKOFF */
 	int			failures;		/* in a row, for the back-off */
 	char		last_error[LINK_ERROR_SIZE];
@@ -63,55 +63,37 @@ extern void link_status_shmem_init(void);
 
 /* Entry of (this database, provider): index, or -1. create: makes one, or raises an error when max_links are in use. */
 extern int	link_status_find(Oid dboid, NodeId provider, bool create);
-extern void link_status_release(int index);
 
 /* Number of entries; copy of one (returns false when not in use). */
 extern int	link_status_count(void);
 extern bool link_status_get(int index, LinkStatus *copy);
 
-/* The worker's own entry: attach at start, detach by itself at process exit. */
-extern bool link_status_attach(int index);	/* false: another worker has it */
+/*
+ * For the manager. Each does nothing and returns false when a worker has attached in
+ * the meantime: look again.
+ */
+extern bool link_status_release(int index);
+extern bool link_status_set_starting(int index, bool restart);
+extern bool link_status_set_paused(int index);
+extern bool link_status_set_failed(int index, const char *message);
+
+/*
+ * The worker's own entry: attach at start, detach by itself at process exit. False if
+ * nobody waits for this worker any more, or another one is there: then it exits.
+ */
+extern bool link_status_attach(int index);
 extern void link_status_set_state(int index, LinkState state);
 extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 									  XLogRecPtr confirmed, XLogRecPtr provider);
 extern void link_status_add_applied(int index, uint64 rows, TimestampTz commit_ts);
 extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
 
-/* Records an error, doubles the back-off and sets next_start_at; cleared by link_status_set_healthy (the text stays). */
+/* Records an error, doubles the back-off and sets next_start_at; the text stays after it is over. */
 extern void link_status_set_error(int index, const char *message);
 extern void link_status_set_healthy(int index);
-/* The manager's side: the worker is being started, or asked to stop. */
-extern void link_status_set_starting(int index, bool restart);
-extern void link_status_set_stopping(int index);
 extern const char *link_state_name(LinkState state);
 
-/* Wakes all link workers of a database (a frontier moved; settings changed). */
+/* Wakes the link workers of a database that are blocked (a frontier moved). */
 extern void link_status_wake_all(Oid dboid);
-
-/* One holder per origin at a time (PROTOCOL: Gate). */
-extern void origin_hold(NodeId origin);		/* waits, interruptible */
-extern void origin_hold_release(NodeId origin);
-extern bool origin_hold_wanted(NodeId origin);	/* somebody waits for our hold */
-
-/* Managers: one per database. */
-typedef struct ManagerStatus
-{
-	bool		in_use;			/* this database is known to have the extension and a group */
-	Oid			dboid;
-	pid_t		pid;
-	Latch	   *latch;
-} ManagerStatus;
-
-extern void manager_status_set_launcher(Latch *latch);	/* NULL: gone */
-extern void manager_status_reserve(Oid dboid);	/* an entry for the database, or an error; before commit */
-extern void manager_status_request(Oid dboid);	/* asks the launcher to start a manager; at commit time, raises nothing */
-extern bool manager_status_attach(Oid dboid);	/* false: another manager is there */
-extern void manager_status_forget(Oid dboid);	/* the database left its group */
-extern void manager_status_wake(Oid dboid);		/* settings changed */
-extern int	manager_status_count(void);
-extern bool manager_status_get(int index, ManagerStatus *copy);
-
-/* A random number of this server's run: tells a clone from the registered server. */
-extern uint64 instance_token(void);
 
 #endif							/* REPLICATION_PLUGIN_LINK_STATUS_H */

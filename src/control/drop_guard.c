@@ -5,6 +5,10 @@
  * DROP EXTENSION, by whatever way, and DROP DATABASE would leave slots, origins and
  * workers behind here, and slots on the other nodes. Both are refused while the database
  * is in a group, with what to call first.
+ *
+ * Two hooks: the object access hook sees every way of dropping, but only after DROP has
+ * locked all that it would drop, against our workers, who may then meet it in a deadlock. So
+ * the usual commands are refused before they take locks.
  */
 #include "postgres.h"
 
@@ -13,28 +17,24 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 
-#include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/drop_guard.h"
 
 static object_access_hook_type previous_hook = NULL;
-static ProcessUtility_hook_type previous_utility = NULL;
+static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 /* True if a database is known to be in a group. */
 static bool
 database_in_group(Oid dboid)
 {
-	for (int i = 0; i < manager_status_count(); i++)
-	{
-		ManagerStatus m;
+	ManagerStatus m;
 
-		if (manager_status_get(i, &m) && m.dboid == dboid)
-			return true;
-	}
-	return false;
+	return manager_status_find(dboid, &m) && m.in_group;
 }
 
 /* Refuses. */
@@ -47,7 +47,15 @@ refuse(const char *what)
 			 errhint("Call SELECT replication_plugin.leave_group() in it first.")));
 }
 
-/* The hook. */
+/* Refuses to drop the extension while this database is in a group. */
+static void
+refuse_if_member(void)
+{
+	if (nodes_local() != NULL)
+		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
+}
+
+/* The hook for objects. */
 static void
 guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -59,46 +67,46 @@ guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 		refuse(psprintf("database \"%s\"", get_database_name(object)));
 
 	/* the extension's objects go before the extension itself: so look for this one */
-	if (class == RelationRelationId && subid == 0 &&
-		object == extension_relation_oid(TABLE_LOCAL_NODE) && nodes_local() != NULL)
-		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
+	if (class == RelationRelationId && subid == 0 && object == extension_relation_oid(TABLE_LOCAL_NODE))
+		refuse_if_member();
 }
 
-/* True if a statement names the extension, or its schema, to be dropped. */
+/* True for DROP EXTENSION and DROP SCHEMA that name ours. */
 static bool
-drops_extension(Node *stmt)
+drops_extension(Node *statement)
 {
-	DropStmt   *drop = (DropStmt *) stmt;
+	DropStmt   *drop = (DropStmt *) statement;
 	ListCell   *lc;
 
-	if (!IsA(stmt, DropStmt) || (drop->removeType != OBJECT_EXTENSION && drop->removeType != OBJECT_SCHEMA))
+	if (!IsA(statement, DropStmt))
 		return false;
 	foreach(lc, drop->objects)
 	{
-		if (strcmp(strVal(lfirst(lc)), EXTENSION_SCHEMA) == 0)
+		if ((drop->removeType == OBJECT_EXTENSION && strcmp(strVal(lfirst(lc)), EXTENSION_NAME) == 0) ||
+			(drop->removeType == OBJECT_SCHEMA && strcmp(strVal(lfirst(lc)), EXTENSION_SCHEMA) == 0))
 			return true;
 	}
 	return false;
 }
 
-/* Without CASCADE, the internal triggers on users' tables would be in the way first, with a wrong hint. */
+/* The hook for commands. */
 static void
-utility(PlannedStmt *stmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-		ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	if (drops_extension(stmt->utilityStmt) && nodes_local() != NULL)
-		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
-	if (previous_utility)
-		previous_utility(stmt, query, read_only_tree, context, params, env, dest, qc);
+	if (drops_extension(pstmt->utilityStmt))
+		refuse_if_member();
+	if (previous_utility_hook)
+		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else
-		standard_ProcessUtility(stmt, query, read_only_tree, context, params, env, dest, qc);
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
 }
 
 void
 drop_guard_install(void)
 {
-	previous_utility = ProcessUtility_hook;
-	ProcessUtility_hook = utility;
 	previous_hook = object_access_hook;
 	object_access_hook = guard;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_command;
 }

@@ -5,7 +5,7 @@
 #ifndef REPLICATION_PLUGIN_DROP_GUARD_H
 #define REPLICATION_PLUGIN_DROP_GUARD_H
 
-/* Installs the hook; from _PG_init only. */
+/* Installs the hooks; from _PG_init only. */
 extern void drop_guard_install(void);
 
 #endif							/* REPLICATION_PLUGIN_DROP_GUARD_H */

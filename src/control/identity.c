@@ -10,7 +10,7 @@
 #include "miscadmin.h"
 
 #include "base/peer.h"
-#include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "control/identity.h"
 
 IdentityCheck
@@ -29,11 +29,11 @@ identity_check(const char *dsn)
 						" EXISTS (SELECT FROM pg_extension WHERE extname = 'replication_plugin')"
 						" AND current_setting('shared_preload_libraries') ~ 'replication_plugin'");
 		if (strcmp(PQgetvalue(res, 0, 1), "t") != 0)
-			result = IDENTITY_OTHER_SERVER;
+			result = IDENTITY_NO_EXTENSION;
 		else if (strcmp(PQgetvalue(res, 0, 0), database) != 0)
 			result = IDENTITY_OTHER_DATABASE;
 		PQclear(res);
-		if (result != IDENTITY_OTHER_SERVER)
+		if (result != IDENTITY_NO_EXTENSION)
 		{
 			res = peer_exec(conn, "SELECT replication_plugin.instance_token()");
 			if (strcmp(PQgetvalue(res, 0, 0), token) != 0)

@@ -9,7 +9,8 @@ typedef enum IdentityCheck
 {
 	IDENTITY_SAME,
 	IDENTITY_OTHER_SERVER,		/* another server, or a copy of this one */
-	IDENTITY_OTHER_DATABASE
+	IDENTITY_OTHER_DATABASE,	/* of this server */
+	IDENTITY_NO_EXTENSION		/* a database without our extension, of whatever server */
 } IdentityCheck;
 
 /* Connects and compares; raises an error if it cannot connect. */

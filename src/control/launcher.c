@@ -3,9 +3,11 @@
  *		Sees to it that each database in a group has a manager.
  *
  * The launcher cannot look into databases. After a server start it starts a manager in
- * each; one that finds no group there exits at once, after telling so (the database is
- * forgotten). From then on it knows the databases in groups from shared memory, where
- * create_group() and join_group() enter theirs, and starts a manager that is missing.
+ * each, one after the other, so that few worker slots are enough; one that finds no group
+ * there exits at once, after telling so (the database is forgotten). From then on it knows
+ * the databases in groups from shared memory (manager_status.c), where create_group() and
+ * join_group() enter theirs, and starts a manager that is missing, with a growing pause
+ * when managers fail.
  */
 #include "postgres.h"
 
@@ -18,17 +20,17 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "base/settings.h"
-#include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "control/workers.h"
 
 #define IDLE_MS		5000
-#define RETRY_MS	1000
+#define FIRST_LOOK_MS	10000	/* patience with one database at server start */
 
 void
 launcher_register(void)
@@ -76,25 +78,58 @@ databases(void)
 	return result;
 }
 
-/* Starts a manager in a database. */
-static void
+/* Starts a manager in a database; NULL if that is not possible now. */
+static BackgroundWorkerHandle *
 start_manager(Oid dboid)
 {
-	BackgroundWorkerHandle *handle = worker_start("replication_plugin_manager_main",
-												  "replication_plugin manager",
-												  ObjectIdGetDatum(dboid));
-	pid_t		pid;
-
-	if (handle)
-		(void) WaitForBackgroundWorkerStartup(handle, &pid);
+	if (!manager_status_set_starting(dboid))
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no manager for database %u: too many databases have one", dboid),
+				 errhint("Raise replication_plugin.max_links and restart the server.")));
+		return NULL;
+	}
+	return worker_start("replication_plugin_manager_main", "replication_plugin manager",
+						ObjectIdGetDatum(dboid));
 }
 
-/* Starts the managers that are missing. Returns true if all are there. */
+/* True while a manager has not yet found out whether its database is in a group. */
 static bool
+is_looking(Oid dboid, BackgroundWorkerHandle *handle)
+{
+	ManagerStatus m;
+
+	return worker_is_running(handle) && manager_status_find(dboid, &m) && !m.in_group;
+}
+
+/* Has each database looked at, one after the other. */
+static void
+look_at_all(void)
+{
+	List	   *all = databases();
+	ListCell   *lc;
+
+	foreach(lc, all)
+	{
+		Oid			dboid = lfirst_oid(lc);
+		BackgroundWorkerHandle *handle = start_manager(dboid);
+		TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_LOOK_MS);
+
+		while (handle && is_looking(dboid, handle) && GetCurrentTimestamp() < end)
+			worker_wait(100);
+		CHECK_FOR_INTERRUPTS();
+	}
+	list_free(all);
+}
+
+/* Starts the managers that are missing and due. Returns how long to sleep, ms. */
+static long
 restart_missing(void)
 {
 	List	   *existing = NIL;
-	bool		complete = true;
+	TimestampTz now = GetCurrentTimestamp();
+	long		sleep = IDLE_MS;
 
 	for (int i = 0; i < manager_status_count(); i++)
 	{
@@ -102,18 +137,24 @@ restart_missing(void)
 
 		if (!manager_status_get(i, &m) || m.pid != 0)
 			continue;
+		if (m.next_start_at > now)
+		{
+			sleep = Min(sleep, TimestampDifferenceMilliseconds(now, m.next_start_at) + 1);
+			continue;
+		}
 		if (existing == NIL)
 			existing = databases();
 		if (!list_member_oid(existing, m.dboid))
 		{
-			manager_status_forget(m.dboid);
+			manager_status_look(m.dboid);
+			(void) manager_status_forget(m.dboid);
 			continue;
 		}
-		start_manager(m.dboid);
-		complete = false;
+		(void) start_manager(m.dboid);
+		sleep = Min(sleep, 100);
 	}
 	list_free(existing);
-	return complete;
+	return sleep;
 }
 
 /* The launcher is going. */
@@ -126,21 +167,19 @@ forget_launcher(int code, Datum arg)
 void
 replication_plugin_launcher_main(Datum arg)
 {
-	ListCell   *lc;
-	bool		complete = true;
+	MemoryContext context;
 
 	worker_setup(InvalidOid);
+	context = AllocSetContextCreate(TopMemoryContext, "launcher", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
 	manager_status_set_launcher(MyLatch);
 	before_shmem_exit(forget_launcher, (Datum) 0);
-	foreach(lc, databases())
-	{
-		start_manager(lfirst_oid(lc));
-		CHECK_FOR_INTERRUPTS();
-	}
+	look_at_all();
 	for (;;)
 	{
-		/* a manager that fails is given a pause before the next try */
-		worker_wait(complete ? IDLE_MS : RETRY_MS);
-		complete = restart_missing();
+		long		sleep = restart_missing();
+
+		MemoryContextReset(context);
+		worker_wait(sleep);
 	}
 }

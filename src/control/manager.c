@@ -12,7 +12,11 @@
  *	removed			nothing; slots are dropped
  *
  * Before anything runs, the node's own dsn must lead to this very server: a clone has
- * the same catalog, but its dsn leads to the original.
+ * the same catalog, but its dsn leads to the original. Until that is known nothing runs,
+ * and the reason is shown in the views nodes and links.
+ *
+ * An error ends the process; the launcher starts it again after a pause (manager_status.c).
+ * A session can have all other workers rest while it takes the group's things away.
  */
 #include "postgres.h"
 
@@ -25,8 +29,10 @@
 
 #include "base/settings.h"
 #include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "control/identity.h"
 #include "control/manager_sql.h"
@@ -34,6 +40,7 @@
 
 #define ROUND_MS		1000
 #define PRUNE_MS		60000
+#define ATTACH_MS		10000	/* a registered worker that has not attached by then is given up */
 
 typedef struct Manager
 {
@@ -43,7 +50,11 @@ typedef struct Manager
 	BackgroundWorkerHandle *slot_worker;
 	TimestampTz join_started_at;
 	TimestampTz pruned_at;
+	TimestampTz slot_started_at;
+	int			slot_failures;	/* starts of the slot worker since no slot was missing */
+	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
+	int			check_failures;
 	TimestampTz next_check_at;
 } Manager;
 
@@ -55,14 +66,12 @@ static Manager manager;
 static void
 start_link(int index, NodeId provider, bool restart)
 {
-	link_status_set_starting(index, restart);
+	if (!link_status_set_starting(index, restart))
+		return;
 	if (!worker_start("replication_plugin_link_main",
 					  psprintf("replication_plugin link from node %d", provider),
 					  Int32GetDatum(index)))
-	{
-		link_status_set_error(index, "no free background worker; raise max_worker_processes");
-		link_status_set_state(index, LINK_BACKOFF);
-	}
+		(void) link_status_set_failed(index, "no free background worker HINT: Raise max_worker_processes and restart the server.");
 }
 
 /* Ends the worker of a link. */
@@ -85,24 +94,25 @@ tend_link(NodeId provider, bool paused)
 	if (paused)
 	{
 		stop_link(&l);
-		if (l.pid == 0)
-			link_status_set_state(index, LINK_PAUSED);
+		(void) link_status_set_paused(index);
 		return;
 	}
 	if (l.pid != 0)
 		return;
 	if (l.state == LINK_STARTING &&
-		!TimestampDifferenceExceeds(l.next_start_at, GetCurrentTimestamp(), 10000))
+		!TimestampDifferenceExceeds(l.started_at, GetCurrentTimestamp(), ATTACH_MS))
 		return;					/* registered, not yet attached */
 	if (l.state == LINK_BACKOFF && l.next_start_at > GetCurrentTimestamp())
 		return;
-	start_link(index, provider, l.state == LINK_BACKOFF);
+	start_link(index, provider, l.started_at != 0 && l.state != LINK_PAUSED);
 }
 
-/* Ends links that nobody wants any more. */
-static void
+/* Ends links that nobody wants any more. Returns true if they have ended. */
+static bool
 stop_unwanted(List *wanted)
 {
+	bool		ended = true;
+
 	for (int i = 0; i < link_status_count(); i++)
 	{
 		LinkStatus	l;
@@ -111,9 +121,9 @@ stop_unwanted(List *wanted)
 			list_member_int(wanted, l.provider))
 			continue;
 		stop_link(&l);
-		if (l.pid == 0)
-			link_status_release(i);
+		ended &= link_status_release(i);
 	}
+	return ended;
 }
 
 /* Providers that this node should have links from. */
@@ -137,6 +147,17 @@ wanted_links(LocalNode *local, List *nodes)
 	return result;
 }
 
+/* Ends all other workers. Returns true if the links have ended. */
+static bool
+stop_everything(void)
+{
+	if (worker_is_running(manager.join_worker))
+		TerminateBackgroundWorker(manager.join_worker);
+	if (worker_is_running(manager.slot_worker))
+		TerminateBackgroundWorker(manager.slot_worker);
+	return stop_unwanted(NIL);
+}
+
 /* All links. */
 static void
 tend_links(LocalNode *local, List *nodes)
@@ -144,12 +165,19 @@ tend_links(LocalNode *local, List *nodes)
 	List	   *wanted = wanted_links(local, nodes);
 	ListCell   *lc;
 
-	stop_unwanted(wanted);
+	(void) stop_unwanted(wanted);
 	foreach(lc, wanted)
 		tend_link(lfirst_int(lc), sql_link_paused(lfirst_int(lc)));
 }
 
 /* ---------- other workers ---------- */
+
+/* Pause after so many failures in a row, ms. */
+static int
+pause_after(int failures)
+{
+	return (int) Min((int64) setting_retry_min << Min(failures - 1, 16), (int64) setting_retry_max);
+}
 
 /* Joining: keeps the join worker running, with a pause after it failed. */
 static void
@@ -176,8 +204,15 @@ tend_slots(LocalNode *local)
 	if (strncmp(local->state, "joining", 7) == 0)
 		return;
 	missing = sql_tend_slots();
+	if (!missing)
+		manager.slot_failures = 0;
 	if (!missing || worker_is_running(manager.slot_worker))
 		return;
+	if (manager.slot_failures > 0 &&
+		!TimestampDifferenceExceeds(manager.slot_started_at, GetCurrentTimestamp(), pause_after(manager.slot_failures)))
+		return;
+	manager.slot_started_at = GetCurrentTimestamp();
+	manager.slot_failures++;
 	MemoryContextSwitchTo(TopMemoryContext);
 	manager.slot_worker = worker_start("replication_plugin_slot_main", "replication_plugin slot",
 									   ObjectIdGetDatum(manager.dboid));
@@ -197,20 +232,27 @@ require_identity(const char *dsn)
 				 errhint("Take the copy out with SELECT replication_plugin.forget_group(), then join it as a node of its own.")));
 }
 
-/* Checks that we are who the catalog says. Returns false, with the reason noted, if not (yet). */
-static bool
-check_identity(LocalNode *local)
+/* Shows why nothing runs, in the views nodes and links. */
+static void
+show_error(LocalNode *local, List *nodes, const char *message)
+{
+	ListCell   *lc;
+
+	foreach(lc, wanted_links(local, nodes))
+		(void) link_status_set_failed(link_status_find(manager.dboid, lfirst_int(lc), true), message);
+	sql_note_error(message);
+}
+
+/* Tries to find out whether our own dsn leads here. Returns NULL if it does, else why not. */
+static char *
+try_identity(const char *dsn)
 {
 	MemoryContext context = CurrentMemoryContext;
+	char	   *volatile message = NULL;
 
-	if (manager.identity_checked)
-		return true;
-	if (manager.next_check_at > GetCurrentTimestamp())
-		return false;
 	PG_TRY();
 	{
-		require_identity(local->dsn);
-		manager.identity_checked = true;
+		require_identity(dsn);
 	}
 	PG_CATCH();
 	{
@@ -221,14 +263,36 @@ check_identity(LocalNode *local)
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 		MemoryContextSwitchTo(context);
-		ereport(LOG, (errmsg("identity check of the node failed: %s", edata->message)));
-		sql_note_error(edata->hint ? psprintf("%s HINT: %s", edata->message, edata->hint) : edata->message);
-		manager.next_check_at = GetCurrentTimestamp() + (int64) setting_retry_max * 1000;
+		message = edata->hint ? psprintf("%s HINT: %s", edata->message, edata->hint) : edata->message;
 	}
 	PG_END_TRY();
+	return message;
+}
+
+/* Checks that we are who the catalog says. Returns false, with the reason shown, if not (yet). */
+static bool
+check_identity(LocalNode *local, List *nodes)
+{
+	char	   *message;
+
 	if (manager.identity_checked)
+		return true;
+	if (manager.next_check_at > GetCurrentTimestamp())
+		return false;
+	message = try_identity(local->dsn);
+	if (message)
+	{
+		if (manager.check_failures == 0)
+			ereport(LOG, (errmsg("nothing is replicated: %s", message)));
+		show_error(local, nodes, message);
+		manager.next_check_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+															pause_after(++manager.check_failures));
+		return false;
+	}
+	if (manager.check_failures > 0)
 		sql_note_error(NULL);
-	return manager.identity_checked;
+	manager.identity_checked = true;
+	return true;
 }
 
 /* ---------- rounds ---------- */
@@ -275,27 +339,36 @@ notice_removal(LocalNode *local, List *nodes)
 	}
 }
 
+/* True while a session wants all other workers to rest. */
+static bool
+is_suspended(void)
+{
+	ManagerStatus m;
+
+	return manager_status_find(manager.dboid, &m) && m.suspended > 0;
+}
+
 /* One round. Returns false when there is nothing to manage any more. */
 static bool
 work(void)
 {
 	List	   *nodes = NIL;
-	LocalNode  *local = read_nodes(&nodes);
+	LocalNode  *local;
 
+	manager_status_look(manager.dboid);
+	local = read_nodes(&nodes);
 	if (!local)
 		return false;
-	if (strcmp(local->state, "left") == 0)
+	if (!manager.found)
+		manager_status_found(manager.dboid);
+	manager.found = true;
+	if (strcmp(local->state, "left") == 0 || is_suspended())
 	{
-		stop_unwanted(NIL);
-		if (worker_is_running(manager.join_worker))
-			TerminateBackgroundWorker(manager.join_worker);
+		(void) stop_everything();
 		return true;
 	}
-	if (!check_identity(local))
-	{
-		stop_unwanted(NIL);
+	if (!check_identity(local, nodes))
 		return true;
-	}
 	notice_removal(local, nodes);
 	tend_links(local, nodes);
 	tend_join(local);
@@ -311,18 +384,9 @@ work(void)
 void
 replication_plugin_manager_main(Datum dboid)
 {
-	List	   *nodes = NIL;
-
 	manager.dboid = DatumGetObjectId(dboid);
 	worker_setup(manager.dboid);
 	manager.round = AllocSetContextCreate(TopMemoryContext, "manager round", ALLOCSET_DEFAULT_SIZES);
-	if (!read_nodes(&nodes))
-	{
-		/* a group may be made between our look and our forgetting: so look again */
-		manager_status_forget(manager.dboid);
-		if (!read_nodes(&nodes))
-			proc_exit(0);
-	}
 	if (!manager_status_attach(manager.dboid))
 		proc_exit(0);
 	origin_map_ensure_loaded();
@@ -330,12 +394,18 @@ replication_plugin_manager_main(Datum dboid)
 	{
 		MemoryContextReset(manager.round);
 		MemoryContextSwitchTo(manager.round);
-		if (!work())
+		if (work())
 		{
-			stop_unwanted(NIL);
-			manager_status_forget(manager.dboid);
+			manager_status_healthy(manager.dboid);
+			worker_wait(ROUND_MS);
+			continue;
+		}
+		if (!stop_everything())
+			worker_wait(50);
+		else if (manager_status_forget(manager.dboid))
+		{
+			origin_hold_forget(manager.dboid);
 			proc_exit(0);
 		}
-		worker_wait(ROUND_MS);
 	}
 }

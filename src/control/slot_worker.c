@@ -10,16 +10,20 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
+#include "replication/slot.h"
 #include "storage/ipc.h"
+#include "utils/memutils.h"
 
+#include "control/manager_sql.h"
 #include "control/sql.h"
 #include "control/workers.h"
 
-void
-replication_plugin_slot_main(Datum dboid)
+/* Makes what is missing, and tells the group. */
+static void
+make_slots(void)
 {
-	worker_setup(DatumGetObjectId(dboid));
 	for (;;)
 	{
 		char	   *subscriber;
@@ -32,5 +36,37 @@ replication_plugin_slot_main(Datum dboid)
 				  (const char *const *) &subscriber);
 	}
 	sql_value("SELECT replication_plugin.announce_slots()", 0, NULL);
+}
+
+void
+replication_plugin_slot_main(Datum dboid)
+{
+	MemoryContext context;
+
+	worker_setup(DatumGetObjectId(dboid));
+	context = AllocSetContextCreate(TopMemoryContext, "slots", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		make_slots();
+		sql_note_error(NULL);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		if (MyReplicationSlot)
+			ReplicationSlotRelease();
+		ReplicationSlotCleanup();
+		MemoryContextSwitchTo(context);
+		sql_note_error(psprintf("no slot for a member: %s%s%s", edata->message,
+								edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	}
+	PG_END_TRY();
 	proc_exit(0);
 }

@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "apply/apply.h"
-#include "catalog/link_status.h"
+#include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "receive/gate.h"
 

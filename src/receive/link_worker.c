@@ -108,9 +108,7 @@ replication_plugin_link_main(Datum link_status_index)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 	link.index = DatumGetInt32(link_status_index);
-	if (!link_status_get(link.index, &status))
-		proc_exit(0);
-	if (!link_status_attach(link.index))
+	if (!link_status_attach(link.index) || !link_status_get(link.index, &status))
 		proc_exit(0);
 	link.provider = status.provider;
 	BackgroundWorkerInitializeConnectionByOid(status.dboid, InvalidOid, 0);

@@ -25,9 +25,14 @@ CREATE FUNCTION flush_point() RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'replication_plugin_flush_point' LANGUAGE C STRICT;
 COMMENT ON FUNCTION flush_point() IS 'writes a mark into the WAL, flushes it, and returns its position';
 
-CREATE FUNCTION request_manager() RETURNS void
+CREATE FUNCTION request_manager(in_group boolean) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_request_manager' LANGUAGE C STRICT;
-COMMENT ON FUNCTION request_manager() IS 'starts or wakes this database''s manager when the transaction commits';
+COMMENT ON FUNCTION request_manager(boolean) IS
+	'when the transaction commits: starts or wakes this database''s manager, and notes whether the database is in a group now';
+
+CREATE FUNCTION suspend_workers() RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_suspend_workers' LANGUAGE C STRICT;
+COMMENT ON FUNCTION suspend_workers() IS 'has the manager end all other workers of this database until the transaction ends';
 
 CREATE FUNCTION require_no_transaction(what text) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_require_no_transaction' LANGUAGE C STRICT;
@@ -40,7 +45,8 @@ COMMENT ON FUNCTION loopback(text) IS 'runs a statement in this database in a tr
 CREATE FUNCTION link_states(OUT provider integer, OUT state text, OUT pid integer,
 	OUT received_lsn pg_lsn, OUT applied_lsn pg_lsn, OUT provider_lsn pg_lsn, OUT last_commit_at timestamptz,
 	OUT transactions bigint, OUT rows bigint, OUT last_error text, OUT last_error_at timestamptz,
-	OUT restarts bigint, OUT blocked_on integer, OUT blocked_lsn pg_lsn, OUT blocked_since timestamptz)
+	OUT restarts bigint, OUT blocked_on integer, OUT blocked_lsn pg_lsn, OUT blocked_since timestamptz,
+	OUT caught_up_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'replication_plugin_link_states' LANGUAGE C STRICT;
 COMMENT ON FUNCTION link_states() IS 'what this database''s link workers are doing';
@@ -48,6 +54,10 @@ COMMENT ON FUNCTION link_states() IS 'what this database''s link workers are doi
 CREATE FUNCTION manager_pid() RETURNS integer
 AS 'MODULE_PATHNAME', 'replication_plugin_manager_pid' LANGUAGE C STRICT;
 COMMENT ON FUNCTION manager_pid() IS 'process of this database''s manager, null if none';
+
+CREATE FUNCTION origin_progress(node_id integer) RETURNS pg_lsn
+AS 'MODULE_PATHNAME', 'replication_plugin_origin_progress' LANGUAGE C STRICT;
+COMMENT ON FUNCTION origin_progress(integer) IS 'how far a node''s transactions are applied here; null if there are none';
 
 CREATE FUNCTION invalidate_table(relation regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_invalidate_table' LANGUAGE C STRICT;

@@ -3,12 +3,15 @@
 -- This node's number, null if the database is in no group.
 CREATE FUNCTION my_id() RETURNS integer LANGUAGE sql STABLE
 AS 'SELECT node_id FROM replication_plugin.local_node';
+COMMENT ON FUNCTION my_id() IS 'number of this node; null if the database is in no group';
 
 -- Names of slots and origins; see catalog/names.c.
 CREATE FUNCTION slot_name(subscriber integer) RETURNS text LANGUAGE sql STABLE
 AS $$ SELECT 'replication_plugin_' || oid || '_' || subscriber FROM pg_database WHERE datname = current_database() $$;
+COMMENT ON FUNCTION slot_name(integer) IS 'name of the slot here that feeds a subscriber';
 CREATE FUNCTION origin_name(node text) RETURNS text LANGUAGE sql STABLE
 AS $$ SELECT 'replication_plugin_' || oid || '_' || node FROM pg_database WHERE datname = current_database() $$;
+COMMENT ON FUNCTION origin_name(text) IS 'name of the replication origin here that marks a node''s transactions';
 
 -- How far this node has everybody's transactions, itself included, as frontier text.
 CREATE FUNCTION frontier() RETURNS text LANGUAGE sql VOLATILE
@@ -21,6 +24,7 @@ AS $$
 		LEFT JOIN pg_replication_origin o ON o.roname = replication_plugin.origin_name(n.node_id::text)) f
 	WHERE lsn IS NOT NULL
 $$;
+COMMENT ON FUNCTION frontier() IS 'how far this node has everybody''s transactions';
 
 -- Who answers here: for nodes that want to join or to check a dsn.
 CREATE FUNCTION identity(OUT group_id uuid, OUT group_name text, OUT node_id integer, OUT node_name text,
@@ -35,11 +39,13 @@ AS $$
 	LEFT JOIN replication_plugin.local_node l ON true
 	WHERE d.datname = current_database()
 $$;
+COMMENT ON FUNCTION identity() IS 'who answers here: for nodes that want to join, or check a dsn';
 
 -- The members and former members.
 CREATE FUNCTION members(OUT node_id integer, OUT node_name text, OUT dsn text, OUT state text)
 RETURNS SETOF record LANGUAGE sql STABLE
 AS 'SELECT node_id, node_name, dsn, state FROM replication_plugin.node ORDER BY node_id';
+COMMENT ON FUNCTION members() IS 'the members and former members';
 
 -- A subscriber introduces itself and learns its slot (null: not made yet).
 CREATE FUNCTION handshake(caller_group uuid, caller_id integer, caller_protocol integer,
@@ -95,6 +101,7 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION handshake(uuid, integer, integer) IS 'a subscriber introduces itself and learns its slot (null: not made yet)';
 
 -- Promises a number and a name to a node that wants to join. An hour later they are free again.
 CREATE FUNCTION reserve_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS void
@@ -124,6 +131,7 @@ BEGIN
 	INSERT INTO replication_plugin.node_reservation VALUES ($2, $3, $4);
 END
 $$;
+COMMENT ON FUNCTION reserve_node(uuid, integer, text, text) IS 'promises a number and a name to a node that wants to join';
 
 -- Greatest number that is used or promised here.
 CREATE FUNCTION last_node_id() RETURNS integer LANGUAGE sql VOLATILE
@@ -131,6 +139,7 @@ AS $$
 	SELECT max(i) FROM (SELECT node_id FROM replication_plugin.node
 		UNION ALL SELECT node_id FROM replication_plugin.node_reservation) u(i)
 $$;
+COMMENT ON FUNCTION last_node_id() IS 'greatest node number that is used or promised here';
 
 -- add(J) of the join: from here on the group knows the node. Returns the frontier at this moment.
 CREATE FUNCTION admit_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS text
@@ -155,6 +164,7 @@ BEGIN
 	RETURN f;
 END
 $$;
+COMMENT ON FUNCTION admit_node(uuid, integer, text, text) IS 'makes a joining node known to the group; returns this node''s frontier';
 
 -- Members that lack a slot here.
 CREATE FUNCTION missing_slots() RETURNS TABLE (subscriber integer) LANGUAGE sql VOLATILE
@@ -166,6 +176,7 @@ AS $$
 		AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.slot_name = replication_plugin.slot_name(n.node_id))
 		AND NOT EXISTS (SELECT FROM replication_plugin.slot_history h WHERE h.subscriber = n.node_id)
 $$;
+COMMENT ON FUNCTION missing_slots() IS 'members that lack a slot here';
 
 CREATE FUNCTION make_slot(subscriber integer) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
@@ -173,6 +184,7 @@ BEGIN
 	PERFORM pg_create_logical_replication_slot(replication_plugin.slot_name(subscriber), 'replication_plugin');
 END
 $$;
+COMMENT ON FUNCTION make_slot(integer) IS 'makes the slot that a member reads from';
 
 -- Joining nodes that have a slot here and have not been told so.
 CREATE FUNCTION unannounced_slots() RETURNS TABLE (subscriber integer, slot_lsn pg_lsn) LANGUAGE sql VOLATILE
@@ -184,6 +196,7 @@ AS $$
 	WHERE l.state = 'ready' AND n.state = 'joining' AND NOT EXISTS (SELECT FROM replication_plugin.slot_made m
 		WHERE m.provider = l.node_id AND m.subscriber = n.node_id)
 $$;
+COMMENT ON FUNCTION unannounced_slots() IS 'slots for joining nodes of which the group has not been told';
 
 CREATE FUNCTION announce_slots() RETURNS void LANGUAGE sql VOLATILE
 AS $$
@@ -191,6 +204,7 @@ AS $$
 		SELECT replication_plugin.my_id(), u.subscriber, u.slot_lsn FROM replication_plugin.unannounced_slots() u
 		ON CONFLICT DO NOTHING
 $$;
+COMMENT ON FUNCTION announce_slots() IS 'tells the group of slots for joining nodes';
 
 -- Drops slots that nobody needs any more; true if slots are to be made or announced.
 CREATE FUNCTION tend_slots() RETURNS boolean LANGUAGE plpgsql VOLATILE
@@ -206,7 +220,7 @@ BEGIN
 	LOOP
 		IF s.active_pid IS NOT NULL THEN
 			-- it may still be reading the news of its removal
-			IF pg_xact_commit_timestamp(s.removed_by) < clock_timestamp() - interval '5 seconds' THEN
+			IF coalesce(pg_xact_commit_timestamp(s.removed_by), '-infinity') < clock_timestamp() - interval '5 seconds' THEN
 				PERFORM pg_terminate_backend(s.active_pid);
 			END IF;
 			CONTINUE;
@@ -227,16 +241,19 @@ BEGIN
 		OR EXISTS (SELECT FROM replication_plugin.unannounced_slots());
 END
 $$;
+COMMENT ON FUNCTION tend_slots() IS 'drops slots that nobody needs any more; true if slots are to be made or announced';
 
--- Stops this database's workers for good: the manager sees the state and exits its links.
+-- Waits until all workers of this database but the manager have ended; false if they do not.
 CREATE FUNCTION wait_for_workers_to_stop(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	deadline timestamptz := clock_timestamp() + patience;
 BEGIN
-	WHILE EXISTS (SELECT FROM replication_plugin.link_states() WHERE pid IS NOT NULL)
-		OR EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'replication_plugin %'
-			AND backend_type <> 'replication_plugin manager') LOOP
+	LOOP
+		PERFORM pg_stat_clear_snapshot(); -- else the list of processes stays as first seen
+		EXIT WHEN NOT EXISTS (SELECT FROM replication_plugin.link_states() WHERE pid IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+				AND backend_type LIKE 'replication_plugin %' AND backend_type <> 'replication_plugin manager');
 		IF clock_timestamp() > deadline THEN
 			RETURN false;
 		END IF;
@@ -245,22 +262,46 @@ BEGIN
 	RETURN true;
 END
 $$;
+COMMENT ON FUNCTION wait_for_workers_to_stop(interval) IS 'waits until this database''s workers have ended';
 
--- Takes everything of the group out of this database and server, but users' rows. The
--- workers must have stopped.
-CREATE FUNCTION teardown_here() RETURNS void LANGUAGE plpgsql VOLATILE
+-- Drops all slots that this database has for members. Who reads from one is cut off, and may be back at once.
+CREATE FUNCTION drop_slots() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	s record;
 	mine text := '^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$';
 BEGIN
-	PERFORM pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots
-		WHERE active_pid IS NOT NULL AND slot_name ~ mine;
-	FOR s IN SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ mine LOOP
-		PERFORM pg_drop_replication_slot(s.slot_name);
+	FOR attempt IN 1..20 LOOP
+		FOR s IN SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name ~ mine LOOP
+			BEGIN
+				PERFORM pg_terminate_backend(s.active_pid, 5000);
+				PERFORM pg_drop_replication_slot(s.slot_name);
+			EXCEPTION WHEN object_in_use OR undefined_object THEN
+				NULL; -- looked at again
+			END;
+		END LOOP;
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name ~ mine);
+		PERFORM pg_sleep(0.05);
 	END LOOP;
+	IF EXISTS (SELECT FROM pg_replication_slots WHERE slot_name ~ mine) THEN
+		RAISE EXCEPTION 'slots of the group are in use' USING ERRCODE = '55006',
+			HINT = 'See replication_plugin.slots; end the sessions that read from them, and try again.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION drop_slots() IS 'drops all slots that this database has for members';
+
+-- Takes everything of the group out of this database and server, but users' rows.
+CREATE FUNCTION teardown() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM replication_plugin.suspend_workers();
+	IF NOT replication_plugin.wait_for_workers_to_stop('60 seconds') THEN
+		RAISE EXCEPTION 'workers of the group do not stop' USING ERRCODE = '55006',
+			HINT = 'Look for processes "replication_plugin ..." in pg_stat_activity, end them, and try again.';
+	END IF;
+	PERFORM replication_plugin.drop_slots();
 	PERFORM replication_plugin.drop_origins();
-	PERFORM replication_plugin.capture_remove_all();
 	DELETE FROM replication_plugin.local_node;
 	DELETE FROM replication_plugin.node;
 	DELETE FROM replication_plugin.slot_made;
@@ -270,19 +311,8 @@ BEGIN
 	DELETE FROM replication_plugin.node_reservation;
 	DELETE FROM replication_plugin.slot_history;
 	TRUNCATE replication_plugin.tombstone;
-	PERFORM replication_plugin.request_manager();
+	PERFORM replication_plugin.capture_remove_all();
+	PERFORM replication_plugin.request_manager(false);
 END
 $$;
-
--- The same on a running node: stops its workers first.
-CREATE FUNCTION teardown() RETURNS void LANGUAGE plpgsql VOLATILE
-AS $$
-BEGIN
-	PERFORM replication_plugin.loopback('UPDATE replication_plugin.local_node SET state = ''left''');
-	IF NOT replication_plugin.wait_for_workers_to_stop('60 seconds') THEN
-		RAISE EXCEPTION 'workers of the group do not stop' USING ERRCODE = '55006',
-			HINT = 'Look for processes "replication_plugin ..." in pg_stat_activity, end them, and call leave_group() again.';
-	END IF;
-	PERFORM replication_plugin.teardown_here();
-END
-$$;
+COMMENT ON FUNCTION teardown() IS 'ends this database''s membership here, and nowhere else';

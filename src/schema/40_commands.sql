@@ -115,6 +115,17 @@ END
 $$;
 COMMENT ON FUNCTION preflight() IS 'one row per requirement of replication: is it met, and if not, the exact fix';
 
+-- Raises an error if an argument is null: a command that then did nothing would go unnoticed.
+CREATE FUNCTION require_arguments(command text, VARIADIC arguments text[]) RETURNS void LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+	IF array_position(arguments, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'arguments of % must not be null', command USING ERRCODE = '22004';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION require_arguments(text, text[]) IS 'an error if an argument is null';
+
 -- Raises the first unmet requirement that replication cannot do without.
 CREATE FUNCTION require_preflight() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
@@ -131,6 +142,7 @@ BEGIN
 	END LOOP;
 END
 $$;
+COMMENT ON FUNCTION require_preflight() IS 'an error that names the first requirement that is not met';
 
 -- Raises an error if this database is in a group already, or the name cannot be one.
 CREATE FUNCTION require_no_group(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE
@@ -148,11 +160,13 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION require_no_group(text) IS 'an error if this database is in a group already, or the name cannot be one';
 
 CREATE FUNCTION create_group(group_name text, node_name text, dsn text) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
+	PERFORM replication_plugin.require_arguments('create_group()', group_name, node_name, dsn);
 	PERFORM replication_plugin.require_no_group(node_name);
 	PERFORM replication_plugin.require_preflight();
 	IF group_name !~ '^[^[:cntrl:]]{1,63}$' THEN
@@ -163,7 +177,7 @@ BEGIN
 		VALUES (gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
 	INSERT INTO replication_plugin.node (node_id, node_name, dsn, state) VALUES (1, node_name, dsn, 'ready');
 	PERFORM replication_plugin.capture_install_all();
-	PERFORM replication_plugin.request_manager();
+	PERFORM replication_plugin.request_manager(true);
 END
 $$;
 COMMENT ON FUNCTION create_group(text, text, text) IS
@@ -208,6 +222,7 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION require_empty_database(boolean, boolean) IS 'an error if this database has contents that the group''s would meet';
 
 -- Asks the member behind a dsn who it is, for a node that wants to join.
 CREATE FUNCTION ask_source(via text, OUT group_id uuid, OUT group_name text, OUT node_id integer, OUT node_name text,
@@ -251,6 +266,7 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION ask_source(text) IS 'asks the member behind a dsn who it is';
 
 -- Has all members promise the new node its name and a number, which is returned. Another node may join at
 -- the same time: then one of them finds the number taken, and takes the next.
@@ -288,6 +304,7 @@ BEGIN
 	RAISE EXCEPTION 'too many nodes are joining at the same time' USING ERRCODE = '55P03', HINT = 'Try again.';
 END
 $$;
+COMMENT ON FUNCTION reserve_everywhere(text, uuid, text, text) IS 'has all members promise a new node its name and a number';
 
 CREATE FUNCTION join_group(node_name text, dsn text, via text, copy_schema boolean DEFAULT true,
 	copy_data boolean DEFAULT true, allow_existing boolean DEFAULT false) RETURNS void
@@ -297,9 +314,8 @@ DECLARE
 	source record;
 	number integer;
 BEGIN
-	IF node_name IS NULL OR dsn IS NULL OR via IS NULL OR copy_schema IS NULL OR copy_data IS NULL OR allow_existing IS NULL THEN
-		RAISE EXCEPTION 'arguments of join_group() must not be null' USING ERRCODE = '22004';
-	END IF;
+	PERFORM replication_plugin.require_arguments('join_group()', node_name, dsn, via, copy_schema::text, copy_data::text,
+		allow_existing::text);
 	PERFORM replication_plugin.require_no_group(node_name);
 	PERFORM replication_plugin.require_preflight();
 	PERFORM replication_plugin.check_own_dsn(dsn);
@@ -315,7 +331,7 @@ BEGIN
 			copy_schema, copy_data, progress)
 		VALUES (source.group_id, source.group_name, number, node_name, dsn, 'joining: slot', source.node_id, via,
 			copy_schema, copy_data, 'waiting for the join worker');
-	PERFORM replication_plugin.request_manager();
+	PERFORM replication_plugin.request_manager(true);
 END
 $$;
 COMMENT ON FUNCTION join_group(text, text, text, boolean, boolean, boolean) IS
@@ -376,6 +392,7 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION require_ready() IS 'an error unless this node is a ready member';
 
 -- Number of another member by name.
 CREATE FUNCTION other_node(name text) RETURNS integer LANGUAGE plpgsql STABLE
@@ -396,55 +413,95 @@ BEGIN
 	RETURN n.node_id;
 END
 $$;
+COMMENT ON FUNCTION other_node(text) IS 'number of another member by name';
 
-CREATE FUNCTION remove_node(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+CREATE FUNCTION remove_node(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	id integer := replication_plugin.other_node(node_name);
+	id integer;
 BEGIN
+	PERFORM replication_plugin.require_arguments('remove_node()', node_name);
+	id := replication_plugin.other_node(node_name);
 	UPDATE replication_plugin.node SET state = 'removed' WHERE node_id = id;
 END
 $$;
 COMMENT ON FUNCTION remove_node(text) IS
 	'takes a node out of the group, on all members; its number is never used again';
 
-CREATE FUNCTION leave_group(timeout interval DEFAULT '60 seconds') RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+-- Whether another member has this node down as removed; null if it does not answer.
+CREATE FUNCTION knows_removed(member_dsn text) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	answer text[];
+BEGIN
+	SELECT q INTO answer FROM replication_plugin.remote_query(member_dsn,
+		format('SELECT state FROM replication_plugin.node WHERE node_id = %s', replication_plugin.my_id())) q;
+	RETURN coalesce(answer[1] = 'removed', false);
+EXCEPTION WHEN others THEN
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION knows_removed(text) IS 'whether a member has this node down as removed; null if it does not answer';
+
+-- Has the members take this node out, once they have all that it has written.
+CREATE FUNCTION say_goodbye(timeout interval) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + 2 * timeout;
+	me text := (SELECT node_name FROM replication_plugin.local_node);
+	member record;
+	told boolean;
+BEGIN
+	IF NOT replication_plugin.wait_for_apply(timeout) THEN
+		RAISE EXCEPTION 'not all members have applied the writes of this node within %', timeout USING ERRCODE = '55000',
+			HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
+	END IF;
+	PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.node SET state = ''removed'' WHERE node_id = %s',
+		replication_plugin.my_id()));
+	-- a member that has heard of it drops its link at once, without confirming: so ask
+	FOR member IN SELECT n.node_name, n.dsn FROM replication_plugin.node n
+		WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id() ORDER BY n.node_id
+	LOOP
+		LOOP
+			told := replication_plugin.knows_removed(member.dsn);
+			EXIT WHEN told OR told IS NULL OR clock_timestamp() >= deadline;
+			PERFORM pg_sleep(0.02);
+		END LOOP;
+		IF told IS NOT TRUE THEN
+			RAISE WARNING 'node "%" does not know yet that this node has left', member.node_name
+				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells the others.', me);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION say_goodbye(interval) IS 'leaving: has the members take this node out';
+
+CREATE FUNCTION leave_group(timeout interval DEFAULT '60 seconds') RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	l replication_plugin.local_node;
-	member replication_plugin.node;
-	told boolean;
-	deadline timestamptz := clock_timestamp() + 2 * timeout;
 BEGIN
+	PERFORM replication_plugin.require_arguments('leave_group()', timeout::text);
 	PERFORM replication_plugin.require_no_transaction('leave_group()');
 	SELECT * INTO l FROM replication_plugin.local_node;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000';
 	END IF;
-	IF l.state = 'ready' AND EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id) THEN
-		IF NOT replication_plugin.wait_for_apply(timeout) THEN
-			RAISE EXCEPTION 'not all members have applied the writes of this node within %', timeout USING ERRCODE = '55000',
-				HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
-		END IF;
-		PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.node SET state = ''removed'' WHERE node_id = %s', l.node_id));
-		-- a member that has heard of it drops its link at once, without confirming: so ask
-		FOR member IN SELECT * FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id LOOP
-			told := false;
-			WHILE NOT told AND clock_timestamp() < deadline LOOP
-				BEGIN
-					SELECT q[1] = 'removed' INTO told FROM replication_plugin.remote_query(member.dsn,
-						format('SELECT state FROM replication_plugin.node WHERE node_id = %s', l.node_id)) q;
-				EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
-					EXIT;
-				END;
-				PERFORM pg_sleep(0.02);
-			END LOOP;
-			IF NOT told THEN
-				RAISE WARNING 'node "%" does not know yet that this node has left', member.node_name
-					USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells the others.', l.node_name);
-			END IF;
-		END LOOP;
+	BEGIN
+		-- a copy of a server must not speak for the original
+		PERFORM replication_plugin.loopback('SELECT');
+	EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+		RAISE EXCEPTION 'the dsn of this node does not lead here: %', SQLERRM USING ERRCODE = '55000',
+			HINT = 'Make it work. Or call remove_node() on another member, then SELECT replication_plugin.forget_group() here.';
+	END;
+	IF l.state = 'ready'
+		AND EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id)
+		AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id
+			AND replication_plugin.knows_removed(n.dsn)) THEN
+		PERFORM replication_plugin.say_goodbye(timeout);
 	END IF;
+	-- other members are refused from now on, and no worker is started any more
+	PERFORM replication_plugin.loopback('UPDATE replication_plugin.local_node SET state = ''left''');
 	PERFORM replication_plugin.teardown();
 	IF l.state LIKE 'joining:%' THEN
 		-- the group may have admitted it already
@@ -468,39 +525,44 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM replication_plugin.local_node) THEN
 		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000';
 	END IF;
-	UPDATE replication_plugin.local_node SET dsn = dsn; -- fails early where writes do
-	PERFORM replication_plugin.teardown_here();
+	PERFORM replication_plugin.teardown();
 END
 $$;
 COMMENT ON FUNCTION forget_group() IS
 	'on a copy of a server, or a node that was removed: ends its membership here without telling anybody';
 
-CREATE FUNCTION pause_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+CREATE FUNCTION pause_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	id integer := replication_plugin.other_node(provider);
+	id integer;
 BEGIN
+	PERFORM replication_plugin.require_arguments('pause_link()', provider);
+	id := replication_plugin.other_node(provider);
 	INSERT INTO replication_plugin.link AS l (provider, paused) VALUES (id, true)
 		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET paused = true;
 END
 $$;
 COMMENT ON FUNCTION pause_link(text) IS 'stops taking changes from a node until resume_link(); it keeps them for us';
 
-CREATE FUNCTION resume_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+CREATE FUNCTION resume_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	id integer := replication_plugin.other_node(provider);
+	id integer;
 BEGIN
+	PERFORM replication_plugin.require_arguments('resume_link()', provider);
+	id := replication_plugin.other_node(provider);
 	UPDATE replication_plugin.link l SET paused = false WHERE l.provider = id;
 END
 $$;
 COMMENT ON FUNCTION resume_link(text) IS 'takes changes from a node again';
 
-CREATE FUNCTION skip_transaction(provider text, lsn pg_lsn) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+CREATE FUNCTION skip_transaction(provider text, lsn pg_lsn) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	id integer := replication_plugin.other_node(provider);
+	id integer;
 BEGIN
+	PERFORM replication_plugin.require_arguments('skip_transaction()', provider, lsn::text);
+	id := replication_plugin.other_node(provider);
 	INSERT INTO replication_plugin.link AS l (provider, skip_lsn) VALUES (id, ARRAY[lsn])
 		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET skip_lsn = array_remove(l.skip_lsn, excluded.skip_lsn[1]) || excluded.skip_lsn;
 	RAISE WARNING 'the transaction that node "%" committed at % will not be applied on this node', provider, lsn
@@ -511,15 +573,23 @@ COMMENT ON FUNCTION skip_transaction(text, pg_lsn) IS
 	'last resort: does not apply one transaction of a provider, named by the LSN in links.last_error';
 
 -- Notes whether a table is replicated; all nodes follow.
-CREATE FUNCTION set_replicated(relation regclass, on_or_off boolean) RETURNS void LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION set_replicated(command text, relation regclass, on_or_off boolean) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	c record;
 BEGIN
+	PERFORM replication_plugin.require_arguments(command, relation::text);
+	IF EXISTS (SELECT FROM replication_plugin.local_node) THEN
+		PERFORM replication_plugin.require_ready();
+	END IF;
 	SELECT n.nspname, k.relname, k.relkind, k.relispartition INTO c
 		FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
-	IF c.relkind IS NULL OR c.relkind NOT IN ('r', 'p') OR c.nspname IN ('replication_plugin', 'information_schema') OR c.nspname ~ '^pg_' THEN
-		RAISE EXCEPTION '"%" is no table that could be replicated', relation USING ERRCODE = '42809';
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no relation with OID %', relation::oid USING ERRCODE = '42P01';
+	END IF;
+	IF c.relkind NOT IN ('r', 'p') OR c.nspname IN ('replication_plugin', 'information_schema') OR c.nspname ~ '^pg_' THEN
+		RAISE EXCEPTION '"%" is no table that could be replicated', relation USING ERRCODE = '42809',
+			HINT = 'Ordinary and partitioned tables outside system schemas are replicated.';
 	END IF;
 	IF c.relispartition THEN
 		RAISE EXCEPTION '"%" is a partition', relation USING ERRCODE = '42809',
@@ -533,13 +603,14 @@ BEGIN
 	END IF;
 END
 $$;
+COMMENT ON FUNCTION set_replicated(text, regclass, boolean) IS 'notes whether a table is replicated; all nodes follow';
 
-CREATE FUNCTION exclude_table(relation regclass) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
-AS $$ BEGIN PERFORM replication_plugin.set_replicated(relation, false); END $$;
+CREATE FUNCTION exclude_table(relation regclass) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$ BEGIN PERFORM replication_plugin.set_replicated('exclude_table()', relation, false); END $$;
 COMMENT ON FUNCTION exclude_table(regclass) IS 'no longer replicates a table, on all nodes';
 
-CREATE FUNCTION include_table(relation regclass) RETURNS void LANGUAGE plpgsql VOLATILE STRICT
-AS $$ BEGIN PERFORM replication_plugin.set_replicated(relation, true); END $$;
+CREATE FUNCTION include_table(relation regclass) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$ BEGIN PERFORM replication_plugin.set_replicated('include_table()', relation, true); END $$;
 COMMENT ON FUNCTION include_table(regclass) IS
 	'replicates a table again, on all nodes; rows that differ by then stay different until they are written';
 

@@ -17,9 +17,11 @@ COMMENT ON VIEW nodes IS 'the members of the group, also former ones';
 
 CREATE VIEW links AS
 	SELECT coalesce(n.node_name, 'node ' || s.provider) AS provider, s.state, s.received_lsn, s.applied_lsn,
-		greatest(s.provider_lsn - s.applied_lsn, 0)::bigint AS lag_bytes,
+		CASE WHEN s.provider_lsn IS NOT NULL AND s.applied_lsn IS NOT NULL
+			THEN greatest(s.provider_lsn - s.applied_lsn, 0)::bigint END AS lag_bytes,
 		CASE WHEN s.state = 'streaming' THEN interval '0'
-			 ELSE clock_timestamp() - s.last_commit_at END AS lag_time,
+			-- what was committed there before, is here
+			ELSE greatest(clock_timestamp() - greatest(s.last_commit_at, s.caught_up_at), interval '0') END AS lag_time,
 		s.transactions, s.rows, s.last_error, s.last_error_at, s.restarts,
 		CASE WHEN s.blocked_on IS NOT NULL THEN coalesce(b.node_name, s.blocked_on::text) || ' ' || s.blocked_lsn END AS waits_for,
 		s.blocked_since
@@ -36,7 +38,7 @@ CREATE VIEW slots AS
 COMMENT ON VIEW slots IS 'what this node keeps for its subscribers';
 
 CREATE VIEW progress AS
-	SELECT n.node_name AS origin, pg_replication_origin_progress(o.roname, false) AS lsn,
+	SELECT n.node_name AS origin, replication_plugin.origin_progress(n.node_id) AS lsn,
 		s.last_commit_at AS commit_timestamp
 	FROM replication_plugin.node n
 	JOIN pg_replication_origin o ON o.roname = replication_plugin.origin_name(n.node_id::text)
@@ -72,6 +74,7 @@ BEGIN
 		ELSE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) END;
 END
 $$;
+COMMENT ON FUNCTION may_read(oid) IS 'whether the caller may see all rows of a table';
 
 CREATE VIEW conflicts WITH (security_barrier) AS
 	SELECT c.detected_at, c.table_name, c.conflict_type, c.resolution, c.row_key, c.local_row,

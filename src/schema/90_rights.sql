@@ -5,10 +5,24 @@ GRANT USAGE ON SCHEMA replication_plugin TO PUBLIC;
 GRANT SELECT ON nodes, slots, tables, conflicts, conflict_stats TO PUBLIC;
 -- errors of links can hold values of rows
 GRANT SELECT ON links, progress TO pg_monitor;
-GRANT EXECUTE ON FUNCTION link_states() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION link_states(), origin_progress(integer) TO pg_monitor;
 -- what those views call (with the rights of the reader)
 GRANT EXECUTE ON FUNCTION dsn_without_password(text), slot_name(integer), origin_name(text),
 	may_read(oid), my_id() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION wait_for_apply(interval), flush_point() TO PUBLIC;
-ALTER FUNCTION wait_for_apply(interval) SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-ALTER FUNCTION my_id() SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+ALTER FUNCTION wait_for_apply(interval) SECURITY DEFINER;
+ALTER FUNCTION my_id() SECURITY DEFINER;
+
+-- Names in function bodies mean what they mean here, whatever search_path the caller has: else
+-- a reader of the view conflicts could bring his own has_table_privilege().
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+		WHERE p.pronamespace = 'replication_plugin'::regnamespace AND l.lanname IN ('sql', 'plpgsql')
+	LOOP
+		EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', f);
+	END LOOP;
+END
+$$;

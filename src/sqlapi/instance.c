@@ -16,7 +16,7 @@
 #include "utils/pg_lsn.h"
 
 #include "base/peer.h"
-#include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/identity.h"
@@ -76,6 +76,13 @@ replication_plugin_check_own_dsn(PG_FUNCTION_ARGS)
 					 errmsg("the dsn \"%s\" leads to another database of this server", peer_dsn_without_secrets(dsn)),
 					 errhint("Give the dsn by which other nodes reach this database.")));
 			break;
+		case IDENTITY_NO_EXTENSION:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the dsn \"%s\" leads to another database, without the extension replication_plugin",
+							peer_dsn_without_secrets(dsn)),
+					 errhint("Give the dsn by which other nodes reach this database.")));
+			break;
 	}
 	PG_RETURN_VOID();
 }
@@ -129,6 +136,23 @@ replication_plugin_remote_query(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/* Raises an error unless a session that our own dsn has led to is in this very database. */
+static void
+require_here(PGconn *conn)
+{
+	char	   *here = psprintf(INT64_FORMAT " %u", (int64) instance_token(), MyDatabaseId);
+	PGresult   *res = peer_exec(conn, "SELECT replication_plugin.instance_token() || ' ' || oid"
+								" FROM pg_database WHERE datname = current_database()");
+
+	if (PQntuples(res) != 1 || strcmp(PQgetvalue(res, 0, 0), here) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the dsn of this node leads to another server"),
+				 errdetail("This server is a copy, or the dsn is outdated."),
+				 errhint("SELECT replication_plugin.forget_group() takes a copy out of the group, and tells nobody.")));
+	PQclear(res);
+}
+
 /* loopback(sql text) → void: in a transaction of its own */
 Datum
 replication_plugin_loopback(PG_FUNCTION_ARGS)
@@ -143,6 +167,7 @@ replication_plugin_loopback(PG_FUNCTION_ARGS)
 	conn = peer_connect(local->dsn, PEER_SQL, "replication_plugin loopback");
 	PG_TRY();
 	{
+		require_here(conn);
 		PQclear(peer_exec(conn, text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	}
 	PG_FINALLY();

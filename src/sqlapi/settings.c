@@ -19,7 +19,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "conflict/capture.h"
@@ -31,33 +31,57 @@ PG_FUNCTION_INFO_V1(replication_plugin_capture_install);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_install_all);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_remove_all);
 
+/* What is to happen when the transaction commits. Nothing of it can fail. */
 static bool wake = false;
-static bool start = false;
+static bool request = false;
+static bool request_in_group = false;
 
-/* At commit: wakes; after either end: forgets. */
+/* At commit: wakes; after any end: forgets. */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_COMMIT && start)
-		manager_status_request(MyDatabaseId);
-	else if (event == XACT_EVENT_COMMIT && wake)
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	manager_status_resume(MyDatabaseId);
+	if (request && event != XACT_EVENT_ABORT)
+		manager_status_request(MyDatabaseId, request_in_group);
+	else if (wake && event != XACT_EVENT_ABORT)
 		manager_status_wake(MyDatabaseId);
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
-		wake = start = false;
+	wake = request = false;
 }
 
-void
-settings_wake_at_commit(bool start_too)
+/* Sees to it that the end of this transaction is noticed. */
+static void
+notice_end(void)
 {
 	static bool registered = false;
 
 	if (!registered)
 		RegisterXactCallback(at_end_of_transaction, NULL);
 	registered = true;
-	if (start_too)
-		manager_status_reserve(MyDatabaseId);
+}
+
+void
+settings_wake_at_commit(void)
+{
+	notice_end();
 	wake = true;
-	start = start || start_too;
+}
+
+void
+settings_request_at_commit(bool in_group)
+{
+	manager_status_reserve(MyDatabaseId);
+	notice_end();
+	request = true;
+	request_in_group = in_group;
+}
+
+void
+settings_suspend_workers(void)
+{
+	notice_end();
+	manager_status_suspend(MyDatabaseId);
 }
 
 /* A row of table_setting has changed: its table is looked at anew. */
@@ -90,7 +114,7 @@ replication_plugin_settings_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("settings_changed() is called by triggers only")));
 	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-	settings_wake_at_commit(false);
+	settings_wake_at_commit();
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_LOCAL_NODE) == 0)
 		CacheInvalidateRelcache(trigger->tg_relation);
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_TABLE_SETTING) == 0)

@@ -5,7 +5,13 @@
 #ifndef REPLICATION_PLUGIN_SQLAPI_SETTINGS_H
 #define REPLICATION_PLUGIN_SQLAPI_SETTINGS_H
 
-/* Wakes this database's manager when the transaction commits; start: starts one if there is none. */
-extern void settings_wake_at_commit(bool start);
+/* Wakes this database's manager when the transaction commits. */
+extern void settings_wake_at_commit(void);
+
+/* The same, and starts one if there is none; in_group: this database is then in a group, or no longer. */
+extern void settings_request_at_commit(bool in_group);
+
+/* Has the manager end all other workers of this database, and start none, until the transaction ends. */
+extern void settings_suspend_workers(void);
 
 #endif							/* REPLICATION_PLUGIN_SQLAPI_SETTINGS_H */

@@ -12,16 +12,19 @@
 #include "utils/timestamp.h"
 
 #include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/origin_map.h"
 #include "sqlapi/settings.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_link_states);
 PG_FUNCTION_INFO_V1(replication_plugin_manager_pid);
 PG_FUNCTION_INFO_V1(replication_plugin_request_manager);
+PG_FUNCTION_INFO_V1(replication_plugin_suspend_workers);
+PG_FUNCTION_INFO_V1(replication_plugin_origin_progress);
 PG_FUNCTION_INFO_V1(replication_plugin_reload_origins);
 PG_FUNCTION_INFO_V1(replication_plugin_drop_origins);
 
-#define LINK_COLUMNS	15
+#define LINK_COLUMNS	16
 
 /* Sets an LSN column, null if there is none. */
 static void
@@ -62,6 +65,7 @@ link_row(const LinkStatus *l, Datum *values, bool *nulls)
 	nulls[12] = l->blocked_on == INVALID_NODE_ID;
 	set_lsn(values, nulls, 13, nulls[12] ? InvalidXLogRecPtr : l->blocked_lsn);
 	set_ts(values, nulls, 14, nulls[12] ? 0 : l->blocked_since);
+	set_ts(values, nulls, 15, l->caught_up_at);
 }
 
 /* link_states() → setof record */
@@ -89,22 +93,40 @@ replication_plugin_link_states(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_manager_pid(PG_FUNCTION_ARGS)
 {
-	for (int i = 0; i < manager_status_count(); i++)
-	{
-		ManagerStatus m;
+	ManagerStatus m;
 
-		if (manager_status_get(i, &m) && m.dboid == MyDatabaseId && m.pid != 0)
-			PG_RETURN_INT32(m.pid);
-	}
-	PG_RETURN_NULL();
+	if (!manager_status_find(MyDatabaseId, &m) || m.pid == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(m.pid);
 }
 
-/* request_manager() → void: at commit */
+/* request_manager(in_group boolean) → void: at commit */
 Datum
 replication_plugin_request_manager(PG_FUNCTION_ARGS)
 {
-	settings_wake_at_commit(true);
+	settings_request_at_commit(PG_GETARG_BOOL(0));
 	PG_RETURN_VOID();
+}
+
+/* suspend_workers() → void: until the transaction ends */
+Datum
+replication_plugin_suspend_workers(PG_FUNCTION_ARGS)
+{
+	settings_suspend_workers();
+	PG_RETURN_VOID();
+}
+
+/* origin_progress(integer) → pg_lsn */
+Datum
+replication_plugin_origin_progress(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	lsn;
+
+	origin_map_ensure_loaded();
+	lsn = origin_map_progress(PG_GETARG_INT32(0));
+	if (lsn == InvalidXLogRecPtr)
+		PG_RETURN_NULL();
+	PG_RETURN_LSN(lsn);
 }
 
 /* reload_origins() → void */

@@ -108,11 +108,11 @@ $mesh->sql(2, "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE templ
 $mesh->sql(2, 'CREATE EXTENSION replication_plugin', 'latin');
 refused('another encoding', 2, "'b', '" . $mesh->dsn(2, 'latin') . "', '$dsn1'", qr/encoding UTF8, this database has LATIN1.*HINT/s, 'latin');
 $mesh->sql(2, 'CREATE TABLE mine (id int)');
-refused('tables of its own', 2, "'b', '$dsn2', '$dsn1'", qr/contents of its own: table mine.*HINT.*allow_existing/s);
+refused('tables of its own', 2, "'b', '$dsn2', '$dsn1'", qr/contents of its own: table public.mine.*HINT.*allow_existing/s);
 $mesh->sql(2, 'DROP TABLE mine; CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1');
-refused('a function of its own', 2, "'b', '$dsn2', '$dsn1'", qr/contents of its own: function mine/);
+refused('a function of its own', 2, "'b', '$dsn2', '$dsn1'", qr/contents of its own: function public.mine/);
 $mesh->sql(2, 'DROP FUNCTION mine; CREATE TABLE mine (id int PRIMARY KEY); INSERT INTO mine VALUES (1)');
-refused('rows of its own', 2, "'b', '$dsn2', '$dsn1', copy_schema => false", qr/rows in table mine.*HINT.*copy_data/s);
+refused('rows of its own', 2, "'b', '$dsn2', '$dsn1', copy_schema => false", qr/rows in table public.mine.*HINT.*copy_data/s);
 $mesh->sql(2, 'DROP TABLE mine');
 
 # ---------- a join that cannot get on says why, and goes on when the cause is gone ----------
@@ -168,7 +168,7 @@ my $dump = $mesh->node(1)->basedir . '/schema.sql';
 PostgreSQL::Test::Utils::system_or_bail('pg_dump', '--schema-only', '-N', 'replication_plugin', '-f', $dump, '-d', $dsn1);
 PostgreSQL::Test::Utils::system_or_bail('psql', '-q', '-X', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', $dump, '-d', $dsn4);
 $mesh->sql($fourth, 'SET session_replication_role = replica; INSERT INTO child VALUES (777, 777)');
-refused('rows in a table with foreign keys', $fourth, "'node4', '$dsn4', '$dsn1', copy_schema => false", qr/rows in table child/);
+refused('rows in a table with foreign keys', $fourth, "'node4', '$dsn4', '$dsn1', copy_schema => false", qr/rows in table public.child/);
 # a trigger that the source has ENABLE ALWAYS stands here already; it would fire
 $mesh->sql($fourth, 'ALTER TABLE with_trigger DISABLE TRIGGER t');
 $mesh->sql($fourth, "SELECT replication_plugin.join_group('node4', '$dsn4', '$dsn1', copy_schema => false, allow_existing => true)");

@@ -1,0 +1,366 @@
+/*
+ * manager_status.c
+ *		Which databases of this server may be in a group, and their managers.
+ *
+ * One LWLock protects the table; nothing is waited for, nothing can fail and no other lock
+ * is taken while it is held. Latches are set under it, so that a process that detaches
+ * (under the lock) is not signalled later.
+ *
+ * No request is lost: it is noted (requested) before a latch is set. A manager clears the
+ * note before it reads the tables, and its entry is forgotten only while there is none.
+ * An entry without a manager is the launcher's to serve. It starts a manager again at once
+ * if the one before had got through its work, else after a pause that doubles.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "catalog/manager_status.h"
+
+#define MIN_PAUSE_MS	1000	/* a manager has that long to attach */
+
+typedef struct SharedManagers
+{
+	LWLock		lock;
+	uint64		token;			/* instance_token(); never changes */
+	Latch	   *launcher;
+	int			max;
+	ManagerStatus entries[FLEXIBLE_ARRAY_MEMBER];
+} SharedManagers;
+
+static SharedManagers *shared = NULL;
+static Oid	suspended = InvalidOid; /* database that this session has suspended */
+
+Size
+manager_status_shmem_size(void)
+{
+	return offsetof(SharedManagers, entries) + setting_max_links * sizeof(ManagerStatus);
+}
+
+void
+manager_status_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin managers", manager_status_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, manager_status_shmem_size());
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		shared->max = setting_max_links;
+		if (!pg_strong_random(&shared->token, sizeof(shared->token)))
+			elog(ERROR, "no random numbers");
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_managers");
+}
+
+/* Raises the error of a missing preload. */
+static void
+require_shared(void)
+{
+	if (!shared)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication_plugin is not in shared_preload_libraries"),
+				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
+}
+
+uint64
+instance_token(void)
+{
+	require_shared();
+	return shared->token;
+}
+
+/* Entry of a database; NULL if there is none, or none can be made. The lock is held. */
+static ManagerStatus *
+find(Oid dboid, bool create)
+{
+	ManagerStatus *empty = NULL;
+
+	for (int i = 0; i < shared->max; i++)
+	{
+		ManagerStatus *m = &shared->entries[i];
+
+		if (m->in_use && m->dboid == dboid)
+			return m;
+		if (!m->in_use && !empty)
+			empty = m;
+	}
+	if (!create || !empty)
+		return NULL;
+	memset(empty, 0, sizeof(*empty));
+	empty->in_use = true;
+	empty->dboid = dboid;
+	return empty;
+}
+
+/* Wakes the manager of an entry, or the launcher that has to start it. The lock is held. */
+static void
+wake(const ManagerStatus *m)
+{
+	if (m->latch)
+		SetLatch(m->latch);
+	else if (shared->launcher)
+		SetLatch(shared->launcher);
+}
+
+/* ---------- the launcher ---------- */
+
+void
+manager_status_set_launcher(Latch *latch)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->launcher = latch;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_set_starting(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m)
+	{
+		int64		pause = Min((int64) setting_retry_min << Min(m->failures, 16), (int64) setting_retry_max);
+
+		m->next_start_at = GetCurrentTimestamp() + Max(pause, MIN_PAUSE_MS) * 1000;
+		m->failures++;
+	}
+	LWLockRelease(&shared->lock);
+	return m != NULL;
+}
+
+/* ---------- sessions ---------- */
+
+void
+manager_status_reserve(Oid dboid)
+{
+	ManagerStatus *m;
+
+	require_shared();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m)
+		m->requested = true;
+	LWLockRelease(&shared->lock);
+	if (!m)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("groups in more than %d databases of this server", shared->max),
+				 errhint("Raise replication_plugin.max_links and restart the server.")));
+}
+
+void
+manager_status_request(Oid dboid, bool in_group)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m)
+	{
+		m->requested = true;
+		m->in_group = in_group;
+		wake(m);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+void
+manager_status_wake(Oid dboid)
+{
+	ManagerStatus *m;
+
+	if (!shared)
+		return;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	m = find(dboid, false);
+	if (m)
+		wake(m);
+	LWLockRelease(&shared->lock);
+}
+
+/* Changes the number of sessions that want rest. */
+static void
+add_suspended(Oid dboid, int n)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+	{
+		m->suspended = Max(m->suspended + n, 0);
+		wake(m);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* The session ends. */
+static void
+resume_at_exit(int code, Datum arg)
+{
+	manager_status_resume(suspended);
+}
+
+void
+manager_status_suspend(Oid dboid)
+{
+	static bool registered = false;
+
+	require_shared();
+	if (OidIsValid(suspended))
+		return;
+	if (!registered)
+		before_shmem_exit(resume_at_exit, (Datum) 0);
+	registered = true;
+	suspended = dboid;
+	add_suspended(dboid, 1);
+}
+
+void
+manager_status_resume(Oid dboid)
+{
+	if (!OidIsValid(suspended))
+		return;
+	suspended = InvalidOid;
+	add_suspended(dboid, -1);
+}
+
+/* ---------- the manager ---------- */
+
+/* The manager has gone. */
+static void
+detach(int code, Datum arg)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(DatumGetObjectId(arg), false);
+	if (m && m->pid == MyProcPid)
+	{
+		m->pid = 0;
+		m->latch = NULL;
+	}
+	if (shared->launcher)
+		SetLatch(shared->launcher);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_attach(Oid dboid)
+{
+	ManagerStatus *m;
+	bool		ours = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m && m->pid == 0)
+	{
+		m->pid = MyProcPid;
+		m->latch = MyLatch;
+		ours = true;
+	}
+	LWLockRelease(&shared->lock);
+	if (ours)
+		before_shmem_exit(detach, ObjectIdGetDatum(dboid));
+	return ours;
+}
+
+void
+manager_status_look(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+		m->requested = false;
+	LWLockRelease(&shared->lock);
+}
+
+void
+manager_status_found(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+		m->in_group = true;
+	if (shared->launcher)
+		SetLatch(shared->launcher);
+	LWLockRelease(&shared->lock);
+}
+
+void
+manager_status_healthy(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+	{
+		m->failures = 0;
+		m->next_start_at = 0;
+	}
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_forget(Oid dboid)
+{
+	ManagerStatus *m;
+	bool		forgotten;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	forgotten = !m || !m->requested;
+	if (m && forgotten)
+		m->in_use = false;
+	LWLockRelease(&shared->lock);
+	return forgotten;
+}
+
+/* ---------- everybody ---------- */
+
+int
+manager_status_count(void)
+{
+	return shared ? shared->max : 0;
+}
+
+bool
+manager_status_get(int index, ManagerStatus *copy)
+{
+	bool		in_use;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	in_use = shared->entries[index].in_use;
+	if (in_use)
+		*copy = shared->entries[index];
+	LWLockRelease(&shared->lock);
+	return in_use;
+}
+
+bool
+manager_status_find(Oid dboid, ManagerStatus *copy)
+{
+	for (int i = 0; i < manager_status_count(); i++)
+	{
+		if (manager_status_get(i, copy) && copy->dboid == dboid)
+			return true;
+	}
+	return false;
+}

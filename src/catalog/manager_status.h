@@ -1,0 +1,62 @@
+/*
+ * manager_status.h
+ *		Which databases of this server may be in a group, and their managers.
+ */
+#ifndef REPLICATION_PLUGIN_MANAGER_STATUS_H
+#define REPLICATION_PLUGIN_MANAGER_STATUS_H
+
+#include "datatype/timestamp.h"
+#include "storage/latch.h"
+
+typedef struct ManagerStatus
+{
+	bool		in_use;			/* a manager has to look at this database */
+	bool		in_group;		/* it is in a group, or on its way into one */
+	bool		requested;		/* somebody asked after the manager last began to look */
+	int			suspended;		/* sessions that want all other workers of the database to rest */
+	Oid			dboid;
+	pid_t		pid;			/* 0: no manager */
+	Latch	   *latch;			/* of the manager, valid while pid != 0 */
+	int			failures;		/* starts since a manager last got through its work */
+	TimestampTz next_start_at;
+} ManagerStatus;
+
+extern Size manager_status_shmem_size(void);
+extern void manager_status_shmem_init(void);
+
+/* A random number of this run of the server: tells a copy from the server. */
+extern uint64 instance_token(void);
+
+/* The launcher: its latch (NULL: gone), and a manager that it is about to start; false when the table is full. */
+extern void manager_status_set_launcher(Latch *latch);
+extern bool manager_status_set_starting(Oid dboid);
+
+/*
+ * Sessions: reserve makes the entry, or raises an error when there are too many; request,
+ * at commit time, then never fails: it starts or wakes the manager, and notes whether
+ * the database is in a group now.
+ */
+extern void manager_status_reserve(Oid dboid);
+extern void manager_status_request(Oid dboid, bool in_group);
+extern void manager_status_wake(Oid dboid);
+
+/* Has the manager end all other workers, and start none, until it is taken back (also when the session dies). */
+extern void manager_status_suspend(Oid dboid);
+extern void manager_status_resume(Oid dboid);
+
+/*
+ * The manager: attach returns false if another one is there; look is called before the
+ * tables are read; forget, when no group was found, returns false if somebody has asked
+ * since then: look again.
+ */
+extern bool manager_status_attach(Oid dboid);
+extern void manager_status_look(Oid dboid);
+extern void manager_status_found(Oid dboid);
+extern void manager_status_healthy(Oid dboid);
+extern bool manager_status_forget(Oid dboid);
+
+extern int	manager_status_count(void);
+extern bool manager_status_get(int index, ManagerStatus *copy);
+extern bool manager_status_find(Oid dboid, ManagerStatus *copy);
+
+#endif							/* REPLICATION_PLUGIN_MANAGER_STATUS_H */

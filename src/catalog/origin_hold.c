@@ -1,0 +1,232 @@
+/*
+ * origin_hold.c
+ *		One process at a time applies an origin's transactions.
+ *
+ * Two links can carry the same origin, and PostgreSQL lets one process have a
+ * replication origin. Whoever has the hold finds the frontier as it is, and may move it.
+ *
+ * One LWLock protects the table of holds; nothing is waited for, nothing can fail and no
+ * other lock is taken while it is held, but the spinlock of a condition variable that is
+ * broadcast. An entry never moves while somebody has it or waits for it, so a waiter can
+ * sleep on its condition variable without the lock. A waiter prepares to sleep before it
+ * tries again, so a release in between is not missed.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "catalog/origin_hold.h"
+
+#define MAX_HOLDS	1024		/* (database, origin) pairs of this server */
+
+typedef struct Hold
+{
+	Oid			dboid;			/* InvalidOid: free */
+	NodeId		origin;
+	pid_t		holder;			/* 0: nobody */
+	int			waiters;
+	ConditionVariable cv;
+} Hold;
+
+typedef struct SharedHolds
+{
+	LWLock		lock;
+	int			n;				/* entries from here on have never been used */
+	Hold		holds[MAX_HOLDS];
+} SharedHolds;
+
+static SharedHolds *shared = NULL;
+static Hold *waiting = NULL;	/* this process is one of its waiters */
+
+Size
+origin_hold_shmem_size(void)
+{
+	return sizeof(SharedHolds);
+}
+
+void
+origin_hold_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin holds", origin_hold_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(*shared));
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		for (int i = 0; i < MAX_HOLDS; i++)
+			ConditionVariableInit(&shared->holds[i].cv);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_holds");
+}
+
+/* The hold of an origin of this database, or NULL. The lock is held. */
+static Hold *
+find(NodeId origin)
+{
+	for (int i = 0; i < shared->n; i++)
+	{
+		Hold	   *h = &shared->holds[i];
+
+		if (h->dboid == MyDatabaseId && h->origin == origin)
+			return h;
+	}
+	return NULL;
+}
+
+/* A free entry for an origin of this database, or NULL. The lock is held exclusively. */
+static Hold *
+create(NodeId origin)
+{
+	Hold	   *h = NULL;
+
+	for (int i = 0; i < shared->n && !h; i++)
+	{
+		if (!OidIsValid(shared->holds[i].dboid))
+			h = &shared->holds[i];
+	}
+	if (!h && shared->n < MAX_HOLDS)
+		h = &shared->holds[shared->n++];
+	if (!h)
+		return NULL;
+	h->dboid = MyDatabaseId;
+	h->origin = origin;
+	h->holder = 0;
+	h->waiters = 0;
+	return h;
+}
+
+/* This process no longer waits. */
+static void
+stop_waiting(void)
+{
+	if (!waiting)
+		return;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	waiting->waiters--;
+	LWLockRelease(&shared->lock);
+	waiting = NULL;
+}
+
+/*
+ * This process has gone. PostgreSQL's callback that gives the replication origin back is
+ * registered after this one, when we first use an origin under a hold, so it runs before:
+ * the next holder finds the origin free.
+ */
+static void
+release_all(int code, Datum arg)
+{
+	stop_waiting();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->n; i++)
+	{
+		Hold	   *h = &shared->holds[i];
+
+		if (h->holder == MyProcPid)
+		{
+			h->holder = 0;
+			ConditionVariableBroadcast(&h->cv);
+		}
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* Takes a hold that nobody has, and returns true; else makes this process one of its waiters. */
+static bool
+try_hold(NodeId origin)
+{
+	Hold	   *h;
+	bool		ours;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	h = waiting ? waiting : find(origin);
+	if (!h)
+		h = create(origin);
+	ours = h && h->holder == 0;
+	if (ours)
+		h->holder = MyProcPid;
+	else if (h && !waiting)
+	{
+		h->waiters++;
+		waiting = h;
+	}
+	LWLockRelease(&shared->lock);
+	if (!h)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("more than %d origins are applied on this server", MAX_HOLDS)));
+	return ours;
+}
+
+void
+origin_hold(NodeId origin)
+{
+	static bool registered = false;
+
+	if (!registered)
+		on_shmem_exit(release_all, (Datum) 0);
+	registered = true;
+	if (try_hold(origin))
+		return;
+	PG_TRY();
+	{
+		ConditionVariablePrepareToSleep(&waiting->cv);
+		while (!try_hold(origin))
+			ConditionVariableTimedSleep(&waiting->cv, 1000, PG_WAIT_EXTENSION);
+		ConditionVariableCancelSleep();
+	}
+	PG_FINALLY();
+	{
+		stop_waiting();
+	}
+	PG_END_TRY();
+}
+
+void
+origin_hold_release(NodeId origin)
+{
+	Hold	   *h;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	h = find(origin);
+	if (h && h->holder == MyProcPid)
+	{
+		h->holder = 0;
+		ConditionVariableBroadcast(&h->cv);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+bool
+origin_hold_wanted(NodeId origin)
+{
+	Hold	   *h;
+	bool		wanted;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	wanted = h && h->waiters > 0;
+	LWLockRelease(&shared->lock);
+	return wanted;
+}
+
+void
+origin_hold_forget(Oid dboid)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->n; i++)
+	{
+		Hold	   *h = &shared->holds[i];
+
+		if (h->dboid == dboid && h->holder == 0 && h->waiters == 0)
+			h->dboid = InvalidOid;
+	}
+	LWLockRelease(&shared->lock);
+}

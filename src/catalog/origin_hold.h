@@ -1,0 +1,23 @@
+/*
+ * origin_hold.h
+ *		One process at a time applies an origin's transactions (PROTOCOL: Gate).
+ */
+#ifndef REPLICATION_PLUGIN_ORIGIN_HOLD_H
+#define REPLICATION_PLUGIN_ORIGIN_HOLD_H
+
+#include "model/version.h"
+
+extern Size origin_hold_shmem_size(void);
+extern void origin_hold_shmem_init(void);
+
+/* Takes the hold of an origin of this database; waits, interruptible. */
+extern void origin_hold(NodeId origin);
+extern void origin_hold_release(NodeId origin);
+
+/* True if somebody waits for it. */
+extern bool origin_hold_wanted(NodeId origin);
+
+/* A database has left its group: its entries can serve others. */
+extern void origin_hold_forget(Oid dboid);
+
+#endif							/* REPLICATION_PLUGIN_ORIGIN_HOLD_H */
