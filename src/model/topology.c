@@ -1,0 +1,378 @@
+/*
+ * topology.c
+ *		Which links a group has, and which origins each of them carries in full.
+ */
+#include "postgres.h"
+
+#include "model/topology.h"
+
+static const char *const shapes[] = {
+	[TOPOLOGY_ALL_TO_ALL] = "all_to_all",
+	[TOPOLOGY_STAR] = "star",
+	[TOPOLOGY_RING] = "ring",
+	[TOPOLOGY_CUSTOM] = "custom",
+};
+
+bool
+topology_shape_from_text(const char *text, TopologyShape *shape)
+{
+	for (int i = 0; i < lengthof(shapes); i++)
+	{
+		if (strcmp(text, shapes[i]) == 0)
+		{
+			*shape = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *
+topology_shape_name(TopologyShape shape)
+{
+	return shapes[shape];
+}
+
+/* ---------- sets of links ---------- */
+
+/* An empty set with room for all links of n members. */
+static TopologyLinks *
+create(int n)
+{
+	TopologyLinks *l = palloc0(sizeof(TopologyLinks));
+
+	l->links = palloc0(Max(n * n, 1) * sizeof(TopologyLink));
+	for (int i = 0; i < n * n; i++)
+		l->links[i].full = palloc(Max(n, 1) * sizeof(NodeId));
+	return l;
+}
+
+TopologyLink *
+topology_find(const TopologyLinks *l, NodeId provider, NodeId subscriber)
+{
+	for (int i = 0; i < l->n; i++)
+	{
+		if (l->links[i].provider == provider && l->links[i].subscriber == subscriber)
+			return &l->links[i];
+	}
+	return NULL;
+}
+
+/* Adds a link that is not there yet. */
+static void
+add(TopologyLinks *l, NodeId provider, NodeId subscriber, bool reroute)
+{
+	TopologyLink *new;
+
+	if (provider == subscriber || topology_find(l, provider, subscriber))
+		return;
+	new = &l->links[l->n++];
+	new->provider = provider;
+	new->subscriber = subscriber;
+	new->reroute = reroute;
+	new->nfull = 0;
+}
+
+/* Takes a link out; its memory goes to the end of the array. */
+static void
+drop(TopologyLinks *l, TopologyLink *link)
+{
+	TopologyLink gone = *link;
+
+	*link = l->links[--l->n];
+	l->links[l->n] = gone;
+}
+
+/* True if a node is a member. */
+static bool
+is_member(const TopologyMember *members, int n, NodeId node)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (members[i].node == node)
+			return true;
+	}
+	return false;
+}
+
+/* ---------- shapes ---------- */
+
+/* The members in the order of a topology: as it names them, then the others by number. */
+static int
+in_order(const Topology *t, const TopologyMember *members, int n, NodeId *order)
+{
+	int			count = 0;
+
+	for (int i = 0; i < t->nnodes && count < n; i++)
+	{
+		bool		again = false;
+
+		for (int j = 0; j < count; j++)
+			again |= order[j] == t->nodes[i];
+		if (!again && is_member(members, n, t->nodes[i]))
+			order[count++] = t->nodes[i];
+	}
+	for (int i = 0; i < n; i++)
+	{
+		bool		named = false;
+
+		for (int j = 0; j < count; j++)
+			named |= order[j] == members[i].node;
+		if (!named)
+			order[count++] = members[i].node;
+	}
+	return count;
+}
+
+/* Adds the links of the shapes that need no list. */
+static void
+add_shape(TopologyLinks *l, const Topology *t, const TopologyMember *members, int n)
+{
+	NodeId	   *order = palloc(Max(n, 1) * sizeof(NodeId));
+	int			count = in_order(t, members, n, order);
+
+	for (int i = 0; i < count; i++)
+	{
+		switch (t->shape)
+		{
+			case TOPOLOGY_ALL_TO_ALL:
+				for (int j = 0; j < count; j++)
+					add(l, order[i], order[j], false);
+				break;
+			case TOPOLOGY_STAR:
+				add(l, order[0], order[i], false);
+				add(l, order[i], order[0], false);
+				break;
+			case TOPOLOGY_RING:
+				add(l, order[i], order[(i + 1) % count], false);
+				break;
+			case TOPOLOGY_CUSTOM:
+				break;
+		}
+	}
+	pfree(order);
+}
+
+/*
+ * Adds a link for each path that leads from one member through removed nodes only to
+ * another one.
+ */
+static void
+follow_removed(TopologyLinks *l, const Topology *t, const TopologyMember *members, int n,
+			   NodeId from, NodeId at, bool *followed)
+{
+	for (int i = 0; i < t->nlinks; i++)
+	{
+		if (t->providers[i] != at || followed[i])
+			continue;
+		followed[i] = true;
+		if (is_member(members, n, t->subscribers[i]))
+			add(l, from, t->subscribers[i], false);
+		else
+			follow_removed(l, t, members, n, from, t->subscribers[i], followed);
+	}
+}
+
+/* True if the list of a custom topology names a node. */
+static bool
+is_listed(const Topology *t, NodeId node)
+{
+	for (int i = 0; i < t->nlinks; i++)
+	{
+		if (t->providers[i] == node || t->subscribers[i] == node)
+			return true;
+	}
+	return false;
+}
+
+/* Adds the links of a list. */
+static void
+add_custom(TopologyLinks *l, const Topology *t, const TopologyMember *members, int n)
+{
+	bool	   *followed = palloc(Max(t->nlinks, 1) * sizeof(bool));
+
+	for (int i = 0; i < n; i++)
+	{
+		NodeId		node = members[i].node;
+		NodeId		partner = members[i].source;
+
+		memset(followed, 0, Max(t->nlinks, 1) * sizeof(bool));
+		follow_removed(l, t, members, n, node, node, followed);
+		if (is_listed(t, node))
+			continue;
+		if (partner == node || !is_member(members, n, partner))
+			partner = members[0].node != node || n == 1 ? members[0].node : members[1].node;
+		add(l, partner, node, false);
+		add(l, node, partner, false);
+	}
+	pfree(followed);
+}
+
+TopologyLinks *
+topology_links(const Topology *t, const TopologyMember *members, int n)
+{
+	TopologyLinks *l = create(n);
+
+	if (t->shape == TOPOLOGY_CUSTOM)
+		add_custom(l, t, members, n);
+	else
+		add_shape(l, t, members, n);
+	return l;
+}
+
+/* ---------- re-routing ---------- */
+
+/* True if a node is in a list. */
+static bool
+is_in(NodeId node, const NodeId *list, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (list[i] == node)
+			return true;
+	}
+	return false;
+}
+
+/* Has me take from the providers of one that is down, and so on upwards. visited: the ones looked at. */
+static void
+bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost, const NodeId *down, int ndown,
+	   NodeId *visited, int *nvisited)
+{
+	visited[(*nvisited)++] = lost;
+	for (int i = 0; i < before->n; i++)
+	{
+		TopologyLink *k = &before->links[i];
+
+		if (k->subscriber != lost || k->provider == me || is_in(k->provider, visited, *nvisited))
+			continue;
+		if (is_in(k->provider, down, ndown))
+			bypass(l, before, me, k->provider, down, ndown, visited, nvisited);
+		else
+			add(l, k->provider, me, true);
+	}
+}
+
+void
+topology_reroute(TopologyLinks *l, NodeId me, const NodeId *down, int ndown,
+				 const TopologyMember *members, int n)
+{
+	TopologyLinks *before = create(n);
+	NodeId	   *visited = palloc((n + 1) * sizeof(NodeId));
+	int			nvisited = 0;
+
+	for (int i = 0; i < l->n; i++)
+		add(before, l->links[i].provider, l->links[i].subscriber, false);
+	for (int i = 0; i < ndown; i++)
+	{
+		TopologyLink *k = topology_find(l, down[i], me);
+
+		if (k)
+			drop(l, k);
+	}
+	for (int i = 0; i < ndown; i++)
+	{
+		if (topology_find(before, down[i], me) && !is_in(down[i], visited, nvisited))
+			bypass(l, before, me, down[i], down, ndown, visited, &nvisited);
+	}
+}
+
+/* ---------- routes ---------- */
+
+/* Place of a node in the list of members, -1 if it is none. */
+static int
+place(const TopologyMember *members, int n, NodeId node)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (members[i].node == node)
+			return i;
+	}
+	return -1;
+}
+
+/*
+ * Breadth first from one origin: each node takes it from the neighbour that reaches it
+ * first, the one with the lowest number of those at the same distance.
+ */
+static void
+route_origin(TopologyLinks *l, const TopologyMember *members, int n, NodeId origin)
+{
+	int		   *distance = palloc(n * sizeof(int));
+
+	for (int i = 0; i < n; i++)
+		distance[i] = members[i].node == origin ? 0 : -1;
+	for (int d = 0; d < n; d++)
+	{
+		for (int i = 0; i < n; i++) /* subscribers */
+		{
+			TopologyLink *best = NULL;
+
+			if (distance[i] >= 0)
+				continue;
+			for (int k = 0; k < l->n; k++)
+			{
+				TopologyLink *link = &l->links[k];
+				int			p = place(members, n, link->provider);
+
+				if (link->subscriber == members[i].node && p >= 0 && distance[p] == d &&
+					(!best || link->provider < best->provider))
+					best = link;
+			}
+			if (!best)
+				continue;
+			distance[i] = d + 1;
+			if (best->provider != origin)
+				best->full[best->nfull++] = origin;
+		}
+	}
+	pfree(distance);
+}
+
+void
+topology_route(TopologyLinks *l, const TopologyMember *members, int n)
+{
+	for (int i = 0; i < l->n; i++)
+	{
+		l->links[i].full[0] = l->links[i].provider;
+		l->links[i].nfull = 1;
+	}
+	for (int i = 0; i < n; i++)
+		route_origin(l, members, n, members[i].node);
+}
+
+/* Marks what can be reached from a member, along the links or against them. */
+static void
+mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, bool forward, bool *reached)
+{
+	reached[from] = true;
+	for (int k = 0; k < l->n; k++)
+	{
+		NodeId		here = forward ? l->links[k].provider : l->links[k].subscriber;
+		NodeId		there = forward ? l->links[k].subscriber : l->links[k].provider;
+		int			p = place(members, n, there);
+
+		if (here == members[from].node && p >= 0 && !reached[p])
+			mark(l, members, n, p, forward, reached);
+	}
+}
+
+int
+topology_unreachable(const TopologyLinks *l, const TopologyMember *members, int n, NodeId *unreachable)
+{
+	bool	   *to = palloc0(Max(n, 1) * sizeof(bool));
+	bool	   *from = palloc0(Max(n, 1) * sizeof(bool));
+	int			count = 0;
+
+	if (n > 0)
+	{
+		mark(l, members, n, 0, true, to);
+		mark(l, members, n, 0, false, from);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (!to[i] || !from[i])
+			unreachable[count++] = members[i].node;
+	}
+	return count;
+}
