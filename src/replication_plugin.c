@@ -13,11 +13,13 @@
 #include "storage/ipc.h"
 
 #include "base/settings.h"
+#include "catalog/activity.h"
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "control/drop_guard.h"
+#include "control/write_guard.h"
 #include "control/workers.h"
 #include "replication_plugin.h"
 
@@ -36,6 +38,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(link_status_shmem_size());
 	RequestAddinShmemSpace(manager_status_shmem_size());
 	RequestAddinShmemSpace(origin_hold_shmem_size());
+	RequestAddinShmemSpace(activity_shmem_size());
 }
 
 /* Creates or attaches to shared memory. */
@@ -48,6 +51,7 @@ startup_shmem(void)
 	link_status_shmem_init();
 	manager_status_shmem_init();
 	origin_hold_shmem_init();
+	activity_shmem_init();
 }
 
 void
@@ -61,5 +65,7 @@ _PG_init(void)
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
 	drop_guard_install();
+	write_guard_install();
+	activity_install();
 	launcher_register();
 }

@@ -35,6 +35,7 @@
 #include "apply/state.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "catalog/activity.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
@@ -179,6 +180,7 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	apply.version = (Version) {begin->commit_ts, begin->origin};
 	apply.mode = mode;
 	apply.wrote = false;
+	apply.significant = false;
 	apply.immediate = false;
 	apply.rows = 0;
 	apply.action = NULL;
@@ -206,6 +208,8 @@ apply_commit(void)
 	CommitTransactionCommand();
 	clear_origin();
 	apply.active = false;
+	if (apply.significant || rows == 0)
+		activity_note();
 	error_context_stack = callback.previous;
 	pgstat_report_stat(false);
 	return rows;
@@ -255,6 +259,8 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	apply.has_old = has_old;
 	old = MemoryContextSwitchTo(apply.row_context);
 	ar = relation_open_remote(remote_id);
+	if (!apply.significant)
+		apply.significant = !table_is_frontier(ar->rel);
 
 	/* defaults, domains and partition keys are the owner's code as well */
 	saved = become_owner(ar);

@@ -21,6 +21,7 @@ typedef struct ApplyState
 	WireBegin	begin;
 	Version		version;		/* of every write of it */
 	ApplyMode	mode;
+	bool		significant;	/* not just a frontier row */
 	bool		wrote;			/* changed something that decoding will see */
 	bool		immediate;		/* deferred triggers fire at once in this transaction */
 	uint64		rows;

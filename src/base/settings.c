@@ -18,6 +18,8 @@
 int			setting_max_links = 64;
 int			setting_copy_workers = 2;
 int			setting_reroute_timeout = 10000;
+int			setting_max_retained_wal = -1;
+int			setting_frontier_interval = 1000;
 int			setting_retry_min = 500;
 int			setting_retry_max = 30000;
 int			setting_conflict_retention = 30 * 86400;
@@ -45,6 +47,12 @@ settings_define(void)
 	define_int("replication_plugin.reroute_timeout",
 			   "How long a link may wait for another origin's transaction before it asks its own provider for it.",
 			   &setting_reroute_timeout, 10000, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.max_retained_wal",
+			   "WAL kept here for a member; one that needs more must join anew. -1: no limit.",
+			   &setting_max_retained_wal, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB);
+	define_int("replication_plugin.frontier_interval",
+			   "Pause between two frontier rows of this node, by which the group learns how far it is.",
+			   &setting_frontier_interval, 1000, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
 	define_int("replication_plugin.retry_min",
 			   "First pause of a worker after an error; it doubles up to retry_max.",
 			   &setting_retry_min, 500, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);

@@ -153,6 +153,13 @@ link_status_get(int index, LinkStatus *copy)
 	return in_use;
 }
 
+/* True in states in which the provider is sending. */
+static bool
+is_connected(LinkState state)
+{
+	return state == LINK_CATCHING_UP || state == LINK_STREAMING || state == LINK_BLOCKED || state == LINK_RETRYING;
+}
+
 /* Changes the state; the only place that does. The lock is held. */
 static void
 change_state(LinkStatus *l, LinkState state)
@@ -164,6 +171,10 @@ change_state(LinkStatus *l, LinkState state)
 		pg_atomic_fetch_add_u32(&shared->blocked, 1);
 	if (state == LINK_STREAMING)
 		l->caught_up_at = GetCurrentTimestamp();
+	if (is_connected(state) || state == LINK_PAUSED)
+		l->down_since = 0;
+	else if (l->down_since == 0)
+		l->down_since = GetCurrentTimestamp();
 	if (state != LINK_BLOCKED)
 		l->blocked_on = INVALID_NODE_ID;
 	l->state = state;
@@ -171,7 +182,7 @@ change_state(LinkStatus *l, LinkState state)
 
 /* Notes an error and when to try again. The lock is held. */
 static void
-note_error(LinkStatus *l, const char *message)
+note_error(LinkStatus *l, const char *message, bool in_apply)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64		longest = (int64) setting_retry_max * 1000;
@@ -181,6 +192,7 @@ note_error(LinkStatus *l, const char *message)
 		l->failures = 0;
 	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
 	l->last_error_at = now;
+	l->apply_failed = in_apply;
 	l->next_start_at = now + Min(((int64) setting_retry_min * 1000) << Min(l->failures, 16), longest);
 	l->failures++;
 }
@@ -246,11 +258,19 @@ link_status_set_failed(int index, const char *message)
 	free = links[index].pid == 0;
 	if (free)
 	{
-		note_error(&links[index], message);
+		note_error(&links[index], message, false);
 		change_state(&links[index], LINK_BACKOFF);
 	}
 	LWLockRelease(&shared->lock);
 	return free;
+}
+
+void
+link_status_set_reroute(int index, bool reroute)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	links[index].reroute = reroute;
+	LWLockRelease(&shared->lock);
 }
 
 /* ---------- the worker's side ---------- */
@@ -339,10 +359,22 @@ link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 }
 
 void
-link_status_set_error(int index, const char *message)
+link_status_set_origins(int index, const char *wanted, const char *full)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	strlcpy(l->wanted_origins, wanted, LINK_ORIGINS_SIZE);
+	strlcpy(l->full_origins, full, LINK_ORIGINS_SIZE);
+	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : GetCurrentTimestamp();
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_set_error(int index, const char *message, bool in_apply)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	note_error(&links[index], message);
+	note_error(&links[index], message, in_apply);
 	LWLockRelease(&shared->lock);
 }
 
@@ -352,6 +384,7 @@ link_status_set_healthy(int index)
 	/* the pause shrinks when a transaction is applied, not when a connection succeeds */
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	links[index].next_start_at = 0;
+	links[index].apply_failed = false;
 	LWLockRelease(&shared->lock);
 }
 

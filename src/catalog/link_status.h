@@ -27,6 +27,7 @@ typedef enum LinkState
 } LinkState;
 
 #define LINK_ERROR_SIZE		2048
+#define LINK_ORIGINS_SIZE	1024
 
 typedef struct LinkStatus
 {
@@ -55,6 +56,12 @@ typedef struct LinkStatus
 	TimestampTz started_at;		/* when the worker was last registered; 0: never */
 	TimestampTz next_start_at;	/* LINK_BACKOFF */
 	int			failures;		/* in a row, for the back-off */
+	TimestampTz down_since;		/* not connected to its provider since; 0: connected */
+	bool		apply_failed;	/* the last error was one of applying, not of the connection */
+	bool		reroute;		/* stands in for another link that is down */
+	TimestampTz demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
+	char		wanted_origins[LINK_ORIGINS_SIZE];	/* besides the provider's own, by the topology */
+	char		full_origins[LINK_ORIGINS_SIZE];	/* ... and asked for */
 	char		last_error[LINK_ERROR_SIZE];
 } LinkStatus;
 
@@ -76,6 +83,7 @@ extern bool link_status_release(int index);
 extern bool link_status_set_starting(int index, bool restart);
 extern bool link_status_set_paused(int index);
 extern bool link_status_set_failed(int index, const char *message);
+extern void link_status_set_reroute(int index, bool reroute);
 
 /*
  * The worker's own entry: attach at start, detach by itself at process exit. False if
@@ -87,9 +95,10 @@ extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr
 									  XLogRecPtr confirmed, XLogRecPtr provider);
 extern void link_status_add_applied(int index, uint64 rows, TimestampTz commit_ts);
 extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
+extern void link_status_set_origins(int index, const char *wanted, const char *full);
 
 /* Records an error, doubles the back-off and sets next_start_at; the text stays after it is over. */
-extern void link_status_set_error(int index, const char *message);
+extern void link_status_set_error(int index, const char *message, bool in_apply);
 extern void link_status_set_healthy(int index);
 extern const char *link_state_name(LinkState state);
 

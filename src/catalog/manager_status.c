@@ -28,6 +28,7 @@ typedef struct SharedManagers
 {
 	LWLock		lock;
 	uint64		token;			/* instance_token(); never changes */
+	XLogRecPtr	run_start;		/* set once */
 	Latch	   *launcher;
 	int			max;
 	ManagerStatus entries[FLEXIBLE_ARRAY_MEMBER];
@@ -77,6 +78,27 @@ instance_token(void)
 {
 	require_shared();
 	return shared->token;
+}
+
+void
+manager_status_set_run_start(XLogRecPtr lsn)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (shared->run_start == InvalidXLogRecPtr)
+		shared->run_start = lsn;
+	LWLockRelease(&shared->lock);
+}
+
+XLogRecPtr
+manager_status_run_start(void)
+{
+	XLogRecPtr	lsn;
+
+	require_shared();
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	lsn = shared->run_start;
+	LWLockRelease(&shared->lock);
+	return lsn;
 }
 
 /* Entry of a database; NULL if there is none, or none can be made. The lock is held. */

@@ -5,6 +5,7 @@
 #ifndef REPLICATION_PLUGIN_MANAGER_STATUS_H
 #define REPLICATION_PLUGIN_MANAGER_STATUS_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
 
@@ -26,6 +27,10 @@ extern void manager_status_shmem_init(void);
 
 /* A random number of this run of the server: tells a copy from the server. */
 extern uint64 instance_token(void);
+
+/* End of the WAL when this run of the server began: set by the launcher, once; InvalidXLogRecPtr before. */
+extern void manager_status_set_run_start(XLogRecPtr lsn);
+extern XLogRecPtr manager_status_run_start(void);
 
 /* The launcher: its latch (NULL: gone), and a manager that it is about to start; false when the table is full. */
 extern void manager_status_set_launcher(Latch *latch);

@@ -37,6 +37,12 @@ slot_name(Oid dboid, NodeId subscriber)
 }
 
 char *
+group_slot_name(Oid dboid)
+{
+	return psprintf("replication_plugin_%u_group", dboid);
+}
+
+char *
 origin_name(Oid dboid, NodeId node)
 {
 	return psprintf("replication_plugin_%u_%d", dboid, node);

@@ -11,10 +11,17 @@
 #define EXTENSION_SCHEMA	"replication_plugin"
 #define PLUGIN_NAME			"replication_plugin"	/* output plugin and library */
 
+/* SQLSTATEs by which a node learns from another that it is out. */
+#define ERRCODE_NODE_REMOVED		MAKE_SQLSTATE('R', 'P', '0', '0', '1')
+#define ERRCODE_NODE_NEEDS_REJOIN	MAKE_SQLSTATE('R', 'P', '0', '0', '2')
+
 /* Tables that every node holds alike: their rows are replicated. */
-#define TABLE_NODE			"node"
-#define TABLE_SLOT_MADE		"slot_made"
-#define TABLE_TABLE_SETTING	"table_setting"
+#define TABLE_MEMBER			"member"
+#define TABLE_MEMBER_READY		"member_ready"
+#define TABLE_REMOVAL			"removal"
+#define TABLE_TOPOLOGY_SETTING	"topology_setting"
+#define TABLE_FRONTIER			"frontier"
+#define TABLE_TABLE_SETTING		"table_setting"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"
@@ -34,6 +41,9 @@ extern char *slot_name(Oid dboid, NodeId subscriber);
 
 /* "replication_plugin_<database oid>_<node>": the origin that marks a node's transactions here. palloc'd. */
 extern char *origin_name(Oid dboid, NodeId node);
+
+/* "replication_plugin_<database oid>_group": the slot that keeps what any member may lack. palloc'd. */
+extern char *group_slot_name(Oid dboid);
 
 /* The reserved origin of local repairs and of copied rows: never sent to anybody. palloc'd. */
 extern char *repair_origin_name(Oid dboid);

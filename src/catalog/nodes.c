@@ -26,17 +26,26 @@ enum
 {
 	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
 	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA,
-	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_SINCE
+	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_SINCE, LOCAL_PROGRESS, LOCAL_LAST_ERROR,
+	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID
 };
 
-/* Columns of node. */
+/* Columns of member; in member_ready and removal the node's number is the first as well. */
 enum
 {
-	NODE_ID = 1, NODE_NAME, NODE_DSN, NODE_STATE, NODE_ADD_FRONTIER
+	NODE_ID = 1, NODE_NAME, NODE_DSN, NODE_ADD_FRONTIER
 };
 
-static NodeId cached_id = INVALID_NODE_ID;
-static TimestampTz cached_since = 0;
+typedef struct CachedNode
+{
+	NodeId		id;				/* INVALID_NODE_ID: in no group */
+	TimestampTz since;
+	uint64		since_xid;
+	char		name[NAMEDATALEN * 4];
+	char		state[64];
+} CachedNode;
+
+static CachedNode cache;
 static bool cached = false;
 
 /* Calls back for each row of one of our tables. */
@@ -99,6 +108,9 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->copy_schema = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_SCHEMA, desc, &isnull));
 	n->copy_data = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_DATA, desc, &isnull));
 	n->since = DatumGetTimestampTz(heap_getattr(tuple, LOCAL_SINCE, desc, &isnull));
+	n->since_xid = DatumGetInt64(heap_getattr(tuple, LOCAL_SINCE_XID, desc, &isnull));
+	if (isnull)
+		n->since_xid = 0;
 	*(LocalNode **) arg = n;
 }
 
@@ -131,8 +143,16 @@ load_cache(void)
 		CacheRegisterRelcacheCallback(forget_id, (Datum) 0);
 	registered = true;
 	n = nodes_local();
-	cached_id = n ? n->node_id : INVALID_NODE_ID;
-	cached_since = n ? n->since : 0;
+	memset(&cache, 0, sizeof(cache));
+	cache.id = INVALID_NODE_ID;
+	if (n)
+	{
+		cache.id = n->node_id;
+		cache.since = n->since;
+		cache.since_xid = n->since_xid;
+		strlcpy(cache.name, n->node_name, sizeof(cache.name));
+		strlcpy(cache.state, n->state, sizeof(cache.state));
+	}
 	cached = true;
 }
 
@@ -140,26 +160,49 @@ NodeId
 nodes_local_id(void)
 {
 	load_cache();
-	return cached_id;
+	return cache.id;
 }
 
 TimestampTz
 nodes_local_since(void)
 {
 	load_cache();
-	return cached_since;
+	return cache.since;
 }
 
-/* Reads a row of node. */
+uint64
+nodes_local_since_xid(void)
+{
+	load_cache();
+	return cache.since_xid;
+}
+
+const char *
+nodes_local_refusal(void)
+{
+	load_cache();
+	if (cache.id == INVALID_NODE_ID || strcmp(cache.state, "ready") == 0 || strcmp(cache.state, "left") == 0)
+		return NULL;
+	return cache.state;
+}
+
+const char *
+nodes_local_name(void)
+{
+	load_cache();
+	return cache.name;
+}
+
+/* Reads a row of member. */
 static void
-read_node_row(HeapTuple tuple, TupleDesc desc, void *arg)
+read_member(HeapTuple tuple, TupleDesc desc, void *arg)
 {
 	NodeRow    *n = palloc0(sizeof(NodeRow));
 
 	n->node_id = get_int(tuple, desc, NODE_ID);
 	n->node_name = get_text(tuple, desc, NODE_NAME);
 	n->dsn = get_text(tuple, desc, NODE_DSN);
-	n->state = get_text(tuple, desc, NODE_STATE);
+	n->state = "joining";
 	n->add_frontier = get_text(tuple, desc, NODE_ADD_FRONTIER);
 	*(List **) arg = lappend(*(List **) arg, n);
 }
@@ -171,12 +214,39 @@ compare_nodes(const ListCell *a, const ListCell *b)
 	return ((NodeRow *) lfirst(a))->node_id - ((NodeRow *) lfirst(b))->node_id;
 }
 
+typedef struct StateChange
+{
+	List	   *nodes;
+	const char *state;
+} StateChange;
+
+/* Reads a row of member_ready or removal: its node is in another state. */
+static void
+read_state(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	StateChange *change = arg;
+	ListCell   *lc;
+
+	foreach(lc, change->nodes)
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (n->node_id == get_int(tuple, desc, NODE_ID))
+			n->state = change->state;
+	}
+}
+
 List *
 nodes_all(void)
 {
 	List	   *all = NIL;
+	StateChange change;
 
-	for_each_row(TABLE_NODE, read_node_row, &all);
+	for_each_row(TABLE_MEMBER, read_member, &all);
+	change = (StateChange) {all, "ready"};
+	for_each_row(TABLE_MEMBER_READY, read_state, &change);
+	change.state = "removed";
+	for_each_row(TABLE_REMOVAL, read_state, &change);
 	list_sort(all, compare_nodes);
 	return all;
 }

@@ -1,6 +1,6 @@
 /*
  * nodes.h
- *		Typed access to the tables local_node and node. All need a transaction.
+ *		Typed access to the tables local_node, member, member_ready and removal. All need a transaction.
  */
 #ifndef REPLICATION_PLUGIN_NODES_H
 #define REPLICATION_PLUGIN_NODES_H
@@ -16,21 +16,22 @@ typedef struct LocalNode
 	NodeId		node_id;
 	char	   *node_name;
 	char	   *dsn;
-	char	   *state;			/* local: creating/joining steps, ready, leaving, removed */
+	char	   *state;			/* joining: ..., ready, leaving, removed, needs_rejoin, left */
 	NodeId		source_id;		/* joining: through which member */
 	char	   *source_dsn;
 	bool		copy_schema;
 	bool		copy_data;
 	TimestampTz since;			/* when this database became a member; older local rows have no version */
+	uint64		since_xid;		/* the same by transaction: of a physical copy; 0: none */
 } LocalNode;
 
-/* node: a member of the group, replicated. */
+/* A member of the group: tables member, member_ready and removal, replicated. */
 typedef struct NodeRow
 {
 	NodeId		node_id;
 	char	   *node_name;
 	char	   *dsn;
-	char	   *state;			/* joining, ready, removed */
+	const char *state;			/* joining, ready, removed */
 	char	   *add_frontier;	/* frontier text of the node that admitted it; NULL for the first */
 } NodeRow;
 
@@ -43,7 +44,13 @@ extern NodeId nodes_local_id(void);
 /* When this database became a member (cached likewise). */
 extern TimestampTz nodes_local_since(void);
 
-/* All rows of node by number, as a List of NodeRow *. */
+extern uint64 nodes_local_since_xid(void);
+
+/* NULL if local writes are welcome, else the state because of which they are not (cached likewise); the node's name. */
+extern const char *nodes_local_refusal(void);
+extern const char *nodes_local_name(void);
+
+/* All members and former members by number, as a List of NodeRow *. */
 extern List *nodes_all(void);
 extern NodeRow *nodes_by_id(NodeId id);
 extern NodeRow *nodes_by_name(const char *name);

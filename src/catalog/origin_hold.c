@@ -30,6 +30,7 @@ typedef struct Hold
 	NodeId		origin;
 	pid_t		holder;			/* 0: nobody */
 	int			waiters;
+	TimestampTz ts;				/* greatest commit timestamp applied; PG_INT64_MIN: not known since the server started */
 	ConditionVariable cv;
 } Hold;
 
@@ -100,6 +101,7 @@ create(NodeId origin)
 	h->origin = origin;
 	h->holder = 0;
 	h->waiters = 0;
+	h->ts = PG_INT64_MIN;
 	return h;
 }
 
@@ -215,6 +217,33 @@ origin_hold_wanted(NodeId origin)
 	wanted = h && h->waiters > 0;
 	LWLockRelease(&shared->lock);
 	return wanted;
+}
+
+void
+origin_hold_note_ts(NodeId origin, TimestampTz ts)
+{
+	Hold	   *h;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	h = find(origin);
+	if (!h)
+		h = create(origin);
+	if (h && ts > h->ts)
+		h->ts = ts;
+	LWLockRelease(&shared->lock);
+}
+
+TimestampTz
+origin_hold_ts(NodeId origin)
+{
+	Hold	   *h;
+	TimestampTz ts;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	ts = h ? h->ts : PG_INT64_MIN;
+	LWLockRelease(&shared->lock);
+	return ts;
 }
 
 void

@@ -17,6 +17,10 @@ extern void origin_hold_release(NodeId origin);
 /* True if somebody waits for it. */
 extern bool origin_hold_wanted(NodeId origin);
 
+/* The greatest commit timestamp of an origin's transactions that are applied here; PG_INT64_MIN if not known. */
+extern void origin_hold_note_ts(NodeId origin, TimestampTz ts);
+extern TimestampTz origin_hold_ts(NodeId origin);
+
 /* A database has left its group: its entries can serve others. */
 extern void origin_hold_forget(Oid dboid);
 

@@ -301,3 +301,30 @@ origin_map_progress(NodeId node)
 	return origin == InvalidRepOriginId ? InvalidXLogRecPtr :
 		replorigin_get_progress(origin, false);
 }
+
+XLogRecPtr
+origin_map_progress_durable(NodeId node)
+{
+	RepOriginId origin = origin_map_origin(node);
+
+	return origin == InvalidRepOriginId ? InvalidXLogRecPtr :
+		replorigin_get_progress(origin, true);
+}
+
+int
+origin_map_nodes(NodeId **nodes)
+{
+	int			n = 0;
+
+	*nodes = NULL;
+	if (!map)
+		return 0;
+	refresh_copy();
+	*nodes = palloc(Max(ncopy, 1) * sizeof(NodeId));
+	for (int i = 0; i < ncopy; i++)
+	{
+		if (copy[i].node > 0)
+			(*nodes)[n++] = copy[i].node;
+	}
+	return n;
+}

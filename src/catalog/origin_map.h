@@ -33,7 +33,11 @@ extern RepOriginId origin_map_create(NodeId node);	/* ORIGIN_NODE_REPAIR for the
 /* Drops all origins of this database (leaving a group). Needs a transaction. */
 extern void origin_map_drop_all(void);
 
-/* How far a node's transactions are applied here; InvalidXLogRecPtr if none. */
+/* How far a node's transactions are applied here; InvalidXLogRecPtr if none. durable: also after a crash. */
 extern XLogRecPtr origin_map_progress(NodeId node);
+extern XLogRecPtr origin_map_progress_durable(NodeId node);
+
+/* All nodes that have an origin here, in no order; palloc'd. */
+extern int	origin_map_nodes(NodeId **nodes);
 
 #endif							/* REPLICATION_PLUGIN_ORIGIN_MAP_H */

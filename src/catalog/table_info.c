@@ -48,12 +48,24 @@ table_root(Oid relid)
 bool
 table_is_own_replicated(Relation rel)
 {
-	const char *name = RelationGetRelationName(rel);
+	static const char *const names[] = {TABLE_MEMBER, TABLE_MEMBER_READY, TABLE_REMOVAL,
+	TABLE_TOPOLOGY_SETTING, TABLE_FRONTIER, TABLE_TABLE_SETTING};
 
 	if (RelationGetNamespace(rel) != extension_schema_oid())
 		return false;
-	return strcmp(name, TABLE_NODE) == 0 || strcmp(name, TABLE_SLOT_MADE) == 0 ||
-		strcmp(name, TABLE_TABLE_SETTING) == 0;
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(RelationGetRelationName(rel), names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+table_is_frontier(Relation rel)
+{
+	return strcmp(RelationGetRelationName(rel), TABLE_FRONTIER) == 0 &&
+		RelationGetNamespace(rel) == extension_schema_oid();
 }
 
 /* True if table_setting takes a table out. */

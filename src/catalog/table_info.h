@@ -25,6 +25,9 @@ extern bool table_is_replicated(Relation rel);
 /* True for the tables whose rows are settings of the whole group. */
 extern bool table_is_own_replicated(Relation rel);
 
+/* True for the table of frontier rows. */
+extern bool table_is_frontier(Relation rel);
+
 /*
  * The key: the replica identity index, else the primary key (also under REPLICA
  * IDENTITY FULL and NOTHING). InvalidOid: none.

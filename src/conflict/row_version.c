@@ -23,6 +23,23 @@
 #include "catalog/origin_map.h"
 #include "conflict/row_version.h"
 
+/* True if a local transaction is of the server of which this one began as a physical copy. */
+static bool
+is_inherited(TransactionId xmin)
+{
+	uint64		since = nodes_local_since_xid();
+	FullTransactionId next;
+	uint64		full;
+
+	if (since == 0)
+		return false;
+	next = ReadNextFullTransactionId();
+	full = U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(EpochFromFullTransactionId(next), xmin));
+	if (full >= U64FromFullTransactionId(next))
+		full -= UINT64CONST(1) << 32;
+	return full < since;
+}
+
 /* Looks a transaction up in the commit timestamp data. */
 static Version
 lookup_version(TransactionId xmin)
@@ -38,7 +55,7 @@ lookup_version(TransactionId xmin)
 		return VERSION_OLDEST;
 	if (node == ORIGIN_NODE_LOCAL)
 	{
-		if (ts < nodes_local_since())
+		if (ts < nodes_local_since() || is_inherited(xmin))
 			return VERSION_OLDEST;	/* other members have it as a copied row */
 		node = nodes_local_id();
 	}

@@ -4,46 +4,47 @@
  *
  *	joining: slot
  *		A slot for us is made on the source, with an exported snapshot. After that the
- *		source admits us: our row in table node, with the source's frontier at that
- *		moment; the members that see it make slots for us.
+ *		source admits us: our row in table member, with the source's frontier at that
+ *		moment. From then on all members count us.
  *	joining: schema
  *		Tables and functions, as of the snapshot (join_schema.c).
  *	joining: copy
  *		The rows, in the snapshot, several tables at a time (join_copy.c). The group's own
- *		tables (node, slot_made, table_setting) are copied like users' tables.
+ *		tables (member, frontier, ...) are copied like users' tables.
+ *	joining: adopt
+ *		Instead of the three above where the database is a physical copy of the source: it says
+ *		itself how far it is, and its slot was made before the copy (prepare_base_backup()).
  *	joining: indexes
- *		Indexes, constraints, triggers. The snapshot is no longer needed.
+ *		Indexes, constraints, triggers. The snapshot is no longer needed. Our group slot is made, before
+ *		the first transaction that is applied here.
  *	joining: catching up
  *		One link, from the source, with the transactions of all origins. Its stream begins
- *		exactly at the snapshot. We are through when it has brought our own node row, as of
- *		this admission, and the news of each other member that its slot for us stands
- *		(slot_made): what a member wrote before its slot has then come through the source.
+ *		exactly at the snapshot. We are through when each ready member has told, in a frontier row, that it
+ *		has applied our admission: what it writes from then on has seen all that was copied, so no
+ *		write that is concurrent with a copied row can reach us any more. Until
+ *		then the source decides all conflicts for us.
  *	joining: opening links
  *		The link stands still; our progress of each origin is raised to what the source had
- *		when it admitted us (what is older came with the copy). Slots for the other members
- *		are made here, and told what we had seen of everybody when they were. Then, in one transaction, the links are set to own transactions
- *		only, and our node row to ready: the first transaction of ours that anybody gets.
+ *		when it admitted us (what is older came with the copy), and flushed. Then, in one transaction,
+ *		our state and our row in member_ready: the first transaction of ours that anybody gets.
  *	ready
  *
  * What a crash, here or there, does. The first three states live on the snapshot, which dies
  * with our session on the source: they start over. The slot is dropped and made again, we are
  * admitted anew (with a later frontier, so an older row of ours that came with the copy
- * does not count), each table is emptied in the transaction that copies it. Slots that members made
- * for us stay: they reach back further than needed. The schema is kept once it stands. Until
+ * does not count), each table is emptied in the transaction that copies it. The schema is kept once it stands. Until
  * the rows are complete there is no link. From "joining: indexes" on, each step is one transaction
  * that notes itself as done, or can be repeated: the indexes and the deletion of their script;
- * the link and the next state; a pause; progress that is only ever raised; slots that are made where
- * missing; the last transaction.
+ * the group slot; the link and the next state; a pause; progress that is only ever raised; the last transaction.
  *
  * An error is noted in local_node and ends this process; the manager starts it again. Its first act
  * is then to wait, twice as long after each error. What is noted is forgotten with the next state
- * that is reached. The user's way out is leave_group().
+ * that is reached. The user's way out is leave_group(). A source that is lost takes the join with it.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "replication/message.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
@@ -92,18 +93,21 @@ make_source_slot(Joining *join, PGconn *conn)
 	PQclear(res);
 }
 
-/* Has the source admit us; remembers the frontier of that moment. */
+/* Has the source admit us; remembers the frontier of that moment, and where the admission is in its WAL. */
 static void
 be_admitted(Joining *join, PGconn *conn)
 {
 	LocalNode  *l = join->local;
-	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.admit_node(%s, %d, %s, %s)",
+	PGresult   *res = peer_exec(conn, psprintf("SELECT frontier, stable FROM replication_plugin.admit_node(%s, %d, %s, %s)",
 											   quote_literal_cstr(l->group_id), l->node_id,
 											   quote_literal_cstr(l->node_name), quote_literal_cstr(l->dsn)));
-	const char *params[1] = {pstrdup(PQgetvalue(res, 0, 0))};
+	const char *params[3] = {pstrdup(PQgetvalue(res, 0, 0)), pstrdup(PQgetvalue(res, 0, 1))};
 
 	PQclear(res);
-	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1", 1, params);
+	res = peer_exec(conn, "SELECT replication_plugin.last_commit_lsn()");
+	params[2] = pstrdup(PQgetvalue(res, 0, 0));
+	PQclear(res);
+	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1, add_stable = $2, add_lsn = $3::pg_lsn", 3, params);
 }
 
 /* Everything that happens in the snapshot; starts over if an earlier try did not get to the end. */
@@ -114,6 +118,8 @@ copy_snapshot(Joining *join)
 
 	if (join->state != JOIN_SLOT)
 		join_set_state(join, JOIN_SLOT);
+	/* while rows of members come in any order, nothing can be said of all of them */
+	sql_value("DELETE FROM replication_plugin.stable_point", 0, NULL);
 	conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 	make_source_slot(join, conn);
 	be_admitted(join, conn);
@@ -135,6 +141,10 @@ build_indexes(Joining *join)
 	if (join->local->copy_schema)
 		join_restore_indexes(join);
 	sql_value("SELECT replication_plugin.capture_install_all()", 0, NULL);
+	sql_value("INSERT INTO replication_plugin.stable_point (vector, slot_vector)"
+			  " SELECT add_stable, add_stable FROM replication_plugin.local_node ON CONFLICT DO NOTHING", 0, NULL);
+	join_progress("making the group slot (waits for transactions that are open here)");
+	sql_value("SELECT replication_plugin.make_group_slot()", 0, NULL);
 	if (!sql_value_int("WITH s AS (UPDATE replication_plugin.local_node SET state = 'joining: catching up', progress = NULL,"
 					   "  last_error = NULL, failures = 0 WHERE state = 'joining: indexes' RETURNING 1)"
 					   " INSERT INTO replication_plugin.link (provider, full_origins) SELECT $1::integer, 'all' FROM s"
@@ -164,10 +174,10 @@ still_missing(void)
 {
 	return sql_value("SELECT CASE WHEN NOT EXISTS (SELECT FROM replication_plugin.node n, replication_plugin.local_node l"
 					 "  WHERE n.node_id = l.node_id AND n.add_frontier = l.add_frontier) THEN 'the own admission'"
-					 " ELSE (SELECT 'the slot of node ' || string_agg(n.node_name, ', ') FROM replication_plugin.node n, replication_plugin.local_node l"
-					 "  WHERE n.state = 'ready' AND n.node_id NOT IN (l.node_id, l.source_id)"
-					 "  AND NOT EXISTS (SELECT FROM replication_plugin.slot_made m"
-					 "   WHERE m.provider = n.node_id AND m.subscriber = l.node_id)) END", 0, NULL);
+					 " ELSE (SELECT 'its acknowledgement by ' || string_agg(n.node_name, ', ')"
+					 "  FROM replication_plugin.node n CROSS JOIN replication_plugin.local_node l LEFT JOIN replication_plugin.frontier f ON f.node_id = n.node_id"
+					 "  WHERE n.state = 'ready' AND n.node_id <> l.node_id"
+					 "  AND coalesce(replication_plugin.frontier_lsn(f.vector, l.source_id) < l.add_lsn, true)) END", 0, NULL);
 }
 
 /* Waits until the link from the source has brought what we need. */
@@ -225,74 +235,14 @@ raise_progress(Joining *join)
 	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
 }
 
-/* Makes slots for all other members, each in its own transaction. */
-static void
-make_slots(void)
-{
-	char	   *subscriber;
-
-	while ((subscriber = sql_value("SELECT n.node_id FROM replication_plugin.node n, replication_plugin.local_node l"
-								   " WHERE n.node_id <> l.node_id AND n.state <> 'removed'"
-								   " AND NOT EXISTS (SELECT FROM pg_replication_slots s"
-								   "  WHERE s.slot_name = replication_plugin.slot_name(n.node_id)) LIMIT 1", 0, NULL)) != NULL)
-		sql_value("SELECT replication_plugin.make_slot($1::integer)", 1, (const char *const *) &subscriber);
-}
-
-/* Commits a transaction of another node's that changes nothing. */
-static void
-commit_as(NodeId node, TimestampTz ts)
-{
-	RepOriginId origin = origin_map_origin(node);
-
-	StartTransactionCommand();
-	replorigin_session_setup(origin);
-	replorigin_session_origin = origin;
-	replorigin_session_origin_lsn = replorigin_session_get_progress(false);
-	replorigin_session_origin_timestamp = ts;
-	LogLogicalMessage(PLUGIN_NAME, "", 0, true);
-	CommitTransactionCommand();
-	replorigin_session_origin = InvalidRepOriginId;
-	replorigin_session_reset();
-}
-
-/*
- * Tells the members what we have seen. Their links from us begin at our new slots, and the
- * transactions that we have applied or copied before are not in that stream: they would take our first
- * writes to their rows for conflicts. So, for each member, we commit an empty transaction of its origin at
- * our progress: that is sent as a stub. Its timestamp is that of the member's news of its
- * slot, or of our admission: what it had committed before is here. (News that came with the copy have lost
- * their timestamp, and are left out.)
- */
-static void
-tell_seen(void)
-{
-	char	   *list = sql_value("SELECT string_agg(id || ' ' || (extract(epoch FROM pg_xact_commit_timestamp(x)) * 1000000 - 946684800000000)::bigint, ',')"
-								 " FROM (SELECT m.provider, m.xmin FROM replication_plugin.slot_made m, replication_plugin.local_node l"
-								 "   WHERE m.subscriber = l.node_id"
-								 "  UNION ALL SELECT l.source_id, n.xmin FROM replication_plugin.node n JOIN replication_plugin.local_node l USING (node_id)) s(id, x)"
-								 " JOIN replication_plugin.node n ON n.node_id = s.id AND n.state = 'ready'"
-								 " JOIN pg_replication_origin o ON o.roname = replication_plugin.origin_name(s.id::text)"
-								 "  AND o.roident = (pg_xact_commit_timestamp_origin(x)).roident", 0, NULL);
-
-	for (char *p = list; p; p = strchr(p, ','), p = p ? p + 1 : NULL)
-	{
-		int			node;
-		int64		ts;
-
-		if (sscanf(p, "%d " INT64_FORMAT, &node, &ts) != 2)
-			elog(ERROR, "malformed list \"%s\"", list);
-		commit_as(node, ts);
-	}
-}
-
 /* The last step: from now on a member like the others. */
 static void
 become_ready(Joining *join)
 {
 	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', progress = NULL, last_error = NULL,"
 				   "  failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
-				   " o AS (UPDATE replication_plugin.link SET full_origins = 'own', paused = false FROM l)"
-				   " UPDATE replication_plugin.node n SET state = 'ready' FROM l WHERE n.node_id = l.node_id RETURNING 1", 0, NULL))
+				   " o AS (UPDATE replication_plugin.link SET paused = false FROM l)"
+				   " INSERT INTO replication_plugin.member_ready (node_id) SELECT node_id FROM l RETURNING 1", 0, NULL))
 		proc_exit(0);
 	join->state = JOIN_READY;
 	ereport(LOG, (errmsg("node \"%s\" is ready", join->local->node_name)));
@@ -305,8 +255,6 @@ open_links(Joining *join)
 	join_progress("opening links");
 	rest_link(join);
 	raise_progress(join);
-	make_slots();
-	tell_seen();
 	become_ready(join);
 }
 

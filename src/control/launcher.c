@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -172,6 +173,8 @@ replication_plugin_launcher_main(Datum arg)
 	worker_setup(InvalidOid);
 	context = AllocSetContextCreate(TopMemoryContext, "launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
+	/* recovery has ended with a checkpoint: everything before it is of earlier runs */
+	manager_status_set_run_start(GetRedoRecPtr());
 	manager_status_set_launcher(MyLatch);
 	before_shmem_exit(forget_launcher, (Datum) 0);
 	look_at_all();

@@ -8,8 +8,9 @@
  *
  *	local state		what runs
  *	joining: ...	the join worker; the link from the source once its row is there
- *	ready			a link from every other member; a slot for every other member
- *	removed			nothing; slots are dropped
+ *	ready, leaving	the links that the topology wants (link_tender.c); the group worker
+ *	removed,		nothing; slots are dropped
+ *	needs_rejoin
  *
  * Before anything runs, the node's own dsn must lead to this very server: a clone has
  * the same catalog, but its dsn leads to the original. Until that is known nothing runs,
@@ -28,30 +29,31 @@
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
-#include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "control/identity.h"
+#include "control/link_tender.h"
 #include "control/manager_sql.h"
+#include "control/slot_tender.h"
+#include "control/sql.h"
 #include "control/workers.h"
 
 #define ROUND_MS		1000
 #define PRUNE_MS		60000
-#define ATTACH_MS		10000	/* a registered worker that has not attached by then is given up */
 
 typedef struct Manager
 {
 	Oid			dboid;
 	MemoryContext round;		/* reset after each round */
 	BackgroundWorkerHandle *join_worker;
-	BackgroundWorkerHandle *slot_worker;
+	BackgroundWorkerHandle *group_worker;
 	TimestampTz join_started_at;
 	TimestampTz pruned_at;
-	TimestampTz slot_started_at;
-	int			slot_failures;	/* starts of the slot worker since no slot was missing */
+	TimestampTz group_started_at;
+	int			group_failures; /* starts of the group worker since it ran for long */
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
 	int			check_failures;
@@ -60,114 +62,15 @@ typedef struct Manager
 
 static Manager manager;
 
-/* ---------- links ---------- */
-
-/* Starts the worker of a link. */
-static void
-start_link(int index, NodeId provider, bool restart)
-{
-	if (!link_status_set_starting(index, restart))
-		return;
-	if (!worker_start("replication_plugin_link_main",
-					  psprintf("replication_plugin link from node %d", provider),
-					  Int32GetDatum(index)))
-		(void) link_status_set_failed(index, "no free background worker HINT: Raise max_worker_processes and restart the server.");
-}
-
-/* Ends the worker of a link. */
-static void
-stop_link(const LinkStatus *l)
-{
-	if (l->pid != 0)
-		kill(l->pid, SIGTERM);
-}
-
-/* Brings one wanted link to life, or to rest. */
-static void
-tend_link(NodeId provider, bool paused)
-{
-	int			index = link_status_find(manager.dboid, provider, true);
-	LinkStatus	l;
-
-	if (!link_status_get(index, &l))
-		return;
-	if (paused)
-	{
-		stop_link(&l);
-		(void) link_status_set_paused(index);
-		return;
-	}
-	if (l.pid != 0)
-		return;
-	if (l.state == LINK_STARTING &&
-		!TimestampDifferenceExceeds(l.started_at, GetCurrentTimestamp(), ATTACH_MS))
-		return;					/* registered, not yet attached */
-	if (l.state == LINK_BACKOFF && l.next_start_at > GetCurrentTimestamp())
-		return;
-	start_link(index, provider, l.started_at != 0 && l.state != LINK_PAUSED);
-}
-
-/* Ends links that nobody wants any more. Returns true if they have ended. */
-static bool
-stop_unwanted(List *wanted)
-{
-	bool		ended = true;
-
-	for (int i = 0; i < link_status_count(); i++)
-	{
-		LinkStatus	l;
-
-		if (!link_status_get(i, &l) || l.dboid != manager.dboid ||
-			list_member_int(wanted, l.provider))
-			continue;
-		stop_link(&l);
-		ended &= link_status_release(i);
-	}
-	return ended;
-}
-
-/* Providers that this node should have links from. */
-static List *
-wanted_links(LocalNode *local, List *nodes)
-{
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	if (strncmp(local->state, "joining", 7) == 0)
-		return sql_link_exists(local->source_id) ? list_make1_int(local->source_id) : NIL;
-	if (strcmp(local->state, "ready") != 0)
-		return NIL;
-	foreach(lc, nodes)
-	{
-		NodeRow    *n = lfirst(lc);
-
-		if (n->node_id != local->node_id && strcmp(n->state, "removed") != 0)
-			result = lappend_int(result, n->node_id);
-	}
-	return result;
-}
-
 /* Ends all other workers. Returns true if the links have ended. */
 static bool
 stop_everything(void)
 {
 	if (worker_is_running(manager.join_worker))
 		TerminateBackgroundWorker(manager.join_worker);
-	if (worker_is_running(manager.slot_worker))
-		TerminateBackgroundWorker(manager.slot_worker);
-	return stop_unwanted(NIL);
-}
-
-/* All links. */
-static void
-tend_links(LocalNode *local, List *nodes)
-{
-	List	   *wanted = wanted_links(local, nodes);
-	ListCell   *lc;
-
-	(void) stop_unwanted(wanted);
-	foreach(lc, wanted)
-		tend_link(lfirst_int(lc), sql_link_paused(lfirst_int(lc)));
+	if (worker_is_running(manager.group_worker))
+		TerminateBackgroundWorker(manager.group_worker);
+	return link_tender_stop_all();
 }
 
 /* ---------- other workers ---------- */
@@ -195,27 +98,30 @@ tend_join(LocalNode *local)
 	MemoryContextSwitchTo(manager.round);
 }
 
-/* Slots for other members: missing ones are made by a worker of their own, as that can wait long. */
+/* Keeps the group worker running on a member, with a pause after it failed. */
 static void
-tend_slots(LocalNode *local)
+tend_group_worker(LocalNode *local)
 {
-	bool		missing;
-
-	if (strncmp(local->state, "joining", 7) == 0)
+	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
+	{
+		if (worker_is_running(manager.group_worker))
+			TerminateBackgroundWorker(manager.group_worker);
 		return;
-	missing = sql_tend_slots();
-	if (!missing)
-		manager.slot_failures = 0;
-	if (!missing || worker_is_running(manager.slot_worker))
+	}
+	if (worker_is_running(manager.group_worker))
+	{
+		if (TimestampDifferenceExceeds(manager.group_started_at, GetCurrentTimestamp(), setting_retry_max))
+			manager.group_failures = 0;
 		return;
-	if (manager.slot_failures > 0 &&
-		!TimestampDifferenceExceeds(manager.slot_started_at, GetCurrentTimestamp(), pause_after(manager.slot_failures)))
+	}
+	if (manager.group_failures > 0 &&
+		!TimestampDifferenceExceeds(manager.group_started_at, GetCurrentTimestamp(), pause_after(manager.group_failures)))
 		return;
-	manager.slot_started_at = GetCurrentTimestamp();
-	manager.slot_failures++;
+	manager.group_started_at = GetCurrentTimestamp();
+	manager.group_failures++;
 	MemoryContextSwitchTo(TopMemoryContext);
-	manager.slot_worker = worker_start("replication_plugin_slot_main", "replication_plugin slot",
-									   ObjectIdGetDatum(manager.dboid));
+	manager.group_worker = worker_start("replication_plugin_group_main", "replication_plugin group",
+										ObjectIdGetDatum(manager.dboid));
 	MemoryContextSwitchTo(manager.round);
 }
 
@@ -234,12 +140,9 @@ require_identity(const char *dsn)
 
 /* Shows why nothing runs, in the views nodes and links. */
 static void
-show_error(LocalNode *local, List *nodes, const char *message)
+show_error(LocalNode *local, const char *message)
 {
-	ListCell   *lc;
-
-	foreach(lc, wanted_links(local, nodes))
-		(void) link_status_set_failed(link_status_find(manager.dboid, lfirst_int(lc), true), message);
+	link_tender_show_error(local, message);
 	sql_note_error(message);
 }
 
@@ -271,7 +174,7 @@ try_identity(const char *dsn)
 
 /* Checks that we are who the catalog says. Returns false, with the reason shown, if not (yet). */
 static bool
-check_identity(LocalNode *local, List *nodes)
+check_identity(LocalNode *local)
 {
 	char	   *message;
 
@@ -284,13 +187,14 @@ check_identity(LocalNode *local, List *nodes)
 	{
 		if (manager.check_failures == 0)
 			ereport(LOG, (errmsg("nothing is replicated: %s", message)));
-		show_error(local, nodes, message);
+		show_error(local, message);
 		manager.next_check_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 															pause_after(++manager.check_failures));
 		return false;
 	}
 	if (manager.check_failures > 0)
 		sql_note_error(NULL);
+	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
 	manager.identity_checked = true;
 	return true;
 }
@@ -319,7 +223,7 @@ read_nodes(List **nodes)
 	return local;
 }
 
-/* The local node's row in table node says that it was removed: follow. */
+/* The group has removed this node: follows. */
 static void
 notice_removal(LocalNode *local, List *nodes)
 {
@@ -329,13 +233,14 @@ notice_removal(LocalNode *local, List *nodes)
 	{
 		NodeRow    *n = lfirst(lc);
 
-		if (n->node_id == local->node_id && strcmp(n->state, "removed") == 0 &&
-			strcmp(local->state, "ready") == 0)
-		{
-			ereport(LOG, (errmsg("node \"%s\" has been removed from its group", local->node_name)));
-			sql_set_local_state("removed");
-			local->state = "removed";
-		}
+		if (n->node_id != local->node_id || strcmp(n->state, "removed") != 0 ||
+			(strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0))
+			continue;
+		ereport(LOG, (errmsg("node \"%s\" has been removed from its group", local->node_name)));
+		local->state = sql_value_int("UPDATE replication_plugin.local_node l SET state ="
+									 " CASE n.reason WHEN 'needs_rejoin' THEN n.reason ELSE 'removed' END"
+									 " FROM replication_plugin.node n WHERE n.node_id = l.node_id AND l.node_id = $1::integer"
+									 " RETURNING l.state", local->node_id);
 	}
 }
 
@@ -367,12 +272,14 @@ work(void)
 		(void) stop_everything();
 		return true;
 	}
-	if (!check_identity(local, nodes))
+	if (!check_identity(local))
 		return true;
 	notice_removal(local, nodes);
-	tend_links(local, nodes);
+	link_tender_round(local, nodes);
 	tend_join(local);
-	tend_slots(local);
+	tend_group_worker(local);
+	if (strncmp(local->state, "joining", 7) != 0)
+		slot_tender_round();
 	if (TimestampDifferenceExceeds(manager.pruned_at, GetCurrentTimestamp(), PRUNE_MS))
 	{
 		sql_prune_conflicts();

@@ -29,24 +29,12 @@ sql_link_paused(NodeId provider)
 								 provider));
 }
 
-bool
-sql_tend_slots(void)
-{
-	return is_true(sql_value("SELECT replication_plugin.tend_slots()", 0, NULL));
-}
-
 void
 sql_note_error(const char *message)
 {
 	sql_value("UPDATE replication_plugin.local_node"
 			  " SET last_error = $1, last_error_at = CASE WHEN $1 IS NULL THEN last_error_at ELSE now() END"
 			  " WHERE last_error IS DISTINCT FROM $1", 1, &message);
-}
-
-void
-sql_set_local_state(const char *state)
-{
-	sql_value("UPDATE replication_plugin.local_node SET state = $1", 1, &state);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
+#include "catalog/activity.h"
 #include "catalog/names.h"
 #include "control/workers.h"
 
@@ -58,6 +59,7 @@ worker_setup(Oid dboid)
 		BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	else
 		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	activity_ignore_own();
 	SetConfigOption("search_path", "", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);

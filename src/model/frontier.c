@@ -27,6 +27,13 @@ frontier_clear(Frontier *f)
 	f->n = 0;
 }
 
+void
+frontier_free(Frontier *f)
+{
+	pfree(f->entries);
+	pfree(f);
+}
+
 /* Returns the place of a node, or where it belongs. */
 static int
 frontier_search(const Frontier *f, NodeId node)
@@ -86,6 +93,13 @@ frontier_raise(Frontier *f, NodeId node, XLogRecPtr lsn, TimestampTz ts)
 		rose = true;
 	}
 	return rose;
+}
+
+void
+frontier_set_lsn(Frontier *f, NodeId node, XLogRecPtr lsn)
+{
+	frontier_raise(f, node, lsn, PG_INT64_MIN);
+	f->entries[frontier_search(f, node)].lsn = lsn;
 }
 
 void

@@ -25,6 +25,10 @@ typedef struct Frontier
 
 extern Frontier *frontier_create(void);
 extern void frontier_clear(Frontier *f);
+extern void frontier_free(Frontier *f);
+
+/* Sets a node's position, also to a lower one. */
+extern void frontier_set_lsn(Frontier *f, NodeId node, XLogRecPtr lsn);
 
 /* Raises the entry of a node; never lowers. Returns true if something rose. */
 extern bool frontier_raise(Frontier *f, NodeId node, XLogRecPtr lsn, TimestampTz ts);

@@ -19,6 +19,7 @@ typedef struct Link
 	char	   *provider_name;
 	char	   *provider_dsn;
 	bool		joining;		/* this node is not ready: its source decides all conflicts */
+	char	   *run;			/* of this server: incarnation, token, start, as SQL */
 	char	   *full_origins;	/* 'own', 'all' or node numbers */
 	List	   *demanded;		/* origins that this worker has asked for besides (of int) */
 	List	   *skip;			/* transactions to skip: origin LSNs (XLogRecPtr *) */
@@ -26,6 +27,7 @@ typedef struct Link
 	Frontier   *seen_stored;	/* the same as stored earlier, good from seen_lsn on; NULL: merged */
 	XLogRecPtr	seen_lsn;
 	bool		seen_changed;
+	Frontier   *base;			/* what the provider's group slot stood for when our slot was copied from it, or NULL */
 	PGconn	   *conn;
 } Link;
 
@@ -46,11 +48,23 @@ extern void link_store_seen(Link *link, XLogRecPtr position);
 extern void link_skip_done(Link *link, XLogRecPtr lsn);
 extern bool link_skips(Link *link, XLogRecPtr lsn);
 
+/*
+ * Raises an error if the provider has been set back to an earlier state (own transaction). Arguments are
+ * what it says of its run: incarnation, token, start.
+ */
+extern void link_check_run(Link *link, const char *const *run);
+
+/* Notes that this node is out of its group, as a provider says with this error (own transaction). */
+extern void link_note_expulsion(int sqlstate, const char *message);
+
 /* True if a node has been removed from the group (own transaction). */
 extern bool link_node_removed(NodeId node);
 
 /* stream.c: connects and streams until something ends it. */
 extern LinkEnd link_stream(Link *link);
+
+/* True if an error that was raised now is the provider's answer to who we are. */
+extern bool link_provider_answers(void);
 
 /* transaction.c: one message of the stream; returns false to restart the stream. */
 extern bool link_message(Link *link, const char *data, int len);
@@ -60,6 +74,9 @@ extern bool link_in_transaction(void);
 
 /* Forgets a transaction that is under way: the stream begins anew. */
 extern void link_transaction_reset(void);
+
+/* Waits until this node has what a slot's base stands for: its stream takes that for granted. */
+extern void link_wait_for_base(Link *link);
 
 /* Waits, keeping the provider informed; used by transaction.c while a stub is not covered. */
 extern void link_wait(Link *link, long ms);

@@ -87,6 +87,30 @@ load_link_row(Link *link, MemoryContext context)
 	MemoryContextSwitchTo(old);
 }
 
+/* What is to be told of this server's run, as arguments of SQL. Memory: SPI's. */
+static char *
+local_run(void)
+{
+	if (SPI_execute("SELECT pg_catalog.format('%L, %L, %L', incarnation, run_token, run_start)"
+					" FROM " EXTENSION_SCHEMA ".local_node", true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the state of this node");
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+/* A provider had seen, before its first transaction of its own, what it was admitted with. */
+static void
+merge_admission(Link *link, NodeRow *provider, MemoryContext context)
+{
+	Frontier   *f = provider->add_frontier ? frontier_from_text(provider->add_frontier) : NULL;
+	MemoryContext old;
+
+	if (!f)
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	frontier_merge(link->seen, f);
+	MemoryContextSwitchTo(old);
+}
+
 void
 link_load(Link *link)
 {
@@ -103,11 +127,17 @@ link_load(Link *link)
 	provider = nodes_by_id(link->provider);
 	link->me = local->node_id;
 	link->joining = strncmp(local->state, "joining", 7) == 0;
+	link->run = MemoryContextStrdup(context, local_run());
 	link->group_id = MemoryContextStrdup(context, local->group_id);
+	if (provider && strcmp(provider->state, "removed") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" has been removed from the group", provider->node_name)));
 	if (provider)
 	{
 		link->provider_name = MemoryContextStrdup(context, provider->node_name);
 		link->provider_dsn = MemoryContextStrdup(context, provider->dsn);
+		merge_admission(link, provider, context);
 	}
 	else if (local->source_dsn && local->source_id == link->provider)
 	{
@@ -168,6 +198,32 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 							  2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not forget a skipped transaction");
 	end();
+}
+
+void
+link_check_run(Link *link, const char *const *run)
+{
+	char	   *sql = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s)", link->provider,
+							   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]));
+
+	begin();
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not check the run of node %d", link->provider);
+	end();
+}
+
+void
+link_note_expulsion(int sqlstate, const char *message)
+{
+	const char *state = sqlstate == ERRCODE_NODE_REMOVED ? "removed" : "needs_rejoin";
+	char	   *sql = psprintf("SELECT " EXTENSION_SCHEMA ".note_expulsion(%s, %s)",
+							   quote_literal_cstr(state), quote_literal_cstr(message));
+
+	begin();
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not note that this node is out");
+	end();
+	ereport(LOG, (errmsg("this node is out of its group: %s", message)));
 }
 
 bool

@@ -20,7 +20,9 @@
 #include "utils/memutils.h"
 
 #include "apply/apply.h"
+#include "catalog/activity.h"
 #include "catalog/link_status.h"
+#include "catalog/names.h"
 #include "catalog/origin_map.h"
 #include "receive/gate.h"
 #include "receive/link.h"
@@ -65,8 +67,16 @@ note_error(Link *link, MemoryContext context)
 		text = psprintf("%s DETAIL: %s", text, edata->detail);
 	if (edata->hint)
 		text = psprintf("%s HINT: %s", text, edata->hint);
-	link_status_set_error(link->index, text);
+	link_status_set_error(link->index, text, false);
 	link_status_set_state(link->index, LINK_BACKOFF);
+	if (link_provider_answers() && (edata->sqlerrcode == ERRCODE_NODE_REMOVED ||
+									edata->sqlerrcode == ERRCODE_NODE_NEEDS_REJOIN))
+	{
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		link_note_expulsion(edata->sqlerrcode, text);
+		proc_exit(0);
+	}
 }
 
 /* Streams, again and again as long as nothing goes wrong. */
@@ -113,6 +123,7 @@ replication_plugin_link_main(Datum link_status_index)
 	link.provider = status.provider;
 	BackgroundWorkerInitializeConnectionByOid(status.dboid, InvalidOid, 0);
 	set_session();
+	activity_ignore_own();
 	origin_map_ensure_loaded();
 	link.seen = frontier_create();
 	context = AllocSetContextCreate(TopMemoryContext, "link", ALLOCSET_DEFAULT_SIZES);

@@ -53,16 +53,30 @@ typedef struct StreamState
 
 static StreamState stream;
 
+/* True while an error can be the provider's answer to who we are. */
+static bool provider_answers = false;
+
+bool
+link_provider_answers(void)
+{
+	return provider_answers;
+}
+
 /* ---------- connecting ---------- */
 
 /* Runs the handshake. Returns false if there is no slot for us yet. */
 static bool
 handshake(Link *link)
 {
-	char	   *sql = psprintf("SELECT node_id, slot_name, encoding FROM replication_plugin.handshake(%s, %d, %d)",
-							   quote_literal_cstr(link->group_id), link->me, WIRE_PROTOCOL_VERSION);
-	PGresult   *res = peer_exec(link->conn, sql);
+	char	   *sql = psprintf("SELECT node_id, slot_name, encoding, base, incarnation, run_token, run_start"
+							   " FROM replication_plugin.handshake(%s, %d, %d, %s)",
+							   quote_literal_cstr(link->group_id), link->me, WIRE_PROTOCOL_VERSION, link->run);
+	PGresult   *res;
 	bool		made;
+
+	provider_answers = true;
+	res = peer_exec(link->conn, sql);
+	provider_answers = false;
 
 	if (PQntuples(res) != 1 || atoi(PQgetvalue(res, 0, 0)) != link->provider)
 		ereport(ERROR,
@@ -77,7 +91,14 @@ handshake(Link *link)
 				 errhint("All nodes of a group need the same encoding.")));
 	made = !PQgetisnull(res, 0, 1);
 	if (made)
+	{
+		const char *run[3] = {PQgetvalue(res, 0, 4), PQgetvalue(res, 0, 5), PQgetvalue(res, 0, 6)};
+
 		stream.slot = pstrdup(PQgetvalue(res, 0, 1));
+		link->base = PQgetisnull(res, 0, 3) ? NULL : frontier_from_text(PQgetvalue(res, 0, 3));
+		if (!link->joining)
+			link_check_run(link, run);
+	}
 	PQclear(res);
 	return made;
 }
@@ -399,7 +420,9 @@ link_stream(Link *link)
 	}
 	feedback_start();
 	link_transaction_reset();
+	link_wait_for_base(link);
 	start(link);
+	link_status_set_origins(link->index, link->full_origins, full_origins(link));
 	stream.streaming = true;
 	link_status_set_healthy(link->index);
 	link_status_set_state(link->index, LINK_CATCHING_UP);

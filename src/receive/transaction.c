@@ -26,6 +26,7 @@
 #include "apply/apply.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
+#include "catalog/origin_hold.h"
 #include "queue/replay.h"
 #include "receive/feedback.h"
 #include "receive/gate.h"
@@ -142,6 +143,8 @@ commit_transaction(Link *link, WireReader *r)
 		link_status_add_applied(link->index, rows, current.commit_ts);
 		link_status_wake_all(MyDatabaseId);
 	}
+	if (course == COURSE_APPLY)
+		origin_hold_note_ts(current.origin, current.commit_ts);
 	course = COURSE_NONE;
 	retries = careful_tries = 0;
 	frontier_raise(link->seen, current.origin, current.origin_lsn, current.commit_ts);
@@ -214,7 +217,6 @@ wait_for_stub(Link *link, const WireStub *stub)
 {
 	const FrontierEntry *missing;
 	TimestampTz since = 0;
-	bool		removed = false;
 
 	while ((missing = gate_missing(stub)) != NULL)
 	{
@@ -223,10 +225,9 @@ wait_for_stub(Link *link, const WireStub *stub)
 			since = GetCurrentTimestamp();
 			gate_release();
 			link_status_set_blocked(link->index, missing->node, missing->lsn);
-			removed = link_node_removed(missing->node);
 		}
-		if ((removed || TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout)) &&
-			demand(link, missing->node))
+		if ((TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) ||
+			 link_node_removed(missing->node)) && demand(link, missing->node))
 			return false;
 		/* looked at again after the state was announced: then a wake-up cannot be lost */
 		if (gate_missing(stub))
@@ -235,6 +236,26 @@ wait_for_stub(Link *link, const WireStub *stub)
 	if (since != 0)
 		link_status_set_state(link->index, LINK_CATCHING_UP);
 	return true;
+}
+
+void
+link_wait_for_base(Link *link)
+{
+	WireStub	stub;
+	const FrontierEntry *missing;
+
+	if (!link->base)
+		return;
+	stub = (WireStub) {.n = link->base->n,.entries = link->base->entries};
+	while ((missing = gate_missing(&stub)) != NULL)
+	{
+		link_status_set_state(link->index, LINK_CATCHING_UP);
+		link_status_set_blocked(link->index, missing->node, missing->lsn);
+		if (gate_missing(&stub))
+			link_wait(link, 200);
+	}
+	link_status_set_state(link->index, LINK_CONNECTING);
+	frontier_merge(link->seen, link->base);
 }
 
 /* A stub: waits until it is covered, then it is part of what the provider had seen. */
@@ -400,7 +421,7 @@ handle_error(Link *link, MemoryContext context)
 
 		if (course == COURSE_APPLY && edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
 			apply_record_stop(psprintf("%s %s", edata->message, edata->detail ? edata->detail : ""));
-		link_status_set_error(link->index, text);
+		link_status_set_error(link->index, text, course == COURSE_APPLY);
 		link_status_set_state(link->index, LINK_BACKOFF);
 		course = COURSE_NONE;
 		ReThrowError(edata);

@@ -1,6 +1,8 @@
--- Tables. What is replicated to all members (node, slot_made, table_setting) is
--- marked so; the rest is of this node alone. Nobody but the owner reads them:
--- people read the views.
+-- Tables. What is replicated to all members is marked so; the rest is of this node alone.
+-- Nobody but the owner reads them: people read the views.
+--
+-- Rows of replicated tables are either written by one node only, or never changed once they are
+-- there: so no clock decides what the group looks like.
 
 -- This database as a member of its group; at most one row.
 CREATE TABLE local_node (
@@ -21,28 +23,72 @@ CREATE TABLE local_node (
 	progress text,
 	last_error text,
 	last_error_at timestamptz,
-	failures integer NOT NULL DEFAULT 0 -- of the join worker in a row
+	failures integer NOT NULL DEFAULT 0, -- of the join worker in a row
+	since_xid bigint, -- local rows of older transactions have the oldest version, too
+	add_stable text, -- joining: what all members had by then
+	add_lsn pg_lsn, -- joining: the source's transaction that admitted this node
+	incarnation bigint NOT NULL DEFAULT 0, -- runs of this server as a member
+	run_token bigint, -- the last of them
+	run_start pg_lsn -- end of the WAL when it began
 );
 
--- The members, also former ones: a number is never used again. Replicated.
-CREATE TABLE node (
+-- Admissions: one row per node that is or was a member; a number is never used again. Written by the
+-- node through which it joined. Replicated.
+CREATE TABLE member (
 	node_id integer PRIMARY KEY CHECK (node_id > 0),
 	node_name text NOT NULL,
 	dsn text NOT NULL,
-	state text NOT NULL CHECK (state IN ('joining', 'ready', 'removed')),
-	add_frontier text,
+	add_frontier text, -- frontier of the node that admitted it, at that moment; null for the first member
 	source integer,
 	added_at timestamptz NOT NULL DEFAULT now()
 );
 
--- "The provider has made the slot that feeds the subscriber": whoever applied this row
--- has all of the provider's transactions before that slot. Replicated.
-CREATE TABLE slot_made (
-	provider integer NOT NULL,
-	subscriber integer NOT NULL,
-	slot_lsn pg_lsn NOT NULL,
-	PRIMARY KEY (provider, subscriber)
+-- Members that take part like all others; written by themselves. Replicated.
+CREATE TABLE member_ready (
+	node_id integer PRIMARY KEY,
+	ready_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- Members that are out, for ever. Several nodes may remove one at the same time. Replicated.
+CREATE TABLE removal (
+	node_id integer NOT NULL,
+	removed_by integer NOT NULL,
+	reason text NOT NULL CHECK (reason IN ('left', 'removed', 'lost', 'needs_rejoin')),
+	removed_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (node_id, removed_by)
+);
+
+-- The members and former members, as these tables have them.
+CREATE VIEW node AS
+	SELECT m.node_id, m.node_name, m.dsn,
+		CASE WHEN r.reason IS NOT NULL THEN 'removed' WHEN y.node_id IS NOT NULL THEN 'ready' ELSE 'joining' END AS state,
+		m.add_frontier, m.source, m.added_at, r.reason
+	FROM replication_plugin.member m
+	LEFT JOIN replication_plugin.member_ready y ON y.node_id = m.node_id
+	LEFT JOIN (SELECT node_id, min(reason) AS reason FROM replication_plugin.removal GROUP BY 1) r ON r.node_id = m.node_id;
+COMMENT ON VIEW node IS 'the members and former members';
+
+-- Shapes that the topology was given; the row with the greatest (serial, set_by) counts. Replicated.
+CREATE TABLE topology_setting (
+	serial bigint NOT NULL,
+	set_by integer NOT NULL,
+	shape text NOT NULL CHECK (shape IN ('all_to_all', 'star', 'ring', 'custom')),
+	nodes integer[] NOT NULL DEFAULT '{}', -- star: the hub first; ring: each takes from the one before it
+	links integer[] NOT NULL DEFAULT '{}', -- custom: provider, subscriber, provider, ...
+	set_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (serial, set_by)
+);
+
+-- How far each ready member has everybody's transactions, written by itself: its heartbeat. Replicated.
+CREATE TABLE frontier (
+	node_id integer PRIMARY KEY,
+	vector text NOT NULL,
+	fenced integer[] NOT NULL, -- removed nodes from which it takes nothing any more
+	links jsonb NOT NULL, -- its incoming links, for people
+	incarnation bigint NOT NULL, -- runs of its server, counted,
+	run_token bigint NOT NULL, -- and the random number of this one: a server that was set back betrays itself
+	written_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
 
 -- Tables that are not treated by the defaults. Replicated; read while decoding.
 CREATE TABLE table_setting (
@@ -107,10 +153,20 @@ CREATE TABLE join_script (
 	script bytea NOT NULL
 );
 
--- Subscribers for which this node has made a slot. One that is gone is never made again: what was written
--- meanwhile would be missing there, and nobody would know.
-CREATE TABLE slot_history (
-	subscriber integer PRIMARY KEY
+-- The stable vector: what all members have, as their frontier rows say; and the one with which the group
+-- slot was last moved, an upper bound of what is before it.
+CREATE TABLE stable_point (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	vector text NOT NULL DEFAULT '',
+	slot_vector text NOT NULL DEFAULT '',
+	slot_made boolean NOT NULL DEFAULT false -- there is a group slot; if it is gone this node must join anew
+) WITH (fillfactor = 50);
+
+-- Slots that were copied from the group slot: where, and what all members had then.
+CREATE TABLE slot_base (
+	subscriber integer PRIMARY KEY,
+	slot_lsn pg_lsn NOT NULL,
+	vector text NOT NULL
 );
 
 -- Numbers and names promised to nodes that are about to join.

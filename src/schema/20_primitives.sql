@@ -17,9 +17,9 @@ CREATE FUNCTION check_own_dsn(dsn text) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_check_own_dsn' LANGUAGE C STRICT;
 COMMENT ON FUNCTION check_own_dsn(text) IS 'an error unless the dsn leads to this very database';
 
-CREATE FUNCTION remote_query(dsn text, sql text) RETURNS SETOF text[]
+CREATE FUNCTION remote_query(dsn text, sql text, before text DEFAULT '') RETURNS SETOF text[]
 AS 'MODULE_PATHNAME', 'replication_plugin_remote_query' LANGUAGE C STRICT;
-COMMENT ON FUNCTION remote_query(text, text) IS 'rows of a query on another node, as texts';
+COMMENT ON FUNCTION remote_query(text, text, text) IS 'rows of a query on another node, as texts; before: a statement to run there first, in a transaction of its own';
 
 CREATE FUNCTION flush_point() RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'replication_plugin_flush_point' LANGUAGE C STRICT;
@@ -34,6 +34,36 @@ CREATE FUNCTION suspend_workers() RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_suspend_workers' LANGUAGE C STRICT;
 COMMENT ON FUNCTION suspend_workers() IS 'has the manager end all other workers of this database until the transaction ends';
 
+CREATE FUNCTION last_commit_lsn() RETURNS pg_lsn
+AS 'MODULE_PATHNAME', 'replication_plugin_last_commit_lsn' LANGUAGE C STRICT;
+COMMENT ON FUNCTION last_commit_lsn() IS 'where the commit of this session''s last writing transaction ends in the WAL; null if there was none';
+
+CREATE FUNCTION run_start() RETURNS pg_lsn
+AS 'MODULE_PATHNAME', 'replication_plugin_run_start' LANGUAGE C STRICT;
+COMMENT ON FUNCTION run_start() IS 'end of the WAL when this run of the server began';
+
+CREATE FUNCTION frontier() RETURNS text
+AS 'MODULE_PATHNAME', 'replication_plugin_frontier' LANGUAGE C STRICT;
+COMMENT ON FUNCTION frontier() IS
+	'how far this node has everybody''s transactions, itself included: "node:LSN:greatest commit timestamp in microseconds since 2000 or -", with commas between';
+
+CREATE FUNCTION frontier_lsn(vector text, node_id integer) RETURNS pg_lsn
+AS 'MODULE_PATHNAME', 'replication_plugin_frontier_lsn' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION frontier_lsn(text, integer) IS 'a node''s position in a frontier, null if it has none';
+
+CREATE FUNCTION topology_plan(shape text, nodes integer[], links integer[], members integer[], sources integer[],
+	me integer, down integer[], OUT provider integer, OUT subscriber integer, OUT reroute boolean, OUT full_origins integer[])
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'replication_plugin_topology_plan' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION topology_plan(text, integer[], integer[], integer[], integer[], integer, integer[]) IS
+	'the links of a topology among members (with the sources through which they joined), and what each carries in full; links to me from providers that are down are replaced';
+
+CREATE FUNCTION topology_unreachable(shape text, nodes integer[], links integer[], members integer[], sources integer[])
+RETURNS integer[]
+AS 'MODULE_PATHNAME', 'replication_plugin_topology_unreachable' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION topology_unreachable(text, integer[], integer[], integer[], integer[]) IS
+	'members that a topology does not connect with the first one, in both directions';
+
 CREATE FUNCTION require_no_transaction(what text) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_require_no_transaction' LANGUAGE C STRICT;
 COMMENT ON FUNCTION require_no_transaction(text) IS 'an error inside a transaction block';
@@ -46,7 +76,7 @@ CREATE FUNCTION link_states(OUT provider integer, OUT state text, OUT pid intege
 	OUT received_lsn pg_lsn, OUT applied_lsn pg_lsn, OUT provider_lsn pg_lsn, OUT last_commit_at timestamptz,
 	OUT transactions bigint, OUT rows bigint, OUT last_error text, OUT last_error_at timestamptz,
 	OUT restarts bigint, OUT blocked_on integer, OUT blocked_lsn pg_lsn, OUT blocked_since timestamptz,
-	OUT caught_up_at timestamptz)
+	OUT caught_up_at timestamptz, OUT full_origins text, OUT kind text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'replication_plugin_link_states' LANGUAGE C STRICT;
 COMMENT ON FUNCTION link_states() IS 'what this database''s link workers are doing';
@@ -58,6 +88,10 @@ COMMENT ON FUNCTION manager_pid() IS 'process of this database''s manager, null 
 CREATE FUNCTION origin_progress(node_id integer) RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'replication_plugin_origin_progress' LANGUAGE C STRICT;
 COMMENT ON FUNCTION origin_progress(integer) IS 'how far a node''s transactions are applied here; null if there are none';
+
+CREATE FUNCTION origin_progress_durable(node_id integer) RETURNS pg_lsn
+AS 'MODULE_PATHNAME', 'replication_plugin_origin_progress_durable' LANGUAGE C STRICT;
+COMMENT ON FUNCTION origin_progress_durable(integer) IS 'the same, and makes it survive a crash';
 
 CREATE FUNCTION invalidate_table(relation regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_invalidate_table' LANGUAGE C STRICT;
@@ -102,28 +136,36 @@ CREATE FUNCTION capture_ddl() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'replication_plugin_capture_ddl' LANGUAGE C;
 CREATE FUNCTION settings_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'replication_plugin_settings_changed' LANGUAGE C;
+CREATE FUNCTION raise_stable_point() RETURNS trigger
+AS 'MODULE_PATHNAME', 'replication_plugin_raise_stable_point' LANGUAGE C;
 COMMENT ON FUNCTION capture_row() IS 'trigger: remembers deleted keys';
 COMMENT ON FUNCTION capture_truncate() IS 'trigger: remembers the keys that a TRUNCATE deletes';
 COMMENT ON FUNCTION capture_no_key() IS 'trigger: refuses UPDATE and DELETE where rows have no key';
 COMMENT ON FUNCTION capture_ddl() IS 'event trigger: keeps the internal triggers right after DDL';
 COMMENT ON FUNCTION settings_changed() IS 'trigger: wakes the manager, drops caches';
+COMMENT ON FUNCTION raise_stable_point() IS 'trigger: brings the stable vector up to date with a frontier row, or before the members change';
 
 -- They fire also for rows that arrive from other nodes.
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON node
-	FOR EACH ROW EXECUTE FUNCTION settings_changed();
-ALTER TABLE node ENABLE ALWAYS TRIGGER changed;
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON slot_made
-	FOR EACH ROW EXECUTE FUNCTION settings_changed();
-ALTER TABLE slot_made ENABLE ALWAYS TRIGGER changed;
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON link
-	FOR EACH ROW EXECUTE FUNCTION settings_changed();
-ALTER TABLE link ENABLE ALWAYS TRIGGER changed;
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON local_node
-	FOR EACH ROW EXECUTE FUNCTION settings_changed();
-ALTER TABLE local_node ENABLE ALWAYS TRIGGER changed;
-CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON table_setting
-	FOR EACH ROW EXECUTE FUNCTION settings_changed();
-ALTER TABLE table_setting ENABLE ALWAYS TRIGGER changed;
+DO $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting'] LOOP
+		EXECUTE format('CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON replication_plugin.%I'
+			' FOR EACH ROW EXECUTE FUNCTION replication_plugin.settings_changed()', t);
+		EXECUTE format('ALTER TABLE replication_plugin.%I ENABLE ALWAYS TRIGGER changed', t);
+	END LOOP;
+END
+$$;
+CREATE TRIGGER stable AFTER INSERT OR UPDATE ON frontier
+	FOR EACH ROW EXECUTE FUNCTION raise_stable_point();
+ALTER TABLE frontier ENABLE ALWAYS TRIGGER stable;
+CREATE TRIGGER stable BEFORE INSERT ON member
+	FOR EACH ROW EXECUTE FUNCTION raise_stable_point();
+ALTER TABLE member ENABLE ALWAYS TRIGGER stable;
+CREATE TRIGGER stable BEFORE INSERT ON removal
+	FOR EACH ROW EXECUTE FUNCTION raise_stable_point();
+ALTER TABLE removal ENABLE ALWAYS TRIGGER stable;
 
 CREATE EVENT TRIGGER replication_plugin_ddl ON ddl_command_end
 	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE INDEX',

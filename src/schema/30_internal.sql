@@ -9,22 +9,12 @@ COMMENT ON FUNCTION my_id() IS 'number of this node; null if the database is in 
 CREATE FUNCTION slot_name(subscriber integer) RETURNS text LANGUAGE sql STABLE
 AS $$ SELECT 'replication_plugin_' || oid || '_' || subscriber FROM pg_database WHERE datname = current_database() $$;
 COMMENT ON FUNCTION slot_name(integer) IS 'name of the slot here that feeds a subscriber';
+CREATE FUNCTION group_slot_name() RETURNS text LANGUAGE sql STABLE
+AS $$ SELECT 'replication_plugin_' || oid || '_group' FROM pg_database WHERE datname = current_database() $$;
+COMMENT ON FUNCTION group_slot_name() IS 'name of the inactive slot that keeps what any member may lack';
 CREATE FUNCTION origin_name(node text) RETURNS text LANGUAGE sql STABLE
 AS $$ SELECT 'replication_plugin_' || oid || '_' || node FROM pg_database WHERE datname = current_database() $$;
 COMMENT ON FUNCTION origin_name(text) IS 'name of the replication origin here that marks a node''s transactions';
-
--- How far this node has everybody's transactions, itself included, as frontier text.
-CREATE FUNCTION frontier() RETURNS text LANGUAGE sql VOLATILE
-AS $$
-	SELECT string_agg(node_id || ':' || lsn || ':-', ',' ORDER BY node_id)
-	FROM (SELECT n.node_id,
-		CASE WHEN n.node_id = replication_plugin.my_id() THEN pg_current_wal_insert_lsn()
-			 ELSE pg_replication_origin_progress(o.roname, false) END AS lsn
-		FROM replication_plugin.node n
-		LEFT JOIN pg_replication_origin o ON o.roname = replication_plugin.origin_name(n.node_id::text)) f
-	WHERE lsn IS NOT NULL
-$$;
-COMMENT ON FUNCTION frontier() IS 'how far this node has everybody''s transactions';
 
 -- Who answers here: for nodes that want to join or to check a dsn.
 CREATE FUNCTION identity(OUT group_id uuid, OUT group_name text, OUT node_id integer, OUT node_name text,
@@ -47,10 +37,75 @@ RETURNS SETOF record LANGUAGE sql STABLE
 AS 'SELECT node_id, node_name, dsn, state FROM replication_plugin.node ORDER BY node_id';
 COMMENT ON FUNCTION members() IS 'the members and former members';
 
+-- Notes that this node learned from another that it is out, or must join anew.
+CREATE FUNCTION note_expulsion(new_state text, why text) RETURNS void LANGUAGE sql VOLATILE
+AS $$
+	UPDATE replication_plugin.local_node SET state = $1, last_error = $2, last_error_at = clock_timestamp()
+	WHERE state IN ('ready', 'leaving')
+$$;
+COMMENT ON FUNCTION note_expulsion(text, text) IS 'notes that this node is out (removed), or must join anew (needs_rejoin)';
+
+-- Whether a node has been set back (an old backup restored, a copy put in its place): then its present run is not
+-- the one that it told the group about, or began before what we have of it. An error if so.
+CREATE FUNCTION check_run(peer integer, incarnation bigint, run_token bigint, run_start pg_lsn) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	known replication_plugin.frontier;
+	have pg_lsn := replication_plugin.origin_progress(peer);
+BEGIN
+	SELECT * INTO known FROM replication_plugin.frontier f WHERE f.node_id = peer;
+	IF known.incarnation > $2 OR known.incarnation = $2 AND known.run_token <> $3
+		OR coalesce(known.incarnation, 0) < $2 AND have > $4 THEN
+		RAISE EXCEPTION 'node "%" was restored from an old backup', (SELECT n.node_name FROM replication_plugin.node n WHERE n.node_id = peer)
+			USING ERRCODE = 'RP002',
+			DETAIL = format('Other nodes have its transactions up to %s of run %s; it is in run %s, which began at %s.',
+				have, coalesce(known.incarnation::text, '?'), $2, $4),
+			HINT = 'SELECT replication_plugin.rejoin() on it makes it equal to the others again.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION check_run(integer, bigint, bigint, pg_lsn) IS 'an error if a node has been set back to an earlier state';
+
+-- The slot that feeds a subscriber. If there is none, it is made from the group slot, which has everything that any member
+-- may lack. base: what all members had when it was copied, while nothing has been taken from it; the subscriber has it as well.
+CREATE FUNCTION provide_slot(subscriber integer, OUT slot_name text, OUT base text) LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	s record;
+	copied_at pg_lsn;
+BEGIN
+	slot_name := replication_plugin.slot_name($1);
+	SELECT r.confirmed_flush_lsn, r.wal_status, r.active INTO s FROM pg_replication_slots r WHERE r.slot_name = provide_slot.slot_name;
+	IF FOUND AND NOT (s.wal_status = 'lost' AND NOT s.active) THEN
+		IF s.confirmed_flush_lsn IS NULL THEN
+			slot_name := NULL;
+		END IF;
+		SELECT b.vector INTO base FROM replication_plugin.slot_base b
+			WHERE b.subscriber = $1 AND s.confirmed_flush_lsn <= b.slot_lsn;
+		RETURN;
+	END IF;
+	IF FOUND THEN
+		PERFORM pg_drop_replication_slot(slot_name);
+	END IF;
+	IF NOT EXISTS (SELECT FROM replication_plugin.stable_point p JOIN pg_replication_slots r
+		ON r.slot_name = replication_plugin.group_slot_name() AND r.wal_status <> 'lost' WHERE p.slot_made) THEN
+		slot_name := NULL; -- not made yet, or lost: then the node itself says so
+		RETURN;
+	END IF;
+	SELECT c.lsn INTO copied_at FROM pg_copy_logical_replication_slot(replication_plugin.group_slot_name(), slot_name) c;
+	-- read after the copy, as it is written before the group slot moves: so it covers all that is before the copy
+	SELECT p.slot_vector INTO base FROM replication_plugin.stable_point p;
+	INSERT INTO replication_plugin.slot_base AS o VALUES ($1, copied_at, base)
+		ON CONFLICT ON CONSTRAINT slot_base_pkey DO UPDATE SET slot_lsn = excluded.slot_lsn, vector = excluded.vector;
+END
+$$;
+COMMENT ON FUNCTION provide_slot(integer) IS 'the slot that feeds a subscriber, made from the group slot if there is none';
+
 -- A subscriber introduces itself and learns its slot (null: not made yet).
-CREATE FUNCTION handshake(caller_group uuid, caller_id integer, caller_protocol integer,
-	OUT node_id integer, OUT node_name text, OUT slot_name text, OUT encoding text,
-	OUT server_version_num integer, OUT layout text)
+CREATE FUNCTION handshake(caller_group uuid, caller_id integer, caller_protocol integer, caller_incarnation bigint,
+	caller_token bigint, caller_start pg_lsn, OUT node_id integer, OUT node_name text, OUT slot_name text, OUT encoding text,
+	OUT base text, OUT incarnation bigint, OUT run_token bigint, OUT run_start pg_lsn)
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -66,42 +121,55 @@ BEGIN
 		RAISE EXCEPTION 'node "%" is in another group: "%" (%), not %', l.node_name, l.group_name, l.group_id, $1
 			USING ERRCODE = '55000', HINT = 'Groups are told apart by their ids, not by their names. Check the dsn.';
 	END IF;
-	IF $3 <> 1 THEN
-		RAISE EXCEPTION 'node "%" speaks protocol 1, not %', l.node_name, $3 USING ERRCODE = '0A000',
+	IF $3 <> 2 THEN
+		RAISE EXCEPTION 'node "%" speaks protocol 2, not %', l.node_name, $3 USING ERRCODE = '0A000',
 			HINT = 'Install the same version of replication_plugin on all nodes.';
 	END IF;
-	IF l.state = 'removed' THEN
-		RAISE EXCEPTION 'node "%" has been removed from its group', l.node_name USING ERRCODE = '55000';
-	END IF;
 	SELECT * INTO caller FROM replication_plugin.node n WHERE n.node_id = $2;
-	IF NOT FOUND AND l.state LIKE 'joining%' THEN
-		-- we are new ourselves and do not know the members yet: no slot so far
-		node_id := l.node_id;
-		encoding := getdatabaseencoding();
-		RETURN;
+	IF caller.state = 'removed' THEN
+		RAISE EXCEPTION 'node "%" (%) has been removed from the group', caller.node_name, $2 USING
+			ERRCODE = CASE caller.reason WHEN 'needs_rejoin' THEN 'RP002' ELSE 'RP001' END,
+			DETAIL = CASE caller.reason WHEN 'needs_rejoin' THEN 'It was away for longer than WAL is kept for it.'
+				ELSE format('Reason: %s.', caller.reason) END,
+			HINT = 'SELECT replication_plugin.rejoin() on it takes it in again, with the rows of the others; forget_group() makes it a database of its own.';
+	END IF;
+	IF l.state IN ('removed', 'needs_rejoin') THEN
+		RAISE EXCEPTION 'node "%" is out of its group: %', l.node_name, l.state USING ERRCODE = '55000',
+			HINT = 'It takes part again after rejoin() on it.';
+	END IF;
+	node_id := l.node_id;
+	node_name := l.node_name;
+	encoding := getdatabaseencoding();
+	incarnation := l.incarnation;
+	run_token := l.run_token;
+	run_start := l.run_start;
+	IF caller.node_id IS NULL AND l.state LIKE 'joining%' THEN
+		RETURN; -- we are new ourselves and do not know the members yet: no slot so far
 	END IF;
 	IF caller.node_id IS NULL THEN
 		RAISE EXCEPTION 'node % is not known to node "%"', $2, l.node_name USING ERRCODE = '55000',
 			HINT = 'It becomes known when the news of its joining arrives here.';
 	END IF;
-	IF caller.state = 'removed' THEN
-		RAISE EXCEPTION 'node "%" (%) has been removed from the group', caller.node_name, $2 USING ERRCODE = '55000',
-			HINT = 'It comes back only by leave_group() and joining anew.';
+	IF caller.state = 'ready' THEN
+		PERFORM replication_plugin.check_run($2, $4, $5, $6);
 	END IF;
-	node_id := l.node_id;
-	node_name := l.node_name;
-	encoding := getdatabaseencoding();
-	server_version_num := current_setting('server_version_num')::integer;
-	layout := replication_plugin.value_layout();
+	IF l.state NOT IN ('ready', 'leaving') OR l.run_token IS DISTINCT FROM replication_plugin.instance_token() THEN
+		RETURN; -- soon
+	END IF;
+	IF caller.state = 'ready' THEN
+		SELECT p.slot_name, p.base INTO slot_name, base FROM replication_plugin.provide_slot($2) p;
+		RETURN;
+	END IF;
+	-- it is joining through us, from a slot that it has made itself: no other would do
 	SELECT s.slot_name INTO slot_name FROM pg_replication_slots s
-		WHERE s.slot_name = replication_plugin.slot_name($2) AND s.confirmed_flush_lsn IS NOT NULL;
-	IF slot_name IS NULL AND EXISTS (SELECT FROM replication_plugin.slot_history h WHERE h.subscriber = $2) THEN
+		WHERE s.slot_name = replication_plugin.slot_name($2) AND s.confirmed_flush_lsn IS NOT NULL AND s.wal_status <> 'lost';
+	IF slot_name IS NULL AND caller.source = l.node_id THEN
 		RAISE EXCEPTION 'the slot that node "%" kept for node "%" is gone', l.node_name, caller.node_name USING ERRCODE = '55000',
-			HINT = 'What was written there meanwhile is missing here. Remove this node with remove_node() on another member, then forget_group() here, and join anew.';
+			HINT = 'What was written there meanwhile is missing here. Call leave_group() on the new node, and join anew.';
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION handshake(uuid, integer, integer) IS 'a subscriber introduces itself and learns its slot (null: not made yet)';
+COMMENT ON FUNCTION handshake(uuid, integer, integer, bigint, bigint, pg_lsn) IS 'a subscriber introduces itself and learns its slot (null: not made yet)';
 
 -- Promises a number and a name to a node that wants to join. An hour later they are free again.
 CREATE FUNCTION reserve_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS void
@@ -141,86 +209,193 @@ AS $$
 $$;
 COMMENT ON FUNCTION last_node_id() IS 'greatest node number that is used or promised here';
 
--- add(J) of the join: from here on the group knows the node. Returns the frontier at this moment.
-CREATE FUNCTION admit_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS text
+-- add(J) of the join: from here on the group knows the node. Returns the frontier at this moment, and what all members have.
+CREATE FUNCTION admit_node(group_id uuid, node_id integer, node_name text, dsn text, OUT frontier text, OUT stable text)
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	l replication_plugin.local_node;
-	f text := replication_plugin.frontier();
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
 	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' THEN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
-	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2 AND (n.state <> 'joining' OR n.node_name <> $3)) THEN
+	SELECT p.vector INTO stable FROM replication_plugin.stable_point p WHERE p.slot_made;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'node "%" has no group slot yet', l.node_name USING ERRCODE = '55000',
+			HINT = 'It is made when the transactions that are open there have ended.';
+	END IF;
+	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2
+		AND (n.state <> 'joining' OR n.node_name <> $3 OR n.source <> l.node_id)) THEN
 		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '42710',
 			HINT = 'Call leave_group() on the new node and join again.';
 	END IF;
-	INSERT INTO replication_plugin.node AS n (node_id, node_name, dsn, state, add_frontier, source)
-		VALUES ($2, $3, $4, 'joining', f, l.node_id)
-		ON CONFLICT ON CONSTRAINT node_pkey DO UPDATE SET dsn = excluded.dsn, add_frontier = excluded.add_frontier,
-			source = excluded.source, added_at = now();
-	RETURN f;
+	frontier := replication_plugin.frontier();
+	INSERT INTO replication_plugin.member AS n (node_id, node_name, dsn, add_frontier, source)
+		VALUES ($2, $3, $4, frontier, l.node_id)
+		ON CONFLICT ON CONSTRAINT member_pkey DO UPDATE SET dsn = excluded.dsn, add_frontier = excluded.add_frontier,
+			added_at = now();
 END
 $$;
 COMMENT ON FUNCTION admit_node(uuid, integer, text, text) IS 'makes a joining node known to the group; returns this node''s frontier';
 
--- Members that lack a slot here.
-CREATE FUNCTION missing_slots() RETURNS TABLE (subscriber integer) LANGUAGE sql VOLATILE
+-- Removed nodes from which nothing is taken any more, also not what was received before.
+CREATE FUNCTION fenced_nodes() RETURNS integer[] LANGUAGE sql VOLATILE
 AS $$
-	SELECT n.node_id FROM replication_plugin.node n, replication_plugin.local_node l
-	WHERE l.state = 'ready' AND n.node_id <> l.node_id AND n.state <> 'removed'
-		-- the slot on its source is made by the joining node itself
-		AND NOT (n.state = 'joining' AND n.source = l.node_id)
-		AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.slot_name = replication_plugin.slot_name(n.node_id))
-		AND NOT EXISTS (SELECT FROM replication_plugin.slot_history h WHERE h.subscriber = n.node_id)
+	SELECT coalesce(array_agg(n.node_id ORDER BY n.node_id), '{}') FROM replication_plugin.node n
+	WHERE n.state = 'removed' AND NOT EXISTS (SELECT FROM replication_plugin.link_states() s WHERE s.provider = n.node_id)
 $$;
-COMMENT ON FUNCTION missing_slots() IS 'members that lack a slot here';
+COMMENT ON FUNCTION fenced_nodes() IS 'removed nodes from which nothing is taken any more';
 
-CREATE FUNCTION make_slot(subscriber integer) RETURNS void LANGUAGE plpgsql VOLATILE
+-- Tells the group how far this node is. Which nodes it is cut off from is read before how far it has come.
+CREATE FUNCTION write_frontier_row() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+	fenced_now integer[] := replication_plugin.fenced_nodes();
+	links_now jsonb := (SELECT coalesce(jsonb_object_agg(s.provider::text, jsonb_build_object('kind', s.kind, 'state', s.state,
+		'full', s.full_origins, 'lag', greatest(s.provider_lsn - s.applied_lsn, 0))), '{}') FROM replication_plugin.link_states() s);
 BEGIN
-	PERFORM pg_create_logical_replication_slot(replication_plugin.slot_name(subscriber), 'replication_plugin');
+	INSERT INTO replication_plugin.frontier AS f (node_id, vector, fenced, links, incarnation, run_token, written_at)
+		SELECT l.node_id, replication_plugin.frontier(), fenced_now, links_now, l.incarnation, l.run_token, clock_timestamp()
+		FROM replication_plugin.local_node l WHERE l.run_token = replication_plugin.instance_token()
+		ON CONFLICT ON CONSTRAINT frontier_pkey DO UPDATE SET vector = excluded.vector, fenced = excluded.fenced,
+			links = excluded.links, incarnation = excluded.incarnation, run_token = excluded.run_token, written_at = excluded.written_at;
 END
 $$;
-COMMENT ON FUNCTION make_slot(integer) IS 'makes the slot that a member reads from';
+COMMENT ON FUNCTION write_frontier_row() IS 'tells the group how far this node is';
 
--- Joining nodes that have a slot here and have not been told so.
-CREATE FUNCTION unannounced_slots() RETURNS TABLE (subscriber integer, slot_lsn pg_lsn) LANGUAGE sql VOLATILE
+-- Makes the slot that keeps what any member may lack. Once: from then on there must be one.
+CREATE FUNCTION make_group_slot() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
-	SELECT n.node_id, s.confirmed_flush_lsn
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = replication_plugin.group_slot_name()) THEN
+		PERFORM pg_create_logical_replication_slot(replication_plugin.group_slot_name(), 'replication_plugin');
+	END IF;
+	UPDATE replication_plugin.stable_point SET slot_made = true;
+END
+$$;
+COMMENT ON FUNCTION make_group_slot() IS 'makes the slot that keeps what any member may lack';
+
+-- Every new run of the server is noted before it takes part: see check_run().
+CREATE FUNCTION note_run() RETURNS void LANGUAGE sql VOLATILE
+AS $$
+	UPDATE replication_plugin.local_node SET incarnation = incarnation + 1, run_token = replication_plugin.instance_token(),
+		run_start = replication_plugin.run_start() WHERE run_token IS DISTINCT FROM replication_plugin.instance_token()
+$$;
+COMMENT ON FUNCTION note_run() IS 'notes that the server runs anew';
+
+-- The topology that is in force. Without a row all nodes are linked with all.
+CREATE FUNCTION current_topology(OUT shape text, OUT nodes integer[], OUT links integer[], OUT serial bigint) LANGUAGE sql STABLE
+AS $$
+	SELECT t.shape, t.nodes, t.links, t.serial FROM (
+		SELECT shape, nodes, links, serial, set_by FROM replication_plugin.topology_setting
+		UNION ALL SELECT 'all_to_all', '{}', '{}', 0, 0) t
+	ORDER BY t.serial DESC, t.set_by DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION current_topology() IS 'the topology that is in force';
+
+-- The links of the whole group; to this node, those from providers that are down are replaced.
+CREATE FUNCTION planned_links(down integer[], OUT provider integer, OUT subscriber integer, OUT reroute boolean, OUT full_origins integer[])
+RETURNS SETOF record LANGUAGE sql STABLE
+AS $$
+	SELECT p.* FROM replication_plugin.current_topology() t,
+		(SELECT coalesce(array_agg(node_id ORDER BY node_id), '{}') AS members, coalesce(array_agg(coalesce(source, 0) ORDER BY node_id), '{}') AS sources
+		 FROM replication_plugin.node WHERE state = 'ready') m,
+		replication_plugin.topology_plan(t.shape, t.nodes, t.links, m.members, m.sources, coalesce(replication_plugin.my_id(), 0), $1) p
+$$;
+COMMENT ON FUNCTION planned_links(integer[]) IS 'the links of the group; to this node, those from providers that are down are replaced';
+
+-- The links that this node takes changes from. Those that are down stay wanted, beside what replaces them ("reroute"). From a
+-- node that joins through this one there is a link as well: by it the group learns that it is ready.
+CREATE FUNCTION wanted_links(down integer[], OUT provider integer, OUT full_origins text, OUT kind text)
+RETURNS SETOF record LANGUAGE sql STABLE
+AS $$
+	SELECT p.provider, coalesce(string_agg(DISTINCT o::text, ',') FILTER (WHERE o <> p.provider), 'own'),
+		CASE WHEN bool_and(p.reroute) THEN 'reroute' ELSE 'topology' END
+	FROM (SELECT * FROM replication_plugin.planned_links('{}')
+		UNION ALL SELECT * FROM replication_plugin.planned_links($1) WHERE $1 <> '{}') p,
+		-- the first transaction of a new node comes the way of its source's
+		LATERAL (SELECT unnest(p.full_origins) UNION SELECT n.node_id FROM replication_plugin.node n
+			WHERE n.state = 'joining' AND n.source = ANY (p.full_origins)) f(o)
+	WHERE p.subscriber = replication_plugin.my_id() AND o <> p.subscriber
+	GROUP BY p.provider
+	UNION ALL
+	SELECT n.node_id, 'own', 'joining' FROM replication_plugin.node n WHERE n.state = 'joining' AND n.source = replication_plugin.my_id()
+$$;
+COMMENT ON FUNCTION wanted_links(integer[]) IS 'the links that this node takes changes from';
+
+-- Sees to it that a link has its row, with what it carries.
+CREATE FUNCTION set_link(link_provider integer, origins text) RETURNS void LANGUAGE sql VOLATILE
+AS $$
+	INSERT INTO replication_plugin.link AS l (provider, full_origins) VALUES ($1, $2)
+		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET full_origins = excluded.full_origins
+		WHERE l.full_origins <> excluded.full_origins
+$$;
+COMMENT ON FUNCTION set_link(integer, text) IS 'notes what a link carries in full besides its provider''s own';
+
+-- Notes what each wanted link carries, and returns them all: "provider kind paused origins", with ";" between.
+CREATE FUNCTION tend_wanted_links(down integer[]) RETURNS text LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	w record;
+	list text[] := '{}';
+BEGIN
+	FOR w IN SELECT x.*, l.full_origins AS noted, coalesce(l.paused, false) AS paused FROM replication_plugin.wanted_links(down) x
+		LEFT JOIN replication_plugin.link l ON l.provider = x.provider
+	LOOP
+		IF w.noted IS DISTINCT FROM w.full_origins THEN
+			PERFORM replication_plugin.set_link(w.provider, w.full_origins);
+		END IF;
+		list := list || format('%s %s %s %s', w.provider, left(w.kind, 1), w.paused::integer, w.full_origins);
+	END LOOP;
+	RETURN array_to_string(list, ';');
+END
+$$;
+COMMENT ON FUNCTION tend_wanted_links(integer[]) IS 'notes what each wanted link carries in full, and returns them all';
+
+-- Slots here for subscribers that have no link from this node, by the topology: for re-routing, or of earlier topologies.
+CREATE FUNCTION spare_slots() RETURNS TABLE (subscriber integer, active boolean) LANGUAGE sql VOLATILE
+AS $$
+	SELECT n.node_id, s.active
 	FROM replication_plugin.node n
-	JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id) AND s.confirmed_flush_lsn IS NOT NULL,
-		replication_plugin.local_node l
-	WHERE l.state = 'ready' AND n.state = 'joining' AND NOT EXISTS (SELECT FROM replication_plugin.slot_made m
-		WHERE m.provider = l.node_id AND m.subscriber = n.node_id)
+	JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
+	WHERE n.state = 'ready' AND NOT EXISTS (SELECT FROM replication_plugin.planned_links('{}') p
+		WHERE p.provider = replication_plugin.my_id() AND p.subscriber = n.node_id)
 $$;
-COMMENT ON FUNCTION unannounced_slots() IS 'slots for joining nodes of which the group has not been told';
+COMMENT ON FUNCTION spare_slots() IS 'slots here that the topology does not ask for';
 
-CREATE FUNCTION announce_slots() RETURNS void LANGUAGE sql VOLATILE
+-- Drops a slot that nobody uses; another is made from the group slot when it is wanted again.
+CREATE FUNCTION drop_spare_slot(slot_for integer) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
-	INSERT INTO replication_plugin.slot_made
-		SELECT replication_plugin.my_id(), u.subscriber, u.slot_lsn FROM replication_plugin.unannounced_slots() u
-		ON CONFLICT DO NOTHING
+BEGIN
+	IF EXISTS (SELECT FROM replication_plugin.spare_slots() s WHERE s.subscriber = slot_for AND NOT s.active) THEN
+		PERFORM pg_drop_replication_slot(replication_plugin.slot_name(slot_for));
+	END IF;
+EXCEPTION WHEN object_in_use OR undefined_object THEN
+	NULL; -- in use again
+END
 $$;
-COMMENT ON FUNCTION announce_slots() IS 'tells the group of slots for joining nodes';
+COMMENT ON FUNCTION drop_spare_slot(integer) IS 'drops a slot that nobody uses';
 
--- Drops slots that nobody needs any more; true if slots are to be made or announced.
-CREATE FUNCTION tend_slots() RETURNS boolean LANGUAGE plpgsql VOLATILE
+-- Drops slots of nodes that are out; all, if it is this one. Whoever reads from one may still be reading the news of it.
+CREATE FUNCTION drop_slots_of_removed() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	s record;
 BEGIN
 	FOR s IN
-		SELECT r.slot_name, r.active_pid, n.xmin AS removed_by FROM replication_plugin.node n
+		SELECT r.slot_name, r.active_pid,
+			coalesce((SELECT bool_and(coalesce(pg_xact_commit_timestamp(x.xmin), '-infinity') < clock_timestamp() - interval '5 seconds')
+				FROM replication_plugin.removal x WHERE x.node_id = n.node_id), true) AS old_news
+		FROM replication_plugin.node n
 		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id),
 			replication_plugin.local_node l
-		WHERE n.state = 'removed' OR l.state = 'removed'
+		WHERE n.state = 'removed' OR l.state IN ('removed', 'needs_rejoin')
+		UNION ALL SELECT r.slot_name, r.active_pid, true FROM pg_replication_slots r, replication_plugin.local_node l
+		WHERE r.slot_name = replication_plugin.group_slot_name() AND l.state IN ('removed', 'needs_rejoin')
 	LOOP
 		IF s.active_pid IS NOT NULL THEN
-			-- it may still be reading the news of its removal
-			IF coalesce(pg_xact_commit_timestamp(s.removed_by), '-infinity') < clock_timestamp() - interval '5 seconds' THEN
+			IF s.old_news THEN
 				PERFORM pg_terminate_backend(s.active_pid);
 			END IF;
 			CONTINUE;
@@ -231,17 +406,29 @@ BEGIN
 			NULL; -- the next round sees to it
 		END;
 	END LOOP;
-	-- ready members depend on their slot from now on
-	INSERT INTO replication_plugin.slot_history
-		SELECT n.node_id FROM replication_plugin.node n
-		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id) AND r.confirmed_flush_lsn IS NOT NULL
-		WHERE n.state = 'ready' AND NOT EXISTS (SELECT FROM replication_plugin.slot_history h WHERE h.subscriber = n.node_id)
-		ON CONFLICT DO NOTHING;
-	RETURN EXISTS (SELECT FROM replication_plugin.missing_slots())
-		OR EXISTS (SELECT FROM replication_plugin.unannounced_slots());
 END
 $$;
-COMMENT ON FUNCTION tend_slots() IS 'drops slots that nobody needs any more; true if slots are to be made or announced';
+COMMENT ON FUNCTION drop_slots_of_removed() IS 'drops slots of nodes that are out';
+
+-- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back.
+CREATE FUNCTION remove_stragglers(limit_mb integer) RETURNS SETOF text LANGUAGE sql VOLATILE
+AS $$
+	WITH far AS (
+		SELECT n.node_id, n.node_name FROM replication_plugin.node n
+		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
+		WHERE n.state = 'ready' AND (s.wal_status = 'lost' OR pg_current_wal_lsn() - s.restart_lsn > $1 * 1048576::numeric)
+		UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
+		JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
+		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state = 'ready' AND n.node_id <> l.node_id
+			AND pg_current_wal_lsn() - s.restart_lsn > $1 * 1048576::numeric
+			AND pg_current_wal_lsn() - coalesce(replication_plugin.frontier_lsn(f.vector, l.node_id), '0/0') > $1 * 1048576::numeric),
+	gone AS (
+		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+			SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready'
+			ON CONFLICT DO NOTHING RETURNING node_id)
+	SELECT far.node_name FROM far JOIN gone USING (node_id)
+$$;
+COMMENT ON FUNCTION remove_stragglers(integer) IS 'removes members for which too much WAL is kept here';
 
 -- Waits until all workers of this database but the manager have ended; false if they do not.
 CREATE FUNCTION wait_for_workers_to_stop(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
@@ -269,7 +456,7 @@ CREATE FUNCTION drop_slots() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	s record;
-	mine text := '^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$';
+	mine text := '^' || left(replication_plugin.slot_name(0), -1) || '([0-9]+|group)$';
 BEGIN
 	FOR attempt IN 1..20 LOOP
 		FOR s IN SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name ~ mine LOOP
@@ -303,13 +490,17 @@ BEGIN
 	PERFORM replication_plugin.drop_slots();
 	PERFORM replication_plugin.drop_origins();
 	DELETE FROM replication_plugin.local_node;
-	DELETE FROM replication_plugin.node;
-	DELETE FROM replication_plugin.slot_made;
+	DELETE FROM replication_plugin.member;
+	DELETE FROM replication_plugin.member_ready;
+	DELETE FROM replication_plugin.removal;
+	DELETE FROM replication_plugin.topology_setting;
+	DELETE FROM replication_plugin.stable_point;
+	DELETE FROM replication_plugin.frontier;
+	DELETE FROM replication_plugin.slot_base;
 	DELETE FROM replication_plugin.table_setting;
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.join_script;
 	DELETE FROM replication_plugin.node_reservation;
-	DELETE FROM replication_plugin.slot_history;
 	TRUNCATE replication_plugin.tombstone;
 	PERFORM replication_plugin.capture_remove_all();
 	PERFORM replication_plugin.request_manager(false);

@@ -41,9 +41,9 @@ BEGIN
 	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET output_plugin_libraries = ' || detail || ', replication_plugin; SELECT pg_reload_conf()' END;
 	RETURN NEXT;
 
-	-- a slot and a walsender per other member, an origin per other member (they share max_replication_slots)
-	n := greatest((SELECT count(*) FROM replication_plugin.node WHERE state <> 'removed') - 1, 1)
-		- (SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ ('^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$'));
+	-- a slot and a walsender per other member, an origin per other member, and the group slot
+	n := greatest((SELECT count(*) FROM replication_plugin.node WHERE state <> 'removed'), 2)
+		- (SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ ('^' || left(replication_plugin.slot_name(0), -1) || '([0-9]+|group)$'));
 	requirement := 'replication slots';
 	free := current_setting('max_replication_slots')::integer - (SELECT count(*) FROM pg_replication_slots);
 	detail := free || ' free of ' || current_setting('max_replication_slots');
@@ -66,7 +66,7 @@ BEGIN
 	RETURN NEXT;
 
 	requirement := 'worker processes';
-	n := greatest((SELECT count(*) FROM replication_plugin.node WHERE state <> 'removed') - 1, 1) + 3;
+	n := greatest((SELECT count(*) FROM replication_plugin.node WHERE state <> 'removed') - 1, 1) + 4;
 	detail := current_setting('max_worker_processes') || ', at least ' || n || ' for this group';
 	ok := current_setting('max_worker_processes')::integer >= n;
 	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_worker_processes = 20; restart' END;
@@ -175,7 +175,9 @@ BEGIN
 	PERFORM replication_plugin.check_own_dsn(dsn);
 	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state)
 		VALUES (gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
-	INSERT INTO replication_plugin.node (node_id, node_name, dsn, state) VALUES (1, node_name, dsn, 'ready');
+	INSERT INTO replication_plugin.member (node_id, node_name, dsn) VALUES (1, node_name, dsn);
+	INSERT INTO replication_plugin.member_ready (node_id) VALUES (1);
+	INSERT INTO replication_plugin.stable_point (only_one) VALUES (true);
 	PERFORM replication_plugin.capture_install_all();
 	PERFORM replication_plugin.request_manager(true);
 END
@@ -415,18 +417,64 @@ END
 $$;
 COMMENT ON FUNCTION other_node(text) IS 'number of another member by name';
 
-CREATE FUNCTION remove_node(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE
+-- Waits until the transactions that are writing now have ended.
+CREATE FUNCTION wait_for_writers(timeout interval) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + timeout;
+	writers xid[] := ARRAY(SELECT a.backend_xid FROM pg_stat_activity a WHERE a.datname = current_database()
+		AND a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend');
+BEGIN
+	LOOP
+		PERFORM pg_stat_clear_snapshot();
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.backend_xid = ANY (writers)) OR clock_timestamp() >= deadline;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wait_for_writers(interval) IS 'waits until the transactions that are writing now have ended';
+
+-- Being removed in order: this node takes no more local writes, and returns when all other members have what it has written.
+CREATE FUNCTION prepare_removal(timeout interval DEFAULT '60 seconds') RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM replication_plugin.loopback($q$ UPDATE replication_plugin.local_node SET state = 'leaving' WHERE state = 'ready' $q$);
+	-- who was writing by then, is through
+	PERFORM replication_plugin.wait_for_writers(timeout);
+	IF NOT replication_plugin.wait_for_apply(timeout) THEN
+		PERFORM replication_plugin.loopback($q$ UPDATE replication_plugin.local_node SET state = 'ready' WHERE state = 'leaving' $q$);
+		RAISE EXCEPTION 'not all members have applied the writes of node "%" within %',
+			(SELECT l.node_name FROM replication_plugin.local_node l), timeout USING ERRCODE = '55000',
+			HINT = 'See replication_plugin.links on the others. remove_node(..., lost => true) does not wait.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION prepare_removal(interval) IS 'takes no more local writes, and waits until all other members have what was written here';
+
+CREATE FUNCTION remove_node(node_name text, lost boolean DEFAULT false) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	id integer;
+	target replication_plugin.node;
 BEGIN
-	PERFORM replication_plugin.require_arguments('remove_node()', node_name);
+	PERFORM replication_plugin.require_arguments('remove_node()', node_name, lost::text);
 	id := replication_plugin.other_node(node_name);
-	UPDATE replication_plugin.node SET state = 'removed' WHERE node_id = id;
+	SELECT * INTO target FROM replication_plugin.node n WHERE n.node_id = id;
+	IF NOT lost AND target.state = 'ready' THEN
+		BEGIN
+			PERFORM replication_plugin.remote_query(target.dsn, 'SELECT replication_plugin.prepare_removal()');
+		EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+			RAISE EXCEPTION 'node "%" does not answer: %', node_name, SQLERRM USING ERRCODE = '08001',
+				HINT = format('If it is lost: SELECT replication_plugin.remove_node(%L, lost => true). What it has written and given to nobody is then gone.', node_name);
+		END;
+	END IF;
+	INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+		SELECT id, replication_plugin.my_id(), CASE WHEN lost THEN 'lost' ELSE 'removed' END
+		ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION remove_node(text) IS
-	'takes a node out of the group, on all members; its number is never used again';
+COMMENT ON FUNCTION remove_node(text, boolean) IS
+	'takes a node out of the group, on all members; its number is never used again; lost: it is dead, and the others make do with what they have of it';
 
 -- Whether another member has this node down as removed; null if it does not answer.
 CREATE FUNCTION knows_removed(member_dsn text) RETURNS boolean LANGUAGE plpgsql VOLATILE
@@ -456,8 +504,8 @@ BEGIN
 		RAISE EXCEPTION 'not all members have applied the writes of this node within %', timeout USING ERRCODE = '55000',
 			HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
 	END IF;
-	PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.node SET state = ''removed'' WHERE node_id = %s',
-		replication_plugin.my_id()));
+	PERFORM replication_plugin.loopback(format($q$ INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+		VALUES (%s, %1$s, 'left') ON CONFLICT DO NOTHING $q$, replication_plugin.my_id()));
 	-- a member that has heard of it drops its link at once, without confirming: so ask
 	FOR member IN SELECT n.node_name, n.dsn FROM replication_plugin.node n
 		WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id() ORDER BY n.node_id
@@ -506,8 +554,9 @@ BEGIN
 	IF l.state LIKE 'joining:%' THEN
 		-- the group may have admitted it already
 		BEGIN
-			PERFORM replication_plugin.remote_query(l.source_dsn, format('UPDATE replication_plugin.node SET state = ''removed'''
-				' WHERE node_id = %s AND state = ''joining''', l.node_id));
+			PERFORM replication_plugin.remote_query(l.source_dsn, format($q$ INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+				SELECT node_id, replication_plugin.my_id(), 'left' FROM replication_plugin.node WHERE node_id = %s AND state = 'joining'
+				ON CONFLICT DO NOTHING $q$, l.node_id));
 		EXCEPTION WHEN others THEN
 			RAISE WARNING 'the group could not be told that this node does not join: %', SQLERRM
 				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells it.', l.node_name);
@@ -530,6 +579,145 @@ END
 $$;
 COMMENT ON FUNCTION forget_group() IS
 	'on a copy of a server, or a node that was removed: ends its membership here without telling anybody';
+
+-- Numbers of ready members by their names, in that order.
+CREATE FUNCTION ready_nodes(names text[]) RETURNS integer[] LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	name text;
+	id integer;
+	ids integer[] := '{}';
+BEGIN
+	FOREACH name IN ARRAY names LOOP
+		SELECT n.node_id INTO id FROM replication_plugin.node n WHERE n.node_name = name AND n.state = 'ready';
+		IF id IS NULL THEN
+			RAISE EXCEPTION 'there is no ready node "%" in this group', name USING ERRCODE = '42704',
+				HINT = 'The members are in replication_plugin.nodes.';
+		END IF;
+		IF id = ANY (ids) THEN
+			RAISE EXCEPTION 'node "%" is named twice', name USING ERRCODE = '22023';
+		END IF;
+		ids := ids || id;
+	END LOOP;
+	RETURN ids;
+END
+$$;
+COMMENT ON FUNCTION ready_nodes(text[]) IS 'numbers of ready members by their names';
+
+-- Puts a topology in force, unless it leaves a member out.
+CREATE FUNCTION store_topology(new_shape text, new_nodes integer[], new_links integer[]) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	members integer[];
+	sources integer[];
+	left_out text;
+BEGIN
+	LOCK TABLE replication_plugin.topology_setting IN SHARE ROW EXCLUSIVE MODE;
+	SELECT coalesce(array_agg(n.node_id ORDER BY n.node_id), '{}'), coalesce(array_agg(coalesce(n.source, 0) ORDER BY n.node_id), '{}')
+		INTO members, sources FROM replication_plugin.node n WHERE n.state = 'ready';
+	SELECT string_agg(n.node_name, ', ' ORDER BY n.node_id) INTO left_out FROM replication_plugin.node n
+		WHERE n.node_id = ANY (replication_plugin.topology_unreachable(new_shape, new_nodes, new_links, members, sources));
+	IF left_out IS NOT NULL THEN
+		RAISE EXCEPTION 'this topology does not connect all nodes: % cannot be reached, or cannot reach the others', left_out
+			USING ERRCODE = '22023', HINT = 'There must be a path of links from each node to each other one.';
+	END IF;
+	INSERT INTO replication_plugin.topology_setting (serial, set_by, shape, nodes, links)
+		SELECT coalesce(max(t.serial), 0) + 1, replication_plugin.my_id(), new_shape, new_nodes, new_links
+		FROM replication_plugin.topology_setting t;
+END
+$$;
+COMMENT ON FUNCTION store_topology(text, integer[], integer[]) IS 'puts a topology in force';
+
+CREATE FUNCTION set_topology(shape text, nodes text[] DEFAULT NULL) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	ids integer[];
+	present integer[] := '{}';
+	missing text;
+BEGIN
+	PERFORM replication_plugin.require_arguments('set_topology()', shape);
+	PERFORM replication_plugin.require_ready();
+	IF shape NOT IN ('all_to_all', 'star', 'ring', 'custom') THEN
+		RAISE EXCEPTION 'there is no topology "%"', shape USING ERRCODE = '22023',
+			HINT = 'Shapes are all_to_all, star (the hub is named first), ring (each takes from the one before it) and custom.';
+	END IF;
+	IF shape = 'custom' THEN
+		IF nodes IS NOT NULL THEN
+			RAISE EXCEPTION 'topology "custom" takes no list of nodes' USING ERRCODE = '22023',
+				HINT = 'It keeps the links that there are; add_link() and drop_link() change them.';
+		END IF;
+		PERFORM replication_plugin.store_topology(shape, '{}', replication_plugin.present_links());
+		RETURN;
+	END IF;
+	SELECT coalesce(array_agg(n.node_id ORDER BY n.node_id), '{}') INTO ids FROM replication_plugin.node n WHERE n.state = 'ready';
+	IF nodes IS NOT NULL THEN
+		present := replication_plugin.ready_nodes(nodes);
+		SELECT string_agg(n.node_name, ', ' ORDER BY n.node_id) INTO missing FROM replication_plugin.node n
+			WHERE n.node_id = ANY (ids) AND n.node_id <> ALL (present);
+		IF missing IS NOT NULL THEN
+			RAISE EXCEPTION 'this topology leaves nodes out: %', missing USING ERRCODE = '22023',
+				HINT = 'Name all ready nodes, or none.';
+		END IF;
+		ids := present;
+	END IF;
+	PERFORM replication_plugin.store_topology(shape, CASE WHEN shape = 'all_to_all' THEN '{}' ELSE ids END, '{}');
+END
+$$;
+COMMENT ON FUNCTION set_topology(text, text[]) IS
+	'shapes the group, on all members, also under load: all_to_all, star (hub first), ring (each takes from the one before it), custom (the links that there are)';
+
+-- The links of the group by its topology, as a flat list: provider, subscriber, provider, ...
+CREATE FUNCTION present_links() RETURNS integer[] LANGUAGE sql STABLE
+AS $$
+	SELECT coalesce(array_agg(x ORDER BY p.provider, p.subscriber, place), '{}')
+	FROM replication_plugin.planned_links('{}') p, unnest(ARRAY[p.provider, p.subscriber]) WITH ORDINALITY u(x, place)
+$$;
+COMMENT ON FUNCTION present_links() IS 'the links of the group by its topology, as a flat list';
+
+-- Numbers of the two ends of a link.
+CREATE FUNCTION link_ends(command text, provider text, subscriber text) RETURNS integer[] LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+	PERFORM replication_plugin.require_arguments(command, provider, subscriber);
+	PERFORM replication_plugin.require_ready();
+	IF provider = subscriber THEN
+		RAISE EXCEPTION 'a node needs no link from itself' USING ERRCODE = '22023';
+	END IF;
+	RETURN replication_plugin.ready_nodes(ARRAY[provider, subscriber]);
+END
+$$;
+COMMENT ON FUNCTION link_ends(text, text, text) IS 'numbers of the two ends of a link';
+
+CREATE FUNCTION add_link(provider text, subscriber text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	ends integer[] := replication_plugin.link_ends('add_link()', provider, subscriber);
+BEGIN
+	IF EXISTS (SELECT FROM replication_plugin.planned_links('{}') p WHERE p.provider = ends[1] AND p.subscriber = ends[2]) THEN
+		RAISE EXCEPTION 'there is a link from "%" to "%" already', provider, subscriber USING ERRCODE = '42710';
+	END IF;
+	PERFORM replication_plugin.store_topology('custom', '{}', replication_plugin.present_links() || ends);
+END
+$$;
+COMMENT ON FUNCTION add_link(text, text) IS 'adds a link, on which the subscriber takes changes from the provider; the topology is then custom';
+
+CREATE FUNCTION drop_link(provider text, subscriber text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	ends integer[] := replication_plugin.link_ends('drop_link()', provider, subscriber);
+	rest integer[];
+BEGIN
+	IF NOT EXISTS (SELECT FROM replication_plugin.planned_links('{}') p WHERE p.provider = ends[1] AND p.subscriber = ends[2]) THEN
+		RAISE EXCEPTION 'there is no link from "%" to "%"', provider, subscriber USING ERRCODE = '42704',
+			HINT = 'The links are in replication_plugin.topology.';
+	END IF;
+	SELECT coalesce(array_agg(x ORDER BY p.provider, p.subscriber, place), '{}') INTO rest
+		FROM replication_plugin.planned_links('{}') p, unnest(ARRAY[p.provider, p.subscriber]) WITH ORDINALITY u(x, place)
+		WHERE p.provider <> ends[1] OR p.subscriber <> ends[2];
+	PERFORM replication_plugin.store_topology('custom', '{}', rest);
+END
+$$;
+COMMENT ON FUNCTION drop_link(text, text) IS 'takes a link out, if the others still connect all nodes; the topology is then custom';
 
 CREATE FUNCTION pause_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
@@ -614,22 +802,65 @@ AS $$ BEGIN PERFORM replication_plugin.set_replicated('include_table()', relatio
 COMMENT ON FUNCTION include_table(regclass) IS
 	'replicates a table again, on all nodes; rows that differ by then stay different until they are written';
 
+-- Whether a member has, durably, what was committed here up to a position. Asked where there is no slot for it here;
+-- one that does not answer is known by its frontier row.
+CREATE FUNCTION member_has(member integer, member_dsn text, target pg_lsn) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	me integer := replication_plugin.my_id();
+	answer text[];
+BEGIN
+	SELECT q INTO answer FROM replication_plugin.remote_query(member_dsn,
+		format('SELECT replication_plugin.origin_progress_durable(%s) >= %L', me, target)) q;
+	RETURN coalesce(answer[1] = 't', false);
+EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+	RETURN EXISTS (SELECT FROM replication_plugin.frontier f WHERE f.node_id = member
+		AND replication_plugin.frontier_lsn(f.vector, me) >= target);
+END
+$$;
+COMMENT ON FUNCTION member_has(integer, text, pg_lsn) IS 'whether a member has what was committed here up to a position';
+
+-- Commits an empty transaction that travels like a write; returns its position.
+CREATE FUNCTION commit_mark() RETURNS pg_lsn LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	answer text[];
+BEGIN
+	SELECT q INTO answer FROM replication_plugin.remote_query((SELECT l.dsn FROM replication_plugin.local_node l),
+		'SELECT replication_plugin.last_commit_lsn()', before => $q$ SELECT pg_logical_emit_message(true, 'replication_plugin', '') $q$) q;
+	RETURN answer[1]::pg_lsn;
+END
+$$;
+COMMENT ON FUNCTION commit_mark() IS 'commits an empty transaction that travels like a write; returns its position';
+
 CREATE FUNCTION wait_for_apply(timeout interval DEFAULT '60 seconds') RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT
 AS $$
 DECLARE
-	target pg_lsn := replication_plugin.flush_point();
 	deadline timestamptz := clock_timestamp() + timeout;
+	target pg_lsn := replication_plugin.flush_point();
+	mark pg_lsn;
+	n record;
 BEGIN
-	WHILE EXISTS (SELECT FROM replication_plugin.node n
-		LEFT JOIN pg_get_replication_slots() s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-		WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id()
-			AND coalesce(s.confirmed_flush_lsn < target, true))
+	FOR n IN SELECT m.node_id, m.dsn, replication_plugin.slot_name(m.node_id) AS slot, p.provider IS NOT NULL AS linked
+		FROM replication_plugin.node m
+		LEFT JOIN replication_plugin.planned_links('{}') p ON p.provider = replication_plugin.my_id() AND p.subscriber = m.node_id
+		WHERE m.state = 'ready' AND m.node_id <> replication_plugin.my_id() ORDER BY 4 DESC, 1
 	LOOP
-		IF clock_timestamp() >= deadline THEN
-			RETURN false;
-		END IF;
-		PERFORM pg_sleep(0.02);
+		LOOP
+			IF n.linked THEN
+				EXIT WHEN EXISTS (SELECT FROM pg_get_replication_slots() s WHERE s.slot_name = n.slot AND s.confirmed_flush_lsn >= target);
+			ELSE
+				mark := coalesce(mark, replication_plugin.commit_mark());
+				EXIT WHEN replication_plugin.member_has(n.node_id, n.dsn, mark);
+			END IF;
+			-- it may be removed while we wait
+			EXIT WHEN EXISTS (SELECT FROM replication_plugin.removal r WHERE r.node_id = n.node_id);
+			IF clock_timestamp() >= deadline THEN
+				RETURN false;
+			END IF;
+			PERFORM pg_sleep(0.02);
+		END LOOP;
 	END LOOP;
 	RETURN true;
 END

@@ -2,7 +2,8 @@
 
 CREATE VIEW nodes AS
 	SELECT n.node_id, n.node_name, replication_plugin.dsn_without_password(n.dsn) AS dsn,
-		CASE WHEN l.node_id IS NOT NULL AND n.state <> 'removed' THEN l.state ELSE n.state END AS state,
+		CASE WHEN l.node_id IS NOT NULL AND (n.state <> 'removed' OR l.state = 'needs_rejoin') THEN l.state
+			WHEN n.reason = 'needs_rejoin' THEN n.reason ELSE n.state END AS state,
 		l.node_id IS NOT NULL AS is_local,
 		CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END AS progress
 	FROM replication_plugin.node n
@@ -15,6 +16,15 @@ CREATE VIEW nodes AS
 	WHERE NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = l.node_id);
 COMMENT ON VIEW nodes IS 'the members of the group, also former ones';
 
+-- Names of the origins that a link carries in full: its provider, and others by the list of the stream.
+CREATE FUNCTION origin_names(provider integer, list text) RETURNS text[] LANGUAGE sql STABLE
+AS $$
+	SELECT array_agg(n.node_name ORDER BY n.node_id = provider DESC, n.node_id) FROM replication_plugin.node n
+	WHERE n.node_id = provider OR list = 'all' AND n.state = 'ready'
+		OR list ~ '^[0-9,]+$' AND n.node_id = ANY (string_to_array(list, ',')::integer[])
+$$;
+COMMENT ON FUNCTION origin_names(integer, text) IS 'names of the origins that a link carries in full';
+
 CREATE VIEW links AS
 	SELECT coalesce(n.node_name, 'node ' || s.provider) AS provider, s.state, s.received_lsn, s.applied_lsn,
 		CASE WHEN s.provider_lsn IS NOT NULL AND s.applied_lsn IS NOT NULL
@@ -24,7 +34,7 @@ CREATE VIEW links AS
 			ELSE greatest(clock_timestamp() - greatest(s.last_commit_at, s.caught_up_at), interval '0') END AS lag_time,
 		s.transactions, s.rows, s.last_error, s.last_error_at, s.restarts,
 		CASE WHEN s.blocked_on IS NOT NULL THEN coalesce(b.node_name, s.blocked_on::text) || ' ' || s.blocked_lsn END AS waits_for,
-		s.blocked_since
+		s.blocked_since, replication_plugin.origin_names(s.provider, s.full_origins) AS full_origins, s.kind
 	FROM replication_plugin.link_states() s
 	LEFT JOIN replication_plugin.node n ON n.node_id = s.provider
 	LEFT JOIN replication_plugin.node b ON b.node_id = s.blocked_on;
@@ -34,8 +44,69 @@ CREATE VIEW slots AS
 	SELECT n.node_name AS subscriber, s.slot_name, s.active,
 		(pg_current_wal_lsn() - s.restart_lsn)::bigint AS retained_bytes, s.confirmed_flush_lsn AS confirmed_lsn
 	FROM replication_plugin.node n
-	JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id);
-COMMENT ON VIEW slots IS 'what this node keeps for its subscribers';
+	JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
+	UNION ALL
+	SELECT NULL, s.slot_name, s.active, (pg_current_wal_lsn() - s.restart_lsn)::bigint, s.confirmed_flush_lsn
+	FROM pg_replication_slots s WHERE s.slot_name = replication_plugin.group_slot_name();
+COMMENT ON VIEW slots IS 'what this node keeps for its subscribers; without a subscriber: the group slot, which has what any member may lack';
+
+CREATE VIEW topology AS
+	WITH planned AS (
+		SELECT p.provider, p.subscriber, 'topology' AS kind, p.full_origins FROM replication_plugin.planned_links('{}') p),
+	told AS ( -- what the subscribers say of their links; of ours we know more
+		SELECT f.node_id AS subscriber, k.key::integer AS provider, k.value ->> 'kind' AS kind, k.value ->> 'state' AS state,
+			k.value ->> 'full' AS list, (k.value ->> 'lag')::bigint AS lag_bytes, NULL::interval AS lag_time, f.written_at AS reported_at
+		FROM replication_plugin.frontier f JOIN replication_plugin.node n USING (node_id), jsonb_each(f.links) k
+		WHERE n.state = 'ready' AND f.node_id IS DISTINCT FROM replication_plugin.my_id()
+		UNION ALL
+		SELECT replication_plugin.my_id(), s.provider, s.kind, s.state, s.full_origins,
+			CASE WHEN s.provider_lsn IS NOT NULL AND s.applied_lsn IS NOT NULL THEN greatest(s.provider_lsn - s.applied_lsn, 0)::bigint END,
+			CASE WHEN s.state = 'streaming' THEN interval '0'
+				ELSE greatest(clock_timestamp() - greatest(s.last_commit_at, s.caught_up_at), interval '0') END, clock_timestamp()
+		FROM replication_plugin.link_states() s)
+	SELECT p.node_name AS provider, s.node_name AS subscriber,
+		coalesce(replication_plugin.origin_names(p.node_id, t.list),
+			(SELECT array_agg(o.node_name ORDER BY o.node_id = p.node_id DESC, o.node_id) FROM replication_plugin.node o WHERE o.node_id = ANY (l.full_origins))) AS full_origins,
+		coalesce(l.kind, t.kind, 'reroute') AS kind, coalesce(t.state, 'not yet') AS state, t.lag_bytes, t.lag_time, t.reported_at
+	FROM planned l
+	FULL JOIN told t USING (provider, subscriber)
+	JOIN replication_plugin.node p ON p.node_id = coalesce(l.provider, t.provider)
+	JOIN replication_plugin.node s ON s.node_id = coalesce(l.subscriber, t.subscriber);
+COMMENT ON VIEW topology IS
+	'all links of the group: those to this node as they are, the others as their subscribers last said';
+
+CREATE FUNCTION topology_graph(format text DEFAULT 'mermaid') RETURNS text LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	t record;
+	out text;
+	label text;
+BEGIN
+	IF format IS NULL OR format NOT IN ('mermaid', 'dot') THEN
+		RAISE EXCEPTION 'there is no format "%"', format USING ERRCODE = '22023', HINT = 'Formats are mermaid and dot.';
+	END IF;
+	out := CASE format WHEN 'dot' THEN E'digraph topology {\n' ELSE E'graph LR\n' END;
+	FOR t IN SELECT n.node_id, n.node_name, n.state FROM replication_plugin.nodes n
+		WHERE n.state NOT IN ('removed', 'needs_rejoin') ORDER BY n.node_id
+	LOOP
+		label := translate(t.node_name, '"\', '''/') || CASE WHEN t.state = 'ready' THEN '' ELSE ' (' || t.state || ')' END;
+		out := out || CASE format WHEN 'dot' THEN format(E'  n%s [label="%s"];\n', t.node_id, label)
+			ELSE format(E'  n%s["%s"]\n', t.node_id, label) END;
+	END LOOP;
+	FOR t IN SELECT v.*, p.node_id AS pid, s.node_id AS sid FROM replication_plugin.topology v
+		JOIN replication_plugin.node p ON p.node_name = v.provider AND p.state = 'ready'
+		JOIN replication_plugin.node s ON s.node_name = v.subscriber AND s.state = 'ready' ORDER BY p.node_id, s.node_id
+	LOOP
+		label := t.state || CASE WHEN t.kind = 'reroute' THEN ', reroute' ELSE '' END
+			|| CASE WHEN t.lag_bytes > 0 THEN ', ' || pg_size_pretty(t.lag_bytes) || ' behind' ELSE '' END;
+		out := out || CASE format WHEN 'dot'
+			THEN format(E'  n%s -> n%s [label="%s"%s];\n', t.pid, t.sid, label, CASE t.kind WHEN 'reroute' THEN ', style=dashed' ELSE '' END)
+			ELSE format(E'  n%s %s|"%s"| n%s\n', t.pid, CASE t.kind WHEN 'reroute' THEN '-.->' ELSE '-->' END, label, t.sid) END;
+	END LOOP;
+	RETURN out || CASE format WHEN 'dot' THEN E'}\n' ELSE '' END;
+END
+$$;
+COMMENT ON FUNCTION topology_graph(text) IS 'the topology as text to draw: mermaid or dot (Graphviz), with states and lag';
 
 CREATE VIEW progress AS
 	SELECT n.node_name AS origin, replication_plugin.origin_progress(n.node_id) AS lsn,

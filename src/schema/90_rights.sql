@@ -4,11 +4,15 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA replication_plugin FROM PUBLIC;
 GRANT USAGE ON SCHEMA replication_plugin TO PUBLIC;
 GRANT SELECT ON nodes, slots, tables, conflicts, conflict_stats TO PUBLIC;
 -- errors of links can hold values of rows
-GRANT SELECT ON links, progress TO pg_monitor;
-GRANT EXECUTE ON FUNCTION link_states(), origin_progress(integer) TO pg_monitor;
+GRANT SELECT ON links, progress, topology TO pg_monitor;
+GRANT EXECUTE ON FUNCTION link_states(), origin_progress(integer), topology_graph(text), planned_links(integer[]),
+	current_topology(), topology_plan(text, integer[], integer[], integer[], integer[], integer, integer[]) TO pg_monitor;
+ALTER FUNCTION planned_links(integer[]) SECURITY DEFINER;
+ALTER FUNCTION topology_graph(text) SECURITY DEFINER;
 -- what those views call (with the rights of the reader)
 GRANT EXECUTE ON FUNCTION dsn_without_password(text), slot_name(integer), origin_name(text),
-	may_read(oid), my_id() TO PUBLIC;
+	may_read(oid), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
+ALTER FUNCTION origin_names(integer, text) SECURITY DEFINER;
 GRANT EXECUTE ON FUNCTION wait_for_apply(interval), flush_point() TO PUBLIC;
 ALTER FUNCTION wait_for_apply(interval) SECURITY DEFINER;
 ALTER FUNCTION my_id() SECURITY DEFINER;

@@ -29,6 +29,8 @@ PG_FUNCTION_INFO_V1(replication_plugin_check_own_dsn);
 PG_FUNCTION_INFO_V1(replication_plugin_remote_query);
 PG_FUNCTION_INFO_V1(replication_plugin_loopback);
 PG_FUNCTION_INFO_V1(replication_plugin_flush_point);
+PG_FUNCTION_INFO_V1(replication_plugin_last_commit_lsn);
+PG_FUNCTION_INFO_V1(replication_plugin_run_start);
 PG_FUNCTION_INFO_V1(replication_plugin_require_no_transaction);
 
 /* instance_token() → bigint */
@@ -105,7 +107,7 @@ row_to_array(PGresult *res, int row)
 	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lbs, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* remote_query(dsn text, sql text) → setof text[] */
+/* remote_query(dsn text, sql text, before text) → setof text[] */
 Datum
 replication_plugin_remote_query(PG_FUNCTION_ARGS)
 {
@@ -113,11 +115,16 @@ replication_plugin_remote_query(PG_FUNCTION_ARGS)
 	PGconn	   *conn = peer_connect(text_to_cstring(PG_GETARG_TEXT_PP(0)), PEER_SQL,
 									"replication_plugin query");
 	char	   *sql = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *before = text_to_cstring(PG_GETARG_TEXT_PP(2));
 
 	SetSingleFuncCall(fcinfo, SRF_SINGLE_USE_EXPECTED);
 	PG_TRY();
 	{
-		PGresult   *res = peer_exec(conn, sql);
+		PGresult   *res;
+
+		if (before[0])
+			PQclear(peer_exec(conn, before));
+		res = peer_exec(conn, sql);
 
 		for (int i = 0; i < PQntuples(res); i++)
 		{
@@ -186,6 +193,26 @@ replication_plugin_flush_point(PG_FUNCTION_ARGS)
 
 	XLogFlush(end);
 	PG_RETURN_LSN(end);
+}
+
+/* last_commit_lsn() → pg_lsn: of this session */
+Datum
+replication_plugin_last_commit_lsn(PG_FUNCTION_ARGS)
+{
+	if (XactLastCommitEnd == InvalidXLogRecPtr)
+		PG_RETURN_NULL();
+	PG_RETURN_LSN(XactLastCommitEnd);
+}
+
+/* run_start() → pg_lsn */
+Datum
+replication_plugin_run_start(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	lsn = manager_status_run_start();
+
+	if (lsn == InvalidXLogRecPtr)
+		PG_RETURN_NULL();
+	PG_RETURN_LSN(lsn);
 }
 
 /* require_no_transaction(what text) → void */

@@ -21,10 +21,11 @@ PG_FUNCTION_INFO_V1(replication_plugin_manager_pid);
 PG_FUNCTION_INFO_V1(replication_plugin_request_manager);
 PG_FUNCTION_INFO_V1(replication_plugin_suspend_workers);
 PG_FUNCTION_INFO_V1(replication_plugin_origin_progress);
+PG_FUNCTION_INFO_V1(replication_plugin_origin_progress_durable);
 PG_FUNCTION_INFO_V1(replication_plugin_reload_origins);
 PG_FUNCTION_INFO_V1(replication_plugin_drop_origins);
 
-#define LINK_COLUMNS	16
+#define LINK_COLUMNS	18
 
 /* Sets an LSN column, null if there is none. */
 static void
@@ -66,6 +67,9 @@ link_row(const LinkStatus *l, Datum *values, bool *nulls)
 	set_lsn(values, nulls, 13, nulls[12] ? InvalidXLogRecPtr : l->blocked_lsn);
 	set_ts(values, nulls, 14, nulls[12] ? 0 : l->blocked_since);
 	set_ts(values, nulls, 15, l->caught_up_at);
+	values[16] = CStringGetTextDatum(l->full_origins);
+	nulls[16] = l->full_origins[0] == '\0';
+	values[17] = CStringGetTextDatum(l->reroute ? "reroute" : "topology");
 }
 
 /* link_states() → setof record */
@@ -124,6 +128,19 @@ replication_plugin_origin_progress(PG_FUNCTION_ARGS)
 
 	origin_map_ensure_loaded();
 	lsn = origin_map_progress(PG_GETARG_INT32(0));
+	if (lsn == InvalidXLogRecPtr)
+		PG_RETURN_NULL();
+	PG_RETURN_LSN(lsn);
+}
+
+/* origin_progress_durable(integer) → pg_lsn */
+Datum
+replication_plugin_origin_progress_durable(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	lsn;
+
+	origin_map_ensure_loaded();
+	lsn = origin_map_progress_durable(PG_GETARG_INT32(0));
 	if (lsn == InvalidXLogRecPtr)
 		PG_RETURN_NULL();
 	PG_RETURN_LSN(lsn);

@@ -34,7 +34,7 @@
 #include "model/frontier.h"
 #include "model/version.h"
 
-#define WIRE_PROTOCOL_VERSION	1
+#define WIRE_PROTOCOL_VERSION	2
 
 /* Type byte of a message. One CopyData payload holds one or more messages. */
 typedef enum WireMessage

@@ -222,7 +222,7 @@ sub is_identical
 	@members = 1 .. $self->size unless @members;
 	my @tables = split /\n/, $self->sql($members[0],
 		'SELECT "table" FROM replication_plugin.tables WHERE replicated ORDER BY "table"::text');
-	push @tables, 'replication_plugin.node', 'replication_plugin.table_setting';
+	push @tables, map { "replication_plugin.$_" } qw(member member_ready removal topology_setting table_setting);
 	my @different;
 	my $rows = 0;
 	for my $table (@tables)

@@ -1,0 +1,57 @@
+/*
+ * local_frontier.c
+ *		How far this node has everybody's transactions, itself included.
+ *
+ * A commit first writes its record, then moves its origin's progress. In between it holds
+ * checkpoints back; so waiting for those who do, as a checkpoint does, is enough for the
+ * progress to cover every record that was there before.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/timestamp.h"
+
+#include "catalog/local_frontier.h"
+#include "catalog/origin_hold.h"
+#include "catalog/origin_map.h"
+
+/* Waits until the commits that are being written now have moved their progress. */
+static void
+wait_for_commits(void)
+{
+	int			n;
+	VirtualTransactionId *commits = GetVirtualXIDsDelayingChkpt(&n, DELAY_CHKPT_START);
+
+	while (n > 0 && HaveVirtualXIDsDelayingChkpt(commits, n, DELAY_CHKPT_START))
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000L);
+	}
+	pfree(commits);
+}
+
+Frontier *
+local_frontier(NodeId me)
+{
+	Frontier   *f = frontier_create();
+	XLogRecPtr	end = GetXLogInsertRecPtr();
+	NodeId	   *nodes;
+	int			n;
+
+	origin_map_ensure_loaded();
+	wait_for_commits();
+	n = origin_map_nodes(&nodes);
+	for (int i = 0; i < n; i++)
+	{
+		TimestampTz ts = origin_hold_ts(nodes[i]);	/* first: it must not be ahead of the position */
+		XLogRecPtr	lsn = origin_map_progress(nodes[i]);
+
+		if (lsn != InvalidXLogRecPtr && nodes[i] != me)
+			frontier_raise(f, nodes[i], lsn, ts);
+	}
+	frontier_raise(f, me, end, GetCurrentTimestamp());
+	return f;
+}

@@ -1,0 +1,339 @@
+/*
+ * group_worker.c
+ *		Tells the group how far this node is, and removes what nobody needs any more.
+ *
+ * One process per database that is a ready member. It
+ *
+ *	- makes the group slot, and moves it over what all members have;
+ *	- writes this node's frontier row: after commits that are more than frontier rows of others,
+ *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
+ *	  comes back, and when much WAL has been written (PROTOCOL: Frontier row);
+ *	- removes tombstones behind the group slot.
+ *
+ * How the group slot moves: after each frontier row we note its position in our WAL, and the frontier that
+ * covers everything before it. Once the stable vector covers that frontier, every
+ * member has all that is before the position. The notes are in memory only: a new process
+ * notes new positions, and the slot waits for those.
+ *
+ * How tombstones go: a note has the oldest transaction that was running before its position; those older
+ * than that had ended, and their tombstones are before the position.
+ *
+ * The stable vector itself is kept by a trigger (raise_stable_point) in the transactions
+ * that bring frontier rows.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "catalog/activity.h"
+#include "catalog/local_frontier.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "catalog/origin_hold.h"
+#include "catalog/origin_map.h"
+#include "control/sql.h"
+#include "control/workers.h"
+#include "model/stable.h"
+
+#define MAX_NOTES			64
+#define ROW_AFTER_WAL		(16 * 1024 * 1024)	/* bytes of WAL after which there is a row in any case */
+#define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)	/* bytes that the group slot can move at least, or ... */
+#define ADVANCE_INTERVALS	10	/* ... so many frontier_intervals since it moved */
+#define GC_BATCH			"10000"
+#define GC_REST				20	/* collecting takes at most one part in so many of the time */
+
+typedef struct Note
+{
+	XLogRecPtr	position;
+	Frontier   *covers;			/* everything before the position */
+	TransactionId oldest;		/* transactions before this one ended before the position */
+} Note;
+
+typedef struct GroupWorker
+{
+	NodeId		me;
+	MemoryContext round;		/* reset after each round */
+	Note		notes[MAX_NOTES];	/* oldest first; vectors in TopMemoryContext */
+	int			nnotes;
+	bool		row_written;
+	uint64		told;			/* activity_count() before the last row */
+	XLogRecPtr	told_wal;
+	char	   *told_state;		/* fenced nodes and links in the last row */
+	TimestampTz row_at;
+	TimestampTz advanced_at;
+	TransactionId collect_before;	/* tombstones of older transactions can go; InvalidTransactionId: none */
+	TimestampTz collected_at;
+	int			collect_ms;		/* how long it took the last time */
+} GroupWorker;
+
+static GroupWorker worker;
+
+/* ---------- the group slot ---------- */
+
+/* Makes the group slot, once; if it is gone later, this node can no longer give what others may lack. */
+static void
+tend_group_slot(void)
+{
+	char	   *state = sql_value("SELECT CASE WHEN NOT p.slot_made THEN 'missing'"
+								  " WHEN r.slot_name IS NULL OR r.wal_status = 'lost' THEN 'lost' END"
+								  " FROM replication_plugin.stable_point p LEFT JOIN pg_replication_slots r"
+								  " ON r.slot_name = replication_plugin.group_slot_name()", 0, NULL);
+
+	if (!state)
+		return;
+	if (strcmp(state, "missing") == 0)
+	{
+		sql_value("SELECT replication_plugin.make_group_slot()", 0, NULL);
+		return;
+	}
+	sql_value("SELECT replication_plugin.note_expulsion('needs_rejoin', 'the group slot of this node is gone:"
+			  " what others may lack is no longer kept here HINT: SELECT replication_plugin.rejoin()')", 0, NULL);
+	ereport(LOG,
+			(errmsg("the group slot of this node is gone"),
+			 errhint("SELECT replication_plugin.rejoin() makes it a member again, with the rows of the others.")));
+	proc_exit(0);
+}
+
+/* Forgets the first notes. */
+static void
+drop_notes(int n)
+{
+	for (int i = 0; i < n; i++)
+		frontier_free(worker.notes[i].covers);
+	memmove(&worker.notes[0], &worker.notes[n], (worker.nnotes - n) * sizeof(Note));
+	worker.nnotes -= n;
+}
+
+/* Makes room: keeps every second note. */
+static void
+thin_notes(void)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < worker.nnotes; i++)
+	{
+		if (i % 2 == 1)
+			worker.notes[kept++] = worker.notes[i];
+		else
+			frontier_free(worker.notes[i].covers);
+	}
+	worker.nnotes = kept;
+}
+
+/* Notes a position after which we know what was before. */
+static void
+take_note(XLogRecPtr position, TransactionId oldest)
+{
+	MemoryContext old;
+	Frontier   *f;
+
+	if (worker.nnotes == MAX_NOTES)
+		thin_notes();
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	f = local_frontier(worker.me);
+	MemoryContextSwitchTo(old);
+	frontier_set_lsn(f, worker.me, position);
+	worker.notes[worker.nnotes++] = (Note) {position, f, oldest};
+}
+
+/* Moves the group slot; decoding writes two lines into the log each time, which nobody wants. */
+static void
+move_group_slot(XLogRecPtr to)
+{
+	char	   *level = pstrdup(GetConfigOption("log_min_messages", false, false));
+	const char *params[1] = {psprintf("%X/%X", LSN_FORMAT_ARGS(to))};
+
+	SetConfigOption("log_min_messages", "fatal", PGC_SUSET, PGC_S_OVERRIDE);
+	PG_TRY();
+	{
+		sql_value("SELECT pg_replication_slot_advance(slot_name, $1::pg_lsn) FROM pg_replication_slots"
+				  " WHERE slot_name = replication_plugin.group_slot_name() AND confirmed_flush_lsn < $1::pg_lsn",
+				  1, params);
+	}
+	PG_FINALLY();
+	{
+		SetConfigOption("log_min_messages", level, PGC_SUSET, PGC_S_OVERRIDE);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Moves the group slot over all that is stable, when it is worth while. Before it moves, the frontier rows
+ * that justify it must be safe from a crash, and the vector must be stored: who copies the
+ * slot reads it afterwards.
+ */
+static void
+advance_group_slot(void)
+{
+	char	   *text = sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL);
+	Frontier   *stable = text ? frontier_from_text(text) : NULL;
+	int			n = 0;
+
+	while (stable && n < worker.nnotes && stable_covers(stable, worker.notes[n].covers))
+		n++;
+	if (n == 0)
+		return;
+	if (worker.notes[n - 1].position - worker.notes[0].position < ADVANCE_AFTER_WAL &&
+		!TimestampDifferenceExceeds(worker.advanced_at, GetCurrentTimestamp(),
+									ADVANCE_INTERVALS * setting_frontier_interval))
+		return;
+	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = vector WHERE vector = $1", 1,
+			  (const char *const *) &text);
+	XLogFlush(XactLastCommitEnd);
+	move_group_slot(worker.notes[n - 1].position);
+	worker.collect_before = worker.notes[n - 1].oldest;
+	worker.advanced_at = GetCurrentTimestamp();
+	drop_notes(n);
+}
+
+/* ---------- the frontier row ---------- */
+
+/* What a row tells besides the frontier, as text: a change of it is worth a row. */
+static char *
+told_state(void)
+{
+	return sql_value("SELECT (SELECT coalesce(string_agg(f::text, ','), '') FROM unnest(replication_plugin.fenced_nodes()) f)"
+					 " || ' ' || (SELECT coalesce(string_agg(format('%s %s %s %s', provider, kind, full_origins,"
+					 "  state IN ('streaming', 'catching up', 'blocked', 'retrying')), ',' ORDER BY provider), '')"
+					 "  FROM replication_plugin.link_states())", 0, NULL);
+}
+
+/* True if there is something to tell. */
+static bool
+want_row(const char *state)
+{
+	return !worker.row_written || activity_count() != worker.told ||
+		strcmp(state, worker.told_state) != 0 ||
+		GetXLogInsertRecPtr() - worker.told_wal > ROW_AFTER_WAL;
+}
+
+/* Writes the frontier row, if it is time, and notes where. */
+static void
+tell_frontier(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		count = activity_count();
+	TransactionId oldest;
+	char	   *state;
+
+	if (worker.row_written && !TimestampDifferenceExceeds(worker.row_at, now, setting_frontier_interval))
+		return;
+	state = told_state();
+	if (!want_row(state))
+		return;
+	oldest = GetOldestActiveTransactionId();
+	sql_value("SELECT replication_plugin.write_frontier_row()", 0, NULL);
+	take_note(XactLastCommitEnd, oldest);
+	worker.told = count;
+	worker.told_wal = XactLastCommitEnd;
+	if (worker.told_state)
+		pfree(worker.told_state);
+	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);
+	worker.row_at = now;
+	worker.row_written = true;
+}
+
+/* After a start of the server: how new the transactions are that were applied before, as far as we had told. */
+static void
+restore_timestamps(void)
+{
+	char	   *text = sql_value("SELECT f.vector FROM replication_plugin.frontier f JOIN replication_plugin.local_node l USING (node_id)", 0, NULL);
+	Frontier   *f = text ? frontier_from_text(text) : NULL;
+
+	for (int i = 0; f && i < f->n; i++)
+	{
+		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker.me)
+			origin_hold_note_ts(f->entries[i].node, f->entries[i].ts);
+	}
+}
+
+/* ---------- tombstones ---------- */
+
+/* Deletes one batch of stable tombstones, under the origin of local repairs: decoding never sees it. */
+static int
+collect_batch(const char *before)
+{
+	RepOriginId origin;
+	char	   *deleted;
+
+	StartTransactionCommand();
+	origin = origin_map_create(ORIGIN_NODE_REPAIR);
+	CommitTransactionCommand();
+	replorigin_session_setup(origin);
+	replorigin_session_origin = origin;
+	deleted = sql_value("WITH d AS (DELETE FROM replication_plugin.tombstone WHERE ctid = ANY (ARRAY("
+						"  SELECT ctid FROM replication_plugin.tombstone WHERE age(xmin) > age($1::xid) LIMIT " GC_BATCH ")) RETURNING 1)"
+						" SELECT count(*) FROM d", 1, &before);
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_reset();
+	return atoi(deleted);
+}
+
+/* Removes tombstones that no older write can meet any more. */
+static void
+collect_tombstones(void)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	const char *before;
+
+	if (!TransactionIdIsValid(worker.collect_before) ||
+		!TimestampDifferenceExceeds(worker.collected_at, start, worker.collect_ms * GC_REST))
+		return;
+	before = psprintf("%u", worker.collect_before);
+	while (collect_batch(before) >= atoi(GC_BATCH))
+		CHECK_FOR_INTERRUPTS();
+	worker.collect_before = InvalidTransactionId;
+	worker.collected_at = GetCurrentTimestamp();
+	worker.collect_ms = (int) TimestampDifferenceMilliseconds(start, worker.collected_at);
+}
+
+/* ---------- the worker ---------- */
+
+/* True while this node is a member that takes part. */
+static bool
+is_member(void)
+{
+	char	   *state = sql_value("SELECT state FROM replication_plugin.local_node WHERE state IN ('ready', 'leaving')", 0, NULL);
+
+	return state != NULL;
+}
+
+void
+replication_plugin_group_main(Datum dboid)
+{
+	char	   *id;
+
+	worker_setup(DatumGetObjectId(dboid));
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
+	origin_map_ensure_loaded();
+	worker.round = AllocSetContextCreate(TopMemoryContext, "group round", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(worker.round);
+	id = sql_value("SELECT node_id FROM replication_plugin.local_node", 0, NULL);
+	if (!id)
+		proc_exit(0);
+	worker.me = atoi(id);
+	(void) activity_count();
+	restore_timestamps();
+	while (is_member())
+	{
+		tend_group_slot();
+		tell_frontier();
+		advance_group_slot();
+		collect_tombstones();
+		MemoryContextReset(worker.round);
+		worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));
+	}
+	proc_exit(0);
+}

@@ -1,0 +1,102 @@
+/*
+ * slot_tender.c
+ *		Keeps the slots of this node from outliving their use.
+ *
+ * A slot is made when a subscriber asks for it (handshake()), from a copy of the group slot;
+ * so it can be dropped at any time, and nothing is lost. Here go slots of removed
+ * nodes, slots that the topology does not ask for and nobody has used for a while, and members for
+ * which more WAL is kept than is allowed.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "catalog/activity.h"
+#include "control/slot_tender.h"
+#include "control/sql.h"
+#include "model/version.h"
+#include "nodes/pg_list.h"
+
+#define SPARE_MS		30000	/* a slot that the topology does not ask for is kept so long unused */
+#define LOOK_MS			5000
+
+typedef struct SpareSlot
+{
+	NodeId		subscriber;
+	TimestampTz unused_since;
+} SpareSlot;
+
+static List *spare = NIL;		/* of SpareSlot *, in TopMemoryContext */
+static TimestampTz looked_at = 0;
+
+/* The slot for a subscriber is unused: returns since when, as far as we know. */
+static SpareSlot *
+note_unused(List *known, NodeId subscriber)
+{
+	SpareSlot  *s;
+	ListCell   *lc;
+
+	foreach(lc, known)
+	{
+		s = lfirst(lc);
+		if (s->subscriber == subscriber)
+			return s;
+	}
+	s = palloc(sizeof(SpareSlot));
+	*s = (SpareSlot) {subscriber, GetCurrentTimestamp()};
+	return s;
+}
+
+/* Drops slots that nobody has used for a while. */
+static void
+drop_spare_slots(void)
+{
+	char	   *list = sql_value("SELECT string_agg(subscriber::text, ' ') FROM replication_plugin.spare_slots() WHERE NOT active", 0, NULL);
+	List	   *now = NIL;
+	char	   *save = NULL;
+
+	for (char *item = list ? strtok_r(list, " ", &save) : NULL; item; item = strtok_r(NULL, " ", &save))
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		SpareSlot  *s = note_unused(spare, atoi(item));
+
+		now = lappend(now, s);
+		MemoryContextSwitchTo(old);
+		if (TimestampDifferenceExceeds(s->unused_since, GetCurrentTimestamp(), SPARE_MS))
+			sql_value_int("SELECT replication_plugin.drop_spare_slot($1::integer)", s->subscriber);
+	}
+	list_free_deep(list_difference_ptr(spare, now));
+	list_free(spare);
+	spare = now;
+}
+
+/* Removes members for which too much WAL is kept. */
+static void
+remove_stragglers(void)
+{
+	char	   *names;
+
+	if (setting_max_retained_wal < 0)
+		return;
+	names = sql_value_int("SELECT string_agg(s, ', ') FROM replication_plugin.remove_stragglers($1::integer) s",
+						  setting_max_retained_wal);
+	if (!names)
+		return;
+	activity_note();
+	ereport(WARNING,
+			(errmsg("more WAL than replication_plugin.max_retained_wal is kept for: %s", names),
+			 errdetail("The group goes on without; SELECT replication_plugin.rejoin() on the node takes it in again.")));
+}
+
+void
+slot_tender_round(void)
+{
+	sql_value("SELECT replication_plugin.drop_slots_of_removed()", 0, NULL);
+	if (!TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), LOOK_MS))
+		return;
+	looked_at = GetCurrentTimestamp();
+	drop_spare_slots();
+	remove_stragglers();
+}

@@ -1,0 +1,154 @@
+/*
+ * frontier.c
+ *		SQL functions on frontiers, and the trigger that keeps the stable vector.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+
+#include "catalog/local_frontier.h"
+#include "catalog/nodes.h"
+#include "model/stable.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_frontier);
+PG_FUNCTION_INFO_V1(replication_plugin_frontier_lsn);
+PG_FUNCTION_INFO_V1(replication_plugin_raise_stable_point);
+
+/* frontier() → text */
+Datum
+replication_plugin_frontier(PG_FUNCTION_ARGS)
+{
+	NodeId		me = nodes_local_id();
+
+	if (me == INVALID_NODE_ID)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(frontier_to_text(local_frontier(me))));
+}
+
+/* Reads a frontier from text. */
+static Frontier *
+read_frontier(const char *text)
+{
+	Frontier   *f = frontier_from_text(text);
+
+	if (!f)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("malformed frontier \"%s\"", text)));
+	return f;
+}
+
+/* frontier_lsn(text, integer) → pg_lsn */
+Datum
+replication_plugin_frontier_lsn(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	lsn = frontier_lsn(read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(0))), PG_GETARG_INT32(1));
+
+	if (lsn == InvalidXLogRecPtr)
+		PG_RETURN_NULL();
+	PG_RETURN_LSN(lsn);
+}
+
+/* ---------- the stable vector ---------- */
+
+/* Runs a statement of ours; what was there before it is visible. */
+static void
+run(const char *sql, int nargs, Oid *types, Datum *values, int expected)
+{
+	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
+		elog(ERROR, "statement failed: %s", sql);
+}
+
+/* A column of the current result as text; NULL if null. */
+static char *
+column(int row, int col)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col);
+}
+
+/* Reads the nodes in a member's frontier row from which it takes nothing any more. */
+static void
+read_fenced(StableMember *m, int row, int col)
+{
+	bool		isnull;
+	Datum		d = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col, &isnull);
+	Datum	   *values;
+	NodeId	   *fenced;
+
+	if (isnull)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(d), INT4OID, 4, true, TYPALIGN_INT, &values, NULL, &m->nfenced);
+	fenced = palloc(Max(m->nfenced, 1) * sizeof(NodeId));
+	for (int i = 0; i < m->nfenced; i++)
+		fenced[i] = DatumGetInt32(values[i]);
+	m->fenced = fenced;
+}
+
+/* Reads what this node knows of all members. Returns their number. */
+static int
+read_members(StableMember **members)
+{
+	int			n;
+
+	run("SELECT n.node_id, n.state = 'removed', coalesce(f.vector, n.add_frontier, ''), f.fenced"
+		" FROM replication_plugin.node n LEFT JOIN replication_plugin.frontier f USING (node_id)",
+		0, NULL, NULL, SPI_OK_SELECT);
+	n = SPI_processed;
+	*members = palloc0(Max(n, 1) * sizeof(StableMember));
+	for (int i = 0; i < n; i++)
+	{
+		StableMember *m = &(*members)[i];
+
+		m->node = atoi(column(i, 1));
+		m->removed = column(i, 2)[0] == 't';
+		m->row = read_frontier(column(i, 3));
+		read_fenced(m, i, 4);
+	}
+	return n;
+}
+
+/* Brings the stable vector up to date. */
+static void
+raise_stable_point(void)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		args[1];
+	NodeId		me = nodes_local_id();
+	StableMember *members;
+	Frontier   *stable;
+	int			n;
+
+	/* one after the other: each then sees the row that the one before has written */
+	run("SELECT vector FROM replication_plugin.stable_point FOR UPDATE", 0, NULL, NULL, SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		return;					/* joining, and the rows are not all here yet */
+	stable = read_frontier(column(0, 1));
+	n = read_members(&members);
+	if (!stable_raise(stable, members, n, me, local_frontier(me)))
+		return;
+	args[0] = CStringGetTextDatum(frontier_to_text(stable));
+	run("UPDATE replication_plugin.stable_point SET vector = $1", 1, types, args, SPI_OK_UPDATE);
+}
+
+/* raise_stable_point() → trigger */
+Datum
+replication_plugin_raise_stable_point(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("raise_stable_point() is called by triggers only")));
+	SPI_connect();
+	if (nodes_local_id() != INVALID_NODE_ID)
+		raise_stable_point();
+	SPI_finish();
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
