@@ -208,11 +208,17 @@ apply_commit(void)
 	CommitTransactionCommand();
 	clear_origin();
 	apply.active = false;
-	if (apply.significant || rows == 0)
+	if (!apply_was_heartbeat())
 		activity_note();
 	error_context_stack = callback.previous;
 	pgstat_report_stat(false);
 	return rows;
+}
+
+bool
+apply_was_heartbeat(void)
+{
+	return !apply.significant && apply.rows > 0;
 }
 
 void

@@ -39,6 +39,9 @@ extern void apply_message_done(void);
 /* Commits. Returns the number of rows applied. */
 extern uint64 apply_commit(void);
 
+/* True if the last transaction brought a frontier row and nothing else. */
+extern bool apply_was_heartbeat(void);
+
 /*
  * Applies a transaction as empty: the origin's progress moves, nothing else
  * (skip_transaction()).

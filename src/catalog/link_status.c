@@ -333,12 +333,12 @@ link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 }
 
 void
-link_status_add_applied(int index, uint64 rows, TimestampTz commit_ts)
+link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts)
 {
 	LinkStatus *l = &links[index];
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	l->transactions++;
+	l->transactions += transactions;
 	l->rows += rows;
 	l->last_commit_ts = commit_ts;
 	l->failures = 0;

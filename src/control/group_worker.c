@@ -219,6 +219,15 @@ want_row(const char *state)
 		GetXLogInsertRecPtr() - worker.told_wal > ROW_AFTER_WAL;
 }
 
+/* The first row of a run of the server: links wait for it (check_run()). */
+static void
+note_first_row(XLogRecPtr end)
+{
+	const char *params[1] = {psprintf("%X/%X", LSN_FORMAT_ARGS(end))};
+
+	sql_value("UPDATE replication_plugin.local_node SET run_row = $1::pg_lsn WHERE run_row IS NULL", 1, params);
+}
+
 /* Writes the frontier row, if it is time, and notes where. */
 static void
 tell_frontier(void)
@@ -236,8 +245,10 @@ tell_frontier(void)
 	oldest = GetOldestActiveTransactionId();
 	sql_value("SELECT replication_plugin.write_frontier_row()", 0, NULL);
 	take_note(XactLastCommitEnd, oldest);
+	if (!worker.row_written)
+		note_first_row(XactLastCommitEnd);
 	worker.told = count;
-	worker.told_wal = XactLastCommitEnd;
+	worker.told_wal = worker.notes[worker.nnotes - 1].position;
 	if (worker.told_state)
 		pfree(worker.told_state);
 	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);

@@ -15,6 +15,7 @@ typedef enum JoinStep
 	JOIN_SLOT,					/* making a slot on the source, being admitted */
 	JOIN_SCHEMA,				/* tables and functions */
 	JOIN_COPY,					/* rows */
+	JOIN_ADOPT,					/* a physical copy of the source: being admitted is all */
 	JOIN_INDEXES,				/* indexes and constraints */
 	JOIN_CATCHING_UP,			/* following the source */
 	JOIN_OPENING,				/* through; slots and links for all */

@@ -31,6 +31,7 @@ static const struct
 	[JOIN_SLOT] = {"joining: slot", BIT(JOIN_SLOT) | BIT(JOIN_SCHEMA)},
 	[JOIN_SCHEMA] = {"joining: schema", BIT(JOIN_SLOT) | BIT(JOIN_COPY)},
 	[JOIN_COPY] = {"joining: copy", BIT(JOIN_SLOT) | BIT(JOIN_INDEXES)},
+	[JOIN_ADOPT] = {"joining: adopt", BIT(JOIN_INDEXES)},
 	[JOIN_INDEXES] = {"joining: indexes", BIT(JOIN_CATCHING_UP)},
 	[JOIN_CATCHING_UP] = {"joining: catching up", BIT(JOIN_OPENING)},
 	[JOIN_OPENING] = {"joining: opening links", BIT(JOIN_READY)},

@@ -132,6 +132,17 @@ copy_snapshot(Joining *join)
 	PQfinish(join->replication);
 }
 
+/* A physical copy has everything; the source has a slot for it from before it was made. */
+static void
+adopt(Joining *join)
+{
+	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
+
+	be_admitted(join, conn);
+	PQfinish(conn);
+	join_set_state(join, JOIN_INDEXES);
+}
+
 /* ---------- joining: indexes ---------- */
 
 /* Completes the schema; then there is a link from the source. */
@@ -270,6 +281,8 @@ join_group(void)
 	join_read_state(&join);
 	if (join.state <= JOIN_COPY)
 		copy_snapshot(&join);
+	if (join.state == JOIN_ADOPT)
+		adopt(&join);
 	if (join.state == JOIN_INDEXES)
 		build_indexes(&join);
 	if (join.state == JOIN_CATCHING_UP)

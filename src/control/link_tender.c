@@ -39,7 +39,7 @@ typedef struct WantedLink
 {
 	NodeId		provider;
 	bool		reroute;
-	bool		joining;		/* from a node that joins through us: it gives nothing before it is ready */
+	bool		joining;		/* part of a join: from our source, or from a node that joins through us */
 	bool		paused;
 	char	   *origins;		/* 'own', 'all' or node numbers */
 	int			index;			/* of its LinkStatus */
@@ -111,7 +111,7 @@ wanted_links(LocalNode *local)
 
 	if (strncmp(local->state, "joining", 7) == 0)
 		return sql_link_exists(local->source_id) ?
-			add_wanted(NIL, local->source_id, 't', sql_link_paused(local->source_id), "all") : NIL;
+			add_wanted(NIL, local->source_id, 'j', sql_link_paused(local->source_id), "all") : NIL;
 	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
 		return NIL;
 	params[0] = given_up_text();

@@ -50,7 +50,7 @@ extern bool link_skips(Link *link, XLogRecPtr lsn);
 
 /*
  * Raises an error if the provider has been set back to an earlier state (own transaction). Arguments are
- * what it says of its run: incarnation, token, start.
+ * what it says of its run: incarnation, token, start, first frontier row.
  */
 extern void link_check_run(Link *link, const char *const *run);
 

@@ -91,7 +91,7 @@ load_link_row(Link *link, MemoryContext context)
 static char *
 local_run(void)
 {
-	if (SPI_execute("SELECT pg_catalog.format('%L, %L, %L', incarnation, run_token, run_start)"
+	if (SPI_execute("SELECT pg_catalog.format('%L, %L, %L, %L', incarnation, run_token, run_start, run_row)"
 					" FROM " EXTENSION_SCHEMA ".local_node", true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read the state of this node");
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -203,8 +203,9 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 void
 link_check_run(Link *link, const char *const *run)
 {
-	char	   *sql = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s)", link->provider,
-							   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]));
+	char	   *sql = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s, %s)", link->provider,
+							   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
+							   quote_literal_cstr(run[3]));
 
 	begin();
 	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)

@@ -68,7 +68,7 @@ link_provider_answers(void)
 static bool
 handshake(Link *link)
 {
-	char	   *sql = psprintf("SELECT node_id, slot_name, encoding, base, incarnation, run_token, run_start"
+	char	   *sql = psprintf("SELECT node_id, slot_name, encoding, base, incarnation, run_token, run_start, run_row"
 							   " FROM replication_plugin.handshake(%s, %d, %d, %s)",
 							   quote_literal_cstr(link->group_id), link->me, WIRE_PROTOCOL_VERSION, link->run);
 	PGresult   *res;
@@ -92,7 +92,7 @@ handshake(Link *link)
 	made = !PQgetisnull(res, 0, 1);
 	if (made)
 	{
-		const char *run[3] = {PQgetvalue(res, 0, 4), PQgetvalue(res, 0, 5), PQgetvalue(res, 0, 6)};
+		const char *run[4] = {PQgetvalue(res, 0, 4), PQgetvalue(res, 0, 5), PQgetvalue(res, 0, 6), PQgetvalue(res, 0, 7)};
 
 		stream.slot = pstrdup(PQgetvalue(res, 0, 1));
 		link->base = PQgetisnull(res, 0, 3) ? NULL : frontier_from_text(PQgetvalue(res, 0, 3));

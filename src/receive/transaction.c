@@ -140,7 +140,10 @@ commit_transaction(Link *link, WireReader *r)
 	}
 	if (course != COURSE_COVERED)
 	{
-		link_status_add_applied(link->index, rows, current.commit_ts);
+		/* frontier rows of others are no work that people ask about */
+		bool		counts = course == COURSE_SKIP || !apply_was_heartbeat();
+
+		link_status_add_applied(link->index, counts ? 1 : 0, counts ? rows : 0, current.commit_ts);
 		link_status_wake_all(MyDatabaseId);
 	}
 	if (course == COURSE_APPLY)

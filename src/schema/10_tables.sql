@@ -29,7 +29,8 @@ CREATE TABLE local_node (
 	add_lsn pg_lsn, -- joining: the source's transaction that admitted this node
 	incarnation bigint NOT NULL DEFAULT 0, -- runs of this server as a member
 	run_token bigint, -- the last of them
-	run_start pg_lsn -- end of the WAL when it began
+	run_start pg_lsn, -- end of the WAL when it began
+	run_row pg_lsn -- end of its first frontier row
 );
 
 -- Admissions: one row per node that is or was a member; a number is never used again. Written by the
@@ -174,5 +175,6 @@ CREATE TABLE node_reservation (
 	node_id integer PRIMARY KEY,
 	node_name text NOT NULL,
 	dsn text NOT NULL, -- of the joining node: it may try again
-	reserved_at timestamptz NOT NULL DEFAULT now()
+	reserved_at timestamptz NOT NULL DEFAULT now(),
+	for_backup boolean NOT NULL DEFAULT false -- kept until it joins, with its slot: prepare_base_backup()
 );

@@ -45,27 +45,35 @@ AS $$
 $$;
 COMMENT ON FUNCTION note_expulsion(text, text) IS 'notes that this node is out (removed), or must join anew (needs_rejoin)';
 
--- Whether a node has been set back (an old backup restored, a copy put in its place): then its present run is not
--- the one that it told the group about, or began before what we have of it. An error if so.
-CREATE FUNCTION check_run(peer integer, incarnation bigint, run_token bigint, run_start pg_lsn) RETURNS void
+-- An error if a node has been set back (an old backup restored, a copy put in its place). What tells: we know of a later run, or
+-- of the same run of another server; or we have of its transactions what comes after the first frontier row of
+-- its present run, but not that row.
+CREATE FUNCTION check_run(peer integer, incarnation bigint, run_token bigint, run_start pg_lsn, run_row pg_lsn) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-	known replication_plugin.frontier;
 	have pg_lsn := replication_plugin.origin_progress(peer);
+	known replication_plugin.frontier;
+	name text := (SELECT n.node_name FROM replication_plugin.node n WHERE n.node_id = peer);
 BEGIN
 	SELECT * INTO known FROM replication_plugin.frontier f WHERE f.node_id = peer;
-	IF known.incarnation > $2 OR known.incarnation = $2 AND known.run_token <> $3
-		OR coalesce(known.incarnation, 0) < $2 AND have > $4 THEN
-		RAISE EXCEPTION 'node "%" was restored from an old backup', (SELECT n.node_name FROM replication_plugin.node n WHERE n.node_id = peer)
-			USING ERRCODE = 'RP002',
+	IF NOT FOUND THEN
+		RETURN; -- it has only just become a member
+	END IF;
+	IF known.incarnation > $2 OR known.incarnation = $2 AND known.run_token <> $3 OR known.incarnation < $2 AND have >= $5 THEN
+		RAISE EXCEPTION 'node "%" was restored from an old backup', name USING ERRCODE = 'RP002',
 			DETAIL = format('Other nodes have its transactions up to %s of run %s; it is in run %s, which began at %s.',
-				have, coalesce(known.incarnation::text, '?'), $2, $4),
+				have, known.incarnation, $2, $4),
 			HINT = 'SELECT replication_plugin.rejoin() on it makes it equal to the others again.';
+	END IF;
+	IF known.incarnation < $2 AND have > $4 THEN
+		RAISE EXCEPTION 'node "%" has been started again, or was restored from an old backup: which of the two is not known yet', name
+			USING ERRCODE = '55000', DETAIL = format('Other nodes have its transactions up to %s; its present run began at %s.', have, $4),
+			HINT = 'If this stays: SELECT replication_plugin.remove_node() of it, then replication_plugin.rejoin() on it.';
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION check_run(integer, bigint, bigint, pg_lsn) IS 'an error if a node has been set back to an earlier state';
+COMMENT ON FUNCTION check_run(integer, bigint, bigint, pg_lsn, pg_lsn) IS 'an error if a node has been set back to an earlier state';
 
 -- The slot that feeds a subscriber. If there is none, it is made from the group slot, which has everything that any member
 -- may lack. base: what all members had when it was copied, while nothing has been taken from it; the subscriber has it as well.
@@ -104,8 +112,8 @@ COMMENT ON FUNCTION provide_slot(integer) IS 'the slot that feeds a subscriber, 
 
 -- A subscriber introduces itself and learns its slot (null: not made yet).
 CREATE FUNCTION handshake(caller_group uuid, caller_id integer, caller_protocol integer, caller_incarnation bigint,
-	caller_token bigint, caller_start pg_lsn, OUT node_id integer, OUT node_name text, OUT slot_name text, OUT encoding text,
-	OUT base text, OUT incarnation bigint, OUT run_token bigint, OUT run_start pg_lsn)
+	caller_token bigint, caller_start pg_lsn, caller_row pg_lsn, OUT node_id integer, OUT node_name text, OUT slot_name text, OUT encoding text,
+	OUT base text, OUT incarnation bigint, OUT run_token bigint, OUT run_start pg_lsn, OUT run_row pg_lsn)
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -143,6 +151,7 @@ BEGIN
 	incarnation := l.incarnation;
 	run_token := l.run_token;
 	run_start := l.run_start;
+	run_row := l.run_row;
 	IF caller.node_id IS NULL AND l.state LIKE 'joining%' THEN
 		RETURN; -- we are new ourselves and do not know the members yet: no slot so far
 	END IF;
@@ -150,11 +159,12 @@ BEGIN
 		RAISE EXCEPTION 'node % is not known to node "%"', $2, l.node_name USING ERRCODE = '55000',
 			HINT = 'It becomes known when the news of its joining arrives here.';
 	END IF;
-	IF caller.state = 'ready' THEN
-		PERFORM replication_plugin.check_run($2, $4, $5, $6);
+	IF l.state NOT IN ('ready', 'leaving') OR l.run_row IS NULL OR l.run_token IS DISTINCT FROM replication_plugin.instance_token()
+		OR caller.state = 'ready' AND $7 IS NULL THEN
+		RETURN; -- soon: the first frontier row of a run comes first
 	END IF;
-	IF l.state NOT IN ('ready', 'leaving') OR l.run_token IS DISTINCT FROM replication_plugin.instance_token() THEN
-		RETURN; -- soon
+	IF caller.state = 'ready' THEN
+		PERFORM replication_plugin.check_run($2, $4, $5, $6, $7);
 	END IF;
 	IF caller.state = 'ready' THEN
 		SELECT p.slot_name, p.base INTO slot_name, base FROM replication_plugin.provide_slot($2) p;
@@ -169,7 +179,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION handshake(uuid, integer, integer, bigint, bigint, pg_lsn) IS 'a subscriber introduces itself and learns its slot (null: not made yet)';
+COMMENT ON FUNCTION handshake(uuid, integer, integer, bigint, bigint, pg_lsn, pg_lsn) IS 'a subscriber introduces itself and learns its slot (null: not made yet)';
 
 -- Promises a number and a name to a node that wants to join. An hour later they are free again.
 CREATE FUNCTION reserve_node(group_id uuid, node_id integer, node_name text, dsn text) RETURNS void
@@ -183,7 +193,7 @@ BEGIN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
 	LOCK TABLE replication_plugin.node_reservation IN EXCLUSIVE MODE;
-	DELETE FROM replication_plugin.node_reservation r WHERE r.reserved_at < now() - interval '1 hour' OR r.dsn = $4
+	DELETE FROM replication_plugin.node_reservation r WHERE NOT r.for_backup AND (r.reserved_at < now() - interval '1 hour' OR r.dsn = $4)
 		OR EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = r.node_id);
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_name = $3 AND n.state <> 'removed')
 		OR EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE r.node_name = $3) THEN
@@ -196,10 +206,20 @@ BEGIN
 		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '55P03',
 			HINT = 'Another node is joining at the same time. Try again.';
 	END IF;
-	INSERT INTO replication_plugin.node_reservation VALUES ($2, $3, $4);
+	INSERT INTO replication_plugin.node_reservation (node_id, node_name, dsn) VALUES ($2, $3, $4);
 END
 $$;
 COMMENT ON FUNCTION reserve_node(uuid, integer, text, text) IS 'promises a number and a name to a node that wants to join';
+
+-- Takes a member out that has said itself that it must join anew.
+CREATE FUNCTION expel(group_id uuid, node_id integer) RETURNS void LANGUAGE sql VOLATILE
+AS $$
+	INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+		SELECT n.node_id, l.node_id, 'needs_rejoin' FROM replication_plugin.node n, replication_plugin.local_node l
+		WHERE l.group_id = $1 AND n.node_id = $2 AND n.state <> 'removed' AND l.state = 'ready'
+		ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION expel(uuid, integer) IS 'takes a member out that must join anew';
 
 -- Greatest number that is used or promised here.
 CREATE FUNCTION last_node_id() RETURNS integer LANGUAGE sql VOLATILE
@@ -280,7 +300,7 @@ COMMENT ON FUNCTION make_group_slot() IS 'makes the slot that keeps what any mem
 CREATE FUNCTION note_run() RETURNS void LANGUAGE sql VOLATILE
 AS $$
 	UPDATE replication_plugin.local_node SET incarnation = incarnation + 1, run_token = replication_plugin.instance_token(),
-		run_start = replication_plugin.run_start() WHERE run_token IS DISTINCT FROM replication_plugin.instance_token()
+		run_start = replication_plugin.run_start(), run_row = NULL WHERE run_token IS DISTINCT FROM replication_plugin.instance_token()
 $$;
 COMMENT ON FUNCTION note_run() IS 'notes that the server runs anew';
 

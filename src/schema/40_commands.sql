@@ -308,6 +308,80 @@ END
 $$;
 COMMENT ON FUNCTION reserve_everywhere(text, uuid, text, text) IS 'has all members promise a new node its name and a number';
 
+-- Where the WAL of this server, a promoted physical copy, left that of the server it was copied from.
+CREATE FUNCTION copied_until(OUT timeline integer, OUT lsn pg_lsn) LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	history text := pg_read_file('pg_wal/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.history', 0, 1000000, true);
+	line text[];
+BEGIN
+	IF history IS NULL THEN
+		RAISE EXCEPTION 'this copy of a server has no timeline of its own' USING ERRCODE = '55000',
+			HINT = 'Start the copy as a standby (pg_basebackup --write-recovery-conf does it), then SELECT pg_promote().';
+	END IF;
+	FOR line IN SELECT regexp_matches(l, '^(\d+)\s+([0-9A-F]+/[0-9A-F]+)') FROM regexp_split_to_table(history, '\n') l LOOP
+		timeline := line[1];
+		lsn := line[2];
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION copied_until() IS 'where the WAL of this physical copy left that of the server it was copied from';
+
+-- Makes a physical copy of a member's server a node of its own, that joins through that member. Everything that the
+-- member had up to the copy's end is here, with the progress of all origins.
+CREATE FUNCTION adopt_copy(node_name text, dsn text, via text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+	source record;
+	copied record;
+	answer text[];
+	number integer;
+BEGIN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	SELECT * INTO source FROM replication_plugin.ask_source(via);
+	IF source.group_id <> l.group_id OR source.node_id <> l.node_id THEN
+		RAISE EXCEPTION 'this is a copy of node "%", not of the node behind via ("%")', l.node_name, source.node_name USING ERRCODE = '55000',
+			HINT = 'A physical copy joins through the member that it was copied from.';
+	END IF;
+	SELECT * INTO copied FROM replication_plugin.copied_until();
+	SELECT q INTO answer FROM replication_plugin.remote_query(via, format($q$
+		SELECT r.node_id, s.confirmed_flush_lsn <= %L, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+		FROM replication_plugin.node_reservation r JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(r.node_id)
+		WHERE r.for_backup AND r.node_name = %L AND r.dsn = %L AND s.wal_status <> 'lost' $q$, copied.lsn, node_name, dsn)) q;
+	IF answer IS NULL THEN
+		RAISE EXCEPTION 'node "%" keeps nothing for a copy named "%" with this dsn', source.node_name, node_name USING ERRCODE = '55000',
+			HINT = 'Before the backup: SELECT replication_plugin.prepare_base_backup(name, dsn) on that node, with what join_group() is given here.';
+	END IF;
+	IF answer[2] <> 't' OR answer[3]::integer <> copied.timeline THEN
+		RAISE EXCEPTION 'this copy is older than what node "%" keeps for it', source.node_name USING ERRCODE = '55000',
+			HINT = 'First SELECT replication_plugin.prepare_base_backup(), then the backup.';
+	END IF;
+	number := answer[1];
+	PERFORM replication_plugin.suspend_workers();
+	IF NOT replication_plugin.wait_for_workers_to_stop('60 seconds') THEN
+		RAISE EXCEPTION 'workers of the group do not stop' USING ERRCODE = '55006', HINT = 'Try again.';
+	END IF;
+	DELETE FROM replication_plugin.local_node;
+	DELETE FROM replication_plugin.link;
+	DELETE FROM replication_plugin.stable_point;
+	DELETE FROM replication_plugin.slot_base;
+	DELETE FROM replication_plugin.node_reservation;
+	DELETE FROM replication_plugin.conflict_log;
+	DELETE FROM replication_plugin.conflict_count;
+	-- what was local there is the source's here, up to the end of the copy
+	PERFORM pg_replication_origin_create(replication_plugin.origin_name(source.node_id::text));
+	PERFORM replication_plugin.reload_origins();
+	PERFORM pg_replication_origin_advance(replication_plugin.origin_name(source.node_id::text), copied.lsn);
+	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+			copy_schema, copy_data, progress, since_xid)
+		VALUES (source.group_id, source.group_name, number, node_name, dsn, 'joining: adopt', source.node_id, via,
+			false, false, 'waiting for the join worker', pg_current_xact_id()::text::bigint);
+	PERFORM replication_plugin.request_manager(true);
+END
+$$;
+COMMENT ON FUNCTION adopt_copy(text, text, text) IS 'makes a physical copy of a member''s server a node of its own';
+
 CREATE FUNCTION join_group(node_name text, dsn text, via text, copy_schema boolean DEFAULT true,
 	copy_data boolean DEFAULT true, allow_existing boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -315,9 +389,16 @@ AS $$
 DECLARE
 	source record;
 	number integer;
+	copy_of_member boolean := EXISTS (SELECT FROM replication_plugin.local_node l WHERE l.last_error LIKE 'this server is a copy%');
 BEGIN
 	PERFORM replication_plugin.require_arguments('join_group()', node_name, dsn, via, copy_schema::text, copy_data::text,
 		allow_existing::text);
+	IF copy_of_member AND NOT copy_data AND NOT copy_schema THEN
+		PERFORM replication_plugin.require_preflight();
+		PERFORM replication_plugin.check_own_dsn(dsn);
+		PERFORM replication_plugin.adopt_copy(node_name, dsn, via);
+		RETURN;
+	END IF;
 	PERFORM replication_plugin.require_no_group(node_name);
 	PERFORM replication_plugin.require_preflight();
 	PERFORM replication_plugin.check_own_dsn(dsn);
@@ -338,6 +419,118 @@ END
 $$;
 COMMENT ON FUNCTION join_group(text, text, text, boolean, boolean, boolean) IS
 	'makes this database a node of the group that the member behind via is in; returns at once, see wait_until_ready()';
+
+CREATE FUNCTION prepare_base_backup(node_name text, dsn text) RETURNS integer LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+	number integer;
+BEGIN
+	PERFORM replication_plugin.require_arguments('prepare_base_backup()', node_name, dsn);
+	PERFORM replication_plugin.require_ready();
+	PERFORM replication_plugin.dsn_without_password(dsn); -- is it one?
+	SELECT * INTO l FROM replication_plugin.local_node;
+	SELECT r.node_id INTO number FROM replication_plugin.node_reservation r
+		WHERE r.for_backup AND r.node_name = prepare_base_backup.node_name AND r.dsn = prepare_base_backup.dsn;
+	IF number IS NOT NULL THEN
+		RETURN number;
+	END IF;
+	IF NOT EXISTS (SELECT FROM replication_plugin.stable_point p WHERE p.slot_made) THEN
+		RAISE EXCEPTION 'node "%" has no group slot yet', l.node_name USING ERRCODE = '55000', HINT = 'Try again.';
+	END IF;
+	-- the promise here is made by our own reserve_node(), in another session: it is there by now
+	number := replication_plugin.reserve_everywhere(l.dsn, l.group_id, node_name, dsn);
+	UPDATE replication_plugin.node_reservation r SET for_backup = true WHERE r.node_id = number;
+	PERFORM pg_copy_logical_replication_slot(replication_plugin.group_slot_name(), replication_plugin.slot_name(number));
+	RETURN number;
+END
+$$;
+COMMENT ON FUNCTION prepare_base_backup(text, text) IS
+	'before a physical backup of this server that is to become a node of that name and dsn: promises it a number, which is returned, and keeps WAL for it';
+
+CREATE FUNCTION cancel_base_backup(node_name text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	number integer;
+BEGIN
+	PERFORM replication_plugin.require_arguments('cancel_base_backup()', node_name);
+	DELETE FROM replication_plugin.node_reservation r WHERE r.for_backup AND r.node_name = cancel_base_backup.node_name
+		AND NOT EXISTS (SELECT FROM replication_plugin.member m WHERE m.node_id = r.node_id) RETURNING r.node_id INTO number;
+	IF number IS NULL THEN
+		RAISE EXCEPTION 'nothing is kept for a copy named "%"', node_name USING ERRCODE = '42704';
+	END IF;
+	PERFORM pg_drop_replication_slot(replication_plugin.slot_name(number));
+END
+$$;
+COMMENT ON FUNCTION cancel_base_backup(text) IS 'takes prepare_base_backup() back';
+
+-- A ready member that answers, for a node that must join anew.
+CREATE FUNCTION find_source() RETURNS text LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	m record;
+	answer text[];
+BEGIN
+	FOR m IN SELECT n.dsn FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id() ORDER BY n.node_id LOOP
+		BEGIN
+			SELECT q INTO answer FROM replication_plugin.remote_query(m.dsn, 'SELECT group_id, state FROM replication_plugin.identity()') q;
+			IF answer[1]::uuid = (SELECT l.group_id FROM replication_plugin.local_node l) AND answer[2] = 'ready' THEN
+				RETURN m.dsn;
+			END IF;
+		EXCEPTION WHEN others THEN
+			NULL; -- the next, perhaps
+		END;
+	END LOOP;
+	RAISE EXCEPTION 'no ready member of the group answers' USING ERRCODE = '08001',
+		HINT = 'Give the dsn of one: SELECT replication_plugin.rejoin(via => ...).';
+END
+$$;
+COMMENT ON FUNCTION find_source() IS 'dsn of a ready member that answers';
+
+CREATE FUNCTION rejoin(via text DEFAULT NULL) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+	source record;
+	member record;
+	source_dsn text;
+	number integer;
+BEGIN
+	PERFORM replication_plugin.require_no_transaction('rejoin()');
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF NOT FOUND OR l.state NOT IN ('removed', 'needs_rejoin') THEN
+		RAISE EXCEPTION 'this node need not join anew: %', coalesce(l.state, 'it is in no group') USING ERRCODE = '55000';
+	END IF;
+	PERFORM replication_plugin.require_preflight();
+	PERFORM replication_plugin.check_own_dsn(l.dsn);
+	source_dsn := coalesce(via, replication_plugin.find_source());
+	SELECT * INTO source FROM replication_plugin.ask_source(source_dsn);
+	IF source.group_id <> l.group_id THEN
+		RAISE EXCEPTION 'node "%" is in another group: "%"', source.node_name, source.group_name USING ERRCODE = '55000';
+	END IF;
+	-- each member has it from us: the name is free then, everywhere
+	FOR member IN SELECT q[1] AS name, q[2] AS dsn FROM replication_plugin.remote_query(source_dsn,
+		$q$ SELECT node_name, dsn FROM replication_plugin.node WHERE state = 'ready' $q$) q
+	LOOP
+		BEGIN
+			PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.expel(%L, %s)', l.group_id, l.node_id))
+				WHERE member.name <> l.node_name;
+		EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+			RAISE EXCEPTION 'member "%" cannot be reached: %', member.name, SQLERRM USING ERRCODE = '08001',
+				HINT = 'A joining node needs all members. Start it, or take it out with remove_node().';
+		END;
+	END LOOP;
+	PERFORM replication_plugin.teardown();
+	number := replication_plugin.reserve_everywhere(source_dsn, l.group_id, l.node_name, l.dsn);
+	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+			copy_schema, copy_data, progress)
+		VALUES (l.group_id, l.group_name, number, l.node_name, l.dsn, 'joining: slot', source.node_id, source_dsn,
+			false, true, 'waiting for the join worker');
+	PERFORM replication_plugin.request_manager(true);
+END
+$$;
+COMMENT ON FUNCTION rejoin(text) IS
+	'on a node that is out of its group: takes it in again under its name, with the rows of the others in place of its own';
 
 CREATE FUNCTION wait_until_ready(timeout interval DEFAULT '10 minutes') RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT
@@ -417,35 +610,47 @@ END
 $$;
 COMMENT ON FUNCTION other_node(text) IS 'number of another member by name';
 
--- Waits until the transactions that are writing now have ended.
-CREATE FUNCTION wait_for_writers(timeout interval) RETURNS void LANGUAGE plpgsql VOLATILE
+-- Waits until the transactions of clients that are open now have ended: any of them may be about to write. Returns the
+-- process of one that goes on after the timeout.
+CREATE FUNCTION wait_for_clients(timeout interval) RETURNS integer LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	deadline timestamptz := clock_timestamp() + timeout;
-	writers xid[] := ARRAY(SELECT a.backend_xid FROM pg_stat_activity a WHERE a.datname = current_database()
-		AND a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend');
+	since timestamptz := clock_timestamp();
+	pid integer;
 BEGIN
 	LOOP
 		PERFORM pg_stat_clear_snapshot();
-		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.backend_xid = ANY (writers)) OR clock_timestamp() >= deadline;
+		SELECT a.pid INTO pid FROM pg_stat_activity a WHERE a.datname = current_database() AND a.xact_start <= since
+			AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
+			AND a.application_name NOT LIKE 'replication_plugin %' LIMIT 1;
+		EXIT WHEN NOT FOUND OR clock_timestamp() >= deadline;
 		PERFORM pg_sleep(0.02);
 	END LOOP;
+	RETURN pid;
 END
 $$;
-COMMENT ON FUNCTION wait_for_writers(interval) IS 'waits until the transactions that are writing now have ended';
+COMMENT ON FUNCTION wait_for_clients(interval) IS 'waits until the transactions of clients that are open now have ended';
 
 -- Being removed in order: this node takes no more local writes, and returns when all other members have what it has written.
 CREATE FUNCTION prepare_removal(timeout interval DEFAULT '60 seconds') RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+	me text := (SELECT l.node_name FROM replication_plugin.local_node l);
+	client integer;
+	problem text;
 BEGIN
 	PERFORM replication_plugin.loopback($q$ UPDATE replication_plugin.local_node SET state = 'leaving' WHERE state = 'ready' $q$);
-	-- who was writing by then, is through
-	PERFORM replication_plugin.wait_for_writers(timeout);
-	IF NOT replication_plugin.wait_for_apply(timeout) THEN
+	client := replication_plugin.wait_for_clients(timeout);
+	IF client IS NOT NULL THEN
+		problem := format('process %s on node "%s" has a transaction open for longer than %s', client, me, timeout);
+	ELSIF NOT replication_plugin.wait_for_apply(timeout) THEN
+		problem := format('not all members have applied the writes of node "%s" within %s', me, timeout);
+	END IF;
+	IF problem IS NOT NULL THEN
 		PERFORM replication_plugin.loopback($q$ UPDATE replication_plugin.local_node SET state = 'ready' WHERE state = 'leaving' $q$);
-		RAISE EXCEPTION 'not all members have applied the writes of node "%" within %',
-			(SELECT l.node_name FROM replication_plugin.local_node l), timeout USING ERRCODE = '55000',
-			HINT = 'See replication_plugin.links on the others. remove_node(..., lost => true) does not wait.';
+		RAISE EXCEPTION '%', problem USING ERRCODE = '55000',
+			HINT = 'See replication_plugin.slots there, and links on the others. Remove members that are gone with remove_node(..., lost => true), end the transaction, or give a longer timeout.';
 	END IF;
 END
 $$;
@@ -500,10 +705,7 @@ DECLARE
 	member record;
 	told boolean;
 BEGIN
-	IF NOT replication_plugin.wait_for_apply(timeout) THEN
-		RAISE EXCEPTION 'not all members have applied the writes of this node within %', timeout USING ERRCODE = '55000',
-			HINT = 'See replication_plugin.slots. Remove members that are gone with remove_node(), or give a longer timeout.';
-	END IF;
+	PERFORM replication_plugin.prepare_removal(timeout);
 	PERFORM replication_plugin.loopback(format($q$ INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
 		VALUES (%s, %1$s, 'left') ON CONFLICT DO NOTHING $q$, replication_plugin.my_id()));
 	-- a member that has heard of it drops its link at once, without confirming: so ask

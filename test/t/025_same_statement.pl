@@ -57,15 +57,14 @@ $mesh->sql(1, "TRUNCATE t, refilled, parts, undead; INSERT INTO t SELECT g, 'v' 
 	. "INSERT INTO refilled SELECT g, 'v' FROM generate_series(1, 10) g; INSERT INTO parts SELECT g, 'a', 'v' FROM generate_series(1, 10) g;"
 	. "INSERT INTO undead SELECT g, 'v' FROM generate_series(1, 10) g");
 $mesh->wait_converged(1, 2);
-my ($in, $out) = ("BEGIN;\nSELECT pg_current_xact_id();\n\\echo held\n", '');
-my $hold = IPC::Run::start([ 'psql', '-X', '-q', '-A', '-t', '-d', $mesh->dsn(3) ], '<', \$in, '>', \$out);
-IPC::Run::pump($hold) until $out =~ /held/;
+# without a frontier row of node 2 it cannot get ready
+$mesh->sql(2, $_) for "ALTER SYSTEM SET replication_plugin.frontier_interval = '1h'", 'SELECT pg_reload_conf()';
 $mesh->start_join(3, 1);
-$mesh->poll(3, q{SELECT state IN ('joining: catching up', 'joining: opening links') FROM replication_plugin.local_node}) or die;
+$mesh->poll(3, q{SELECT state = 'joining: catching up' FROM replication_plugin.local_node}) or die;
 $mesh->sql(2, $_->[1]) for @writes;
 $mesh->wait_converged(1, 2);
-$in = "COMMIT;\n\\q\n";
-IPC::Run::finish($hold);
+is($mesh->sql(3, 'SELECT state FROM replication_plugin.local_node'), 'joining: catching up', 'not ready before all have acknowledged it');
+$mesh->sql(2, $_) for 'ALTER SYSTEM RESET replication_plugin.frontier_interval', 'SELECT pg_reload_conf()';
 is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'joined meanwhile');
 $mesh->wait_for_streaming;
 $mesh->wait_converged;

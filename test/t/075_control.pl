@@ -82,12 +82,12 @@ ok(poll('a', "SELECT replication_plugin.manager_pid() <> $pid", 't'), 'comes bac
 cmp_ok(time() - $killed, '<', 3, 'soon');
 sleep 1.5;
 my $log = -s $node->logfile;
-sql('a', 'ALTER FUNCTION replication_plugin.tend_slots() RENAME TO tend_slots_away');
+sql('a', 'ALTER FUNCTION replication_plugin.drop_slots_of_removed() RENAME TO slots_away');
 sleep 6;
-my $failures = () = slurp_file($node->logfile, $log) =~ /tend_slots\(\) does not exist/g;
+my $failures = () = slurp_file($node->logfile, $log) =~ /drop_slots_of_removed\(\) does not exist/g;
 cmp_ok($failures, '>=', 2, 'a failing manager is started again');
 cmp_ok($failures, '<=', 7, 'with pauses');
-sql('a', 'ALTER FUNCTION replication_plugin.tend_slots_away() RENAME TO tend_slots');
+sql('a', 'ALTER FUNCTION replication_plugin.slots_away() RENAME TO drop_slots_of_removed');
 sql('a', 'INSERT INTO t VALUES (1)');
 ok(poll('b', 'SELECT count(*) FROM t', 1), 'and its links go on');
 ok(poll('b', "SELECT bool_and(state = 'streaming') FROM replication_plugin.links", 't'), 'links are up');
@@ -104,7 +104,7 @@ ok(poll('b', 'SELECT state FROM replication_plugin.links', 'streaming'), 'and st
 
 # A server with little room for workers looks at its databases one after the other.
 $node->safe_psql('postgres', "CREATE DATABASE more$_") for 1 .. 8;
-$node->append_conf('postgresql.conf', 'max_worker_processes = 8');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 10');
 $log = -s $node->logfile;
 $node->restart;
 ok(poll('a', "SELECT state FROM replication_plugin.links", 'streaming'), 'links after a restart among many databases');
