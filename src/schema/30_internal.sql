@@ -240,15 +240,15 @@ BEGIN
 	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' THEN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
-	SELECT p.vector INTO stable FROM replication_plugin.stable_point p WHERE p.slot_made;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'node "%" has no group slot yet', l.node_name USING ERRCODE = '55000',
-			HINT = 'It is made when the transactions that are open there have ended.';
-	END IF;
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2
 		AND (n.state <> 'joining' OR n.node_name <> $3 OR n.source <> l.node_id)) THEN
 		RAISE EXCEPTION 'node number % is taken', $2 USING ERRCODE = '42710',
 			HINT = 'Call leave_group() on the new node and join again.';
+	END IF;
+	SELECT p.vector INTO stable FROM replication_plugin.stable_point p WHERE p.slot_made;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'node "%" has no group slot yet', l.node_name USING ERRCODE = '55000',
+			HINT = 'It is made when the transactions that are open there have ended.';
 	END IF;
 	frontier := replication_plugin.frontier();
 	INSERT INTO replication_plugin.member AS n (node_id, node_name, dsn, add_frontier, source)
