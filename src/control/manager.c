@@ -194,7 +194,6 @@ check_identity(LocalNode *local)
 	}
 	if (manager.check_failures > 0)
 		sql_note_error(NULL);
-	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
 	manager.identity_checked = true;
 	return true;
 }
@@ -274,6 +273,8 @@ work(void)
 	}
 	if (!check_identity(local))
 		return true;
+	/* in each round: rejoin() makes a new row of local_node under a manager that runs */
+	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
 	notice_removal(local, nodes);
 	link_tender_round(local, nodes);
 	tend_join(local);

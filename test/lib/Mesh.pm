@@ -185,7 +185,7 @@ sub wait_for_streaming
 	for my $i (@members)
 	{
 		$self->poll($i, "SELECT count(*) FROM replication_plugin.links WHERE state = 'streaming'",
-			scalar(@members) - 1) or die "node $i does not stream";
+			scalar(@members) - 1) or do { $self->dump_state; die "node $i does not stream"; };
 	}
 }
 
