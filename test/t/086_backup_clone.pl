@@ -85,6 +85,18 @@ sub put_in_place
 	chmod 0700, $mesh->node($i)->data_dir;
 }
 
+# What a snapshot of its disk has of a running server.
+sub disk_snapshot
+{
+	my ($i, $to) = @_;
+	my $node = $mesh->node($i);
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @all = ($postmaster, split /\n/, $mesh->sql($i, 'SELECT pid FROM pg_stat_activity', 'postgres'));
+	kill 'STOP', @all;
+	PostgreSQL::Test::RecursiveCopy::copypath($node->data_dir, $to, filterfn => sub { return $_[0] ne 'postmaster.pid' });
+	kill 'CONT', @all;
+}
+
 # ---------- what is no old backup ----------
 my $three = $mesh->node(3);
 my @load = $mesh->start_load($script, 50, 1 .. 3);
@@ -107,7 +119,7 @@ is($mesh->sql(3, state_of(3)), 'ready', 'after crashes and a move of its directo
 $mesh->is_identical('after crashes and a move');
 
 # ---------- an old backup is restored ----------
-for my $kind ('cold', 'hot')
+for my $kind ('cold', 'base', 'snapshot')
 {
 	my $name = "$kind backup";
 	if ($kind eq 'cold')
@@ -117,9 +129,13 @@ for my $kind ('cold', 'hot')
 		$mesh->start_server(3);
 		$mesh->wait_for_streaming;
 	}
-	else
+	elsif ($kind eq 'base')
 	{
 		$three->backup($kind);
+	}
+	else
+	{
+		disk_snapshot(3, $three->backup_dir . "/$kind");
 	}
 	$mesh->sql(3, "INSERT INTO t SELECT g, 'after the $kind backup' FROM generate_series(1001, 1050) g ON CONFLICT (id) DO UPDATE SET v = excluded.v;"
 			. "DELETE FROM t WHERE id = 10; UPDATE t SET v = 'after the $kind backup' WHERE id = 11");
@@ -127,22 +143,23 @@ for my $kind ('cold', 'hot')
 	$mesh->wait_converged;
 	$kind eq 'cold' ? $three->stop : $mesh->kill_server(3);
 	put_in_place(3, $three->backup_dir . "/$kind");
-	if ($kind eq 'hot')
+	if ($kind eq 'snapshot')
 	{
 		# nobody can tell it at first: it is written to, and its WAL gets longer than what the others have of it
 		$mesh->pause($_, 3) for 1, 2;
 		$mesh->cut(1, 2);
 	}
 	$mesh->start_server(3);
-	if ($kind eq 'hot')
+	if ($kind eq 'snapshot')
 	{
-		$mesh->poll(3, "SELECT bool_and(last_error IS NOT NULL) FROM replication_plugin.links") or die;
+		$mesh->poll(3, "SELECT bool_and(last_error IS NOT NULL) FROM replication_plugin.links") or do { $mesh->dump_state; die; };
 		$mesh->sql(3, "INSERT INTO t SELECT g, 'false' FROM generate_series(2001, 3000) g; UPDATE t SET v = 'false' WHERE id IN (11, 13, 20); DELETE FROM t WHERE id = 21");
 		$mesh->sql(3, 'INSERT INTO ballast SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 5000) g');
 		$mesh->heal(1, 2);
 		$mesh->resume($_, 3) for 1, 2;
 	}
-	told('was restored from an old backup', $name);
+	# a base backup has no slots: the node sees by itself that it cannot go on
+	told($kind eq 'base' ? '(was restored from an old backup|group slot of this node is gone)' : 'was restored from an old backup', $name);
 	ok($mesh->poll($_, "SELECT last_error ~ '(node3.* was restored from an old backup|node3.* is out of its group)' FROM replication_plugin.links WHERE provider = 'node3'"),
 		"$name: node $_ refuses it") for 1, 2;
 	$mesh->sql(1, "INSERT INTO t VALUES (602, 'while it is out') ON CONFLICT (id) DO UPDATE SET v = t.v || '.'");
@@ -201,8 +218,9 @@ for (1 .. 10)
 	for my $i (1, 2)
 	{
 		$mesh->sql($i, $busy);
+		my $end = $mesh->sql($i, 'SELECT pg_current_wal_lsn()');
 		$mesh->sql($i, 'CHECKPOINT');
-		$mesh->sql($i, "SELECT replication_plugin.wait_for_apply('1 second')") if $_ < 4;
+		$mesh->poll($i, "SELECT confirmed_lsn >= '$end' FROM replication_plugin.slots WHERE subscriber = 'node" . (3 - $i) . "'") or die;
 	}
 	$out = $mesh->sql(1, state_of(3)) eq 'needs_rejoin';
 	last if $out;
