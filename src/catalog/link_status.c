@@ -389,7 +389,7 @@ link_status_set_healthy(int index)
 }
 
 void
-link_status_wake_all(Oid dboid)
+link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn)
 {
 	if (pg_atomic_read_u32(&shared->blocked) == 0)
 		return;
@@ -397,7 +397,7 @@ link_status_wake_all(Oid dboid)
 	for (int i = 0; i < shared->max; i++)
 	{
 		if (links[i].in_use && links[i].dboid == dboid && links[i].latch &&
-			links[i].state == LINK_BLOCKED)
+			links[i].state == LINK_BLOCKED && links[i].blocked_on == origin && links[i].blocked_lsn <= lsn)
 			SetLatch(links[i].latch);
 	}
 	LWLockRelease(&shared->lock);

@@ -102,7 +102,7 @@ extern void link_status_set_error(int index, const char *message, bool in_apply)
 extern void link_status_set_healthy(int index);
 extern const char *link_state_name(LinkState state);
 
-/* Wakes the link workers of a database that are blocked (a frontier moved). */
-extern void link_status_wake_all(Oid dboid);
+/* An origin's transactions are applied up to a position: wakes the link workers of the database that wait for that. */
+extern void link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn);
 
 #endif							/* REPLICATION_PLUGIN_LINK_STATUS_H */

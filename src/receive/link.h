@@ -27,6 +27,7 @@ typedef struct Link
 	Frontier   *seen_stored;	/* the same as stored earlier, good from seen_lsn on; NULL: merged */
 	XLogRecPtr	seen_lsn;
 	bool		seen_changed;
+	bool		held_back;		/* the provider holds stubs back: its keepalives say nothing */
 	Frontier   *base;			/* what the provider's group slot stood for when our slot was copied from it, or NULL */
 	PGconn	   *conn;
 } Link;

@@ -6,7 +6,8 @@
  * the memory of a link does not grow with the backlog.
  *
  * A keepalive's position is passed like a message's, as long as no transaction is under
- * way: the provider sends stubs at once, so everything before that position has been sent.
+ * way and the provider has not said that it holds stubs back: then everything before that position
+ * has been sent.
  */
 #include "postgres.h"
 
@@ -225,7 +226,7 @@ keepalive(Link *link, StringInfo m)
 	reply = pq_getmsgbyte(m);
 	stream.received = Max(stream.received, end);
 	stream.provider_end = Max(stream.provider_end, end);
-	if (!link_in_transaction())
+	if (!link_in_transaction() && !link->held_back)
 		feedback_passed(end);
 	if (reply)
 	{
@@ -419,6 +420,7 @@ link_stream(Link *link)
 		link->seen_stored = NULL;
 	}
 	feedback_start();
+	link->held_back = false;
 	link_transaction_reset();
 	link_wait_for_base(link);
 	start(link);
