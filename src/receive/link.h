@@ -67,6 +67,9 @@ extern LinkEnd link_stream(Link *link);
 /* True if an error that was raised now is the provider's answer to who we are. */
 extern bool link_provider_answers(void);
 
+/* The next stream asks for no more than is wanted. */
+extern void link_forget_demands(Link *link);
+
 /* transaction.c: one message of the stream; returns false to restart the stream. */
 extern bool link_message(Link *link, const char *data, int len);
 

@@ -344,6 +344,34 @@ idle(Link *link)
 		stream_ended(link);
 }
 
+/* The same; libpq gets its memory back in any case. */
+static bool
+copy_and_free(Link *link, char *data, int len)
+{
+	volatile bool go_on = false;
+
+	PG_TRY();
+	{
+		go_on = copy_data(link, data, len);
+	}
+	PG_FINALLY();
+	{
+		PQfreemem(data);
+	}
+	PG_END_TRY();
+	return go_on;
+}
+
+/* True if the manager wants the stream to begin anew, and nothing is under way. */
+static bool
+restart_wanted(Link *link)
+{
+	if (link_in_transaction() || !link_status_restart_requested(link->index))
+		return false;
+	link_forget_demands(link);
+	return true;
+}
+
 /* Reads and works until the stream is to be restarted. */
 static void
 receive(Link *link, MemoryContext message_context)
@@ -352,29 +380,23 @@ receive(Link *link, MemoryContext message_context)
 	{
 		char	   *data;
 		int			len;
-		volatile bool go_on = false;
+		bool		go_on;
 
 		CHECK_FOR_INTERRUPTS();
 		len = PQgetCopyData(link->conn, &data, 1);
 		if (len == 0)
 		{
 			idle(link);
+			if (restart_wanted(link))
+				return;
 			continue;
 		}
 		if (len < 0)
 			stream_ended(link);
 		MemoryContextSwitchTo(message_context);
-		PG_TRY();
-		{
-			go_on = copy_data(link, data, len);
-		}
-		PG_FINALLY();
-		{
-			PQfreemem(data);
-		}
-		PG_END_TRY();
+		go_on = copy_and_free(link, data, len);
 		MemoryContextReset(message_context);
-		if (!go_on)
+		if (!go_on || restart_wanted(link))
 			return;
 		maybe_send_status(link, false);
 	}

@@ -220,6 +220,13 @@ is_overdue(TimestampTz since, NodeId origin)
 		link_node_removed(origin);
 }
 
+void
+link_forget_demands(Link *link)
+{
+	list_free(link->demanded);
+	link->demanded = NIL;
+}
+
 /*
  * Holds the link until this node has what the provider had. Returns false if the
  * stream is to be restarted with a missing origin in full.
@@ -238,6 +245,8 @@ wait_for_stub(Link *link, const WireStub *stub)
 			since = GetCurrentTimestamp();
 			gate_release();
 		}
+		if (link_status_restart_requested(link->index))
+			return false;
 		if (missing != announced)
 		{
 			/* looked at again after it was announced: then a wake-up cannot be lost */
