@@ -273,6 +273,16 @@ link_status_set_reroute(int index, bool reroute)
 	LWLockRelease(&shared->lock);
 }
 
+void
+link_status_request_restart(int index)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	links[index].restart = true;
+	if (links[index].latch)
+		SetLatch(links[index].latch);
+	LWLockRelease(&shared->lock);
+}
+
 /* ---------- the worker's side ---------- */
 
 /* The worker has gone. */
@@ -299,6 +309,7 @@ link_status_attach(int index)
 	ours = l->in_use && l->state == LINK_STARTING && l->pid == 0;
 	if (ours)
 	{
+		l->restart = false;
 		l->pid = MyProcPid;
 		l->latch = MyLatch;
 	}
@@ -358,6 +369,12 @@ link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 	LWLockRelease(&shared->lock);
 }
 
+bool
+link_status_restart_requested(int index)
+{
+	return ((volatile LinkStatus *) &links[index])->restart;
+}
+
 void
 link_status_set_origins(int index, const char *wanted, const char *full)
 {
@@ -367,6 +384,7 @@ link_status_set_origins(int index, const char *wanted, const char *full)
 	strlcpy(l->wanted_origins, wanted, LINK_ORIGINS_SIZE);
 	strlcpy(l->full_origins, full, LINK_ORIGINS_SIZE);
 	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : GetCurrentTimestamp();
+	l->restart = false;
 	LWLockRelease(&shared->lock);
 }
 
@@ -389,7 +407,7 @@ link_status_set_healthy(int index)
 }
 
 void
-link_status_wake_all(Oid dboid)
+link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn)
 {
 	if (pg_atomic_read_u32(&shared->blocked) == 0)
 		return;
@@ -397,7 +415,7 @@ link_status_wake_all(Oid dboid)
 	for (int i = 0; i < shared->max; i++)
 	{
 		if (links[i].in_use && links[i].dboid == dboid && links[i].latch &&
-			links[i].state == LINK_BLOCKED)
+			links[i].state == LINK_BLOCKED && links[i].blocked_on == origin && links[i].blocked_lsn <= lsn)
 			SetLatch(links[i].latch);
 	}
 	LWLockRelease(&shared->lock);

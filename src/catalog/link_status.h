@@ -58,6 +58,7 @@ typedef struct LinkStatus
 	int			failures;		/* in a row, for the back-off */
 	TimestampTz down_since;		/* not connected to its provider since; 0: connected */
 	bool		apply_failed;	/* the last error was one of applying, not of the connection */
+	bool		restart;		/* the manager wants the stream to begin anew */
 	bool		reroute;		/* stands in for another link that is down */
 	TimestampTz demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
 	char		wanted_origins[LINK_ORIGINS_SIZE];	/* besides the provider's own, by the topology */
@@ -85,6 +86,9 @@ extern bool link_status_set_paused(int index);
 extern bool link_status_set_failed(int index, const char *message);
 extern void link_status_set_reroute(int index, bool reroute);
 
+/* Has a running worker restart its stream, between two transactions. */
+extern void link_status_request_restart(int index);
+
 /*
  * The worker's own entry: attach at start, detach by itself at process exit. False if
  * nobody waits for this worker any more, or another one is there: then it exits.
@@ -95,6 +99,7 @@ extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr
 									  XLogRecPtr confirmed, XLogRecPtr provider);
 extern void link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts);
 extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
+extern bool link_status_restart_requested(int index);
 extern void link_status_set_origins(int index, const char *wanted, const char *full);
 
 /* Records an error, doubles the back-off and sets next_start_at; the text stays after it is over. */
@@ -102,7 +107,7 @@ extern void link_status_set_error(int index, const char *message, bool in_apply)
 extern void link_status_set_healthy(int index);
 extern const char *link_state_name(LinkState state);
 
-/* Wakes the link workers of a database that are blocked (a frontier moved). */
-extern void link_status_wake_all(Oid dboid);
+/* An origin's transactions are applied up to a position: wakes the link workers of the database that wait for that. */
+extern void link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn);
 
 #endif							/* REPLICATION_PLUGIN_LINK_STATUS_H */

@@ -240,7 +240,7 @@ tend_link(WantedLink *w, bool well)
 	if (l->pid != 0)
 	{
 		if (is_outdated(w, well))
-			stop_link(l);
+			link_status_request_restart(w->index);
 		return;
 	}
 	if (l->state == LINK_STARTING &&

@@ -56,6 +56,7 @@ typedef struct Manager
 	int			group_failures; /* starts of the group worker since it ran for long */
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
+	NodeId		noted_as;		/* the run of the server is noted for this node */
 	int			check_failures;
 	TimestampTz next_check_at;
 } Manager;
@@ -172,6 +173,16 @@ try_identity(const char *dsn)
 	return message;
 }
 
+/* Notes that this server runs anew, once as each node that it is. */
+static void
+note_run(LocalNode *local)
+{
+	if (manager.noted_as == local->node_id)
+		return;
+	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
+	manager.noted_as = local->node_id;
+}
+
 /* Checks that we are who the catalog says. Returns false, with the reason shown, if not (yet). */
 static bool
 check_identity(LocalNode *local)
@@ -179,7 +190,10 @@ check_identity(LocalNode *local)
 	char	   *message;
 
 	if (manager.identity_checked)
+	{
+		note_run(local);
 		return true;
+	}
 	if (manager.next_check_at > GetCurrentTimestamp())
 		return false;
 	message = try_identity(local->dsn);
@@ -194,6 +208,7 @@ check_identity(LocalNode *local)
 	}
 	if (manager.check_failures > 0)
 		sql_note_error(NULL);
+	note_run(local);
 	manager.identity_checked = true;
 	return true;
 }
@@ -273,8 +288,6 @@ work(void)
 	}
 	if (!check_identity(local))
 		return true;
-	/* in each round: rejoin() makes a new row of local_node under a manager that runs */
-	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
 	notice_removal(local, nodes);
 	link_tender_round(local, nodes);
 	tend_join(local);

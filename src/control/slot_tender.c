@@ -90,6 +90,20 @@ remove_stragglers(void)
 			 errdetail("The group goes on without; SELECT replication_plugin.rejoin() on the node takes it in again.")));
 }
 
+/* Removes nodes that were joining through a node that is removed. */
+static void
+remove_orphans(void)
+{
+	char	   *names = sql_value("SELECT string_agg(o, ', ') FROM replication_plugin.remove_orphans() o", 0, NULL);
+
+	if (!names)
+		return;
+	activity_note();
+	ereport(LOG,
+			(errmsg("removed from the group, as the node through which it was joining is removed: %s", names),
+			 errhint("Call leave_group() on it, and join again.")));
+}
+
 void
 slot_tender_round(void)
 {
@@ -98,5 +112,6 @@ slot_tender_round(void)
 		return;
 	looked_at = GetCurrentTimestamp();
 	drop_spare_slots();
+	remove_orphans();
 	remove_stragglers();
 }

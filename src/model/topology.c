@@ -296,49 +296,59 @@ place(const TopologyMember *members, int n, NodeId node)
  * first, the one with the lowest number of those at the same distance.
  */
 static void
-route_origin(TopologyLinks *l, const TopologyMember *members, int n, NodeId origin)
+route_origin(TopologyLinks *l, const int *providers, const int *subscribers, const TopologyMember *members, int n,
+			 NodeId origin)
 {
 	int		   *distance = palloc(n * sizeof(int));
+	TopologyLink **best = palloc(n * sizeof(TopologyLink *));
+	bool		more = true;
 
 	for (int i = 0; i < n; i++)
 		distance[i] = members[i].node == origin ? 0 : -1;
-	for (int d = 0; d < n; d++)
+	for (int d = 0; more; d++)
 	{
-		for (int i = 0; i < n; i++) /* subscribers */
+		memset(best, 0, n * sizeof(TopologyLink *));
+		for (int k = 0; k < l->n; k++)
 		{
-			TopologyLink *best = NULL;
+			TopologyLink *link = &l->links[k];
+			int			s = subscribers[k];
 
-			if (distance[i] >= 0)
+			if (s >= 0 && providers[k] >= 0 && distance[s] < 0 && distance[providers[k]] == d &&
+				(!best[s] || link->provider < best[s]->provider))
+				best[s] = link;
+		}
+		more = false;
+		for (int i = 0; i < n; i++)
+		{
+			if (!best[i])
 				continue;
-			for (int k = 0; k < l->n; k++)
-			{
-				TopologyLink *link = &l->links[k];
-				int			p = place(members, n, link->provider);
-
-				if (link->subscriber == members[i].node && p >= 0 && distance[p] == d &&
-					(!best || link->provider < best->provider))
-					best = link;
-			}
-			if (!best)
-				continue;
+			more = true;
 			distance[i] = d + 1;
-			if (best->provider != origin)
-				best->full[best->nfull++] = origin;
+			if (best[i]->provider != origin)
+				best[i]->full[best[i]->nfull++] = origin;
 		}
 	}
+	pfree(best);
 	pfree(distance);
 }
 
 void
 topology_route(TopologyLinks *l, const TopologyMember *members, int n)
 {
+	int		   *providers = palloc(Max(l->n, 1) * sizeof(int));
+	int		   *subscribers = palloc(Max(l->n, 1) * sizeof(int));
+
 	for (int i = 0; i < l->n; i++)
 	{
 		l->links[i].full[0] = l->links[i].provider;
 		l->links[i].nfull = 1;
+		providers[i] = place(members, n, l->links[i].provider);
+		subscribers[i] = place(members, n, l->links[i].subscriber);
 	}
 	for (int i = 0; i < n; i++)
-		route_origin(l, members, n, members[i].node);
+		route_origin(l, providers, subscribers, members, n, members[i].node);
+	pfree(subscribers);
+	pfree(providers);
 }
 
 /* Marks what can be reached from a member, along the links or against them. */

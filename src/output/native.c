@@ -77,6 +77,7 @@ native_startup(LogicalDecodingContext *ctx, NativeOptions *options)
 	learn_identity(s);
 	check_subscriber(s);
 	s->buffer = makeStringInfo();
+	s->held = frontier_create();
 	s->context = AllocSetContextCreate(ctx->context, "native change", ALLOCSET_DEFAULT_SIZES);
 	sent_relation_init(s->options.internal);
 	return s;
@@ -109,7 +110,7 @@ write_startup(NativeStream *s)
 
 /* Writes the begin of a transaction. */
 static void
-write_begin(NativeStream *s, ReorderBufferTXN *txn)
+write_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
 {
 	WireBegin	m = {
 		.origin = s->origin == ORIGIN_NODE_LOCAL ? s->me : s->origin,
@@ -117,6 +118,7 @@ write_begin(NativeStream *s, ReorderBufferTXN *txn)
 		.commit_ts = txn->xact_time.commit_time,.xid = txn->xid
 	};
 
+	native_send_held_stubs(ctx, s);
 	if (!s->started)
 		write_startup(s);
 	wire_write_begin(s->buffer, &m);
@@ -143,7 +145,7 @@ native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn
 	s->skip = !sends_in_full(s, s->origin);
 	s->begun = false;
 	if (!s->skip && s->origin != ORIGIN_NODE_LOCAL)
-		write_begin(s, txn);
+		write_begin(ctx, s, txn);
 }
 
 void
@@ -198,7 +200,7 @@ native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 	old = MemoryContextSwitchTo(s->context);
 	if (!s->begun)
 	{
-		write_begin(s, txn);
+		write_begin(ctx, s, txn);
 		before = 0;
 	}
 	if (entry->kind == SENT_TOMBSTONES)
@@ -229,7 +231,7 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 			rels[i]->rd_rel->relispartition)
 			continue;			/* TRUNCATE of a partitioned table names it, too */
 		if (!s->begun)
-			write_begin(s, txn);
+			write_begin(ctx, s, txn);
 		native_prepare_row(ctx, s, entry);
 		relids[n++] = entry->root;
 	}
@@ -245,5 +247,5 @@ native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *t
 	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0)
 		return;
 	if (!s->begun)
-		write_begin(s, txn);
+		write_begin(ctx, s, txn);
 }

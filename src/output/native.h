@@ -23,6 +23,11 @@ typedef struct NativeStream
 	NodeId		origin;			/* of the transaction at hand */
 	int			passed_over;	/* changes since the last sign of life */
 	StringInfo	buffer;			/* messages not sent yet */
+	Frontier   *held;			/* stubs held back, and where the last of them ends */
+	int			nheld;
+	bool		holding;		/* the subscriber knows that there are some */
+	XLogRecPtr	held_end;
+	TransactionId held_xid;
 	MemoryContext context;		/* reset after each change */
 	Datum	   *values;			/* of one row */
 	bool	   *nulls;
@@ -45,6 +50,9 @@ extern void native_message(LogicalDecodingContext *ctx, NativeStream *s, Reorder
 
 /* Whether records of an origin stay out of the stream; sends the stub at its commit. */
 extern bool native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin);
+
+/* Sends the stubs that are held back, if there are any: before every transaction. */
+extern void native_send_held_stubs(LogicalDecodingContext *ctx, NativeStream *s);
 
 /* Sends what is in the buffer. */
 extern void native_flush(LogicalDecodingContext *ctx, NativeStream *s);

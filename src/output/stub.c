@@ -3,11 +3,15 @@
  *		Which origins stay out of a stream, and what is said in their place.
  *
  * Records of origins that the subscriber gets elsewhere are dropped before they enter
- * the reorder buffer. At the commit of such a transaction a stub is sent at once, from
- * within the filter callback: {origin node, its LSN, its commit timestamp}. At once,
- * because the walsender's keepalives tell the subscriber that everything before their
- * position has been sent; a stub that waited would be overtaken by one. No catalog
- * is read here: decoding has no snapshot at this point.
+ * the reorder buffer. At the commit of such a transaction a stub is due: {origin node, its LSN, its
+ * commit timestamp}, sent from within the filter callback. No catalog is read here: decoding has no
+ * snapshot at this point.
+ *
+ * Where decoding is at the end of the WAL, each stub is sent at once: nobody calls us when there is nothing
+ * more to decode, and the walsender's keepalives tell the subscriber that everything before their
+ * position has been sent. Where it is behind, stubs are gathered (PROTOCOL: Forwarding): the first one says
+ * that more are held back, so that the subscriber trusts no keepalive until the next message; what is
+ * held goes out before any full transaction, when there is much of it, and near the end of the WAL.
  *
  * The subscriber's own transactions are not sent back, but their stubs are: "I have seen
  * yours."
@@ -16,30 +20,49 @@
 
 #include "access/rmgr.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "access/xlogreader.h"
 
 #include "catalog/origin_map.h"
 #include "output/native.h"
 
-/* Sends the stub of the commit record that is being decoded. */
+#define HOLD_WHEN_BEHIND	(256 * 1024)	/* bytes of WAL not yet decoded */
+#define MAX_HELD			200
+
+/* Sends what is held, and says whether more will be. */
 static void
-send_stub(LogicalDecodingContext *ctx, NativeStream *s, NodeId node, xl_xact_parsed_commit *commit,
-		  TransactionId xid)
+send_held(LogicalDecodingContext *ctx, NativeStream *s, bool more)
 {
-	FrontierEntry entry = {.node = node,.lsn = commit->origin_lsn,.ts = commit->origin_timestamp};
-	WireStub	stub = {.end_lsn = ctx->reader->EndRecPtr,.n = 1,.entries = &entry};
+	WireStub	stub = {.end_lsn = s->held_end,.n = s->held->n,.entries = s->held->entries,.more = more};
 	bool		accept_writes = ctx->accept_writes;
 
 	ctx->accept_writes = true;
-	ctx->write_xid = xid;
+	ctx->write_xid = s->held_xid;
 	ctx->write_location = ctx->reader->EndRecPtr;
 	OutputPluginPrepareWrite(ctx, true);
 	wire_write_stub(ctx->out, &stub);
 	OutputPluginWrite(ctx, true);
 	ctx->accept_writes = accept_writes;
+	frontier_clear(s->held);
+	s->nheld = 0;
+	s->holding = more;
 }
 
-/* Reads the record at hand if it is a commit, and sends the stub. */
+void
+native_send_held_stubs(LogicalDecodingContext *ctx, NativeStream *s)
+{
+	if (s->holding)
+		send_held(ctx, s, false);
+}
+
+/* True if so much WAL is still to be decoded that there will be other occasions. */
+static bool
+is_behind(LogicalDecodingContext *ctx)
+{
+	return GetFlushRecPtr(NULL) > ctx->reader->EndRecPtr + HOLD_WHEN_BEHIND;
+}
+
+/* Reads the record at hand if it is a commit, and sends the stub, or holds it. */
 static void
 stub_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 {
@@ -53,8 +76,15 @@ stub_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 	if (info != XLOG_XACT_COMMIT && info != XLOG_XACT_COMMIT_PREPARED)
 		return;
 	ParseCommitRecord(XLogRecGetInfo(r), (xl_xact_commit *) XLogRecGetData(r), &parsed);
-	send_stub(ctx, s, node, &parsed,
-			  info == XLOG_XACT_COMMIT ? XLogRecGetXid(r) : parsed.twophase_xid);
+	frontier_raise(s->held, node, parsed.origin_lsn, parsed.origin_timestamp);
+	s->held_end = r->EndRecPtr;
+	s->held_xid = info == XLOG_XACT_COMMIT ? XLogRecGetXid(r) : parsed.twophase_xid;
+	if (!is_behind(ctx))
+		send_held(ctx, s, false);
+	else if (!s->holding)
+		send_held(ctx, s, true);
+	else if (++s->nheld >= MAX_HELD)
+		send_held(ctx, s, true);
 }
 
 bool
@@ -62,6 +92,8 @@ native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin)
 {
 	NodeId		node = origin_map_node(origin);
 
+	if (s->holding && !is_behind(ctx))
+		send_held(ctx, s, false);
 	if (node == ORIGIN_NODE_LOCAL)
 		return false;
 	if (node == ORIGIN_NODE_REPAIR)
@@ -69,6 +101,8 @@ native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin)
 	if (node != s->options.subscriber &&
 		(s->options.all_origins || list_member_int(s->options.full_origins, node)))
 		return false;
+#ifndef BENCH_WITHOUT_STUBS		/* what they cost: bench/mesh */
 	stub_if_commit(ctx, s, node);
+#endif
 	return true;
 }

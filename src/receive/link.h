@@ -27,6 +27,7 @@ typedef struct Link
 	Frontier   *seen_stored;	/* the same as stored earlier, good from seen_lsn on; NULL: merged */
 	XLogRecPtr	seen_lsn;
 	bool		seen_changed;
+	bool		held_back;		/* the provider holds stubs back: its keepalives say nothing */
 	Frontier   *base;			/* what the provider's group slot stood for when our slot was copied from it, or NULL */
 	PGconn	   *conn;
 } Link;
@@ -65,6 +66,9 @@ extern LinkEnd link_stream(Link *link);
 
 /* True if an error that was raised now is the provider's answer to who we are. */
 extern bool link_provider_answers(void);
+
+/* The next stream asks for no more than is wanted. */
+extern void link_forget_demands(Link *link);
 
 /* transaction.c: one message of the stream; returns false to restart the stream. */
 extern bool link_message(Link *link, const char *data, int len);

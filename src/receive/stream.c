@@ -6,7 +6,8 @@
  * the memory of a link does not grow with the backlog.
  *
  * A keepalive's position is passed like a message's, as long as no transaction is under
- * way: the provider sends stubs at once, so everything before that position has been sent.
+ * way and the provider has not said that it holds stubs back: then everything before that position
+ * has been sent.
  */
 #include "postgres.h"
 
@@ -225,7 +226,7 @@ keepalive(Link *link, StringInfo m)
 	reply = pq_getmsgbyte(m);
 	stream.received = Max(stream.received, end);
 	stream.provider_end = Max(stream.provider_end, end);
-	if (!link_in_transaction())
+	if (!link_in_transaction() && !link->held_back)
 		feedback_passed(end);
 	if (reply)
 	{
@@ -343,6 +344,34 @@ idle(Link *link)
 		stream_ended(link);
 }
 
+/* The same; libpq gets its memory back in any case. */
+static bool
+copy_and_free(Link *link, char *data, int len)
+{
+	volatile bool go_on = false;
+
+	PG_TRY();
+	{
+		go_on = copy_data(link, data, len);
+	}
+	PG_FINALLY();
+	{
+		PQfreemem(data);
+	}
+	PG_END_TRY();
+	return go_on;
+}
+
+/* True if the manager wants the stream to begin anew, and nothing is under way. */
+static bool
+restart_wanted(Link *link)
+{
+	if (link_in_transaction() || !link_status_restart_requested(link->index))
+		return false;
+	link_forget_demands(link);
+	return true;
+}
+
 /* Reads and works until the stream is to be restarted. */
 static void
 receive(Link *link, MemoryContext message_context)
@@ -351,29 +380,23 @@ receive(Link *link, MemoryContext message_context)
 	{
 		char	   *data;
 		int			len;
-		volatile bool go_on = false;
+		bool		go_on;
 
 		CHECK_FOR_INTERRUPTS();
 		len = PQgetCopyData(link->conn, &data, 1);
 		if (len == 0)
 		{
 			idle(link);
+			if (restart_wanted(link))
+				return;
 			continue;
 		}
 		if (len < 0)
 			stream_ended(link);
 		MemoryContextSwitchTo(message_context);
-		PG_TRY();
-		{
-			go_on = copy_data(link, data, len);
-		}
-		PG_FINALLY();
-		{
-			PQfreemem(data);
-		}
-		PG_END_TRY();
+		go_on = copy_and_free(link, data, len);
 		MemoryContextReset(message_context);
-		if (!go_on)
+		if (!go_on || restart_wanted(link))
 			return;
 		maybe_send_status(link, false);
 	}
@@ -419,6 +442,7 @@ link_stream(Link *link)
 		link->seen_stored = NULL;
 	}
 	feedback_start();
+	link->held_back = false;
 	link_transaction_reset();
 	link_wait_for_base(link);
 	start(link);

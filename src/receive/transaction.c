@@ -32,6 +32,7 @@
 #include "receive/gate.h"
 #include "receive/link.h"
 
+#define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
 
 /* What is done with the transaction at hand. */
@@ -144,7 +145,7 @@ commit_transaction(Link *link, WireReader *r)
 		bool		counts = course == COURSE_SKIP || !apply_was_heartbeat();
 
 		link_status_add_applied(link->index, counts ? 1 : 0, counts ? rows : 0, current.commit_ts);
-		link_status_wake_all(MyDatabaseId);
+		link_status_wake_blocked(MyDatabaseId, current.origin, current.origin_lsn);
 	}
 	if (course == COURSE_APPLY)
 		origin_hold_note_ts(current.origin, current.commit_ts);
@@ -211,6 +212,21 @@ demand(Link *link, NodeId origin)
 	return true;
 }
 
+/* True if an origin's transactions are waited for too long, or will not come by their own link any more. */
+static bool
+is_overdue(TimestampTz since, NodeId origin)
+{
+	return TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) ||
+		link_node_removed(origin);
+}
+
+void
+link_forget_demands(Link *link)
+{
+	list_free(link->demanded);
+	link->demanded = NIL;
+}
+
 /*
  * Holds the link until this node has what the provider had. Returns false if the
  * stream is to be restarted with a missing origin in full.
@@ -219,6 +235,7 @@ static bool
 wait_for_stub(Link *link, const WireStub *stub)
 {
 	const FrontierEntry *missing;
+	const FrontierEntry *announced = NULL;
 	TimestampTz since = 0;
 
 	while ((missing = gate_missing(stub)) != NULL)
@@ -227,14 +244,20 @@ wait_for_stub(Link *link, const WireStub *stub)
 		{
 			since = GetCurrentTimestamp();
 			gate_release();
-			link_status_set_blocked(link->index, missing->node, missing->lsn);
 		}
-		if ((TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) ||
-			 link_node_removed(missing->node)) && demand(link, missing->node))
+		if (link_status_restart_requested(link->index))
 			return false;
-		/* looked at again after the state was announced: then a wake-up cannot be lost */
-		if (gate_missing(stub))
-			link_wait(link, 200);
+		if (missing != announced)
+		{
+			/* looked at again after it was announced: then a wake-up cannot be lost */
+			link_status_set_blocked(link->index, missing->node, missing->lsn);
+			announced = missing;
+			continue;
+		}
+		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), STUB_WAIT_MS) &&
+			is_overdue(since, missing->node) && demand(link, missing->node))
+			return false;
+		link_wait(link, STUB_WAIT_MS);
 	}
 	if (since != 0)
 		link_status_set_state(link->index, LINK_CATCHING_UP);
@@ -255,7 +278,7 @@ link_wait_for_base(Link *link)
 		link_status_set_state(link->index, LINK_CATCHING_UP);
 		link_status_set_blocked(link->index, missing->node, missing->lsn);
 		if (gate_missing(&stub))
-			link_wait(link, 200);
+			link_wait(link, STUB_WAIT_MS);
 	}
 	link_status_set_state(link->index, LINK_CONNECTING);
 	frontier_merge(link->seen, link->base);
@@ -273,6 +296,7 @@ stub_message(Link *link, WireReader *r)
 	for (int i = 0; i < stub.n; i++)
 		frontier_raise(link->seen, stub.entries[i].node, stub.entries[i].lsn, stub.entries[i].ts);
 	link->seen_changed = true;
+	link->held_back = stub.more;
 	passed(link, stub.end_lsn);
 	return true;
 }

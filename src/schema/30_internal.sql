@@ -430,18 +430,33 @@ END
 $$;
 COMMENT ON FUNCTION drop_slots_of_removed() IS 'drops slots of nodes that are out';
 
+-- A node that was joining through one that is removed cannot get on, and would hold everybody up.
+CREATE FUNCTION remove_orphans() RETURNS SETOF text LANGUAGE sql VOLATILE
+AS $$
+	WITH orphan AS (
+		SELECT n.node_id, n.node_name FROM replication_plugin.node n JOIN replication_plugin.node s ON s.node_id = n.source
+		WHERE n.state = 'joining' AND s.state = 'removed'),
+	gone AS (
+		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+			SELECT o.node_id, l.node_id, 'lost' FROM orphan o, replication_plugin.local_node l WHERE l.state = 'ready'
+			ON CONFLICT DO NOTHING RETURNING node_id)
+	SELECT o.node_name FROM orphan o JOIN gone USING (node_id)
+$$;
+COMMENT ON FUNCTION remove_orphans() IS 'removes nodes whose source was removed while they were joining';
+
 -- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back.
 CREATE FUNCTION remove_stragglers(limit_mb integer) RETURNS SETOF text LANGUAGE sql VOLATILE
 AS $$
 	WITH far AS (
 		SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-		WHERE n.state = 'ready' AND (s.wal_status = 'lost' OR pg_current_wal_lsn() - s.restart_lsn > $1 * 1048576::numeric)
+		WHERE n.state <> 'removed' AND (s.wal_status = 'lost' OR pg_current_wal_lsn() - s.restart_lsn > $1 * 1048576::numeric)
 		UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
-		JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
-		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state = 'ready' AND n.node_id <> l.node_id
+		LEFT JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
+		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state <> 'removed' AND n.node_id <> l.node_id
 			AND pg_current_wal_lsn() - s.restart_lsn > $1 * 1048576::numeric
-			AND pg_current_wal_lsn() - coalesce(replication_plugin.frontier_lsn(f.vector, l.node_id), '0/0') > $1 * 1048576::numeric),
+			AND pg_current_wal_lsn() - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
+				> $1 * 1048576::numeric),
 	gone AS (
 		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
 			SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready'

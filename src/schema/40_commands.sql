@@ -440,8 +440,8 @@ BEGIN
 	END IF;
 	-- the promise here is made by our own reserve_node(), in another session: it is there by now
 	number := replication_plugin.reserve_everywhere(l.dsn, l.group_id, node_name, dsn);
-	UPDATE replication_plugin.node_reservation r SET for_backup = true WHERE r.node_id = number;
 	PERFORM pg_copy_logical_replication_slot(replication_plugin.group_slot_name(), replication_plugin.slot_name(number));
+	UPDATE replication_plugin.node_reservation r SET for_backup = true WHERE r.node_id = number;
 	RETURN number;
 END
 $$;

@@ -209,6 +209,7 @@ void
 wire_write_stub(StringInfo out, const WireStub *m)
 {
 	appendStringInfoChar(out, WIRE_STUB);
+	appendStringInfoChar(out, m->more ? 1 : 0);
 	write_u64(out, m->end_lsn);
 	write_u32(out, m->n);
 	for (int i = 0; i < m->n; i++)
@@ -222,6 +223,7 @@ wire_write_stub(StringInfo out, const WireStub *m)
 void
 wire_read_stub(WireReader *r, WireStub *m)
 {
+	m->more = read_byte(r) != 0;
 	m->end_lsn = read_u64(r);
 	m->n = (int) read_u32(r);
 	if (m->n < 0 || m->n > MAX_STUBS || m->n > (r->len - r->pos) / 20)

@@ -16,7 +16,7 @@
  *	U update	u32 relation, u8 has old, [row or key,] row
  *	D delete	u32 relation, key (key columns in key order; without a key the whole old row)
  *	T truncate	u32 n, n times u32 relation
- *	X stub		u64 end LSN in the provider's WAL, u32 n, n times: node, u64 LSN, u64 timestamp
+ *	X stub		u8 1 if more is held back, u64 end LSN in the provider's WAL, u32 n, n times: node, u64 LSN, u64 timestamp
  *
  *	row, key	u16 columns, per column: u8 form (WireKind); for i, b, t: u8 length, or 255 and
  *				u32 length; bytes
@@ -115,6 +115,7 @@ typedef struct WireStub
 	XLogRecPtr	end_lsn;		/* position in the provider's WAL */
 	int			n;
 	FrontierEntry *entries;		/* palloc'd */
+	bool		more;			/* others are held back: until the next message keepalives say nothing */
 } WireStub;
 
 typedef enum WireIdentity

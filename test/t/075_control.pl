@@ -143,7 +143,7 @@ is(sql('b', 'SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_loca
 sql('b', "SELECT replication_plugin.pause_link('a')");
 ok(poll('b', 'SELECT state FROM replication_plugin.links', 'paused'), 'b is away');
 sql('a', "SELECT replication_plugin.remove_node('b')");
-ok(poll('a', 'SELECT count(*) FROM replication_plugin.slots', 0), 'its slot goes');
+ok(poll('a', 'SELECT count(*) FROM replication_plugin.slots WHERE subscriber IS NOT NULL', 0), 'its slot goes');
 my $start = time();
 sql('b', 'SELECT replication_plugin.leave_group()');
 cmp_ok(time() - $start, '<', 20, 'a removed node leaves without waiting');
