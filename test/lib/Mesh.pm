@@ -185,7 +185,7 @@ sub wait_for_streaming
 	for my $i (@members)
 	{
 		$self->poll($i, "SELECT count(*) FROM replication_plugin.links WHERE state = 'streaming'",
-			scalar(@members) - 1) or die "node $i does not stream";
+			scalar(@members) - 1) or do { $self->dump_state; die "node $i does not stream"; };
 	}
 }
 
@@ -370,6 +370,104 @@ sub heal
 {
 	my ($self, @which) = @_;
 	unlink "$self->{proxies}[$_ - 1]{dir}/cut" for @which;
+}
+
+# ---------- links that are held, load in the background, nodes that are out ----------
+
+# Holds links of a subscriber: it takes nothing from these providers until resume().
+sub pause
+{
+	my ($self, $subscriber, @providers) = @_;
+	for my $p (@providers)
+	{
+		$self->sql($subscriber, "SELECT replication_plugin.pause_link('node$p')");
+		$self->poll($subscriber, "SELECT state FROM replication_plugin.links WHERE provider = 'node$p'", 'paused')
+			or die "the link from node $p to node $subscriber does not rest";
+	}
+}
+
+sub resume
+{
+	my ($self, $subscriber, @providers) = @_;
+	$self->sql($subscriber, "SELECT replication_plugin.resume_link('node$_')") for @providers;
+}
+
+# Runs a program in the background; its output goes to a file, if named. Returns its pid.
+sub spawn
+{
+	my ($self, $output, @command) = @_;
+	my $pid = fork() // die "fork: $!";
+	return $pid if $pid;
+	open STDOUT, '>', $output || '/dev/null';
+	open STDERR, '>&', \*STDOUT;
+	require POSIX;
+	exec(@command) or POSIX::_exit(127);
+}
+
+# SQL on a node in the background; wait for it with waitpid.
+sub spawn_sql
+{
+	my ($self, $i, $sql, $output) = @_;
+	return $self->spawn($output, 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', $self->node($i)->host, '-p',
+		$self->node($i)->port, '-d', 'app', '-c', $sql);
+}
+
+# pgbench on nodes until stop_load(): a script with the variable :side, the node's index; transactions per second
+# on each. Returns the processes.
+sub start_load
+{
+	my ($self, $script, $rate, @nodes) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir_short() . '/load.sql';
+	open my $fh, '>', $file or die "$file: $!";
+	print $fh $script;
+	close $fh;
+	return map { $self->spawn(undef, 'pgbench', '-n', '-h', $self->node($_)->host, '-p', $self->node($_)->port, '-U', $self->user,
+		'-c', 2, '-T', 600, '-R', $rate, '-D', "side=$_", '--random-seed=' . int(rand(1e9)), '-f', $file, 'app') } @nodes;
+}
+
+sub stop_load
+{
+	my ($self, @pids) = @_;
+	kill 'INT', @pids;
+	waitpid $_, 0 for @pids;
+}
+
+# A node that is out takes part again.
+sub rejoin
+{
+	my ($self, $i) = @_;
+	$self->sql($i, 'SELECT replication_plugin.rejoin()');
+	return if $self->sql($i, "SELECT replication_plugin.wait_until_ready('60 seconds')") eq 't';
+	diag($self->sql($i, 'SELECT * FROM replication_plugin.nodes'));
+	die "node $i does not get ready again";
+}
+
+# An empty database in place of the one that was a member: the server can join anew.
+sub fresh_database
+{
+	my ($self, $i) = @_;
+	$self->sql($i, 'SELECT replication_plugin.leave_group()');
+	$self->sql($i, 'DROP EXTENSION replication_plugin');
+	$self->sql($i, 'DROP DATABASE app', 'postgres');
+	$self->sql($i, 'CREATE DATABASE app', 'postgres');
+	$self->sql($i, 'CREATE EXTENSION replication_plugin');
+}
+
+# Local writes of all kinds to a replicated table with the columns (id, v) fail: one TAP assertion.
+sub writes_refused
+{
+	my ($self, $i, $table, $state, $name) = @_;
+	my @accepted;
+	for my $sql ("INSERT INTO $table (id, v) VALUES (-1, 'x')", "UPDATE $table SET v = 'x'", "DELETE FROM $table",
+		"COPY $table (id, v) FROM stdin;\n-1\tx\n\\.\n", "TRUNCATE $table",
+		"WITH w AS (INSERT INTO $table (id, v) VALUES (-1, 'x') RETURNING id) SELECT count(*) FROM w",
+		"DO \$\$ BEGIN DELETE FROM $table; END \$\$")
+	{
+		my ($status, undef, $err) = $self->try_sql($i, "\\set VERBOSITY verbose\n$sql");
+		push @accepted, "$sql: $err"
+			unless $status != 0 && $err =~ /55000: node "node$i" is not ready for writes: $state/;
+	}
+	is(CORE::join("\n", @accepted), '', $name);
 }
 
 sub DESTROY
