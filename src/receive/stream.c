@@ -345,7 +345,7 @@ idle(Link *link)
 }
 
 /* The same; libpq gets its memory back in any case. */
-static bool
+static pg_noinline bool
 copy_and_free(Link *link, char *data, int len)
 {
 	volatile bool go_on = false;

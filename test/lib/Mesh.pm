@@ -12,6 +12,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 my $count = 0;
+my $count_sql = 0;
 
 # Seed of everything random; printed, and taken from the environment to repeat a run.
 sub seed
@@ -19,7 +20,7 @@ sub seed
 	my $seed = $ENV{SEED} || (int(time() * 1000) ^ $$) % 1_000_000_000;
 	srand($seed);
 	diag("seed $seed (SEED=$seed repeats the choices)") if $ENV{VERBOSE};
-	print "# seed $seed\n";
+	note("seed $seed");
 	return $seed;
 }
 
@@ -107,6 +108,13 @@ sub dsn
 	return sprintf("host=%s port=%d dbname=%s user=%s", $host, $node->port, $db || 'app', $self->user);
 }
 
+# The dsn that goes past the proxy.
+sub direct_dsn
+{
+	my ($self, $i) = @_;
+	return sprintf('host=%s port=%d dbname=app user=%s', $self->node($i)->host, $self->node($i)->port, $self->user);
+}
+
 sub user { return scalar getpwuid($<); }
 
 # SQL on a node; dies on error.
@@ -160,6 +168,33 @@ sub join
 	die "node $i does not get ready";
 }
 
+# SQL on a node, in the background. finish_sql() waits for its end and returns (stdout, stderr).
+sub start_sql
+{
+	my ($self, $i, $sql) = @_;
+	my $base = sprintf('%s/background.%d', $self->{dir} ||= PostgreSQL::Test::Utils::tempdir(), ++$count_sql);
+	open my $fh, '>', "$base.sql" or die;
+	print $fh $sql;
+	close $fh;
+	my $pid = fork() // die "fork: $!";
+	if (!$pid)
+	{
+		open STDOUT, '>', "$base.out";
+		open STDERR, '>', "$base.err";
+		exec 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$base.sql", '-d', $self->direct_dsn($i);
+		require POSIX;
+		POSIX::_exit(127);
+	}
+	return { pid => $pid, base => $base };
+}
+
+sub finish_sql
+{
+	my ($self, $job) = @_;
+	waitpid $job->{pid}, 0;
+	return map { PostgreSQL::Test::Utils::slurp_file("$job->{base}.$_") } 'out', 'err';
+}
+
 # Waits until a query on a node gives the expected answer (default t).
 sub poll
 {
@@ -186,6 +221,54 @@ sub wait_for_streaming
 	{
 		$self->poll($i, "SELECT count(*) FROM replication_plugin.links WHERE state = 'streaming'",
 			scalar(@members) - 1) or do { $self->dump_state; die "node $i does not stream"; };
+	}
+}
+
+# Waits until these are the links that the members take changes from, [provider, subscriber] each, and no others.
+# under_load => 1: connected is enough, else all stream.
+sub wait_for_links
+{
+	my ($self, $links, %opt) = @_;
+	my %wanted;
+	push @{ $wanted{ $_->[1] } }, $_->[0] for @$links;
+	my $state = $opt{under_load} ? "CASE WHEN state IN ('streaming', 'catching up', 'blocked', 'retrying') THEN 'streaming' ELSE state END" : 'state';
+	for my $i (sort { $a <=> $b } keys %wanted)
+	{
+		my $expected = CORE::join(', ', map { "node$_ topology streaming" } sort { "node$a" cmp "node$b" } @{ $wanted{$i} });
+		$self->poll($i, "SELECT string_agg(provider || ' ' || kind || ' ' || $state, ', ' ORDER BY provider COLLATE \"C\") FROM replication_plugin.links",
+			$expected, $opt{seconds} || 60) or do { $self->dump_state; die "node $i does not get its links"; };
+	}
+}
+
+# The links of shapes, for wait_for_links().
+sub mesh_links
+{
+	my @members = @_;
+	return [ map { my $s = $_; map { [ $_, $s ] } grep { $_ != $s } @members } @members ];
+}
+
+sub ring_links
+{
+	my @order = @_;
+	return [ map { [ $order[ $_ - 1 ], $order[$_] ] } 0 .. $#order ];
+}
+
+sub star_links
+{
+	my ($hub, @leaves) = @_;
+	return [ map { ([ $hub, $_ ], [ $_, $hub ]) } @leaves ];
+}
+
+# Makes a custom topology of these links, from whatever there is: first adds, then drops.
+sub set_links
+{
+	my ($self, $i, $links) = @_;
+	my %wanted = map { ("node$_->[0] node$_->[1]" => 1) } @$links;
+	my %there = map { ($_ => 1) } split /\n/, $self->sql($i, "SELECT provider || ' ' || subscriber FROM replication_plugin.topology WHERE kind = 'topology'");
+	for my $verb ('add', 'drop')
+	{
+		my ($in, $out) = $verb eq 'add' ? (\%wanted, \%there) : (\%there, \%wanted);
+		$self->sql($i, sprintf("SELECT replication_plugin.${verb}_link('%s', '%s')", split / /)) for grep { !$out->{$_} } sort keys %$in;
 	}
 }
 
