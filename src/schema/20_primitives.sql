@@ -51,6 +51,11 @@ CREATE FUNCTION frontier_lsn(vector text, node_id integer) RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'replication_plugin_frontier_lsn' LANGUAGE C IMMUTABLE STRICT;
 COMMENT ON FUNCTION frontier_lsn(text, integer) IS 'a node''s position in a frontier, null if it has none';
 
+CREATE FUNCTION committed_values(query text) RETURNS text[]
+AS 'MODULE_PATHNAME', 'replication_plugin_committed_values' LANGUAGE C STRICT;
+COMMENT ON FUNCTION committed_values(text) IS
+	'first row of a query, as texts; it sees all that is committed in the WAL, which others may see a little later';
+
 CREATE FUNCTION topology_plan(shape text, nodes integer[], links integer[], members integer[], sources integer[],
 	me integer, down integer[], OUT provider integer, OUT subscriber integer, OUT reroute boolean, OUT full_origins integer[])
 RETURNS SETOF record
