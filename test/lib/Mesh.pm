@@ -181,7 +181,7 @@ sub start_sql
 	{
 		open STDOUT, '>', "$base.out";
 		open STDERR, '>', "$base.err";
-		exec 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$base.sql", '-d', $self->direct_dsn($i);
+		{ exec 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$base.sql", '-d', $self->direct_dsn($i); }
 		require POSIX;
 		POSIX::_exit(127);
 	}
