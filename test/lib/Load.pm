@@ -19,6 +19,7 @@ ALTER TABLE once REPLICA IDENTITY FULL;
 CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL, filler text);
 INSERT INTO accounts SELECT g, 0, repeat('x', 80) FROM generate_series(1, 300) g;
 SQL
+our @tables = qw(counters once accounts);
 my $accounts = 300;
 my $batch = 15;
 
