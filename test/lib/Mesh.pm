@@ -371,6 +371,9 @@ sub kill9_server
 	my @children = split ' ', `ps -o pid= --ppid $postmaster`;
 	$self->node($i)->kill9;
 	kill 'KILL', @children;
+	# until somebody has taken note of its death, it counts as running
+	my $deadline = time() + 60;
+	sleep 0.02 while kill(0, $postmaster) && time() < $deadline;
 }
 
 # Immediate stop of a whole server; start_server() brings it back.

@@ -38,8 +38,8 @@ sub lives_without
 	$mesh->wait_for_links($links);
 	my $load = Load->start($mesh, name => $name, seed => $seed);
 	$load->wait_for_more(30);
-	$mesh->kill9_server($victim);
 	my $killed = time();
+	$mesh->kill9_server($victim);
 	$load->wait_for_more(30, @survivors);
 	$mesh->sql($_, "INSERT INTO mark VALUES ('$name/$_')") for @survivors;
 	for my $i (@survivors)
