@@ -280,8 +280,8 @@ link_wait_for_base(Link *link)
 		if (gate_missing(&stub))
 			link_wait(link, STUB_WAIT_MS);
 	}
+	/* not merged into what the provider had seen: it may have come there after what the stream begins with */
 	link_status_set_state(link->index, LINK_CONNECTING);
-	frontier_merge(link->seen, link->base);
 }
 
 /* A stub: waits until it is covered, then it is part of what the provider had seen. */

@@ -406,7 +406,7 @@ BEGIN
 	FOR s IN
 		SELECT r.slot_name, r.active_pid,
 			coalesce((SELECT bool_and(coalesce(pg_xact_commit_timestamp(x.xmin), '-infinity') < clock_timestamp() - interval '5 seconds')
-				FROM replication_plugin.removal x WHERE x.node_id = n.node_id), true) AS old_news
+				FROM replication_plugin.removal x WHERE x.node_id = CASE WHEN n.state = 'removed' THEN n.node_id ELSE l.node_id END), true) AS old_news
 		FROM replication_plugin.node n
 		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id),
 			replication_plugin.local_node l
