@@ -207,7 +207,7 @@ demand(Link *link, NodeId origin)
 	link->demanded = lappend_int(link->demanded, origin);
 	MemoryContextSwitchTo(old);
 	ereport(LOG,
-			(errmsg("link from node \"%s\" takes the transactions of node %d as well, which do not come by their own link",
+			(errmsg("link from node \"%s\" takes the transactions of node %d as well, which do not come another way",
 					link->provider_name, origin)));
 	return true;
 }
