@@ -69,7 +69,7 @@ CREATE VIEW topology AS
 			(SELECT array_agg(o.node_name ORDER BY o.node_id = p.node_id DESC, o.node_id) FROM replication_plugin.node o WHERE o.node_id = ANY (l.full_origins))) AS full_origins,
 		CASE WHEN l.kind IS NOT NULL THEN l.kind WHEN 'joining' IN (p.state, s.state) THEN 'joining'
 			WHEN t.kind = 'reroute' THEN t.kind ELSE 'ending' END AS kind, -- ending: of an earlier topology
-	 coalesce(t.state, 'not yet') AS state, t.lag_bytes, t.lag_time, t.reported_at
+		coalesce(t.state, 'not yet') AS state, t.lag_bytes, t.lag_time, t.reported_at
 	FROM planned l
 	FULL JOIN told t USING (provider, subscriber)
 	JOIN replication_plugin.node p ON p.node_id = coalesce(l.provider, t.provider)
