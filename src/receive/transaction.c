@@ -207,17 +207,20 @@ demand(Link *link, NodeId origin)
 	link->demanded = lappend_int(link->demanded, origin);
 	MemoryContextSwitchTo(old);
 	ereport(LOG,
-			(errmsg("link from node \"%s\" takes the transactions of node %d as well, which do not come by their own link",
+			(errmsg("link from node \"%s\" takes the transactions of node %d as well, which do not come another way",
 					link->provider_name, origin)));
 	return true;
 }
 
-/* True if an origin's transactions are waited for too long, or will not come by their own link any more. */
+/*
+ * True if an origin's transactions are waited for too long, or will not come by their own link any more. As long as another
+ * worker is applying them, what we wait for may be a large transaction; asking for it here as well would not help.
+ */
 static bool
 is_overdue(TimestampTz since, NodeId origin)
 {
-	return TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) ||
-		link_node_removed(origin);
+	return (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) &&
+			!origin_hold_is_held(origin)) || link_node_removed(origin);
 }
 
 void

@@ -187,7 +187,7 @@ for my $case ([ 'from the one that lacks writes', 1, 2, 1 ], [ 'from the one who
 
 # ---------- at random moments ----------
 my $script = <<'SQL';
-\set id random(1, 300)
+\set id random(1, 299)
 \set r random(1, 100)
 \if :r <= 50
 UPDATE t SET n = n + 1, v = 'n' || :side WHERE id = :id;
