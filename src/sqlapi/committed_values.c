@@ -6,6 +6,9 @@
  * long before. So the query runs under a snapshot that shows every transaction that is marked as committed,
  * also those that are still in the list of running ones. Nothing is waited for but the mark: a commit
  * may be waiting for the very subscriber that asks.
+ *
+ * Reading marks such a commit in the rows' hint bits, as reading after its end would. Snapshots of others
+ * do not care; a writer that waits for such a row goes on a little earlier, behind the commit in the WAL.
  */
 #include "postgres.h"
 

@@ -99,11 +99,7 @@ for my $state ('joining: slot', 'joining: schema', 'joining: copy', 'joining: in
 				wait_for_state('joining: copy');
 				$mesh->node($other)->stop('fast');
 			}
-			if ($state eq 'joining: opening links')
-			{
-				wait_for_state('joining: indexes');
-				$hold = hold(@{ $holds{$state} });
-			}
+			$hold = hold(@{ $holds{$state} }) if $state eq 'joining: opening links';
 			$reached = wait_for_state($state);
 			last if $reached;
 			release($hold) if $hold;

@@ -13,11 +13,11 @@ INSERT INTO t SELECT g, 'first', repeat('first ', 600) FROM generate_series(1, 1
 SQL
 $mesh->wait_converged;
 
+$mesh->pause(2, 3);
+$mesh->pause(1, 3);
 # Commits on node 1 wait for a standby that is not there; they are in the WAL, and nobody sees them.
 $mesh->sql(1, $_) for "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", 'SELECT pg_reload_conf()';
 $mesh->poll(1, 'SHOW synchronous_standby_names', 'nobody') or die;
-$mesh->pause(2, 3);
-$mesh->pause(1, 3);
 # older states of rows that node 1 writes to as well, and does not see
 $mesh->sql(3, "UPDATE t SET big = repeat('other ', 600) WHERE id IN (2, 3)");
 my @writers = map { $mesh->spawn_sql(1, $_) } "UPDATE t SET id = 101, v = 'moved' WHERE id = 1", "UPDATE t SET v = 'new' WHERE id = 2",
