@@ -446,25 +446,26 @@ COMMENT ON FUNCTION remove_orphans() IS 'removes nodes whose source was removed 
 
 -- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back. Counted is what
 -- they have not confirmed; WAL that a slot keeps for a transaction that is open here is not the member's fault.
-CREATE FUNCTION remove_stragglers(limit_mb integer) RETURNS SETOF text LANGUAGE sql VOLATILE
+CREATE FUNCTION remove_stragglers(limit_mb integer, wal_end pg_lsn) RETURNS SETOF text LANGUAGE sql VOLATILE
 AS $$
 	WITH far AS (
 		SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-		WHERE n.state <> 'removed' AND pg_current_wal_lsn() - s.confirmed_flush_lsn > $1 * 1048576::numeric
+		WHERE n.state <> 'removed' AND $2 - s.confirmed_flush_lsn > $1 * 1048576::numeric
 		UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		LEFT JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
 		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state <> 'removed' AND n.node_id <> l.node_id
-			AND pg_current_wal_lsn() - s.confirmed_flush_lsn > $1 * 1048576::numeric
-			AND pg_current_wal_lsn() - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
-				> $1 * 1048576::numeric),
+			-- members tell how far they are every 16 MB
+			AND $2 - s.confirmed_flush_lsn > ($1 + 32) * 1048576::numeric
+			AND $2 - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
+				> ($1 + 32) * 1048576::numeric),
 	gone AS (
 		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
 			SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready'
 			ON CONFLICT DO NOTHING RETURNING node_id)
 	SELECT far.node_name FROM far JOIN gone USING (node_id)
 $$;
-COMMENT ON FUNCTION remove_stragglers(integer) IS 'removes members for which too much WAL is kept here';
+COMMENT ON FUNCTION remove_stragglers(integer, pg_lsn) IS 'removes members for which more WAL is kept here, up to a position that they had time to reach';
 
 -- Waits until all workers of this database but the manager have ended; false if they do not.
 CREATE FUNCTION wait_for_workers_to_stop(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
