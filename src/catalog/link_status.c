@@ -357,6 +357,17 @@ link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz
 }
 
 void
+link_status_set_clock(int index, int64 offset, int64 error)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	l->clock_offset = offset;
+	l->clock_error = error;
+	LWLockRelease(&shared->lock);
+}
+
+void
 link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 {
 	LinkStatus *l = &links[index];

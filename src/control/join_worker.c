@@ -93,6 +93,17 @@ make_source_slot(Joining *join, PGconn *conn)
 	PQclear(res);
 }
 
+/* What is written here from now on is later than all that is copied. */
+static void
+follow_clock(PGconn *conn)
+{
+	PGresult   *res = peer_exec(conn, "SELECT replication_plugin.clock_tick()");
+	const char *params[1] = {pstrdup(PQgetvalue(res, 0, 0))};
+
+	PQclear(res);
+	sql_value("SELECT replication_plugin.observe_clock($1::timestamptz)", 1, params);
+}
+
 /* Has the source admit us; remembers the frontier of that moment, and where the admission is in its WAL. */
 static void
 be_admitted(Joining *join, PGconn *conn)
@@ -107,6 +118,7 @@ be_admitted(Joining *join, PGconn *conn)
 	res = peer_exec(conn, "SELECT replication_plugin.last_commit_lsn()");
 	params[2] = pstrdup(PQgetvalue(res, 0, 0));
 	PQclear(res);
+	follow_clock(conn);
 	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1, add_stable = $2, add_lsn = $3::pg_lsn", 3, params);
 }
 

@@ -26,6 +26,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "catalog/clock.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "control/workers.h"
@@ -182,6 +183,7 @@ replication_plugin_launcher_main(Datum arg)
 	{
 		long		sleep = restart_missing();
 
+		clock_save();
 		MemoryContextReset(context);
 		worker_wait(sleep);
 	}

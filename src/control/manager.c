@@ -267,6 +267,16 @@ is_suspended(void)
 	return manager_status_find(manager.dboid, &m) && m.suspended > 0;
 }
 
+/* The origin that COMMIT PREPARED may need; made beforehand, as it cannot. */
+static void
+make_clock_origin(void)
+{
+	StartTransactionCommand();
+	(void) origin_map_create(ORIGIN_NODE_CLOCK);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(manager.round);
+}
+
 /* One round. Returns false when there is nothing to manage any more. */
 static bool
 work(void)
@@ -279,7 +289,10 @@ work(void)
 	if (!local)
 		return false;
 	if (!manager.found)
+	{
+		make_clock_origin();
 		manager_status_found(manager.dboid);
+	}
 	manager.found = true;
 	if (strcmp(local->state, "left") == 0 || is_suspended())
 	{

@@ -28,6 +28,7 @@
 
 #include "base/peer.h"
 #include "catalog/link_status.h"
+#include "receive/clock_probe.h"
 #include "receive/feedback.h"
 #include "receive/gate.h"
 #include "receive/link.h"
@@ -220,10 +221,10 @@ static void
 keepalive(Link *link, StringInfo m)
 {
 	XLogRecPtr	end = pq_getmsgint64(m);
-	bool		reply;
+	TimestampTz sent_at = pq_getmsgint64(m);
+	bool		reply = pq_getmsgbyte(m);
 
-	(void) pq_getmsgint64(m);
-	reply = pq_getmsgbyte(m);
+	clock_probe_answered(link, sent_at);
 	stream.received = Max(stream.received, end);
 	stream.provider_end = Max(stream.provider_end, end);
 	if (!link_in_transaction() && !link->held_back)
@@ -329,6 +330,11 @@ idle(Link *link)
 			link_store_seen(link, feedback_last_passed());
 			stream.stored_at = GetCurrentTimestamp();
 		}
+	}
+	if (clock_probe_is_due())
+	{
+		clock_probe_asked();
+		send_status(link, true);
 	}
 	maybe_send_status(link, true);
 	check_alive(link);
@@ -444,6 +450,7 @@ link_stream(Link *link)
 		link->seen_stored = NULL;
 	}
 	feedback_start();
+	clock_probe_start();
 	link->held_back = false;
 	link_transaction_reset();
 	link_wait_for_base(link);

@@ -19,7 +19,7 @@ CREATE TABLE local_node (
 	copy_data boolean NOT NULL DEFAULT true,
 	add_frontier text,
 	schema_copied boolean NOT NULL DEFAULT false,
-	since timestamptz NOT NULL DEFAULT clock_timestamp(), -- local rows from before have the oldest version
+	since timestamptz NOT NULL, -- local rows from before have the oldest version
 	progress text,
 	last_error text,
 	last_error_at timestamptz,
