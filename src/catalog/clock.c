@@ -33,6 +33,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "catalog/clock.h"
 
 #define CLOCK_FILE		"pg_stat/replication_plugin.clock"
@@ -226,7 +227,7 @@ clock_save(void)
 {
 	static uint64 saved = 0;
 	static uint64 saved_xid = 0;
-	static TimestampTz saved_at = 0;
+	static Moment saved_at = 0;
 	FullTransactionId from;
 	uint64		seen;
 
@@ -235,12 +236,12 @@ clock_save(void)
 	pg_memory_barrier();
 	seen = pg_atomic_read_u64(&shared->max_seen);
 	if (seen == saved || (U64FromFullTransactionId(from) < saved_xid + SAVE_XIDS &&
-						  !TimestampDifferenceExceeds(saved_at, GetCurrentTimestamp(), SAVE_MS) && GetCurrentTimestamp() > saved_at))
+						  !moment_is_past(saved_at, SAVE_MS)))
 		return;
 	write_file(seen, from);
 	saved = seen;
 	saved_xid = U64FromFullTransactionId(from);
-	saved_at = GetCurrentTimestamp();
+	saved_at = moment_now();
 }
 
 /* ---------- giving timestamps ---------- */
@@ -292,16 +293,36 @@ my_commit(void)
 	return &shared->commits[MyProc->pgprocno].above;
 }
 
-TimestampTz
-clock_begin_commit(void)
+/* Has a given timestamp count, if it is ahead of all that was seen. */
+static bool
+claim(uint64 given)
 {
+	uint64		seen = pg_atomic_read_u64(&shared->max_seen);
+
+	while (seen < given)
+	{
+		if (pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, given))
+			return true;
+	}
+	return false;
+}
+
+TimestampTz
+clock_begin_commit(TimestampTz given)
+{
+	uint64		expected = as_number(given ? given : GetCurrentTimestamp());
 	uint64		ts;
-	uint64		now;
 
 	ensure_restored();
-	now = as_number(GetCurrentTimestamp());
-	pg_atomic_write_u64(my_commit(), Max(Min(now, pg_atomic_read_u64(&shared->max_seen)), 2) - 1);
+	pg_atomic_write_u64(my_commit(), Max(Min(expected, pg_atomic_read_u64(&shared->max_seen)), 2) - 1);
 	pg_memory_barrier();
+	if (given)
+	{
+		if (claim(expected))
+			return 0;
+		(void) take(&ts);
+		return (TimestampTz) ts;
+	}
 	return take(&ts) ? 0 : (TimestampTz) ts;
 }
 

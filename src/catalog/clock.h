@@ -24,10 +24,11 @@ extern void clock_observe(TimestampTz ts);
 extern TimestampTz clock_tick(void);
 
 /*
- * A local commit begins: returns 0 if the wall clock will give it a timestamp greater than all that were given
- * or observed, else what clock_tick() gives. It ends with the timestamp that it got (0: it was aborted).
+ * A local commit begins, with a given timestamp, or with the wall clock's of a moment later (0). Returns 0 if that will be greater than
+ * all that were given or observed, else what clock_tick() gives. It ends with the timestamp that it got (0: it was
+ * aborted).
  */
-extern TimestampTz clock_begin_commit(void);
+extern TimestampTz clock_begin_commit(TimestampTz given);
 extern void clock_end_commit(TimestampTz ts);
 
 /* Every local commit that is not in the WAL by now will have a greater timestamp than this. */

@@ -9,6 +9,7 @@
 #include "access/xlogdefs.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "base/moment.h"
 #include "model/version.h"
 
 /* States of a link; who may follow is in link_status.c. */
@@ -55,14 +56,14 @@ typedef struct LinkStatus
 	XLogRecPtr	blocked_lsn;
 	TimestampTz blocked_since;
 	TimestampTz last_error_at;	/* 0: none */
-	TimestampTz started_at;		/* when the worker was last registered; 0: never */
-	TimestampTz next_start_at;	/* LINK_BACKOFF */
+	Moment		started_at;		/* when the worker was last registered; 0: never */
+	Moment		next_start_at;	/* LINK_BACKOFF */
 	int			failures;		/* in a row, for the back-off */
-	TimestampTz down_since;		/* not connected to its provider since; 0: connected */
+	Moment		down_since;		/* not connected to its provider since; 0: connected */
 	bool		apply_failed;	/* the last error was one of applying, not of the connection */
 	bool		restart;		/* the manager wants the stream to begin anew */
 	bool		reroute;		/* stands in for another link that is down */
-	TimestampTz demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
+	Moment		demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
 	char		wanted_origins[LINK_ORIGINS_SIZE];	/* besides the provider's own, by the topology */
 	char		full_origins[LINK_ORIGINS_SIZE];	/* ... and asked for */
 	char		last_error[LINK_ERROR_SIZE];

@@ -15,7 +15,7 @@
  * timestamp everywhere by itself; one session at a time can.
  *
  * Transactions under an origin that is not one of our nodes' (a subscription of PostgreSQL's own, say) are local
- * writes to the group. Their timestamp, another server's, is replaced.
+ * writes to the group. Their timestamp, another server's, is replaced where it is not ahead of what was seen here.
  */
 #include "postgres.h"
 
@@ -62,7 +62,17 @@ clear_origin(void)
 
 /* ---------- COMMIT ---------- */
 
-/* A transaction under an origin: one of our nodes' brings its timestamp, any other gets one. */
+/* Begins a commit under an origin of somebody else. */
+static void
+stamp_foreign(void)
+{
+	TimestampTz ts = clock_begin_commit(replorigin_session_origin_timestamp);
+
+	if (ts != 0)
+		replorigin_session_origin_timestamp = ts;
+}
+
+/* A transaction under an origin: one of our nodes' brings its timestamp, any other may need another one. */
 static void
 begin_with_origin(void)
 {
@@ -72,9 +82,10 @@ begin_with_origin(void)
 	node = origin_map_node(replorigin_session_origin);
 	if (node == ORIGIN_NODE_LOCAL)
 	{
-		stamp = clock_begin_commit();
+		stamp_foreign();
+		stamp = replorigin_session_origin_timestamp;
+		begun_at = GetCurrentTimestamp();
 		begun = true;
-		replorigin_session_origin_timestamp = stamp = stamp ? stamp : clock_tick();
 	}
 	else if (node != ORIGIN_NODE_REPAIR)
 		clock_observe(replorigin_session_origin_timestamp);
@@ -92,7 +103,7 @@ begin_commit(void)
 		return;
 	}
 	begun_at = GetCurrentTimestamp();
-	stamp = clock_begin_commit();
+	stamp = clock_begin_commit(0);
 	begun = true;
 	if (stamp == 0)
 		return;
@@ -204,21 +215,21 @@ take_origin(TimestampTz ts)
 static void
 commit_prepared(void (*run) (void *), void *arg)
 {
-	volatile TimestampTz ts = clock_begin_commit();
 	volatile bool taken = false;
 
 	PG_TRY();
 	{
 		if (replorigin_session_origin != InvalidRepOriginId)
+			stamp_foreign();
+		else
 		{
-			origin_map_ensure_loaded();
-			if (origin_map_node(replorigin_session_origin) == ORIGIN_NODE_LOCAL)
-				replorigin_session_origin_timestamp = ts = ts ? ts : clock_tick();
-		}
-		else if (ts != 0 && is_in_group())
-		{
-			take_origin(ts);
-			taken = true;
+			TimestampTz ts = clock_begin_commit(0);
+
+			if (ts != 0 && is_in_group())
+			{
+				take_origin(ts);
+				taken = true;
+			}
 		}
 		run(arg);
 	}
@@ -229,7 +240,7 @@ commit_prepared(void (*run) (void *), void *arg)
 			clear_origin();
 			replorigin_session_reset();
 		}
-		clock_end_commit(ts ? ts : GetCurrentTimestamp());
+		clock_end_commit(GetCurrentTimestamp());
 	}
 	PG_END_TRY();
 }

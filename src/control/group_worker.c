@@ -36,6 +36,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/activity.h"
 #include "catalog/local_frontier.h"
@@ -73,10 +74,10 @@ typedef struct GroupWorker
 	uint64		told;			/* activity_count() before the last row */
 	Frontier   *told_frontier;	/* in the last row */
 	char	   *told_state;		/* fenced nodes and links in the last row */
-	TimestampTz row_at;
-	TimestampTz advanced_at;
+	Moment		row_at;
+	Moment		advanced_at;
 	TransactionId collect_before;	/* tombstones of older transactions can go; InvalidTransactionId: none */
-	TimestampTz collected_at;
+	Moment		collected_at;
 	int			collect_ms;		/* how long it took the last time */
 } GroupWorker;
 
@@ -188,7 +189,7 @@ advance_group_slot(void)
 	if (n == 0)
 		return;
 	if (worker.notes[n - 1].position - worker.notes[0].position < ADVANCE_AFTER_WAL &&
-		!TimestampDifferenceExceeds(worker.advanced_at, GetCurrentTimestamp(),
+		!moment_is_past(worker.advanced_at,
 									ADVANCE_INTERVALS * setting_frontier_interval))
 		return;
 	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = vector WHERE vector = $1", 1,
@@ -196,7 +197,7 @@ advance_group_slot(void)
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);
 	worker.collect_before = worker.notes[n - 1].oldest;
-	worker.advanced_at = GetCurrentTimestamp();
+	worker.advanced_at = moment_now();
 	drop_notes(n);
 }
 
@@ -253,12 +254,11 @@ note_first_row(XLogRecPtr end)
 static void
 tell_frontier(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	uint64		count = activity_count();
 	TransactionId oldest;
 	char	   *state;
 
-	if (worker.row_written && !TimestampDifferenceExceeds(worker.row_at, now, setting_frontier_interval))
+	if (worker.row_written && !moment_is_past(worker.row_at, setting_frontier_interval))
 		return;
 	state = told_state();
 	if (!want_row(state))
@@ -273,7 +273,7 @@ tell_frontier(void)
 	if (worker.told_state)
 		pfree(worker.told_state);
 	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);
-	worker.row_at = now;
+	worker.row_at = moment_now();
 	worker.row_written = true;
 }
 
@@ -317,18 +317,18 @@ collect_batch(const char *before)
 static void
 collect_tombstones(void)
 {
-	TimestampTz start = GetCurrentTimestamp();
+	Moment		start = moment_now();
 	const char *before;
 
 	if (!TransactionIdIsValid(worker.collect_before) ||
-		!TimestampDifferenceExceeds(worker.collected_at, start, worker.collect_ms * GC_REST))
+		!moment_is_past(worker.collected_at, worker.collect_ms * GC_REST))
 		return;
 	before = psprintf("%u", worker.collect_before);
 	while (collect_batch(before) >= atoi(GC_BATCH))
 		CHECK_FOR_INTERRUPTS();
 	worker.collect_before = InvalidTransactionId;
-	worker.collected_at = GetCurrentTimestamp();
-	worker.collect_ms = (int) TimestampDifferenceMilliseconds(start, worker.collected_at);
+	worker.collected_at = moment_now();
+	worker.collect_ms = (int) ((worker.collected_at - start) / 1000);
 }
 
 /* ---------- the worker ---------- */

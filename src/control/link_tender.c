@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "control/link_tender.h"
@@ -127,7 +128,7 @@ is_down(const WantedLink *w)
 	const LinkStatus *l = &w->status;
 
 	return w->known && !w->paused && l->down_since != 0 && !l->apply_failed &&
-		TimestampDifferenceExceeds(l->down_since, GetCurrentTimestamp(), setting_reroute_timeout);
+		moment_is_past(l->down_since, setting_reroute_timeout);
 }
 
 /* Name of a node, for messages. */
@@ -238,7 +239,7 @@ is_outdated(const WantedLink *w, bool well)
 	if (strncmp(l->wanted_origins, w->origins, LINK_ORIGINS_SIZE - 1) != 0)
 		return true;
 	return well && l->demanded_at != 0 &&
-		TimestampDifferenceExceeds(l->demanded_at, GetCurrentTimestamp(), setting_reroute_timeout);
+		moment_is_past(l->demanded_at, setting_reroute_timeout);
 }
 
 /* Brings one wanted link to life, or to rest. */
@@ -262,9 +263,9 @@ tend_link(WantedLink *w, bool well)
 		return;
 	}
 	if (l->state == LINK_STARTING &&
-		!TimestampDifferenceExceeds(l->started_at, GetCurrentTimestamp(), ATTACH_MS))
+		!moment_is_past(l->started_at, ATTACH_MS))
 		return;					/* registered, not yet attached */
-	if (l->state == LINK_BACKOFF && l->next_start_at > GetCurrentTimestamp())
+	if (l->state == LINK_BACKOFF && moment_ms_until(l->next_start_at) > 0)
 		return;
 	start_link(w->index, w->provider, l->started_at != 0 && l->state != LINK_PAUSED);
 }

@@ -28,6 +28,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
@@ -50,15 +51,15 @@ typedef struct Manager
 	MemoryContext round;		/* reset after each round */
 	BackgroundWorkerHandle *join_worker;
 	BackgroundWorkerHandle *group_worker;
-	TimestampTz join_started_at;
-	TimestampTz pruned_at;
-	TimestampTz group_started_at;
+	Moment		join_started_at;
+	Moment		pruned_at;
+	Moment		group_started_at;
 	int			group_failures; /* starts of the group worker since it ran for long */
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
 	NodeId		noted_as;		/* the run of the server is noted for this node */
 	int			check_failures;
-	TimestampTz next_check_at;
+	Moment		next_check_at;
 } Manager;
 
 static Manager manager;
@@ -90,9 +91,9 @@ tend_join(LocalNode *local)
 	if (strncmp(local->state, "joining", 7) != 0 || worker_is_running(manager.join_worker))
 		return;
 	if (manager.join_worker &&
-		!TimestampDifferenceExceeds(manager.join_started_at, GetCurrentTimestamp(), setting_retry_min * 2))
+		!moment_is_past(manager.join_started_at, setting_retry_min * 2))
 		return;
-	manager.join_started_at = GetCurrentTimestamp();
+	manager.join_started_at = moment_now();
 	MemoryContextSwitchTo(TopMemoryContext);
 	manager.join_worker = worker_start("replication_plugin_join_main", "replication_plugin join",
 									   ObjectIdGetDatum(manager.dboid));
@@ -111,14 +112,14 @@ tend_group_worker(LocalNode *local)
 	}
 	if (worker_is_running(manager.group_worker))
 	{
-		if (TimestampDifferenceExceeds(manager.group_started_at, GetCurrentTimestamp(), setting_retry_max))
+		if (moment_is_past(manager.group_started_at, setting_retry_max))
 			manager.group_failures = 0;
 		return;
 	}
 	if (manager.group_failures > 0 &&
-		!TimestampDifferenceExceeds(manager.group_started_at, GetCurrentTimestamp(), pause_after(manager.group_failures)))
+		!moment_is_past(manager.group_started_at, pause_after(manager.group_failures)))
 		return;
-	manager.group_started_at = GetCurrentTimestamp();
+	manager.group_started_at = moment_now();
 	manager.group_failures++;
 	MemoryContextSwitchTo(TopMemoryContext);
 	manager.group_worker = worker_start("replication_plugin_group_main", "replication_plugin group",
@@ -194,7 +195,7 @@ check_identity(LocalNode *local)
 		note_run(local);
 		return true;
 	}
-	if (manager.next_check_at > GetCurrentTimestamp())
+	if (moment_ms_until(manager.next_check_at) > 0)
 		return false;
 	message = try_identity(local->dsn);
 	if (message)
@@ -202,8 +203,7 @@ check_identity(LocalNode *local)
 		if (manager.check_failures == 0)
 			ereport(LOG, (errmsg("nothing is replicated: %s", message)));
 		show_error(local, message);
-		manager.next_check_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-															pause_after(++manager.check_failures));
+		manager.next_check_at = moment_after(pause_after(++manager.check_failures));
 		return false;
 	}
 	if (manager.check_failures > 0)
@@ -307,10 +307,10 @@ work(void)
 	tend_group_worker(local);
 	if (strncmp(local->state, "joining", 7) != 0)
 		slot_tender_round();
-	if (TimestampDifferenceExceeds(manager.pruned_at, GetCurrentTimestamp(), PRUNE_MS))
+	if (moment_is_past(manager.pruned_at, PRUNE_MS))
 	{
 		sql_prune_conflicts();
-		manager.pruned_at = GetCurrentTimestamp();
+		manager.pruned_at = moment_now();
 	}
 	return true;
 }

@@ -12,6 +12,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "receive/clock_probe.h"
@@ -21,16 +22,17 @@
 #define BEST_FOR_MS			60000	/* a measurement counts until a better one comes, at most so long */
 
 static TimestampTz asked_at;	/* 0: no answer is due */
-static TimestampTz last_asked_at;
+static Moment last_asked_at;
 static int	probes;
 static int64 best_error;		/* 0: no measurement */
-static TimestampTz best_at;
+static Moment best_at;
 static bool warned = false;		/* over all streams of this process */
 
 void
 clock_probe_start(void)
 {
-	asked_at = last_asked_at = 0;
+	asked_at = 0;
+	last_asked_at = 0;
 	probes = 0;
 	best_error = 0;
 }
@@ -38,16 +40,14 @@ clock_probe_start(void)
 bool
 clock_probe_is_due(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	return (asked_at == 0 && probes < FIRST_PROBES) || now < last_asked_at ||
-		TimestampDifferenceExceeds(last_asked_at, now, PROBE_MS);
+	return (asked_at == 0 && probes < FIRST_PROBES) || moment_is_past(last_asked_at, PROBE_MS);
 }
 
 void
 clock_probe_asked(void)
 {
-	asked_at = last_asked_at = GetCurrentTimestamp();
+	asked_at = GetCurrentTimestamp();
+	last_asked_at = moment_now();
 	probes++;
 }
 
@@ -80,10 +80,10 @@ clock_probe_answered(Link *link, TimestampTz provider_time)
 	if (asked_at == 0 || now < asked_at)
 		return;
 	asked_at = 0;
-	if (best_error != 0 && error > best_error && now >= best_at && !TimestampDifferenceExceeds(best_at, now, BEST_FOR_MS))
+	if (best_error != 0 && error > best_error && !moment_is_past(best_at, BEST_FOR_MS))
 		return;
 	best_error = error;
-	best_at = now;
+	best_at = moment_now();
 	link_status_set_clock(link->index, offset, error);
 	warn(link, offset, error);
 }
