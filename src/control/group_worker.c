@@ -287,7 +287,7 @@ restore_timestamps(void)
 	for (int i = 0; f && i < f->n; i++)
 	{
 		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker.me)
-			origin_hold_note_ts(f->entries[i].node, f->entries[i].ts);
+			origin_hold_note(f->entries[i].node, InvalidXLogRecPtr, f->entries[i].ts);
 	}
 }
 
