@@ -80,14 +80,14 @@ begin_with_origin(void)
 
 	origin_map_ensure_loaded();
 	node = origin_map_node(replorigin_session_origin);
-	if (node == ORIGIN_NODE_LOCAL)
+	if (node == ORIGIN_NODE_LOCAL && is_in_group())
 	{
 		stamp_foreign();
 		stamp = replorigin_session_origin_timestamp;
 		begun_at = GetCurrentTimestamp();
 		begun = true;
 	}
-	else if (node != ORIGIN_NODE_REPAIR)
+	else if (node > 0)
 		clock_observe(replorigin_session_origin_timestamp);
 }
 
@@ -220,7 +220,10 @@ commit_prepared(void (*run) (void *), void *arg)
 	PG_TRY();
 	{
 		if (replorigin_session_origin != InvalidRepOriginId)
-			stamp_foreign();
+		{
+			if (is_in_group())
+				stamp_foreign();
+		}
 		else
 		{
 			TimestampTz ts = clock_begin_commit(0);

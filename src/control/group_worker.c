@@ -5,6 +5,7 @@
  * One process per database that is a ready member. It
  *
  *	- makes the group slot, and moves it over what all members have;
+ *	- on a node that has just become ready: lets it take writes when all members know;
  *	- writes this node's frontier row: after commits that are more than frontier rows of others,
  *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
  *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
@@ -71,9 +72,11 @@ typedef struct GroupWorker
 	int			nnotes;
 	bool		row_written;
 	bool		healthy;		/* got through a round */
+	bool		announced;		/* all members know that this node is ready */
+	XLogRecPtr	announced_at;	/* ... when they have this transaction of ours */
 	uint64		told;			/* activity_count() before the last row */
 	Frontier   *told_frontier;	/* in the last row */
-	char	   *told_state;		/* fenced nodes and links in the last row */
+	char	   *told_state;		/* view, fenced nodes and links in the last row */
 	Moment		row_at;
 	Moment		advanced_at;
 	TransactionId collect_before;	/* tombstones of older transactions can go; InvalidTransactionId: none */
@@ -207,7 +210,8 @@ advance_group_slot(void)
 static char *
 told_state(void)
 {
-	return sql_value("SELECT (SELECT coalesce(string_agg(f::text, ','), '') FROM unnest(replication_plugin.fenced_nodes()) f)"
+	return sql_value("SELECT replication_plugin.group_view()"
+					 " || ' ' || (SELECT coalesce(string_agg(f::text, ','), '') FROM unnest(replication_plugin.fenced_nodes()) f)"
 					 " || ' ' || (SELECT coalesce(string_agg(format('%s %s %s %s', provider, kind, full_origins,"
 					 "  state IN ('streaming', 'catching up', 'blocked', 'retrying')), ',' ORDER BY provider), '')"
 					 "  FROM replication_plugin.link_states())", 0, NULL);
@@ -287,8 +291,31 @@ restore_timestamps(void)
 	for (int i = 0; f && i < f->n; i++)
 	{
 		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker.me)
-			origin_hold_note_ts(f->entries[i].node, f->entries[i].ts);
+			origin_hold_note(f->entries[i].node, InvalidXLogRecPtr, f->entries[i].ts);
 	}
+}
+
+/* Lets a node that has just become ready take writes when all members know that it is. */
+static void
+announce(void)
+{
+	const char *params[1];
+
+	if (worker.announced)
+		return;
+	if (worker.announced_at == InvalidXLogRecPtr)
+	{
+		/* a transaction that they tell of */
+		if (!sql_value("UPDATE replication_plugin.member_ready m SET ready_at = clock_timestamp() FROM replication_plugin.local_node l"
+					   " WHERE m.node_id = l.node_id AND NOT l.announced RETURNING 1", 0, NULL))
+		{
+			worker.announced = true;
+			return;
+		}
+		worker.announced_at = XactLastCommitEnd;
+	}
+	params[0] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker.announced_at));
+	worker.announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
 }
 
 /* ---------- tombstones ---------- */
@@ -348,6 +375,7 @@ work(void)
 {
 	tend_group_slot();
 	tell_frontier();
+	announce();
 	advance_group_slot();
 	collect_tombstones();
 	if (!worker.healthy)

@@ -258,12 +258,12 @@ raise_progress(Joining *join)
 	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
 }
 
-/* The last step: from now on a member like the others. */
+/* The last step: from now on a member like the others; it takes writes when they know (group_worker.c). */
 static void
 become_ready(Joining *join)
 {
-	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', progress = NULL, last_error = NULL,"
-				   "  failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
+	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', announced = false, progress = NULL,"
+				   "  last_error = NULL, failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
 				   " o AS (UPDATE replication_plugin.link SET paused = false FROM l)"
 				   " INSERT INTO replication_plugin.member_ready (node_id) SELECT node_id FROM l RETURNING 1", 0, NULL))
 		proc_exit(0);

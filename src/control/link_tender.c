@@ -8,10 +8,11 @@
  *	- A link that runs with other origins than wanted is restarted: so it begins at its
  *	  confirmed position, and nothing that was received is kept (PROTOCOL: Change of the full set).
  *	- A link that nobody wants any more ends only when all that are wanted stand, or are given up
- *	  for the time being: new streams stand before old ones go. A link from a removed
- *	  node ends at once.
+ *	  for the time being: new streams stand before old ones go. If it was of the topology, all members must
+ *	  also know the same members and topology. A link from a removed node ends at once.
  *	- A link that is not connected for reroute_timeout is given up for the time being: the
- *	  providers of its provider take its place, until it is up to date again.
+ *	  providers of its provider take its place, until it is up to date again; where these are down as well,
+ *	  theirs, and so on.
  *	- A link that had to ask for origins which did not come by their own way (demand) is restarted
  *	  without them when all links are well again.
  *
@@ -161,7 +162,7 @@ judge_links(List *wanted, List *nodes)
 		WantedLink *w = lfirst(lc);
 		bool		was = list_member_int(given_up, w->provider);
 
-		if (w->reroute || w->joining || !(is_down(w) || (was && w->status.state != LINK_STREAMING)))
+		if (w->joining || !(is_down(w) || (was && w->status.state != LINK_STREAMING)))
 			continue;
 		now = lappend_int(now, w->provider);
 		if (!was)
@@ -286,10 +287,26 @@ is_member(List *nodes, NodeId node)
 	return false;
 }
 
-/* Ends links that are not wanted. Returns true if they have ended. all: also those of members. */
+/* True if all members know what this node knows; looked up once. */
 static bool
-stop_unwanted(List *wanted, List *nodes, bool all)
+view_is_common(int *known)
 {
+	if (*known < 0)
+		*known = strcmp(sql_value("SELECT replication_plugin.view_is_common()", 0, NULL), "t") == 0;
+	return *known;
+}
+
+/* Which links that nobody wants end: those from nodes that are removed, these as well, or all. */
+typedef enum StopWhich
+{
+	STOP_REMOVED, STOP_REPLACED, STOP_ALL
+} StopWhich;
+
+/* Ends links that are not wanted. Returns true if they have ended. */
+static bool
+stop_unwanted(List *wanted, List *nodes, StopWhich which)
+{
+	int			common = -1;
 	bool		ended = true;
 
 	for (int i = 0; i < link_status_count(); i++)
@@ -302,7 +319,10 @@ stop_unwanted(List *wanted, List *nodes, bool all)
 			continue;
 		foreach(lc, wanted)
 			is_wanted |= ((WantedLink *) lfirst(lc))->provider == l.provider;
-		if (is_wanted || (!all && is_member(nodes, l.provider)))
+		if (is_wanted)
+			continue;
+		if (which != STOP_ALL && is_member(nodes, l.provider) &&
+			!(which == STOP_REPLACED && (l.reroute || view_is_common(&common))))
 			continue;
 		stop_link(&l);
 		ended &= link_status_release(i);
@@ -313,13 +333,14 @@ stop_unwanted(List *wanted, List *nodes, bool all)
 bool
 link_tender_stop_all(void)
 {
-	return stop_unwanted(NIL, NIL, true);
+	return stop_unwanted(NIL, NIL, STOP_ALL);
 }
 
 void
 link_tender_round(LocalNode *local, List *nodes)
 {
 	List	   *wanted = wanted_links(local);
+	bool		takes_part = strcmp(local->state, "ready") == 0 || strcmp(local->state, "leaving") == 0;
 	bool		complete = true;
 	bool		well;
 	ListCell   *lc;
@@ -329,7 +350,7 @@ link_tender_round(LocalNode *local, List *nodes)
 	well = all_well(wanted);
 	foreach(lc, wanted)
 		complete &= stands(lfirst(lc));
-	(void) stop_unwanted(wanted, nodes, complete);
+	(void) stop_unwanted(wanted, nodes, !takes_part ? STOP_ALL : complete ? STOP_REPLACED : STOP_REMOVED);
 	foreach(lc, wanted)
 		tend_link(lfirst(lc), well);
 }

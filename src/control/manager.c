@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -267,12 +268,20 @@ is_suspended(void)
 	return manager_status_find(manager.dboid, &m) && m.suspended > 0;
 }
 
-/* The origin that COMMIT PREPARED may need; made beforehand, as it cannot. */
+/* The origin that COMMIT PREPARED may need; made beforehand, as it cannot. Not while the group is being left: see teardown(). */
 static void
 make_clock_origin(void)
 {
+	Oid			table;
+
 	StartTransactionCommand();
-	(void) origin_map_create(ORIGIN_NODE_CLOCK);
+	table = extension_relation_oid(TABLE_LOCAL_NODE);
+	if (OidIsValid(table))
+	{
+		LockRelationOid(table, RowShareLock);
+		if (nodes_local())
+			(void) origin_map_create(ORIGIN_NODE_CLOCK);
+	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(manager.round);
 }

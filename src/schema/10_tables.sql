@@ -30,7 +30,8 @@ CREATE TABLE local_node (
 	incarnation bigint NOT NULL DEFAULT 0, -- runs of this server as a member
 	run_token bigint, -- the last of them
 	run_start pg_lsn, -- end of the WAL when it began
-	run_row pg_lsn -- end of its first frontier row
+	run_row pg_lsn, -- end of its first frontier row
+	announced boolean NOT NULL DEFAULT true -- false: ready, but not all members know; local writes wait for that
 );
 
 -- Admissions: one row per node that is or was a member; a number is never used again. Written by the
@@ -40,6 +41,7 @@ CREATE TABLE member (
 	node_name text NOT NULL,
 	dsn text NOT NULL,
 	add_frontier text, -- frontier of the node that admitted it, at that moment; null for the first member
+	add_fenced integer[], -- removed nodes from which that one took nothing any more
 	source integer,
 	added_at timestamptz NOT NULL DEFAULT now()
 );
@@ -63,7 +65,7 @@ CREATE TABLE removal (
 CREATE VIEW node AS
 	SELECT m.node_id, m.node_name, m.dsn,
 		CASE WHEN r.reason IS NOT NULL THEN 'removed' WHEN y.node_id IS NOT NULL THEN 'ready' ELSE 'joining' END AS state,
-		m.add_frontier, m.source, m.added_at, r.reason
+		m.add_frontier, m.add_fenced, m.source, m.added_at, r.reason
 	FROM replication_plugin.member m
 	LEFT JOIN replication_plugin.member_ready y ON y.node_id = m.node_id
 	LEFT JOIN (SELECT node_id, min(reason) AS reason FROM replication_plugin.removal GROUP BY 1) r ON r.node_id = m.node_id;
@@ -85,6 +87,7 @@ CREATE TABLE frontier (
 	node_id integer PRIMARY KEY,
 	vector text NOT NULL,
 	fenced integer[] NOT NULL, -- removed nodes from which it takes nothing any more
+	view text NOT NULL, -- which members are ready, and which topology counts, to its knowledge
 	links jsonb NOT NULL, -- its incoming links, for people
 	incarnation bigint NOT NULL, -- runs of its server, counted,
 	run_token bigint NOT NULL, -- and the random number of this one: a server that was set back betrays itself

@@ -547,7 +547,7 @@ BEGIN
 			RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
 				HINT = 'Call create_group() or join_group() first.';
 		END IF;
-		IF l.state = 'ready' THEN
+		IF l.state = 'ready' AND l.announced THEN
 			RETURN true;
 		END IF;
 		IF l.state || coalesce(': ' || l.progress, '') <> said THEN
@@ -581,8 +581,8 @@ BEGIN
 		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
 			HINT = 'Call create_group() or join_group() first.';
 	END IF;
-	IF l.state <> 'ready' THEN
-		RAISE EXCEPTION 'this node is not ready: %', l.state USING ERRCODE = '55000',
+	IF l.state <> 'ready' OR NOT l.announced THEN
+		RAISE EXCEPTION 'this node is not ready: %', CASE l.state WHEN 'ready' THEN 'joining: announced' ELSE l.state END USING ERRCODE = '55000',
 			HINT = 'SELECT replication_plugin.wait_until_ready() waits for it.';
 	END IF;
 END
