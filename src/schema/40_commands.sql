@@ -689,8 +689,8 @@ DECLARE
 	target replication_plugin.node;
 BEGIN
 	PERFORM replication_plugin.require_arguments('remove_node()', node_name, lost::text);
-	PERFORM replication_plugin.require_no_transaction('remove_node()'); -- it would hold up all links
 	id := replication_plugin.other_node(node_name);
+	PERFORM replication_plugin.require_no_transaction('remove_node()'); -- it would hold up all links
 	SELECT * INTO target FROM replication_plugin.node n WHERE n.node_id = id;
 	IF NOT lost AND target.state = 'ready' THEN
 		BEGIN

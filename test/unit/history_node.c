@@ -296,7 +296,7 @@ break_connections(SimNode *x)
 	}
 }
 
-/* A removal that was lost in a crash never was; late: nor one that only nodes know who are dead or out. */
+/* A removal that was lost in a crash never was; late: nor one that only nodes know who are dead, out, or not there yet. */
 void
 node_clear_suspects(bool late)
 {
@@ -305,7 +305,7 @@ node_clear_suspects(bool late)
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
 		for (NodeId x = 1; x <= MAX_NODES; x++)
-			removed |= sim.nodes[i].dead || (sim.nodes[x].now.members[i].removed && !(late && (sim.nodes[x].dead || sim.nodes[x].out))) ? BIT(i) : 0;
+			removed |= sim.nodes[i].dead || (sim.nodes[x].now.members[i].removed && !(late && (sim.nodes[x].dead || sim.nodes[x].out || sim.nodes[x].stage != STAGE_READY))) ? BIT(i) : 0;
 	}
 	sim.suspects &= removed;
 }
