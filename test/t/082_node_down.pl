@@ -95,4 +95,22 @@ for my $round (1 .. $rounds)
 	lives_without("mesh$suffix", Mesh::mesh_links(1 .. 4), []);
 }
 
+# two neighbours of a ring at once: what stands in for the first is down as well
+$mesh->sql(1, "SELECT replication_plugin.set_topology('ring', '{node1,node2,node3,node4}')");
+$mesh->wait_for_links(Mesh::ring_links(1 .. 4));
+$mesh->kill9_server($_) for 2, 3;
+my $killed = time();
+$mesh->sql($_, "INSERT INTO mark VALUES ('two down/$_')") for 1, 4;
+for my $i (1, 4)
+{
+	ok($mesh->poll($i, "SELECT count(*) FROM mark WHERE id LIKE 'two down/%'", 2, $killed + $patience - time()), "two neighbours of a ring down: node $i has both writes");
+}
+note(sprintf 'figures: two neighbours of a ring down: after %.1f s', time() - $killed);
+ok($mesh->poll(1, "SELECT string_agg(provider || ' ' || state, ', ') FROM replication_plugin.topology WHERE subscriber = 'node4' AND kind = 'reroute' AND state = 'streaming'",
+	'node1 streaming'), 'node 4 takes from node 1');
+$mesh->start_server($_) for 2, 3;
+$mesh->wait_for_links(Mesh::ring_links(1 .. 4));
+$mesh->wait_converged;
+$mesh->is_identical('two neighbours of a ring down, and back');
+
 done_testing();
