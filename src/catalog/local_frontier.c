@@ -37,11 +37,15 @@ Frontier *
 local_frontier(NodeId me)
 {
 	Frontier   *f = frontier_create();
-	XLogRecPtr	end = GetXLogInsertRecPtr();
+	TimestampTz now = GetCurrentTimestamp();
+	XLogRecPtr	end;
 	NodeId	   *nodes;
 	int			n;
 
 	origin_map_ensure_loaded();
+	/* first: a commit of ours that has an earlier timestamp must not come behind the end */
+	wait_for_commits();
+	end = GetXLogInsertRecPtr();
 	wait_for_commits();
 	n = origin_map_nodes(&nodes);
 	for (int i = 0; i < n; i++)
@@ -52,6 +56,6 @@ local_frontier(NodeId me)
 		if (lsn != InvalidXLogRecPtr && nodes[i] != me)
 			frontier_raise(f, nodes[i], lsn, ts);
 	}
-	frontier_raise(f, me, end, GetCurrentTimestamp());
+	frontier_raise(f, me, end, now);
 	return f;
 }

@@ -207,6 +207,19 @@ origin_hold_release(NodeId origin)
 }
 
 bool
+origin_hold_is_held(NodeId origin)
+{
+	Hold	   *h;
+	bool		held;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	held = h && h->holder != 0;
+	LWLockRelease(&shared->lock);
+	return held;
+}
+
+bool
 origin_hold_wanted(NodeId origin)
 {
 	Hold	   *h;

@@ -14,6 +14,9 @@ extern void origin_hold_shmem_init(void);
 extern void origin_hold(NodeId origin);
 extern void origin_hold_release(NodeId origin);
 
+/* True if somebody has it now: then its transactions are being applied. */
+extern bool origin_hold_is_held(NodeId origin);
+
 /* True if somebody waits for it. */
 extern bool origin_hold_wanted(NodeId origin);
 

@@ -43,6 +43,7 @@
 #include "catalog/nodes.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "control/manager_sql.h"
 #include "control/sql.h"
 #include "control/workers.h"
 #include "model/stable.h"
@@ -68,6 +69,7 @@ typedef struct GroupWorker
 	Note		notes[MAX_NOTES];	/* oldest first; vectors in TopMemoryContext */
 	int			nnotes;
 	bool		row_written;
+	bool		healthy;		/* got through a round */
 	uint64		told;			/* activity_count() before the last row */
 	XLogRecPtr	told_wal;
 	char	   *told_state;		/* fenced nodes and links in the last row */
@@ -321,6 +323,39 @@ is_member(void)
 	return state != NULL;
 }
 
+/* One round. */
+static void
+work(void)
+{
+	tend_group_slot();
+	tell_frontier();
+	advance_group_slot();
+	collect_tombstones();
+	if (!worker.healthy)
+		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);
+	worker.healthy = true;
+	MemoryContextReset(worker.round);
+	worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));
+}
+
+/* Shows the error at hand in the view nodes; the manager starts this worker again after a pause. */
+static void
+note_error(void)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	edata = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	if (MyReplicationSlot)
+		ReplicationSlotRelease();
+	if (replorigin_session_origin != InvalidRepOriginId)
+		replorigin_session_origin = InvalidRepOriginId;
+	sql_note_error(psprintf("group worker: %s%s%s", edata->message, edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	ReThrowError(edata);
+}
+
 void
 replication_plugin_group_main(Datum dboid)
 {
@@ -336,15 +371,16 @@ replication_plugin_group_main(Datum dboid)
 		proc_exit(0);
 	worker.me = atoi(id);
 	(void) activity_count();
-	restore_timestamps();
-	while (is_member())
+	PG_TRY();
 	{
-		tend_group_slot();
-		tell_frontier();
-		advance_group_slot();
-		collect_tombstones();
-		MemoryContextReset(worker.round);
-		worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));
+		restore_timestamps();
+		while (is_member())
+			work();
 	}
+	PG_CATCH();
+	{
+		note_error();
+	}
+	PG_END_TRY();
 	proc_exit(0);
 }

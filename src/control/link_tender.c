@@ -130,9 +130,25 @@ is_down(const WantedLink *w)
 		TimestampDifferenceExceeds(l->down_since, GetCurrentTimestamp(), setting_reroute_timeout);
 }
 
+/* Name of a node, for messages. */
+static const char *
+name_of(List *nodes, NodeId node)
+{
+	ListCell   *lc;
+
+	foreach(lc, nodes)
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (n->node_id == node)
+			return n->node_name;
+	}
+	return "?";
+}
+
 /* Gives links up that are down, takes back those that are up to date. Returns true if something changed. */
 static bool
-judge_links(List *wanted)
+judge_links(List *wanted, List *nodes)
 {
 	List	   *now = NIL;
 	bool		changed;
@@ -148,12 +164,14 @@ judge_links(List *wanted)
 			continue;
 		now = lappend_int(now, w->provider);
 		if (!was)
-			ereport(LOG, (errmsg("link from node %d is down, its transactions are taken from other nodes where there is a way", w->provider)));
+			ereport(LOG,
+					(errmsg("link from node \"%s\" has been down for %d ms: what it carries is taken from other nodes, where there is a way",
+							name_of(nodes, w->provider), setting_reroute_timeout)));
 	}
 	foreach(lc, given_up)
 	{
 		if (!list_member_int(now, lfirst_int(lc)))
-			ereport(LOG, (errmsg("link from node %d is back", lfirst_int(lc))));
+			ereport(LOG, (errmsg("link from node \"%s\" is back, or no longer wanted", name_of(nodes, lfirst_int(lc)))));
 	}
 	changed = list_difference_int(now, given_up) != NIL || list_difference_int(given_up, now) != NIL;
 	list_free(given_up);
@@ -305,7 +323,7 @@ link_tender_round(LocalNode *local, List *nodes)
 	bool		well;
 	ListCell   *lc;
 
-	if (judge_links(wanted))
+	if (judge_links(wanted, nodes))
 		wanted = wanted_links(local);
 	well = all_well(wanted);
 	foreach(lc, wanted)

@@ -97,11 +97,11 @@ local_run(void)
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
-/* A provider had seen, before its first transaction of its own, what it was admitted with. */
+/* Notes that the provider had seen something, given as text or NULL. */
 static void
-merge_admission(Link *link, NodeRow *provider, MemoryContext context)
+merge_seen(Link *link, const char *text)
 {
-	Frontier   *f = provider->add_frontier ? frontier_from_text(provider->add_frontier) : NULL;
+	Frontier   *f = text ? frontier_from_text(text) : NULL;
 	MemoryContext old;
 
 	if (!f)
@@ -109,6 +109,24 @@ merge_admission(Link *link, NodeRow *provider, MemoryContext context)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	frontier_merge(link->seen, f);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * What the provider had seen before anything that it still has for us: what it was admitted with, and what its
+ * frontier row says. For that row is here, and so is everything that came before it there.
+ */
+static void
+load_seen(Link *link, NodeRow *provider)
+{
+	Oid			types[1] = {INT4OID};
+	Datum		args[1] = {Int32GetDatum(link->provider)};
+
+	merge_seen(link, provider->add_frontier);
+	if (SPI_execute_with_args("SELECT vector FROM " EXTENSION_SCHEMA ".frontier WHERE node_id = $1",
+							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the frontier of node %d", link->provider);
+	if (SPI_processed == 1)
+		merge_seen(link, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 }
 
 void
@@ -137,7 +155,7 @@ link_load(Link *link)
 	{
 		link->provider_name = MemoryContextStrdup(context, provider->node_name);
 		link->provider_dsn = MemoryContextStrdup(context, provider->dsn);
-		merge_admission(link, provider, context);
+		load_seen(link, provider);
 	}
 	else if (local->source_dsn && local->source_id == link->provider)
 	{

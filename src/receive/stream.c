@@ -345,7 +345,7 @@ idle(Link *link)
 }
 
 /* The same; libpq gets its memory back in any case. */
-static pg_noinline bool
+static bool
 copy_and_free(Link *link, char *data, int len)
 {
 	volatile bool go_on = false;
@@ -354,11 +354,13 @@ copy_and_free(Link *link, char *data, int len)
 	{
 		go_on = copy_data(link, data, len);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		PQfreemem(data);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	PQfreemem(data);
 	return go_on;
 }
 

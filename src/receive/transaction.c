@@ -207,17 +207,20 @@ demand(Link *link, NodeId origin)
 	link->demanded = lappend_int(link->demanded, origin);
 	MemoryContextSwitchTo(old);
 	ereport(LOG,
-			(errmsg("link from node \"%s\" takes the transactions of node %d as well, which do not come by their own link",
+			(errmsg("link from node \"%s\" takes the transactions of node %d as well, which do not come another way",
 					link->provider_name, origin)));
 	return true;
 }
 
-/* True if an origin's transactions are waited for too long, or will not come by their own link any more. */
+/*
+ * True if an origin's transactions are waited for too long, or will not come by their own link any more. As long as another
+ * worker is applying them, what we wait for may be a large transaction; asking for it here as well would not help.
+ */
 static bool
 is_overdue(TimestampTz since, NodeId origin)
 {
-	return TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) ||
-		link_node_removed(origin);
+	return (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) &&
+			!origin_hold_is_held(origin)) || link_node_removed(origin);
 }
 
 void
@@ -280,8 +283,8 @@ link_wait_for_base(Link *link)
 		if (gate_missing(&stub))
 			link_wait(link, STUB_WAIT_MS);
 	}
+	/* not merged into what the provider had seen: it may have come there after what the stream begins with */
 	link_status_set_state(link->index, LINK_CONNECTING);
-	frontier_merge(link->seen, link->base);
 }
 
 /* A stub: waits until it is covered, then it is part of what the provider had seen. */

@@ -406,7 +406,7 @@ BEGIN
 	FOR s IN
 		SELECT r.slot_name, r.active_pid,
 			coalesce((SELECT bool_and(coalesce(pg_xact_commit_timestamp(x.xmin), '-infinity') < clock_timestamp() - interval '5 seconds')
-				FROM replication_plugin.removal x WHERE x.node_id = n.node_id), true) AS old_news
+				FROM replication_plugin.removal x WHERE x.node_id = CASE WHEN n.state = 'removed' THEN n.node_id ELSE l.node_id END), true) AS old_news
 		FROM replication_plugin.node n
 		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id),
 			replication_plugin.local_node l
@@ -444,17 +444,18 @@ AS $$
 $$;
 COMMENT ON FUNCTION remove_orphans() IS 'removes nodes whose source was removed while they were joining';
 
--- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back.
+-- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back. Counted is what
+-- they have not confirmed; WAL that a slot keeps for a transaction that is open here is not the member's fault.
 CREATE FUNCTION remove_stragglers(limit_mb integer) RETURNS SETOF text LANGUAGE sql VOLATILE
 AS $$
 	WITH far AS (
 		SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-		WHERE n.state <> 'removed' AND (s.wal_status = 'lost' OR pg_current_wal_lsn() - s.restart_lsn > $1 * 1048576::numeric)
+		WHERE n.state <> 'removed' AND pg_current_wal_lsn() - s.confirmed_flush_lsn > $1 * 1048576::numeric
 		UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		LEFT JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
 		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state <> 'removed' AND n.node_id <> l.node_id
-			AND pg_current_wal_lsn() - s.restart_lsn > $1 * 1048576::numeric
+			AND pg_current_wal_lsn() - s.confirmed_flush_lsn > $1 * 1048576::numeric
 			AND pg_current_wal_lsn() - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
 				> $1 * 1048576::numeric),
 	gone AS (

@@ -560,7 +560,7 @@ BEGIN
 				RAISE NOTICE 'error, tried again: %', complained;
 			END IF;
 		END IF;
-		IF clock_timestamp() >= deadline OR l.state IN ('removed', 'left') THEN
+		IF clock_timestamp() >= deadline OR l.state IN ('removed', 'needs_rejoin', 'leaving', 'left') THEN
 			RETURN false;
 		END IF;
 		PERFORM pg_sleep(0.1);

@@ -67,13 +67,15 @@ CREATE VIEW topology AS
 	SELECT p.node_name AS provider, s.node_name AS subscriber,
 		coalesce(replication_plugin.origin_names(p.node_id, t.list),
 			(SELECT array_agg(o.node_name ORDER BY o.node_id = p.node_id DESC, o.node_id) FROM replication_plugin.node o WHERE o.node_id = ANY (l.full_origins))) AS full_origins,
-		coalesce(l.kind, t.kind, 'reroute') AS kind, coalesce(t.state, 'not yet') AS state, t.lag_bytes, t.lag_time, t.reported_at
+		CASE WHEN l.kind IS NOT NULL THEN l.kind WHEN 'joining' IN (p.state, s.state) THEN 'joining'
+			WHEN t.kind = 'reroute' THEN t.kind ELSE 'ending' END AS kind, -- ending: of an earlier topology
+		coalesce(t.state, 'not yet') AS state, t.lag_bytes, t.lag_time, t.reported_at
 	FROM planned l
 	FULL JOIN told t USING (provider, subscriber)
 	JOIN replication_plugin.node p ON p.node_id = coalesce(l.provider, t.provider)
 	JOIN replication_plugin.node s ON s.node_id = coalesce(l.subscriber, t.subscriber);
 COMMENT ON VIEW topology IS
-	'all links of the group: those to this node as they are, the others as their subscribers last said';
+	'all links of the group: those to this node as they are, the others as their subscribers last said; kind: topology, reroute, joining, or ending (of an earlier topology)';
 
 CREATE FUNCTION topology_graph(format text DEFAULT 'mermaid') RETURNS text LANGUAGE plpgsql STABLE
 AS $$

@@ -19,6 +19,7 @@ ALTER TABLE once REPLICA IDENTITY FULL;
 CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL, filler text);
 INSERT INTO accounts SELECT g, 0, repeat('x', 80) FROM generate_series(1, 300) g;
 SQL
+our @tables = qw(counters once accounts);
 my $accounts = 300;
 my $batch = 15;
 
@@ -26,7 +27,7 @@ my $batch = 15;
 sub start
 {
 	my ($class, $mesh, %opt) = @_;
-	my $self = bless { mesh => $mesh, name => $opt{name}, dir => PostgreSQL::Test::Utils::tempdir(), clients => [] }, $class;
+	my $self = bless { mesh => $mesh, name => $opt{name} =~ tr/ /_/r, dir => PostgreSQL::Test::Utils::tempdir(), clients => [] }, $class;
 	for my $n (@{ $opt{nodes} || [ 1 .. $mesh->size ] })
 	{
 		for my $c (1 .. $opt{clients} || 1)
@@ -40,7 +41,7 @@ sub start
 				require POSIX;
 				POSIX::_exit($@ ? 1 : 0);
 			}
-			push @{ $self->{clients} }, { node => $n, id => "$opt{name}/$n/$c", file => "$self->{dir}/$n.$c", pid => $pid };
+			push @{ $self->{clients} }, { node => $n, id => "$self->{name}/$n/$c", file => "$self->{dir}/$n.$c", pid => $pid };
 		}
 	}
 	return $self;

@@ -181,7 +181,7 @@ sub start_sql
 	{
 		open STDOUT, '>', "$base.out";
 		open STDERR, '>', "$base.err";
-		exec 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$base.sql", '-d', $self->direct_dsn($i);
+		{ exec 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$base.sql", '-d', $self->direct_dsn($i); }
 		require POSIX;
 		POSIX::_exit(127);
 	}
@@ -298,6 +298,21 @@ sub dump_state
 	}
 }
 
+# Waits until all rows of some tables are equal on the members; needs no word from nodes that are down.
+sub wait_identical
+{
+	my ($self, $tables, $seconds, @members) = @_;
+	my $sum = CORE::join(" || ' ' || ", map { "(SELECT count(*) || ' ' || coalesce(sum(hashtextextended(x::text, 0)), 0) FROM $_ x)" } @$tables);
+	my $deadline = time() + $seconds;
+	while (time() < $deadline)
+	{
+		my %seen = map { $self->sql($_, "SELECT $sum") => 1 } @members;
+		return 1 if keys %seen == 1;
+		sleep 0.1;
+	}
+	return 0;
+}
+
 # All replicated tables, as text, row by row, equal on all nodes? One TAP assertion.
 sub is_identical
 {
@@ -348,7 +363,20 @@ sub kill_one
 	return $pid;
 }
 
-# kill -9 of a whole server; start() brings it back.
+# kill -9 of a server and all its processes at once; start_server() brings it back.
+sub kill9_server
+{
+	my ($self, $i) = @_;
+	my ($postmaster) = PostgreSQL::Test::Utils::slurp_file($self->node($i)->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @children = split ' ', `ps -o pid= --ppid $postmaster`;
+	$self->node($i)->kill9;
+	kill 'KILL', @children;
+	# until somebody has taken note of its death, it counts as running
+	my $deadline = time() + 60;
+	sleep 0.02 while kill(0, $postmaster) && time() < $deadline;
+}
+
+# Immediate stop of a whole server; start_server() brings it back.
 sub kill_server
 {
 	my ($self, $i) = @_;

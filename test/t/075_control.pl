@@ -92,6 +92,14 @@ sql('a', 'INSERT INTO t VALUES (1)');
 ok(poll('b', 'SELECT count(*) FROM t', 1), 'and its links go on');
 ok(poll('b', "SELECT bool_and(state = 'streaming') FROM replication_plugin.links", 't'), 'links are up');
 
+# So does the group worker; what it fails at is shown, and forgotten when it works again.
+sql('a', 'ALTER FUNCTION replication_plugin.write_frontier_row() RENAME TO away');
+sql('a', 'INSERT INTO t VALUES (2)');
+ok(poll('a', "SELECT progress ~ 'group worker: .*write_frontier_row' FROM replication_plugin.nodes WHERE is_local", 't'), 'the error of a group worker is shown');
+sql('a', 'ALTER FUNCTION replication_plugin.away() RENAME TO write_frontier_row');
+ok(poll('a', "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local", 't'), 'and forgotten when it is over');
+ok(poll('b', "SELECT replication_plugin.frontier_lsn(vector, 1) IS NOT NULL FROM replication_plugin.frontier WHERE node_id = 1", 't'), 'frontier rows come again');
+
 # A worker that is killed counts as a restart; one that is paused does not.
 sql('b', "SELECT replication_plugin.pause_link('a')");
 ok(poll('b', 'SELECT state FROM replication_plugin.links', 'paused'), 'paused');

@@ -142,9 +142,52 @@ for my $case ([ 'from the one that lacks writes', 1, 2, 1 ], [ 'from the one who
 	$mesh->fresh_database(4);
 }
 
+# ---------- a link that begins before what all have by now ----------
+
+# C takes A's writes from B; A writes over a row of which it has not seen B's last state, which all have later. When C then
+# gets a link from A, the values that A's update left out are not those of that state.
+{
+	my $topology = sub {
+		my ($shape, $nodes, $links) = @_;
+		$mesh->sql(1, "SELECT replication_plugin.set_topology('$shape'$nodes)");
+		$mesh->poll($_, "SELECT count(*) || ' ' || bool_and(state IN ('streaming', 'paused')) FROM replication_plugin.links", $links->{$_} . ' true') or die for 1 .. 3;
+	};
+	$mesh->sql(1, "UPDATE t SET v = 'first', big = repeat('first ', 600) WHERE id = 20");
+	$mesh->wait_converged(1 .. 3);
+	$topology->('star', ", '{node2,node1,node3}'", { 1 => 1, 2 => 2, 3 => 1 });
+	# the group slot of A rests for long, so that it moves when A's write is there
+	$mesh->sql(1, $_) for "ALTER SYSTEM SET replication_plugin.frontier_interval = '400ms'", 'SELECT pg_reload_conf()';
+	$mesh->sql(1, 'INSERT INTO log VALUES (1, $$tick$$)');
+	$mesh->wait_converged(1 .. 3);
+	$mesh->pause(1, 2);
+	$mesh->pause(2, 1);
+	$mesh->sql(2, "UPDATE t SET big = repeat('B old ', 600) WHERE id = 20");
+	my $moved = "SELECT replication_plugin.frontier_lsn(slot_vector, 2) >= '" . $mesh->sql(2, 'SELECT pg_current_wal_lsn()') . "' FROM replication_plugin.stable_point";
+	$mesh->sql(1, "UPDATE t SET v = 'A new' WHERE id = 20");
+	$mesh->poll(3, "SELECT big LIKE 'B old%' FROM t WHERE id = 20") or die;
+	$mesh->resume(1, 2);
+	for (1 .. 200)
+	{
+		$mesh->sql(2, "INSERT INTO log VALUES (2, 'tick')");
+		$mesh->sql(3, "INSERT INTO log VALUES (3, 'tick')");
+		last if $mesh->sql(1, $moved) eq 't';
+		sleep 0.05;
+	}
+	is($mesh->sql(1, $moved), 't', "new link: A's group slot is there when all have B's write");
+	is($mesh->sql(3, "SELECT v FROM t WHERE id = 20"), 'first', "new link: A's write is on A alone");
+	$mesh->sql(3, "SELECT replication_plugin.set_topology('all_to_all')");
+	ok($mesh->poll(3, "SELECT v FROM t WHERE id = 20", 'A new'), 'new link: C has it from A');
+	$mesh->resume(2, 1);
+	$mesh->sql(1, $_) for 'ALTER SYSTEM RESET replication_plugin.frontier_interval', 'SELECT pg_reload_conf()';
+	$mesh->wait_for_streaming(1 .. 3);
+	$mesh->wait_converged(1 .. 3);
+	is($mesh->sql(3, "SELECT substr(big, 1, 6) FROM t WHERE id = 20"), 'first ', 'new link: the row came whole');
+	$mesh->is_identical('new link', 1 .. 3);
+}
+
 # ---------- at random moments ----------
 my $script = <<'SQL';
-\set id random(1, 300)
+\set id random(1, 299)
 \set r random(1, 100)
 \if :r <= 50
 UPDATE t SET n = n + 1, v = 'n' || :side WHERE id = :id;
@@ -157,7 +200,7 @@ UPDATE t SET big = repeat(md5(random()::text), 100) WHERE id = :id;
 \else
 BEGIN;
 INSERT INTO log VALUES (:side, 'l');
-UPDATE t SET v = 'b' || :side WHERE id IN (:id, :id + 1);
+UPDATE t SET v = 'b' || :side WHERE id IN (:id, 301 - :id);
 COMMIT;
 \endif
 SQL

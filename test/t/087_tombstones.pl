@@ -9,7 +9,7 @@ use Time::HiRes qw(time sleep);
 
 Mesh::seed();
 # a link that is held stays held: nothing is asked for on other ways
-my $mesh = Mesh->new(3, conf => "replication_plugin.reroute_timeout = 1h\nreplication_plugin.frontier_interval = 100ms\n");
+my $mesh = Mesh->new(3, conf => "replication_plugin.reroute_timeout = 1h\nreplication_plugin.frontier_interval = 50ms\n");
 $mesh->make_group(<<'SQL');
 CREATE TABLE t (id int PRIMARY KEY, v text);
 CREATE TABLE other (a int, b int, PRIMARY KEY (b, a));
@@ -38,7 +38,7 @@ sub all_forgotten
 	is("@late", '', "$name: the tombstones go, on all nodes");
 }
 
-# Time passes on some nodes: they write, tell the others how far they are ten times, and checkpoint.
+# Time passes on some nodes: they write, tell the others how far they are five times, and checkpoint.
 sub time_passes
 {
 	my (@nodes) = @_;
@@ -46,7 +46,7 @@ sub time_passes
 	for my $i (@nodes)
 	{
 		my $written = '-infinity';
-		for (1 .. 10)
+		for (1 .. 5)
 		{
 			$mesh->poll($i, "SELECT written_at > '$written' FROM replication_plugin.frontier WHERE node_id = $i") or die;
 			$written = $mesh->sql($i, "SELECT written_at FROM replication_plugin.frontier WHERE node_id = $i");
@@ -55,7 +55,7 @@ sub time_passes
 	}
 	# longer than the group slot rests between two moves
 	my $start = $mesh->sql($nodes[0], 'SELECT clock_timestamp()');
-	$mesh->poll($nodes[0], "SELECT clock_timestamp() > '$start'::timestamptz + interval '2.5 seconds'") or die;
+	$mesh->poll($nodes[0], "SELECT clock_timestamp() > '$start'::timestamptz + interval '1.5 seconds'") or die;
 	$mesh->stop_load(@load);
 }
 
@@ -101,6 +101,7 @@ $mesh->sql(1, "UPDATE t SET v = 'new' WHERE id = 7");
 $mesh->poll(1, 'SELECT count(*) FROM t WHERE id IN (3, 4, 5)', 0) or die;
 $mesh->poll(2, 'SELECT count(*) FROM t WHERE id IN (1, 2, 6)', 0) or die;
 my @there = map { $mesh->sql($_, $count) } 1 .. 3;
+is(join(' ', map { $_ > 1 } @there), '1 1 1', 'cut off: there are tombstones on all nodes');
 time_passes(1, 2);
 time_passes(3);
 is($mesh->sql($_, $count), $there[$_ - 1], "cut off: node $_ keeps its tombstones") for 1 .. 3;
