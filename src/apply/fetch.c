@@ -5,7 +5,8 @@
  * PostgreSQL's WAL leaves out TOASTed values that an update did not touch. When the
  * local row is not the one that was updated, they are asked for at the provider, which
  * has accepted the update. It may have a newer state of the row by now; that state
- * reaches us as well, later in its own stream.
+ * reaches us as well, later in its own stream. And it may not show the update to others yet, though it has
+ * sent it: an older row must not be taken for it, nor none at all; see sqlapi/committed_values.c.
  */
 #include "postgres.h"
 
@@ -34,9 +35,9 @@ key_name(ApplyRelation *ar, int k)
 	return NameStr(TupleDescAttr(RelationGetDescr(ar->rel), ar->key_atts[k] - 1)->attname);
 }
 
-/* The query for the missing columns; returns how many there are. */
+/* The query for the missing columns of the row with a key; returns how many there are. */
 static int
-build_query(ApplyRelation *ar, StringInfo sql)
+build_query(ApplyRelation *ar, const Datum *key, StringInfo sql)
 {
 	int			n = 0;
 
@@ -50,29 +51,21 @@ build_query(ApplyRelation *ar, StringInfo sql)
 	appendStringInfo(sql, " FROM %s WHERE ",
 					 quote_qualified_identifier(ar->remote.nspname, ar->remote.relname));
 	for (int k = 0; k < ar->nkeys; k++)
-		appendStringInfo(sql, "%s%s = $%d", k ? " AND " : "",
-						 quote_identifier(key_name(ar, k)), k + 1);
-	return n;
-}
-
-/* Text of the key's values. */
-static void
-key_texts(ApplyRelation *ar, const Datum *key, const char **texts)
-{
-	for (int k = 0; k < ar->nkeys; k++)
 	{
 		Oid			out;
 		bool		varlena;
 
 		getTypeOutputInfo(TupleDescAttr(RelationGetDescr(ar->rel), ar->key_atts[k] - 1)->atttypid,
 						  &out, &varlena);
-		texts[k] = OidOutputFunctionCall(out, key[k]);
+		appendStringInfo(sql, "%s%s = %s", k ? " AND " : "", quote_identifier(key_name(ar, k)),
+						 quote_literal_cstr(OidOutputFunctionCall(out, key[k])));
 	}
+	return n;
 }
 
-/* Runs the query; connects anew if the kept connection has gone. */
+/* Runs the query, which gives one row for each column; connects anew if the kept connection has gone. */
 static PGresult *
-run_query(const char *sql, int nkeys, const char *const *texts)
+run_query(const char *sql)
 {
 	if (conn && PQstatus(conn) != CONNECTION_OK)
 	{
@@ -81,7 +74,8 @@ run_query(const char *sql, int nkeys, const char *const *texts)
 	}
 	if (!conn)
 		conn = peer_connect(apply.provider_dsn, PEER_SQL, "replication_plugin fetch");
-	return peer_exec_params(conn, sql, nkeys, texts);
+	return peer_exec_params(conn, "SELECT v FROM pg_catalog.unnest(replication_plugin.committed_values($1)) WITH ORDINALITY u(v, i) ORDER BY i",
+							1, &sql);
 }
 
 /* Takes the values out of the answer. */
@@ -99,10 +93,10 @@ read_answer(ApplyRelation *ar, PGresult *res)
 
 		if (!is_missing(ar, i))
 			continue;
-		ar->nulls[att] = PQgetisnull(res, 0, col);
+		ar->nulls[att] = PQgetisnull(res, col, 0);
 		getTypeInputInfo(a->atttypid, &in, &ioparam);
 		if (!ar->nulls[att])
-			ar->values[att] = OidInputFunctionCall(in, PQgetvalue(res, 0, col), ioparam, a->atttypmod);
+			ar->values[att] = OidInputFunctionCall(in, PQgetvalue(res, col, 0), ioparam, a->atttypmod);
 		col++;
 	}
 	for (int i = 0; i < ar->remote.natts; i++)
@@ -113,16 +107,14 @@ bool
 fetch_missing(ApplyRelation *ar, const Datum *key)
 {
 	StringInfoData sql;
-	const char **texts = palloc(Max(ar->nkeys, 1) * sizeof(char *));
 	PGresult   *res;
 	bool		found;
 
 	initStringInfo(&sql);
-	if (build_query(ar, &sql) == 0)
+	if (build_query(ar, key, &sql) == 0)
 		return true;
-	key_texts(ar, key, texts);
-	res = run_query(sql.data, ar->nkeys, texts);
-	found = PQntuples(res) == 1;
+	res = run_query(sql.data);
+	found = PQntuples(res) > 0;
 	if (found)
 		read_answer(ar, res);
 	PQclear(res);

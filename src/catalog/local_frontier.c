@@ -18,9 +18,8 @@
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 
-/* Waits until the commits that are being written now have moved their progress. */
-static void
-wait_for_commits(void)
+void
+local_wait_for_commits(void)
 {
 	int			n;
 	VirtualTransactionId *commits = GetVirtualXIDsDelayingChkpt(&n, DELAY_CHKPT_START);
@@ -44,9 +43,9 @@ local_frontier(NodeId me)
 
 	origin_map_ensure_loaded();
 	/* first: a commit of ours that has an earlier timestamp must not come behind the end */
-	wait_for_commits();
+	local_wait_for_commits();
 	end = GetXLogInsertRecPtr();
-	wait_for_commits();
+	local_wait_for_commits();
 	n = origin_map_nodes(&nodes);
 	for (int i = 0; i < n; i++)
 	{

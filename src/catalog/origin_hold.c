@@ -21,6 +21,7 @@
 #include "storage/shmem.h"
 
 #include "catalog/origin_hold.h"
+#include "catalog/origin_map.h"
 
 #define MAX_HOLDS	1024		/* (database, origin) pairs of this server */
 
@@ -30,6 +31,7 @@ typedef struct Hold
 	NodeId		origin;
 	pid_t		holder;			/* 0: nobody */
 	int			waiters;
+	XLogRecPtr	visible;		/* transactions up to here can be seen; only needed while there is a holder */
 	TimestampTz ts;				/* greatest commit timestamp applied; PG_INT64_MIN: not known since the server started */
 	ConditionVariable cv;
 } Hold;
@@ -101,6 +103,7 @@ create(NodeId origin)
 	h->origin = origin;
 	h->holder = 0;
 	h->waiters = 0;
+	h->visible = InvalidXLogRecPtr;
 	h->ts = PG_INT64_MIN;
 	return h;
 }
@@ -144,6 +147,7 @@ release_all(int code, Datum arg)
 static bool
 try_hold(NodeId origin)
 {
+	XLogRecPtr	progress = origin_map_progress(origin);	/* that of the last holder; what comes until we are, it notes */
 	Hold	   *h;
 	bool		ours;
 
@@ -153,7 +157,10 @@ try_hold(NodeId origin)
 		h = create(origin);
 	ours = h && h->holder == 0;
 	if (ours)
+	{
 		h->holder = MyProcPid;
+		h->visible = Max(h->visible, progress);
+	}
 	else if (h && !waiting)
 	{
 		h->waiters++;
@@ -232,8 +239,23 @@ origin_hold_wanted(NodeId origin)
 	return wanted;
 }
 
+XLogRecPtr
+origin_hold_visible(NodeId origin, bool durable)
+{
+	XLogRecPtr	progress = durable ? origin_map_progress_durable(origin) : origin_map_progress(origin);
+	Hold	   *h;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	/* with nobody at work, all that had progressed before is there to be seen */
+	if (h && h->holder != 0 && h->holder != MyProcPid)
+		progress = Min(progress, h->visible);
+	LWLockRelease(&shared->lock);
+	return progress;
+}
+
 void
-origin_hold_note_ts(NodeId origin, TimestampTz ts)
+origin_hold_note(NodeId origin, XLogRecPtr lsn, TimestampTz ts)
 {
 	Hold	   *h;
 
@@ -241,8 +263,11 @@ origin_hold_note_ts(NodeId origin, TimestampTz ts)
 	h = find(origin);
 	if (!h)
 		h = create(origin);
-	if (h && ts > h->ts)
-		h->ts = ts;
+	if (h)
+	{
+		h->visible = Max(h->visible, lsn);
+		h->ts = Max(h->ts, ts);
+	}
 	LWLockRelease(&shared->lock);
 }
 

@@ -7,7 +7,7 @@
  *	- makes the group slot, and moves it over what all members have;
  *	- writes this node's frontier row: after commits that are more than frontier rows of others,
  *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
- *	  comes back, and when much WAL has been written (PROTOCOL: Frontier row);
+ *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
  *	- removes tombstones behind the group slot.
  *
  * How the group slot moves: after each frontier row we note its position in our WAL, and the frontier that
@@ -49,7 +49,7 @@
 #include "model/stable.h"
 
 #define MAX_NOTES			64
-#define ROW_AFTER_WAL		(16 * 1024 * 1024)	/* bytes of WAL after which there is a row in any case */
+#define ROW_AFTER_WAL		(16 * 1024 * 1024)	/* bytes of any node's WAL after which there is a row in any case */
 #define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)	/* bytes that the group slot can move at least, or ... */
 #define ADVANCE_INTERVALS	10	/* ... so many frontier_intervals since it moved */
 #define GC_BATCH			"10000"
@@ -71,7 +71,7 @@ typedef struct GroupWorker
 	bool		row_written;
 	bool		healthy;		/* got through a round */
 	uint64		told;			/* activity_count() before the last row */
-	XLogRecPtr	told_wal;
+	Frontier   *told_frontier;	/* in the last row */
 	char	   *told_state;		/* fenced nodes and links in the last row */
 	TimestampTz row_at;
 	TimestampTz advanced_at;
@@ -212,13 +212,32 @@ told_state(void)
 					 "  FROM replication_plugin.link_states())", 0, NULL);
 }
 
+/*
+ * True if some node has written much WAL since the last row, be it for nobody else: its group slot
+ * moves over that WAL when all have told that they have it. An answer is little WAL, so this comes to rest.
+ */
+static bool
+much_written(void)
+{
+	NodeId	   *nodes;
+	int			n = origin_map_nodes(&nodes);
+
+	for (int i = 0; i < n; i++)
+	{
+		XLogRecPtr	lsn = nodes[i] == worker.me ? InvalidXLogRecPtr : origin_map_progress(nodes[i]);
+
+		if (lsn != InvalidXLogRecPtr && lsn > frontier_lsn(worker.told_frontier, nodes[i]) + ROW_AFTER_WAL)
+			return true;
+	}
+	return GetXLogInsertRecPtr() > frontier_lsn(worker.told_frontier, worker.me) + ROW_AFTER_WAL;
+}
+
 /* True if there is something to tell. */
 static bool
 want_row(const char *state)
 {
 	return !worker.row_written || activity_count() != worker.told ||
-		strcmp(state, worker.told_state) != 0 ||
-		GetXLogInsertRecPtr() - worker.told_wal > ROW_AFTER_WAL;
+		strcmp(state, worker.told_state) != 0 || much_written();
 }
 
 /* The first row of a run of the server: links wait for it (check_run()). */
@@ -250,7 +269,7 @@ tell_frontier(void)
 	if (!worker.row_written)
 		note_first_row(XactLastCommitEnd);
 	worker.told = count;
-	worker.told_wal = worker.notes[worker.nnotes - 1].position;
+	frontier_merge(worker.told_frontier, worker.notes[worker.nnotes - 1].covers);
 	if (worker.told_state)
 		pfree(worker.told_state);
 	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);
@@ -268,7 +287,7 @@ restore_timestamps(void)
 	for (int i = 0; f && i < f->n; i++)
 	{
 		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker.me)
-			origin_hold_note_ts(f->entries[i].node, f->entries[i].ts);
+			origin_hold_note(f->entries[i].node, InvalidXLogRecPtr, f->entries[i].ts);
 	}
 }
 
@@ -364,6 +383,8 @@ replication_plugin_group_main(Datum dboid)
 	worker_setup(DatumGetObjectId(dboid));
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	origin_map_ensure_loaded();
+	MemoryContextSwitchTo(TopMemoryContext);
+	worker.told_frontier = frontier_create();
 	worker.round = AllocSetContextCreate(TopMemoryContext, "group round", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(worker.round);
 	id = sql_value("SELECT node_id FROM replication_plugin.local_node", 0, NULL);

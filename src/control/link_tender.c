@@ -11,7 +11,8 @@
  *	  for the time being: new streams stand before old ones go. A link from a removed
  *	  node ends at once.
  *	- A link that is not connected for reroute_timeout is given up for the time being: the
- *	  providers of its provider take its place, until it is up to date again.
+ *	  providers of its provider take its place, until it is up to date again; where these are down as well,
+ *	  theirs, and so on.
  *	- A link that had to ask for origins which did not come by their own way (demand) is restarted
  *	  without them when all links are well again.
  *
@@ -160,7 +161,7 @@ judge_links(List *wanted, List *nodes)
 		WantedLink *w = lfirst(lc);
 		bool		was = list_member_int(given_up, w->provider);
 
-		if (w->reroute || w->joining || !(is_down(w) || (was && w->status.state != LINK_STREAMING)))
+		if (w->joining || !(is_down(w) || (was && w->status.state != LINK_STREAMING)))
 			continue;
 		now = lappend_int(now, w->provider);
 		if (!was)

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -21,6 +22,7 @@
 
 #define SPARE_MS		30000	/* a slot that the topology does not ask for is kept so long unused */
 #define LOOK_MS			5000
+#define LOOK_INTERVALS	5		/* ... and so many frontier_intervals: members had that long to tell how far they are */
 
 typedef struct SpareSlot
 {
@@ -30,6 +32,7 @@ typedef struct SpareSlot
 
 static List *spare = NIL;		/* of SpareSlot *, in TopMemoryContext */
 static TimestampTz looked_at = 0;
+static XLogRecPtr looked_end = InvalidXLogRecPtr;	/* of the WAL, then */
 
 /* The slot for a subscriber is unused: returns since when, as far as we know. */
 static SpareSlot *
@@ -72,16 +75,16 @@ drop_spare_slots(void)
 	spare = now;
 }
 
-/* Removes members for which too much WAL is kept. */
+/* Removes members for which too much WAL was kept when we last looked. */
 static void
 remove_stragglers(void)
 {
+	const char *params[2] = {psprintf("%d", setting_max_retained_wal), psprintf("%X/%X", LSN_FORMAT_ARGS(looked_end))};
 	char	   *names;
 
 	if (setting_max_retained_wal < 0)
 		return;
-	names = sql_value_int("SELECT string_agg(s, ', ') FROM replication_plugin.remove_stragglers($1::integer) s",
-						  setting_max_retained_wal);
+	names = sql_value("SELECT string_agg(s, ', ') FROM replication_plugin.remove_stragglers($1::integer, $2::pg_lsn) s", 2, params);
 	if (!names)
 		return;
 	activity_note();
@@ -108,10 +111,11 @@ void
 slot_tender_round(void)
 {
 	sql_value("SELECT replication_plugin.drop_slots_of_removed()", 0, NULL);
-	if (!TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), LOOK_MS))
+	if (!TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
 		return;
 	looked_at = GetCurrentTimestamp();
 	drop_spare_slots();
 	remove_orphans();
 	remove_stragglers();
+	looked_end = GetXLogInsertRecPtr();
 }

@@ -10,7 +10,6 @@
 
 #include "apply/apply.h"
 #include "catalog/origin_hold.h"
-#include "catalog/origin_map.h"
 #include "receive/gate.h"
 
 static NodeId self = INVALID_NODE_ID;
@@ -25,7 +24,7 @@ gate_init(NodeId me)
 bool
 gate_covers(NodeId origin, XLogRecPtr lsn)
 {
-	return origin == self || origin_map_progress(origin) >= lsn;
+	return origin == self || origin_hold_visible(origin, false) >= lsn;
 }
 
 const FrontierEntry *

@@ -144,11 +144,10 @@ commit_transaction(Link *link, WireReader *r)
 		/* frontier rows of others are no work that people ask about */
 		bool		counts = course == COURSE_SKIP || !apply_was_heartbeat();
 
+		origin_hold_note(current.origin, current.origin_lsn, current.commit_ts);
 		link_status_add_applied(link->index, counts ? 1 : 0, counts ? rows : 0, current.commit_ts);
 		link_status_wake_blocked(MyDatabaseId, current.origin, current.origin_lsn);
 	}
-	if (course == COURSE_APPLY)
-		origin_hold_note_ts(current.origin, current.commit_ts);
 	course = COURSE_NONE;
 	retries = careful_tries = 0;
 	frontier_raise(link->seen, current.origin, current.origin_lsn, current.commit_ts);

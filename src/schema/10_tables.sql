@@ -40,6 +40,7 @@ CREATE TABLE member (
 	node_name text NOT NULL,
 	dsn text NOT NULL,
 	add_frontier text, -- frontier of the node that admitted it, at that moment; null for the first member
+	add_fenced integer[], -- removed nodes from which that one took nothing any more
 	source integer,
 	added_at timestamptz NOT NULL DEFAULT now()
 );
@@ -63,7 +64,7 @@ CREATE TABLE removal (
 CREATE VIEW node AS
 	SELECT m.node_id, m.node_name, m.dsn,
 		CASE WHEN r.reason IS NOT NULL THEN 'removed' WHEN y.node_id IS NOT NULL THEN 'ready' ELSE 'joining' END AS state,
-		m.add_frontier, m.source, m.added_at, r.reason
+		m.add_frontier, m.add_fenced, m.source, m.added_at, r.reason
 	FROM replication_plugin.member m
 	LEFT JOIN replication_plugin.member_ready y ON y.node_id = m.node_id
 	LEFT JOIN (SELECT node_id, min(reason) AS reason FROM replication_plugin.removal GROUP BY 1) r ON r.node_id = m.node_id;

@@ -51,6 +51,11 @@ CREATE FUNCTION frontier_lsn(vector text, node_id integer) RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'replication_plugin_frontier_lsn' LANGUAGE C IMMUTABLE STRICT;
 COMMENT ON FUNCTION frontier_lsn(text, integer) IS 'a node''s position in a frontier, null if it has none';
 
+CREATE FUNCTION committed_values(query text) RETURNS text[]
+AS 'MODULE_PATHNAME', 'replication_plugin_committed_values' LANGUAGE C STRICT;
+COMMENT ON FUNCTION committed_values(text) IS
+	'first row of a query, as texts; it sees all that is committed in the WAL, which others may see a little later';
+
 CREATE FUNCTION topology_plan(shape text, nodes integer[], links integer[], members integer[], sources integer[],
 	me integer, down integer[], OUT provider integer, OUT subscriber integer, OUT reroute boolean, OUT full_origins integer[])
 RETURNS SETOF record
@@ -143,7 +148,7 @@ COMMENT ON FUNCTION capture_truncate() IS 'trigger: remembers the keys that a TR
 COMMENT ON FUNCTION capture_no_key() IS 'trigger: refuses UPDATE and DELETE where rows have no key';
 COMMENT ON FUNCTION capture_ddl() IS 'event trigger: keeps the internal triggers right after DDL';
 COMMENT ON FUNCTION settings_changed() IS 'trigger: wakes the manager, drops caches';
-COMMENT ON FUNCTION raise_stable_point() IS 'trigger: brings the stable vector up to date with a frontier row, or before the members change';
+COMMENT ON FUNCTION raise_stable_point() IS 'trigger: brings the stable vector up to date with a frontier row, or before and after the members change';
 
 -- They fire also for rows that arrive from other nodes.
 DO $$
@@ -160,12 +165,19 @@ $$;
 CREATE TRIGGER stable AFTER INSERT OR UPDATE ON frontier
 	FOR EACH ROW EXECUTE FUNCTION raise_stable_point();
 ALTER TABLE frontier ENABLE ALWAYS TRIGGER stable;
-CREATE TRIGGER stable BEFORE INSERT ON member
-	FOR EACH ROW EXECUTE FUNCTION raise_stable_point();
-ALTER TABLE member ENABLE ALWAYS TRIGGER stable;
-CREATE TRIGGER stable BEFORE INSERT ON removal
-	FOR EACH ROW EXECUTE FUNCTION raise_stable_point();
-ALTER TABLE removal ENABLE ALWAYS TRIGGER stable;
+DO $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY ARRAY['member', 'removal'] LOOP
+		EXECUTE format('CREATE TRIGGER stable_before BEFORE INSERT ON replication_plugin.%I'
+			' FOR EACH ROW EXECUTE FUNCTION replication_plugin.raise_stable_point()', t);
+		EXECUTE format('CREATE TRIGGER stable_after AFTER INSERT OR UPDATE ON replication_plugin.%I'
+			' FOR EACH ROW EXECUTE FUNCTION replication_plugin.raise_stable_point()', t);
+		EXECUTE format('ALTER TABLE replication_plugin.%I ENABLE ALWAYS TRIGGER stable_before, ENABLE ALWAYS TRIGGER stable_after', t);
+	END LOOP;
+END
+$$;
 
 CREATE EVENT TRIGGER replication_plugin_ddl ON ddl_command_end
 	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE INDEX',

@@ -234,6 +234,7 @@ CREATE FUNCTION admit_node(group_id uuid, node_id integer, node_name text, dsn t
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
+	fenced_now integer[] := replication_plugin.fenced_nodes(); -- before the frontier is read
 	l replication_plugin.local_node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
@@ -251,10 +252,10 @@ BEGIN
 			HINT = 'It is made when the transactions that are open there have ended.';
 	END IF;
 	frontier := replication_plugin.frontier();
-	INSERT INTO replication_plugin.member AS n (node_id, node_name, dsn, add_frontier, source)
-		VALUES ($2, $3, $4, frontier, l.node_id)
+	INSERT INTO replication_plugin.member AS n (node_id, node_name, dsn, add_frontier, add_fenced, source)
+		VALUES ($2, $3, $4, frontier, fenced_now, l.node_id)
 		ON CONFLICT ON CONSTRAINT member_pkey DO UPDATE SET dsn = excluded.dsn, add_frontier = excluded.add_frontier,
-			added_at = now();
+			add_fenced = excluded.add_fenced, added_at = now();
 END
 $$;
 COMMENT ON FUNCTION admit_node(uuid, integer, text, text) IS 'makes a joining node known to the group; returns this node''s frontier';
@@ -325,22 +326,28 @@ AS $$
 $$;
 COMMENT ON FUNCTION planned_links(integer[]) IS 'the links of the group; to this node, those from providers that are down are replaced';
 
--- The links that this node takes changes from. Those that are down stay wanted, beside what replaces them ("reroute"). From a
--- node that joins through this one there is a link as well: by it the group learns that it is ready.
+-- The links that this node takes changes from. Those that are down stay wanted, beside what replaces them ("reroute"); what
+-- replaces them may be down as well, and so on. From a node that joins through this one, or through one that is out meanwhile, there is
+-- a link as well: by it the group learns that it is ready.
 CREATE FUNCTION wanted_links(down integer[], OUT provider integer, OUT full_origins text, OUT kind text)
 RETURNS SETOF record LANGUAGE sql STABLE
 AS $$
+	WITH RECURSIVE s(replaced) AS (
+		SELECT '{}'::integer[]
+		UNION SELECT ARRAY(SELECT unnest(s.replaced) UNION SELECT p.provider FROM replication_plugin.planned_links(s.replaced) p
+			WHERE p.subscriber = replication_plugin.my_id() AND p.provider = ANY ($1) ORDER BY 1)
+		FROM s WHERE $1 <> '{}')
 	SELECT p.provider, coalesce(string_agg(DISTINCT o::text, ',') FILTER (WHERE o <> p.provider), 'own'),
 		CASE WHEN bool_and(p.reroute) THEN 'reroute' ELSE 'topology' END
-	FROM (SELECT * FROM replication_plugin.planned_links('{}')
-		UNION ALL SELECT * FROM replication_plugin.planned_links($1) WHERE $1 <> '{}') p,
+	FROM (SELECT p.* FROM s, replication_plugin.planned_links(s.replaced) p) p,
 		-- the first transaction of a new node comes the way of its source's
 		LATERAL (SELECT unnest(p.full_origins) UNION SELECT n.node_id FROM replication_plugin.node n
 			WHERE n.state = 'joining' AND n.source = ANY (p.full_origins)) f(o)
 	WHERE p.subscriber = replication_plugin.my_id() AND o <> p.subscriber
 	GROUP BY p.provider
 	UNION ALL
-	SELECT n.node_id, 'own', 'joining' FROM replication_plugin.node n WHERE n.state = 'joining' AND n.source = replication_plugin.my_id()
+	SELECT n.node_id, 'own', 'joining' FROM replication_plugin.node n LEFT JOIN replication_plugin.node s ON s.node_id = n.source
+	WHERE n.state = 'joining' AND (n.source = replication_plugin.my_id() OR s.state = 'removed')
 $$;
 COMMENT ON FUNCTION wanted_links(integer[]) IS 'the links that this node takes changes from';
 
@@ -430,12 +437,15 @@ END
 $$;
 COMMENT ON FUNCTION drop_slots_of_removed() IS 'drops slots of nodes that are out';
 
--- A node that was joining through one that is removed cannot get on, and would hold everybody up.
+-- A node that was joining through one that is removed cannot get on, and would hold everybody up. But it may be ready, and only
+-- the one that is gone knew: so it must have answered that it is not.
 CREATE FUNCTION remove_orphans() RETURNS SETOF text LANGUAGE sql VOLATILE
 AS $$
 	WITH orphan AS (
 		SELECT n.node_id, n.node_name FROM replication_plugin.node n JOIN replication_plugin.node s ON s.node_id = n.source
-		WHERE n.state = 'joining' AND s.state = 'removed'),
+		JOIN replication_plugin.link_states() k ON k.provider = n.node_id
+		WHERE n.state = 'joining' AND s.state = 'removed' AND CASE WHEN k.state = 'waiting for slot' THEN
+			(SELECT q[1] LIKE 'joining%' FROM replication_plugin.remote_query(n.dsn, 'SELECT state FROM replication_plugin.local_node') q) END),
 	gone AS (
 		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
 			SELECT o.node_id, l.node_id, 'lost' FROM orphan o, replication_plugin.local_node l WHERE l.state = 'ready'
@@ -446,25 +456,26 @@ COMMENT ON FUNCTION remove_orphans() IS 'removes nodes whose source was removed 
 
 -- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back. Counted is what
 -- they have not confirmed; WAL that a slot keeps for a transaction that is open here is not the member's fault.
-CREATE FUNCTION remove_stragglers(limit_mb integer) RETURNS SETOF text LANGUAGE sql VOLATILE
+CREATE FUNCTION remove_stragglers(limit_mb integer, wal_end pg_lsn) RETURNS SETOF text LANGUAGE sql VOLATILE
 AS $$
 	WITH far AS (
 		SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-		WHERE n.state <> 'removed' AND pg_current_wal_lsn() - s.confirmed_flush_lsn > $1 * 1048576::numeric
+		WHERE n.state <> 'removed' AND $2 - s.confirmed_flush_lsn > $1 * 1048576::numeric
 		UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		LEFT JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
 		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state <> 'removed' AND n.node_id <> l.node_id
-			AND pg_current_wal_lsn() - s.confirmed_flush_lsn > $1 * 1048576::numeric
-			AND pg_current_wal_lsn() - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
-				> $1 * 1048576::numeric),
+			-- members tell how far they are every 16 MB
+			AND $2 - s.confirmed_flush_lsn > ($1 + 32) * 1048576::numeric
+			AND $2 - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
+				> ($1 + 32) * 1048576::numeric),
 	gone AS (
 		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
 			SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready'
 			ON CONFLICT DO NOTHING RETURNING node_id)
 	SELECT far.node_name FROM far JOIN gone USING (node_id)
 $$;
-COMMENT ON FUNCTION remove_stragglers(integer) IS 'removes members for which too much WAL is kept here';
+COMMENT ON FUNCTION remove_stragglers(integer, pg_lsn) IS 'removes members for which more WAL is kept here, up to a position that they had time to reach';
 
 -- Waits until all workers of this database but the manager have ended; false if they do not.
 CREATE FUNCTION wait_for_workers_to_stop(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE

@@ -96,7 +96,7 @@ read_members(StableMember **members)
 {
 	int			n;
 
-	run("SELECT n.node_id, n.state = 'removed', coalesce(f.vector, n.add_frontier, ''), f.fenced"
+	run("SELECT n.node_id, n.state = 'removed', coalesce(f.vector, n.add_frontier, ''), coalesce(f.fenced, n.add_fenced)"
 		" FROM replication_plugin.node n LEFT JOIN replication_plugin.frontier f USING (node_id)",
 		0, NULL, NULL, SPI_OK_SELECT);
 	n = SPI_processed;

@@ -13,6 +13,7 @@
 
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
+#include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "sqlapi/settings.h"
 
@@ -127,7 +128,7 @@ replication_plugin_origin_progress(PG_FUNCTION_ARGS)
 	XLogRecPtr	lsn;
 
 	origin_map_ensure_loaded();
-	lsn = origin_map_progress(PG_GETARG_INT32(0));
+	lsn = origin_hold_visible(PG_GETARG_INT32(0), false);
 	if (lsn == InvalidXLogRecPtr)
 		PG_RETURN_NULL();
 	PG_RETURN_LSN(lsn);
@@ -140,7 +141,7 @@ replication_plugin_origin_progress_durable(PG_FUNCTION_ARGS)
 	XLogRecPtr	lsn;
 
 	origin_map_ensure_loaded();
-	lsn = origin_map_progress_durable(PG_GETARG_INT32(0));
+	lsn = origin_hold_visible(PG_GETARG_INT32(0), true);
 	if (lsn == InvalidXLogRecPtr)
 		PG_RETURN_NULL();
 	PG_RETURN_LSN(lsn);

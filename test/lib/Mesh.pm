@@ -564,6 +564,15 @@ sub fresh_database
 	$self->sql($i, 'CREATE EXTENSION replication_plugin');
 }
 
+# True once a node has been told that it is out: in its view of itself, or of its links.
+sub is_told
+{
+	my ($self, $i, $like, $state) = @_;
+	return $self->poll($i, "SELECT (SELECT state FROM replication_plugin.nodes WHERE is_local) = '$state'
+		AND (EXISTS (SELECT FROM replication_plugin.links WHERE last_error ~ '$like')
+		OR EXISTS (SELECT FROM replication_plugin.nodes WHERE is_local AND progress ~ '$like'))");
+}
+
 # Local writes of all kinds to a replicated table with the columns (id, v) fail: one TAP assertion.
 sub writes_refused
 {

@@ -78,7 +78,7 @@ sub wait_for_state
 
 my %holds = (
 	'joining: slot' => [ $source, 'CREATE TABLE held (id int)' ],
-	'joining: opening links' => [ $joiner, 'SELECT pg_current_xact_id()' ]);
+	'joining: opening links' => [ $joiner, 'SELECT FROM replication_plugin.link FOR UPDATE' ]);
 
 for my $state ('joining: slot', 'joining: schema', 'joining: copy', 'joining: indexes', 'joining: catching up', 'joining: opening links')
 {
@@ -93,16 +93,18 @@ for my $state ('joining: slot', 'joining: schema', 'joining: copy', 'joining: in
 			$hold = $state eq 'joining: slot' ? hold(@{ $holds{$state} }) : undef;
 			$mesh->start_join($joiner, $source);
 			write_on($other);
-			if ($state eq 'joining: catching up')
+			if ($state eq 'joining: catching up' || $state eq 'joining: opening links')
 			{
-				# its slot for the new node cannot be told of
+				# a member that is away cannot acknowledge the new one
 				wait_for_state('joining: copy');
 				$mesh->node($other)->stop('fast');
 			}
 			if ($state eq 'joining: opening links')
 			{
-				wait_for_state('joining: indexes');
+				wait_for_state('joining: catching up');
+				$mesh->poll($joiner, 'SELECT state FROM replication_plugin.links', 'streaming') or die;
 				$hold = hold(@{ $holds{$state} });
+				$mesh->start_server($other);
 			}
 			$reached = wait_for_state($state);
 			last if $reached;

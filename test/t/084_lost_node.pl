@@ -46,15 +46,6 @@ sub arrived
 	$mesh->poll($i, "SELECT count(*) FROM t WHERE $where", $n) or do { $mesh->dump_state; die "rows do not arrive on node $i"; };
 }
 
-# Node 3 has been told that it is out: in its view of itself, or of its links.
-sub told
-{
-	my ($like, $state) = @_;
-	return $mesh->poll(3, "SELECT (SELECT state FROM replication_plugin.nodes WHERE is_local) = '$state'
-		AND (EXISTS (SELECT FROM replication_plugin.links WHERE last_error ~ '$like')
-		OR EXISTS (SELECT FROM replication_plugin.nodes WHERE is_local AND progress ~ '$like'))");
-}
-
 # Nothing goes between node 3 and the others.
 sub isolated
 {
@@ -165,7 +156,7 @@ SQL
 
 	# it comes back
 	$mesh->start_server(3);
-	ok(told('has been removed', 'removed'), "$name: it is told that it is out");
+	ok($mesh->is_told(3, 'has been removed', 'removed'), "$name: it is told that it is out");
 	isolated("$name: it takes and gives nothing");
 	$mesh->writes_refused(3, 't', 'removed', "$name: it takes no writes");
 	$mesh->sql(1, "INSERT INTO t VALUES (401, 'without C')");

@@ -244,6 +244,12 @@ is($mesh->sql(3, 'SELECT count(*) FROM t WHERE id BETWEEN 30 AND 39'), 10, 'limi
 comes_back('limit');
 is(rows(3, 'id BETWEEN 30 AND 40 OR id BETWEEN 50 AND 60 OR id IN (801, 3060)'), '40=without it 801=new 3060=first', 'limit: deletes are in force there, too');
 
+# ---------- WAL that is of no use to others is let go as well, in a group that is idle otherwise ----------
+$mesh->wait_converged;
+$mesh->sql(1, $busy) for 1 .. 6;
+my $written = $mesh->sql(1, 'SELECT pg_current_wal_lsn()');
+ok($mesh->poll(1, "SELECT confirmed_lsn >= '$written'::pg_lsn - 32 * 1048576 $group"), 'the group slot moves over what is not replicated');
+
 # ---------- a physical copy becomes a node ----------
 @load = $mesh->start_load($script, 60, 1 .. 3);
 my $copy = PostgreSQL::Test::Cluster->new('physical');
