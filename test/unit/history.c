@@ -50,6 +50,7 @@ static const char *const rules[] = {
 	[RULE_JOIN_SINGLE_LINK] = "join_single_link",
 	[RULE_JOIN_READY] = "join_ready",
 	[RULE_JOIN_READY_ONLY] = "join_ready_only",
+	[RULE_JOIN_OPEN] = "join_open",
 	[RULE_JOIN_GROUP_SLOT] = "join_group_slot",
 	[RULE_JOIN_FLUSH] = "join_flush",
 	[RULE_TOMBSTONES] = "tombstones",
@@ -57,6 +58,7 @@ static const char *const rules[] = {
 	[RULE_ROW_TRAFFIC] = "row_traffic",
 	[RULE_CLOCK] = "clock",
 	[RULE_MAKE_FIRST] = "make_first",
+	[RULE_COMMON_VIEW] = "common_view",
 };
 
 void
@@ -278,7 +280,7 @@ set_topology(SimNode *x, uint32 r)
 	Setting    *s;
 	Op			op = {.kind = OP_TOPOLOGY};
 
-	if (!is_active(x))
+	if (!node_is_open(x))
 		return;
 	present = links_plan(x, 0, members, &n);
 	s = draw_setting(present, members, n, r);
@@ -346,7 +348,7 @@ write_rows(SimNode *x, uint32 r)
 	Op			ops[MAX_OPS];
 	int			n = 0;
 
-	if (!is_active(x) || x->leaving)
+	if (!node_is_open(x) || x->leaving)
 		return;
 	pg_prng_seed(&prng, r);
 	for (int count = Max(below(&prng, 5) - 1, 1); count > 0; count--)
@@ -753,6 +755,7 @@ deliver_late(void)
 static void
 remove_lost(void)
 {
+	node_clear_suspects(true);
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
 		SimNode	   *x = &sim.nodes[i];
@@ -762,7 +765,7 @@ remove_lost(void)
 	}
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
-		for (NodeId by = 1; by <= MAX_NODES && sim.nodes[i].dead; by++)
+		for (NodeId by = 1; by <= MAX_NODES && (sim.nodes[i].dead || sim.nodes[i].out); by++)
 		{
 			if (is_sound(by) && group_remove(&sim.nodes[by], &sim.nodes[i]))
 				break;

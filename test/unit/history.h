@@ -53,13 +53,15 @@ typedef enum Rule
 	RULE_JOIN_SINGLE_LINK,
 	RULE_JOIN_READY,
 	RULE_JOIN_READY_ONLY,
+	RULE_JOIN_OPEN,
 	RULE_JOIN_GROUP_SLOT,
 	RULE_JOIN_FLUSH,
 	RULE_TOMBSTONES,
 	RULE_ROW_FLUSH,
 	RULE_ROW_TRAFFIC,
 	RULE_CLOCK,
-	RULE_MAKE_FIRST
+	RULE_MAKE_FIRST,
+	RULE_COMMON_VIEW
 } Rule;
 
 /* A frontier that can be copied as a value. Used through vec() only. */
@@ -105,7 +107,8 @@ typedef struct Op
 	int			key;			/* of a row */
 	int			value;
 	NodeId		node;			/* of a change of the members */
-	NodeSet		fenced;			/* in a frontier row */
+	NodeSet		fenced;			/* in a frontier row or an admission */
+	uint64		view;			/* in a frontier row */
 	Vec		   *vector;			/* of a frontier row, or the frontier at an admission */
 	const Setting *setting;
 } Op;
@@ -152,7 +155,8 @@ typedef struct Member
 	bool		has_row;
 	Version		row_version;
 	Vec			row;			/* its last frontier row */
-	NodeSet		fenced;			/* as that row says */
+	NodeSet		fenced;			/* as that row says, or its admission */
+	uint64		view;			/* likewise; 0 before the first row */
 } Member;
 
 typedef struct Row
@@ -218,6 +222,7 @@ typedef struct SimNode
 	bool		again;			/* its join must start over */
 	NodeId		source;
 	XLogRecPtr	admitted_at;
+	XLogRecPtr	ready_at;		/* LSN of its ready row */
 	Vec			admitted_stable;
 	int64		skew;
 	State		now;
@@ -237,6 +242,7 @@ typedef struct SimNode
 	XLogRecPtr	last_row;
 	XLogRecPtr	last_significant;
 	NodeSet		told_fenced;
+	uint64		told_view;
 	NodeSet		given_up;		/* links that are down, as judged here */
 	LinkPlan	plan;
 	bool		has_plan;
@@ -288,6 +294,7 @@ typedef struct Link
 	bool		wanted;			/* by the subscriber; at least not ended yet */
 	bool		connected;
 	bool		cut;			/* the network is down */
+	bool		reroute;
 	NodeSet		full;
 	NodeSet		demanded;
 	Slot		slot;			/* at the provider; outlives the link */
@@ -386,7 +393,12 @@ is_peer(const Member *m)
 extern void node_frontier(SimNode *x, Vec *v);
 extern Txn *node_write(SimNode *x, const Op *ops, int nops, bool significant);
 extern void node_apply(SimNode *x, Txn *t, int ops, NodeId via);
+extern bool node_is_announced(SimNode *x);
+extern bool node_is_open(SimNode *x);
+extern void node_clear_suspects(bool late);
 extern bool node_flush(SimNode *x);
+extern NodeSet node_fenced(SimNode *x);
+extern bool node_view_is_common(SimNode *x);
 extern bool node_tell(SimNode *x, bool force);
 extern bool node_advance(SimNode *x);
 extern void node_collect(SimNode *x);

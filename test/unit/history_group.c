@@ -38,6 +38,7 @@ admit(SimNode *j)
 	SimNode	   *a = &sim.nodes[j->source];
 	Op			op = {.kind = OP_ADMIT,.node = j->id,.vector = palloc(sizeof(Vec))};
 
+	op.fenced = node_fenced(a);
 	node_frontier(a, op.vector);
 	j->admitted_at = node_write(a, &op, 1, true)->lsn;
 	j->admitted_stable = a->now.stable;
@@ -76,7 +77,7 @@ copy_snapshot(SimNode *j, SimNode *a)
 static bool
 can_admit(const SimNode *j)
 {
-	return is_active(&sim.nodes[j->source]) && sim.nodes[j->source].slot_made &&
+	return node_is_open(&sim.nodes[j->source]) && sim.nodes[j->source].slot_made &&
 		!sim.nodes[j->source].now.members[j->id].removed;
 }
 
@@ -185,7 +186,7 @@ group_become_ready(SimNode *j)
 	j->stage = STAGE_READY;
 	if (!(sim.suspects & BIT(j->id)))
 		check_ready(j);
-	(void) node_write(j, &op, 1, true);
+	j->ready_at = node_write(j, &op, 1, true)->lsn;
 	if (!j->slot_made)
 	{
 		j->slot_made = true;
@@ -205,15 +206,15 @@ count_sound(void)
 	int			n = 0;
 
 	for (NodeId i = 1; i <= MAX_NODES; i++)
-		n += sim.nodes[i].stage == STAGE_READY && !(sim.suspects & BIT(i));
+		n += node_is_announced(&sim.nodes[i]) && !(sim.suspects & BIT(i));
 	return n;
 }
 
 /* True if the group can do without a node. */
 static bool
-can_spare(const SimNode *x)
+can_spare(SimNode *x)
 {
-	return x->stage != STAGE_READY || (sim.suspects & BIT(x->id)) || count_sound() > 2;
+	return !node_is_announced(x) || (sim.suspects & BIT(x->id)) || count_sound() > 2;
 }
 
 /* A node is gone for ever; what it has sent may still arrive. */
@@ -238,7 +239,7 @@ group_remove(SimNode *by, SimNode *x)
 	Op			op = {.kind = OP_REMOVE,.node = x->id};
 	Member	   *m = &by->now.members[x->id];
 
-	if (by == x || !is_active(by) || !m->known || m->removed || !can_spare(x))
+	if (by == x || !node_is_open(by) || !m->known || m->removed || !can_spare(x))
 		return false;
 	sim.suspects |= BIT(x->id);
 	(void) node_write(by, &op, 1, true);
@@ -251,7 +252,7 @@ group_remove(SimNode *by, SimNode *x)
 bool
 group_leave(SimNode *by, SimNode *x)
 {
-	if (by == x || !is_active(by) || !is_active(x) || !can_spare(x))
+	if (by == x || !node_is_open(by) || !node_is_open(x) || !can_spare(x))
 		return false;
 	x->leaving = true;
 	for (NodeId i = 1; i <= MAX_NODES; i++)
@@ -279,7 +280,7 @@ group_remove_orphans(SimNode *by)
 {
 	bool		any = false;
 
-	for (NodeId i = 1; i <= MAX_NODES && is_active(by); i++)
+	for (NodeId i = 1; i <= MAX_NODES && node_is_open(by); i++)
 	{
 		Member	   *m = &by->now.members[i];
 

@@ -419,9 +419,12 @@ make_plan(SimNode *x)
 		plan_join(x);
 		return;
 	}
-	add_plan(x, 0);
-	if (x->given_up)
-		add_plan(x, x->given_up);
+	for (NodeSet replaced = 0, before = ALL_NODES; replaced != before;)
+	{
+		add_plan(x, replaced);
+		before = replaced;
+		replaced |= x->plan.providers & x->given_up;
+	}
 	add_joining(x);
 }
 
@@ -432,7 +435,7 @@ static bool
 judge_links(SimNode *x, bool overdue)
 {
 	NodeSet		before = x->given_up;
-	NodeSet		judged = x->plan.providers & ~x->plan.reroutes & ~x->plan.joining;
+	NodeSet		judged = x->plan.providers & ~x->plan.joining;
 
 	x->given_up = 0;
 	for (NodeId i = 1; i <= MAX_NODES; i++)
@@ -470,6 +473,7 @@ tend_link(SimNode *x, Link *l, bool forget_demands)
 {
 	NodeSet		full = x->plan.full[l->provider];
 
+	l->reroute = (x->plan.reroutes & BIT(l->provider)) != 0;
 	if (!l->wanted)
 	{
 		l->wanted = true;
@@ -516,6 +520,7 @@ static bool
 stop_unwanted(SimNode *x)
 {
 	bool		complete = all_stand(x);
+	bool		common = node_view_is_common(x);
 	int			before = count_connected(x);
 	bool		stopped = false;
 
@@ -525,7 +530,7 @@ stop_unwanted(SimNode *x)
 		bool		removed = x->now.members[i].removed;
 
 		if (!l->wanted || (x->plan.providers & BIT(i)) || (removed && BROKEN(RULE_FENCE)) ||
-			(!removed && !complete && !BROKEN(RULE_MAKE_FIRST)))
+			(!removed && !(complete && (common || l->reroute)) && !BROKEN(RULE_MAKE_FIRST)))
 			continue;
 		SAY("link %d -> %d ends\n", i, x->id);
 		link_drop_stream(l);

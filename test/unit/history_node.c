@@ -51,7 +51,7 @@ raise_stable(SimNode *x)
 			.node = i,
 			.removed = m->removed,
 			.row = vec(m->has_row ? &m->row : &m->admission),
-			.nfenced = list_nodes(m->has_row ? m->fenced : 0, fenced[n]),
+			.nfenced = list_nodes(m->fenced, fenced[n]),
 			.fenced = fenced[n]
 		};
 		n++;
@@ -93,6 +93,7 @@ write_frontier(SimNode *x, const Txn *t, const Op *op)
 	m->row_version = v;
 	m->row = *op->vector;
 	m->fenced = op->fenced;
+	m->view = op->view;
 	return true;
 }
 
@@ -106,6 +107,8 @@ admit(SimNode *x, const Txn *t, const Op *op)
 	m->source = t->origin;
 	m->admitted_at = t->lsn;
 	m->admission = *op->vector;
+	if (!m->has_row)
+		m->fenced = op->fenced;
 }
 
 /* Notes a removal. */
@@ -164,7 +167,7 @@ static void
 commit(SimNode *x, Txn *t, EntryKind kind, int ops)
 {
 	Entry	   *e;
-	bool		row = false;
+	bool		told = false;
 
 	for (int i = 0; i < t->nops; i++)
 	{
@@ -177,9 +180,9 @@ commit(SimNode *x, Txn *t, EntryKind kind, int ops)
 		if (!(ops & (1 << i)) || !do_op(x, t, &t->ops[i], kind))
 			continue;
 		e->accepted |= 1 << i;
-		row |= t->ops[i].kind == OP_ROW;
+		told |= t->ops[i].kind == OP_ROW || t->ops[i].kind == OP_ADMIT || t->ops[i].kind == OP_REMOVE;
 	}
-	if (row)
+	if (told)
 		raise_stable(x);
 }
 
@@ -229,6 +232,27 @@ check_apply(SimNode *x, const Txn *t, NodeId via)
 	}
 }
 
+/* True if a node is ready, and all members know. */
+bool
+node_is_announced(SimNode *x)
+{
+	for (NodeId i = 1; i <= MAX_NODES && !BROKEN(RULE_JOIN_OPEN); i++)
+	{
+		Member	   *m = &x->now.members[i];
+
+		if (i != x->id && is_peer(m) && !frontier_covers(vec(m->has_row ? &m->row : &m->admission), x->id, x->ready_at))
+			return false;
+	}
+	return x->stage == STAGE_READY;
+}
+
+/* True if a node takes local writes. */
+bool
+node_is_open(SimNode *x)
+{
+	return is_active(x) && node_is_announced(x);
+}
+
 /* Applies a transaction of another node; ops: those that the provider has forwarded. */
 void
 node_apply(SimNode *x, Txn *t, int ops, NodeId via)
@@ -272,6 +296,20 @@ break_connections(SimNode *x)
 	}
 }
 
+/* A removal that was lost in a crash never was; late: nor one that only dead nodes know. */
+void
+node_clear_suspects(bool late)
+{
+	NodeSet		removed = 0;
+
+	for (NodeId i = 1; i <= MAX_NODES; i++)
+	{
+		for (NodeId x = 1; x <= MAX_NODES; x++)
+			removed |= sim.nodes[i].dead || (sim.nodes[x].now.members[i].removed && !(late && sim.nodes[x].dead)) ? BIT(i) : 0;
+	}
+	sim.suspects &= removed;
+}
+
 /* A crash of a node. */
 void
 node_crash(SimNode *x)
@@ -283,6 +321,8 @@ node_crash(SimNode *x)
 	x->end = x->flushed;
 	x->now = x->disk;
 	x->out = x->now.members[x->id].removed;
+	if (x->stage == STAGE_READY && !x->now.members[x->id].ready)
+		x->stage = STAGE_STREAMING; /* its row is gone, and with it that it was */
 	x->slot = x->slot_saved;
 	x->nnotes = 0;
 	x->row_written = false;
@@ -290,6 +330,7 @@ node_crash(SimNode *x)
 	x->told_fenced = x->given_up = 0;
 	x->leaving = false;
 	break_connections(x);
+	node_clear_suspects(false);
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
 		SimNode	   *j = &sim.nodes[i];
@@ -311,8 +352,8 @@ node_start(SimNode *x)
 /* ---------- the frontier row ---------- */
 
 /* Removed nodes from which nothing is taken any more. */
-static NodeSet
-fenced_nodes(SimNode *x)
+NodeSet
+node_fenced(SimNode *x)
 {
 	NodeSet		fenced = 0;
 
@@ -322,6 +363,31 @@ fenced_nodes(SimNode *x)
 			fenced |= BIT(i);
 	}
 	return fenced;
+}
+
+/* What links are made of: the members that are ready, and the topology (group_view()). */
+static uint64
+view_of(SimNode *x)
+{
+	uint64		view = 1 | (uint64) x->now.setting->serial << 32 | (uint64) x->now.setting->set_by << 16;
+
+	for (NodeId i = 1; i <= MAX_NODES; i++)
+		view |= is_peer(&x->now.members[i]) ? BIT(i) : 0;
+	return view;
+}
+
+/* True if all members have told that they see the same. */
+bool
+node_view_is_common(SimNode *x)
+{
+	uint64		mine = view_of(x);
+
+	for (NodeId i = 1; i <= MAX_NODES; i++)
+	{
+		if (i != x->id && is_peer(&x->now.members[i]) && x->now.members[i].view != mine && !BROKEN(RULE_COMMON_VIEW))
+			return false;
+	}
+	return true;
 }
 
 /* Notes a position, and what is before it; if there is no room, every second note goes. */
@@ -366,8 +432,9 @@ node_tell(SimNode *x, bool force)
 
 	if (!is_active(x))
 		return false;
-	op.fenced = fenced_nodes(x);
-	if (x->row_written && x->last_row >= x->last_significant && op.fenced == x->told_fenced && !force)
+	op.fenced = node_fenced(x);
+	op.view = view_of(x);
+	if (x->row_written && x->last_row >= x->last_significant && op.fenced == x->told_fenced && op.view == x->told_view && !force)
 		return false;
 	op.vector = palloc(sizeof(Vec));
 	node_frontier(x, op.vector);
@@ -378,6 +445,7 @@ node_tell(SimNode *x, bool force)
 	x->row_written = true;
 	x->last_row = x->end;
 	x->told_fenced = op.fenced;
+	x->told_view = op.view;
 	sim.figures.rows++;
 	SAY("frontier row of node %d: %s\n", x->id, frontier_to_text(vec(op.vector)));
 	return true;
