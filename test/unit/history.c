@@ -508,6 +508,8 @@ act_on_link(const Action *a, SimNode *x)
 				(void) node_flush(&sim.nodes[l->provider]);
 			(void) link_send(l, 9);
 			(void) link_receive(l, a->count);
+			if (a->r % 2)
+				(void) link_confirm(l);
 			break;
 		default:
 			break;
@@ -608,6 +610,8 @@ act(const Action *a, int nodes)
 		case ACT_START:
 			if (!x->up && !x->dead)
 				node_start(x);
+			if (a->r % 2)
+				(void) links_tend(x, false);
 			break;
 		case ACT_SKEW:
 			x->skew += skews[a->r % lengthof(skews)];
@@ -760,7 +764,7 @@ remove_lost(void)
 	{
 		SimNode	   *x = &sim.nodes[i];
 
-		if (is_node(i) && x->stage != STAGE_READY && (sim.suspects & BIT(x->source)))
+		if (is_node(i) && x->stage != STAGE_READY && ((sim.suspects & BIT(x->source)) || sim.nodes[x->source].out))
 			(void) group_lose(x);
 	}
 	for (NodeId i = 1; i <= MAX_NODES; i++)
@@ -1112,7 +1116,7 @@ unit_history(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(context);
 		found = run(&h, broken, NULL, &figures);
 		MemoryContextReset(context);
-		if (found && broken == RULE_NONE)
+		if (found && (broken == RULE_NONE || PG_GETARG_BOOL(3)))
 			report(&h, broken, context);
 		MemoryContextSwitchTo(old);
 		if (found)

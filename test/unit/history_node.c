@@ -296,7 +296,10 @@ break_connections(SimNode *x)
 	}
 }
 
-/* A removal that was lost in a crash never was; late: nor one that only dead nodes know. */
+/*
+ * A removal that was lost in a crash never was, unless its node has heard of it; late: nor one that only nodes
+ * know who are dead or out themselves.
+ */
 void
 node_clear_suspects(bool late)
 {
@@ -305,7 +308,12 @@ node_clear_suspects(bool late)
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
 		for (NodeId x = 1; x <= MAX_NODES; x++)
-			removed |= sim.nodes[i].dead || (sim.nodes[x].now.members[i].removed && !(late && sim.nodes[x].dead)) ? BIT(i) : 0;
+		{
+			const SimNode *n = &sim.nodes[x];
+
+			if (sim.nodes[i].dead || sim.nodes[i].out || (n->now.members[i].removed && !(late && (n->dead || n->out))))
+				removed |= BIT(i);
+		}
 	}
 	sim.suspects &= removed;
 }
@@ -529,7 +537,9 @@ node_advance(SimNode *x)
 	if (!(sim.suspects & BIT(x->id)))
 		check_slot(x, x->slot, to);
 	x->slot = to;
-	x->now.slot_vector = x->disk.slot_vector = x->now.stable;
+	x->now.slot_vector = x->now.stable;
+	if (!BROKEN(RULE_ROW_FLUSH))
+		x->disk.slot_vector = x->now.slot_vector;
 	sim.figures.moves++;
 	return true;
 }
