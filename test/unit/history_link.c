@@ -338,8 +338,6 @@ add_plan(SimNode *x, NodeSet down)
 
 		if (l->subscriber != x->id)
 			continue;
-		if (l->reroute && !(x->plan.providers & BIT(l->provider)))
-			x->plan.reroutes |= BIT(l->provider);
 		x->plan.providers |= BIT(l->provider);
 		for (int o = 0; o < l->nfull; o++)
 			x->plan.full[l->provider] |= BIT(l->full[o]);
@@ -473,7 +471,6 @@ tend_link(SimNode *x, Link *l, bool forget_demands)
 {
 	NodeSet		full = x->plan.full[l->provider];
 
-	l->reroute = (x->plan.reroutes & BIT(l->provider)) != 0;
 	if (!l->wanted)
 	{
 		l->wanted = true;
@@ -520,7 +517,6 @@ static bool
 stop_unwanted(SimNode *x)
 {
 	bool		complete = all_stand(x);
-	bool		common = node_view_is_common(x);
 	int			before = count_connected(x);
 	bool		stopped = false;
 
@@ -530,7 +526,7 @@ stop_unwanted(SimNode *x)
 		bool		removed = x->now.members[i].removed;
 
 		if (!l->wanted || (x->plan.providers & BIT(i)) || (removed && BROKEN(RULE_FENCE)) ||
-			(!removed && !(complete && (common || l->reroute)) && !BROKEN(RULE_MAKE_FIRST)))
+			(!removed && !complete && !BROKEN(RULE_MAKE_FIRST)))
 			continue;
 		SAY("link %d -> %d ends\n", i, x->id);
 		link_drop_stream(l);
