@@ -14,10 +14,12 @@
 
 #include "base/settings.h"
 #include "catalog/activity.h"
+#include "catalog/clock.h"
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "conflict/commit_stamp.h"
 #include "control/drop_guard.h"
 #include "control/write_guard.h"
 #include "control/workers.h"
@@ -39,6 +41,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(manager_status_shmem_size());
 	RequestAddinShmemSpace(origin_hold_shmem_size());
 	RequestAddinShmemSpace(activity_shmem_size());
+	RequestAddinShmemSpace(clock_shmem_size());
 }
 
 /* Creates or attaches to shared memory. */
@@ -52,6 +55,7 @@ startup_shmem(void)
 	manager_status_shmem_init();
 	origin_hold_shmem_init();
 	activity_shmem_init();
+	clock_shmem_init();
 }
 
 void
@@ -67,5 +71,6 @@ _PG_init(void)
 	drop_guard_install();
 	write_guard_install();
 	activity_install();
+	commit_stamp_install();		/* after the other callbacks: it is called before them */
 	launcher_register();
 }

@@ -27,6 +27,7 @@
 #include "storage/latch.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/peer.h"
 
 #define DEFAULT_CONNECT_TIMEOUT_S	10
@@ -340,7 +341,7 @@ connect_start(const char *dsn, PeerMode mode, const char *application_name, cons
 
 /* Drives a begun connection to its end; returns false at the deadline (0: none). */
 static bool
-connect_finish(PGconn *conn, TimestampTz deadline)
+connect_finish(PGconn *conn, Moment deadline)
 {
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
@@ -353,7 +354,7 @@ connect_finish(PGconn *conn, TimestampTz deadline)
 
 		if (deadline != 0)
 		{
-			ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+			ms = moment_ms_until(deadline);
 			if (ms <= 0)
 				return false;
 		}
@@ -383,7 +384,7 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 	PG_TRY();
 	{
 		in_time = connect_finish(conn, timeout == 0 ? 0 :
-								 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout * 1000L));
+								 moment_after(timeout * INT64CONST(1000)));
 	}
 	PG_CATCH();
 	{

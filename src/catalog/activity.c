@@ -14,11 +14,11 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "replication/origin.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
 #include "catalog/activity.h"
+#include "catalog/origin_map.h"
 
 #define MAX_DATABASES	256
 
@@ -90,7 +90,7 @@ static void
 at_commit(XactEvent event, void *arg)
 {
 	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE) && !ignore_own &&
-		replorigin_session_origin == InvalidRepOriginId &&
+		origin_map_node(replorigin_session_origin) == ORIGIN_NODE_LOCAL &&
 		TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		activity_note();
 }

@@ -27,6 +27,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
 
@@ -174,7 +175,7 @@ change_state(LinkStatus *l, LinkState state)
 	if (is_connected(state) || state == LINK_PAUSED)
 		l->down_since = 0;
 	else if (l->down_since == 0)
-		l->down_since = GetCurrentTimestamp();
+		l->down_since = moment_now();
 	if (state != LINK_BLOCKED)
 		l->blocked_on = INVALID_NODE_ID;
 	l->state = state;
@@ -184,16 +185,15 @@ change_state(LinkStatus *l, LinkState state)
 static void
 note_error(LinkStatus *l, const char *message, bool in_apply)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	int64		longest = (int64) setting_retry_max * 1000;
+	int64		longest = setting_retry_max;
 
 	/* what went well for long is no longer part of the same trouble */
-	if (l->last_error_at + 3 * longest < now)
+	if (l->next_start_at != 0 && moment_is_past(l->next_start_at, 3 * longest))
 		l->failures = 0;
 	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
-	l->last_error_at = now;
+	l->last_error_at = GetCurrentTimestamp();
 	l->apply_failed = in_apply;
-	l->next_start_at = now + Min(((int64) setting_retry_min * 1000) << Min(l->failures, 16), longest);
+	l->next_start_at = moment_after(Min((int64) setting_retry_min << Min(l->failures, 16), longest));
 	l->failures++;
 }
 
@@ -226,7 +226,7 @@ link_status_set_starting(int index, bool restart)
 	if (free)
 	{
 		change_state(l, LINK_STARTING);
-		l->started_at = GetCurrentTimestamp();
+		l->started_at = moment_now();
 		l->restarts += restart;
 	}
 	LWLockRelease(&shared->lock);
@@ -357,6 +357,17 @@ link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz
 }
 
 void
+link_status_set_clock(int index, int64 offset, int64 error)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	l->clock_offset = offset;
+	l->clock_error = error;
+	LWLockRelease(&shared->lock);
+}
+
+void
 link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 {
 	LinkStatus *l = &links[index];
@@ -383,7 +394,7 @@ link_status_set_origins(int index, const char *wanted, const char *full)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	strlcpy(l->wanted_origins, wanted, LINK_ORIGINS_SIZE);
 	strlcpy(l->full_origins, full, LINK_ORIGINS_SIZE);
-	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : GetCurrentTimestamp();
+	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : moment_now();
 	l->restart = false;
 	LWLockRelease(&shared->lock);
 }

@@ -9,6 +9,7 @@
 #include "access/xlogdefs.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "base/moment.h"
 #include "model/version.h"
 
 /* States of a link; who may follow is in link_status.c. */
@@ -46,6 +47,8 @@ typedef struct LinkStatus
 	XLogRecPtr	provider_lsn;	/* provider's end of WAL as last heard */
 	TimestampTz last_commit_ts; /* of the last transaction applied */
 	TimestampTz caught_up_at;	/* when we were last up to date */
+	int64		clock_offset;	/* us that the provider's clock is ahead of ours */
+	int64		clock_error;	/* ... at most so wrong; 0: not known */
 	uint64		transactions;
 	uint64		rows;
 	uint64		restarts;
@@ -53,14 +56,14 @@ typedef struct LinkStatus
 	XLogRecPtr	blocked_lsn;
 	TimestampTz blocked_since;
 	TimestampTz last_error_at;	/* 0: none */
-	TimestampTz started_at;		/* when the worker was last registered; 0: never */
-	TimestampTz next_start_at;	/* LINK_BACKOFF */
+	Moment		started_at;		/* when the worker was last registered; 0: never */
+	Moment		next_start_at;	/* LINK_BACKOFF */
 	int			failures;		/* in a row, for the back-off */
-	TimestampTz down_since;		/* not connected to its provider since; 0: connected */
+	Moment		down_since;		/* not connected to its provider since; 0: connected */
 	bool		apply_failed;	/* the last error was one of applying, not of the connection */
 	bool		restart;		/* the manager wants the stream to begin anew */
 	bool		reroute;		/* stands in for another link that is down */
-	TimestampTz demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
+	Moment		demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
 	char		wanted_origins[LINK_ORIGINS_SIZE];	/* besides the provider's own, by the topology */
 	char		full_origins[LINK_ORIGINS_SIZE];	/* ... and asked for */
 	char		last_error[LINK_ERROR_SIZE];
@@ -98,6 +101,7 @@ extern void link_status_set_state(int index, LinkState state);
 extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 									  XLogRecPtr confirmed, XLogRecPtr provider);
 extern void link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts);
+extern void link_status_set_clock(int index, int64 offset, int64 error);
 extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
 extern bool link_status_restart_requested(int index);
 extern void link_status_set_origins(int index, const char *wanted, const char *full);

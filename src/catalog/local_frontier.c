@@ -14,6 +14,7 @@
 #include "storage/procarray.h"
 #include "utils/timestamp.h"
 
+#include "catalog/clock.h"
 #include "catalog/local_frontier.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
@@ -36,14 +37,13 @@ Frontier *
 local_frontier(NodeId me)
 {
 	Frontier   *f = frontier_create();
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz horizon;
 	XLogRecPtr	end;
 	NodeId	   *nodes;
 	int			n;
 
 	origin_map_ensure_loaded();
-	/* first: a commit of ours that has an earlier timestamp must not come behind the end */
-	local_wait_for_commits();
+	horizon = clock_horizon();	/* first: what comes behind the end is later */
 	end = GetXLogInsertRecPtr();
 	local_wait_for_commits();
 	n = origin_map_nodes(&nodes);
@@ -55,6 +55,6 @@ local_frontier(NodeId me)
 		if (lsn != InvalidXLogRecPtr && nodes[i] != me)
 			frontier_raise(f, nodes[i], lsn, ts);
 	}
-	frontier_raise(f, me, end, now);
+	frontier_raise(f, me, end, horizon);
 	return f;
 }

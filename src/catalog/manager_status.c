@@ -19,6 +19,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/manager_status.h"
 
@@ -155,7 +156,7 @@ manager_status_set_starting(Oid dboid)
 	{
 		int64		pause = Min((int64) setting_retry_min << Min(m->failures, 16), (int64) setting_retry_max);
 
-		m->next_start_at = GetCurrentTimestamp() + Max(pause, MIN_PAUSE_MS) * 1000;
+		m->next_start_at = moment_after(Max(pause, MIN_PAUSE_MS));
 		m->failures++;
 	}
 	LWLockRelease(&shared->lock);

@@ -8,6 +8,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
+#include "base/moment.h"
 
 typedef struct ManagerStatus
 {
@@ -19,7 +20,7 @@ typedef struct ManagerStatus
 	pid_t		pid;			/* 0: no manager */
 	Latch	   *latch;			/* of the manager, valid while pid != 0 */
 	int			failures;		/* starts since a manager last got through its work */
-	TimestampTz next_start_at;
+	Moment		next_start_at;
 } ManagerStatus;
 
 extern Size manager_status_shmem_size(void);

@@ -53,3 +53,9 @@ repair_origin_name(Oid dboid)
 {
 	return psprintf("replication_plugin_%u_repair", dboid);
 }
+
+char *
+clock_origin_name(Oid dboid)
+{
+	return psprintf("replication_plugin_%u_clock", dboid);
+}

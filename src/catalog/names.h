@@ -47,5 +47,6 @@ extern char *group_slot_name(Oid dboid);
 
 /* The reserved origin of local repairs and of copied rows: never sent to anybody. palloc'd. */
 extern char *repair_origin_name(Oid dboid);
+extern char *clock_origin_name(Oid dboid);
 
 #endif							/* REPLICATION_PLUGIN_NAMES_H */

@@ -27,7 +27,7 @@ enum
 	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
 	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA,
 	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_SINCE, LOCAL_PROGRESS, LOCAL_LAST_ERROR,
-	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID
+	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 26
 };
 
 /* Columns of member; in member_ready and removal the node's number is the first as well. */
@@ -111,6 +111,7 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->since_xid = DatumGetInt64(heap_getattr(tuple, LOCAL_SINCE_XID, desc, &isnull));
 	if (isnull)
 		n->since_xid = 0;
+	n->announced = DatumGetBool(heap_getattr(tuple, LOCAL_ANNOUNCED, desc, &isnull));
 	*(LocalNode **) arg = n;
 }
 
@@ -151,7 +152,7 @@ load_cache(void)
 		cache.since = n->since;
 		cache.since_xid = n->since_xid;
 		strlcpy(cache.name, n->node_name, sizeof(cache.name));
-		strlcpy(cache.state, n->state, sizeof(cache.state));
+		strlcpy(cache.state, strcmp(n->state, "ready") == 0 && !n->announced ? "joining: announced" : n->state, sizeof(cache.state));
 	}
 	cached = true;
 }

@@ -22,6 +22,7 @@ typedef struct LocalNode
 	bool		copy_schema;
 	bool		copy_data;
 	TimestampTz since;			/* when this database became a member; older local rows have no version */
+	bool		announced;		/* ready: all members know */
 	uint64		since_xid;		/* the same by transaction: of a physical copy; 0: none */
 } LocalNode;
 

@@ -111,6 +111,8 @@ node_of_name(const char *name)
 		return ORIGIN_NODE_LOCAL;
 	if (strncmp(name + len, "repair", 6) == 0)
 		return ORIGIN_NODE_REPAIR;	/* repair, and one per copying session of a join */
+	if (strcmp(name + len, "clock") == 0)
+		return ORIGIN_NODE_CLOCK;
 	return atoi(name + len);
 }
 
@@ -205,7 +207,7 @@ origin_map_node(RepOriginId origin)
 	for (int i = 0; i < ncopy; i++)
 	{
 		if (copy[i].origin == origin)
-			return copy[i].node;
+			return copy[i].node == ORIGIN_NODE_CLOCK ? ORIGIN_NODE_LOCAL : copy[i].node;
 	}
 	return ORIGIN_NODE_LOCAL;
 }
@@ -253,7 +255,7 @@ origin_map_create(NodeId node)
 	if (origin != InvalidRepOriginId)
 		return origin;
 	name = node == ORIGIN_NODE_REPAIR ? repair_origin_name(MyDatabaseId) :
-		origin_name(MyDatabaseId, node);
+		node == ORIGIN_NODE_CLOCK ? clock_origin_name(MyDatabaseId) : origin_name(MyDatabaseId, node);
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
 		origin = replorigin_create(name);

@@ -11,6 +11,7 @@
 
 #define ORIGIN_NODE_LOCAL	((NodeId) 0)	/* not from one of our nodes: a local write */
 #define ORIGIN_NODE_REPAIR	((NodeId) -1)	/* copied or repaired here: never sent, oldest version */
+#define ORIGIN_NODE_CLOCK	((NodeId) -2)	/* local COMMIT PREPARED; only to make and find the origin, read as ORIGIN_NODE_LOCAL */
 
 extern Size origin_map_shmem_size(void);
 extern void origin_map_shmem_init(void);
@@ -24,11 +25,11 @@ extern void origin_map_reload(void);
 /* Node of an origin number in this database: a node, ORIGIN_NODE_LOCAL or ORIGIN_NODE_REPAIR. No catalog access. */
 extern NodeId origin_map_node(RepOriginId origin);
 
-/* Origin of a node, InvalidRepOriginId if it has none yet. No catalog access. */
+/* Origin of a node, or ORIGIN_NODE_CLOCK; InvalidRepOriginId if it has none yet. No catalog access. */
 extern RepOriginId origin_map_origin(NodeId node);
 
 /* The same, created when missing. Needs a transaction (the creation counts when that commits). */
-extern RepOriginId origin_map_create(NodeId node);	/* ORIGIN_NODE_REPAIR for the repair origin */
+extern RepOriginId origin_map_create(NodeId node);	/* or ORIGIN_NODE_REPAIR, ORIGIN_NODE_CLOCK */
 
 /* Drops all origins of this database (leaving a group). Needs a transaction. */
 extern void origin_map_drop_all(void);

@@ -18,6 +18,7 @@
 #include "access/sysattr.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "storage/lmgr.h"
 
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
@@ -50,6 +51,12 @@ lookup_version(TransactionId xmin)
 
 	if (!TransactionIdGetCommitTsData(xmin, &ts, &origin))
 		return VERSION_OLDEST;
+	if (origin == DoNotReplicateId)
+	{
+		/* its timestamp is being corrected (commit_stamp.c), or recovery has read the right one */
+		XactLockTableWait(xmin, NULL, NULL, XLTW_None);
+		(void) TransactionIdGetCommitTsData(xmin, &ts, &origin);
+	}
 	node = origin_map_node(origin);
 	if (node == ORIGIN_NODE_REPAIR)
 		return VERSION_OLDEST;

@@ -5,6 +5,7 @@
  * One process per database that is a ready member. It
  *
  *	- makes the group slot, and moves it over what all members have;
+ *	- on a node that has just become ready: lets it take writes when all members know;
  *	- writes this node's frontier row: after commits that are more than frontier rows of others,
  *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
  *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
@@ -36,6 +37,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/activity.h"
 #include "catalog/local_frontier.h"
@@ -70,13 +72,15 @@ typedef struct GroupWorker
 	int			nnotes;
 	bool		row_written;
 	bool		healthy;		/* got through a round */
+	bool		announced;		/* all members know that this node is ready */
+	XLogRecPtr	announced_at;	/* ... when they have this transaction of ours */
 	uint64		told;			/* activity_count() before the last row */
 	Frontier   *told_frontier;	/* in the last row */
-	char	   *told_state;		/* fenced nodes and links in the last row */
-	TimestampTz row_at;
-	TimestampTz advanced_at;
+	char	   *told_state;		/* view, fenced nodes and links in the last row */
+	Moment		row_at;
+	Moment		advanced_at;
 	TransactionId collect_before;	/* tombstones of older transactions can go; InvalidTransactionId: none */
-	TimestampTz collected_at;
+	Moment		collected_at;
 	int			collect_ms;		/* how long it took the last time */
 } GroupWorker;
 
@@ -188,7 +192,7 @@ advance_group_slot(void)
 	if (n == 0)
 		return;
 	if (worker.notes[n - 1].position - worker.notes[0].position < ADVANCE_AFTER_WAL &&
-		!TimestampDifferenceExceeds(worker.advanced_at, GetCurrentTimestamp(),
+		!moment_is_past(worker.advanced_at,
 									ADVANCE_INTERVALS * setting_frontier_interval))
 		return;
 	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = vector WHERE vector = $1", 1,
@@ -196,7 +200,7 @@ advance_group_slot(void)
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);
 	worker.collect_before = worker.notes[n - 1].oldest;
-	worker.advanced_at = GetCurrentTimestamp();
+	worker.advanced_at = moment_now();
 	drop_notes(n);
 }
 
@@ -206,7 +210,8 @@ advance_group_slot(void)
 static char *
 told_state(void)
 {
-	return sql_value("SELECT (SELECT coalesce(string_agg(f::text, ','), '') FROM unnest(replication_plugin.fenced_nodes()) f)"
+	return sql_value("SELECT replication_plugin.group_view()"
+					 " || ' ' || (SELECT coalesce(string_agg(f::text, ','), '') FROM unnest(replication_plugin.fenced_nodes()) f)"
 					 " || ' ' || (SELECT coalesce(string_agg(format('%s %s %s %s', provider, kind, full_origins,"
 					 "  state IN ('streaming', 'catching up', 'blocked', 'retrying')), ',' ORDER BY provider), '')"
 					 "  FROM replication_plugin.link_states())", 0, NULL);
@@ -253,12 +258,11 @@ note_first_row(XLogRecPtr end)
 static void
 tell_frontier(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	uint64		count = activity_count();
 	TransactionId oldest;
 	char	   *state;
 
-	if (worker.row_written && !TimestampDifferenceExceeds(worker.row_at, now, setting_frontier_interval))
+	if (worker.row_written && !moment_is_past(worker.row_at, setting_frontier_interval))
 		return;
 	state = told_state();
 	if (!want_row(state))
@@ -273,7 +277,7 @@ tell_frontier(void)
 	if (worker.told_state)
 		pfree(worker.told_state);
 	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);
-	worker.row_at = now;
+	worker.row_at = moment_now();
 	worker.row_written = true;
 }
 
@@ -289,6 +293,29 @@ restore_timestamps(void)
 		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker.me)
 			origin_hold_note(f->entries[i].node, InvalidXLogRecPtr, f->entries[i].ts);
 	}
+}
+
+/* Lets a node that has just become ready take writes when all members know that it is. */
+static void
+announce(void)
+{
+	const char *params[1];
+
+	if (worker.announced)
+		return;
+	if (worker.announced_at == InvalidXLogRecPtr)
+	{
+		/* a transaction that they tell of */
+		if (!sql_value("UPDATE replication_plugin.member_ready m SET ready_at = clock_timestamp() FROM replication_plugin.local_node l"
+					   " WHERE m.node_id = l.node_id AND NOT l.announced RETURNING 1", 0, NULL))
+		{
+			worker.announced = true;
+			return;
+		}
+		worker.announced_at = XactLastCommitEnd;
+	}
+	params[0] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker.announced_at));
+	worker.announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
 }
 
 /* ---------- tombstones ---------- */
@@ -317,18 +344,18 @@ collect_batch(const char *before)
 static void
 collect_tombstones(void)
 {
-	TimestampTz start = GetCurrentTimestamp();
+	Moment		start = moment_now();
 	const char *before;
 
 	if (!TransactionIdIsValid(worker.collect_before) ||
-		!TimestampDifferenceExceeds(worker.collected_at, start, worker.collect_ms * GC_REST))
+		!moment_is_past(worker.collected_at, worker.collect_ms * GC_REST))
 		return;
 	before = psprintf("%u", worker.collect_before);
 	while (collect_batch(before) >= atoi(GC_BATCH))
 		CHECK_FOR_INTERRUPTS();
 	worker.collect_before = InvalidTransactionId;
-	worker.collected_at = GetCurrentTimestamp();
-	worker.collect_ms = (int) TimestampDifferenceMilliseconds(start, worker.collected_at);
+	worker.collected_at = moment_now();
+	worker.collect_ms = (int) ((worker.collected_at - start) / 1000);
 }
 
 /* ---------- the worker ---------- */
@@ -348,6 +375,7 @@ work(void)
 {
 	tend_group_slot();
 	tell_frontier();
+	announce();
 	advance_group_slot();
 	collect_tombstones();
 	if (!worker.healthy)

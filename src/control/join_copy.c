@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/peer.h"
 #include "base/settings.h"
 #include "catalog/names.h"
@@ -60,7 +61,7 @@ typedef struct CopyJob
 	int			done;
 	int64		rows;			/* of tables that are done */
 	int64		bytes;
-	TimestampTz said_at;
+	Moment		said_at;
 	int			nsessions;
 	PGconn	  **sessions;
 	CopyTable **at_work;		/* by session; NULL: idle */
@@ -259,9 +260,9 @@ say_progress(CopyJob *job)
 	int64		rows;
 	int64		bytes;
 
-	if (!TimestampDifferenceExceeds(job->said_at, GetCurrentTimestamp(), PROGRESS_MS))
+	if (!moment_is_past(job->said_at, PROGRESS_MS))
 		return;
-	job->said_at = GetCurrentTimestamp();
+	job->said_at = moment_now();
 	read_progress(job, &rows, &bytes);
 	join_progress("copying: table %d of %d, " INT64_FORMAT " rows, " INT64_FORMAT " MB",
 				  Min(job->done + 1, job->ntables), job->ntables, job->rows + rows, (job->bytes + bytes) >> 20);

@@ -14,6 +14,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "control/join.h"
 #include "control/sql.h"
@@ -139,14 +140,14 @@ join_pause_after_failures(void)
 							   "  - 1000 * extract(epoch FROM clock_timestamp() - last_error_at))::integer"
 							   " FROM replication_plugin.local_node WHERE failures > 0 AND last_error_at <= clock_timestamp()",
 							   2, params);
-	TimestampTz end;
+	Moment		end;
 
 	if (ms == NULL)
 		return;
-	end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), atoi(ms));
+	end = moment_after(atoi(ms));
 	for (;;)
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		long		left = moment_ms_until(end);
 
 		if (left <= 0)
 			return;

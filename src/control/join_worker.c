@@ -93,6 +93,17 @@ make_source_slot(Joining *join, PGconn *conn)
 	PQclear(res);
 }
 
+/* What is written here from now on is later than all that is copied. */
+static void
+follow_clock(PGconn *conn)
+{
+	PGresult   *res = peer_exec(conn, "SELECT replication_plugin.clock_tick()");
+	const char *params[1] = {pstrdup(PQgetvalue(res, 0, 0))};
+
+	PQclear(res);
+	sql_value("SELECT replication_plugin.observe_clock($1::timestamptz)", 1, params);
+}
+
 /* Has the source admit us; remembers the frontier of that moment, and where the admission is in its WAL. */
 static void
 be_admitted(Joining *join, PGconn *conn)
@@ -107,6 +118,7 @@ be_admitted(Joining *join, PGconn *conn)
 	res = peer_exec(conn, "SELECT replication_plugin.last_commit_lsn()");
 	params[2] = pstrdup(PQgetvalue(res, 0, 0));
 	PQclear(res);
+	follow_clock(conn);
 	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1, add_stable = $2, add_lsn = $3::pg_lsn", 3, params);
 }
 
@@ -246,12 +258,12 @@ raise_progress(Joining *join)
 	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
 }
 
-/* The last step: from now on a member like the others. */
+/* The last step: from now on a member like the others; it takes writes when they know (group_worker.c). */
 static void
 become_ready(Joining *join)
 {
-	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', progress = NULL, last_error = NULL,"
-				   "  failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
+	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', announced = false, progress = NULL,"
+				   "  last_error = NULL, failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
 				   " o AS (UPDATE replication_plugin.link SET paused = false FROM l)"
 				   " INSERT INTO replication_plugin.member_ready (node_id) SELECT node_id FROM l RETURNING 1", 0, NULL))
 		proc_exit(0);

@@ -17,6 +17,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "base/moment.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -26,6 +27,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "catalog/clock.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "control/workers.h"
@@ -115,9 +117,9 @@ look_at_all(void)
 	{
 		Oid			dboid = lfirst_oid(lc);
 		BackgroundWorkerHandle *handle = start_manager(dboid);
-		TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_LOOK_MS);
+		Moment		end = moment_after(FIRST_LOOK_MS);
 
-		while (handle && is_looking(dboid, handle) && GetCurrentTimestamp() < end)
+		while (handle && is_looking(dboid, handle) && moment_ms_until(end) > 0)
 			worker_wait(100);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -129,7 +131,6 @@ static long
 restart_missing(void)
 {
 	List	   *existing = NIL;
-	TimestampTz now = GetCurrentTimestamp();
 	long		sleep = IDLE_MS;
 
 	for (int i = 0; i < manager_status_count(); i++)
@@ -138,9 +139,9 @@ restart_missing(void)
 
 		if (!manager_status_get(i, &m) || m.pid != 0)
 			continue;
-		if (m.next_start_at > now)
+		if (moment_ms_until(m.next_start_at) > 0)
 		{
-			sleep = Min(sleep, TimestampDifferenceMilliseconds(now, m.next_start_at) + 1);
+			sleep = Min(sleep, moment_ms_until(m.next_start_at));
 			continue;
 		}
 		if (existing == NIL)
@@ -182,6 +183,7 @@ replication_plugin_launcher_main(Datum arg)
 	{
 		long		sleep = restart_missing();
 
+		clock_save();
 		MemoryContextReset(context);
 		worker_wait(sleep);
 	}

@@ -8,8 +8,8 @@
  *	- A link that runs with other origins than wanted is restarted: so it begins at its
  *	  confirmed position, and nothing that was received is kept (PROTOCOL: Change of the full set).
  *	- A link that nobody wants any more ends only when all that are wanted stand, or are given up
- *	  for the time being: new streams stand before old ones go. A link from a removed
- *	  node ends at once.
+ *	  for the time being: new streams stand before old ones go. If it was of the topology, all members must
+ *	  also know the same members and topology. A link from a removed node ends at once.
  *	- A link that is not connected for reroute_timeout is given up for the time being: the
  *	  providers of its provider take its place, until it is up to date again; where these are down as well,
  *	  theirs, and so on.
@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "control/link_tender.h"
@@ -128,7 +129,7 @@ is_down(const WantedLink *w)
 	const LinkStatus *l = &w->status;
 
 	return w->known && !w->paused && l->down_since != 0 && !l->apply_failed &&
-		TimestampDifferenceExceeds(l->down_since, GetCurrentTimestamp(), setting_reroute_timeout);
+		moment_is_past(l->down_since, setting_reroute_timeout);
 }
 
 /* Name of a node, for messages. */
@@ -239,7 +240,7 @@ is_outdated(const WantedLink *w, bool well)
 	if (strncmp(l->wanted_origins, w->origins, LINK_ORIGINS_SIZE - 1) != 0)
 		return true;
 	return well && l->demanded_at != 0 &&
-		TimestampDifferenceExceeds(l->demanded_at, GetCurrentTimestamp(), setting_reroute_timeout);
+		moment_is_past(l->demanded_at, setting_reroute_timeout);
 }
 
 /* Brings one wanted link to life, or to rest. */
@@ -263,9 +264,9 @@ tend_link(WantedLink *w, bool well)
 		return;
 	}
 	if (l->state == LINK_STARTING &&
-		!TimestampDifferenceExceeds(l->started_at, GetCurrentTimestamp(), ATTACH_MS))
+		!moment_is_past(l->started_at, ATTACH_MS))
 		return;					/* registered, not yet attached */
-	if (l->state == LINK_BACKOFF && l->next_start_at > GetCurrentTimestamp())
+	if (l->state == LINK_BACKOFF && moment_ms_until(l->next_start_at) > 0)
 		return;
 	start_link(w->index, w->provider, l->started_at != 0 && l->state != LINK_PAUSED);
 }
@@ -286,10 +287,26 @@ is_member(List *nodes, NodeId node)
 	return false;
 }
 
-/* Ends links that are not wanted. Returns true if they have ended. all: also those of members. */
+/* True if all members know what this node knows; looked up once. */
 static bool
-stop_unwanted(List *wanted, List *nodes, bool all)
+view_is_common(int *known)
 {
+	if (*known < 0)
+		*known = strcmp(sql_value("SELECT replication_plugin.view_is_common()", 0, NULL), "t") == 0;
+	return *known;
+}
+
+/* Which links that nobody wants end: those from nodes that are removed, these as well, or all. */
+typedef enum StopWhich
+{
+	STOP_REMOVED, STOP_REPLACED, STOP_ALL
+} StopWhich;
+
+/* Ends links that are not wanted. Returns true if they have ended. */
+static bool
+stop_unwanted(List *wanted, List *nodes, StopWhich which)
+{
+	int			common = -1;
 	bool		ended = true;
 
 	for (int i = 0; i < link_status_count(); i++)
@@ -302,7 +319,10 @@ stop_unwanted(List *wanted, List *nodes, bool all)
 			continue;
 		foreach(lc, wanted)
 			is_wanted |= ((WantedLink *) lfirst(lc))->provider == l.provider;
-		if (is_wanted || (!all && is_member(nodes, l.provider)))
+		if (is_wanted)
+			continue;
+		if (which != STOP_ALL && is_member(nodes, l.provider) &&
+			!(which == STOP_REPLACED && (l.reroute || view_is_common(&common))))
 			continue;
 		stop_link(&l);
 		ended &= link_status_release(i);
@@ -313,13 +333,14 @@ stop_unwanted(List *wanted, List *nodes, bool all)
 bool
 link_tender_stop_all(void)
 {
-	return stop_unwanted(NIL, NIL, true);
+	return stop_unwanted(NIL, NIL, STOP_ALL);
 }
 
 void
 link_tender_round(LocalNode *local, List *nodes)
 {
 	List	   *wanted = wanted_links(local);
+	bool		takes_part = strcmp(local->state, "ready") == 0 || strcmp(local->state, "leaving") == 0;
 	bool		complete = true;
 	bool		well;
 	ListCell   *lc;
@@ -329,7 +350,7 @@ link_tender_round(LocalNode *local, List *nodes)
 	well = all_well(wanted);
 	foreach(lc, wanted)
 		complete &= stands(lfirst(lc));
-	(void) stop_unwanted(wanted, nodes, complete);
+	(void) stop_unwanted(wanted, nodes, !takes_part ? STOP_ALL : complete ? STOP_REPLACED : STOP_REMOVED);
 	foreach(lc, wanted)
 		tend_link(lfirst(lc), well);
 }

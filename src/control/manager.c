@@ -24,10 +24,12 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
@@ -50,15 +52,15 @@ typedef struct Manager
 	MemoryContext round;		/* reset after each round */
 	BackgroundWorkerHandle *join_worker;
 	BackgroundWorkerHandle *group_worker;
-	TimestampTz join_started_at;
-	TimestampTz pruned_at;
-	TimestampTz group_started_at;
+	Moment		join_started_at;
+	Moment		pruned_at;
+	Moment		group_started_at;
 	int			group_failures; /* starts of the group worker since it ran for long */
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
 	NodeId		noted_as;		/* the run of the server is noted for this node */
 	int			check_failures;
-	TimestampTz next_check_at;
+	Moment		next_check_at;
 } Manager;
 
 static Manager manager;
@@ -90,9 +92,9 @@ tend_join(LocalNode *local)
 	if (strncmp(local->state, "joining", 7) != 0 || worker_is_running(manager.join_worker))
 		return;
 	if (manager.join_worker &&
-		!TimestampDifferenceExceeds(manager.join_started_at, GetCurrentTimestamp(), setting_retry_min * 2))
+		!moment_is_past(manager.join_started_at, setting_retry_min * 2))
 		return;
-	manager.join_started_at = GetCurrentTimestamp();
+	manager.join_started_at = moment_now();
 	MemoryContextSwitchTo(TopMemoryContext);
 	manager.join_worker = worker_start("replication_plugin_join_main", "replication_plugin join",
 									   ObjectIdGetDatum(manager.dboid));
@@ -111,14 +113,14 @@ tend_group_worker(LocalNode *local)
 	}
 	if (worker_is_running(manager.group_worker))
 	{
-		if (TimestampDifferenceExceeds(manager.group_started_at, GetCurrentTimestamp(), setting_retry_max))
+		if (moment_is_past(manager.group_started_at, setting_retry_max))
 			manager.group_failures = 0;
 		return;
 	}
 	if (manager.group_failures > 0 &&
-		!TimestampDifferenceExceeds(manager.group_started_at, GetCurrentTimestamp(), pause_after(manager.group_failures)))
+		!moment_is_past(manager.group_started_at, pause_after(manager.group_failures)))
 		return;
-	manager.group_started_at = GetCurrentTimestamp();
+	manager.group_started_at = moment_now();
 	manager.group_failures++;
 	MemoryContextSwitchTo(TopMemoryContext);
 	manager.group_worker = worker_start("replication_plugin_group_main", "replication_plugin group",
@@ -194,7 +196,7 @@ check_identity(LocalNode *local)
 		note_run(local);
 		return true;
 	}
-	if (manager.next_check_at > GetCurrentTimestamp())
+	if (moment_ms_until(manager.next_check_at) > 0)
 		return false;
 	message = try_identity(local->dsn);
 	if (message)
@@ -202,8 +204,7 @@ check_identity(LocalNode *local)
 		if (manager.check_failures == 0)
 			ereport(LOG, (errmsg("nothing is replicated: %s", message)));
 		show_error(local, message);
-		manager.next_check_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-															pause_after(++manager.check_failures));
+		manager.next_check_at = moment_after(pause_after(++manager.check_failures));
 		return false;
 	}
 	if (manager.check_failures > 0)
@@ -267,6 +268,24 @@ is_suspended(void)
 	return manager_status_find(manager.dboid, &m) && m.suspended > 0;
 }
 
+/* The origin that COMMIT PREPARED may need; made beforehand, as it cannot. Not while the group is being left: see teardown(). */
+static void
+make_clock_origin(void)
+{
+	Oid			table;
+
+	StartTransactionCommand();
+	table = extension_relation_oid(TABLE_LOCAL_NODE);
+	if (OidIsValid(table))
+	{
+		LockRelationOid(table, RowShareLock);
+		if (nodes_local())
+			(void) origin_map_create(ORIGIN_NODE_CLOCK);
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(manager.round);
+}
+
 /* One round. Returns false when there is nothing to manage any more. */
 static bool
 work(void)
@@ -279,7 +298,10 @@ work(void)
 	if (!local)
 		return false;
 	if (!manager.found)
+	{
+		make_clock_origin();
 		manager_status_found(manager.dboid);
+	}
 	manager.found = true;
 	if (strcmp(local->state, "left") == 0 || is_suspended())
 	{
@@ -294,10 +316,10 @@ work(void)
 	tend_group_worker(local);
 	if (strncmp(local->state, "joining", 7) != 0)
 		slot_tender_round();
-	if (TimestampDifferenceExceeds(manager.pruned_at, GetCurrentTimestamp(), PRUNE_MS))
+	if (moment_is_past(manager.pruned_at, PRUNE_MS))
 	{
 		sql_prune_conflicts();
-		manager.pruned_at = GetCurrentTimestamp();
+		manager.pruned_at = moment_now();
 	}
 	return true;
 }

@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/activity.h"
 #include "control/slot_tender.h"
@@ -27,11 +28,11 @@
 typedef struct SpareSlot
 {
 	NodeId		subscriber;
-	TimestampTz unused_since;
+	Moment		unused_since;
 } SpareSlot;
 
 static List *spare = NIL;		/* of SpareSlot *, in TopMemoryContext */
-static TimestampTz looked_at = 0;
+static Moment looked_at = 0;
 static XLogRecPtr looked_end = InvalidXLogRecPtr;	/* of the WAL, then */
 
 /* The slot for a subscriber is unused: returns since when, as far as we know. */
@@ -48,7 +49,7 @@ note_unused(List *known, NodeId subscriber)
 			return s;
 	}
 	s = palloc(sizeof(SpareSlot));
-	*s = (SpareSlot) {subscriber, GetCurrentTimestamp()};
+	*s = (SpareSlot) {subscriber, moment_now()};
 	return s;
 }
 
@@ -67,7 +68,7 @@ drop_spare_slots(void)
 
 		now = lappend(now, s);
 		MemoryContextSwitchTo(old);
-		if (TimestampDifferenceExceeds(s->unused_since, GetCurrentTimestamp(), SPARE_MS))
+		if (moment_is_past(s->unused_since, SPARE_MS))
 			sql_value_int("SELECT replication_plugin.drop_spare_slot($1::integer)", s->subscriber);
 	}
 	list_free_deep(list_difference_ptr(spare, now));
@@ -111,9 +112,9 @@ void
 slot_tender_round(void)
 {
 	sql_value("SELECT replication_plugin.drop_slots_of_removed()", 0, NULL);
-	if (!TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
+	if (!moment_is_past(looked_at, Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
 		return;
-	looked_at = GetCurrentTimestamp();
+	looked_at = moment_now();
 	drop_spare_slots();
 	remove_orphans();
 	remove_stragglers();

@@ -26,8 +26,10 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/peer.h"
 #include "catalog/link_status.h"
+#include "receive/clock_probe.h"
 #include "receive/feedback.h"
 #include "receive/gate.h"
 #include "receive/link.h"
@@ -45,9 +47,9 @@ typedef struct StreamState
 	XLogRecPtr	received;		/* last position received */
 	XLogRecPtr	provider_end;	/* provider's end of WAL as last heard */
 	XLogRecPtr	sent;			/* last position confirmed to the provider */
-	TimestampTz status_at;
-	TimestampTz stored_at;
-	TimestampTz heard_at;
+	Moment		status_at;
+	Moment		stored_at;
+	Moment		heard_at;
 	bool		ping_sent;
 	bool		streaming;
 } StreamState;
@@ -199,7 +201,7 @@ send_status(Link *link, bool ping)
 						pchomp(PQerrorMessage(link->conn)))));
 	pfree(buf.data);
 	stream.sent = confirmed;
-	stream.status_at = GetCurrentTimestamp();
+	stream.status_at = moment_now();
 	link_status_set_positions(link->index, stream.received, feedback_last_passed(), confirmed,
 							  Max(stream.provider_end, stream.received));
 }
@@ -209,7 +211,7 @@ static void
 maybe_send_status(Link *link, bool quiet)
 {
 	if ((quiet && feedback_confirmable(false) > stream.sent) ||
-		TimestampDifferenceExceeds(stream.status_at, GetCurrentTimestamp(), STATUS_INTERVAL_MS))
+		moment_is_past(stream.status_at, STATUS_INTERVAL_MS))
 		send_status(link, false);
 }
 
@@ -220,10 +222,10 @@ static void
 keepalive(Link *link, StringInfo m)
 {
 	XLogRecPtr	end = pq_getmsgint64(m);
-	bool		reply;
+	TimestampTz sent_at = pq_getmsgint64(m);
+	bool		reply = pq_getmsgbyte(m);
 
-	(void) pq_getmsgint64(m);
-	reply = pq_getmsgbyte(m);
+	clock_probe_answered(link, sent_at);
 	stream.received = Max(stream.received, end);
 	stream.provider_end = Max(stream.provider_end, end);
 	if (!link_in_transaction() && !link->held_back)
@@ -242,7 +244,7 @@ copy_data(Link *link, char *data, int len)
 	StringInfoData m = {.data = data,.len = len,.maxlen = len};
 	XLogRecPtr	start;
 
-	stream.heard_at = GetCurrentTimestamp();
+	stream.heard_at = moment_now();
 	stream.ping_sent = false;
 	switch (pq_getmsgbyte(&m))
 	{
@@ -282,16 +284,14 @@ stream_ended(Link *link)
 static void
 check_alive(Link *link)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	if (wal_receiver_timeout <= 0)
 		return;
-	if (TimestampDifferenceExceeds(stream.heard_at, now, wal_receiver_timeout))
+	if (moment_is_past(stream.heard_at, wal_receiver_timeout))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("node \"%s\" has been silent for %d ms", link->provider_name,
 						wal_receiver_timeout)));
-	if (!stream.ping_sent && TimestampDifferenceExceeds(stream.heard_at, now, wal_receiver_timeout / 2))
+	if (!stream.ping_sent && moment_is_past(stream.heard_at, wal_receiver_timeout / 2))
 	{
 		send_status(link, true);
 		stream.ping_sent = true;
@@ -324,11 +324,16 @@ idle(Link *link)
 		gate_release();
 		link_status_set_state(link->index, current ? LINK_STREAMING : LINK_CATCHING_UP);
 		if (link->seen_changed &&
-			TimestampDifferenceExceeds(stream.stored_at, GetCurrentTimestamp(), STORE_INTERVAL_MS))
+			moment_is_past(stream.stored_at, STORE_INTERVAL_MS))
 		{
 			link_store_seen(link, feedback_last_passed());
-			stream.stored_at = GetCurrentTimestamp();
+			stream.stored_at = moment_now();
 		}
+	}
+	if (clock_probe_is_due())
+	{
+		clock_probe_asked();
+		send_status(link, true);
 	}
 	maybe_send_status(link, true);
 	check_alive(link);
@@ -444,6 +449,7 @@ link_stream(Link *link)
 		link->seen_stored = NULL;
 	}
 	feedback_start();
+	clock_probe_start();
 	link->held_back = false;
 	link_transaction_reset();
 	link_wait_for_base(link);
@@ -452,7 +458,7 @@ link_stream(Link *link)
 	stream.streaming = true;
 	link_status_set_healthy(link->index);
 	link_status_set_state(link->index, LINK_CATCHING_UP);
-	stream.heard_at = stream.status_at = stream.stored_at = GetCurrentTimestamp();
+	stream.heard_at = stream.status_at = stream.stored_at = moment_now();
 	receive(link, message_context);
 	gate_release();
 	PQfinish(link->conn);

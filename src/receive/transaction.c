@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "apply/apply.h"
+#include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "catalog/origin_hold.h"
@@ -216,9 +217,9 @@ demand(Link *link, NodeId origin)
  * worker is applying them, what we wait for may be a large transaction; asking for it here as well would not help.
  */
 static bool
-is_overdue(TimestampTz since, NodeId origin)
+is_overdue(Moment since, NodeId origin)
 {
-	return (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_reroute_timeout) &&
+	return (moment_is_past(since, setting_reroute_timeout) &&
 			!origin_hold_is_held(origin)) || link_node_removed(origin);
 }
 
@@ -238,13 +239,13 @@ wait_for_stub(Link *link, const WireStub *stub)
 {
 	const FrontierEntry *missing;
 	const FrontierEntry *announced = NULL;
-	TimestampTz since = 0;
+	Moment		since = 0;
 
 	while ((missing = gate_missing(stub)) != NULL)
 	{
 		if (since == 0)
 		{
-			since = GetCurrentTimestamp();
+			since = moment_now();
 			gate_release();
 		}
 		if (link_status_restart_requested(link->index))
@@ -256,7 +257,7 @@ wait_for_stub(Link *link, const WireStub *stub)
 			announced = missing;
 			continue;
 		}
-		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), STUB_WAIT_MS) &&
+		if (moment_is_past(since, STUB_WAIT_MS) &&
 			is_overdue(since, missing->node) && demand(link, missing->node))
 			return false;
 		link_wait(link, STUB_WAIT_MS);

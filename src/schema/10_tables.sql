@@ -19,7 +19,7 @@ CREATE TABLE local_node (
 	copy_data boolean NOT NULL DEFAULT true,
 	add_frontier text,
 	schema_copied boolean NOT NULL DEFAULT false,
-	since timestamptz NOT NULL DEFAULT clock_timestamp(), -- local rows from before have the oldest version
+	since timestamptz NOT NULL, -- local rows from before have the oldest version
 	progress text,
 	last_error text,
 	last_error_at timestamptz,
@@ -30,7 +30,8 @@ CREATE TABLE local_node (
 	incarnation bigint NOT NULL DEFAULT 0, -- runs of this server as a member
 	run_token bigint, -- the last of them
 	run_start pg_lsn, -- end of the WAL when it began
-	run_row pg_lsn -- end of its first frontier row
+	run_row pg_lsn, -- end of its first frontier row
+	announced boolean NOT NULL DEFAULT true -- false: ready, but not all members know; local writes wait for that
 );
 
 -- Admissions: one row per node that is or was a member; a number is never used again. Written by the
@@ -86,6 +87,7 @@ CREATE TABLE frontier (
 	node_id integer PRIMARY KEY,
 	vector text NOT NULL,
 	fenced integer[] NOT NULL, -- removed nodes from which it takes nothing any more
+	view text NOT NULL, -- which members are ready, and which topology counts, to its knowledge
 	links jsonb NOT NULL, -- its incoming links, for people
 	incarnation bigint NOT NULL, -- runs of its server, counted,
 	run_token bigint NOT NULL, -- and the random number of this one: a server that was set back betrays itself

@@ -51,6 +51,20 @@ CREATE FUNCTION frontier_lsn(vector text, node_id integer) RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'replication_plugin_frontier_lsn' LANGUAGE C IMMUTABLE STRICT;
 COMMENT ON FUNCTION frontier_lsn(text, integer) IS 'a node''s position in a frontier, null if it has none';
 
+CREATE FUNCTION clock_tick() RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'replication_plugin_clock_tick' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION clock_tick() IS
+	'a timestamp greater than those of all transactions that were visible here, and less than those of all local ones to come: the hybrid logical clock';
+
+CREATE FUNCTION observe_clock(timestamptz) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_observe_clock' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION observe_clock(timestamptz) IS 'all local transactions to come get a greater timestamp than this';
+
+CREATE FUNCTION clock_offset(node_id integer) RETURNS interval
+AS 'MODULE_PATHNAME', 'replication_plugin_clock_offset' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION clock_offset(integer) IS
+	'by how much a node''s clock is ahead of this one''s, measured on the link from it within half the time of the round trip; null if there is none';
+
 CREATE FUNCTION committed_values(query text) RETURNS text[]
 AS 'MODULE_PATHNAME', 'replication_plugin_committed_values' LANGUAGE C STRICT;
 COMMENT ON FUNCTION committed_values(text) IS

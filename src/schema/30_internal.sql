@@ -135,6 +135,7 @@ BEGIN
 	END IF;
 	SELECT * INTO caller FROM replication_plugin.node n WHERE n.node_id = $2;
 	IF caller.state = 'removed' THEN
+		PERFORM replication_plugin.flush_point(); -- what it is told must survive a crash here
 		RAISE EXCEPTION 'node "%" (%) has been removed from the group', caller.node_name, $2 USING
 			ERRCODE = CASE caller.reason WHEN 'needs_rejoin' THEN 'RP002' ELSE 'RP001' END,
 			DETAIL = CASE caller.reason WHEN 'needs_rejoin' THEN 'It was away for longer than WAL is kept for it.'
@@ -189,7 +190,7 @@ DECLARE
 	l replication_plugin.local_node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' THEN
+	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' OR NOT l.announced THEN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
 	LOCK TABLE replication_plugin.node_reservation IN EXCLUSIVE MODE;
@@ -238,7 +239,7 @@ DECLARE
 	l replication_plugin.local_node;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' THEN
+	IF NOT FOUND OR l.group_id <> $1 OR l.state <> 'ready' OR NOT l.announced THEN
 		RAISE EXCEPTION 'this is no ready member of group %', $1 USING ERRCODE = '55000';
 	END IF;
 	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = $2
@@ -268,6 +269,42 @@ AS $$
 $$;
 COMMENT ON FUNCTION fenced_nodes() IS 'removed nodes from which nothing is taken any more';
 
+-- What links are worked out from, as this node knows it: which members are ready, and the topology.
+CREATE FUNCTION group_view() RETURNS text LANGUAGE sql STABLE
+AS $$
+	SELECT coalesce((SELECT string_agg(node_id::text, ',' ORDER BY node_id) FROM replication_plugin.node WHERE state = 'ready'), '')
+		|| coalesce((SELECT format(' %s/%s', serial, set_by) FROM replication_plugin.topology_setting ORDER BY serial DESC, set_by DESC LIMIT 1), '')
+$$;
+COMMENT ON FUNCTION group_view() IS 'what links are worked out from, as this node knows it';
+
+-- Whether all members see what this node sees. Until then links of an earlier view must stay: if nodes that know different
+-- things each let go of them, the group could fall into parts that never hear of each other again.
+CREATE FUNCTION view_is_common() RETURNS boolean LANGUAGE sql STABLE
+AS $$
+	SELECT NOT EXISTS (SELECT FROM replication_plugin.node n LEFT JOIN replication_plugin.frontier f USING (node_id), replication_plugin.group_view() g
+		WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id() AND f.view IS DISTINCT FROM g)
+$$;
+COMMENT ON FUNCTION view_is_common() IS 'whether all members know the same members and topology';
+
+-- A node that has just become ready takes writes when all members know that it is: then nobody takes it for one that did not get
+-- there. known_at: LSN of a transaction of it, after the one that made it ready. True if that is so.
+CREATE FUNCTION announce(known_at pg_lsn) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	missing text;
+BEGIN
+	SELECT string_agg(n.node_name, ', ' ORDER BY n.node_id) INTO missing FROM replication_plugin.node n
+		LEFT JOIN replication_plugin.frontier f USING (node_id), replication_plugin.local_node l
+		WHERE n.state = 'ready' AND n.node_id <> l.node_id
+			AND coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id) < $1, true);
+	missing := 'waiting until all know that it is ready: ' || missing;
+	UPDATE replication_plugin.local_node SET announced = missing IS NULL, progress = missing
+		WHERE NOT announced AND (announced, progress) IS DISTINCT FROM (missing IS NULL, missing);
+	RETURN missing IS NULL;
+END
+$$;
+COMMENT ON FUNCTION announce(pg_lsn) IS 'lets a node that has become ready take writes when all members know';
+
 -- Tells the group how far this node is. Which nodes it is cut off from is read before how far it has come.
 CREATE FUNCTION write_frontier_row() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
@@ -276,10 +313,10 @@ DECLARE
 	links_now jsonb := (SELECT coalesce(jsonb_object_agg(s.provider::text, jsonb_build_object('kind', s.kind, 'state', s.state,
 		'full', s.full_origins, 'lag', greatest(s.provider_lsn - s.applied_lsn, 0))), '{}') FROM replication_plugin.link_states() s);
 BEGIN
-	INSERT INTO replication_plugin.frontier AS f (node_id, vector, fenced, links, incarnation, run_token, written_at)
-		SELECT l.node_id, replication_plugin.frontier(), fenced_now, links_now, l.incarnation, l.run_token, clock_timestamp()
+	INSERT INTO replication_plugin.frontier AS f (node_id, vector, fenced, view, links, incarnation, run_token, written_at)
+		SELECT l.node_id, replication_plugin.frontier(), fenced_now, replication_plugin.group_view(), links_now, l.incarnation, l.run_token, clock_timestamp()
 		FROM replication_plugin.local_node l WHERE l.run_token = replication_plugin.instance_token()
-		ON CONFLICT ON CONSTRAINT frontier_pkey DO UPDATE SET vector = excluded.vector, fenced = excluded.fenced,
+		ON CONFLICT ON CONSTRAINT frontier_pkey DO UPDATE SET vector = excluded.vector, fenced = excluded.fenced, view = excluded.view,
 			links = excluded.links, incarnation = excluded.incarnation, run_token = excluded.run_token, written_at = excluded.written_at;
 END
 $$;
@@ -327,8 +364,8 @@ $$;
 COMMENT ON FUNCTION planned_links(integer[]) IS 'the links of the group; to this node, those from providers that are down are replaced';
 
 -- The links that this node takes changes from. Those that are down stay wanted, beside what replaces them ("reroute"); what
--- replaces them may be down as well, and so on. From a node that joins through this one, or through one that is out meanwhile, there is
--- a link as well: by it the group learns that it is ready.
+-- replaces them may be down as well, and so on. From a node that joins through this one there is a link as well: by it the group
+-- learns that it is ready.
 CREATE FUNCTION wanted_links(down integer[], OUT provider integer, OUT full_origins text, OUT kind text)
 RETURNS SETOF record LANGUAGE sql STABLE
 AS $$
@@ -346,8 +383,7 @@ AS $$
 	WHERE p.subscriber = replication_plugin.my_id() AND o <> p.subscriber
 	GROUP BY p.provider
 	UNION ALL
-	SELECT n.node_id, 'own', 'joining' FROM replication_plugin.node n LEFT JOIN replication_plugin.node s ON s.node_id = n.source
-	WHERE n.state = 'joining' AND (n.source = replication_plugin.my_id() OR s.state = 'removed')
+	SELECT n.node_id, 'own', 'joining' FROM replication_plugin.node n WHERE n.state = 'joining' AND n.source = replication_plugin.my_id()
 $$;
 COMMENT ON FUNCTION wanted_links(integer[]) IS 'the links that this node takes changes from';
 
@@ -437,18 +473,16 @@ END
 $$;
 COMMENT ON FUNCTION drop_slots_of_removed() IS 'drops slots of nodes that are out';
 
--- A node that was joining through one that is removed cannot get on, and would hold everybody up. But it may be ready, and only
--- the one that is gone knew: so it must have answered that it is not.
+-- A node that was joining through one that is removed cannot get on, and would hold everybody up. If it is ready, and only the one
+-- that is gone knew, nothing is lost: it takes writes when all know.
 CREATE FUNCTION remove_orphans() RETURNS SETOF text LANGUAGE sql VOLATILE
 AS $$
 	WITH orphan AS (
 		SELECT n.node_id, n.node_name FROM replication_plugin.node n JOIN replication_plugin.node s ON s.node_id = n.source
-		JOIN replication_plugin.link_states() k ON k.provider = n.node_id
-		WHERE n.state = 'joining' AND s.state = 'removed' AND CASE WHEN k.state = 'waiting for slot' THEN
-			(SELECT q[1] LIKE 'joining%' FROM replication_plugin.remote_query(n.dsn, 'SELECT state FROM replication_plugin.local_node') q) END),
+		WHERE n.state = 'joining' AND s.state = 'removed'),
 	gone AS (
 		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
-			SELECT o.node_id, l.node_id, 'lost' FROM orphan o, replication_plugin.local_node l WHERE l.state = 'ready'
+			SELECT o.node_id, l.node_id, 'lost' FROM orphan o, replication_plugin.local_node l WHERE l.state = 'ready' AND l.announced
 			ON CONFLICT DO NOTHING RETURNING node_id)
 	SELECT o.node_name FROM orphan o JOIN gone USING (node_id)
 $$;
@@ -471,7 +505,7 @@ AS $$
 				> ($1 + 32) * 1048576::numeric),
 	gone AS (
 		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
-			SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready'
+			SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready' AND l.announced
 			ON CONFLICT DO NOTHING RETURNING node_id)
 	SELECT far.node_name FROM far JOIN gone USING (node_id)
 $$;
@@ -535,6 +569,7 @@ BEGIN
 			HINT = 'Look for processes "replication_plugin ..." in pg_stat_activity, end them, and try again.';
 	END IF;
 	PERFORM replication_plugin.drop_slots();
+	LOCK TABLE replication_plugin.local_node IN EXCLUSIVE MODE; -- the manager makes an origin under a weaker one
 	PERFORM replication_plugin.drop_origins();
 	DELETE FROM replication_plugin.local_node;
 	DELETE FROM replication_plugin.member;

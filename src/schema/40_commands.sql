@@ -173,8 +173,8 @@ BEGIN
 		RAISE EXCEPTION 'a group name has 1 to 63 characters' USING ERRCODE = '22023';
 	END IF;
 	PERFORM replication_plugin.check_own_dsn(dsn);
-	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state)
-		VALUES (gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
+	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state)
+		VALUES (replication_plugin.clock_tick(), gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
 	INSERT INTO replication_plugin.member (node_id, node_name, dsn) VALUES (1, node_name, dsn);
 	INSERT INTO replication_plugin.member_ready (node_id) VALUES (1);
 	INSERT INTO replication_plugin.stable_point (only_one) VALUES (true);
@@ -373,9 +373,9 @@ BEGIN
 	PERFORM pg_replication_origin_create(replication_plugin.origin_name(source.node_id::text));
 	PERFORM replication_plugin.reload_origins();
 	PERFORM pg_replication_origin_advance(replication_plugin.origin_name(source.node_id::text), copied.lsn);
-	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress, since_xid)
-		VALUES (source.group_id, source.group_name, number, node_name, dsn, 'joining: adopt', source.node_id, via,
+		VALUES (replication_plugin.clock_tick(), source.group_id, source.group_name, number, node_name, dsn, 'joining: adopt', source.node_id, via,
 			false, false, 'waiting for the join worker', pg_current_xact_id()::text::bigint);
 	PERFORM replication_plugin.request_manager(true);
 END
@@ -410,9 +410,9 @@ BEGIN
 		PERFORM replication_plugin.require_empty_database(copy_schema, copy_data);
 	END IF;
 	number := replication_plugin.reserve_everywhere(via, source.group_id, node_name, dsn);
-	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress)
-		VALUES (source.group_id, source.group_name, number, node_name, dsn, 'joining: slot', source.node_id, via,
+		VALUES (replication_plugin.clock_tick(), source.group_id, source.group_name, number, node_name, dsn, 'joining: slot', source.node_id, via,
 			copy_schema, copy_data, 'waiting for the join worker');
 	PERFORM replication_plugin.request_manager(true);
 END
@@ -522,9 +522,9 @@ BEGIN
 	END LOOP;
 	PERFORM replication_plugin.teardown();
 	number := replication_plugin.reserve_everywhere(source_dsn, l.group_id, l.node_name, l.dsn);
-	INSERT INTO replication_plugin.local_node (group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress)
-		VALUES (l.group_id, l.group_name, number, l.node_name, l.dsn, 'joining: slot', source.node_id, source_dsn,
+		VALUES (replication_plugin.clock_tick(), l.group_id, l.group_name, number, l.node_name, l.dsn, 'joining: slot', source.node_id, source_dsn,
 			false, true, 'waiting for the join worker');
 	PERFORM replication_plugin.request_manager(true);
 END
@@ -547,7 +547,7 @@ BEGIN
 			RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
 				HINT = 'Call create_group() or join_group() first.';
 		END IF;
-		IF l.state = 'ready' THEN
+		IF l.state = 'ready' AND l.announced THEN
 			RETURN true;
 		END IF;
 		IF l.state || coalesce(': ' || l.progress, '') <> said THEN
@@ -581,8 +581,8 @@ BEGIN
 		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
 			HINT = 'Call create_group() or join_group() first.';
 	END IF;
-	IF l.state <> 'ready' THEN
-		RAISE EXCEPTION 'this node is not ready: %', l.state USING ERRCODE = '55000',
+	IF l.state <> 'ready' OR NOT l.announced THEN
+		RAISE EXCEPTION 'this node is not ready: %', CASE l.state WHEN 'ready' THEN 'joining: announced' ELSE l.state END USING ERRCODE = '55000',
 			HINT = 'SELECT replication_plugin.wait_until_ready() waits for it.';
 	END IF;
 END

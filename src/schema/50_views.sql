@@ -2,19 +2,21 @@
 
 CREATE VIEW nodes AS
 	SELECT n.node_id, n.node_name, replication_plugin.dsn_without_password(n.dsn) AS dsn,
-		CASE WHEN l.node_id IS NOT NULL AND (n.state <> 'removed' OR l.state = 'needs_rejoin') THEN l.state
+		CASE WHEN l.state = 'ready' AND NOT l.announced AND n.state <> 'removed' THEN 'joining: announced'
+			WHEN l.node_id IS NOT NULL AND (n.state <> 'removed' OR l.state = 'needs_rejoin') THEN l.state
 			WHEN n.reason = 'needs_rejoin' THEN n.reason ELSE n.state END AS state,
 		l.node_id IS NOT NULL AS is_local,
-		CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END AS progress
+		CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END AS progress,
+		replication_plugin.clock_offset(n.node_id) AS clock_offset
 	FROM replication_plugin.node n
 	LEFT JOIN replication_plugin.local_node l ON l.node_id = n.node_id
 	UNION ALL
 	-- joining, and the table of nodes is not here yet
 	SELECT l.node_id, l.node_name, replication_plugin.dsn_without_password(l.dsn), l.state, true,
-		CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END
+		CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END, NULL
 	FROM replication_plugin.local_node l
 	WHERE NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = l.node_id);
-COMMENT ON VIEW nodes IS 'the members of the group, also former ones';
+COMMENT ON VIEW nodes IS 'the members of the group, also former ones; clock_offset: by how much the node''s clock is ahead of this one''s';
 
 -- Names of the origins that a link carries in full: its provider, and others by the list of the stream.
 CREATE FUNCTION origin_names(provider integer, list text) RETURNS text[] LANGUAGE sql STABLE

@@ -10,7 +10,7 @@ GRANT EXECUTE ON FUNCTION link_states(), origin_progress(integer), topology_grap
 ALTER FUNCTION planned_links(integer[]) SECURITY DEFINER;
 ALTER FUNCTION topology_graph(text) SECURITY DEFINER;
 -- what those views call (with the rights of the reader)
-GRANT EXECUTE ON FUNCTION dsn_without_password(text), slot_name(integer), origin_name(text),
+GRANT EXECUTE ON FUNCTION dsn_without_password(text), clock_offset(integer), slot_name(integer), origin_name(text),
 	may_read(oid), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
 ALTER FUNCTION origin_names(integer, text) SECURITY DEFINER;
 GRANT EXECUTE ON FUNCTION wait_for_apply(interval), flush_point() TO PUBLIC;

@@ -25,7 +25,7 @@ sub seed
 }
 
 # Mesh->new(n, option => value...): n servers with a database "app" and the extension.
-# proxy => 1: nodes reach each other through proxies. conf => text: more settings.
+# proxy => 1: nodes reach each other through proxies. conf => text: more settings. clock => 1: set_clock() can be used.
 sub new
 {
 	my ($class, $n, %opt) = @_;
@@ -58,7 +58,7 @@ sub add_server
 		$node->init(extra => $opt{initdb} || [ '--encoding=UTF8', '--locale=C' ]);
 		$node->append_conf('postgresql.conf', $self->settings);
 	}
-	$node->start;
+	$self->with_clock($node, sub { $node->start });
 	push @{ $self->{nodes} }, $node;
 	my $i = scalar @{ $self->{nodes} };
 	unless ($opt{backup_of})
@@ -106,6 +106,35 @@ sub dsn
 	my $node = $self->node($i);
 	my $host = $self->{opt}{proxy} ? $self->{proxies}[ $i - 1 ]{dir} : $node->host;
 	return sprintf("host=%s port=%d dbname=%s user=%s", $host, $node->port, $db || 'app', $self->user);
+}
+
+# Runs something that starts a server; its clock can be shifted then.
+sub with_clock
+{
+	my ($self, $node, $sub) = @_;
+	return $sub->() unless $self->{opt}{clock};
+	$node->{clock_file} ||= sprintf('%s/clock_shift', $node->basedir);
+	write_clock($node, 0) unless -f $node->{clock_file};
+	local $ENV{CLOCK_SHIFT_FILE} = $node->{clock_file};
+	local $ENV{LD_PRELOAD} = $ENV{CLOCK_SHIM};
+	return $sub->();
+}
+
+# In place: the servers have mapped the file.
+sub write_clock
+{
+	my ($node, $seconds) = @_;
+	open my $fh, -f $node->{clock_file} ? '+<' : '>', $node->{clock_file} or die "$node->{clock_file}: $!";
+	syswrite($fh, pack('q', int($seconds * 1_000_000))) == 8 or die;
+	close $fh;
+}
+
+# Sets a server's wall clock so many seconds ahead of the machine's.
+sub set_clock
+{
+	my ($self, $i, $seconds) = @_;
+	write_clock($self->node($i), $seconds);
+	note(sprintf 'node %d: clock %+g s', $i, $seconds);
 }
 
 # The dsn that goes past the proxy.
@@ -388,7 +417,7 @@ sub start_server
 	my ($self, $i) = @_;
 	for my $try (1 .. 20)
 	{
-		return if eval { $self->node($i)->start(fail_ok => 1) };
+		return if $self->with_clock($self->node($i), sub { eval { $self->node($i)->start(fail_ok => 1) } });
 		sleep 0.2;
 	}
 	die "node $i does not start";

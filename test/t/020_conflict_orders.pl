@@ -43,7 +43,7 @@ for my $writes ([ 'update', 'update', 'delete' ], [ 'delete', 'update', 'update'
 		my $k = $keys[$o];
 		pause_all();
 		# concurrent: nobody sees the others'; in time, node 1 first, node 3 last, or all at once
-		$tie = $mesh->sql(1, 'SELECT clock_timestamp()');
+		$tie = $mesh->sql(1, "SELECT replication_plugin.clock_tick() + interval '1 second'"); # ahead of all clocks
 		for my $n (1 .. 3)
 		{
 			my $write = $writes->[ $n - 1 ] eq 'update' ? "UPDATE t SET v = 'by $n' WHERE id = $k" : "DELETE FROM t WHERE id = $k";

@@ -47,22 +47,19 @@ typedef enum Rule
 	RULE_RESTART,
 	RULE_SLOT_COPY,
 	RULE_STABLE_MINIMUM,
-	RULE_OWN_ROW,
 	RULE_REMOVED_KEPT,
 	RULE_FENCE,
 	RULE_JOIN_SNAPSHOT,
 	RULE_JOIN_SINGLE_LINK,
-	RULE_JOIN_COUNTS,
 	RULE_JOIN_READY,
 	RULE_JOIN_READY_ONLY,
 	RULE_JOIN_OPEN,
 	RULE_JOIN_GROUP_SLOT,
-	RULE_JOIN_FLUSH,
 	RULE_TOMBSTONES,
 	RULE_ROW_TRAFFIC,
 	RULE_CLOCK,
-	RULE_CLOCK_RESTART,
-	RULE_MAKE_FIRST
+	RULE_MAKE_FIRST,
+	RULE_COMMON_VIEW
 } Rule;
 
 /* A frontier that can be copied as a value. Used through vec() only. */
@@ -109,6 +106,7 @@ typedef struct Op
 	int			value;
 	NodeId		node;			/* of a change of the members */
 	NodeSet		fenced;			/* in a frontier row or an admission */
+	uint64		view;			/* in a frontier row */
 	Vec		   *vector;			/* of a frontier row, or the frontier at an admission */
 	const Setting *setting;
 } Op;
@@ -156,6 +154,7 @@ typedef struct Member
 	Version		row_version;
 	Vec			row;			/* its last frontier row */
 	NodeSet		fenced;			/* as that row says, or its admission */
+	uint64		view;			/* likewise; 0 before the first row */
 } Member;
 
 typedef struct Row
@@ -205,6 +204,7 @@ typedef enum Stage
 typedef struct LinkPlan
 {
 	NodeSet		providers;
+	NodeSet		reroutes;
 	NodeSet		joining;
 	NodeSet		full[MAX_NODES + 1];
 } LinkPlan;
@@ -240,6 +240,7 @@ typedef struct SimNode
 	XLogRecPtr	last_row;
 	XLogRecPtr	last_significant;
 	NodeSet		told_fenced;
+	uint64		told_view;
 	NodeSet		given_up;		/* links that are down, as judged here */
 	LinkPlan	plan;
 	bool		has_plan;
@@ -291,6 +292,7 @@ typedef struct Link
 	bool		wanted;			/* by the subscriber; at least not ended yet */
 	bool		connected;
 	bool		cut;			/* the network is down */
+	bool		reroute;
 	NodeSet		full;
 	NodeSet		demanded;
 	Slot		slot;			/* at the provider; outlives the link */
@@ -394,6 +396,7 @@ extern bool node_is_open(SimNode *x);
 extern void node_clear_suspects(bool late);
 extern bool node_flush(SimNode *x);
 extern NodeSet node_fenced(SimNode *x);
+extern bool node_view_is_common(SimNode *x);
 extern bool node_tell(SimNode *x, bool force);
 extern bool node_advance(SimNode *x);
 extern void node_collect(SimNode *x);

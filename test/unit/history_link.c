@@ -273,6 +273,7 @@ handshake(Link *l, SimNode *p, SimNode *x)
 		return false;
 	if (caller->removed)
 	{
+		(void) node_flush(p);
 		x->out = true;
 		SAY("node %d hears that it is removed\n", x->id);
 		return false;
@@ -338,6 +339,8 @@ add_plan(SimNode *x, NodeSet down)
 
 		if (l->subscriber != x->id)
 			continue;
+		if (l->reroute && !(x->plan.providers & BIT(l->provider)))
+			x->plan.reroutes |= BIT(l->provider);
 		x->plan.providers |= BIT(l->provider);
 		for (int o = 0; o < l->nfull; o++)
 			x->plan.full[l->provider] |= BIT(l->full[o]);
@@ -471,6 +474,7 @@ tend_link(SimNode *x, Link *l, bool forget_demands)
 {
 	NodeSet		full = x->plan.full[l->provider];
 
+	l->reroute = (x->plan.reroutes & BIT(l->provider)) != 0;
 	if (!l->wanted)
 	{
 		l->wanted = true;
@@ -517,6 +521,7 @@ static bool
 stop_unwanted(SimNode *x)
 {
 	bool		complete = all_stand(x);
+	bool		common = node_view_is_common(x);
 	int			before = count_connected(x);
 	bool		stopped = false;
 
@@ -526,7 +531,7 @@ stop_unwanted(SimNode *x)
 		bool		removed = x->now.members[i].removed;
 
 		if (!l->wanted || (x->plan.providers & BIT(i)) || (removed && BROKEN(RULE_FENCE)) ||
-			(!removed && !complete && !BROKEN(RULE_MAKE_FIRST)))
+			(!removed && !(complete && (common || l->reroute)) && !BROKEN(RULE_MAKE_FIRST)))
 			continue;
 		SAY("link %d -> %d ends\n", i, x->id);
 		link_drop_stream(l);

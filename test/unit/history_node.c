@@ -41,22 +41,22 @@ raise_stable(SimNode *x)
 
 	if (!x->now.has_stable)
 		return;
-	node_frontier(x, &mine);
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
 		Member	   *m = &x->now.members[i];
 
-		if (!m->known || (m->removed && BROKEN(RULE_STABLE_MINIMUM)) || (!m->ready && BROKEN(RULE_JOIN_COUNTS)))
+		if (!m->known || (m->removed && BROKEN(RULE_STABLE_MINIMUM)))
 			continue;
 		members[n] = (StableMember) {
 			.node = i,
 			.removed = m->removed,
-			.row = vec(i == x->id && BROKEN(RULE_OWN_ROW) ? &mine : m->has_row ? &m->row : &m->admission),
+			.row = vec(m->has_row ? &m->row : &m->admission),
 			.nfenced = list_nodes(m->fenced, fenced[n]),
 			.fenced = fenced[n]
 		};
 		n++;
 	}
+	node_frontier(x, &mine);
 	(void) stable_raise(vec(&x->now.stable), members, n, x->id, vec(&mine));
 }
 
@@ -93,6 +93,7 @@ write_frontier(SimNode *x, const Txn *t, const Op *op)
 	m->row_version = v;
 	m->row = *op->vector;
 	m->fenced = op->fenced;
+	m->view = op->view;
 	return true;
 }
 
@@ -295,10 +296,7 @@ break_connections(SimNode *x)
 	}
 }
 
-/*
- * A removal that was lost in a crash never was, unless its node has heard of it; late: nor one that only nodes
- * know who can tell nobody.
- */
+/* A removal that was lost in a crash never was; late: nor one that only nodes know who are dead or out. */
 void
 node_clear_suspects(bool late)
 {
@@ -307,12 +305,7 @@ node_clear_suspects(bool late)
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
 		for (NodeId x = 1; x <= MAX_NODES; x++)
-		{
-			const SimNode *n = &sim.nodes[x];
-
-			if (sim.nodes[i].dead || sim.nodes[i].out || (n->now.members[i].removed && !(late && (n->dead || n->out || n->stage != STAGE_READY))))
-				removed |= BIT(i);
-		}
+			removed |= sim.nodes[i].dead || (sim.nodes[x].now.members[i].removed && !(late && (sim.nodes[x].dead || sim.nodes[x].out))) ? BIT(i) : 0;
 	}
 	sim.suspects &= removed;
 }
@@ -330,8 +323,6 @@ node_crash(SimNode *x)
 	x->out = x->now.members[x->id].removed;
 	if (x->stage == STAGE_READY && !x->now.members[x->id].ready)
 		x->stage = STAGE_STREAMING; /* its row is gone, and with it that it was */
-	if (BROKEN(RULE_CLOCK_RESTART))
-		x->now.max_seen = 0;
 	x->slot = x->slot_saved;
 	x->nnotes = 0;
 	x->row_written = false;
@@ -372,6 +363,31 @@ node_fenced(SimNode *x)
 			fenced |= BIT(i);
 	}
 	return fenced;
+}
+
+/* What links are made of: the members that are ready, and the topology (group_view()). */
+static uint64
+view_of(SimNode *x)
+{
+	uint64		view = 1 | (uint64) x->now.setting->serial << 32 | (uint64) x->now.setting->set_by << 16;
+
+	for (NodeId i = 1; i <= MAX_NODES; i++)
+		view |= is_peer(&x->now.members[i]) ? BIT(i) : 0;
+	return view;
+}
+
+/* True if all members have told that they see the same. */
+bool
+node_view_is_common(SimNode *x)
+{
+	uint64		mine = view_of(x);
+
+	for (NodeId i = 1; i <= MAX_NODES; i++)
+	{
+		if (i != x->id && is_peer(&x->now.members[i]) && x->now.members[i].view != mine && !BROKEN(RULE_COMMON_VIEW))
+			return false;
+	}
+	return true;
 }
 
 /* Notes a position, and what is before it; if there is no room, every second note goes. */
@@ -417,7 +433,8 @@ node_tell(SimNode *x, bool force)
 	if (!is_active(x))
 		return false;
 	op.fenced = node_fenced(x);
-	if (x->row_written && x->last_row >= x->last_significant && op.fenced == x->told_fenced && !force)
+	op.view = view_of(x);
+	if (x->row_written && x->last_row >= x->last_significant && op.fenced == x->told_fenced && op.view == x->told_view && !force)
 		return false;
 	op.vector = palloc(sizeof(Vec));
 	node_frontier(x, op.vector);
@@ -428,6 +445,7 @@ node_tell(SimNode *x, bool force)
 	x->row_written = true;
 	x->last_row = x->end;
 	x->told_fenced = op.fenced;
+	x->told_view = op.view;
 	sim.figures.rows++;
 	SAY("frontier row of node %d: %s\n", x->id, frontier_to_text(vec(op.vector)));
 	return true;

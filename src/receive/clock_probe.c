@@ -1,0 +1,89 @@
+/*
+ * clock_probe.c
+ *		Measures how far the provider's clock is from ours, on the stream's own messages.
+ *
+ * As NTP does it (RFC 5905): the provider answers a status message with a keepalive that has its time, which is taken for
+ * the middle between question and answer; so it is wrong by half the round trip at most. The best measurement of the last
+ * minute counts. Asked is only when all that has come is worked through, so an answer does not lie around unread.
+ *
+ * The clock of commits does not need this (catalog/clock.h); it is for people.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "base/moment.h"
+#include "base/settings.h"
+#include "catalog/link_status.h"
+#include "receive/clock_probe.h"
+
+#define FIRST_PROBES		3		/* in a row */
+#define PROBE_MS			10000	/* then at this interval */
+#define BEST_FOR_MS			60000	/* a measurement counts until a better one comes, at most so long */
+
+static TimestampTz asked_at;	/* 0: no answer is due */
+static Moment last_asked_at;
+static int	probes;
+static int64 best_error;		/* 0: no measurement */
+static Moment best_at;
+static bool warned = false;		/* over all streams of this process */
+
+void
+clock_probe_start(void)
+{
+	asked_at = 0;
+	last_asked_at = 0;
+	probes = 0;
+	best_error = 0;
+}
+
+bool
+clock_probe_is_due(void)
+{
+	return (asked_at == 0 && probes < FIRST_PROBES) || moment_is_past(last_asked_at, PROBE_MS);
+}
+
+void
+clock_probe_asked(void)
+{
+	asked_at = GetCurrentTimestamp();
+	last_asked_at = moment_now();
+	probes++;
+}
+
+/* Says so when the clocks are too far apart, and when they are not any more. */
+static void
+warn(Link *link, int64 offset, int64 error)
+{
+	int64		limit = setting_clock_offset_warning * INT64CONST(1000);
+	int64		least = Max(offset < 0 ? -offset - error : offset - error, 0);
+	bool		too_far = setting_clock_offset_warning >= 0 && least > limit;
+
+	if (too_far && !warned)
+		ereport(WARNING,
+				(errmsg("the clock of node \"%s\" is %s of this server's by %.3f s", link->provider_name,
+						offset > 0 ? "ahead" : "behind", (offset < 0 ? -offset : offset) / 1000000.0),
+				 errdetail("No write is lost by that, but of concurrent writes those of the server whose clock is ahead win."),
+				 errhint("Synchronise the clocks of both servers (NTP). replication_plugin.clock_offset_warning is the limit.")));
+	else if (!too_far && warned)
+		ereport(LOG, (errmsg("the clock of node \"%s\" is near this server's again", link->provider_name)));
+	warned = too_far;
+}
+
+void
+clock_probe_answered(Link *link, TimestampTz provider_time)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		error = (now - asked_at) / 2 + 1;
+	int64		offset = provider_time - (asked_at + (now - asked_at) / 2);
+
+	if (asked_at == 0 || now < asked_at)
+		return;
+	asked_at = 0;
+	if (best_error != 0 && error > best_error && !moment_is_past(best_at, BEST_FOR_MS))
+		return;
+	best_error = error;
+	best_at = moment_now();
+	link_status_set_clock(link->index, offset, error);
+	warn(link, offset, error);
+}

@@ -1,0 +1,59 @@
+/*
+ * clock.c
+ *		SQL functions about clocks.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "catalog/clock.h"
+#include "catalog/link_status.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_clock_tick);
+PG_FUNCTION_INFO_V1(replication_plugin_observe_clock);
+PG_FUNCTION_INFO_V1(replication_plugin_clock_offset);
+
+/* There is a clock only with shared memory. */
+static void
+require_clock(void)
+{
+	if (!clock_exists())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication_plugin is not in shared_preload_libraries"),
+				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
+}
+
+/* clock_tick() → timestamptz */
+Datum
+replication_plugin_clock_tick(PG_FUNCTION_ARGS)
+{
+	require_clock();
+	PG_RETURN_TIMESTAMPTZ(clock_tick());
+}
+
+/* observe_clock(timestamptz) → void */
+Datum
+replication_plugin_observe_clock(PG_FUNCTION_ARGS)
+{
+	require_clock();
+	clock_observe(PG_GETARG_TIMESTAMPTZ(0));
+	PG_RETURN_VOID();
+}
+
+/* clock_offset(node_id integer) → interval */
+Datum
+replication_plugin_clock_offset(PG_FUNCTION_ARGS)
+{
+	int			index = clock_exists() ? link_status_find(MyDatabaseId, PG_GETARG_INT32(0), false) : -1;
+	LinkStatus	l;
+	Interval   *offset;
+
+	if (index < 0 || !link_status_get(index, &l) || l.clock_error == 0)
+		PG_RETURN_NULL();
+	offset = palloc0(sizeof(Interval));
+	offset->time = l.clock_offset;
+	PG_RETURN_INTERVAL_P(offset);
+}
