@@ -159,14 +159,15 @@ gate_opens(SimNode *x, Vec *seen, NodeId *missing)
 	return true;
 }
 
-/* A link that is held up asks for the missing origin. Returns true if it did. */
+/* A link that is held up asks for the missing origin, after a while. Returns true if it did or still will. */
 static bool
 demand(SimNode *x, Link *l, NodeId origin)
 {
 	l->waits++;
-	if (BROKEN(RULE_DEMAND) || (l->demanded & BIT(origin)) ||
-		(l->waits < PATIENCE && !x->now.members[origin].removed))
+	if (BROKEN(RULE_DEMAND) || (l->demanded & BIT(origin)))
 		return false;
+	if (l->waits < PATIENCE && !x->now.members[origin].removed)
+		return true;
 	SAY("link %d -> %d asks for node %d\n", l->provider, l->subscriber, origin);
 	sim.figures.demands++;
 	l->demanded |= BIT(origin);
