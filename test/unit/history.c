@@ -138,6 +138,8 @@ static const uint8 weights[][ACT_COUNT] = {
 	{60, 30, 24, 30, 14, 6, 2, 10, 10, 10, 10, 6, 4, 8, 2, 2, 1, 2, 1, 4, 1, 3, 6, 10, 1, 1, 1, 10, 2, 0},
 	/* few flushes, origins by changing ways */
 	{20, 16, 10, 16, 40, 20, 10, 2, 2, 2, 1, 2, 1, 2, 12, 12, 3, 6, 10, 1, 1, 2, 0, 0, 0, 0, 12, 14, 12, 3},
+	/* joins at several places and topologies, the news of which get round slowly */
+	{0, 0, 0, 0, 20, 0, 0, 0, 6, 0, 0, 0, 0, 30, 0, 0, 0, 0, 0, 0, 20, 40, 0, 0, 0, 0, 10, 10, 0, 0},
 };
 
 typedef struct Action
@@ -185,6 +187,11 @@ draw_action(pg_prng_state *prng, const uint8 *weight, int total)
 	return a;
 }
 
+/* How histories of the last kind begin: two nodes are about to be ready at the same time. */
+static const uint8 two_joins[] = {
+	ACT_TOPOLOGY, ACT_JOIN, ACT_JOIN, ACT_JOIN_STEP, ACT_JOIN_STEP, ACT_BEAT, ACT_JOIN_STEP, ACT_JOIN_STEP, ACT_BEAT, ACT_BEAT, ACT_JOIN_STEP
+};
+
 /* Draws a history. */
 static void
 draw_history(History *h, uint64 seed)
@@ -205,7 +212,11 @@ draw_history(History *h, uint64 seed)
 	for (int i = 0; i < ACT_COUNT; i++)
 		total += weight[i];
 	for (int i = 0; i < h->n; i++)
+	{
 		h->actions[i] = draw_action(&prng, weight, total);
+		if (weight == weights[lengthof(weights) - 1] && i < lengthof(two_joins))
+			h->actions[i].kind = two_joins[i];
+	}
 }
 
 /* ---------- topologies ---------- */
