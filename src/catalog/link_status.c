@@ -392,8 +392,12 @@ link_status_set_origins(int index, const char *wanted, const char *full)
 	LinkStatus *l = &links[index];
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (strncmp(l->wanted_origins, wanted, LINK_ORIGINS_SIZE - 1) != 0)
+		l->demands = 0;
 	strlcpy(l->wanted_origins, wanted, LINK_ORIGINS_SIZE);
 	strlcpy(l->full_origins, full, LINK_ORIGINS_SIZE);
+	if (strcmp(wanted, full) != 0 && l->demanded_at == 0)
+		l->demands++;
 	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : moment_now();
 	l->restart = false;
 	LWLockRelease(&shared->lock);

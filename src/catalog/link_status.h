@@ -64,6 +64,7 @@ typedef struct LinkStatus
 	bool		restart;		/* the manager wants the stream to begin anew */
 	bool		reroute;		/* stands in for another link that is down */
 	Moment		demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
+	int			demands;		/* how often it had to, since other origins were wanted last */
 	char		wanted_origins[LINK_ORIGINS_SIZE];	/* besides the provider's own, by the topology */
 	char		full_origins[LINK_ORIGINS_SIZE];	/* ... and asked for */
 	char		last_error[LINK_ERROR_SIZE];

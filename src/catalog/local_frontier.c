@@ -55,6 +55,7 @@ local_frontier(NodeId me)
 		if (lsn != InvalidXLogRecPtr && nodes[i] != me)
 			frontier_raise(f, nodes[i], lsn, ts);
 	}
+	pfree(nodes);
 	frontier_raise(f, me, end, horizon);
 	return f;
 }

@@ -26,8 +26,8 @@ enum
 {
 	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
 	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA,
-	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_SINCE, LOCAL_PROGRESS, LOCAL_LAST_ERROR,
-	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 26
+	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_PROGRESS, LOCAL_LAST_ERROR,
+	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 25
 };
 
 /* Columns of member; in member_ready and removal the node's number is the first as well. */
@@ -39,7 +39,6 @@ enum
 typedef struct CachedNode
 {
 	NodeId		id;				/* INVALID_NODE_ID: in no group */
-	TimestampTz since;
 	uint64		since_xid;
 	char		name[NAMEDATALEN * 4];
 	char		state[64];
@@ -107,10 +106,7 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->source_dsn = get_text(tuple, desc, LOCAL_SOURCE_DSN);
 	n->copy_schema = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_SCHEMA, desc, &isnull));
 	n->copy_data = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_DATA, desc, &isnull));
-	n->since = DatumGetTimestampTz(heap_getattr(tuple, LOCAL_SINCE, desc, &isnull));
 	n->since_xid = DatumGetInt64(heap_getattr(tuple, LOCAL_SINCE_XID, desc, &isnull));
-	if (isnull)
-		n->since_xid = 0;
 	n->announced = DatumGetBool(heap_getattr(tuple, LOCAL_ANNOUNCED, desc, &isnull));
 	*(LocalNode **) arg = n;
 }
@@ -149,7 +145,6 @@ load_cache(void)
 	if (n)
 	{
 		cache.id = n->node_id;
-		cache.since = n->since;
 		cache.since_xid = n->since_xid;
 		strlcpy(cache.name, n->node_name, sizeof(cache.name));
 		strlcpy(cache.state, strcmp(n->state, "ready") == 0 && !n->announced ? "joining: announced" : n->state, sizeof(cache.state));
@@ -162,13 +157,6 @@ nodes_local_id(void)
 {
 	load_cache();
 	return cache.id;
-}
-
-TimestampTz
-nodes_local_since(void)
-{
-	load_cache();
-	return cache.since;
 }
 
 uint64

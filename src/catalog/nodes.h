@@ -21,9 +21,8 @@ typedef struct LocalNode
 	char	   *source_dsn;
 	bool		copy_schema;
 	bool		copy_data;
-	TimestampTz since;			/* when this database became a member; older local rows have no version */
 	bool		announced;		/* ready: all members know */
-	uint64		since_xid;		/* the same by transaction: of a physical copy; 0: none */
+	uint64		since_xid;		/* its local rows of older transactions have no version: others have them as copied rows */
 } LocalNode;
 
 /* A member of the group: tables member, member_ready and removal, replicated. */
@@ -42,9 +41,7 @@ extern LocalNode *nodes_local(void);
 /* This database's node number, INVALID_NODE_ID if in no group; cached per process, reset by invalidation. */
 extern NodeId nodes_local_id(void);
 
-/* When this database became a member (cached likewise). */
-extern TimestampTz nodes_local_since(void);
-
+/* The transaction since which this database is a member (cached likewise). */
 extern uint64 nodes_local_since_xid(void);
 
 /* NULL if local writes are welcome, else the state because of which they are not (cached likewise); the node's name. */

@@ -24,9 +24,9 @@
 #include "catalog/origin_map.h"
 #include "conflict/row_version.h"
 
-/* True if a local transaction is of the server of which this one began as a physical copy. */
+/* True if a local transaction is from before this database became a member, or of the server of which it is a physical copy. */
 static bool
-is_inherited(TransactionId xmin)
+is_older_than_member(TransactionId xmin)
 {
 	uint64		since = nodes_local_since_xid();
 	FullTransactionId next;
@@ -62,7 +62,7 @@ lookup_version(TransactionId xmin)
 		return VERSION_OLDEST;
 	if (node == ORIGIN_NODE_LOCAL)
 	{
-		if (ts < nodes_local_since() || is_inherited(xmin))
+		if (is_older_than_member(xmin))
 			return VERSION_OLDEST;	/* other members have it as a copied row */
 		node = nodes_local_id();
 	}

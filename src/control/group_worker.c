@@ -195,7 +195,7 @@ advance_group_slot(void)
 		!moment_is_past(worker.advanced_at,
 									ADVANCE_INTERVALS * setting_frontier_interval))
 		return;
-	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = vector WHERE vector = $1", 1,
+	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1", 1,
 			  (const char *const *) &text);
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);
@@ -373,6 +373,7 @@ is_member(void)
 static void
 work(void)
 {
+	MemoryContextSwitchTo(worker.round);
 	tend_group_slot();
 	tell_frontier();
 	announce();
@@ -409,7 +410,6 @@ replication_plugin_group_main(Datum dboid)
 	char	   *id;
 
 	worker_setup(DatumGetObjectId(dboid));
-	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	origin_map_ensure_loaded();
 	MemoryContextSwitchTo(TopMemoryContext);
 	worker.told_frontier = frontier_create();

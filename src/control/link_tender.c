@@ -14,7 +14,7 @@
  *	  providers of its provider take its place, until it is up to date again; where these are down as well,
  *	  theirs, and so on.
  *	- A link that had to ask for origins which did not come by their own way (demand) is restarted
- *	  without them when all links are well again.
+ *	  without them when all links are well again; each time that turns out to be wrong, later.
  *
  * The links that are given up are the only thing remembered here; a new manager finds them again.
  */
@@ -35,6 +35,7 @@
 #include "control/sql.h"
 #include "control/workers.h"
 
+#define MAX_DOUBLINGS	6		/* of the time after which a link tries again without what it had to ask for */
 #define ATTACH_MS		10000	/* a registered worker that has not attached by then is given up */
 
 typedef struct WantedLink
@@ -240,7 +241,7 @@ is_outdated(const WantedLink *w, bool well)
 	if (strncmp(l->wanted_origins, w->origins, LINK_ORIGINS_SIZE - 1) != 0)
 		return true;
 	return well && l->demanded_at != 0 &&
-		moment_is_past(l->demanded_at, setting_reroute_timeout);
+		moment_is_past(l->demanded_at, (int64) setting_reroute_timeout << Min(l->demands - 1, MAX_DOUBLINGS));
 }
 
 /* Brings one wanted link to life, or to rest. */

@@ -58,7 +58,7 @@ typedef struct Manager
 	int			group_failures; /* starts of the group worker since it ran for long */
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
-	NodeId		noted_as;		/* the run of the server is noted for this node */
+	char		noted_as[128];	/* the run of the server is noted for this node: its group and number */
 	int			check_failures;
 	Moment		next_check_at;
 } Manager;
@@ -179,10 +179,12 @@ try_identity(const char *dsn)
 static void
 note_run(LocalNode *local)
 {
-	if (manager.noted_as == local->node_id)
+	char	   *as = psprintf("%s %d", local->group_id, local->node_id);
+
+	if (strcmp(manager.noted_as, as) == 0)
 		return;
 	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
-	manager.noted_as = local->node_id;
+	strlcpy(manager.noted_as, as, sizeof(manager.noted_as));
 }
 
 /* Checks that we are who the catalog says. Returns false, with the reason shown, if not (yet). */

@@ -116,6 +116,7 @@ slot_tender_round(void)
 		return;
 	looked_at = moment_now();
 	drop_spare_slots();
+	sql_value("SELECT replication_plugin.drop_overtaken_slots()", 0, NULL);
 	remove_orphans();
 	remove_stragglers();
 	looked_end = GetXLogInsertRecPtr();

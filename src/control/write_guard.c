@@ -84,7 +84,7 @@ check_perms(List *range_table, bool ereport_on_violation)
 	return true;
 }
 
-/* The hook for commands: TRUNCATE. */
+/* The hook for commands: TRUNCATE, and COMMIT PREPARED of what was written when it was welcome. */
 static void
 check_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
 			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
@@ -102,6 +102,12 @@ check_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proces
 				refuse(relid, state);
 		}
 	}
+	if (IsA(pstmt->utilityStmt, TransactionStmt) && ((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED &&
+		(state = refusal()) != NULL && (strcmp(state, "removed") == 0 || strcmp(state, "needs_rejoin") == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), state),
+				 errhint("Nobody would get what the transaction has written: ROLLBACK PREPARED.")));
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else

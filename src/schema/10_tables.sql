@@ -19,12 +19,11 @@ CREATE TABLE local_node (
 	copy_data boolean NOT NULL DEFAULT true,
 	add_frontier text,
 	schema_copied boolean NOT NULL DEFAULT false,
-	since timestamptz NOT NULL, -- local rows from before have the oldest version
 	progress text,
 	last_error text,
 	last_error_at timestamptz,
 	failures integer NOT NULL DEFAULT 0, -- of the join worker in a row
-	since_xid bigint, -- local rows of older transactions have the oldest version, too
+	since_xid bigint NOT NULL, -- local rows of older transactions have the oldest version
 	add_stable text, -- joining: what all members had by then
 	add_lsn pg_lsn, -- joining: the source's transaction that admitted this node
 	incarnation bigint NOT NULL DEFAULT 0, -- runs of this server as a member

@@ -133,6 +133,10 @@ BEGIN
 		RAISE EXCEPTION 'node "%" speaks protocol 2, not %', l.node_name, $3 USING ERRCODE = '0A000',
 			HINT = 'Install the same version of replication_plugin on all nodes.';
 	END IF;
+	IF l.state IN ('removed', 'needs_rejoin') THEN
+		RAISE EXCEPTION 'node "%" is out of its group: %', l.node_name, l.state USING ERRCODE = '55000',
+			HINT = 'It takes part again after rejoin() on it.';
+	END IF;
 	SELECT * INTO caller FROM replication_plugin.node n WHERE n.node_id = $2;
 	IF caller.state = 'removed' THEN
 		PERFORM replication_plugin.flush_point(); -- what it is told must survive a crash here
@@ -141,10 +145,6 @@ BEGIN
 			DETAIL = CASE caller.reason WHEN 'needs_rejoin' THEN 'It was away for longer than WAL is kept for it.'
 				ELSE format('Reason: %s.', caller.reason) END,
 			HINT = 'SELECT replication_plugin.rejoin() on it takes it in again, with the rows of the others; forget_group() makes it a database of its own.';
-	END IF;
-	IF l.state IN ('removed', 'needs_rejoin') THEN
-		RAISE EXCEPTION 'node "%" is out of its group: %', l.node_name, l.state USING ERRCODE = '55000',
-			HINT = 'It takes part again after rejoin() on it.';
 	END IF;
 	node_id := l.node_id;
 	node_name := l.node_name;
@@ -416,9 +416,16 @@ END
 $$;
 COMMENT ON FUNCTION tend_wanted_links(integer[]) IS 'notes what each wanted link carries in full, and returns them all';
 
--- Slots here for subscribers that have no link from this node, by the topology: for re-routing, or of earlier topologies.
+-- Slots here for subscribers that have no link from this node, by the topology: for re-routing, of earlier topologies, or of nodes
+-- that never came to be.
 CREATE FUNCTION spare_slots() RETURNS TABLE (subscriber integer, active boolean) LANGUAGE sql VOLATILE
 AS $$
+	SELECT right(s.slot_name, 1 - length(replication_plugin.slot_name(0)))::integer, s.active FROM pg_replication_slots s
+	WHERE s.slot_name ~ ('^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$')
+		AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE replication_plugin.slot_name(n.node_id) = s.slot_name)
+		AND NOT EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE replication_plugin.slot_name(r.node_id) = s.slot_name
+			AND (r.for_backup OR r.reserved_at > now() - interval '1 hour'))
+	UNION ALL
 	SELECT n.node_id, s.active
 	FROM replication_plugin.node n
 	JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
@@ -488,14 +495,37 @@ AS $$
 $$;
 COMMENT ON FUNCTION remove_orphans() IS 'removes nodes whose source was removed while they were joining';
 
+-- Drops unused slots of members that the group slot has overtaken: what they keep is with their subscriber already, by another way.
+-- One that is wanted again is made from the group slot.
+CREATE FUNCTION drop_overtaken_slots() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	s record;
+BEGIN
+	FOR s IN SELECT r.slot_name FROM replication_plugin.node n
+		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id)
+		JOIN pg_replication_slots g ON g.slot_name = replication_plugin.group_slot_name()
+		WHERE n.state = 'ready' AND NOT r.active AND g.confirmed_flush_lsn - r.confirmed_flush_lsn > 64 * 1048576::numeric
+	LOOP
+		BEGIN
+			PERFORM pg_drop_replication_slot(s.slot_name);
+		EXCEPTION WHEN object_in_use OR undefined_object THEN
+			NULL; -- in use again
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION drop_overtaken_slots() IS 'drops unused slots of members that the group slot has overtaken';
+
 -- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back. Counted is what
--- they have not confirmed; WAL that a slot keeps for a transaction that is open here is not the member's fault.
+-- they lack, as they tell themselves, by whatever way they get it; WAL that a slot keeps for a transaction that is open here is not the
+-- member's fault.
 CREATE FUNCTION remove_stragglers(limit_mb integer, wal_end pg_lsn) RETURNS SETOF text LANGUAGE sql VOLATILE
 AS $$
 	WITH far AS (
 		SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-		WHERE n.state <> 'removed' AND $2 - s.confirmed_flush_lsn > $1 * 1048576::numeric
+		WHERE n.state = 'joining' AND $2 - s.confirmed_flush_lsn > $1 * 1048576::numeric
 		UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
 		LEFT JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
 		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state <> 'removed' AND n.node_id <> l.node_id

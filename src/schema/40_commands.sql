@@ -51,6 +51,12 @@ BEGIN
 	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_replication_slots = 20; restart' END;
 	RETURN NEXT;
 
+	requirement := 'max_slot_wal_keep_size';
+	detail := current_setting('max_slot_wal_keep_size');
+	ok := detail = '-1';
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_slot_wal_keep_size = -1; reload: else one member that is away takes all others out. replication_plugin.max_retained_wal is the limit that takes out that one' END;
+	RETURN NEXT;
+
 	requirement := 'replication origins';
 	free := current_setting('max_replication_slots')::integer - (SELECT count(*) FROM pg_replication_origin_status);
 	detail := free || ' free of ' || current_setting('max_replication_slots') || ' (max_replication_slots)';
@@ -173,8 +179,8 @@ BEGIN
 		RAISE EXCEPTION 'a group name has 1 to 63 characters' USING ERRCODE = '22023';
 	END IF;
 	PERFORM replication_plugin.check_own_dsn(dsn);
-	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state)
-		VALUES (replication_plugin.clock_tick(), gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
+	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state)
+		VALUES (pg_current_xact_id()::text::bigint, gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
 	INSERT INTO replication_plugin.member (node_id, node_name, dsn) VALUES (1, node_name, dsn);
 	INSERT INTO replication_plugin.member_ready (node_id) VALUES (1);
 	INSERT INTO replication_plugin.stable_point (only_one) VALUES (true);
@@ -362,6 +368,8 @@ BEGIN
 	IF NOT replication_plugin.wait_for_workers_to_stop('60 seconds') THEN
 		RAISE EXCEPTION 'workers of the group do not stop' USING ERRCODE = '55006', HINT = 'Try again.';
 	END IF;
+	-- a copy by files may have brought them along; they stand for the source, not for this node
+	PERFORM replication_plugin.drop_slots();
 	DELETE FROM replication_plugin.local_node;
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.stable_point;
@@ -373,10 +381,10 @@ BEGIN
 	PERFORM pg_replication_origin_create(replication_plugin.origin_name(source.node_id::text));
 	PERFORM replication_plugin.reload_origins();
 	PERFORM pg_replication_origin_advance(replication_plugin.origin_name(source.node_id::text), copied.lsn);
-	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
-			copy_schema, copy_data, progress, since_xid)
-		VALUES (replication_plugin.clock_tick(), source.group_id, source.group_name, number, node_name, dsn, 'joining: adopt', source.node_id, via,
-			false, false, 'waiting for the join worker', pg_current_xact_id()::text::bigint);
+	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+			copy_schema, copy_data, progress)
+		VALUES (pg_current_xact_id()::text::bigint, source.group_id, source.group_name, number, node_name, dsn, 'joining: adopt', source.node_id, via,
+			false, false, 'waiting for the join worker');
 	PERFORM replication_plugin.request_manager(true);
 END
 $$;
@@ -410,9 +418,9 @@ BEGIN
 		PERFORM replication_plugin.require_empty_database(copy_schema, copy_data);
 	END IF;
 	number := replication_plugin.reserve_everywhere(via, source.group_id, node_name, dsn);
-	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress)
-		VALUES (replication_plugin.clock_tick(), source.group_id, source.group_name, number, node_name, dsn, 'joining: slot', source.node_id, via,
+		VALUES (pg_current_xact_id()::text::bigint, source.group_id, source.group_name, number, node_name, dsn, 'joining: slot', source.node_id, via,
 			copy_schema, copy_data, 'waiting for the join worker');
 	PERFORM replication_plugin.request_manager(true);
 END
@@ -459,7 +467,7 @@ BEGIN
 	IF number IS NULL THEN
 		RAISE EXCEPTION 'nothing is kept for a copy named "%"', node_name USING ERRCODE = '42704';
 	END IF;
-	PERFORM pg_drop_replication_slot(replication_plugin.slot_name(number));
+	PERFORM pg_drop_replication_slot(s.slot_name) FROM pg_replication_slots s WHERE s.slot_name = replication_plugin.slot_name(number);
 END
 $$;
 COMMENT ON FUNCTION cancel_base_backup(text) IS 'takes prepare_base_backup() back';
@@ -503,6 +511,10 @@ BEGIN
 	END IF;
 	PERFORM replication_plugin.require_preflight();
 	PERFORM replication_plugin.check_own_dsn(l.dsn);
+	IF EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database()) THEN
+		RAISE EXCEPTION 'there are prepared transactions in this database' USING ERRCODE = '55000',
+			HINT = 'End those of pg_prepared_xacts first.';
+	END IF;
 	source_dsn := coalesce(via, replication_plugin.find_source());
 	SELECT * INTO source FROM replication_plugin.ask_source(source_dsn);
 	IF source.group_id <> l.group_id THEN
@@ -522,9 +534,9 @@ BEGIN
 	END LOOP;
 	PERFORM replication_plugin.teardown();
 	number := replication_plugin.reserve_everywhere(source_dsn, l.group_id, l.node_name, l.dsn);
-	INSERT INTO replication_plugin.local_node (since, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
+	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress)
-		VALUES (replication_plugin.clock_tick(), l.group_id, l.group_name, number, l.node_name, l.dsn, 'joining: slot', source.node_id, source_dsn,
+		VALUES (pg_current_xact_id()::text::bigint, l.group_id, l.group_name, number, l.node_name, l.dsn, 'joining: slot', source.node_id, source_dsn,
 			false, true, 'waiting for the join worker');
 	PERFORM replication_plugin.request_manager(true);
 END
@@ -610,24 +622,27 @@ END
 $$;
 COMMENT ON FUNCTION other_node(text) IS 'number of another member by name';
 
--- Waits until the transactions of clients that are open now have ended: any of them may be about to write. Returns the
--- process of one that goes on after the timeout.
-CREATE FUNCTION wait_for_clients(timeout interval) RETURNS integer LANGUAGE plpgsql VOLATILE
+-- Waits until the transactions of clients that are open now have ended, prepared ones included: any of them may have written, or be
+-- about to. Returns one that goes on after the timeout.
+CREATE FUNCTION wait_for_clients(timeout interval) RETURNS text LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	deadline timestamptz := clock_timestamp() + timeout;
 	since timestamptz := clock_timestamp();
-	pid integer;
+	who text;
 BEGIN
 	LOOP
 		PERFORM pg_stat_clear_snapshot();
-		SELECT a.pid INTO pid FROM pg_stat_activity a WHERE a.datname = current_database() AND a.xact_start <= since
+		SELECT 'process ' || a.pid INTO who FROM pg_stat_activity a WHERE a.datname = current_database() AND a.xact_start <= since
 			AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
 			AND a.application_name NOT LIKE 'replication_plugin %' LIMIT 1;
+		IF NOT FOUND THEN
+			SELECT format('prepared transaction %L', x.gid) INTO who FROM pg_prepared_xacts x WHERE x.database = current_database() LIMIT 1;
+		END IF;
 		EXIT WHEN NOT FOUND OR clock_timestamp() >= deadline;
 		PERFORM pg_sleep(0.02);
 	END LOOP;
-	RETURN pid;
+	RETURN who;
 END
 $$;
 COMMENT ON FUNCTION wait_for_clients(interval) IS 'waits until the transactions of clients that are open now have ended';
@@ -637,24 +652,35 @@ CREATE FUNCTION prepare_removal(timeout interval DEFAULT '60 seconds') RETURNS v
 AS $$
 DECLARE
 	me text := (SELECT l.node_name FROM replication_plugin.local_node l);
-	client integer;
+	client text;
 	problem text;
 BEGIN
 	PERFORM replication_plugin.loopback($q$ UPDATE replication_plugin.local_node SET state = 'leaving' WHERE state = 'ready' $q$);
 	client := replication_plugin.wait_for_clients(timeout);
 	IF client IS NOT NULL THEN
-		problem := format('process %s on node "%s" has a transaction open for longer than %s', client, me, timeout);
+		problem := format('%s on node "%s" is open for longer than %s', client, me, timeout);
 	ELSIF NOT replication_plugin.wait_for_apply(timeout) THEN
 		problem := format('not all members have applied the writes of node "%s" within %s', me, timeout);
 	END IF;
 	IF problem IS NOT NULL THEN
-		PERFORM replication_plugin.loopback($q$ UPDATE replication_plugin.local_node SET state = 'ready' WHERE state = 'leaving' $q$);
 		RAISE EXCEPTION '%', problem USING ERRCODE = '55000',
 			HINT = 'See replication_plugin.slots there, and links on the others. Remove members that are gone with remove_node(..., lost => true), end the transaction, or give a longer timeout.';
 	END IF;
+EXCEPTION WHEN query_canceled OR others THEN
+	PERFORM replication_plugin.loopback('SELECT replication_plugin.cancel_leave()');
+	RAISE;
 END
 $$;
 COMMENT ON FUNCTION prepare_removal(interval) IS 'takes no more local writes, and waits until all other members have what was written here';
+
+-- A removal or leave that was interrupted: this node takes writes again. Does nothing if the group has it down as removed already.
+CREATE FUNCTION cancel_leave() RETURNS void LANGUAGE sql VOLATILE
+AS $$
+	UPDATE replication_plugin.local_node l SET state = 'ready' WHERE state = 'leaving'
+		AND NOT EXISTS (SELECT FROM replication_plugin.removal r WHERE r.node_id = l.node_id)
+$$;
+COMMENT ON FUNCTION cancel_leave() IS
+	'after a remove_node() or leave_group() of this node that was interrupted (state leaving): it takes writes again';
 
 CREATE FUNCTION remove_node(node_name text, lost boolean DEFAULT false) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
@@ -664,6 +690,7 @@ DECLARE
 BEGIN
 	PERFORM replication_plugin.require_arguments('remove_node()', node_name, lost::text);
 	id := replication_plugin.other_node(node_name);
+	PERFORM replication_plugin.require_no_transaction('remove_node()'); -- it would hold up all links
 	SELECT * INTO target FROM replication_plugin.node n WHERE n.node_id = id;
 	IF NOT lost AND target.state = 'ready' THEN
 		BEGIN
@@ -744,7 +771,7 @@ BEGIN
 		RAISE EXCEPTION 'the dsn of this node does not lead here: %', SQLERRM USING ERRCODE = '55000',
 			HINT = 'Make it work. Or call remove_node() on another member, then SELECT replication_plugin.forget_group() here.';
 	END;
-	IF l.state = 'ready'
+	IF l.state IN ('ready', 'leaving') -- leaving: an earlier call was interrupted
 		AND EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id)
 		AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id
 			AND replication_plugin.knows_removed(n.dsn)) THEN

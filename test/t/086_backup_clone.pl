@@ -296,7 +296,7 @@ $mesh->is_identical('physical: afterwards');
 my $open = $mesh->spawn_sql(1, "DO \$\$ BEGIN INSERT INTO log (side) VALUES (99); LOOP EXIT WHEN EXISTS (SELECT FROM go); PERFORM pg_sleep(0.02); END LOOP; END \$\$");
 $mesh->poll(1, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'VALUES .99' AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()", 1) or die;
 $three->stop;
-for (1 .. 6)
+for (1 .. 9)
 {
 	$mesh->sql(1, $busy);
 	$mesh->sql(1, 'CHECKPOINT');

@@ -297,6 +297,7 @@ typedef struct Link
 	bool		connected;
 	bool		cut;			/* the network is down */
 	bool		reroute;
+	int			forgets;		/* how often it has tried to do without what it had to ask for */
 	NodeSet		full;
 	NodeSet		demanded;
 	Slot		slot;			/* at the provider; outlives the link */

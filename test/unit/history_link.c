@@ -469,6 +469,9 @@ all_well(SimNode *x)
 	return true;
 }
 
+/* The product waits longer each time. */
+#define MOST_FORGETS	1
+
 /* Brings one wanted link to life, or has it carry what it should. Returns true if something happened. */
 static bool
 tend_link(SimNode *x, Link *l, bool forget_demands)
@@ -481,7 +484,7 @@ tend_link(SimNode *x, Link *l, bool forget_demands)
 		l->wanted = true;
 		l->demanded = 0;
 	}
-	else if (l->full == full && !(forget_demands && l->demanded))
+	else if (l->full == full && !(forget_demands && l->demanded && l->forgets++ < MOST_FORGETS))
 		return connect_link(l, x);
 	else
 	{
