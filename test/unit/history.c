@@ -1084,7 +1084,7 @@ report(History *h, Rule broken, MemoryContext context)
 	ereport(ERROR,
 			(errmsg("%s", violation_text),
 			 errdetail("%s", buf.data),
-			 errhint("Again: unit_history(" UINT64_FORMAT ", 1, '%s').", h->seed, rules[broken])));
+			 errhint("Again: unit_history(" UINT64_FORMAT ", 1, '%s', true).", h->seed, rules[broken])));
 }
 
 /* The rule of a name. */
