@@ -552,7 +552,7 @@ act_on_group(const Action *a, SimNode *x, int nodes)
 			break;
 		case ACT_REMOVE:
 			/* mostly those that are lost */
-			if (y->dead || a->r % 8 == 0)
+			if (y->dead || a->r % 3 == 0)
 				(void) group_remove(x, y);
 			break;
 		case ACT_LEAVE:
