@@ -444,7 +444,7 @@ beat(int rounds, bool collect)
 
 /* A new node joins, or one that was interrupted tries again. */
 static void
-join(int nodes, NodeId source, uint32 r)
+join(int nodes, NodeId source)
 {
 	for (NodeId i = 1; i <= Min(nodes + 3, MAX_NODES); i++)
 	{
@@ -538,7 +538,7 @@ act_on_group(const Action *a, SimNode *x, int nodes)
 	switch (a->kind)
 	{
 		case ACT_JOIN:
-			join(nodes, x->id, a->r);
+			join(nodes, x->id);
 			break;
 		case ACT_JOIN_STEP:
 			for (NodeId i = 1; i <= MAX_NODES; i++)
@@ -737,7 +737,6 @@ heal(pg_prng_state *prng)
 static void
 begin_end(pg_prng_state *prng)
 {
-	sim.ending = true;
 	for (NodeId p = 1; p <= MAX_NODES; p++)
 	{
 		SimNode	   *x = &sim.nodes[p];

@@ -342,9 +342,7 @@ typedef struct Sim
 	bool		gather;			/* stubs are held back as long as possible */
 	int64		clock;
 	int			serial;			/* of values */
-	int			settings;
 	NodeSet		suspects;		/* dead, or removed by anybody */
-	bool		ending;
 	SimNode		nodes[MAX_NODES + 1];
 	Link		links[MAX_NODES + 1][MAX_NODES + 1];	/* provider, subscriber */
 	Figures		figures;
@@ -413,7 +411,6 @@ extern bool link_send(Link *l, int count);
 extern bool link_receive(Link *l, int count);
 extern bool link_confirm(Link *l);
 extern void link_drop_stream(Link *l);
-extern bool link_is_streaming(const Link *l);
 extern TopologyLinks *links_plan(SimNode *x, NodeSet down, TopologyMember *members, int *n);
 extern bool links_tend(SimNode *x, bool overdue);
 

@@ -241,7 +241,7 @@ link_confirm(Link *l)
 }
 
 /* True if a link is up to date. */
-bool
+static bool
 link_is_streaming(const Link *l)
 {
 	return l->connected && l->messages.head == l->messages.tail && l->held.f.n == 0 &&
