@@ -323,7 +323,7 @@ unit_stable(PG_FUNCTION_ARGS)
 {
 	Frontier   *s = frontier_create();
 	NodeId		three[] = {3};
-	StableMember m[4] = {
+	StableMember m[5] = {
 		{.node = 1,.row = frontier_from_text("1:0/20:100,2:0/10:50,3:0/5:30")},
 		{.node = 2,.row = frontier_from_text("1:0/10:60,2:0/30:90,3:0/8:40")},
 		{.node = 3,.row = frontier_from_text("1:0/18:80,2:0/12:70,3:0/9:45")}};
@@ -354,6 +354,12 @@ unit_stable(PG_FUNCTION_ARGS)
 	m[0].fenced = m[1].fenced = (NodeId[]) {3, 4};
 	m[0].nfenced = m[1].nfenced = 2;
 	CHECK(stable_removal_finished(m, 4, 1, frontier_from_text("3:0/8:40"), 3), "node 4 can get nothing any more");
+	/* node 5 is cut off from node 3, but not from node 4, and others still take from it: 3 > 4 > 5 > 2 */
+	m[4] = (StableMember) {.node = 5,.removed = true,.row = frontier_from_text("3:0/8:40"),.nfenced = 1,.fenced = three};
+	CHECK(!stable_removal_finished(m, 5, 1, frontier_from_text("3:0/8:40"), 3), "node 2 could still get more through node 5");
+	m[0].fenced = m[1].fenced = (NodeId[]) {3, 4, 5};
+	m[0].nfenced = m[1].nfenced = 3;
+	CHECK(stable_removal_finished(m, 5, 1, frontier_from_text("3:0/8:40"), 3), "nothing comes through node 5 any more");
 	/* one that is out itself is told nothing any more */
 	m[0].removed = true;
 	CHECK(!stable_removal_finished(m, 4, 1, frontier_from_text("3:0/8:40"), 3), "who is out cannot know");
