@@ -8,6 +8,9 @@
  */
 #include "postgres.h"
 
+#include "replication/syncrep.h"
+#include "storage/proc.h"
+
 #include "apply/apply.h"
 #include "catalog/origin_hold.h"
 #include "receive/gate.h"
@@ -27,13 +30,34 @@ gate_covers(NodeId origin, XLogRecPtr lsn)
 	return origin == self || origin_hold_visible(origin, false) >= lsn;
 }
 
+/*
+ * True if a transaction of ours can be seen here, which others have seen: with synchronous replication it may be waiting for
+ * a standby. Then what has seen it waits as well.
+ */
+static bool
+own_is_visible(XLogRecPtr lsn)
+{
+	if (SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0')
+		return true;
+	for (int i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		volatile PGPROC *p = &ProcGlobal->allProcs[i];
+
+		if (p->syncRepState == SYNC_REP_WAITING && p->waitLSN <= lsn)
+			return false;
+	}
+	return true;
+}
+
 const FrontierEntry *
 gate_missing(const WireStub *stub)
 {
 	for (int i = 0; i < stub->n; i++)
 	{
-		if (!gate_covers(stub->entries[i].node, stub->entries[i].lsn))
-			return &stub->entries[i];
+		const FrontierEntry *e = &stub->entries[i];
+
+		if (e->node == self ? !own_is_visible(e->lsn) : !gate_covers(e->node, e->lsn))
+			return e;
 	}
 	return NULL;
 }

@@ -32,6 +32,10 @@ for my $i (3, 2)
 	$mesh->resume(2, 3) if $i == 2;
 	ok($mesh->poll($i, $rows, $expected, 20), "node $i has them, whole");
 }
+# what has seen them does not come to be seen before them
+$mesh->sql(2, "INSERT INTO t VALUES (201, 'effect', 'x')");
+ok($mesh->poll(1, "SELECT state || ' ' || (waits_for LIKE 'node1 %') FROM replication_plugin.links WHERE provider = 'node2'", 'blocked true'), 'what has seen them waits');
+is($mesh->sql(1, 'SELECT count(*) FROM t WHERE id = 201'), 0, 'and does not show');
 $mesh->sql(1, $_) for 'ALTER SYSTEM RESET synchronous_standby_names', 'SELECT pg_reload_conf()';
 waitpid $_, 0 for @writers;
 $mesh->resume(1, 3);
