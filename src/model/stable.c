@@ -18,36 +18,53 @@ is_fenced(const StableMember *m, NodeId removed)
 	return false;
 }
 
-/* True if all members that are not removed take nothing from a node any more. */
-static bool
-all_fenced(const StableMember *members, int n, NodeId removed)
+/*
+ * Marks who may still get transactions of a removed node that nobody else has: that node itself, and whoever still
+ * takes anything from one that is marked. A removed node is no end of that: it may hand on what it gets.
+ */
+static bool *
+mark_open(const StableMember *members, int n, NodeId removed)
 {
+	bool	   *open = palloc(n * sizeof(bool));
+	bool		more = true;
+
 	for (int i = 0; i < n; i++)
+		open[i] = members[i].node == removed;
+	while (more)
 	{
-		if (!members[i].removed && !is_fenced(&members[i], removed))
-			return false;
+		more = false;
+		for (int i = 0; i < n; i++)
+		{
+			for (int j = 0; j < n && !open[i]; j++)
+			{
+				if (open[j] && !is_fenced(&members[i], members[j].node))
+					open[i] = more = true;
+			}
+		}
 	}
-	return true;
+	return open;
 }
 
 bool
 stable_removal_finished(const StableMember *members, int n, NodeId me, const Frontier *mine,
 						NodeId removed)
 {
+	bool	   *open = mark_open(members, n, removed);
+	bool		finished = true;
+
 	for (int i = 0; i < n; i++)
 	{
 		const StableMember *m = &members[i];
 
 		if (m->node == me && m->removed)
-			return false;		/* we are out ourselves: nobody tells us any more */
-		if (m->node == removed)
-			continue;
-		if (frontier_lsn(m->row, removed) > frontier_lsn(mine, removed))
-			return false;
-		if (!is_fenced(m, removed) && !(m->removed && all_fenced(members, n, m->node)))
-			return false;
+			finished = false;	/* we are out ourselves: nobody tells us any more */
+		if (m->node != removed && frontier_lsn(m->row, removed) > frontier_lsn(mine, removed))
+			finished = false;
+		if (open[i] && !m->removed)
+			finished = false;
 	}
-	return true;
+	pfree(open);
+	return finished;
 }
 
 bool

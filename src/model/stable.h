@@ -21,9 +21,9 @@ typedef struct StableMember
 } StableMember;
 
 /*
- * True if a removed node no longer counts for node me, whose frontier is mine: all others have
- * closed their links from it (or are removed themselves and closed off), and what any of them has of
- * its transactions is here.
+ * True if a removed node no longer counts for node me, whose frontier is mine: all members that are not removed
+ * have closed their links from it, and from each removed node through which something of it may still come; and what
+ * any of them has of its transactions is here.
  */
 extern bool stable_removal_finished(const StableMember *members, int n, NodeId me, const Frontier *mine,
 									NodeId removed);

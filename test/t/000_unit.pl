@@ -12,9 +12,10 @@ CREATE FUNCTION unit_frontier(bigint) RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_wire() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_value(oid, text) RETURNS text AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_fuzz(bigint, int) RETURNS int AS 'unit_tests' LANGUAGE C;
+CREATE FUNCTION unit_shapes() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_topology(bigint, int) RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_stable() RETURNS int AS 'unit_tests' LANGUAGE C;
-CREATE FUNCTION unit_history(bigint, int, text) RETURNS text AS 'unit_tests' LANGUAGE C;
+CREATE FUNCTION unit_history(bigint, int, text, boolean) RETURNS text AS 'unit_tests' LANGUAGE C;
 SQL
 cmp_ok($mesh->sql(1, 'SELECT unit_version()'), '>', 100, 'order of versions');
 cmp_ok($mesh->sql(1, "SELECT unit_frontier($seed)"), '>', 8000, 'frontiers merge');
@@ -41,20 +42,25 @@ is($mesh->sql(1, "SELECT unit_value('pair'::regtype, '(1,a)')"), '(1,a)', 'compo
 is($mesh->sql(1, "SELECT unit_value('mood[]'::regtype, '{a,NULL}')"), '{a,NULL}', 'array of enums');
 is($mesh->sql(1, "SELECT unit_value('dom'::regtype, '5')"), '5', 'domain');
 cmp_ok($mesh->sql(1, "SELECT unit_fuzz($seed, 300000)"), '>', 100000, '300000 random messages are read or refused, none crashes');
+cmp_ok($mesh->sql(1, 'SELECT unit_shapes()'), '>', 15, 'links of all shapes');
 cmp_ok($mesh->sql(1, "SELECT unit_topology($seed, 20000)"), '>', 1000000, 'routes over random topologies');
 cmp_ok($mesh->sql(1, 'SELECT unit_stable()'), '>', 10, 'the stable vector');
 
-# Random histories of a whole group against the code that decides. Then each rule of the protocol is broken on purpose, and
-# must be missed: a few histories are enough for most; of the rare ones we know where (seed, histories).
-my ($status, $out, $err) = $mesh->try_sql(1, "SELECT unit_history($seed, 60000, 'none')");
-ok($status == 0 && $out =~ /^transactions/, '60000 random histories keep all promises') or diag($err);
+# Random histories of a whole group against the code that decides. A failure tells the seed and a shortened history.
+my $histories = 150_000;
+my ($status, $out, $err) = $mesh->try_sql(1, "SELECT unit_history($seed, $histories, 'none', false)");
+ok($status == 0 && $out =~ /^transactions/, "$histories random histories keep all promises") or diag($err);
 note("figures $out");
-my %rules = (map({ ($_ => [ 1, 20000 ]) } qw(gate feedback_received demand stub_order forward_empty restart slot_copy stable_minimum removed_kept fence
-	join_snapshot join_single_link join_ready join_ready_only join_open join_group_slot tombstones row_traffic clock make_first)),
-	feedback => [ 23000, 1000 ], common_view => [ 235900, 1000 ]);
-for my $rule (sort keys %rules)
+
+# Each rule of the protocol, broken on purpose, must be missed. Seeds are fixed: how rare a find may be is known. Of the one
+# that is very rare we know where; if the random actions change, look for another one with more histories.
+my %seeds = (common_view => 37_800);
+for my $rule (qw(gate feedback feedback_received demand stub_order forward_empty restart slot_copy stable_minimum own_row removed_kept
+	fence join_snapshot join_single_link join_counts join_ready join_ready_only join_open join_group_slot join_flush tombstones row_traffic
+	clock clock_restart make_first common_view))
 {
-	my $found = $mesh->sql(1, "SELECT unit_history($rules{$rule}[0], $rules{$rule}[1], '$rule')");
+	my $from = $seeds{$rule} || 1;
+	my $found = $mesh->sql(1, "SELECT unit_history($from, 20000, '$rule', false)");
 	isnt($found, 'none', "histories miss the rule: $rule");
 	note("figures $rule: $found");
 }

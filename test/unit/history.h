@@ -47,17 +47,21 @@ typedef enum Rule
 	RULE_RESTART,
 	RULE_SLOT_COPY,
 	RULE_STABLE_MINIMUM,
+	RULE_OWN_ROW,
 	RULE_REMOVED_KEPT,
 	RULE_FENCE,
 	RULE_JOIN_SNAPSHOT,
 	RULE_JOIN_SINGLE_LINK,
+	RULE_JOIN_COUNTS,
 	RULE_JOIN_READY,
 	RULE_JOIN_READY_ONLY,
 	RULE_JOIN_OPEN,
 	RULE_JOIN_GROUP_SLOT,
+	RULE_JOIN_FLUSH,
 	RULE_TOMBSTONES,
 	RULE_ROW_TRAFFIC,
 	RULE_CLOCK,
+	RULE_CLOCK_RESTART,
 	RULE_MAKE_FIRST,
 	RULE_COMMON_VIEW
 } Rule;
@@ -338,9 +342,7 @@ typedef struct Sim
 	bool		gather;			/* stubs are held back as long as possible */
 	int64		clock;
 	int			serial;			/* of values */
-	int			settings;
 	NodeSet		suspects;		/* dead, or removed by anybody */
-	bool		ending;
 	SimNode		nodes[MAX_NODES + 1];
 	Link		links[MAX_NODES + 1][MAX_NODES + 1];	/* provider, subscriber */
 	Figures		figures;
@@ -409,7 +411,6 @@ extern bool link_send(Link *l, int count);
 extern bool link_receive(Link *l, int count);
 extern bool link_confirm(Link *l);
 extern void link_drop_stream(Link *l);
-extern bool link_is_streaming(const Link *l);
 extern TopologyLinks *links_plan(SimNode *x, NodeSet down, TopologyMember *members, int *n);
 extern bool links_tend(SimNode *x, bool overdue);
 

@@ -159,14 +159,15 @@ gate_opens(SimNode *x, Vec *seen, NodeId *missing)
 	return true;
 }
 
-/* A link that is held up asks for the missing origin. Returns true if it did. */
+/* A link that is held up asks for the missing origin, after a while. Returns true if it did or still will. */
 static bool
 demand(SimNode *x, Link *l, NodeId origin)
 {
 	l->waits++;
-	if (BROKEN(RULE_DEMAND) || (l->demanded & BIT(origin)) ||
-		(l->waits < PATIENCE && !x->now.members[origin].removed))
+	if (BROKEN(RULE_DEMAND) || (l->demanded & BIT(origin)))
 		return false;
+	if (l->waits < PATIENCE && !x->now.members[origin].removed)
+		return true;
 	SAY("link %d -> %d asks for node %d\n", l->provider, l->subscriber, origin);
 	sim.figures.demands++;
 	l->demanded |= BIT(origin);
@@ -240,7 +241,7 @@ link_confirm(Link *l)
 }
 
 /* True if a link is up to date. */
-bool
+static bool
 link_is_streaming(const Link *l)
 {
 	return l->connected && l->messages.head == l->messages.tail && l->held.f.n == 0 &&

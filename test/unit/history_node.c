@@ -41,22 +41,22 @@ raise_stable(SimNode *x)
 
 	if (!x->now.has_stable)
 		return;
+	node_frontier(x, &mine);
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
 		Member	   *m = &x->now.members[i];
 
-		if (!m->known || (m->removed && BROKEN(RULE_STABLE_MINIMUM)))
+		if (!m->known || (m->removed && BROKEN(RULE_STABLE_MINIMUM)) || (!m->ready && BROKEN(RULE_JOIN_COUNTS)))
 			continue;
 		members[n] = (StableMember) {
 			.node = i,
 			.removed = m->removed,
-			.row = vec(m->has_row ? &m->row : &m->admission),
+			.row = vec(i == x->id && BROKEN(RULE_OWN_ROW) ? &mine : m->has_row ? &m->row : &m->admission),
 			.nfenced = list_nodes(m->fenced, fenced[n]),
 			.fenced = fenced[n]
 		};
 		n++;
 	}
-	node_frontier(x, &mine);
 	(void) stable_raise(vec(&x->now.stable), members, n, x->id, vec(&mine));
 }
 
@@ -296,7 +296,14 @@ break_connections(SimNode *x)
 	}
 }
 
-/* A removal that was lost in a crash never was; late: nor one that only nodes know who are dead, out, or not there yet. */
+/* True if a node knows of another's removal; late: and can still tell anybody. */
+static bool
+knows_removal(const SimNode *x, NodeId removed, bool late)
+{
+	return x->now.members[removed].removed && !(late && (x->dead || x->out || x->stage != STAGE_READY));
+}
+
+/* A removal that was lost in a crash never was, unless its node has heard of it; late: nor one that nobody can tell. */
 void
 node_clear_suspects(bool late)
 {
@@ -304,8 +311,11 @@ node_clear_suspects(bool late)
 
 	for (NodeId i = 1; i <= MAX_NODES; i++)
 	{
+		bool		is_removed = sim.nodes[i].dead || sim.nodes[i].out;
+
 		for (NodeId x = 1; x <= MAX_NODES; x++)
-			removed |= sim.nodes[i].dead || (sim.nodes[x].now.members[i].removed && !(late && (sim.nodes[x].dead || sim.nodes[x].out || sim.nodes[x].stage != STAGE_READY))) ? BIT(i) : 0;
+			is_removed |= knows_removal(&sim.nodes[x], i, late);
+		removed |= is_removed ? BIT(i) : 0;
 	}
 	sim.suspects &= removed;
 }
@@ -323,6 +333,8 @@ node_crash(SimNode *x)
 	x->out = x->now.members[x->id].removed;
 	if (x->stage == STAGE_READY && !x->now.members[x->id].ready)
 		x->stage = STAGE_STREAMING; /* its row is gone, and with it that it was */
+	if (BROKEN(RULE_CLOCK_RESTART))
+		x->now.max_seen = 0;
 	x->slot = x->slot_saved;
 	x->nnotes = 0;
 	x->row_written = false;

@@ -6,11 +6,13 @@
 
 #include "common/pg_prng.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 
 #include "model/stable.h"
 #include "model/topology.h"
 
+PG_FUNCTION_INFO_V1(unit_shapes);
 PG_FUNCTION_INFO_V1(unit_topology);
 PG_FUNCTION_INFO_V1(unit_stable);
 
@@ -216,6 +218,92 @@ unit_topology(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(checks);
 }
 
+/* ---------- shapes, case by case ---------- */
+
+/* The links by their ends, "1>2 2>3": what each carries besides its provider's own in brackets, "*" if it stands in for another. */
+static char *
+links_text(const TopologyLinks *l)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (NodeId p = 1; p <= MOST; p++)
+	{
+		for (NodeId s = 1; s <= MOST; s++)
+		{
+			const TopologyLink *k = topology_find(l, p, s);
+
+			if (!k)
+				continue;
+			appendStringInfo(&buf, "%s%d>%d%s", buf.len ? " " : "", p, s, k->reroute ? "*" : "");
+			for (int i = 1; i < k->nfull; i++)
+				appendStringInfo(&buf, "%s%d%s", i == 1 ? "(" : ",", k->full[i], i == k->nfull - 1 ? ")" : "");
+		}
+	}
+	return buf.data;
+}
+
+/* Compares the links of a topology; down: what node 1 cannot reach. */
+static void
+expect_links(const char *expected, const Topology *t, const TopologyMember *members, int n, const NodeId *down, int ndown)
+{
+	TopologyLinks *l = topology_links(t, members, n);
+	char	   *got;
+
+	if (ndown > 0)
+		topology_reroute(l, 1, down, ndown, members, n);
+	topology_route(l, members, n);
+	got = links_text(l);
+	CHECK(strcmp(got, expected) == 0, "the links of %s are \"%s\", not \"%s\"", topology_shape_name(t->shape), got, expected);
+}
+
+/* unit_shapes() → checks that were made */
+Datum
+unit_shapes(PG_FUNCTION_ARGS)
+{
+	TopologyMember m[] = {{1, INVALID_NODE_ID}, {2, 1}, {3, 1}, {4, 3}};
+	TopologyMember without_2[] = {{1, INVALID_NODE_ID}, {3, 1}, {4, 3}};
+	NodeId		order[] = {3, 1, 2};
+	NodeId		ring[] = {1, 2, 3, 4};
+	NodeId		path_from[] = {1, 2, 2, 3};
+	NodeId		path_to[] = {2, 1, 3, 2};
+	NodeId		down[] = {4, 3};
+	NodeId		unreachable[4];
+	Topology	all = {.shape = TOPOLOGY_ALL_TO_ALL};
+	Topology	star = {.shape = TOPOLOGY_STAR,.nnodes = 3,.nodes = order};
+	Topology	circle = {.shape = TOPOLOGY_RING,.nnodes = 4,.nodes = ring};
+	Topology	path = {.shape = TOPOLOGY_CUSTOM,.nlinks = 4,.providers = path_from,.subscribers = path_to};
+	Topology	one_way = {.shape = TOPOLOGY_CUSTOM,.nlinks = 3,.providers = path_from,.subscribers = path_to};
+	TopologyShape shape;
+
+	checks = 0;
+	for (int i = TOPOLOGY_ALL_TO_ALL; i <= TOPOLOGY_CUSTOM; i++)
+		CHECK(topology_shape_from_text(topology_shape_name(i), &shape) && shape == i, "name of shape %d", i);
+	CHECK(!topology_shape_from_text("cube", &shape), "there is no cube");
+
+	expect_links("", &all, m, 1, NULL, 0);
+	expect_links("1>2 1>3 2>1 2>3 3>1 3>2", &all, m, 3, NULL, 0);
+	/* a hub; node 4 is not named and becomes a leaf; without the hub the next one named is it */
+	expect_links("1>3 2>3 3>1(2,4) 3>2(1,4) 3>4(1,2) 4>3", &star, m, 4, NULL, 0);
+	expect_links("1>2(4) 1>4(2) 2>1 4>1", &star, (TopologyMember[]) {{1, 0}, {2, 1}, {4, 1}}, 3, NULL, 0);
+	/* each from the one before it, also when one in between is gone */
+	expect_links("1>2(3,4) 2>3(1,4) 3>4(1,2) 4>1(2,3)", &circle, m, 4, NULL, 0);
+	expect_links("1>3(4) 3>4(1) 4>1(3)", &circle, without_2, 3, NULL, 0);
+	/* node 4 is not named and is linked to its source; where node 2 is gone its neighbours are linked */
+	expect_links("1>2 2>1(3,4) 2>3(1) 3>2(4) 3>4(1,2) 4>3", &path, m, 4, NULL, 0);
+	expect_links("1>3 3>1(4) 3>4(1) 4>3", &path, without_2, 3, NULL, 0);
+	/* node 1 takes from the provider of its provider, and where that is down as well, from the one before */
+	expect_links("1>2(3) 2>3(1) 3>1*(2) 3>4(1,2)", &circle, m, 4, down, 1);
+	expect_links("1>2 2>1* 2>3(1) 3>4(1,2)", &circle, m, 4, down, 2);
+	expect_links("1>2 1>3 2>1(3) 2>3 3>2", &all, m, 3, down, 2);
+
+	/* who has no way in or no way out is named */
+	CHECK(topology_unreachable(topology_links(&path, m, 4), m, 4, unreachable) == 0, "all are reached");
+	CHECK(topology_unreachable(topology_links(&one_way, m, 4), m, 4, unreachable) == 2 && unreachable[0] == 3 && unreachable[1] == 4,
+		  "nodes 3 and 4 have no way out");
+	PG_RETURN_INT32(checks);
+}
+
 /* ---------- the stable vector ---------- */
 
 /* Raises the vector and compares. */
@@ -235,7 +323,7 @@ unit_stable(PG_FUNCTION_ARGS)
 {
 	Frontier   *s = frontier_create();
 	NodeId		three[] = {3};
-	StableMember m[4] = {
+	StableMember m[5] = {
 		{.node = 1,.row = frontier_from_text("1:0/20:100,2:0/10:50,3:0/5:30")},
 		{.node = 2,.row = frontier_from_text("1:0/10:60,2:0/30:90,3:0/8:40")},
 		{.node = 3,.row = frontier_from_text("1:0/18:80,2:0/12:70,3:0/9:45")}};
@@ -266,6 +354,12 @@ unit_stable(PG_FUNCTION_ARGS)
 	m[0].fenced = m[1].fenced = (NodeId[]) {3, 4};
 	m[0].nfenced = m[1].nfenced = 2;
 	CHECK(stable_removal_finished(m, 4, 1, frontier_from_text("3:0/8:40"), 3), "node 4 can get nothing any more");
+	/* node 5 is cut off from node 3, but not from node 4, and others still take from it: 3 > 4 > 5 > 2 */
+	m[4] = (StableMember) {.node = 5,.removed = true,.row = frontier_from_text("3:0/8:40"),.nfenced = 1,.fenced = three};
+	CHECK(!stable_removal_finished(m, 5, 1, frontier_from_text("3:0/8:40"), 3), "node 2 could still get more through node 5");
+	m[0].fenced = m[1].fenced = (NodeId[]) {3, 4, 5};
+	m[0].nfenced = m[1].nfenced = 3;
+	CHECK(stable_removal_finished(m, 5, 1, frontier_from_text("3:0/8:40"), 3), "nothing comes through node 5 any more");
 	/* one that is out itself is told nothing any more */
 	m[0].removed = true;
 	CHECK(!stable_removal_finished(m, 4, 1, frontier_from_text("3:0/8:40"), 3), "who is out cannot know");
