@@ -19,6 +19,7 @@
 #include "catalog/manager_status.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "catalog/seen.h"
 #include "conflict/commit_stamp.h"
 #include "control/drop_guard.h"
 #include "control/write_guard.h"
@@ -42,6 +43,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(origin_hold_shmem_size());
 	RequestAddinShmemSpace(activity_shmem_size());
 	RequestAddinShmemSpace(clock_shmem_size());
+	RequestAddinShmemSpace(seen_shmem_size());
 }
 
 /* Creates or attaches to shared memory. */
@@ -56,6 +58,7 @@ startup_shmem(void)
 	origin_hold_shmem_init();
 	activity_shmem_init();
 	clock_shmem_init();
+	seen_shmem_init();
 }
 
 void

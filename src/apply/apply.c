@@ -29,6 +29,7 @@
 #include "utils/snapmgr.h"
 
 #include "apply/apply.h"
+#include "apply/combine.h"
 #include "apply/put.h"
 #include "apply/remove.h"
 #include "apply/row.h"
@@ -250,9 +251,10 @@ apply_relation(WireReader *r)
 	relation_store(r);
 }
 
-/* Runs what one row message asks for. */
+/* Runs what one row message asks for; of a mergeable table, what that asks for. */
 static void
-apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *))
+apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *),
+		  void (*merge_handler) (ApplyRelation *))
 {
 	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
 	MemoryContext old;
@@ -270,7 +272,9 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 
 	/* defaults, domains and partition keys are the owner's code as well */
 	saved = become_owner(ar);
-	handler(ar);
+	if (ar->merge)
+		put_flush();			/* before the row is read: flushing resets the memory that it is read into */
+	(ar->merge ? merge_handler : handler) (ar);
 	become_worker(saved);
 	MemoryContextSwitchTo(old);
 
@@ -286,7 +290,7 @@ apply_insert(WireReader *r)
 {
 	uint32		id = wire_read_insert(r, &apply.newtup);
 
-	apply_row("INSERT", id, false, put_insert);
+	apply_row("INSERT", id, false, put_insert, combine_plain_put);
 }
 
 void
@@ -295,7 +299,7 @@ apply_update(WireReader *r)
 	bool		has_old;
 	uint32		id = wire_read_update(r, &has_old, &apply.oldtup, &apply.newtup);
 
-	apply_row("UPDATE", id, has_old, put_update);
+	apply_row("UPDATE", id, has_old, put_update, combine_plain_put);
 }
 
 void
@@ -303,7 +307,18 @@ apply_delete(WireReader *r)
 {
 	uint32		id = wire_read_delete(r, &apply.oldtup);
 
-	apply_row("DELETE", id, true, remove_row);
+	apply_row("DELETE", id, true, remove_row, combine_plain_delete);
+}
+
+void
+apply_write(WireReader *r)
+{
+	MemoryContext old = MemoryContextSwitchTo(apply.row_context);
+
+	put_flush();				/* what is read next lives in the memory that this resets */
+	wire_read_write(r, &apply.write, &apply.newtup);
+	MemoryContextSwitchTo(old);
+	apply_row("WRITE", apply.write.relid, false, combine_write, combine_write);
 }
 
 void
@@ -314,7 +329,7 @@ apply_truncate(WireReader *r)
 
 	wire_read_truncate(r, &n, &ids);
 	for (int i = 0; i < n; i++)
-		apply_row("TRUNCATE", ids[i], false, remove_all_seen);
+		apply_row("TRUNCATE", ids[i], false, remove_all_seen, remove_all_seen);
 }
 
 void

@@ -32,6 +32,7 @@ extern void apply_insert(WireReader *r);
 extern void apply_update(WireReader *r);
 extern void apply_delete(WireReader *r);
 extern void apply_truncate(WireReader *r);
+extern void apply_write(WireReader *r);
 
 /* The message that the last row was read from goes away. */
 extern void apply_message_done(void);

@@ -213,6 +213,8 @@ map_key(ApplyRelation *ar)
 	}
 	if (ar->nkeys > 0 && !table_is_own_replicated(ar->rel))
 		ar->tombstones = tombstone_keys(ar->rel);
+	if (ar->nkeys > 0 && !ar->partitioned && table_is_mergeable(ar->rel))
+		ar->merge = merge_table_open(ar->rel);
 }
 
 /* Maps the relation to its local table, which is open. */
@@ -232,6 +234,7 @@ map_relation(ApplyRelation *ar)
 	ar->context = AllocSetContextCreate(TopMemoryContext, "apply relation", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(ar->context);
 	ar->tombstones = NULL;
+	ar->merge = NULL;
 	ar->owner = ar->rel->rd_rel->relowner;
 	ar->partitioned = kind == RELKIND_PARTITIONED_TABLE;
 	map_columns(ar);

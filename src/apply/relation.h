@@ -6,6 +6,7 @@
 #define REPLICATION_PLUGIN_APPLY_RELATION_H
 
 #include "apply/target.h"
+#include "conflict/merge_table.h"
 #include "conflict/tombstone.h"
 #include "wire/value.h"
 #include "wire/wire.h"
@@ -33,6 +34,7 @@ typedef struct ApplyRelation
 	AttrNumber *default_att;
 	ExprState **default_expr;
 	TombstoneKeys *tombstones;	/* NULL: the table has no key, or is one of our own */
+	MergeTable *merge;			/* NULL: the table is not mergeable */
 	TupleTableSlot *root_slot;	/* row in the root's layout (virtual) */
 
 	/* the row at hand, in the root's layout */

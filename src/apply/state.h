@@ -33,6 +33,7 @@ typedef struct ApplyState
 	WireTuple	newtup;
 	WireTuple	oldtup;
 	bool		has_old;		/* oldtup is set */
+	WireWrite	write;			/* of a mergeable table: its context; row or key are in newtup */
 } ApplyState;
 
 extern ApplyState apply;

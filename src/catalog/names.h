@@ -22,12 +22,17 @@
 #define TABLE_TOPOLOGY_SETTING	"topology_setting"
 #define TABLE_FRONTIER			"frontier"
 #define TABLE_TABLE_SETTING		"table_setting"
+#define TABLE_MERGEABLE_TABLE	"mergeable_table"
+#define TABLE_NODE_PRIORITY		"node_priority"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"
 #define TABLE_LINK			"link"
 #define TABLE_TOMBSTONE		"tombstone"
 #define INDEX_TOMBSTONE		"tombstone_key"
+#define TABLE_ROW_STATE		"row_state"
+#define INDEX_ROW_STATE		"row_state_key"
+#define TABLE_MERGE_SETTLED	"merge_settled"
 
 /* Oid of the extension's schema, or InvalidOid; of one of its relations, or InvalidOid. Needs a transaction. */
 extern Oid	extension_schema_oid(void);

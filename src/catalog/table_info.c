@@ -49,7 +49,7 @@ bool
 table_is_own_replicated(Relation rel)
 {
 	static const char *const names[] = {TABLE_MEMBER, TABLE_MEMBER_READY, TABLE_REMOVAL,
-	TABLE_TOPOLOGY_SETTING, TABLE_FRONTIER, TABLE_TABLE_SETTING};
+	TABLE_TOPOLOGY_SETTING, TABLE_FRONTIER, TABLE_TABLE_SETTING, TABLE_MERGEABLE_TABLE, TABLE_NODE_PRIORITY};
 
 	if (RelationGetNamespace(rel) != extension_schema_oid())
 		return false;

@@ -11,6 +11,7 @@
  *						tombstone behind the put would take the row away elsewhere.
  *	capture_truncate	BEFORE TRUNCATE: a tombstone for every row that is there, so a
  *						truncate is the delete of the rows that this node had seen.
+ *						(Of a mergeable table: an operation each; capture_write.c.)
  *	capture_no_key		AFTER UPDATE OR DELETE of a row of a table whose rows cannot be told
  *						apart: refused, since the other nodes could not follow.
  *
@@ -35,6 +36,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/table_info.h"
+#include "catalog/table_policy.h"
 #include "conflict/capture.h"
 #include "conflict/tombstone.h"
 
@@ -246,6 +248,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	CaptureState *state;
 	TupleTableSlot *slot;
 	TableScanDesc scan;
+	bool		mergeable;
 	MemoryContext context,
 				old;
 
@@ -255,6 +258,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 				 errmsg("capture_truncate() is called by truncate triggers only")));
 	rel = trigger->tg_relation;
 	state = capture_state(fcinfo, rel);
+	mergeable = !rel->rd_rel->relispartition && table_is_mergeable(rel);
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_DEFAULT_SIZES);
 	slot = table_slot_create(rel, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -268,8 +272,13 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 
 			CHECK_FOR_INTERRUPTS();
 			old = MemoryContextSwitchTo(context);
-			key_values(state, slot, key);
-			tombstone_write(state->keys, key, true);
+			if (mergeable)
+				capture_write_delete(rel, slot);
+			else
+			{
+				key_values(state, slot, key);
+				tombstone_write(state->keys, key, true);
+			}
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(context);
 		}

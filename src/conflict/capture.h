@@ -6,6 +6,7 @@
 #define REPLICATION_PLUGIN_CAPTURE_H
 
 #include "fmgr.h"
+#include "executor/tuptable.h"
 #include "utils/relcache.h"
 
 /*
@@ -21,10 +22,14 @@ extern void capture_install_all(void);
 /* Removes all of them (leaving a group). */
 extern void capture_remove_all(void);
 
+/* A row of a mergeable table goes, by TRUNCATE: as if it were deleted. */
+extern void capture_write_delete(Relation rel, TupleTableSlot *row);
+
 /* True for a trigger function of ours: apply writes tombstones itself. */
 extern bool capture_is_own_function(Oid funcoid);
 
 extern PGDLLEXPORT Datum replication_plugin_capture_row(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum replication_plugin_capture_write(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum replication_plugin_capture_truncate(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum replication_plugin_capture_no_key(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum replication_plugin_capture_ddl(PG_FUNCTION_ARGS);

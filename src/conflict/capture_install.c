@@ -9,6 +9,7 @@
  *
  *	key					capture_row (AFTER DELETE; AFTER UPDATE OF key columns) and
  *						capture_truncate
+ *	key, and mergeable	capture_write (AFTER INSERT, UPDATE, DELETE) and capture_truncate
  *	REPLICA IDENTITY FULL, no key		nothing: the WAL has the whole old row
  *	no key				capture_no_key
  *
@@ -47,6 +48,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/table_info.h"
+#include "catalog/table_policy.h"
 #include "conflict/capture.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_capture_ddl);
@@ -59,6 +61,7 @@ typedef enum CaptureKind
 	CAPTURE_DELETE,
 	CAPTURE_UPDATE,
 	CAPTURE_TRUNCATE,
+	CAPTURE_WRITE,
 	CAPTURE_NO_KEY
 } CaptureKind;
 
@@ -68,6 +71,7 @@ static const char *const function_names[N_CAPTURE_KINDS] = {
 	[CAPTURE_DELETE] = "capture_row",
 	[CAPTURE_UPDATE] = "capture_row",
 	[CAPTURE_TRUNCATE] = "capture_truncate",
+	[CAPTURE_WRITE] = "capture_write",
 	[CAPTURE_NO_KEY] = "capture_no_key",
 };
 
@@ -105,7 +109,11 @@ wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 	switch (table_identity(root))
 	{
 		case WIRE_IDENTITY_KEY:
-			wanted[CAPTURE_DELETE] = wanted[CAPTURE_UPDATE] = wanted[CAPTURE_TRUNCATE] = true;
+			wanted[CAPTURE_TRUNCATE] = true;
+			if (table_is_mergeable(root))
+				wanted[CAPTURE_WRITE] = true;
+			else
+				wanted[CAPTURE_DELETE] = wanted[CAPTURE_UPDATE] = true;
 			break;
 		case WIRE_IDENTITY_FULL:
 			break;
@@ -162,6 +170,11 @@ create_trigger(Relation rel, CaptureKind kind)
 			stmt->timing = TRIGGER_TYPE_BEFORE;
 			stmt->events = TRIGGER_TYPE_TRUNCATE;
 			break;
+		case CAPTURE_WRITE:
+			stmt->row = true;
+			stmt->timing = TRIGGER_TYPE_AFTER;
+			stmt->events = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+			break;
 		case CAPTURE_NO_KEY:
 			/* by row: statement triggers of a partition or child do not fire for its parent's statements */
 			stmt->row = true;
@@ -183,6 +196,8 @@ trigger_kind(const Trigger *t, CaptureKind *kind)
 		return false;
 	if (TRIGGER_FOR_TRUNCATE(t->tgtype))
 		*kind = CAPTURE_TRUNCATE;
+	else if (TRIGGER_FOR_INSERT(t->tgtype))
+		*kind = CAPTURE_WRITE;
 	else if (TRIGGER_FOR_DELETE(t->tgtype) && TRIGGER_FOR_UPDATE(t->tgtype))
 		*kind = CAPTURE_NO_KEY;
 	else

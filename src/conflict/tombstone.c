@@ -140,12 +140,18 @@ tombstone_nkeys(const TombstoneKeys *k)
 	return k->n;
 }
 
+Oid
+tombstone_relid(const TombstoneKeys *k)
+{
+	return k->relid;
+}
+
 /*
  * Hashes a key such that equal keys hash alike. A single integer stands for itself: keys
  * that are deleted in order then come in order into the index, too.
  */
-static int64
-hash_key(TombstoneKeys *k, const Datum *key)
+int64
+tombstone_key_hash(TombstoneKeys *k, const Datum *key)
 {
 	uint64		h = 0;
 
@@ -178,8 +184,8 @@ hash_key(TombstoneKeys *k, const Datum *key)
 }
 
 /* Appends a key as a wire tuple behind a varlena header; returns the bytea. */
-static bytea *
-encode_key(TombstoneKeys *k, const Datum *key, StringInfo buf)
+bytea *
+tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf)
 {
 	appendStringInfoSpaces(buf, VARHDRSZ);
 	wire_write_tuple_head(buf, k->n);
@@ -190,8 +196,8 @@ encode_key(TombstoneKeys *k, const Datum *key, StringInfo buf)
 }
 
 /* Compares a stored key with key values. */
-static bool
-key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
+bool
+tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
 {
 	WireReader	r = {.data = VARDATA_ANY(stored),.len = VARSIZE_ANY_EXHDR(stored)};
 
@@ -207,6 +213,17 @@ key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
 			return false;
 	}
 	return true;
+}
+
+bool
+tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key)
+{
+	WireReader	r = {.data = VARDATA_ANY(stored),.len = VARSIZE_ANY_EXHDR(stored)};
+
+	wire_read_tuple(&r, &k->scratch);
+	for (int i = 0; i < k->n && k->scratch.ncolumns == k->n; i++)
+		key[i] = value_read(&k->columns[i].reader, &k->scratch.columns[i]);
+	return k->scratch.ncolumns == k->n;
 }
 
 /* ---------- the table ---------- */
@@ -331,8 +348,8 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 
 	initStringInfo(&buf);
 	slot->tts_values[ATT_RELID - 1] = ObjectIdGetDatum(k->relid);
-	slot->tts_values[ATT_KEY_HASH - 1] = Int64GetDatum(hash_key(k, key));
-	slot->tts_values[ATT_KEY - 1] = PointerGetDatum(encode_key(k, key, &buf));
+	slot->tts_values[ATT_KEY_HASH - 1] = Int64GetDatum(tombstone_key_hash(k, key));
+	slot->tts_values[ATT_KEY - 1] = PointerGetDatum(tombstone_key_bytes(k, key, &buf));
 	memset(slot->tts_isnull, 0, NATTS * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
@@ -390,7 +407,7 @@ next_row(IndexScanDesc scan)
 bool
 tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
 {
-	int64		hash = hash_key(k, key);
+	int64		hash = tombstone_key_hash(k, key);
 	IndexScanDesc scan;
 	bool		found = false;
 
@@ -406,7 +423,7 @@ again:
 		bool		isnull;
 		Datum		stored = slot_getattr(store.found, ATT_KEY, &isnull);
 
-		if (!key_matches(k, DatumGetByteaPP(stored), key))
+		if (!tombstone_key_matches(k, DatumGetByteaPP(stored), key))
 			continue;
 		if (TransactionIdIsValid(writer))
 		{

@@ -6,6 +6,7 @@
 #ifndef REPLICATION_PLUGIN_TOMBSTONE_H
 #define REPLICATION_PLUGIN_TOMBSTONE_H
 
+#include "lib/stringinfo.h"
 #include "utils/relcache.h"
 #include "model/version.h"
 
@@ -18,6 +19,15 @@ typedef struct TombstoneKeys TombstoneKeys;
  */
 extern TombstoneKeys *tombstone_keys(Relation root);
 extern int	tombstone_nkeys(const TombstoneKeys *k);
+extern Oid	tombstone_relid(const TombstoneKeys *k);
+
+/* A key in its stored form: hash (equal keys hash alike), bytes (appended to buf, with a varlena header), comparison. */
+extern int64 tombstone_key_hash(TombstoneKeys *k, const Datum *key);
+extern bytea *tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf);
+extern bool tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key);
+
+/* Takes a stored key apart; false if the key had other columns then. */
+extern bool tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key);
 
 /*
  * Remembers the delete of a key (values in key index order) by the running transaction.

@@ -192,7 +192,7 @@ native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 		return;
 	}
 	entry = sent_relation_get(rel);
-	if (entry->kind == SENT_NOTHING)
+	if (entry->kind == SENT_NOTHING || entry->kind == SENT_WRITES)
 	{
 		pass_over(ctx, s);
 		return;
@@ -242,10 +242,20 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 
 void
 native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
-			   bool transactional, const char *prefix)
+			   bool transactional, const char *prefix, Size size, const char *content)
 {
+	MemoryContext old;
+
 	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0)
 		return;
 	if (!s->begun)
 		write_begin(ctx, s, txn);
+	if (size == 0)
+		return;					/* it only wants the transaction to be sent */
+	old = MemoryContextSwitchTo(s->context);
+	native_write(ctx, s, content, size);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(s->context);
+	if (s->buffer->len >= FLUSH_BYTES)
+		native_flush(ctx, s);
 }

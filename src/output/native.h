@@ -46,7 +46,7 @@ extern void native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderB
 extern void native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
 							int nrels, Relation rels[]);
 extern void native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
-						   bool transactional, const char *prefix);
+						   bool transactional, const char *prefix, Size size, const char *content);
 
 /* Whether records of an origin stay out of the stream; sends the stub at its commit. */
 extern bool native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin);
@@ -62,6 +62,9 @@ extern void native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation re
 					   SentRelation *entry, ReorderBufferChange *change);
 extern void native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
 							 ReorderBufferChange *change);
+
+/* A logical message of ours: a write of a mergeable table. */
+extern void native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, Size size);
 
 /* Makes sure that begin and the relation's description precede a row. */
 extern void native_prepare_row(LogicalDecodingContext *ctx, NativeStream *s, SentRelation *entry);

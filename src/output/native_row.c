@@ -192,6 +192,22 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 	write_row(s, e, false);
 }
 
+/* Writes a tuple of this server's internal form in the form that this subscriber reads. */
+static void
+write_converted(NativeStream *s, WireTuple *t, int n, ValueReader *readers, ValueWriter *writers, const char *what)
+{
+	if (t->ncolumns != n)
+		elog(ERROR, "%s has other columns than its table", what);
+	wire_write_tuple_head(s->buffer, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (t->columns[i].kind == WIRE_NULL)
+			wire_write_null(s->buffer);
+		else
+			value_write(s->buffer, &writers[i], value_read(&readers[i], &t->columns[i]));
+	}
+}
+
 /* Writes the key of a tombstone in the form that this subscriber reads. */
 static void
 write_tombstone_key(NativeStream *s, SentRelation *e, bytea *key)
@@ -206,11 +222,35 @@ write_tombstone_key(NativeStream *s, SentRelation *e, bytea *key)
 	}
 	wire_tuple_init(&t, CurrentMemoryContext);
 	wire_read_tuple(&r, &t);
-	if (t.ncolumns != e->nkeys)
-		elog(ERROR, "a tombstone has another key than its table");
-	wire_write_tuple_head(s->buffer, e->nkeys);
-	for (int k = 0; k < e->nkeys; k++)
-		value_write(s->buffer, &e->key_writers[k], value_read(&e->key_readers[k], &t.columns[k]));
+	write_converted(s, &t, e->nkeys, e->key_readers, e->key_writers, "a tombstone");
+}
+
+void
+native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, Size size)
+{
+	WireReader	r = {.data = content,.len = (int) size};
+	WireWrite	m;
+	WireTuple	t;
+	SentRelation *e;
+
+	if (wire_read_type(&r) != WIRE_WRITE)
+		elog(ERROR, "a logical message of an unknown kind");
+	wire_tuple_init(&t, CurrentMemoryContext);
+	wire_read_write(&r, &m, &t);
+	e = sent_relation_by_oid(m.relid);
+	if (!e || e->kind != SENT_WRITES)
+		return;
+	native_prepare_row(ctx, s, e);
+	if (s->options.internal)
+	{
+		appendBinaryStringInfo(s->buffer, content, size);
+		return;
+	}
+	wire_write_write_head(s->buffer, &m);
+	if (m.deleted)
+		write_converted(s, &t, e->nkeys, e->key_readers, e->key_writers, "a write");
+	else
+		write_converted(s, &t, e->natts, e->readers, e->writers, "a write");
 }
 
 void

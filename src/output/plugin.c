@@ -45,7 +45,7 @@ static void
 message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
 		const char *prefix, Size size, const char *content)
 {
-	native_message(ctx, ctx->output_plugin_private, txn, transactional, prefix);
+	native_message(ctx, ctx->output_plugin_private, txn, transactional, prefix, size, content);
 }
 
 static void

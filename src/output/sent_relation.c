@@ -23,6 +23,7 @@
 
 #include "catalog/names.h"
 #include "catalog/table_info.h"
+#include "catalog/table_policy.h"
 #include "output/sent_relation.h"
 
 static HTAB *relations = NULL;
@@ -103,6 +104,16 @@ map_attribute(Relation rel, Relation root, AttrNumber attnum)
 	return mapped;
 }
 
+/* Prepares for values of a column that this server has written in internal form. */
+static void
+build_reader(ValueReader *reader, Form_pg_attribute att)
+{
+	WireAttribute same = {.typid = att->atttypid,.typmod = att->atttypmod,.typschema = "",.typname = ""};
+
+	value_reader_init(reader, &same, att->atttypid, att->atttypmod);
+	reader->direct = true;
+}
+
 /* Learns the columns that are sent. */
 static void
 build_columns(SentRelation *e, Relation rel, Relation root)
@@ -112,6 +123,7 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 	e->natts = 0;
 	e->attnums = palloc(desc->natts * sizeof(AttrNumber));
 	e->writers = palloc0(desc->natts * sizeof(ValueWriter));
+	e->readers = e->kind == SENT_WRITES ? palloc0(desc->natts * sizeof(ValueReader)) : NULL;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
@@ -120,6 +132,8 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 			continue;
 		e->attnums[e->natts] = map_attribute(rel, root, att->attnum);
 		value_writer_init(&e->writers[e->natts], att->atttypid, send_internal);
+		if (e->readers)
+			build_reader(&e->readers[e->natts], att);
 		e->natts++;
 	}
 }
@@ -138,13 +152,10 @@ build_key(SentRelation *e, Relation rel, Relation root)
 	for (int k = 0; k < e->nkeys; k++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(root), attnums[k] - 1);
-		WireAttribute same = {.typid = att->atttypid,.typmod = att->atttypmod,
-			.typschema = "",.typname = ""};
 
 		e->key_attnums[k] = map_attribute(rel, root, attnums[k]);
 		value_writer_init(&e->key_writers[k], att->atttypid, send_internal);
-		value_reader_init(&e->key_readers[k], &same, att->atttypid, att->atttypmod);
-		e->key_readers[k].direct = true;
+		build_reader(&e->key_readers[k], att);
 	}
 }
 
@@ -175,6 +186,8 @@ build(SentRelation *e, Relation rel)
 	root = e->root == e->relid ? rel : RelationIdGetRelation(e->root);
 	if (!root)
 		elog(ERROR, "could not open relation %u", e->root);
+	if (table_is_mergeable(root))
+		e->kind = SENT_WRITES;
 	old = MemoryContextSwitchTo(e->context);
 	build_columns(e, rel, root);
 	build_key(e, rel, root);

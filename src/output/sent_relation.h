@@ -15,7 +15,8 @@ typedef enum SentKind
 {
 	SENT_NOTHING,				/* not replicated */
 	SENT_TOMBSTONES,			/* our table of tombstones: its inserts are deletes */
-	SENT_ROWS
+	SENT_ROWS,
+	SENT_WRITES					/* mergeable: its writes are logical messages, its rows are not sent */
 } SentKind;
 
 typedef struct SentRelation
@@ -35,6 +36,7 @@ typedef struct SentRelation
 	AttrNumber *key_attnums;	/* numbers in this table, in key order */
 	ValueWriter *key_writers;
 	ValueReader *key_readers;	/* for keys of tombstones, when they cannot be sent as they are */
+	ValueReader *readers;		/* SENT_WRITES: likewise for rows */
 } SentRelation;
 
 extern void sent_relation_init(bool internal);

@@ -161,6 +161,7 @@ static void
 row_message(WireReader *r, WireMessage type)
 {
 	static WireTuple unused[2];
+	WireWrite	write;
 	bool		has_old;
 	int			n;
 	uint32	   *ids;
@@ -177,6 +178,8 @@ row_message(WireReader *r, WireMessage type)
 			apply_update(r);
 		else if (type == WIRE_DELETE)
 			apply_delete(r);
+		else if (type == WIRE_WRITE)
+			apply_write(r);
 		else
 			apply_truncate(r);
 		return;
@@ -189,6 +192,8 @@ row_message(WireReader *r, WireMessage type)
 		wire_read_update(r, &has_old, &unused[0], &unused[1]);
 	else if (type == WIRE_DELETE)
 		wire_read_delete(r, &unused[0]);
+	else if (type == WIRE_WRITE)
+		wire_read_write(r, &write, &unused[0]);
 	else
 		wire_read_truncate(r, &n, &ids);
 }
@@ -352,6 +357,7 @@ process(Link *link, const char *data, int len)
 			case WIRE_UPDATE:
 			case WIRE_DELETE:
 			case WIRE_TRUNCATE:
+			case WIRE_WRITE:
 				row_message(&r, type);
 				break;
 		}

@@ -97,9 +97,28 @@ CREATE TABLE frontier (
 CREATE TABLE table_setting (
 	schema_name text NOT NULL,
 	table_name text NOT NULL,
-	replicated boolean NOT NULL,
+	replicated boolean NOT NULL DEFAULT true,
+	policy text NOT NULL DEFAULT 'last_write_wins'
+		CHECK (policy IN ('last_write_wins', 'siblings', 'handler', 'node_priority', 'first_write_wins')),
+	handler text, -- signature of the function of policy 'handler'
 	PRIMARY KEY (schema_name, table_name)
 ) WITH (user_catalog_table = true);
+
+-- Tables whose concurrent writes are kept and merged. A table that was made so once stays so; rows are never changed.
+-- Replicated; read while decoding.
+CREATE TABLE mergeable_table (
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	PRIMARY KEY (schema_name, table_name)
+) WITH (user_catalog_table = true);
+
+-- Whose writes win under policy 'node_priority'; the row with the greatest (serial, set_by) counts. Replicated.
+CREATE TABLE node_priority (
+	serial bigint NOT NULL,
+	set_by integer NOT NULL,
+	nodes integer[] NOT NULL,
+	PRIMARY KEY (serial, set_by)
+);
 
 -- What this subscriber knows of its links.
 CREATE TABLE link (
@@ -119,6 +138,25 @@ CREATE TABLE tombstone (
 );
 ALTER TABLE tombstone ALTER COLUMN key SET STORAGE MAIN;
 CREATE INDEX tombstone_key ON tombstone (relid, key_hash);
+
+-- Rows of mergeable tables that are not just what is in the table, written by the transaction that wrote it there: those with
+-- concurrent values, and deleted ones. The write of the transaction that stored such a row has its version from there.
+CREATE TABLE row_state (
+	relid oid NOT NULL,
+	key_hash bigint NOT NULL,
+	key bytea NOT NULL,
+	siblings smallint NOT NULL,
+	deleted boolean NOT NULL, -- one value, and that is a delete: goes when all have it
+	newest timestamptz, -- version of the newest value; null: of the transaction that stored this
+	newest_node integer,
+	state bytea NOT NULL -- conflict/row_state.c
+) WITH (fillfactor = 70);
+CREATE INDEX row_state_key ON row_state (relid, key_hash);
+
+-- Mergeable tables of which no write from before they were so can come any more.
+CREATE TABLE merge_settled (
+	relid oid PRIMARY KEY
+);
 
 -- Writes that lost, or replaced a concurrent one.
 CREATE TABLE conflict_log (

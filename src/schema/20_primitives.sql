@@ -70,6 +70,31 @@ AS 'MODULE_PATHNAME', 'replication_plugin_committed_values' LANGUAGE C STRICT;
 COMMENT ON FUNCTION committed_values(text) IS
 	'first row of a query, as texts; it sees all that is committed in the WAL, which others may see a little later';
 
+CREATE FUNCTION siblings_of(relation regclass, key record, OUT version text, OUT node_id integer, OUT written_at timestamptz,
+	OUT deleted boolean, OUT "row" json) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'replication_plugin_siblings_of' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION siblings_of(regclass, record) IS 'the concurrent values of the row with the key of another row, newest first';
+
+CREATE FUNCTION context_of(relation regclass, key record) RETURNS text
+AS 'MODULE_PATHNAME', 'replication_plugin_context_of' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION context_of(regclass, record) IS 'causal context of the row with the key of another row';
+
+CREATE FUNCTION context_is_here(relation regclass, key record, context text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'replication_plugin_context_is_here' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION context_is_here(regclass, record, text) IS 'whether this node has had all that a context was read from';
+
+CREATE FUNCTION state_key(relid oid, key bytea) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'replication_plugin_state_key' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION state_key(oid, bytea) IS 'the key of a stored row state; null if its table is gone';
+
+CREATE FUNCTION check_handler(relation regclass, handler regprocedure) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_check_handler' LANGUAGE C STRICT;
+COMMENT ON FUNCTION check_handler(regclass, regprocedure) IS 'an error unless a function can merge rows of a table';
+
+CREATE FUNCTION call_handler(relation regclass, handler regprocedure, older record, newer record) RETURNS json
+AS 'MODULE_PATHNAME', 'replication_plugin_call_handler' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION call_handler(regclass, regprocedure, record, record) IS 'what a function makes of two rows';
+
 CREATE FUNCTION topology_plan(shape text, nodes integer[], links integer[], members integer[], sources integer[],
 	me integer, down integer[], OUT provider integer, OUT subscriber integer, OUT reroute boolean, OUT full_origins integer[])
 RETURNS SETOF record
@@ -145,6 +170,8 @@ AS 'MODULE_PATHNAME', 'replication_plugin_require_join_programs' LANGUAGE C STRI
 COMMENT ON FUNCTION require_join_programs(integer) IS 'an error unless this server can copy a schema from that version';
 
 -- triggers
+CREATE FUNCTION capture_write() RETURNS trigger
+AS 'MODULE_PATHNAME', 'replication_plugin_capture_write' LANGUAGE C;
 CREATE FUNCTION capture_row() RETURNS trigger
 AS 'MODULE_PATHNAME', 'replication_plugin_capture_row' LANGUAGE C;
 CREATE FUNCTION capture_truncate() RETURNS trigger
@@ -158,6 +185,7 @@ AS 'MODULE_PATHNAME', 'replication_plugin_settings_changed' LANGUAGE C;
 CREATE FUNCTION raise_stable_point() RETURNS trigger
 AS 'MODULE_PATHNAME', 'replication_plugin_raise_stable_point' LANGUAGE C;
 COMMENT ON FUNCTION capture_row() IS 'trigger: remembers deleted keys';
+COMMENT ON FUNCTION capture_write() IS 'trigger: makes writes of a mergeable table operations with their context';
 COMMENT ON FUNCTION capture_truncate() IS 'trigger: remembers the keys that a TRUNCATE deletes';
 COMMENT ON FUNCTION capture_no_key() IS 'trigger: refuses UPDATE and DELETE where rows have no key';
 COMMENT ON FUNCTION capture_ddl() IS 'event trigger: keeps the internal triggers right after DDL';
@@ -169,7 +197,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting'] LOOP
+	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting', 'mergeable_table', 'node_priority'] LOOP
 		EXECUTE format('CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON replication_plugin.%I'
 			' FOR EACH ROW EXECUTE FUNCTION replication_plugin.settings_changed()', t);
 		EXECUTE format('ALTER TABLE replication_plugin.%I ENABLE ALWAYS TRIGGER changed', t);

@@ -129,8 +129,8 @@ BEGIN
 		RAISE EXCEPTION 'node "%" is in another group: "%" (%), not %', l.node_name, l.group_name, l.group_id, $1
 			USING ERRCODE = '55000', HINT = 'Groups are told apart by their ids, not by their names. Check the dsn.';
 	END IF;
-	IF $3 <> 2 THEN
-		RAISE EXCEPTION 'node "%" speaks protocol 2, not %', l.node_name, $3 USING ERRCODE = '0A000',
+	IF $3 <> 3 THEN
+		RAISE EXCEPTION 'node "%" speaks protocol 3, not %', l.node_name, $3 USING ERRCODE = '0A000',
 			HINT = 'Install the same version of replication_plugin on all nodes.';
 	END IF;
 	IF l.state IN ('removed', 'needs_rejoin') THEN
@@ -610,10 +610,13 @@ BEGIN
 	DELETE FROM replication_plugin.frontier;
 	DELETE FROM replication_plugin.slot_base;
 	DELETE FROM replication_plugin.table_setting;
+	DELETE FROM replication_plugin.mergeable_table;
+	DELETE FROM replication_plugin.node_priority;
+	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.join_script;
 	DELETE FROM replication_plugin.node_reservation;
-	TRUNCATE replication_plugin.tombstone;
+	TRUNCATE replication_plugin.tombstone, replication_plugin.row_state;
 	PERFORM replication_plugin.capture_remove_all();
 	PERFORM replication_plugin.request_manager(false);
 END

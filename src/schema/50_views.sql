@@ -122,7 +122,7 @@ COMMENT ON VIEW progress IS 'how far the transactions of each node have been app
 
 CREATE VIEW tables AS
 	SELECT c.oid::regclass AS "table", coalesce(s.replicated, true) AS replicated, i.identity,
-		'last_write_wins'::text AS policy,
+		coalesce(s.policy, 'last_write_wins') AS policy,
 		CASE WHEN NOT coalesce(s.replicated, true) THEN 'excluded by exclude_table()'
 			 WHEN i.identity = 'none' THEN 'rows have no key: UPDATE and DELETE are refused; add a primary key, set REPLICA IDENTITY FULL, or exclude the table'
 			 WHEN i.identity = 'full' THEN 'rows have no key: conflicts cannot be resolved, rows that were changed on two nodes at once may differ' END AS note

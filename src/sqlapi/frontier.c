@@ -14,6 +14,7 @@
 
 #include "catalog/local_frontier.h"
 #include "catalog/nodes.h"
+#include "catalog/seen.h"
 #include "model/stable.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_frontier);
@@ -108,6 +109,8 @@ read_members(StableMember **members)
 		m->node = atoi(column(i, 1));
 		m->removed = column(i, 2)[0] == 't';
 		m->row = read_frontier(column(i, 3));
+		if (m->row)
+			seen_note_row(m->node, column(i, 3));
 		read_fenced(m, i, 4);
 	}
 	return n;

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -22,7 +23,10 @@
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/table_info.h"
+#include "catalog/table_policy.h"
 #include "conflict/capture.h"
+#include "conflict/merge_table.h"
 #include "sqlapi/settings.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_settings_changed);
@@ -84,7 +88,19 @@ settings_suspend_workers(void)
 	manager_status_suspend(MyDatabaseId);
 }
 
-/* A row of table_setting has changed: its table is looked at anew. */
+/* Has a mergeable table's rows show what its policy makes of them. */
+static void
+show_again(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		mergeable = table_is_mergeable(rel) && table_is_replicated(rel) && OidIsValid(table_key_index(rel));
+
+	table_close(rel, NoLock);
+	if (mergeable && nodes_local_id() != INVALID_NODE_ID)
+		merge_table_show_all(relid);
+}
+
+/* A row of table_setting or mergeable_table has changed: its table is looked at anew. */
 static void
 table_setting_changed(HeapTuple tuple, TupleDesc desc)
 {
@@ -100,6 +116,29 @@ table_setting_changed(HeapTuple tuple, TupleDesc desc)
 	if (nodes_local_id() != INVALID_NODE_ID)
 		capture_install(relid);
 	CacheInvalidateRelcacheByRelid(relid);
+	CommandCounterIncrement();
+	show_again(relid);
+}
+
+/* The priority of nodes has changed: all tables may show other rows. */
+static void
+priority_changed(void)
+{
+	CommandCounterIncrement();
+	SPI_connect();
+	if (SPI_execute("SELECT c.oid FROM " EXTENSION_SCHEMA "." TABLE_MERGEABLE_TABLE " m"
+					" JOIN pg_namespace n ON n.nspname = m.schema_name"
+					" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name", false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the mergeable tables");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Oid			relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		CacheInvalidateRelcacheByRelid(relid);
+		show_again(relid);
+	}
+	SPI_finish();
 }
 
 /* settings_changed() → trigger */
@@ -117,7 +156,10 @@ replication_plugin_settings_changed(PG_FUNCTION_ARGS)
 	settings_wake_at_commit();
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_LOCAL_NODE) == 0)
 		CacheInvalidateRelcache(trigger->tg_relation);
-	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_TABLE_SETTING) == 0)
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_NODE_PRIORITY) == 0)
+		priority_changed();
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_TABLE_SETTING) == 0 ||
+		strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_MERGEABLE_TABLE) == 0)
 		table_setting_changed(tuple, RelationGetDescr(trigger->tg_relation));
 	return PointerGetDatum(NULL);
 }

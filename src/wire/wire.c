@@ -139,6 +139,7 @@ wire_read_type(WireReader *r)
 		case WIRE_UPDATE:
 		case WIRE_DELETE:
 		case WIRE_TRUNCATE:
+		case WIRE_WRITE:
 		case WIRE_STUB:
 			return (WireMessage) type;
 		default:
@@ -455,4 +456,121 @@ wire_read_delete(WireReader *r, WireTuple *oldtup)
 
 	wire_read_tuple(r, oldtup);
 	return relid;
+}
+
+/* ---------- writes of mergeable tables ---------- */
+
+#define WRITE_PLAIN		1
+#define WRITE_EXACT		2
+#define WRITE_DELETED	4
+#define WRITE_FLAGS		(WRITE_PLAIN | WRITE_EXACT | WRITE_DELETED)
+
+/* Writes a list of versions. */
+static void
+write_versions(StringInfo out, const Version *list, int n)
+{
+	write_u16(out, n);
+	for (int i = 0; i < n; i++)
+	{
+		write_u32(out, list[i].node);
+		write_u64(out, (uint64) list[i].ts);
+	}
+}
+
+/* Reads a list of versions. */
+static Version *
+read_versions(WireReader *r, int *n)
+{
+	Version    *list;
+
+	*n = read_u16(r);
+	if (*n * 12 > r->len - r->pos)
+		malformed(r, "a list of versions is too long");
+	list = palloc(Max(*n, 1) * sizeof(Version));
+	for (int i = 0; i < *n; i++)
+	{
+		list[i].node = read_node(r);
+		list[i].ts = (TimestampTz) read_u64(r);
+	}
+	return list;
+}
+
+void
+wire_write_write_head(StringInfo out, const WireWrite *m)
+{
+	const WriteContext *c = &m->context;
+	int			nseen = c->seen ? c->seen->n : 0;
+
+	appendStringInfoChar(out, WIRE_WRITE);
+	write_u32(out, m->relid);
+	appendStringInfoChar(out, (c->plain ? WRITE_PLAIN : 0) | (c->exact ? WRITE_EXACT : 0) | (m->deleted ? WRITE_DELETED : 0));
+	appendStringInfoChar(out, (char) c->oldest);
+	write_versions(out, c->replaces, c->nreplaces);
+	write_versions(out, c->keeps, c->nkeeps);
+	write_u16(out, nseen);
+	for (int i = 0; i < nseen; i++)
+	{
+		write_u32(out, c->seen->entries[i].node);
+		write_u64(out, (uint64) c->seen->entries[i].ts);
+	}
+	write_u16(out, m->nmerges);
+	for (int i = 0; i < m->nmerges; i++)
+	{
+		write_u16(out, m->merges[i].column);
+		write_u32(out, m->merges[i].len);
+		appendBinaryStringInfo(out, m->merges[i].data, m->merges[i].len);
+	}
+}
+
+/* Reads the vector of what the writer had seen. */
+static Frontier *
+read_seen(WireReader *r)
+{
+	Frontier   *f = frontier_create();
+	int			n;
+	Version    *list = read_versions(r, &n);
+
+	for (int i = 0; i < n; i++)
+		frontier_raise(f, list[i].node, InvalidXLogRecPtr, list[i].ts);
+	pfree(list);
+	return f;
+}
+
+/* Reads what is merged into columns. */
+static void
+read_merges(WireReader *r, WireWrite *m)
+{
+	m->nmerges = read_u16(r);
+	if (m->nmerges > MAX_COLUMNS)
+		malformed(r, "a write has an impossible number of column merges");
+	m->merges = palloc(Max(m->nmerges, 1) * sizeof(WireMerge));
+	for (int i = 0; i < m->nmerges; i++)
+	{
+		m->merges[i].column = read_u16(r);
+		m->merges[i].len = (int) read_u32(r);
+		m->merges[i].data = read_bytes(r, m->merges[i].len);
+	}
+}
+
+void
+wire_read_write(WireReader *r, WireWrite *m, WireTuple *t)
+{
+	uint8		flags;
+	uint8		oldest;
+
+	memset(m, 0, sizeof(*m));
+	m->relid = read_u32(r);
+	flags = read_byte(r);
+	oldest = read_byte(r);
+	if ((flags & ~WRITE_FLAGS) != 0 || oldest > OLDEST_KEPT)
+		malformed(r, "a write has unknown flags");
+	m->context.plain = (flags & WRITE_PLAIN) != 0;
+	m->context.exact = (flags & WRITE_EXACT) != 0;
+	m->deleted = (flags & WRITE_DELETED) != 0;
+	m->context.oldest = (OldestFate) oldest;
+	m->context.replaces = read_versions(r, &m->context.nreplaces);
+	m->context.keeps = read_versions(r, &m->context.nkeeps);
+	m->context.seen = read_seen(r);
+	read_merges(r, m);
+	wire_read_tuple(r, t);
 }

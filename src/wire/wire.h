@@ -16,6 +16,9 @@
  *	U update	u32 relation, u8 has old, [row or key,] row
  *	D delete	u32 relation, key (key columns in key order; without a key the whole old row)
  *	T truncate	u32 n, n times u32 relation
+ *	W write		of a mergeable table: u32 relation, u8 flags (1 plain, 2 exact, 4 deleted), u8 oldest (OldestFate), three
+ *				lists of versions (u16 n, n times: node, u64 timestamp): replaced, kept, seen; u16 n, n times: u16
+ *				column (from 0, of those in the relation message), u32 length, bytes of a column merge; row, or key if deleted
  *	X stub		u8 1 if more is held back, u64 end LSN in the provider's WAL, u32 n, n times: node, u64 LSN, u64 timestamp
  *
  *	row, key	u16 columns, per column: u8 form (WireKind); for i, b, t: u8 length, or 255 and
@@ -32,9 +35,10 @@
 #include "lib/stringinfo.h"
 #include "utils/palloc.h"
 #include "model/frontier.h"
+#include "model/sibling.h"
 #include "model/version.h"
 
-#define WIRE_PROTOCOL_VERSION	2
+#define WIRE_PROTOCOL_VERSION	3
 
 /* Type byte of a message. One CopyData payload holds one or more messages. */
 typedef enum WireMessage
@@ -47,6 +51,7 @@ typedef enum WireMessage
 	WIRE_UPDATE = 'U',
 	WIRE_DELETE = 'D',
 	WIRE_TRUNCATE = 'T',		/* keyless tables only; keyed ones send one delete per row */
+	WIRE_WRITE = 'W',			/* what a transactional logical message of a write holds is the same */
 	WIRE_STUB = 'X'
 } WireMessage;
 
@@ -118,6 +123,24 @@ typedef struct WireStub
 	bool		more;			/* others are held back: until the next message keepalives say nothing */
 } WireStub;
 
+/* What a write merges into one column (model/merge.h). */
+typedef struct WireMerge
+{
+	int			column;			/* place among the columns sent */
+	int			len;
+	const char *data;			/* into the message */
+} WireMerge;
+
+/* A write of a mergeable table. */
+typedef struct WireWrite
+{
+	uint32		relid;
+	WriteContext context;
+	bool		deleted;
+	int			nmerges;
+	WireMerge  *merges;			/* palloc'd, as the lists of the context are */
+} WireWrite;
+
 typedef enum WireIdentity
 {
 	WIRE_IDENTITY_KEY = 'k',	/* rows are found by key columns */
@@ -181,6 +204,9 @@ extern uint32 wire_read_update(WireReader *r, bool *has_old, WireTuple *oldtup, 
 extern uint32 wire_read_delete(WireReader *r, WireTuple *oldtup);
 extern void wire_read_truncate(WireReader *r, int *nrels, uint32 **relids);
 
+/* A write: the row, or if it is a delete, the key, goes into the tuple. */
+extern void wire_read_write(WireReader *r, WireWrite *m, WireTuple *t);
+
 /* Values one by one, as in a tuple; also the stored form of a tombstone's key. */
 extern void wire_read_tuple(WireReader *r, WireTuple *t);
 
@@ -200,6 +226,9 @@ extern void wire_write_truncate(StringInfo out, int nrels, const uint32 *relids)
 extern void wire_write_insert_head(StringInfo out, uint32 relid);
 extern void wire_write_update_head(StringInfo out, uint32 relid, bool has_old);
 extern void wire_write_delete_head(StringInfo out, uint32 relid);
+
+/* With the type byte; the tuple follows. */
+extern void wire_write_write_head(StringInfo out, const WireWrite *m);
 extern void wire_write_tuple_head(StringInfo out, int ncolumns);
 extern void wire_write_null(StringInfo out);
 extern void wire_write_unchanged(StringInfo out);

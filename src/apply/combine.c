@@ -1,0 +1,239 @@
+/*
+ * combine.c
+ *		Writes of mergeable tables: what arrives is merged with what is here.
+ *
+ * The siblings of the row, those stored or the row itself, are merged with the write (model/sibling.c), the table gets the
+ * row that they show, and they are stored, unless the row says it all. The write is handed on as it came: as a
+ * logical message with its own context, whatever it met here.
+ *
+ * Who changes a row's state writes its heap row as well, if there is one; so a heap row that is still current when it is written
+ * means that the state is, too. Where there is none, two may not see each other's: each looks again after it has
+ * written, and if there is something, the transaction is applied again.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "replication/message.h"
+#include "utils/rel.h"
+
+#include "apply/combine.h"
+#include "apply/fetch.h"
+#include "apply/put.h"
+#include "apply/row.h"
+#include "apply/search.h"
+#include "apply/state.h"
+#include "apply/write.h"
+#include "catalog/names.h"
+#include "conflict/merge_table.h"
+
+/* What is done with the write at hand. */
+typedef struct Combining
+{
+	ApplyRelation *ar;
+	ApplyTarget *target;
+	Datum		key[INDEX_MAX_KEYS];
+	bool		forwarded;
+	bool		have;			/* there is a row: target->found */
+	RowState	found;
+	SiblingSet *set;			/* before, then after */
+	bool		shows;			/* the set shows a row: target->newslot */
+	Shown		shown;
+} Combining;
+
+/* The complaint that has the transaction applied again. */
+static void
+apply_again(Combining *c)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("a row of table \"%s\" was written by two transactions at once",
+					RelationGetRelationName(c->ar->rel))));
+}
+
+/* Gives siblings that were made without their rows these: the arriving one, and the one that is in the table. */
+static void
+add_rows(Combining *c)
+{
+	for (int i = 0; i < c->set->n; i++)
+	{
+		Sibling    *s = &c->set->items[i];
+		bool		plain = s->plain;
+
+		if (s->deleted || s->row)
+			continue;
+		*s = row_sibling(c->ar->merge->codec, s->version,
+						 version_cmp(s->version, apply.version) == 0 ? c->target->newslot : c->target->found);
+		s->plain = plain;
+	}
+}
+
+/* Puts a row of the table's layout into the target's slot. */
+static void
+show_row(ApplyTarget *t, TupleTableSlot *row)
+{
+	slot_getallattrs(row);
+	ExecClearTuple(t->newslot);
+	memcpy(t->newslot->tts_values, row->tts_values, row->tts_tupleDescriptor->natts * sizeof(Datum));
+	memcpy(t->newslot->tts_isnull, row->tts_isnull, row->tts_tupleDescriptor->natts * sizeof(bool));
+	ExecStoreVirtualTuple(t->newslot);
+}
+
+/* Finds out what the set shows, and has it in the target's slot. */
+static void
+resolve(Combining *c)
+{
+	TupleTableSlot *result;
+
+	if (row_state_is_implied(c->set, c->set->items[0].plain))
+	{
+		c->shows = true;		/* the arriving row, which is in the slot */
+		c->shown = (Shown) {.index = 0};
+		return;
+	}
+	result = MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
+	c->shows = resolve_row(c->ar->rel, &c->ar->merge->policy, c->ar->merge->codec, c->set, result, &c->shown);
+	if (c->shows)
+		show_row(c->target, result);
+}
+
+/* Has the table show it. */
+static WriteResult
+write_heap(Combining *c)
+{
+	if (c->have && c->shows)
+		return write_update(c->ar, c->target, c->target->newslot);
+	if (c->have)
+		return write_delete(c->ar, c->target, &c->target->found->tts_tid);
+	if (c->shows)
+		write_insert(c->ar, c->target, c->target->newslot);
+	return WRITE_DONE;
+}
+
+/* Where there was no row: makes sure that nobody has written the key meanwhile, unseen. */
+static void
+look_again(Combining *c)
+{
+	bool		implied = row_state_is_implied(c->set, c->ar->merge->policy.young);
+	RowState	now;
+
+	if (c->shows && implied)
+	{
+		row_state_find(c->ar->merge->keys, c->key, apply.version, &now);
+		if (now.stored)
+			apply_again(c);
+	}
+	else if (!c->shows && search_key_surely(c->target, c->key))
+		apply_again(c);
+}
+
+/* Sends the write on, as it came: newslot has the arriving row. */
+static void
+forward(Combining *c, bool deleted)
+{
+	WireWrite	m = {.relid = c->ar->relid,.context = apply.write.context,.deleted = deleted};
+	StringInfoData buf,
+				encoded;
+
+	if (c->forwarded)
+		return;
+	c->forwarded = true;
+	initStringInfo(&buf);
+	wire_write_write_head(&buf, &m);
+	if (!deleted)
+		row_encode(c->ar->merge->codec, c->target->newslot, &buf);
+	else
+	{
+		initStringInfo(&encoded);
+		(void) tombstone_key_bytes(c->ar->merge->keys, c->key, &encoded);
+		appendBinaryStringInfo(&buf, encoded.data + VARHDRSZ, encoded.len - VARHDRSZ);
+	}
+	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
+	apply.wrote = true;
+}
+
+/* One try. */
+static WriteResult
+try_combine(Combining *c, bool deleted)
+{
+	MergeTable *m = c->ar->merge;
+	ApplyTarget *t = c->target;
+
+	c->have = search_key_surely(t, c->key);
+	if (c->have)
+		ExecMaterializeSlot(t->found);
+	c->set = merge_table_siblings(m, c->ar->rel, c->key, c->have ? t->found : NULL, apply.version, &c->found, false);
+	if (!deleted)
+	{
+		row_fill_slot(c->ar, t, c->have ? t->found : NULL, t->newslot);
+		ExecMaterializeSlot(t->newslot);
+	}
+	forward(c, deleted);
+	if (!sibling_merge(c->set, &apply.write.context, (Sibling) {.version = apply.version,.deleted = deleted}))
+		return WRITE_DONE;
+	if (!row_state_is_implied(c->set, m->policy.young))
+		add_rows(c);
+	resolve(c);
+	if (write_heap(c) == WRITE_AGAIN)
+		return WRITE_AGAIN;
+	if (!merge_table_store(m, c->key, &c->found, c->set))
+	{
+		if (c->have || c->shows)
+			apply_again(c);
+		return WRITE_AGAIN;
+	}
+	if (!c->have)
+		look_again(c);
+	return WRITE_DONE;
+}
+
+/* Merges the write at hand; the key is set, and the row is in the relation's values. */
+static void
+combine(Combining *c, bool deleted)
+{
+	c->target = c->ar->target;
+	while (try_combine(c, deleted) == WRITE_AGAIN)
+		;
+}
+
+void
+combine_write(ApplyRelation *ar)
+{
+	Combining	c = {.ar = ar};
+
+	if (!ar->merge)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" is not mergeable on this node", ar->remote.nspname, ar->remote.relname)));
+	if (apply.write.deleted)
+		row_read_key(ar, &apply.newtup, c.key);
+	else
+	{
+		(void) row_read(ar, &apply.newtup);
+		row_key_of_values(ar, c.key);
+	}
+	combine(&c, apply.write.deleted);
+}
+
+void
+combine_plain_put(ApplyRelation *ar)
+{
+	Combining	c = {.ar = ar};
+	bool		missing = row_read(ar, &apply.newtup);
+
+	row_key_of_values(ar, c.key);
+	if (missing && !fetch_missing(ar, c.key))
+		return;					/* the provider has a newer state, which is on its way */
+	apply.write = (WireWrite) {.context.plain = true};
+	combine(&c, false);
+}
+
+void
+combine_plain_delete(ApplyRelation *ar)
+{
+	Combining	c = {.ar = ar};
+
+	row_read_key(ar, &apply.oldtup, c.key);
+	apply.write = (WireWrite) {.context.plain = true,.deleted = true};
+	combine(&c, true);
+}

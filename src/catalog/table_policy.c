@@ -1,0 +1,179 @@
+/*
+ * table_policy.c
+ *		What a table does with concurrent writes.
+ *
+ * That a table is mergeable is a row that is never changed (mergeable_table, read while decoding), so that no clock decides
+ * it. Which policy it has is the newest setting.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/names.h"
+#include "catalog/table_policy.h"
+
+/* Columns of table_setting that are read here. */
+#define ATT_POLICY		4
+#define ATT_HANDLER		5
+
+/* Columns of node_priority. */
+#define ATT_SERIAL		1
+#define ATT_SET_BY		2
+#define ATT_NODES		3
+
+static const char *const policy_names[] = {
+	[POLICY_LAST_WRITE_WINS] = "last_write_wins",
+	[POLICY_SIBLINGS] = "siblings",
+	[POLICY_HANDLER] = "handler",
+	[POLICY_NODE_PRIORITY] = "node_priority",
+	[POLICY_FIRST_WRITE_WINS] = "first_write_wins",
+};
+
+const char *
+policy_name(Policy policy)
+{
+	return policy_names[policy];
+}
+
+/* A policy by its name. */
+static Policy
+policy_by_name(const char *name)
+{
+	for (int i = 0; i < lengthof(policy_names); i++)
+	{
+		if (strcmp(policy_names[i], name) == 0)
+			return i;
+	}
+	elog(ERROR, "unknown policy \"%s\"", name);
+	return POLICY_LAST_WRITE_WINS;
+}
+
+/* Starts a scan of one of our tables for the rows of a user's table. */
+static SysScanDesc
+scan_for(Relation settings, Relation root)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root))));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(RelationGetRelationName(root)));
+	keys[0].sk_collation = keys[1].sk_collation = C_COLLATION_OID;
+	return systable_beginscan(settings, InvalidOid, false, NULL, 2, keys);
+}
+
+bool
+table_is_mergeable(Relation root)
+{
+	Oid			relid = extension_relation_oid(TABLE_MERGEABLE_TABLE);
+	Relation	settings;
+	SysScanDesc scan;
+	bool		found;
+
+	if (!OidIsValid(relid) || RelationGetNamespace(root) == extension_schema_oid())
+		return false;
+	settings = table_open(relid, AccessShareLock);
+	scan = scan_for(settings, root);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(settings, AccessShareLock);
+	return found;
+}
+
+/* Reads policy and handler. */
+static void
+read_setting(Relation root, TablePolicy *policy)
+{
+	Relation	settings = table_open(extension_relation_oid(TABLE_TABLE_SETTING), AccessShareLock);
+	SysScanDesc scan = scan_for(settings, root);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		isnull;
+	Datum		d;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		d = heap_getattr(tuple, ATT_POLICY, RelationGetDescr(settings), &isnull);
+		policy->policy = policy_by_name(TextDatumGetCString(d));
+		d = heap_getattr(tuple, ATT_HANDLER, RelationGetDescr(settings), &isnull);
+		policy->handler = isnull ? NULL : TextDatumGetCString(d);
+	}
+	systable_endscan(scan);
+	table_close(settings, AccessShareLock);
+}
+
+/* Takes the nodes out of a row of node_priority. */
+static void
+read_nodes(TablePolicy *policy, Datum nodes)
+{
+	Datum	   *values;
+
+	deconstruct_array(DatumGetArrayTypeP(nodes), INT4OID, 4, true, TYPALIGN_INT, &values, NULL, &policy->npriority);
+	policy->priority = palloc(Max(policy->npriority, 1) * sizeof(NodeId));
+	for (int i = 0; i < policy->npriority; i++)
+		policy->priority[i] = DatumGetInt32(values[i]);
+}
+
+/* Reads the priority of nodes: the row with the greatest (serial, set_by) counts. */
+static void
+read_priority(TablePolicy *policy)
+{
+	Relation	rel = table_open(extension_relation_oid(TABLE_NODE_PRIORITY), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	int64		best = -1;
+	int32		best_by = 0;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		int64		serial = DatumGetInt64(heap_getattr(tuple, ATT_SERIAL, RelationGetDescr(rel), &isnull));
+		int32		by = DatumGetInt32(heap_getattr(tuple, ATT_SET_BY, RelationGetDescr(rel), &isnull));
+
+		if (serial < best || (serial == best && by < best_by))
+			continue;
+		best = serial;
+		best_by = by;
+		read_nodes(policy, heap_getattr(tuple, ATT_NODES, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* True until all writes from before the table was mergeable are everywhere (merge_settled, written by the group worker). */
+static bool
+is_young(Relation root)
+{
+	Relation	rel = table_open(extension_relation_oid(TABLE_MERGE_SETTLED), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(RelationGetRelid(root)));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return !found;
+}
+
+void
+table_policy_read(Relation root, TablePolicy *policy)
+{
+	memset(policy, 0, sizeof(*policy));
+	policy->mergeable = table_is_mergeable(root);
+	if (!policy->mergeable)
+		return;
+	policy->young = is_young(root);
+	read_setting(root, policy);
+	if (policy->policy == POLICY_NODE_PRIORITY)
+		read_priority(policy);
+}

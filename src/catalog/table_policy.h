@@ -1,0 +1,39 @@
+/*
+ * table_policy.h
+ *		What a table does with concurrent writes: tables mergeable_table, table_setting and node_priority.
+ */
+#ifndef REPLICATION_PLUGIN_TABLE_POLICY_H
+#define REPLICATION_PLUGIN_TABLE_POLICY_H
+
+#include "utils/relcache.h"
+#include "model/version.h"
+
+/* Which of a row's concurrent values shows. */
+typedef enum Policy
+{
+	POLICY_LAST_WRITE_WINS,
+	POLICY_SIBLINGS,			/* the newest, and the others are kept for the client to see */
+	POLICY_HANDLER,				/* what the user's function makes of them */
+	POLICY_NODE_PRIORITY,
+	POLICY_FIRST_WRITE_WINS
+} Policy;
+
+typedef struct TablePolicy
+{
+	bool		mergeable;		/* concurrent values are kept, and the rest of this counts */
+	bool		young;			/* writes from before it was mergeable may still come */
+	Policy		policy;
+	char	   *handler;		/* signature, NULL if none; resolved when it is needed, as it may be missing here */
+	int			npriority;
+	NodeId	   *priority;		/* nodes whose writes win, the first most */
+} TablePolicy;
+
+/* Reads a root table's policy; in CurrentMemoryContext. */
+extern void table_policy_read(Relation root, TablePolicy *policy);
+
+/* True if a root table is mergeable; also under the historic snapshot of decoding. */
+extern bool table_is_mergeable(Relation root);
+
+extern const char *policy_name(Policy policy);
+
+#endif							/* REPLICATION_PLUGIN_TABLE_POLICY_H */

@@ -1,0 +1,226 @@
+/*
+ * capture_write.c
+ *		What the trigger on mergeable tables does: makes each local write an operation with its context.
+ *
+ *	capture_write		AFTER INSERT OR UPDATE OR DELETE of a row: the write is sent as a logical message with its context (which
+ *						siblings it replaces), and the row's state is kept if it is more than the row itself. An
+ *						update of the key is a delete of the old key and a write of the new one.
+ *
+ * The heap's own changes of such a table are not sent. Fires always, but not where the apply worker writes, nor where
+ * rows are copied. The heap row is written before the state is looked at: it is the lock of both (row_state.h).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "replication/message.h"
+#include "replication/origin.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/names.h"
+#include "catalog/origin_map.h"
+#include "catalog/seen.h"
+#include "catalog/table_info.h"
+#include "conflict/capture.h"
+#include "conflict/causal_context.h"
+#include "conflict/merge_table.h"
+#include "conflict/row_version.h"
+#include "wire/wire.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_capture_write);
+
+/* What a trigger call site remembers from row to row of one statement. */
+typedef struct WriteState
+{
+	Oid			relid;
+	MergeTable *table;
+} WriteState;
+
+/* Returns what is needed for a table, built at the first row of a statement. */
+static MergeTable *
+table_of(FunctionCallInfo fcinfo, Relation rel)
+{
+	WriteState *state = fcinfo->flinfo->fn_extra;
+	MemoryContext old;
+
+	if (state && state->relid == RelationGetRelid(rel))
+		return state->table;
+	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	state = palloc0(sizeof(WriteState));
+	state->relid = RelationGetRelid(rel);
+	state->table = merge_table_open(rel);
+	MemoryContextSwitchTo(old);
+	fcinfo->flinfo->fn_extra = state;
+	return state->table;
+}
+
+/* True if the two rows have the same bytes in all key columns. */
+static bool
+same_key(MergeTable *t, TupleTableSlot *a, TupleTableSlot *b)
+{
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(a->tts_tupleDescriptor, t->key_attnums[i] - 1);
+		bool		na,
+					nb;
+		Datum		da = slot_getattr(a, att->attnum, &na);
+		Datum		db = slot_getattr(b, att->attnum, &nb);
+
+		if (!datum_image_eq(da, db, att->attbyval, att->attlen))
+			return false;
+	}
+	return true;
+}
+
+/* What this node has seen, up to date; in memory that the next call reuses. */
+static const Frontier *
+current_seen(void)
+{
+	static Frontier *seen = NULL;
+	static uint64 generation = 0;
+	uint64		now = seen_generation();
+	MemoryContext old;
+
+	if (seen && generation == now)
+		return seen;
+	if (seen)
+		frontier_free(seen);
+	seen = NULL;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	seen = seen_through();
+	MemoryContextSwitchTo(old);
+	generation = now;
+	return seen;
+}
+
+/* The complaint about a context of which not all has arrived here. */
+static void
+refuse_context(Relation rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("this node does not have all that the causal context for table \"%s\" was read from yet",
+					RelationGetRelationName(rel)),
+			 errhint("Try again when it has arrived, or write on the node that was read from.")));
+}
+
+/* Sends the write: its context, and the row, or if it is deleted, its key. */
+static void
+send_write(MergeTable *t, Relation rel, const WriteContext *context, const Datum *key, TupleTableSlot *row)
+{
+	WireWrite	m = {.relid = RelationGetRelid(rel),.context = *context,.deleted = row == NULL};
+	StringInfoData buf,
+				encoded;
+
+	initStringInfo(&buf);
+	wire_write_write_head(&buf, &m);
+	if (row)
+		row_encode(t->codec, row, &buf);
+	else
+	{
+		initStringInfo(&encoded);
+		(void) tombstone_key_bytes(t->keys, key, &encoded);
+		appendBinaryStringInfo(&buf, encoded.data + VARHDRSZ, encoded.len - VARHDRSZ);
+	}
+	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
+}
+
+/*
+ * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there (NULL: nothing).
+ */
+static void
+write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
+{
+	const Frontier *seen = current_seen();
+	Datum		key[INDEX_MAX_KEYS];
+	RowState	found;
+	WriteContext context;
+	SiblingSet *set;
+	Version    *read = NULL;
+	int			nread = 0;
+
+	if (!causal_context_current(&read, &nread))
+		read = NULL;
+	merge_table_key(t, row ? row : old, key);
+	do
+	{
+		set = merge_table_siblings(t, rel, key, old, VERSION_SELF, &found, read != NULL);
+		if (read && !causal_context_covered(set, seen, read, nread))
+			refuse_context(rel);
+		sibling_context(&context, set, seen, read, nread);
+		(void) sibling_merge(set, &context, row_sibling(t->codec, VERSION_SELF, row));
+	} while (!merge_table_store(t, key, &found, set));
+	send_write(t, rel, &context, key, row);
+	if (set->n > 1)
+		merge_table_show(t, rel, set, row);
+}
+
+/* Deletes a key that a row had. If it has a row again by now, that one is written once more: it replaces what was there. */
+static void
+leave_key(MergeTable *t, Relation rel, TupleTableSlot *old)
+{
+	TupleTableSlot *live = table_slot_create(rel, NULL);
+	Datum		key[INDEX_MAX_KEYS];
+
+	merge_table_key(t, old, key);
+	write_row(t, rel, old, merge_table_find_row(t, rel, key, SnapshotSelf, live) ? live : NULL);
+	ExecDropSingleTupleTableSlot(live);
+}
+
+/* Makes operations of what a trigger was fired for. */
+static void
+capture(MergeTable *t, TriggerData *trigger)
+{
+	Relation	rel = trigger->tg_relation;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		write_row(t, rel, NULL, trigger->tg_trigslot);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		leave_key(t, rel, trigger->tg_trigslot);
+	else if (same_key(t, trigger->tg_trigslot, trigger->tg_newslot))
+		write_row(t, rel, trigger->tg_trigslot, trigger->tg_newslot);
+	else
+	{
+		leave_key(t, rel, trigger->tg_trigslot);
+		write_row(t, rel, NULL, trigger->tg_newslot);
+	}
+}
+
+/*
+ * capture_write() → trigger: makes a local write of a mergeable table an operation with its context.
+ */
+Datum
+replication_plugin_capture_write(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	MemoryContext context,
+				old;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("capture_write() is called by row triggers only")));
+	if (origin_map_node(replorigin_session_origin) == ORIGIN_NODE_REPAIR)
+		return PointerGetDatum(NULL);
+	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	capture(table_of(fcinfo, trigger->tg_relation), trigger);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return PointerGetDatum(NULL);
+}
+
+void
+capture_write_delete(Relation rel, TupleTableSlot *row)
+{
+	write_row(merge_table_open(rel), rel, row, NULL);
+}

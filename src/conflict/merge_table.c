@@ -1,0 +1,213 @@
+/*
+ * merge_table.c
+ *		A mergeable table: its rows' siblings, and what its heap shows of them.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/table_info.h"
+#include "conflict/merge_table.h"
+#include "conflict/row_version.h"
+
+MergeTable *
+merge_table_open(Relation rel)
+{
+	MergeTable *t = palloc0(sizeof(MergeTable));
+
+	table_policy_read(rel, &t->policy);
+	t->keys = tombstone_keys(rel);
+	t->nkeys = table_key_attributes(rel, &t->key_attnums);
+	t->codec = row_codec(rel);
+	return t;
+}
+
+void
+merge_table_key(MergeTable *t, TupleTableSlot *row, Datum *key)
+{
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		bool		isnull;
+
+		key[i] = slot_getattr(row, t->key_attnums[i], &isnull);
+		if (isnull)
+			elog(ERROR, "null in a key column");
+	}
+}
+
+bool
+merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, Snapshot snapshot, TupleTableSlot *slot)
+{
+	Relation	index = index_open(table_key_index(rel), AccessShareLock);
+	ScanKeyData search[INDEX_MAX_KEYS];
+	IndexScanDesc scan;
+	bool		found;
+
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		Oid			type = index->rd_opcintype[i];
+
+		ScanKeyInit(&search[i], i + 1, BTEqualStrategyNumber,
+					get_opcode(get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber)), key[i]);
+		search[i].sk_collation = index->rd_indcollation[i];
+	}
+	scan = index_beginscan(rel, index, snapshot, t->nkeys, 0);
+	index_rescan(scan, search, t->nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	if (found)
+		ExecMaterializeSlot(slot);
+	index_endscan(scan);
+	index_close(index, NoLock);
+	return found;
+}
+
+/* A key without a row may have a tombstone from before the table was mergeable. */
+static void
+add_tombstone(MergeTable *t, const Datum *key, Version own, SiblingSet *set)
+{
+	Version		deleted;
+
+	if (tombstone_any(t->keys) && tombstone_find(t->keys, key, own, &deleted))
+		sibling_add(set, (Sibling) {.version = deleted,.deleted = true,.plain = true});
+}
+
+SiblingSet *
+merge_table_siblings(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row,
+					 Version own, RowState *found, bool rows)
+{
+	row_state_find(t->keys, key, own, found);
+	if (found->stored)
+		return found->set;
+	if (row)
+	{
+		Version		v = row_version_of_slot(row, own);
+		Sibling		s = rows ? row_sibling(t->codec, v, row) : (Sibling) {.version = v};
+
+		s.plain = t->policy.young;
+		sibling_add(found->set, s);
+	}
+	else if (t->policy.young)
+		add_tombstone(t, key, own, found->set);
+	return found->set;
+}
+
+bool
+merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set)
+{
+	SiblingSet	nothing = {0};
+
+	return row_state_store(t->keys, key, found, row_state_is_implied(set, t->policy.young) ? &nothing : set);
+}
+
+/* ---------- what the table shows ---------- */
+
+/* True if two rows have the same bytes. */
+static bool
+same_row(TupleTableSlot *a, TupleTableSlot *b)
+{
+	slot_getallattrs(a);
+	slot_getallattrs(b);
+	for (int i = 0; i < a->tts_tupleDescriptor->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(a->tts_tupleDescriptor, i);
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		if (a->tts_isnull[i] != b->tts_isnull[i])
+			return false;
+		if (!a->tts_isnull[i] && !datum_image_eq(a->tts_values[i], b->tts_values[i], att->attbyval, att->attlen))
+			return false;
+	}
+	return true;
+}
+
+/* Writes one row of the table; from, to: NULL for none. */
+static void
+replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+	EPQState	epq;
+
+	InitResultRelInfo(rri, rel, 1, NULL, 0);
+	rri->ri_TrigDesc = NULL;	/* the users' triggers have seen the writes that this is made of */
+	ExecOpenIndices(rri, false);
+	EvalPlanQualInit(&epq, estate, NULL, NIL, -1);
+	if (!from)
+		ExecSimpleRelationInsert(rri, estate, to);
+	else if (!to)
+		ExecSimpleRelationDelete(rri, estate, &epq, from);
+	else
+		ExecSimpleRelationUpdate(rri, estate, &epq, from, to);
+	EvalPlanQualEnd(&epq);
+	ExecCloseIndices(rri);
+	FreeExecutorState(estate);
+	CommandCounterIncrement();
+}
+
+void
+merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, TupleTableSlot *row)
+{
+	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	Shown		shown;
+	bool		shows = resolve_row(rel, &t->policy, t->codec, set, result, &shown);
+
+	if (shows && !(row && same_row(row, result)))
+	{
+		TupleTableSlot *to = table_slot_create(rel, NULL);
+
+		ExecCopySlot(to, result);
+		replace_row(rel, row, to);
+		ExecDropSingleTupleTableSlot(to);
+	}
+	else if (!shows && row)
+		replace_row(rel, row, NULL);
+	ExecDropSingleTupleTableSlot(result);
+}
+
+/* Has one row show what its siblings make. */
+static void
+show_key(MergeTable *t, Relation rel, const Datum *key)
+{
+	TupleTableSlot *row = table_slot_create(rel, NULL);
+	RowState	found;
+
+	row_state_find(t->keys, key, VERSION_SELF, &found);
+	if (found.stored)
+		merge_table_show(t, rel, found.set,
+						 merge_table_find_row(t, rel, key, GetLatestSnapshot(), row) ? row : NULL);
+	ExecDropSingleTupleTableSlot(row);
+}
+
+void
+merge_table_show_all(Oid relid)
+{
+	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+	MergeTable *t = merge_table_open(rel);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "show all", ALLOCSET_DEFAULT_SIZES);
+	ListCell   *lc;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	foreach(lc, row_state_several(relid))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Datum		key[INDEX_MAX_KEYS];
+
+		if (tombstone_key_values(t->keys, lfirst(lc), key))
+			show_key(t, rel, key);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	PopActiveSnapshot();
+	MemoryContextDelete(context);
+	table_close(rel, NoLock);
+}

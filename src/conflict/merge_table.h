@@ -1,0 +1,50 @@
+/*
+ * merge_table.h
+ *		A mergeable table: its rows' siblings, and what its heap shows of them.
+ */
+#ifndef REPLICATION_PLUGIN_MERGE_TABLE_H
+#define REPLICATION_PLUGIN_MERGE_TABLE_H
+
+#include "catalog/table_policy.h"
+#include "conflict/resolve.h"
+#include "conflict/row_state.h"
+#include "conflict/tombstone.h"
+
+typedef struct MergeTable
+{
+	TablePolicy policy;
+	TombstoneKeys *keys;
+	int			nkeys;
+	AttrNumber *key_attnums;	/* in key index order */
+	RowCodec   *codec;
+} MergeTable;
+
+/* What is needed of a mergeable table; in CurrentMemoryContext. */
+extern MergeTable *merge_table_open(Relation rel);
+
+/* Takes the key values out of a row. */
+extern void merge_table_key(MergeTable *t, TupleTableSlot *row, Datum *key);
+
+/* The row of a key that a snapshot shows, into a slot of the table; false if there is none. */
+extern bool merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, Snapshot snapshot, TupleTableSlot *slot);
+
+/*
+ * The siblings of a key: what is stored (found says), else the row that is, or just was, in the table (NULL: none). own: the
+ * version of the running transaction. rows: the rows of what is not stored are wanted, too.
+ */
+extern SiblingSet *merge_table_siblings(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row,
+										Version own, RowState *found, bool rows);
+
+/* Stores what became of them, unless the row says it all; false if somebody else was faster. */
+extern bool merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set);
+
+/*
+ * Has the table show what the siblings make. row: what it shows now (NULL: nothing), locked by this transaction. Neither
+ * triggers fire nor is anything sent.
+ */
+extern void merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, TupleTableSlot *row);
+
+/* Has all rows of a table with several siblings show what its policy, a new one, makes of them. Locks out writers. */
+extern void merge_table_show_all(Oid relid);
+
+#endif							/* REPLICATION_PLUGIN_MERGE_TABLE_H */

@@ -1,0 +1,301 @@
+/*
+ * resolve.c
+ *		Which row a set of siblings shows.
+ *
+ * No result is ever written as a new version: two nodes that resolve the same set at once cannot disagree. A handler
+ * is folded over the live siblings from the oldest to the newest, so it need be neither commutative nor associative; if it
+ * raises an error, returns null, changes the key or violates a constraint, the newest live sibling shows instead.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_proc.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/regproc.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+
+#include "catalog/table_info.h"
+#include "conflict/resolve.h"
+
+/* Place of a node among those whose writes win; those that are not named come last. */
+static int
+rank_of(const TablePolicy *policy, NodeId node)
+{
+	for (int i = 0; i < policy->npriority; i++)
+	{
+		if (policy->priority[i] == node)
+			return i;
+	}
+	return policy->npriority;
+}
+
+/* The sibling of the node that comes first; of one node's, and of those that are not named, the newest. */
+static int
+by_priority(const TablePolicy *policy, const SiblingSet *set)
+{
+	int			best = 0;
+
+	for (int i = 1; i < set->n; i++)
+	{
+		if (rank_of(policy, set->items[i].version.node) < rank_of(policy, set->items[best].version.node))
+			best = i;
+	}
+	return best;
+}
+
+/* The sibling that shows if no function makes a row of them. */
+static int
+choose(const TablePolicy *policy, const SiblingSet *set)
+{
+	switch (policy->policy)
+	{
+		case POLICY_LAST_WRITE_WINS:
+		case POLICY_SIBLINGS:
+			return 0;
+		case POLICY_FIRST_WRITE_WINS:
+			return set->n - 1;
+		case POLICY_NODE_PRIORITY:
+			return by_priority(policy, set);
+		case POLICY_HANDLER:
+			for (int i = 0; i < set->n; i++)
+			{
+				if (!set->items[i].deleted)
+					return i;
+			}
+			return 0;
+	}
+	return 0;
+}
+
+/* ---------- handlers ---------- */
+
+void
+resolve_check_handler(Relation rel, Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			type = rel->rd_rel->reltype;
+	Form_pg_proc p;
+	bool		fits;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("there is no function with OID %u", function)));
+	p = (Form_pg_proc) GETSTRUCT(tuple);
+	fits = p->prokind == PROKIND_FUNCTION && !p->proretset && p->pronargs == 2 && p->prorettype == type &&
+		p->proargtypes.values[0] == type && p->proargtypes.values[1] == type;
+	ReleaseSysCache(tuple);
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+				 errmsg("function %s cannot merge rows of table \"%s\"", format_procedure(function),
+						RelationGetRelationName(rel)),
+				 errhint("A handler is a function (older %s, newer %s) RETURNS %s.", RelationGetRelationName(rel),
+						 RelationGetRelationName(rel), RelationGetRelationName(rel))));
+}
+
+/* A row as a value of the table's type. */
+static Datum
+composite(Relation rel, TupleTableSlot *slot)
+{
+	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
+
+	return heap_copy_tuple_as_datum(tuple, RelationGetDescr(rel));
+}
+
+/* Takes a value of the table's type apart. */
+static void
+take_composite(Relation rel, Datum value, TupleTableSlot *slot)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header),.t_data = header};
+
+	ExecClearTuple(slot);
+	heap_deform_tuple(&tuple, RelationGetDescr(rel), slot->tts_values, slot->tts_isnull);
+	ExecStoreVirtualTuple(slot);
+}
+
+void
+resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer, TupleTableSlot *result)
+{
+	LOCAL_FCINFO(fcinfo, 2);
+	FmgrInfo	flinfo;
+	Datum		value;
+
+	fmgr_info(function, &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 2, InvalidOid, NULL, NULL);
+	fcinfo->args[0] = (NullableDatum) {composite(rel, older), false};
+	fcinfo->args[1] = (NullableDatum) {composite(rel, newer), false};
+	value = FunctionCallInvoke(fcinfo);
+	if (fcinfo->isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("handler %s returned null", format_procedure(function))));
+	take_composite(rel, value, result);
+}
+
+/* Raises an error if a merged row has another key than the siblings. */
+static void
+check_key(Relation rel, TupleTableSlot *merged, TupleTableSlot *sibling)
+{
+	AttrNumber *attnums;
+	int			n = table_key_attributes(rel, &attnums);
+
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
+		bool		null_a,
+					null_b;
+		Datum		a = slot_getattr(merged, att->attnum, &null_a);
+		Datum		b = slot_getattr(sibling, att->attnum, &null_b);
+
+		if (null_a || null_b || !datum_image_eq(a, b, att->attbyval, att->attlen))
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+					 errmsg("the handler changed key column \"%s\"", NameStr(att->attname))));
+	}
+}
+
+/* Raises an error if a merged row violates a constraint of the table. */
+static void
+check_constraints(Relation rel, TupleTableSlot *slot)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(rri, rel, 1, NULL, 0);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	if (RelationGetDescr(rel)->constr)
+		ExecConstraints(rri, slot, estate);
+	FreeExecutorState(estate);
+}
+
+/* Folds the handler over the live siblings. */
+static void
+fold(Relation rel, Oid function, RowCodec *codec, const SiblingSet *set, TupleTableSlot *slot)
+{
+	TupleTableSlot *next = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	bool		first = true;
+
+	for (int i = set->n - 1; i >= 0; i--)
+	{
+		if (set->items[i].deleted)
+			continue;
+		if (first)
+			row_decode(codec, &set->items[i], slot);
+		else
+		{
+			row_decode(codec, &set->items[i], next);
+			resolve_call_handler(rel, function, slot, next, slot);
+			check_key(rel, slot, next);
+		}
+		first = false;
+	}
+	ExecDropSingleTupleTableSlot(next);
+	check_constraints(rel, slot);
+}
+
+/* Finds the handler by its signature. */
+static Oid
+handler_oid(const TablePolicy *policy)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum		oid;
+
+	if (!policy->handler)
+		return InvalidOid;
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0] = (NullableDatum) {CStringGetTextDatum(policy->handler), false};
+	oid = to_regprocedure(fcinfo);
+	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(oid);
+}
+
+/* Does the fold as the owner, in a subtransaction; returns why it failed, or NULL. */
+static char *
+try_fold(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set, TupleTableSlot *slot)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile failure = NULL;
+	Oid			user;
+	int			security;
+	int			nest = NewGUCNestLevel();
+
+	GetUserIdAndSecContext(&user, &security);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		Oid			function = handler_oid(policy);
+
+		if (!OidIsValid(function))
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+							errmsg("there is no function %s", policy->handler ? policy->handler : "")));
+		SetUserIdAndSecContext(rel->rd_rel->relowner,
+							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		resolve_check_handler(rel, function);
+		fold(rel, function, codec, set, slot);
+		ExecMaterializeSlot(slot);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		/* a cancel is no failure of the handler, nor is a lack of memory or a deadlock */
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED || edata->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+			edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY || edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		failure = edata->message;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	AtEOXact_GUC(false, nest);
+	SetUserIdAndSecContext(user, security);
+	return failure;
+}
+
+/* True if the handler has anything to do. */
+static bool
+has_two_live(const SiblingSet *set)
+{
+	int			n = 0;
+
+	for (int i = 0; i < set->n; i++)
+		n += !set->items[i].deleted;
+	return n > 1;
+}
+
+bool
+resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
+			TupleTableSlot *slot, Shown *shown)
+{
+	*shown = (Shown) {.index = -1};
+	if (set->n == 0)
+		return false;
+	if (policy->policy == POLICY_HANDLER && has_two_live(set))
+	{
+		shown->failure = try_fold(rel, policy, codec, set, slot);
+		if (!shown->failure)
+			return true;
+	}
+	shown->index = choose(policy, set);
+	if (set->items[shown->index].deleted)
+		return false;
+	row_decode(codec, &set->items[shown->index], slot);
+	return true;
+}

@@ -1,0 +1,31 @@
+/*
+ * resolve.h
+ *		Which row a set of siblings shows: a function of the set and the table's policy, of nothing else.
+ */
+#ifndef REPLICATION_PLUGIN_RESOLVE_H
+#define REPLICATION_PLUGIN_RESOLVE_H
+
+#include "conflict/row_state.h"
+
+/* What a set shows. */
+typedef struct Shown
+{
+	int			index;			/* the sibling that it is; -1: made by the handler, or nothing */
+	char	   *failure;		/* why the handler's result could not be taken; NULL if it could */
+} Shown;
+
+/*
+ * Fills the slot (a virtual one of the table) with the row that the set shows. Returns false if that is none: the one that
+ * counts is a delete. May run the handler, as the table's owner in a subtransaction.
+ */
+extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
+						TupleTableSlot *slot, Shown *shown);
+
+/* Checks that a function can be a table's handler; an error with a reason if not. */
+extern void resolve_check_handler(Relation rel, Oid function);
+
+/* Runs a handler on two rows; raises what it raises. The result goes into the slot. */
+extern void resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer,
+								 TupleTableSlot *result);
+
+#endif							/* REPLICATION_PLUGIN_RESOLVE_H */

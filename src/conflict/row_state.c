@@ -1,0 +1,404 @@
+/*
+ * row_state.c
+ *		The siblings of a row of a mergeable table: table row_state.
+ *
+ * state: u8 format (1), u16 siblings, each: u8 flags (1 plain, 2 deleted, 4 of the transaction that stored this), u32 node and
+ * u64 timestamp (0 if flag 4), u32 length, row (none if deleted): u16 n and n times u16: its columns (attribute
+ * numbers), and a wire tuple in internal form. Integers in network byte order. Rows from before a column was added have it null.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "libpq/pqformat.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog/names.h"
+#include "conflict/row_state.h"
+#include "conflict/row_version.h"
+#include "wire/value.h"
+
+/* Columns of row_state. */
+enum
+{
+	ATT_RELID = 1, ATT_KEY_HASH, ATT_KEY, ATT_SIBLINGS, ATT_DELETED, ATT_NEWEST, ATT_NEWEST_NODE, ATT_STATE,
+	N_ATTS = ATT_STATE
+};
+
+#define FORMAT			1
+#define FLAG_PLAIN		1
+#define FLAG_DELETED	2
+#define FLAG_SELF		4
+
+struct RowCodec
+{
+	int			n;
+	AttrNumber *attnums;
+	ValueWriter *writers;
+	ValueReader *readers;
+	WireTuple	scratch;
+};
+
+/* ---------- rows ---------- */
+
+RowCodec *
+row_codec(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	RowCodec   *c = palloc0(sizeof(RowCodec));
+
+	c->attnums = palloc(desc->natts * sizeof(AttrNumber));
+	c->writers = palloc0(desc->natts * sizeof(ValueWriter));
+	c->readers = palloc0(desc->natts * sizeof(ValueReader));
+	wire_tuple_init(&c->scratch, CurrentMemoryContext);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		WireAttribute same = {.name = NameStr(att->attname),.typid = att->atttypid,.typmod = att->atttypmod,
+		.typschema = "",.typname = ""};
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		c->attnums[c->n] = att->attnum;
+		value_writer_init(&c->writers[c->n], att->atttypid, true);
+		value_reader_init(&c->readers[c->n], &same, att->atttypid, att->atttypmod);
+		c->readers[c->n].direct = true; /* written and read by this very server */
+		c->n++;
+	}
+	return c;
+}
+
+void
+row_encode(RowCodec *c, TupleTableSlot *slot, StringInfo out)
+{
+	slot_getallattrs(slot);
+	wire_write_tuple_head(out, c->n);
+	for (int i = 0; i < c->n; i++)
+	{
+		int			att = c->attnums[i] - 1;
+
+		if (slot->tts_isnull[att])
+			wire_write_null(out);
+		else
+			value_write(out, &c->writers[i], slot->tts_values[att]);
+	}
+}
+
+/* A row's bytes in a sibling are: u16 n, n column numbers, wire tuple. */
+static void
+append_sibling_row(RowCodec *c, TupleTableSlot *slot, StringInfo out)
+{
+	pq_sendint16(out, c->n);
+	for (int i = 0; i < c->n; i++)
+		pq_sendint16(out, c->attnums[i]);
+	row_encode(c, slot, out);
+}
+
+void
+row_decode(RowCodec *c, const Sibling *s, TupleTableSlot *slot)
+{
+	StringInfoData in = {.data = (char *) s->row,.len = s->len,.maxlen = s->len};
+	int			n = pq_getmsgint(&in, 2);
+	AttrNumber *attnums = palloc(Max(n, 1) * sizeof(AttrNumber));
+	WireReader	r;
+
+	for (int i = 0; i < n; i++)
+		attnums[i] = pq_getmsgint(&in, 2);
+	r = (WireReader) {.data = in.data,.len = in.len,.pos = in.cursor};
+	wire_read_tuple(&r, &c->scratch);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	for (int i = 0; i < c->scratch.ncolumns && i < n; i++)
+	{
+		for (int k = 0; k < c->n; k++)
+		{
+			if (c->attnums[k] != attnums[i] || c->scratch.columns[i].kind == WIRE_NULL)
+				continue;
+			slot->tts_values[attnums[i] - 1] = value_read(&c->readers[k], &c->scratch.columns[i]);
+			slot->tts_isnull[attnums[i] - 1] = false;
+		}
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+Sibling
+row_sibling(RowCodec *c, Version version, TupleTableSlot *slot)
+{
+	StringInfoData buf;
+
+	if (!slot)
+		return (Sibling) {.version = version,.deleted = true};
+	initStringInfo(&buf);
+	append_sibling_row(c, slot, &buf);
+	return (Sibling) {.version = version,.row = buf.data,.len = buf.len};
+}
+
+/* ---------- the stored form ---------- */
+
+/* Writes a set. */
+static bytea *
+encode_set(const SiblingSet *set)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoSpaces(&buf, VARHDRSZ);
+	pq_sendint8(&buf, FORMAT);
+	pq_sendint16(&buf, set->n);
+	for (int i = 0; i < set->n; i++)
+	{
+		const Sibling *s = &set->items[i];
+		bool		self = version_is_self(s->version);
+
+		pq_sendint8(&buf, (s->plain ? FLAG_PLAIN : 0) | (s->deleted ? FLAG_DELETED : 0) | (self ? FLAG_SELF : 0));
+		pq_sendint32(&buf, self ? 0 : s->version.node);
+		pq_sendint64(&buf, self ? 0 : s->version.ts);
+		pq_sendint32(&buf, s->deleted ? 0 : s->len);
+		if (!s->deleted)
+			appendBinaryStringInfo(&buf, s->row, s->len);
+	}
+	SET_VARSIZE(buf.data, buf.len);
+	return (bytea *) buf.data;
+}
+
+/* Reads a set; self is the version of the transaction that stored it. */
+static SiblingSet *
+decode_set(bytea *state, Version self)
+{
+	StringInfoData in = {.data = VARDATA_ANY(state),.len = VARSIZE_ANY_EXHDR(state),.maxlen = VARSIZE_ANY_EXHDR(state)};
+	SiblingSet *set = sibling_set_create();
+	int			n;
+
+	if (pq_getmsgbyte(&in) != FORMAT)
+		elog(ERROR, "a row state has an unknown format");
+	n = pq_getmsgint(&in, 2);
+	for (int i = 0; i < n; i++)
+	{
+		int			flags = pq_getmsgbyte(&in);
+		Sibling		s = {.plain = flags & FLAG_PLAIN,.deleted = flags & FLAG_DELETED};
+
+		s.version.node = (NodeId) pq_getmsgint(&in, 4);
+		s.version.ts = pq_getmsgint64(&in);
+		if (flags & FLAG_SELF)
+			s.version = self;
+		s.len = (int) pq_getmsgint(&in, 4);
+		if (!s.deleted)
+			s.row = pq_getmsgbytes(&in, s.len);
+		sibling_add(set, s);
+	}
+	return set;
+}
+
+/* ---------- the table ---------- */
+
+typedef struct Store
+{
+	Relation	heap;
+	Relation	index;
+	TupleTableSlot *slot;
+} Store;
+
+static void
+open_store(Store *s, LOCKMODE mode)
+{
+	s->heap = table_open(extension_relation_oid(TABLE_ROW_STATE), mode);
+	s->index = index_open(extension_relation_oid(INDEX_ROW_STATE), mode);
+	s->slot = table_slot_create(s->heap, NULL);
+}
+
+static void
+close_store(Store *s)
+{
+	ExecDropSingleTupleTableSlot(s->slot);
+	index_close(s->index, NoLock);
+	table_close(s->heap, NoLock);
+}
+
+/* Finds the row of a key that a snapshot shows, into the slot; true if there is one. */
+static bool
+find_row(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
+{
+	ScanKeyData search[2];
+	IndexScanDesc scan = index_beginscan(s->heap, s->index, snapshot, 2, 0);
+	bool		found = false;
+
+	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(tombstone_relid(keys)));
+	ScanKeyInit(&search[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(tombstone_key_hash(keys, key)));
+	index_rescan(scan, search, 2, NULL, 0);
+	while (!found && index_getnext_slot(scan, ForwardScanDirection, s->slot))
+	{
+		bool		isnull;
+
+		found = tombstone_key_matches(keys, DatumGetByteaPP(slot_getattr(s->slot, ATT_KEY, &isnull)), key);
+	}
+	if (found)
+		ExecMaterializeSlot(s->slot);
+	index_endscan(scan);
+	return found;
+}
+
+void
+row_state_find(TombstoneKeys *keys, const Datum *key, Version own, RowState *state)
+{
+	Store		store;
+	SnapshotData dirty;
+	TransactionId wait;
+
+	state->stored = false;
+	open_store(&store, RowExclusiveLock);
+	do
+	{
+		/* one of a transaction in progress counts as well: it is waited for */
+		InitDirtySnapshot(dirty);
+		wait = InvalidTransactionId;
+		state->stored = find_row(&store, keys, key, &dirty);
+		if (state->stored)
+			wait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		if (TransactionIdIsValid(wait))
+			XactLockTableWait(wait, store.heap, NULL, XLTW_None);
+	} while (TransactionIdIsValid(wait));
+	if (state->stored)
+	{
+		bool		isnull;
+		Datum		d = slot_getattr(store.slot, ATT_STATE, &isnull);
+
+		state->tid = store.slot->tts_tid;
+		state->set = decode_set(DatumGetByteaPCopy(d), row_version_of_slot(store.slot, own));
+	}
+	else
+		state->set = sibling_set_create();
+	close_store(&store);
+}
+
+List *
+row_state_several(Oid relid)
+{
+	Store		store;
+	ScanKeyData search;
+	IndexScanDesc scan;
+	List	   *result = NIL;
+
+	open_store(&store, AccessShareLock);
+	scan = index_beginscan(store.heap, store.index, GetLatestSnapshot(), 1, 0);
+	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	index_rescan(scan, &search, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, store.slot))
+	{
+		bool		isnull;
+
+		if (DatumGetInt16(slot_getattr(store.slot, ATT_SIBLINGS, &isnull)) > 1)
+			result = lappend(result, DatumGetByteaPCopy(slot_getattr(store.slot, ATT_KEY, &isnull)));
+	}
+	index_endscan(scan);
+	close_store(&store);
+	return result;
+}
+
+bool
+row_state_is_implied(const SiblingSet *set, bool young)
+{
+	return set->n == 1 && !set->items[0].deleted && set->items[0].plain == young;
+}
+
+/* Fills the slot with a row for a set. */
+static void
+fill_slot(TupleTableSlot *slot, TombstoneKeys *keys, const Datum *key, const SiblingSet *set)
+{
+	const Sibling *newest = &set->items[0];
+	bool		self = version_is_self(newest->version);
+	StringInfoData buf;
+
+	ExecClearTuple(slot);
+	initStringInfo(&buf);
+	memset(slot->tts_isnull, 0, N_ATTS * sizeof(bool));
+	slot->tts_values[ATT_RELID - 1] = ObjectIdGetDatum(tombstone_relid(keys));
+	slot->tts_values[ATT_KEY_HASH - 1] = Int64GetDatum(tombstone_key_hash(keys, key));
+	slot->tts_values[ATT_KEY - 1] = PointerGetDatum(tombstone_key_bytes(keys, key, &buf));
+	slot->tts_values[ATT_SIBLINGS - 1] = Int16GetDatum(set->n);
+	slot->tts_values[ATT_DELETED - 1] = BoolGetDatum(set->n == 1 && newest->deleted);
+	slot->tts_isnull[ATT_NEWEST - 1] = slot->tts_isnull[ATT_NEWEST_NODE - 1] = self;
+	slot->tts_values[ATT_NEWEST - 1] = TimestampTzGetDatum(newest->version.ts);
+	slot->tts_values[ATT_NEWEST_NODE - 1] = Int32GetDatum(newest->version.node);
+	slot->tts_values[ATT_STATE - 1] = PointerGetDatum(encode_set(set));
+	ExecStoreVirtualTuple(slot);
+	ExecMaterializeSlot(slot);
+}
+
+/* Adds the index entry of a new row or row version. */
+static void
+index_row(Store *s, TombstoneKeys *keys, const Datum *key)
+{
+	Datum		values[2] = {ObjectIdGetDatum(tombstone_relid(keys)), Int64GetDatum(tombstone_key_hash(keys, key))};
+	bool		isnull[2] = {false, false};
+
+	index_insert(s->index, values, isnull, &s->slot->tts_tid, s->heap, UNIQUE_CHECK_NO, false, BuildIndexInfo(s->index));
+}
+
+/* Says whether a write of a stored row took place. */
+static bool
+took_place(TM_Result result)
+{
+	switch (result)
+	{
+		case TM_Ok:
+			return true;
+		case TM_Updated:
+		case TM_Deleted:
+			return false;
+		case TM_SelfModified:
+		case TM_Invisible:
+		case TM_BeingModified:
+		case TM_WouldBlock:
+			break;
+	}
+	elog(ERROR, "unexpected result %d of writing a row state", result);
+	return false;
+}
+
+bool
+row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, const SiblingSet *set)
+{
+	Store		store;
+	TM_FailureData failure;
+	LockTupleMode mode;
+	CommandId	cid;
+	bool		update_indexes;
+	bool		done = true;
+
+	if (!found->stored && set->n == 0)
+		return true;
+	open_store(&store, RowExclusiveLock);
+	cid = GetCurrentCommandId(true);
+	if (set->n == 0)
+		done = took_place(table_tuple_delete(store.heap, (ItemPointer) &found->tid, cid, InvalidSnapshot, InvalidSnapshot,
+											 true, &failure, false));
+	else
+	{
+		fill_slot(store.slot, keys, key, set);
+		if (found->stored)
+		{
+			done = took_place(table_tuple_update(store.heap, (ItemPointer) &found->tid, store.slot, cid, InvalidSnapshot,
+												 InvalidSnapshot, true, &failure, &mode, &update_indexes));
+			if (done && update_indexes)
+				index_row(&store, keys, key);
+		}
+		else
+		{
+			table_tuple_insert(store.heap, store.slot, cid, 0, NULL);
+			index_row(&store, keys, key);
+		}
+	}
+	CommandCounterIncrement();
+	close_store(&store);
+	return done;
+}

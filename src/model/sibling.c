@@ -1,0 +1,210 @@
+/*
+ * sibling.c
+ *		The concurrent values of one row. See sibling.h for what they are.
+ */
+#include "postgres.h"
+
+#include "model/sibling.h"
+
+SiblingSet *
+sibling_set_create(void)
+{
+	SiblingSet *set = palloc(sizeof(SiblingSet));
+
+	set->n = 0;
+	set->capacity = 4;
+	set->items = palloc(set->capacity * sizeof(Sibling));
+	return set;
+}
+
+void
+sibling_add(SiblingSet *set, Sibling s)
+{
+	int			i = set->n;
+
+	if (set->n == set->capacity)
+	{
+		set->capacity *= 2;
+		set->items = repalloc(set->items, set->capacity * sizeof(Sibling));
+	}
+	for (; i > 0 && version_cmp(set->items[i - 1].version, s.version) < 0; i--)
+		set->items[i] = set->items[i - 1];
+	set->items[i] = s;
+	set->n++;
+}
+
+void
+sibling_resolve_self(SiblingSet *set, Version self)
+{
+	for (int i = 0; i < set->n; i++)
+	{
+		if (version_is_self(set->items[i].version))
+		{
+			Sibling		s = set->items[i];
+
+			memmove(&set->items[i], &set->items[i + 1], (set->n - i - 1) * sizeof(Sibling));
+			set->n--;
+			s.version = self;
+			sibling_add(set, s);
+			return;
+		}
+	}
+}
+
+/* True if a version is in a list. */
+static bool
+is_listed(const Version *list, int n, Version v)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (version_cmp(list[i], v) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* True if a set has a sibling of that version. */
+static bool
+has_version(const SiblingSet *set, Version v)
+{
+	for (int i = 0; i < set->n; i++)
+	{
+		if (version_cmp(set->items[i].version, v) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A write whose version is lost here may have it at the writer, who then names it: it is live there, as nothing that
+ * replaces it is known to us. What else he names and we do not have was written, and replaced here, after our version was lost, when all
+ * had that write: so it is the least of these.
+ */
+static void
+identify_oldest(SiblingSet *set, const WriteContext *c)
+{
+	Sibling    *last = set->n > 0 ? &set->items[set->n - 1] : NULL;
+	Version		least = VERSION_SELF;
+
+	if (!last || !version_is_oldest(last->version) || c->oldest != OLDEST_ABSENT)
+		return;
+	for (int i = 0; i < c->nreplaces + c->nkeeps; i++)
+	{
+		Version		v = i < c->nreplaces ? c->replaces[i] : c->keeps[i - c->nreplaces];
+
+		if (!has_version(set, v) && version_cmp(v, least) < 0)
+			least = v;
+	}
+	if (!version_is_self(least))
+		last->version = least;
+}
+
+/*
+ * A delete that all have seen may be forgotten here while the writer still has it, and keeps it. Then nothing else is here: who
+ * would have written since, would have seen it, too.
+ */
+static void
+recall_forgotten(SiblingSet *set, const WriteContext *c)
+{
+	if (set->n == 0 && c->nkeeps == 1)
+		sibling_add(set, (Sibling) {.version = c->keeps[0],.deleted = true});
+}
+
+/* True if the vector of the writer says that he had seen a version. */
+static bool
+is_seen(const WriteContext *c, Version v)
+{
+	return version_is_oldest(v) || v.ts <= frontier_ts(c->seen, v.node);
+}
+
+/* True if a mergeable write replaces a sibling. */
+static bool
+replaces(const WriteContext *c, Version write, const Sibling *s)
+{
+	if (version_cmp(s->version, write) == 0)
+		return true;			/* a later write of the same transaction */
+	if (is_listed(c->replaces, c->nreplaces, s->version))
+		return true;
+	if (c->exact && (is_listed(c->keeps, c->nkeeps, s->version) || (c->oldest == OLDEST_KEPT && is_seen(c, s->version))))
+		return false;
+	if (s->plain && version_cmp(s->version, write) < 0)
+		return true;
+	if (c->exact && c->oldest != OLDEST_REPLACED)
+		return false;
+	return is_seen(c, s->version);
+}
+
+/* Removes the siblings that a mergeable write replaces. */
+static void
+remove_replaced(SiblingSet *set, const WriteContext *c, Version write)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < set->n; i++)
+	{
+		if (!replaces(c, write, &set->items[i]))
+			set->items[kept++] = set->items[i];
+	}
+	set->n = kept;
+}
+
+/* Merges a plain write: the greatest of all plain ones stays, and none that is less than a mergeable one. */
+static bool
+merge_plain(SiblingSet *set, Sibling write)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < set->n; i++)
+	{
+		if (version_cmp(set->items[i].version, write.version) > 0)
+			return false;
+	}
+	for (int i = 0; i < set->n; i++)
+	{
+		if (!set->items[i].plain)
+			set->items[kept++] = set->items[i];
+	}
+	set->n = kept;
+	sibling_add(set, write);
+	return true;
+}
+
+bool
+sibling_merge(SiblingSet *set, const WriteContext *context, Sibling write)
+{
+	write.plain = context->plain;
+	if (context->plain)
+		return merge_plain(set, write);
+	if (context->exact)
+	{
+		identify_oldest(set, context);
+		recall_forgotten(set, context);
+	}
+	remove_replaced(set, context, write.version);
+	sibling_add(set, write);
+	return true;
+}
+
+void
+sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *seen, const Version *read, int nread)
+{
+	memset(context, 0, sizeof(*context));
+	context->exact = read != NULL && set->n > 0; /* a delete that is forgotten here may not be elsewhere: the vector covers it */
+	context->seen = seen;
+	context->replaces = palloc(Max(set->n, 1) * sizeof(Version));
+	context->keeps = palloc(Max(set->n, 1) * sizeof(Version));
+	for (int i = 0; i < set->n; i++)
+	{
+		Version		v = set->items[i].version;
+		bool		replaced = read == NULL || is_listed(read, nread, v);
+
+		if (version_is_self(v))
+			continue;			/* receivers see that it is of the same transaction */
+		if (version_is_oldest(v))
+			context->oldest = replaced ? OLDEST_REPLACED : OLDEST_KEPT;
+		else if (replaced)
+			context->replaces[context->nreplaces++] = v;
+		else
+			context->keeps[context->nkeeps++] = v;
+	}
+}

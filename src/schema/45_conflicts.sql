@@ -1,0 +1,222 @@
+-- What a table does with concurrent writes.
+
+-- Raises an error unless a relation can be mergeable; returns its schema and name.
+CREATE FUNCTION require_mergeable(relation regclass, OUT schema_name text, OUT table_name text) LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	c record;
+	reason text;
+BEGIN
+	SELECT n.nspname, k.relname, k.relkind, k.relpersistence, k.relispartition,
+		EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.oid AND i.indisprimary) AS has_key,
+		coalesce((SELECT s.replicated FROM replication_plugin.table_setting s
+			WHERE s.schema_name = n.nspname AND s.table_name = k.relname), true) AS replicated
+		INTO c FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
+	reason := CASE
+		WHEN c IS NULL THEN 'it does not exist'
+		WHEN c.relkind = 'p' OR c.relispartition THEN 'it is partitioned'
+		WHEN c.relkind <> 'r' OR c.nspname IN ('replication_plugin', 'information_schema') OR c.nspname ~ '^pg_(?!temp)' THEN 'it is no ordinary table'
+		WHEN c.relpersistence = 't' THEN 'it is temporary'
+		WHEN c.relpersistence = 'u' THEN 'it is unlogged'
+		WHEN NOT c.has_key THEN 'it has no primary key'
+		WHEN NOT c.replicated THEN 'it is excluded from replication' END;
+	IF reason IS NOT NULL THEN
+		RAISE EXCEPTION 'table "%" cannot have a conflict policy: %', relation, reason USING ERRCODE = '42809';
+	END IF;
+	schema_name := c.nspname;
+	table_name := c.relname;
+END
+$$;
+COMMENT ON FUNCTION require_mergeable(regclass) IS 'an error unless a relation can be mergeable';
+
+-- Notes that a table is mergeable, on all nodes and for ever.
+CREATE FUNCTION make_mergeable(schema_name text, table_name text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	LOCK TABLE replication_plugin.mergeable_table IN SHARE ROW EXCLUSIVE MODE; -- ON CONFLICT is not for tables read in decoding
+	IF NOT EXISTS (SELECT FROM replication_plugin.mergeable_table m WHERE m.schema_name = $1 AND m.table_name = $2) THEN
+		INSERT INTO replication_plugin.mergeable_table VALUES ($1, $2);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION make_mergeable(text, text) IS 'notes that a table is mergeable';
+
+CREATE FUNCTION set_conflict_policy(relation regclass, policy text, handler regprocedure DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	c record;
+BEGIN
+	PERFORM replication_plugin.require_arguments('set_conflict_policy()', relation::text, policy);
+	PERFORM replication_plugin.require_ready();
+	IF policy NOT IN ('last_write_wins', 'siblings', 'handler', 'node_priority', 'first_write_wins') THEN
+		RAISE EXCEPTION 'there is no conflict policy "%"', policy USING ERRCODE = '22023',
+			HINT = 'Policies are last_write_wins, siblings, handler, node_priority and first_write_wins.';
+	END IF;
+	IF (policy = 'handler') <> (handler IS NOT NULL) THEN
+		RAISE EXCEPTION 'policy "handler" needs a handler, and no other policy has one' USING ERRCODE = '22023',
+			HINT = format('set_conflict_policy(%L, ''handler'', ''my_merge(%s,%s)'')', relation::text, relation::text, relation::text);
+	END IF;
+	c := replication_plugin.require_mergeable(relation);
+	IF handler IS NOT NULL THEN
+		PERFORM replication_plugin.check_handler(relation, handler);
+	END IF;
+	IF policy <> 'last_write_wins' THEN
+		PERFORM replication_plugin.make_mergeable(c.schema_name, c.table_name);
+	END IF;
+	LOCK TABLE replication_plugin.table_setting IN SHARE ROW EXCLUSIVE MODE;
+	UPDATE replication_plugin.table_setting s SET policy = $2, handler = $3::text
+		WHERE s.schema_name = c.schema_name AND s.table_name = c.table_name;
+	IF NOT FOUND THEN
+		INSERT INTO replication_plugin.table_setting (schema_name, table_name, policy, handler)
+			VALUES (c.schema_name, c.table_name, policy, handler::text);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION set_conflict_policy(regclass, text, regprocedure) IS
+	'what happens with concurrent writes of a row, on all nodes: last_write_wins, siblings, handler (a function (older, newer) of the table''s rows), node_priority, first_write_wins';
+
+CREATE FUNCTION set_node_priority(nodes text[]) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM replication_plugin.require_arguments('set_node_priority()', nodes::text);
+	PERFORM replication_plugin.require_ready();
+	LOCK TABLE replication_plugin.node_priority IN SHARE ROW EXCLUSIVE MODE;
+	INSERT INTO replication_plugin.node_priority (serial, set_by, nodes)
+		SELECT coalesce(max(p.serial), 0) + 1, replication_plugin.my_id(), replication_plugin.ready_nodes($1)
+		FROM replication_plugin.node_priority p;
+END
+$$;
+COMMENT ON FUNCTION set_node_priority(text[]) IS
+	'whose writes win under policy node_priority, the first most; nodes that are not named come last';
+
+-- Raises an error unless an object has all columns of a table's key.
+CREATE FUNCTION require_key(relation regclass, key jsonb) RETURNS void LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	missing text;
+BEGIN
+	PERFORM replication_plugin.require_arguments('this function', relation::text, key::text);
+	SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) INTO missing
+		FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+		WHERE i.indrelid = relation AND i.indisprimary AND coalesce(key -> a.attname, 'null') = 'null';
+	IF missing IS NOT NULL OR jsonb_typeof(key) <> 'object' THEN
+		RAISE EXCEPTION 'the key of table "%" is not complete: % missing', relation, missing USING ERRCODE = '22023',
+			HINT = 'A key is an object like {"id": 42}, with all columns of the primary key.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION require_key(regclass, jsonb) IS 'an error unless an object has all columns of a table''s key';
+
+CREATE FUNCTION siblings(relation regclass, key jsonb, OUT version text, OUT node text, OUT written_at timestamptz,
+	OUT deleted boolean, OUT "row" jsonb) RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM replication_plugin.require_key(relation, key);
+	RETURN QUERY EXECUTE format('SELECT s.version, coalesce(n.node_name, s.node_id::text), s.written_at, s.deleted, s."row"::jsonb'
+		' FROM replication_plugin.siblings_of($1, jsonb_populate_record(NULL::%s, $2)) WITH ORDINALITY s(version, node_id, written_at, deleted, "row", place)'
+		' LEFT JOIN replication_plugin.nodes n USING (node_id) ORDER BY s.place', relation)
+		USING relation, key;
+END
+$$;
+COMMENT ON FUNCTION siblings(regclass, jsonb) IS
+	'the concurrent values of a row, newest first, the same on every node; key like {"id": 42}; of one whose version is not kept any more, node and time are null';
+
+CREATE FUNCTION causal_context(relation regclass, key jsonb) RETURNS text LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	context text;
+BEGIN
+	PERFORM replication_plugin.require_key(relation, key);
+	EXECUTE format('SELECT replication_plugin.context_of($1, jsonb_populate_record(NULL::%s, $2))', relation)
+		INTO context USING relation, key;
+	RETURN context;
+END
+$$;
+COMMENT ON FUNCTION causal_context(regclass, jsonb) IS
+	'what a client that reads the row now has read: with SET LOCAL replication_plugin.causal_context its write replaces just that';
+
+-- Waits until this node has had all that a context was read from.
+CREATE FUNCTION wait_for_context(relation regclass, key jsonb, context text, timeout interval DEFAULT '10 seconds') RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + timeout;
+	here boolean;
+BEGIN
+	PERFORM replication_plugin.require_key(relation, key);
+	LOOP
+		EXECUTE format('SELECT replication_plugin.context_is_here($1, jsonb_populate_record(NULL::%s, $2), $3)', relation)
+			INTO here USING relation, key, context;
+		IF here OR clock_timestamp() >= deadline THEN
+			RETURN here;
+		END IF;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wait_for_context(regclass, jsonb, text, interval) IS
+	'waits until this node has all that a causal context was read from; false after the timeout';
+
+CREATE FUNCTION resolve(relation regclass, key jsonb, "row" jsonb, context text DEFAULT NULL) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	columns text;
+	sets text;
+	on_key text;
+	before text := current_setting('replication_plugin.causal_context');
+BEGIN
+	PERFORM replication_plugin.require_key(relation, key);
+	IF context IS NOT NULL THEN
+		IF NOT replication_plugin.wait_for_context(relation, key, context) THEN
+			RAISE EXCEPTION 'this node does not have all that the causal context was read from yet' USING ERRCODE = '40001',
+				HINT = 'Try again when it has arrived, or write on the node that was read from.';
+		END IF;
+	END IF;
+	PERFORM set_config('replication_plugin.causal_context', coalesce(context, ''), true);
+	SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum),
+		string_agg(format('%1$I = excluded.%1$I', a.attname), ', ' ORDER BY a.attnum),
+		string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE i.indexrelid IS NOT NULL)
+		INTO columns, sets, on_key
+		FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+	IF "row" IS NULL THEN
+		EXECUTE format('DELETE FROM %1$s t USING jsonb_populate_record(NULL::%1$s, $1) k WHERE (%2$s) = (%3$s)', relation,
+			(SELECT string_agg('t.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c),
+			(SELECT string_agg('k.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c)) USING key;
+	ELSE
+		EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1)'
+			' ON CONFLICT (%3$s) DO UPDATE SET %4$s', relation, columns, on_key, sets) USING "row" || key;
+	END IF;
+	PERFORM set_config('replication_plugin.causal_context', before, true);
+END
+$$;
+COMMENT ON FUNCTION resolve(regclass, jsonb, jsonb, text) IS
+	'writes a row (null: deletes it) in the place of the siblings that the context names, or of all that this node has';
+
+CREATE FUNCTION test_handler(relation regclass, local jsonb, remote jsonb, OUT local_older jsonb, OUT remote_older jsonb, OUT same boolean)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	function text;
+	name record := replication_plugin.require_mergeable(relation);
+BEGIN
+	SELECT s.handler INTO function FROM replication_plugin.table_setting s
+		WHERE s.schema_name = name.schema_name AND s.table_name = name.table_name AND s.policy = 'handler';
+	IF function IS NULL THEN
+		RAISE EXCEPTION 'table "%" has no handler', relation USING ERRCODE = '55000',
+			HINT = format('SELECT replication_plugin.set_conflict_policy(%L, ''handler'', ...) sets one.', relation::text);
+	END IF;
+	EXECUTE format('SELECT replication_plugin.call_handler($1, $2, l, r)::jsonb, replication_plugin.call_handler($1, $2, r, l)::jsonb'
+		' FROM jsonb_populate_record(NULL::%1$s, $3) l, jsonb_populate_record(NULL::%1$s, $4) r', relation)
+		INTO local_older, remote_older USING relation, function::regprocedure, local, remote;
+	same := local_older = remote_older;
+END
+$$;
+COMMENT ON FUNCTION test_handler(regclass, jsonb, jsonb) IS
+	'runs a table''s handler on two rows in both orders, with the rights of the caller, and writes nothing';
+
+CREATE VIEW unresolved WITH (security_barrier) AS
+	SELECT r.relid::regclass AS "table", replication_plugin.state_key(r.relid, r.key) AS row_key, r.siblings::integer AS siblings
+	FROM replication_plugin.row_state r WHERE r.siblings > 1 AND replication_plugin.may_read(r.relid);
+COMMENT ON VIEW unresolved IS 'rows of mergeable tables that have more than one value; see siblings()';

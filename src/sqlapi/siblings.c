@@ -1,0 +1,224 @@
+/*
+ * siblings.c
+ *		SQL functions that show the siblings of a row of a mergeable table, and what handlers make of rows.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "catalog/seen.h"
+#include "catalog/table_info.h"
+#include "conflict/causal_context.h"
+#include "conflict/merge_table.h"
+#include "conflict/row_json.h"
+
+PG_FUNCTION_INFO_V1(replication_plugin_siblings_of);
+PG_FUNCTION_INFO_V1(replication_plugin_context_of);
+PG_FUNCTION_INFO_V1(replication_plugin_context_is_here);
+PG_FUNCTION_INFO_V1(replication_plugin_state_key);
+PG_FUNCTION_INFO_V1(replication_plugin_check_handler);
+PG_FUNCTION_INFO_V1(replication_plugin_call_handler);
+
+/* Opens a mergeable table that the caller may read all of. */
+static Relation
+open_readable(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
+	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security of table \"%s\" may hide siblings from you", RelationGetRelationName(rel))));
+	if (!table_is_mergeable(rel) || !OidIsValid(table_key_index(rel)))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table \"%s\" keeps no siblings", RelationGetRelationName(rel)),
+				 errhint("SELECT replication_plugin.set_conflict_policy('%s', 'siblings') makes it keep them.",
+						 RelationGetRelationName(rel))));
+	return rel;
+}
+
+/* A row of the table's type as a slot. */
+static TupleTableSlot *
+slot_of_record(Relation rel, Datum record)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(record);
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header),.t_data = header};
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+
+	if (HeapTupleHeaderGetTypeId(header) != rel->rd_rel->reltype)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("the record is no row of table \"%s\"", RelationGetRelationName(rel))));
+	heap_deform_tuple(&tuple, RelationGetDescr(rel), slot->tts_values, slot->tts_isnull);
+	return ExecStoreVirtualTuple(slot);
+}
+
+/* The siblings of the key in a record. */
+static SiblingSet *
+siblings_of_key(Relation rel, MergeTable *t, Datum record)
+{
+	TupleTableSlot *row = table_slot_create(rel, NULL);
+	Datum		key[INDEX_MAX_KEYS];
+	RowState	found;
+	SiblingSet *set;
+	bool		have;
+
+	merge_table_key(t, slot_of_record(rel, record), key);
+	have = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row);
+	set = merge_table_siblings(t, rel, key, have ? row : NULL, VERSION_SELF, &found, true);
+	ExecDropSingleTupleTableSlot(row);
+	return set;
+}
+
+/* A slot's row as a value of the table's type. */
+static Datum
+record_of_slot(Relation rel, TupleTableSlot *slot)
+{
+	return heap_copy_tuple_as_datum(ExecCopySlotHeapTuple(slot), RelationGetDescr(rel));
+}
+
+/*
+ * siblings_of(relation regclass, key record) → setof (version text, node_id integer, written_at timestamptz, deleted boolean, siblings record)
+ */
+Datum
+replication_plugin_siblings_of(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_readable(PG_GETARG_OID(0));
+	MergeTable *t = merge_table_open(rel);
+	SiblingSet *set = siblings_of_key(rel, t, PG_GETARG_DATUM(1));
+	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < set->n; i++)
+	{
+		const Sibling *s = &set->items[i];
+		SiblingSet	one = {.n = 1,.items = (Sibling *) s};
+		bool		unknown = version_is_oldest(s->version) || version_is_self(s->version);
+		Datum		values[5];
+		bool		nulls[5] = {version_is_self(s->version), unknown, unknown, false, s->deleted};
+
+		values[0] = CStringGetTextDatum(causal_context_to_text(&one));
+		values[1] = Int32GetDatum(s->version.node);
+		values[2] = TimestampTzGetDatum(s->version.ts);
+		values[3] = BoolGetDatum(s->deleted);
+		if (!s->deleted)
+		{
+			row_decode(t->codec, s, row);
+			values[4] = DirectFunctionCall1(row_to_json, record_of_slot(rel, row));
+		}
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	table_close(rel, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* context_of(relation regclass, key record) → text */
+Datum
+replication_plugin_context_of(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_readable(PG_GETARG_OID(0));
+	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1));
+	char	   *text = causal_context_to_text(set);
+
+	for (int i = 0; i < set->n; i++)
+	{
+		if (version_is_self(set->items[i].version))
+			ereport(ERROR,
+					(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+					 errmsg("this transaction has written the row itself"),
+					 errhint("Ask for the context after it has committed.")));
+	}
+	table_close(rel, AccessShareLock);
+	PG_RETURN_TEXT_P(cstring_to_text(text));
+}
+
+/* context_is_here(relation regclass, key record, context text) → boolean */
+Datum
+replication_plugin_context_is_here(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_readable(PG_GETARG_OID(0));
+	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1));
+	Version    *read;
+	int			n;
+
+	if (!causal_context_parse(text_to_cstring(PG_GETARG_TEXT_PP(2)), &read, &n))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+						errmsg("\"%s\" is no causal context", text_to_cstring(PG_GETARG_TEXT_PP(2)))));
+	table_close(rel, AccessShareLock);
+	PG_RETURN_BOOL(causal_context_covered(set, seen_through(), read, n));
+}
+
+/* state_key(relid oid, key bytea) → jsonb */
+Datum
+replication_plugin_state_key(PG_FUNCTION_ARGS)
+{
+	Relation	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	TupleTableSlot *slot;
+	MergeTable *t;
+	Datum		key[INDEX_MAX_KEYS];
+	Datum		json;
+
+	if (!rel)
+		PG_RETURN_NULL();
+	t = merge_table_open(rel);
+	if (!tombstone_key_values(t->keys, PG_GETARG_BYTEA_PP(1), key))
+		PG_RETURN_NULL();
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	memset(slot->tts_isnull, true, RelationGetDescr(rel)->natts * sizeof(bool));
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		slot->tts_values[t->key_attnums[i] - 1] = key[i];
+		slot->tts_isnull[t->key_attnums[i] - 1] = false;
+	}
+	ExecStoreVirtualTuple(slot);
+	if (!row_json_key(rel, slot, &json))
+		PG_RETURN_NULL();
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_DATUM(json);
+}
+
+/* check_handler(relation regclass, handler regprocedure) → void */
+Datum
+replication_plugin_check_handler(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+
+	resolve_check_handler(rel, PG_GETARG_OID(1));
+	table_close(rel, AccessShareLock);
+	PG_RETURN_VOID();
+}
+
+/* call_handler(relation regclass, handler regprocedure, older record, newer record) → json */
+Datum
+replication_plugin_call_handler(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	Datum		json;
+
+	resolve_check_handler(rel, PG_GETARG_OID(1));
+	resolve_call_handler(rel, PG_GETARG_OID(1), slot_of_record(rel, PG_GETARG_DATUM(2)),
+						 slot_of_record(rel, PG_GETARG_DATUM(3)), result);
+	json = DirectFunctionCall1(row_to_json, record_of_slot(rel, result));
+	table_close(rel, AccessShareLock);
+	PG_RETURN_DATUM(json);
+}
