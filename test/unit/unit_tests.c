@@ -91,7 +91,7 @@ unit_tokens(PG_FUNCTION_ARGS)
 	CHECK(take_tokens(&b, 10, now, 1000) == 4);
 	token_bucket_put_back(&b, 100);
 	CHECK(take_tokens(&b, 10, now, 1000) == 10);
-	CHECK(take_tokens(&b, INT_MAX, now + 3600 * TOKEN_PARTS, 1000) == 1000);
+	CHECK(take_tokens(&b, PG_INT32_MAX, now + 3600 * TOKEN_PARTS, 1000) == 1000);
 	CHECK(take_tokens(&b, 3, now + 3600 * TOKEN_PARTS, 1000) == 3);
 	CHECK(take_tokens(&b, 0, now + 3601 * TOKEN_PARTS, 1000) == 0);
 	PG_RETURN_INT32(checks);
