@@ -271,6 +271,34 @@ $mesh->wait_converged;
 is(join(' ', figures()), '1000 1000 0', '1,000 transactions with one conflict each');
 cmp_ok($mesh->sql(2, "SELECT pg_relation_size('replication_plugin.conflict_count') / 8192"), '<=', 4, 'the counters do not bloat');
 cmp_ok($mesh->sql(2, "SELECT pg_relation_size('replication_plugin.conflict_count_pkey') / 8192"), '<=', 4, 'nor does their index');
+
+# a worker remembers where its counters are: they move, pile up under an old snapshot, go away
+$mesh->pause(1, 2);
+clear();
+my $worker = $mesh->sql(2, 'SELECT pid FROM replication_plugin.link_states()');
+my $expected = 0;
+sub strike
+{
+	my ($name) = @_;
+	$mesh->sql(2, $winner);
+	$mesh->sql(1, "DO \$\$ BEGIN FOR i IN 1..100 LOOP $loser WHERE id = i; COMMIT; END LOOP; END \$\$");
+	$expected += 100;
+	ok($mesh->poll(2, "SELECT sum(count) FROM replication_plugin.conflict_stats WHERE table_name = 'public.storm'", $expected), "$name: the counts are exact");
+}
+strike('new');
+$mesh->sql(2, 'VACUUM FULL replication_plugin.conflict_count');
+strike('moved');
+my $old = $mesh->node(2)->background_psql('app');
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+strike('under an old snapshot');
+$old->quit;
+clear();
+$mesh->sql(2, 'VACUUM replication_plugin.conflict_count');
+$expected = 0;
+strike('gone, and truncated');
+is($mesh->sql(2, 'SELECT pid FROM replication_plugin.link_states()'), $worker, 'all by one worker');
+$mesh->resume(1, 2);
+$mesh->wait_converged;
 $mesh->is_identical('after all storms');
 
 done_testing();
