@@ -14,11 +14,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "pgstat.h"
 #include "replication/message.h"
 #include "replication/origin.h"
@@ -119,19 +117,13 @@ apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resoluti
 		.type = type,.resolution = resolution,.rel = ar->rel,
 		.local_row = local_row,.local_version = local_version,
 		.remote_row = remote_row,.remote_version = apply.version,
-		.key_row = key_row
+		.remote_present = remote_row == ar->root_slot ? ar->present : NULL,
+		.key_row = key_row,.concurrent = !apply_was_seen(local_version),
+		.policy = POLICY_LAST_WRITE_WINS
 	};
 
-	OwnerContext owner;
-
-	if (apply.mode.source_decides || table_is_own_replicated(ar->rel))
-		return;
-
-	/* the log is ours, not the owner's */
-	GetUserIdAndSecContext(&owner.user, &owner.security);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
-	conflict_record(apply.provider, &conflict);
-	SetUserIdAndSecContext(owner.user, owner.security);
+	if (!apply.mode.source_decides && !table_is_own_replicated(ar->rel))
+		conflict_record(&conflict);
 }
 
 /* ---------- transactions ---------- */
@@ -200,6 +192,7 @@ apply_commit(void)
 	put_flush();
 	MemoryContextReset(apply.row_context);
 	tombstone_end_transaction();
+	conflict_before_commit(apply.provider);
 	relation_close_all();
 	target_close_all();
 	if (!apply.wrote)
@@ -233,6 +226,7 @@ void
 apply_reset(void)
 {
 	tombstone_abort_transaction();
+	conflict_abort();
 	put_reset();
 	relation_reset();
 	target_reset();
@@ -365,7 +359,7 @@ record_stop(const char *detail)
 	ApplyRelation *ar = relation_open_remote(apply.remote_id);
 	bool		update = strcmp(apply.action, "UPDATE") == 0;
 	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = apply.version,
-		.local_version = VERSION_OLDEST,.detail = detail
+		.local_version = VERSION_OLDEST,.policy = POLICY_LAST_WRITE_WINS,.detail = detail
 	};
 	ApplyTarget *t;
 	int			n;
@@ -381,10 +375,13 @@ record_stop(const char *detail)
 	{
 		conflict.local_row = t->found;
 		conflict.local_version = row_version_of_slot(t->found, apply.version);
+		conflict.concurrent = !apply_was_seen(conflict.local_version);
 	}
 	row_to_root_slot(ar);
 	conflict.remote_row = ar->root_slot;
-	conflict_record(apply.provider, &conflict);
+	conflict.remote_present = ar->present;
+	conflict_record(&conflict);
+	conflict_before_commit(apply.provider);
 }
 
 void

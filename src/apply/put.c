@@ -266,20 +266,16 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing mis
 {
 	Version		local = row_version_of_slot(t->found, apply.version);
 	bool		seen = apply_was_seen(local);
-	TupleTableSlot *local_row = NULL;
 	WriteResult result;
 
-	if (!seen)
-	{
-		ExecMaterializeSlot(t->found);
-		local_row = t->found;
-	}
 	if (!apply_wins(local))
 	{
 		row_to_root_slot(ar);
-		apply_conflict(ar, type, RESOLUTION_KEEP_LOCAL, local_row, local, ar->root_slot, NULL);
+		apply_conflict(ar, type, RESOLUTION_KEEP_LOCAL, t->found, local, ar->root_slot, NULL);
 		return WRITE_DONE;
 	}
+	if (!seen)
+		ExecMaterializeSlot(t->found);	/* what is told of it must outlast the write */
 	if ((missing == MISSING_FROM_PROVIDER || (missing == MISSING_FROM_LOCAL && !seen)) &&
 		!fetch_missing(ar, key))
 		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
@@ -287,7 +283,7 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing mis
 	if (result == WRITE_DONE && !seen)
 	{
 		row_to_root_slot(ar);
-		apply_conflict(ar, type, RESOLUTION_APPLY_REMOTE, local_row, local, ar->root_slot, NULL);
+		apply_conflict(ar, type, RESOLUTION_APPLY_REMOTE, t->found, local, ar->root_slot, NULL);
 	}
 	return result;
 }

@@ -41,13 +41,6 @@ remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	bool		known = ar->tombstones &&
 		tombstone_find(ar->tombstones, key, apply.version, &deleted);
 
-	row_key_to_root_slot(ar, key);
-	if (!known)
-		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
-					   NULL, ar->root_slot);
-	else if (!apply_was_seen(deleted))
-		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, deleted,
-					   NULL, ar->root_slot);
 	if (ar->tombstones && (!known || version_cmp(deleted, apply.version) < 0))
 	{
 		tombstone_write(ar->tombstones, key, true);
@@ -56,6 +49,13 @@ remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 		if (search_key_surely(t, key))
 			return WRITE_AGAIN;
 	}
+	row_key_to_root_slot(ar, key);
+	if (!known)
+		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
+					   NULL, ar->root_slot);
+	else if (!apply_was_seen(deleted))
+		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, deleted,
+					   NULL, ar->root_slot);
 	return WRITE_DONE;
 }
 
@@ -65,20 +65,16 @@ remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 {
 	Version		local = row_version_of_slot(t->found, apply.version);
 	bool		seen = apply_was_seen(local);
-	TupleTableSlot *local_row = NULL;
 
-	if (!seen)
-	{
-		ExecMaterializeSlot(t->found);
-		local_row = t->found;
-	}
 	if (!apply_wins(local))
 	{
 		row_key_to_root_slot(ar, key);
-		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, local_row, local,
+		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, t->found, local,
 					   NULL, ar->root_slot);
 		return WRITE_DONE;
 	}
+	if (!seen)
+		ExecMaterializeSlot(t->found);
 	if (write_delete(ar, t, &t->found->tts_tid) == WRITE_AGAIN)
 		return WRITE_AGAIN;
 	if (ar->tombstones)
@@ -86,7 +82,7 @@ remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	if (!seen)
 	{
 		row_key_to_root_slot(ar, key);
-		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_APPLY_REMOTE, local_row, local,
+		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_APPLY_REMOTE, t->found, local,
 					   NULL, ar->root_slot);
 	}
 	return WRITE_DONE;

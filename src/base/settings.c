@@ -24,6 +24,7 @@ int			setting_frontier_interval = 1000;
 int			setting_retry_min = 500;
 int			setting_retry_max = 30000;
 int			setting_conflict_retention = 30 * 86400;
+int			setting_conflict_log_rate = 100;
 
 /* Defines one integer parameter. */
 static void
@@ -66,5 +67,8 @@ settings_define(void)
 	define_int("replication_plugin.conflict_retention",
 			   "How long rows stay in the view conflicts; -1 keeps them for ever.",
 			   &setting_conflict_retention, 30 * 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
+	define_int("replication_plugin.conflict_log_rate",
+			   "Conflicts that a link may write into the view conflicts per second; more are only counted. 0: none, -1: all.",
+			   &setting_conflict_log_rate, 100, -1, INT_MAX, PGC_SIGHUP, 0);
 	MarkGUCPrefixReserved("replication_plugin");
 }

@@ -14,6 +14,7 @@ extern int	setting_clock_offset_warning;	/* ms; -1: none */
 extern int	setting_max_retained_wal;	/* MB; -1: no limit */
 extern int	setting_frontier_interval;	/* ms */
 extern int	setting_conflict_retention; /* seconds that conflicts are kept; -1 for ever */
+extern int	setting_conflict_log_rate;	/* rows per second and link worker; -1: no limit */
 
 /* Defines all parameters; called once from _PG_init. */
 extern void settings_define(void);

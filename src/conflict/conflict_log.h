@@ -29,6 +29,8 @@ typedef enum ConflictResolution
 	RESOLUTION_STOP				/* nothing won: the link stops until somebody makes room */
 } ConflictResolution;
 
+#define POLICY_LAST_WRITE_WINS	"last_write_wins"
+
 typedef struct Conflict
 {
 	ConflictType type;
@@ -37,17 +39,26 @@ typedef struct Conflict
 	TupleTableSlot *local_row;	/* NULL: there is none */
 	Version		local_version;	/* VERSION_OLDEST: unknown */
 	TupleTableSlot *remote_row; /* NULL: a delete */
+	const bool *remote_present; /* which of its columns are known; NULL: all */
 	TupleTableSlot *key_row;	/* row to take the key from; NULL: remote_row, else local_row */
 	Version		remote_version;
+	bool		concurrent;		/* neither writer had seen the other's write */
+	const char *policy;			/* of the table: what decides */
 	const char *detail;			/* NULL: none */
 } Conflict;
 
 /*
- * Writes a conflict to the log and counts it, as part of the running transaction.
- * provider: the link by which the write came (its counters).
+ * Counts a conflict, and writes it to the log if the rate allows, as part of the running transaction.
+ * What was counted is written by conflict_before_commit(). provider: the link by which the
+ * transaction came (its counters).
  */
-extern void conflict_record(NodeId provider, const Conflict *conflict);
+extern void conflict_record(const Conflict *conflict);
+extern void conflict_before_commit(NodeId provider);
+
+/* Forgets what an aborted transaction left in memory. */
+extern void conflict_abort(void);
 
 extern const char *conflict_type_name(ConflictType type);
+extern const char *conflict_resolution_name(ConflictResolution resolution);
 
 #endif							/* REPLICATION_PLUGIN_CONFLICT_LOG_H */

@@ -172,11 +172,14 @@ CREATE TABLE conflict_log (
 	remote_row jsonb,
 	remote_origin integer,
 	remote_timestamp timestamptz,
+	concurrent boolean, -- null: what it met is gone without a trace
+	policy text,
 	detail text
 );
 CREATE INDEX conflict_log_detected_at ON conflict_log (detected_at);
 
--- Counts of conflicts; each link worker updates rows of its own (provider), so none waits for another.
+-- Counts of conflicts; each link worker updates rows of its own (provider), so none waits for another. Updated with
+-- each transaction that has a conflict, by HOT updates.
 CREATE TABLE conflict_count (
 	provider integer NOT NULL,
 	relid oid NOT NULL,
@@ -185,8 +188,9 @@ CREATE TABLE conflict_count (
 	resolution text NOT NULL,
 	n bigint NOT NULL,
 	last_at timestamptz NOT NULL,
+	not_logged bigint NOT NULL, -- of n, those for which conflict_log has no row
 	PRIMARY KEY (provider, relid, conflict_type, resolution)
-);
+) WITH (fillfactor = 50);
 
 -- Joining: the part of the schema that comes after the rows; deleted by the transaction that has run it.
 CREATE TABLE join_script (

@@ -154,7 +154,8 @@ COMMENT ON FUNCTION may_read(oid) IS 'whether the caller may see all rows of a t
 CREATE VIEW conflicts WITH (security_barrier) AS
 	SELECT c.detected_at, c.table_name, c.conflict_type, c.resolution, c.row_key, c.local_row,
 		coalesce(l.node_name, c.local_origin::text) AS local_origin, c.local_timestamp,
-		c.remote_row, coalesce(r.node_name, c.remote_origin::text) AS remote_origin, c.remote_timestamp, c.detail
+		c.remote_row, coalesce(r.node_name, c.remote_origin::text) AS remote_origin, c.remote_timestamp,
+		c.concurrent, c.policy, c.detail
 	FROM replication_plugin.conflict_log c
 	LEFT JOIN replication_plugin.node l ON l.node_id = c.local_origin
 	LEFT JOIN replication_plugin.node r ON r.node_id = c.remote_origin
@@ -162,7 +163,8 @@ CREATE VIEW conflicts WITH (security_barrier) AS
 COMMENT ON VIEW conflicts IS 'writes that lost, or replaced a concurrent one; rows of tables that the reader may read';
 
 CREATE VIEW conflict_stats AS
-	SELECT c.table_name, c.conflict_type, c.resolution, sum(c.n)::bigint AS count, max(c.last_at) AS last_at
+	SELECT c.table_name, c.conflict_type, c.resolution, sum(c.n)::bigint AS count, max(c.last_at) AS last_at,
+		sum(c.not_logged)::bigint AS not_logged
 	FROM replication_plugin.conflict_count c
 	GROUP BY 1, 2, 3;
-COMMENT ON VIEW conflict_stats IS 'how many conflicts there were, by table, type and resolution';
+COMMENT ON VIEW conflict_stats IS 'how many conflicts there were, by table, type and resolution; not_logged: those that the view conflicts does not show';

@@ -8,6 +8,7 @@ my $mesh = Mesh->new(1);
 my $seed = Mesh::seed();
 $mesh->sql(1, <<'SQL');
 CREATE FUNCTION unit_version() RETURNS int AS 'unit_tests' LANGUAGE C;
+CREATE FUNCTION unit_tokens() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_frontier(bigint) RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_wire() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_value(oid, text) RETURNS text AS 'unit_tests' LANGUAGE C;
@@ -18,6 +19,7 @@ CREATE FUNCTION unit_stable() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_history(bigint, int, text, boolean) RETURNS text AS 'unit_tests' LANGUAGE C;
 SQL
 cmp_ok($mesh->sql(1, 'SELECT unit_version()'), '>', 100, 'order of versions');
+cmp_ok($mesh->sql(1, 'SELECT unit_tokens()'), '>', 8, 'so many per second');
 cmp_ok($mesh->sql(1, "SELECT unit_frontier($seed)"), '>', 8000, 'frontiers merge');
 cmp_ok($mesh->sql(1, 'SELECT unit_wire()'), '>', 20, 'every message is read as it was written');
 my %values = (

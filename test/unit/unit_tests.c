@@ -13,6 +13,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/token_bucket.h"
 #include "model/frontier.h"
 #include "model/version.h"
 #include "wire/value.h"
@@ -21,6 +22,7 @@
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(unit_version);
+PG_FUNCTION_INFO_V1(unit_tokens);
 PG_FUNCTION_INFO_V1(unit_frontier);
 PG_FUNCTION_INFO_V1(unit_wire);
 PG_FUNCTION_INFO_V1(unit_value);
@@ -54,6 +56,44 @@ unit_version(PG_FUNCTION_ARGS)
 		}
 	}
 	CHECK(version_is_oldest(VERSION_OLDEST) && !version_is_oldest(v[1]));
+	PG_RETURN_INT32(checks);
+}
+
+/* How many of n tries get a token. */
+static int
+take_tokens(TokenBucket *b, int rate, Moment now, int n)
+{
+	int			got = 0;
+
+	for (int i = 0; i < n; i++)
+		got += token_bucket_take(b, rate, now);
+	return got;
+}
+
+/* So many per second, at most those of one second at once, none lost between. */
+Datum
+unit_tokens(PG_FUNCTION_ARGS)
+{
+	TokenBucket b = {0};
+	Moment		now = 5 * TOKEN_PARTS;
+	int			got = 0;
+
+	checks = 0;
+	CHECK(take_tokens(&b, 10, now, 1000) == 10);
+	CHECK(take_tokens(&b, 10, now + 99999, 5) == 0);
+	CHECK(take_tokens(&b, 10, now + 100000, 5) == 1);
+	for (int i = 1; i <= 3000; i++)
+		got += take_tokens(&b, 7, now + 100000 + i * INT64CONST(1000), 2);
+	CHECK(got == 21);
+	now += 3600 * TOKEN_PARTS;
+	CHECK(take_tokens(&b, 10, now, 1000) == 10);
+	token_bucket_put_back(&b, 4);
+	CHECK(take_tokens(&b, 10, now, 1000) == 4);
+	token_bucket_put_back(&b, 100);
+	CHECK(take_tokens(&b, 10, now, 1000) == 10);
+	CHECK(take_tokens(&b, PG_INT32_MAX, now + 3600 * TOKEN_PARTS, 1000) == 1000);
+	CHECK(take_tokens(&b, 3, now + 3600 * TOKEN_PARTS, 1000) == 3);
+	CHECK(take_tokens(&b, 0, now + 3601 * TOKEN_PARTS, 1000) == 0);
 	PG_RETURN_INT32(checks);
 }
 
