@@ -20,6 +20,7 @@
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "catalog/seen.h"
+#include "conflict/causal_context.h"
 #include "conflict/commit_stamp.h"
 #include "control/drop_guard.h"
 #include "control/write_guard.h"
@@ -65,6 +66,7 @@ void
 _PG_init(void)
 {
 	settings_define();
+	causal_context_define_setting();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	prev_shmem_request_hook = shmem_request_hook;

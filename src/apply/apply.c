@@ -119,7 +119,7 @@ apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resoluti
 		.remote_row = remote_row,.remote_version = apply.version,
 		.remote_present = remote_row == ar->root_slot ? ar->present : NULL,
 		.key_row = key_row,.concurrent = !apply_was_seen(local_version),
-		.policy = POLICY_LAST_WRITE_WINS
+		.policy = policy_name(ar->merge ? ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
 	};
 
 	if (!apply.mode.source_decides && !table_is_own_replicated(ar->rel))
@@ -359,7 +359,7 @@ record_stop(const char *detail)
 	ApplyRelation *ar = relation_open_remote(apply.remote_id);
 	bool		update = strcmp(apply.action, "UPDATE") == 0;
 	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = apply.version,
-		.local_version = VERSION_OLDEST,.policy = POLICY_LAST_WRITE_WINS,.detail = detail
+		.local_version = VERSION_OLDEST,.policy = policy_name(POLICY_LAST_WRITE_WINS),.detail = detail
 	};
 	ApplyTarget *t;
 	int			n;

@@ -152,6 +152,45 @@ forward(Combining *c, bool deleted)
 	apply.wrote = true;
 }
 
+/* The newest sibling but the arriving one. */
+static const Sibling *
+newest_other(Combining *c)
+{
+	for (int i = 0; i < c->set->n; i++)
+	{
+		if (version_cmp(c->set->items[i].version, apply.version) != 0)
+			return &c->set->items[i];
+	}
+	return NULL;
+}
+
+/* Records that the write met a concurrent one. */
+static void
+record(Combining *c, bool deleted, bool dropped)
+{
+	TupleTableSlot *arriving = MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
+	const Sibling *other = newest_other(c);
+	Conflict	conflict = {
+		.type = deleted ? CONFLICT_DELETE_ORIGIN_DIFFERS : c->have ? CONFLICT_UPDATE_ORIGIN_DIFFERS : CONFLICT_UPDATE_DELETED,
+		.resolution = dropped ? RESOLUTION_KEEP_LOCAL : RESOLUTION_MERGED,.rel = c->ar->rel,
+		.local_row = c->have ? c->target->found : NULL,
+		.local_version = other ? other->version : VERSION_OLDEST,.remote_version = apply.version,
+		.concurrent = true,.policy = policy_name(c->ar->merge->policy.policy),.detail = c->shown.failure
+	};
+
+	row_key_to_root_slot(c->ar, c->key);
+	conflict.key_row = c->ar->root_slot;
+	for (int i = 0; i < c->set->n && !deleted; i++)
+	{
+		if (version_cmp(c->set->items[i].version, apply.version) != 0)
+			continue;
+		row_decode(c->ar->merge->codec, &c->set->items[i], arriving);
+		conflict.remote_row = arriving;
+	}
+	conflict_record(&conflict);
+	ExecDropSingleTupleTableSlot(arriving);
+}
+
 /* One try. */
 static WriteResult
 try_combine(Combining *c, bool deleted)
@@ -170,7 +209,10 @@ try_combine(Combining *c, bool deleted)
 	}
 	forward(c, deleted);
 	if (!sibling_merge(c->set, &apply.write.context, (Sibling) {.version = apply.version,.deleted = deleted}))
+	{
+		record(c, deleted, true);
 		return WRITE_DONE;
+	}
 	if (!row_state_is_implied(c->set, m->policy.young))
 		add_rows(c);
 	resolve(c);
@@ -184,6 +226,8 @@ try_combine(Combining *c, bool deleted)
 	}
 	if (!c->have)
 		look_again(c);
+	if (c->set->n > 1)
+		record(c, deleted, false);
 	return WRITE_DONE;
 }
 

@@ -26,10 +26,10 @@ typedef enum ConflictResolution
 {
 	RESOLUTION_APPLY_REMOTE,	/* the arriving write won */
 	RESOLUTION_KEEP_LOCAL,		/* the arriving write lost */
+	RESOLUTION_MERGED,			/* both stay; the policy says what shows */
 	RESOLUTION_STOP				/* nothing won: the link stops until somebody makes room */
 } ConflictResolution;
 
-#define POLICY_LAST_WRITE_WINS	"last_write_wins"
 
 typedef struct Conflict
 {

@@ -215,8 +215,3 @@ END
 $$;
 COMMENT ON FUNCTION test_handler(regclass, jsonb, jsonb) IS
 	'runs a table''s handler on two rows in both orders, with the rights of the caller, and writes nothing';
-
-CREATE VIEW unresolved WITH (security_barrier) AS
-	SELECT r.relid::regclass AS "table", replication_plugin.state_key(r.relid, r.key) AS row_key, r.siblings::integer AS siblings
-	FROM replication_plugin.row_state r WHERE r.siblings > 1 AND replication_plugin.may_read(r.relid);
-COMMENT ON VIEW unresolved IS 'rows of mergeable tables that have more than one value; see siblings()';

@@ -168,3 +168,8 @@ CREATE VIEW conflict_stats AS
 	FROM replication_plugin.conflict_count c
 	GROUP BY 1, 2, 3;
 COMMENT ON VIEW conflict_stats IS 'how many conflicts there were, by table, type and resolution; not_logged: those that the view conflicts does not show';
+
+CREATE VIEW unresolved WITH (security_barrier) AS
+	SELECT r.relid::regclass AS "table", replication_plugin.state_key(r.relid, r.key) AS row_key, r.siblings::integer AS siblings
+	FROM replication_plugin.row_state r WHERE r.siblings > 1 AND replication_plugin.may_read(r.relid);
+COMMENT ON VIEW unresolved IS 'rows of mergeable tables that have more than one value; see siblings()';

@@ -76,15 +76,17 @@ static SiblingSet *
 siblings_of_key(Relation rel, MergeTable *t, Datum record)
 {
 	TupleTableSlot *row = table_slot_create(rel, NULL);
+	TupleTableSlot *given = slot_of_record(rel, record);
 	Datum		key[INDEX_MAX_KEYS];
 	RowState	found;
 	SiblingSet *set;
 	bool		have;
 
-	merge_table_key(t, slot_of_record(rel, record), key);
+	merge_table_key(t, given, key);
 	have = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row);
 	set = merge_table_siblings(t, rel, key, have ? row : NULL, VERSION_SELF, &found, true);
 	ExecDropSingleTupleTableSlot(row);
+	ExecDropSingleTupleTableSlot(given);
 	return set;
 }
 
@@ -127,6 +129,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 		}
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	ExecDropSingleTupleTableSlot(row);
 	table_close(rel, AccessShareLock);
 	return (Datum) 0;
 }
@@ -192,6 +195,7 @@ replication_plugin_state_key(PG_FUNCTION_ARGS)
 	ExecStoreVirtualTuple(slot);
 	if (!row_json_key(rel, slot, &json))
 		PG_RETURN_NULL();
+	ExecDropSingleTupleTableSlot(slot);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(json);
 }
@@ -213,12 +217,16 @@ replication_plugin_call_handler(PG_FUNCTION_ARGS)
 {
 	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
 	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	TupleTableSlot *older = slot_of_record(rel, PG_GETARG_DATUM(2));
+	TupleTableSlot *newer = slot_of_record(rel, PG_GETARG_DATUM(3));
 	Datum		json;
 
 	resolve_check_handler(rel, PG_GETARG_OID(1));
-	resolve_call_handler(rel, PG_GETARG_OID(1), slot_of_record(rel, PG_GETARG_DATUM(2)),
-						 slot_of_record(rel, PG_GETARG_DATUM(3)), result);
+	resolve_call_handler(rel, PG_GETARG_OID(1), older, newer, result);
 	json = DirectFunctionCall1(row_to_json, record_of_slot(rel, result));
+	ExecDropSingleTupleTableSlot(result);
+	ExecDropSingleTupleTableSlot(older);
+	ExecDropSingleTupleTableSlot(newer);
 	table_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(json);
 }
