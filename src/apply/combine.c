@@ -95,6 +95,7 @@ resolve(Combining *c)
 	c->shows = resolve_row(c->ar->rel, &c->ar->merge->policy, c->ar->merge->codec, c->set, result, &c->shown);
 	if (c->shows)
 		show_row(c->target, result);
+	ExecDropSingleTupleTableSlot(result);
 }
 
 /* Has the table show it. */

@@ -47,6 +47,7 @@
 
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/origin_map.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
@@ -95,6 +96,13 @@ capture_is_own_function(Oid funcoid)
 	return false;
 }
 
+/* True in a session that copies rows for a new node: its triggers on inserts come when they are all there. */
+static bool
+is_copying(void)
+{
+	return origin_map_node(replorigin_session_origin) == ORIGIN_NODE_REPAIR;
+}
+
 /* What triggers a table needs. */
 static void
 wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
@@ -111,7 +119,7 @@ wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 		case WIRE_IDENTITY_KEY:
 			wanted[CAPTURE_TRUNCATE] = true;
 			if (table_is_mergeable(root))
-				wanted[CAPTURE_WRITE] = true;
+				wanted[CAPTURE_WRITE] = !is_copying();
 			else
 				wanted[CAPTURE_DELETE] = wanted[CAPTURE_UPDATE] = true;
 			break;

@@ -197,7 +197,7 @@ merge_table_show_all(Oid relid)
 	ListCell   *lc;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	foreach(lc, row_state_several(relid))
+	foreach(lc, row_state_keys(relid, GetActiveSnapshot(), 2))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 		Datum		key[INDEX_MAX_KEYS];

@@ -247,6 +247,22 @@ find_row(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 	return found;
 }
 
+/* Reads the state in the slot, if one was found. */
+static void
+take_state(Store *store, Version own, RowState *state)
+{
+	bool		isnull;
+
+	if (!state->stored)
+	{
+		state->set = sibling_set_create();
+		return;
+	}
+	state->tid = store->slot->tts_tid;
+	state->set = decode_set(DatumGetByteaPCopy(slot_getattr(store->slot, ATT_STATE, &isnull)),
+							row_version_of_slot(store->slot, own));
+}
+
 void
 row_state_find(TombstoneKeys *keys, const Datum *key, Version own, RowState *state)
 {
@@ -267,21 +283,24 @@ row_state_find(TombstoneKeys *keys, const Datum *key, Version own, RowState *sta
 		if (TransactionIdIsValid(wait))
 			XactLockTableWait(wait, store.heap, NULL, XLTW_None);
 	} while (TransactionIdIsValid(wait));
-	if (state->stored)
-	{
-		bool		isnull;
-		Datum		d = slot_getattr(store.slot, ATT_STATE, &isnull);
-
-		state->tid = store.slot->tts_tid;
-		state->set = decode_set(DatumGetByteaPCopy(d), row_version_of_slot(store.slot, own));
-	}
-	else
-		state->set = sibling_set_create();
+	take_state(&store, own, state);
 	close_store(&store);
 }
 
+bool
+row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot, RowState *state)
+{
+	Store		store;
+
+	open_store(&store, AccessShareLock);
+	state->stored = find_row(&store, keys, key, snapshot);
+	take_state(&store, VERSION_SELF, state);
+	close_store(&store);
+	return state->stored;
+}
+
 List *
-row_state_several(Oid relid)
+row_state_keys(Oid relid, Snapshot snapshot, int least)
 {
 	Store		store;
 	ScanKeyData search;
@@ -289,14 +308,14 @@ row_state_several(Oid relid)
 	List	   *result = NIL;
 
 	open_store(&store, AccessShareLock);
-	scan = index_beginscan(store.heap, store.index, GetLatestSnapshot(), 1, 0);
+	scan = index_beginscan(store.heap, store.index, snapshot, 1, 0);
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	index_rescan(scan, &search, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, store.slot))
 	{
 		bool		isnull;
 
-		if (DatumGetInt16(slot_getattr(store.slot, ATT_SIBLINGS, &isnull)) > 1)
+		if (DatumGetInt16(slot_getattr(store.slot, ATT_SIBLINGS, &isnull)) >= least)
 			result = lappend(result, DatumGetByteaPCopy(slot_getattr(store.slot, ATT_KEY, &isnull)));
 	}
 	index_endscan(scan);

@@ -46,8 +46,11 @@ extern void row_state_find(TombstoneKeys *keys, const Datum *key, Version own, R
 /* True if a set is just what the table shows: one live value that its own transaction wrote there. */
 extern bool row_state_is_implied(const SiblingSet *set, bool young);
 
-/* Keys of a table's rows that have several siblings, as stored: a List of bytea *. */
-extern List *row_state_several(Oid relid);
+/* The same, as a snapshot shows it, without waiting. Returns whether one is stored. */
+extern bool row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot, RowState *state);
+
+/* Keys of a table's rows that have at least so many siblings stored, as stored: a List of bytea *. */
+extern List *row_state_keys(Oid relid, Snapshot snapshot, int least);
 
 /*
  * Stores a set in the place of what was found, or nothing if the set is empty. Returns false if somebody else was

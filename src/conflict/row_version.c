@@ -24,21 +24,26 @@
 #include "catalog/origin_map.h"
 #include "conflict/row_version.h"
 
+uint64
+row_full_xid(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint64		full = U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(EpochFromFullTransactionId(next), xid));
+
+	if (!TransactionIdIsNormal(xid))
+		return 0;
+	if (full >= U64FromFullTransactionId(next))
+		full -= UINT64CONST(1) << 32;
+	return full;
+}
+
 /* True if a local transaction is from before this database became a member, or of the server of which it is a physical copy. */
 static bool
 is_older_than_member(TransactionId xmin)
 {
 	uint64		since = nodes_local_since_xid();
-	FullTransactionId next;
-	uint64		full;
 
-	if (since == 0)
-		return false;
-	next = ReadNextFullTransactionId();
-	full = U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(EpochFromFullTransactionId(next), xmin));
-	if (full >= U64FromFullTransactionId(next))
-		full -= UINT64CONST(1) << 32;
-	return full < since;
+	return since != 0 && row_full_xid(xmin) < since;
 }
 
 /* Looks a transaction up in the commit timestamp data. */

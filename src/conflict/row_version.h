@@ -18,4 +18,7 @@ extern Version row_version(TransactionId xmin, Version own);
 /* The same for a row in a slot that holds a heap tuple. */
 extern Version row_version_of_slot(TupleTableSlot *slot, Version own);
 
+/* A past transaction's number with its epoch; 0 for a frozen one. */
+extern uint64 row_full_xid(TransactionId xid);
+
 #endif							/* REPLICATION_PLUGIN_ROW_VERSION_H */

@@ -35,6 +35,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
@@ -45,7 +46,10 @@
 #include "catalog/nodes.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "catalog/seen.h"
+#include "conflict/row_version.h"
 #include "control/manager_sql.h"
+#include "control/settle.h"
 #include "control/sql.h"
 #include "control/workers.h"
 #include "model/stable.h"
@@ -62,6 +66,7 @@ typedef struct Note
 	XLogRecPtr	position;
 	Frontier   *covers;			/* everything before the position */
 	TransactionId oldest;		/* transactions before this one ended before the position */
+	Frontier   *seen;			/* seen_through() then */
 } Note;
 
 typedef struct GroupWorker
@@ -79,7 +84,9 @@ typedef struct GroupWorker
 	char	   *told_state;		/* view, fenced nodes and links in the last row */
 	Moment		row_at;
 	Moment		advanced_at;
+	XLogRecPtr	moved_to;		/* all members have what was before this position */
 	TransactionId collect_before;	/* tombstones of older transactions can go; InvalidTransactionId: none */
+	char	   *collect_seen;	/* deletes of mergeable tables: also not newer than this */
 	Moment		collected_at;
 	int			collect_ms;		/* how long it took the last time */
 } GroupWorker;
@@ -112,12 +119,19 @@ tend_group_slot(void)
 	proc_exit(0);
 }
 
+static void
+free_note(Note *note)
+{
+	frontier_free(note->covers);
+	frontier_free(note->seen);
+}
+
 /* Forgets the first notes. */
 static void
 drop_notes(int n)
 {
 	for (int i = 0; i < n; i++)
-		frontier_free(worker.notes[i].covers);
+		free_note(&worker.notes[i]);
 	memmove(&worker.notes[0], &worker.notes[n], (worker.nnotes - n) * sizeof(Note));
 	worker.nnotes -= n;
 }
@@ -133,9 +147,27 @@ thin_notes(void)
 		if (i % 2 == 1)
 			worker.notes[kept++] = worker.notes[i];
 		else
-			frontier_free(worker.notes[i].covers);
+			free_note(&worker.notes[i]);
 	}
 	worker.nnotes = kept;
+}
+
+/* What this node has seen, in memory that lasts. */
+static Frontier *
+seen_now(void)
+{
+	MemoryContext old;
+	Frontier   *seen;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	seen = seen_through();
+	MemoryContextSwitchTo(old);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(worker.round);
+	return seen;
 }
 
 /* Notes a position after which we know what was before. */
@@ -144,6 +176,7 @@ take_note(XLogRecPtr position, TransactionId oldest)
 {
 	MemoryContext old;
 	Frontier   *f;
+	Frontier   *seen = seen_now();
 
 	if (worker.nnotes == MAX_NOTES)
 		thin_notes();
@@ -151,7 +184,7 @@ take_note(XLogRecPtr position, TransactionId oldest)
 	f = local_frontier(worker.me);
 	MemoryContextSwitchTo(old);
 	frontier_set_lsn(f, worker.me, position);
-	worker.notes[worker.nnotes++] = (Note) {position, f, oldest};
+	worker.notes[worker.nnotes++] = (Note) {position, f, oldest, seen};
 }
 
 /* Moves the group slot; decoding writes two lines into the log each time, which nobody wants. */
@@ -185,6 +218,7 @@ advance_group_slot(void)
 {
 	char	   *text = sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL);
 	Frontier   *stable = text ? frontier_from_text(text) : NULL;
+	const char *params[2];
 	int			n = 0;
 
 	while (stable && n < worker.nnotes && stable_covers(stable, worker.notes[n].covers))
@@ -195,11 +229,16 @@ advance_group_slot(void)
 		!moment_is_past(worker.advanced_at,
 									ADVANCE_INTERVALS * setting_frontier_interval))
 		return;
-	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1", 1,
-			  (const char *const *) &text);
+	params[0] = text;
+	params[1] = psprintf(UINT64_FORMAT, row_full_xid(worker.notes[n - 1].oldest));
+	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint", 2, params);
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);
+	worker.moved_to = worker.notes[n - 1].position;
 	worker.collect_before = worker.notes[n - 1].oldest;
+	if (worker.collect_seen)
+		pfree(worker.collect_seen);
+	worker.collect_seen = MemoryContextStrdup(TopMemoryContext, frontier_to_text(worker.notes[n - 1].seen));
 	worker.advanced_at = moment_now();
 	drop_notes(n);
 }
@@ -340,6 +379,20 @@ collect_batch(const char *before)
 	return atoi(deleted);
 }
 
+/* The same with deletes of mergeable tables, which every later write must know to be seen as well. */
+static int
+collect_states(const char *before)
+{
+	const char *params[2] = {before, worker.collect_seen};
+
+	return atoi(sql_value("WITH d AS (DELETE FROM replication_plugin.row_state WHERE ctid = ANY (ARRAY("
+						  "  SELECT s.ctid FROM replication_plugin.row_state s, replication_plugin.local_node l"
+						  "  WHERE s.deleted AND age(s.xmin) > age($1::xid)"
+						  "  AND coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
+						  "   <= coalesce(replication_plugin.frontier_ts($2, coalesce(s.newest_node, l.node_id)), 'infinity')"
+						  "  LIMIT " GC_BATCH ")) RETURNING 1) SELECT count(*) FROM d", 2, params));
+}
+
 /* Removes tombstones that no older write can meet any more. */
 static void
 collect_tombstones(void)
@@ -352,6 +405,8 @@ collect_tombstones(void)
 		return;
 	before = psprintf("%u", worker.collect_before);
 	while (collect_batch(before) >= atoi(GC_BATCH))
+		CHECK_FOR_INTERRUPTS();
+	while (collect_states(before) >= atoi(GC_BATCH))
 		CHECK_FOR_INTERRUPTS();
 	worker.collect_before = InvalidTransactionId;
 	worker.collected_at = moment_now();
@@ -379,6 +434,7 @@ work(void)
 	announce();
 	advance_group_slot();
 	collect_tombstones();
+	settle_tables(worker.moved_to);
 	if (!worker.healthy)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);
 	worker.healthy = true;

@@ -83,7 +83,7 @@ static const char *const table_query =
 " n.nspname = 'replication_plugin'"
 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
-" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting')"
+" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'node_priority')"
 "  OR n.nspname <> 'replication_plugin' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 "  AND NOT EXISTS (SELECT FROM replication_plugin.table_setting s"
 "   WHERE s.schema_name = n.nspname AND s.table_name = c.relname AND NOT s.replicated)"
@@ -229,6 +229,36 @@ copy_sequences(PGconn *source, PGconn *local)
 										  " WHERE s IS NOT NULL",
 										  PQgetvalue(res, i, 1), quote_literal_cstr(PQgetvalue(res, i, 0)))));
 	PQclear(res);
+}
+
+/* Mergeable tables that are copied. */
+static const char *const mergeable_query =
+"SELECT pg_catalog.format('%I.%I', m.schema_name, m.table_name) FROM replication_plugin.mergeable_table m"
+" JOIN pg_namespace n ON n.nspname = m.schema_name JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
+" WHERE NOT EXISTS (SELECT FROM replication_plugin.table_setting s"
+"  WHERE s.schema_name = m.schema_name AND s.table_name = m.table_name AND NOT s.replicated)";
+
+/* Takes over what mergeable tables have besides their rows. */
+static void
+copy_states(PGconn *source, PGconn *local)
+{
+	PGresult   *tables = peer_exec(source, mergeable_query);
+
+	PQclear(peer_exec(local, "DELETE FROM replication_plugin.row_state"));
+	for (int i = 0; i < PQntuples(tables); i++)
+	{
+		const char *name = quote_literal_cstr(PQgetvalue(tables, i, 0));
+		PGresult   *states = peer_exec(source, psprintf("SELECT replication_plugin.export_states(%s, p.stable_xid)"
+														" FROM replication_plugin.stable_point p", name));
+
+		PQclear(peer_exec(local, "BEGIN"));
+		for (int k = 0; k < PQntuples(states); k++)
+			PQclear(peer_exec(local, psprintf("SELECT replication_plugin.import_state(%s, %s)", name,
+											  quote_literal_cstr(PQgetvalue(states, k, 0)))));
+		PQclear(peer_exec(local, "COMMIT"));
+		PQclear(states);
+	}
+	PQclear(tables);
 }
 
 /* ---------- copying ---------- */
@@ -390,7 +420,10 @@ join_copy_tables(Joining *join)
 		empty_tables(job);
 	run_job(job);
 	if (join->local->copy_data)
+	{
 		copy_sequences(source, job->sessions[0]);
+		copy_states(source, job->sessions[0]);
+	}
 	PQfinish(source);
 	for (int i = 0; i < job->nsessions; i++)
 		PQfinish(job->sessions[i]);

@@ -204,6 +204,7 @@ CREATE TABLE stable_point (
 	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
 	vector text NOT NULL DEFAULT '',
 	slot_vector text NOT NULL DEFAULT '',
+	stable_xid bigint NOT NULL DEFAULT 0, -- what older transactions wrote here, all members have
 	slot_made boolean NOT NULL DEFAULT false -- there is a group slot; if it is gone this node must join anew
 ) WITH (fillfactor = 50);
 

@@ -51,6 +51,10 @@ CREATE FUNCTION frontier_lsn(vector text, node_id integer) RETURNS pg_lsn
 AS 'MODULE_PATHNAME', 'replication_plugin_frontier_lsn' LANGUAGE C IMMUTABLE STRICT;
 COMMENT ON FUNCTION frontier_lsn(text, integer) IS 'a node''s position in a frontier, null if it has none';
 
+CREATE FUNCTION frontier_ts(vector text, node_id integer) RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'replication_plugin_frontier_ts' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION frontier_ts(text, integer) IS 'greatest timestamp of a node in a frontier, null if it has none';
+
 CREATE FUNCTION clock_tick() RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'replication_plugin_clock_tick' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION clock_tick() IS
@@ -86,6 +90,15 @@ COMMENT ON FUNCTION context_is_here(regclass, record, text) IS 'whether this nod
 CREATE FUNCTION state_key(relid oid, key bytea) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'replication_plugin_state_key' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION state_key(oid, bytea) IS 'the key of a stored row state; null if its table is gone';
+
+CREATE FUNCTION export_states(relation regclass, since bigint) RETURNS SETOF jsonb
+AS 'MODULE_PATHNAME', 'replication_plugin_export_states' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION export_states(regclass, bigint) IS
+	'what a new member needs of a mergeable table besides its rows: siblings, deletes, and versions of what was written by transaction since or later';
+
+CREATE FUNCTION import_state(relation regclass, state jsonb) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_import_state' LANGUAGE C STRICT;
+COMMENT ON FUNCTION import_state(regclass, jsonb) IS 'stores one of them';
 
 CREATE FUNCTION check_handler(relation regclass, handler regprocedure) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_check_handler' LANGUAGE C STRICT;

@@ -41,6 +41,21 @@ END
 $$;
 COMMENT ON FUNCTION make_mergeable(text, text) IS 'notes that a table is mergeable';
 
+-- Notes that no write from before a table was mergeable can come any more; false if somebody is writing it.
+CREATE FUNCTION settle_table(relid oid) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	SET LOCAL lock_timeout = '50ms';
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relid::regclass);
+	INSERT INTO replication_plugin.merge_settled VALUES (relid) ON CONFLICT DO NOTHING;
+	PERFORM replication_plugin.invalidate_table(relid);
+	RETURN true;
+EXCEPTION WHEN lock_not_available OR undefined_table THEN
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION settle_table(oid) IS 'notes that no write from before a table was mergeable can come any more';
+
 CREATE FUNCTION set_conflict_policy(relation regclass, policy text, handler regprocedure DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$

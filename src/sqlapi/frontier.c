@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 #include "utils/pg_lsn.h"
 
 #include "catalog/local_frontier.h"
@@ -19,6 +20,7 @@
 
 PG_FUNCTION_INFO_V1(replication_plugin_frontier);
 PG_FUNCTION_INFO_V1(replication_plugin_frontier_lsn);
+PG_FUNCTION_INFO_V1(replication_plugin_frontier_ts);
 PG_FUNCTION_INFO_V1(replication_plugin_raise_stable_point);
 
 /* frontier() → text */
@@ -43,6 +45,17 @@ read_frontier(const char *text)
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("malformed frontier \"%s\"", text)));
 	return f;
+}
+
+/* frontier_ts(text, integer) → timestamptz */
+Datum
+replication_plugin_frontier_ts(PG_FUNCTION_ARGS)
+{
+	TimestampTz ts = frontier_ts(read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(0))), PG_GETARG_INT32(1));
+
+	if (ts == PG_INT64_MIN)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(ts);
 }
 
 /* frontier_lsn(text, integer) → pg_lsn */

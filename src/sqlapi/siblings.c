@@ -27,11 +27,14 @@
 #include "conflict/causal_context.h"
 #include "conflict/merge_table.h"
 #include "conflict/row_json.h"
+#include "conflict/state_copy.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_siblings_of);
 PG_FUNCTION_INFO_V1(replication_plugin_context_of);
 PG_FUNCTION_INFO_V1(replication_plugin_context_is_here);
 PG_FUNCTION_INFO_V1(replication_plugin_state_key);
+PG_FUNCTION_INFO_V1(replication_plugin_export_states);
+PG_FUNCTION_INFO_V1(replication_plugin_import_state);
 PG_FUNCTION_INFO_V1(replication_plugin_check_handler);
 PG_FUNCTION_INFO_V1(replication_plugin_call_handler);
 
@@ -229,4 +232,27 @@ replication_plugin_call_handler(PG_FUNCTION_ARGS)
 	ExecDropSingleTupleTableSlot(newer);
 	table_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(json);
+}
+
+/* export_states(relation regclass, since bigint) → setof jsonb */
+Datum
+replication_plugin_export_states(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_readable(PG_GETARG_OID(0));
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	state_export(rel, (uint64) PG_GETARG_INT64(1), (ReturnSetInfo *) fcinfo->resultinfo);
+	table_close(rel, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* import_state(relation regclass, state jsonb) → void */
+Datum
+replication_plugin_import_state(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), RowExclusiveLock);
+
+	state_import(rel, PG_GETARG_JSONB_P(1));
+	table_close(rel, NoLock);
+	PG_RETURN_VOID();
 }

@@ -1,0 +1,236 @@
+/*
+ * state_copy.c
+ *		What a new member needs of a mergeable table besides its rows.
+ *
+ * A row travels as an array of siblings: {"node": 1, "ts": 8165..., "plain": false, "deleted": false, "values": {"id": "42", ...}};
+ * without node and ts: of unknown version. Values are in the types' text form; of a delete, just the key.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "conflict/merge_table.h"
+#include "conflict/row_version.h"
+#include "conflict/state_copy.h"
+
+/* ---------- out ---------- */
+
+/* Appends a row's columns; only those of the key if it is a delete. */
+static void
+append_values(StringInfo out, TupleTableSlot *row, MergeTable *t, bool key_only)
+{
+	TupleDesc	desc = row->tts_tupleDescriptor;
+	bool		first = true;
+
+	slot_getallattrs(row);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		bool		is_key = false;
+		Oid			fn;
+		bool		varlena;
+
+		for (int k = 0; k < t->nkeys; k++)
+			is_key |= t->key_attnums[k] == att->attnum;
+		if (att->attisdropped || att->attgenerated || (key_only && !is_key))
+			continue;
+		appendStringInfoString(out, first ? "" : ",");
+		first = false;
+		escape_json(out, NameStr(att->attname));
+		appendStringInfoChar(out, ':');
+		getTypeOutputInfo(att->atttypid, &fn, &varlena);
+		if (row->tts_isnull[i])
+			appendStringInfoString(out, "null");
+		else
+			escape_json(out, OidOutputFunctionCall(fn, row->tts_values[i]));
+	}
+}
+
+/* A row of nothing but a key. */
+static TupleTableSlot *
+key_row(Relation rel, MergeTable *t, const Datum *key)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+
+	memset(slot->tts_isnull, true, RelationGetDescr(rel)->natts * sizeof(bool));
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		slot->tts_values[t->key_attnums[i] - 1] = key[i];
+		slot->tts_isnull[t->key_attnums[i] - 1] = false;
+	}
+	return ExecStoreVirtualTuple(slot);
+}
+
+/* Puts one row's siblings into the result. */
+static void
+put_set(Relation rel, MergeTable *t, const Datum *key, const SiblingSet *set, ReturnSetInfo *result)
+{
+	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	TupleTableSlot *only_key = key_row(rel, t, key);
+	StringInfoData buf;
+	Datum		value;
+	bool		isnull = false;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < set->n; i++)
+	{
+		const Sibling *s = &set->items[i];
+
+		appendStringInfoString(&buf, i ? ",{" : "[{");
+		if (!version_is_oldest(s->version))
+			appendStringInfo(&buf, "\"node\":%d,\"ts\":" INT64_FORMAT ",", s->version.node, s->version.ts);
+		appendStringInfo(&buf, "\"plain\":%s,\"deleted\":%s,\"values\":{", s->plain ? "true" : "false", s->deleted ? "true" : "false");
+		if (!s->deleted)
+			row_decode(t->codec, s, row);
+		append_values(&buf, s->deleted ? only_key : row, t, s->deleted);
+		appendStringInfoString(&buf, "}}");
+	}
+	appendStringInfoChar(&buf, ']');
+	value = DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
+	tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+	ExecDropSingleTupleTableSlot(row);
+	ExecDropSingleTupleTableSlot(only_key);
+}
+
+/* The rows that have been written lately and have no state of their own. */
+static void
+export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result, MemoryContext context)
+{
+	TupleTableSlot *row = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		MemoryContext old;
+		Datum		key[INDEX_MAX_KEYS];
+		RowState	found;
+		SiblingSet *set;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (row_full_xid(DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull))) < since)
+			continue;
+		old = MemoryContextSwitchTo(context);
+		merge_table_key(t, row, key);
+		if (!row_state_visible(t->keys, key, GetActiveSnapshot(), &found))
+		{
+			set = sibling_set_create();
+			sibling_add(set, row_sibling(t->codec, row_version_of_slot(row, VERSION_SELF), row));
+			set->items[0].plain = t->policy.young;
+			put_set(rel, t, key, set, result);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(row);
+}
+
+void
+state_export(Relation rel, uint64 since, ReturnSetInfo *result)
+{
+	MergeTable *t = merge_table_open(rel);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "state export", ALLOCSET_DEFAULT_SIZES);
+	ListCell   *lc;
+
+	foreach(lc, row_state_keys(RelationGetRelid(rel), GetActiveSnapshot(), 1))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Datum		key[INDEX_MAX_KEYS];
+		RowState	found;
+
+		if (tombstone_key_values(t->keys, lfirst(lc), key) &&
+			row_state_visible(t->keys, key, GetActiveSnapshot(), &found))
+			put_set(rel, t, key, found.set, result);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	export_recent(rel, t, since, result, context);
+	MemoryContextDelete(context);
+}
+
+/* ---------- in ---------- */
+
+/* A field of an object; NULL if it is not there. */
+static JsonbValue *
+field(JsonbContainer *object, const char *name)
+{
+	return getKeyJsonValueFromContainer(object, name, strlen(name), NULL);
+}
+
+/* A number in an object. */
+static int64
+number(JsonbContainer *object, const char *name)
+{
+	JsonbValue *v = field(object, name);
+
+	return v && v->type == jbvNumeric ? DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(v->val.numeric))) : 0;
+}
+
+/* A truth value in an object. */
+static bool
+truth(JsonbContainer *object, const char *name)
+{
+	JsonbValue *v = field(object, name);
+
+	return v && v->type == jbvBool && v->val.boolean;
+}
+
+/* Makes a row of the values in an object. */
+static TupleTableSlot *
+read_values(Relation rel, JsonbContainer *values)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+
+	memset(slot->tts_isnull, true, RelationGetDescr(rel)->natts * sizeof(bool));
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+		JsonbValue *v = att->attisdropped ? NULL : field(values, NameStr(att->attname));
+		Oid			in,
+					param;
+
+		if (!v || v->type != jbvString)
+			continue;
+		getTypeInputInfo(att->atttypid, &in, &param);
+		slot->tts_values[i] = OidInputFunctionCall(in, pnstrdup(v->val.string.val, v->val.string.len), param, att->atttypmod);
+		slot->tts_isnull[i] = false;
+	}
+	return ExecStoreVirtualTuple(slot);
+}
+
+void
+state_import(Relation rel, Jsonb *state)
+{
+	MergeTable *t = merge_table_open(rel);
+	SiblingSet *set = sibling_set_create();
+	RowState	nothing = {.stored = false};
+	Datum		key[INDEX_MAX_KEYS];
+
+	for (int i = 0; i < JsonContainerSize(&state->root); i++)
+	{
+		JsonbContainer *object = getIthJsonbValueFromContainer(&state->root, i)->val.binary.data;
+		JsonbContainer *values = field(object, "values")->val.binary.data;
+		TupleTableSlot *row = read_values(rel, values);
+		bool		deleted = truth(object, "deleted");
+		Version		v = field(object, "node") ? (Version) {number(object, "ts"), number(object, "node")} : VERSION_OLDEST;
+		Sibling		s = row_sibling(t->codec, v, deleted ? NULL : row);
+
+		s.plain = truth(object, "plain");
+		sibling_add(set, s);
+		if (i == 0)
+			merge_table_key(t, row, key);
+	}
+	(void) row_state_store(t->keys, key, &nothing, set);
+}
