@@ -1,0 +1,396 @@
+/*
+ * merge_counter.c
+ *		Counters: what concurrent updates added is added up.
+ *
+ * A state has a base (the newest assignment: its version, its value, and which increments it has seen) and entries.
+ * An entry is a run of increments by one node: (node, version of the first, number, total). It only grows, and only its
+ * own node makes it grow. Shown is the base's value plus what the base has not seen of each entry.
+ *
+ * An insert assigns, also if the row was there before: it names all entries that its node knows, with their totals; what
+ * others add concurrently stays on top. So does an update from or to NULL, NaN or infinity, where there is no difference to
+ * send. An update sends the difference to what was shown. NULL plus increments counts as 0.
+ *
+ * Entries must outlive the row: its states are dropped only when the delete and all increments are stable. After that a
+ * node may insert without naming an entry that others still have. Therefore:
+ *	- An entry that an arriving insert does not name, but whose first increment that insert's vector covers, has been seen whole.
+ *	  It is noted as seen at once (see_unnamed()), so the base need not keep the vector. Entries that come later are new to
+ *	  the insert, as cause comes before effect.
+ *	- Such an entry must not grow any more. So a node closes its entry when the row goes (merge_keep()) and starts another one
+ *	  after that. Why this is enough: let d be the newest delete, by which the row is gone where the states were dropped. A node that
+ *	  adds to an old entry after it has seen d has never seen the row gone, so it had a put newer than d when d came. Whoever
+ *	  wrote that put had not seen d; as d is stable it had come to where the states were dropped, and the row was not gone there.
+ *	- "Stable" counts the last increment too, not the first alone: who has not seen it may still insert, naming a smaller total.
+ * While the row lives and there are entries the state stays: a node that folded them could not name them later.
+ *
+ * An entry that begins in the middle (a node that has the row, but not the state) counts from there on: what came before
+ * is in the value that the node started from.
+ *
+ *	state	version and number (unless NULL) of the base, parts it has seen, entries (part, version of the last, u8 closed)
+ *	op		increment: version of the entry, its number of increments, difference, total; assignment: number (unless NULL), parts
+ *	parts	count n; n times: node, version, count of increments, total
+ */
+#include "postgres.h"
+
+#include "model/merge_kinds.h"
+#include "model/merge_number.h"
+
+#define BASE_NULL	0x01		/* state; op: assigns NULL */
+#define ASSIGNS		0x02		/* op */
+
+/* An entry, or what a base has seen of one. */
+typedef struct Part
+{
+	NodeId		node;
+	Version		born;
+	uint64		seq;			/* increments */
+	Numeric		total;
+	/* entries only */
+	Version		last;			/* of the last increment */
+	bool		closed;			/* its node adds to it no more */
+} Part;
+
+typedef struct Parts
+{
+	int			n;
+	Part	   *list;
+} Parts;
+
+typedef struct Counter
+{
+	Version		version;
+	Numeric		value;			/* NULL: null */
+	Parts		seen;
+	Parts		entries;
+} Counter;
+
+/* ---------- parts ---------- */
+
+/* Returns a node's entry, or what was seen of it; or NULL. */
+static Part *
+find(const Parts *p, NodeId node, Version born)
+{
+	for (int i = 0; i < p->n; i++)
+	{
+		if (p->list[i].node == node && version_cmp(p->list[i].born, born) == 0)
+			return &p->list[i];
+	}
+	return NULL;
+}
+
+static Part *
+append(Parts *p, Part part)
+{
+	p->list = p->list ? repalloc(p->list, (p->n + 1) * sizeof(Part)) : palloc(sizeof(Part));
+	p->list[p->n] = part;
+	return &p->list[p->n++];
+}
+
+static void
+write_parts(MergeWriter *w, const Parts *p, bool entries)
+{
+	merge_write_count(w, p->n);
+	for (int i = 0; i < p->n; i++)
+	{
+		const Part *part = &p->list[i];
+
+		merge_write_count(w, part->node);
+		merge_write_version(w, part->born);
+		merge_write_count(w, part->seq);
+		merge_write_numeric(w, part->total);
+		if (entries)
+		{
+			merge_write_version(w, part->last);
+			merge_write_count(w, part->closed);
+		}
+	}
+}
+
+static void
+read_parts(MergeReader *r, Parts *p, bool entries)
+{
+	p->n = merge_read_length(r);
+	p->list = palloc(Max(p->n, 1) * sizeof(Part));
+	for (int i = 0; i < p->n; i++)
+	{
+		Part	   *part = &p->list[i];
+
+		part->node = merge_read_node(r);
+		part->born = merge_read_version(r);
+		part->seq = merge_read_count(r);
+		part->total = merge_read_numeric(r);
+		part->last = entries ? merge_read_version(r) : VERSION_OLDEST;
+		part->closed = entries && merge_read_count(r) != 0;
+	}
+}
+
+/* ---------- states ---------- */
+
+/* Reads the state, or makes one of the heap row. */
+static void
+load(Counter *k, const MergeCall *call)
+{
+	const MergeShown *shown = call->shown;
+	MergeReader r;
+
+	*k = (Counter) {merge_implicit_version(shown)};
+	if (!call->state)
+	{
+		if (shown->present)
+			k->value = merge_number_of(call->column, shown->value, shown->isnull);
+		return;
+	}
+	merge_reader_init(&r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state), MERGE_STATE(MERGE_COUNTER),
+					  VERSION_SELF);
+	k->version = merge_read_version(&r);
+	if (!(r.flags & BASE_NULL))
+		k->value = merge_read_numeric(&r);
+	read_parts(&r, &k->seen, false);
+	read_parts(&r, &k->entries, true);
+	merge_read_end(&r);
+}
+
+static bytea *
+store(const Counter *k)
+{
+	MergeWriter w;
+
+	merge_writer_init(&w);
+	merge_write_version(&w, k->version);
+	if (k->value)
+		merge_write_numeric(&w, k->value);
+	write_parts(&w, &k->seen, false);
+	write_parts(&w, &k->entries, true);
+	return merge_writer_finish(&w, MERGE_STATE(MERGE_COUNTER),
+							   (k->value ? 0 : BASE_NULL) | (k->entries.n > 0 ? MERGE_HAS_TOTALS : 0));
+}
+
+/* The value that a state shows. What is seen whole is left out, so that its digits do not show where it is unknown. */
+static void
+show(const Counter *k, const MergeColumn *c, MergeResult *result)
+{
+	Numeric		sum = k->value;
+
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		const Part *e = &k->entries.list[i];
+		const Part *seen = find(&k->seen, e->node, e->born);
+		Numeric		rest;
+
+		if (seen && seen->seq >= e->seq)
+			continue;
+		rest = seen ? merge_number_subtract(e->total, seen->total) : e->total;
+		sum = sum ? merge_number_add(sum, rest) : rest;
+	}
+	result->isnull = sum == NULL;
+	result->clamped = false;
+	if (!sum)
+		return;
+	result->value = merge_number_to_value(c, sum, &result->clamped);
+}
+
+/* Hands a state over as the result. */
+static void
+give(const Counter *k, const MergeCall *call, MergeResult *result)
+{
+	result->state = store(k);
+	if (call->state || !call->shown->present)
+		show(k, call->column, result);
+	else
+	{
+		result->value = call->shown->value;
+		result->isnull = call->shown->isnull;
+	}
+}
+
+/* Marks a node's entries as complete. One that began in this very transaction goes on: nobody sees a part of that. */
+static void
+close_entries(Counter *k, NodeId me)
+{
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		Part	   *e = &k->entries.list[i];
+
+		if (e->node == me && version_cmp(e->born, VERSION_SELF) != 0)
+			e->closed = true;
+	}
+}
+
+/* ---------- writes of this node ---------- */
+
+/* The node's entry that grows. */
+static Part *
+open_entry(Counter *k, NodeId me)
+{
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		if (k->entries.list[i].node == me && !k->entries.list[i].closed)
+			return &k->entries.list[i];
+	}
+	return append(&k->entries, (Part) {me, VERSION_SELF, 0, int64_to_numeric(0)});
+}
+
+/* Adds a difference to the node's entry; returns the op. */
+static bytea *
+increment(Counter *k, NodeId me, Numeric delta)
+{
+	Part	   *e = open_entry(k, me);
+	MergeWriter w;
+
+	e->total = merge_number_add(e->total, delta);
+	e->seq++;
+	e->last = VERSION_SELF;
+	merge_writer_init(&w);
+	merge_write_version(&w, e->born);
+	merge_write_count(&w, e->seq);
+	merge_write_numeric(&w, delta);
+	merge_write_numeric(&w, e->total);
+	return merge_writer_finish(&w, MERGE_OP(MERGE_COUNTER), 0);
+}
+
+/* Replaces the base, which has seen all entries; returns the op. */
+static bytea *
+assign(Counter *k, Numeric value)
+{
+	MergeWriter w;
+
+	k->version = VERSION_SELF;
+	k->value = value;
+	k->seen = (Parts) {0};
+	for (int i = 0; i < k->entries.n; i++)
+		append(&k->seen, k->entries.list[i]);
+	merge_writer_init(&w);
+	if (value)
+		merge_write_numeric(&w, value);
+	write_parts(&w, &k->seen, false);
+	return merge_writer_finish(&w, MERGE_OP(MERGE_COUNTER), ASSIGNS | (value ? 0 : BASE_NULL));
+}
+
+void
+merge_counter_local(const MergeCall *call, MergeResult *result)
+{
+	const MergeShown *shown = call->shown;
+	Numeric		old = shown->present ? merge_number_of(call->column, shown->value, shown->isnull) : NULL;
+	Numeric		new = merge_number_of(call->column, call->value, call->isnull);
+	Counter		k;
+
+	load(&k, call);
+	if (call->is_insert)
+	{
+		close_entries(&k, call->me);
+		result->op = assign(&k, new);
+	}
+	else if ((!old && !new) || (old && new && merge_number_compare(old, new) == 0))
+	{
+		give(&k, call, result);
+		return;
+	}
+	else if (!old || !new || merge_number_is_special(old) || merge_number_is_special(new))
+		result->op = assign(&k, new);
+	else
+		result->op = increment(&k, call->me, merge_number_subtract(new, old));
+	result->state = store(&k);
+	show(&k, call->column, result);
+}
+
+/* ---------- ops and writes of others ---------- */
+
+/* Notes as seen whole what an arriving assignment has seen but does not name: see the head of this file. */
+static void
+see_unnamed(Counter *k, const Frontier *seen)
+{
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		const Part *e = &k->entries.list[i];
+
+		if (!find(&k->seen, e->node, e->born) && frontier_ts(seen, e->born.node) >= e->born.ts)
+			append(&k->seen, *e);
+	}
+}
+
+/* An increment comes: a total replaces an earlier one. */
+static void
+apply_increment(Counter *k, const MergeCall *call, MergeReader *op)
+{
+	NodeId		node = call->version.node;
+	Version		born = merge_read_version(op);
+	uint64		seq = merge_read_count(op);
+	Numeric		delta = merge_read_numeric(op);
+	Numeric		total = merge_read_numeric(op);
+	Part	   *e = find(&k->entries, node, born);
+
+	merge_read_end(op);
+	if (e && e->seq >= seq)
+		return;
+	if (!e)
+	{
+		e = append(&k->entries, (Part) {node, born});
+		if (seq > 1 && !find(&k->seen, node, born))
+			append(&k->seen, (Part) {node, born, seq - 1, merge_number_subtract(total, delta)});
+	}
+	e->seq = seq;
+	e->total = total;
+	e->last = call->version;
+}
+
+/* An assignment comes: the newest is the base, and of one transaction the last. */
+static void
+apply_assignment(Counter *k, const MergeCall *call, MergeReader *op)
+{
+	Numeric		value = op->flags & BASE_NULL ? NULL : merge_read_numeric(op);
+	Parts		seen;
+
+	read_parts(op, &seen, false);
+	merge_read_end(op);
+	if (version_cmp(call->version, k->version) < 0)
+		return;
+	k->version = call->version;
+	k->value = value;
+	k->seen = seen;
+	see_unnamed(k, call->seen);
+}
+
+void
+merge_counter_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
+{
+	Counter		k;
+
+	load(&k, call);
+	if (!op)
+	{
+		give(&k, call, result);
+		return;
+	}
+	if (op->flags & ASSIGNS)
+		apply_assignment(&k, call, op);
+	else
+		apply_increment(&k, call, op);
+	result->state = store(&k);
+	show(&k, call->column, result);
+}
+
+/* A write without an op assigns, and has seen no increment. */
+void
+merge_counter_plain(const MergeCall *call, MergeResult *result)
+{
+	Counter		k;
+
+	load(&k, call);
+	if (version_cmp(call->version, k.version) >= 0)
+	{
+		k.version = call->version;
+		k.value = merge_number_of(call->column, call->value, call->isnull);
+		k.seen = (Parts) {0};
+	}
+	result->state = store(&k);
+	show(&k, call->column, result);
+}
+
+bytea *
+merge_counter_keep(const MergeCall *call)
+{
+	Counter		k;
+
+	load(&k, call);
+	close_entries(&k, call->me);
+	return store(&k);
+}

@@ -1,0 +1,27 @@
+# Columns that merge: unit tests of src/model/merge.h (test/unit/merge_*.c), run inside one server.
+use strict;
+use warnings;
+use Mesh;
+use Test::More;
+
+my $mesh = Mesh->new(1);
+my $seed = Mesh::seed();
+$mesh->sql(1, <<'SQL');
+CREATE FUNCTION unit_merge_history(bigint, int, text) RETURNS text AS 'unit_tests' LANGUAGE C;
+SQL
+
+# Random histories. A failure tells the seed of the history.
+my $histories = $ENV{ROUNDS} || 100_000;
+my ($status, $out, $err) = $mesh->try_sql(1, "SELECT unit_merge_history($seed, $histories, 'none')");
+ok($status == 0 && $out =~ /^\d+ histories/, "$histories random histories show what they should") or diag($err);
+note("figures $out");
+
+# Each rule, broken on purpose, must be missed.
+for my $rule (qw(vector vector_ahead vector_forgotten unchanged keep resolve causal clock forget_dots forget_row forget_totals
+	forget_delete stable rewrite plain))
+{
+	my $found = $mesh->sql(1, "SELECT unit_merge_history(1, 20000, '$rule')");
+	isnt($found, 'none', "histories miss the rule: $rule");
+	note("figures $rule: $found");
+}
+done_testing();
