@@ -8,13 +8,14 @@
  * effect, nothing need be remembered of what is removed.
  *
  * What was written without ops (the "plain" register) has one version and goes as one: a newer plain write replaces the
- * items of that version. A map has a leaf for SQL NULL; a set, which may have elements and be
- * NULL, has a register of its own for that: NULL shows when the newest change of it says so and there is no element.
+ * items of that version.
  *
  * A heap row may stand for a state that is stable: whoever writes then has seen all in it, and writes newer
- * versions. So the items keep their order, which in the value of a set is that of (version, place).
+ * versions. So the items keep their order, which in the value of a set is that of (version, place). What is live but does not show
+ * (hidden by something newer) is lost then, here and not elsewhere; that is why a write that makes anything go away
+ * is also about all that this would bring to light.
  *
- *	state	version of the plain register, version of the NULL register, items (count n; n times: item, version)
+ *	state	version of the plain register, items (count n; n times: item, version)
  *	op		removed items, added items
  *	item	place, bytes of the key, 1 and bytes of its text, or 0 for null
  */
@@ -24,16 +25,12 @@
 
 #include "model/merge_items.h"
 
-#define IS_NULL		0x01		/* state: the NULL register; op: what it is set to */
 #define ASSIGNS		0x02		/* op */
-#define SETS_NULL	0x04		/* op: has the NULL register */
 
 /* A state, read. */
 typedef struct State
 {
 	Version		plain;
-	Version		nullness;
-	bool		isnull;
 	MergeItems	items;
 } State;
 
@@ -136,21 +133,18 @@ load(State *s, const MergeCall *call)
 	const MergeShown *shown = call->shown;
 	MergeReader r;
 
-	*s = (State) {VERSION_OLDEST, VERSION_OLDEST, true};
+	*s = (State) {VERSION_OLDEST};
 	if (call->state)
 	{
 		merge_reader_init(&r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state),
 						  MERGE_STATE(call->column->kind), VERSION_SELF);
 		s->plain = merge_read_version(&r);
-		s->nullness = merge_read_version(&r);
-		s->isnull = (r.flags & IS_NULL) != 0;
 		read_items(&r, &s->items, true, VERSION_OLDEST);
 		merge_read_end(&r);
 	}
 	else if (shown->present)
 	{
-		s->plain = s->nullness = merge_implicit_version(shown);
-		s->isnull = shown->isnull;
+		s->plain = merge_implicit_version(shown);
 		split(call->column, shown->value, shown->isnull, s->plain, 0, &s->items);
 	}
 }
@@ -162,9 +156,8 @@ store(const State *s, const MergeColumn *c)
 
 	merge_writer_init(&w);
 	merge_write_version(&w, s->plain);
-	merge_write_version(&w, s->nullness);
 	write_items(&w, &s->items, true);
-	return merge_writer_finish(&w, MERGE_STATE(c->kind), s->isnull ? IS_NULL : 0);
+	return merge_writer_finish(&w, MERGE_STATE(c->kind), 0);
 }
 
 /* Hands a state over as the result. */
@@ -172,14 +165,10 @@ static void
 give(State *s, const MergeCall *call, MergeResult *result)
 {
 	result->state = store(s, call->column);
-	if (call->column->kind == MERGE_MAP)
-		result->value = merge_map_join(&s->items, &result->isnull);
+	if (call->column->kind == MERGE_SET)
+		result->value = merge_set_join(call->column, &s->items, &result->isnull);
 	else
-	{
-		result->isnull = s->items.n == 0 && s->isnull;
-		if (!result->isnull)
-			result->value = merge_set_join(call->column, &s->items);
-	}
+		result->value = merge_map_join(&s->items, &result->isnull);
 }
 
 /* Hands over what is shown: the write was not about this column. */
@@ -241,17 +230,16 @@ merge_items_local(const MergeCall *call, MergeResult *result)
 	const MergeColumn *c = call->column;
 	MergeItems	removed = {0},
 				added = {0};
-	bool		sets_null = call->is_insert || call->isnull != call->shown->isnull;
-	uint8		flags = (call->is_insert ? ASSIGNS : 0) | (sets_null ? SETS_NULL : 0) | (call->isnull ? IS_NULL : 0);
 	MergeWriter op;
 	State		s;
 
 	load(&s, call);
 	if (call->is_insert)
 		split(c, call->value, call->isnull, VERSION_SELF, 0, &added);
-	else if (sets_null || (!call->isnull && !datum_image_eq(call->value, call->shown->value, c->typbyval, c->typlen)))
+	else if (call->isnull != call->shown->isnull ||
+			 (!call->isnull && !datum_image_eq(call->value, call->shown->value, c->typbyval, c->typlen)))
 		diff(call, &removed, &added);
-	if (!sets_null && removed.n == 0 && added.n == 0)
+	if (!call->is_insert && removed.n == 0 && added.n == 0)
 	{
 		give_unchanged(&s, call, result);
 		return;
@@ -259,14 +247,9 @@ merge_items_local(const MergeCall *call, MergeResult *result)
 	merge_writer_init(&op);
 	remove_own(&s, call->is_insert ? NULL : touched(c, &s.items, &removed, &added), call->seen, &op);
 	add_own(&s, &added);
-	if (sets_null)
-	{
-		s.nullness = VERSION_SELF;
-		s.isnull = call->isnull;
-	}
 	write_items(&op, &removed, false);
 	write_items(&op, &added, false);
-	result->op = merge_writer_finish(&op, MERGE_OP(c->kind), flags);
+	result->op = merge_writer_finish(&op, MERGE_OP(c->kind), call->is_insert ? ASSIGNS : 0);
 	give(&s, call, result);
 }
 
@@ -352,11 +335,6 @@ merge_items_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
 		about = touched(call->column, &s.items, &removed, &added);
 	remove_seen(&s, about, op, call->seen);
 	add_seen(&s, &added, call->version);
-	if ((op->flags & SETS_NULL) && version_cmp(call->version, s.nullness) >= 0)
-	{
-		s.nullness = call->version;
-		s.isnull = (op->flags & IS_NULL) != 0;
-	}
 	give(&s, call, result);
 }
 
@@ -378,11 +356,6 @@ merge_items_plain(const MergeCall *call, MergeResult *result)
 		s.items.n = kept;
 		split(call->column, call->value, call->isnull, call->version, 0, &s.items);
 		s.plain = call->version;
-	}
-	if (version_cmp(call->version, s.nullness) >= 0)
-	{
-		s.nullness = call->version;
-		s.isnull = call->isnull;
 	}
 	give(&s, call, result);
 }

@@ -10,16 +10,16 @@
 
 #include "model/merge_kinds.h"
 
-/* An element of a set; or a leaf of a map, whose key is its path: names, each with a zero behind it. */
+/* An element of a set, or the mark that it is NULL; or a leaf of a map, whose key is its path: names, each with a zero behind it. */
 typedef struct MergeItem
 {
 	Version		dot;			/* the write that added it */
 	uint32		pos;			/* its place among what that write added */
-	int			keylen;			/* 0 for elements */
+	int			keylen;			/* 0 for elements, 1 for the mark */
 	const char *key;
 	int			len;			/* of its text; -1: null */
 	const char *data;
-	Datum		value;			/* elements only, see merge_set_values() */
+	Datum		value;			/* elements only, filled in by merge_set.c */
 	uint32		hash;
 } MergeItem;
 
@@ -32,7 +32,7 @@ typedef struct MergeItems
 
 extern void merge_items_add(MergeItems *items, MergeItem item);
 
-/* Items of a value, without versions; the place counts from 0. SQL NULL: a map has a leaf for it, a set nothing. */
+/* Items of a value, without versions and places. SQL NULL is an item too. */
 extern void merge_set_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *items);
 extern void merge_map_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *items);
 
@@ -45,7 +45,7 @@ extern bool *merge_set_touched(const MergeColumn *c, MergeItems *items, MergeIte
 extern bool *merge_map_touched(MergeItems *items, const MergeItems *removed, const MergeItems *added);
 
 /* The value that items make. They may be put in another order. */
-extern Datum merge_set_join(const MergeColumn *c, MergeItems *items);
+extern Datum merge_set_join(const MergeColumn *c, MergeItems *items, bool *isnull);
 extern Datum merge_map_join(MergeItems *items, bool *isnull);
 
 #endif							/* REPLICATION_PLUGIN_MERGE_ITEMS_H */

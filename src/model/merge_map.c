@@ -152,20 +152,19 @@ next_name(const MergeItem *item, int depth)
 	return depth + strlen(item->key + depth) + 1;
 }
 
-/* True if one of the sorted items is at an item's path, above it or below. */
+/* True if one of the sorted items is at an item's path or above it. */
 static bool
-is_related(const MergeItems *items, const MergeItem *item)
+has_above(const MergeItems *items, const MergeItem *item)
 {
-	if (has_below(items, item->key, item->keylen))
-		return true;
-	for (int len = 0; len < item->keylen; len = next_name(item, len))
+	for (int len = 0;; len = next_name(item, len))
 	{
 		int			i = lower_bound(items, item->key, len);
 
 		if (i < items->n && items->list[i].keylen == len && is_above(item->key, len, &items->list[i]))
 			return true;
+		if (len >= item->keylen)
+			return false;
 	}
-	return false;
 }
 
 /* ---------- differences ---------- */
@@ -181,7 +180,10 @@ has_leaf(const MergeItems *items, const MergeItem *leaf)
 		(leaf->len < 0 || memcmp(other->data, leaf->data, leaf->len) == 0);
 }
 
-/* Notes that a leaf is gone: by the shortest path at which nothing is now. */
+/*
+ * Notes that a leaf is gone: by the shortest path at which nothing is now, or by its own if there are leaves below it
+ * now. These alone would leave others there that it hid.
+ */
 static void
 remove_path(const MergeItems *new, const MergeItem *leaf, MergeItems *removed)
 {
@@ -200,7 +202,7 @@ merge_map_diff(MergeItems *old, MergeItems *new, MergeItems *removed, MergeItems
 	sort_paths(new);
 	for (int i = 0; i < old->n; i++)
 	{
-		if (!is_related(new, &old->list[i]))
+		if (!has_above(new, &old->list[i]))
 			remove_path(new, &old->list[i], removed);
 	}
 	for (int i = 0; i < new->n; i++)
@@ -222,7 +224,7 @@ merge_map_touched(MergeItems *items, const MergeItems *removed, const MergeItems
 		merge_items_add(&paths, added->list[i]);
 	sort_paths(&paths);
 	for (int i = 0; i < items->n; i++)
-		about[i] = is_related(&paths, &items->list[i]);
+		about[i] = has_above(&paths, &items->list[i]) || has_below(&paths, items->list[i].key, items->list[i].keylen);
 	return about;
 }
 

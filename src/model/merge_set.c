@@ -8,6 +8,9 @@
  *
  * An element shows as often, and in that form (1.0 or 1.00), as its oldest live add had it. Who writes an element
  * another number of times than it is shown removes and adds it. NULL elements are equal to each other.
+ *
+ * A set that is NULL has a mark instead of elements. NULL shows while there is a mark and no element; every write is about
+ * the marks that it has seen. With neither the set is empty.
  */
 #include "postgres.h"
 
@@ -26,6 +29,12 @@ typedef struct Classes
 } Classes;
 
 /* ---------- elements ---------- */
+
+static bool
+is_mark(const MergeItem *item)
+{
+	return item->keylen > 0;
+}
 
 /* Fills in the hash of an element. Types that cannot be hashed share one. */
 static void
@@ -58,7 +67,10 @@ merge_set_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *item
 	int			n;
 
 	if (isnull)
+	{
+		merge_items_add(items, (MergeItem) {.key = "",.keylen = 1,.len = -1});
 		return;
+	}
 	deconstruct_array(DatumGetArrayTypeP(value), c->item_type, c->item_len, c->item_byval, c->item_align,
 					  &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
@@ -77,11 +89,11 @@ merge_set_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *item
 
 /* ---------- who is equal to whom ---------- */
 
-/* True if two elements are equal; two nulls are. */
+/* True if two elements are equal; two nulls are, and two marks. */
 static bool
 is_equal(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 {
-	if (a->hash != b->hash || (a->len < 0) != (b->len < 0))
+	if (a->hash != b->hash || (a->len < 0) != (b->len < 0) || is_mark(a) != is_mark(b))
 		return false;
 	if (a->len < 0 || (a->len == b->len && memcmp(a->data, b->data, a->len) == 0))
 		return true;
@@ -164,7 +176,7 @@ merge_set_touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, 
 	set_values(c, removed);
 	make_classes(&k, c, removed);
 	for (int i = 0; i < items->n; i++)
-		about[i] = class_count(&k, &items->list[i]) > 0;
+		about[i] = is_mark(&items->list[i]) || class_count(&k, &items->list[i]) > 0;
 	return about;
 }
 
@@ -186,7 +198,7 @@ cmp_items(const void *a, const void *b)
 }
 
 Datum
-merge_set_join(const MergeColumn *c, MergeItems *items)
+merge_set_join(const MergeColumn *c, MergeItems *items, bool *isnull)
 {
 	Datum	   *elements = palloc(Max(items->n, 1) * sizeof(Datum));
 	bool	   *nulls = palloc(Max(items->n, 1) * sizeof(bool));
@@ -203,11 +215,14 @@ merge_set_join(const MergeColumn *c, MergeItems *items)
 		const MergeItem *item = &items->list[i];
 		const MergeItem *first = &items->list[k.first[class_slot(&k, item)] - 1];
 
-		if (version_cmp(first->dot, item->dot) != 0)
+		if (is_mark(item) || version_cmp(first->dot, item->dot) != 0)
 			continue;
 		nulls[n] = item->len < 0;
 		elements[n++] = item->value;
 	}
+	*isnull = n == 0 && items->n > 0;
+	if (*isnull)
+		return (Datum) 0;
 	if (n == 0)
 		return PointerGetDatum(construct_empty_array(c->item_type));
 	return PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower, c->item_type, c->item_len, c->item_byval,

@@ -187,6 +187,14 @@ removed_at(const Value *new, int path)
 static bool
 is_about(MergeKind kind, const Write *w, int key)
 {
+	if (key == NULL_MARK)		/* every change */
+	{
+		bool		changed = w->old.isnull != w->new.isnull;
+
+		for (int e = NULL_ELEMENT; e < NULL_MARK; e++)
+			changed |= count_element(&w->old, e) != count_element(&w->new, e);
+		return changed;
+	}
 	if (kind == MERGE_SET)
 		return count_element(&w->old, key) != count_element(&w->new, key);
 	for (int p = 0; p < PATHS; p++)
@@ -196,7 +204,7 @@ is_about(MergeKind kind, const Write *w, int key)
 		if (w->new.leaves[p] && w->new.leaves[p] != w->old.leaves[p] && related(p, key))
 			return true;
 		for (int q = 0; q < PATHS; q++)
-			gone &= !(w->new.leaves[q] && related(p, q));
+			gone &= !(w->new.leaves[q] && q <= p && related(p, q));
 		if (gone && related(removed_at(&w->new, p), key))
 			return true;
 	}
@@ -232,6 +240,8 @@ collect_added(const History *h, int event)
 		if (all || count_element(&w->old, v->elements[i]) != count_element(v, v->elements[i]))
 			add(event, v->elements[i], 0);
 	}
+	if (h->kind == MERGE_SET && v->isnull && (all || !w->old.isnull))
+		add(event, NULL_MARK, 0);
 	for (int p = 0; p < PATHS && h->kind == MERGE_MAP; p++)
 	{
 		if (v->leaves[p] && (all || v->leaves[p] != w->old.leaves[p]))
@@ -279,32 +289,11 @@ collect_live(const History *h)
 
 /* ---------- sets ---------- */
 
-/* Whether the newest change of that made the column NULL. */
-static bool
-expect_null(const History *h)
-{
-	bool		isnull = !h->initial || h->first.isnull;
-	int			newest = -1;
-
-	for (int i = 0; i < events.n; i++)
-	{
-		const Write *w = events.list[i].w;
-
-		if (w->action == INSERT || w->action == PLAIN || (w->action == UPDATE && w->old.isnull != w->new.isnull))
-		{
-			if (cmp_events(i, newest) >= 0)
-			{
-				newest = i;
-				isnull = w->new.isnull;
-			}
-		}
-	}
-	return isnull;
-}
-
 static void
 expect_set(const History *h, Value *v)
 {
+	int			marks = 0;
+
 	*v = (Value) {0};
 	collect_live(h);
 	/* in the order of the writes; what one write added is in order already */
@@ -320,7 +309,9 @@ expect_set(const History *h, Value *v)
 	}
 	for (int i = 0; i < nadded; i++)
 	{
-		bool		later = false;
+		bool		later = added[i].key == NULL_MARK;
+
+		marks += later;
 
 		for (int j = 0; j < i && !later; j++)
 			later = added[j].key == added[i].key && added[j].event != added[i].event;
@@ -329,7 +320,7 @@ expect_set(const History *h, Value *v)
 		if (v->n == MOST_ELEMENTS)
 			elog(ERROR, "too many elements");
 	}
-	v->isnull = v->n == 0 && expect_null(h);
+	v->isnull = v->n == 0 && marks > 0;
 }
 
 /* ---------- maps ---------- */

@@ -25,6 +25,7 @@ typedef struct Value
 } Value;
 
 #define NULL_ELEMENT	(-1)
+#define NULL_MARK		30		/* stands for the set that is NULL */
 #define LEAF_NULL		1		/* SQL NULL, at the root only */
 #define LEAF_EMPTY		2		/* {}; from 10 on numbers, or arrays of one number */
 
