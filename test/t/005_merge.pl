@@ -8,7 +8,11 @@ my $mesh = Mesh->new(1);
 my $seed = Mesh::seed();
 $mesh->sql(1, <<'SQL');
 CREATE FUNCTION unit_merge_history(bigint, int, text) RETURNS text AS 'unit_tests' LANGUAGE C;
+CREATE FUNCTION unit_merge() RETURNS int AS 'unit_tests' LANGUAGE C;
+CREATE FUNCTION unit_merge_garbage(bigint, int) RETURNS int AS 'unit_tests' LANGUAGE C;
 SQL
+cmp_ok($mesh->sql(1, 'SELECT unit_merge()'), '>', 100, 'counters, sets, maps, columns case by case');
+cmp_ok($mesh->sql(1, "SELECT unit_merge_garbage($seed, 100000)"), '>', 20000, '100000 spoilt ops and states are read or refused, none crashes');
 
 # Random histories. A failure tells the seed of the history.
 my $histories = $ENV{ROUNDS} || 100_000;
@@ -20,7 +24,7 @@ note("figures $out");
 for my $rule (qw(vector vector_ahead vector_forgotten unchanged keep resolve causal clock forget_dots forget_row forget_totals
 	forget_delete stable rewrite plain))
 {
-	my $found = $mesh->sql(1, "SELECT unit_merge_history(1, 20000, '$rule')");
+	my $found = $mesh->sql(1, "SELECT unit_merge_history(1, 40000, '$rule')");
 	isnt($found, 'none', "histories miss the rule: $rule");
 	note("figures $rule: $found");
 }
