@@ -159,6 +159,7 @@ merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum v
 			NodeId me, const Frontier *seen, MergeResult *result)
 {
 	MergeCall	call = {c, flat(state), shown, value, isnull, is_insert, me, VERSION_SELF, seen};
+	int			nest = merge_settle(c);
 
 	*result = (MergeResult) {0};
 	switch (c->kind)
@@ -174,6 +175,7 @@ merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum v
 			merge_items_local(&call, result);
 			break;
 	}
+	merge_unsettle(nest);
 	result->rewrite = result->isnull != isnull ||
 		(!isnull && !datum_image_eq(result->value, value, c->typbyval, c->typlen));
 }
@@ -185,6 +187,7 @@ merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const c
 	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version,.seen = seen};
 	MergeReader reader,
 			   *r = NULL;
+	int			nest = merge_settle(c);
 
 	*result = (MergeResult) {0};
 	if (oplen > 0)
@@ -202,6 +205,7 @@ merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const c
 			merge_items_apply(&call, r, result);
 			break;
 	}
+	merge_unsettle(nest);
 }
 
 void
@@ -209,6 +213,7 @@ merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, D
 				  Version version, MergeResult *result)
 {
 	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version};
+	int			nest = merge_settle(c);
 
 	*result = (MergeResult) {0};
 	switch (c->kind)
@@ -224,22 +229,29 @@ merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, D
 			merge_items_plain(&call, result);
 			break;
 	}
+	merge_unsettle(nest);
 }
 
 bytea *
 merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown, NodeId me)
 {
 	MergeCall	call = {c, flat(state), shown,.me = me};
+	int			nest = merge_settle(c);
+	bytea	   *kept = NULL;
 
 	switch (c->kind)
 	{
 		case MERGE_LAST_WRITE_WINS:
-			return merge_column_keep(&call);
+			kept = merge_column_keep(&call);
+			break;
 		case MERGE_COUNTER:
-			return merge_counter_keep(&call);
+			kept = merge_counter_keep(&call);
+			break;
 		case MERGE_SET:
 		case MERGE_MAP:
-			return merge_items_keep(&call);
+			kept = merge_items_keep(&call);
+			break;
 	}
-	return NULL;
+	merge_unsettle(nest);
+	return kept;
 }

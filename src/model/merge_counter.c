@@ -202,29 +202,35 @@ give(const Counter *k, const MergeCall *call, MergeResult *result)
 	}
 }
 
-/* Marks a node's entries as complete. One that began in this very transaction goes on: nobody sees a part of that. */
+/* Marks a node's entries as complete. */
 static void
 close_entries(Counter *k, NodeId me)
 {
 	for (int i = 0; i < k->entries.n; i++)
 	{
-		Part	   *e = &k->entries.list[i];
-
-		if (e->node == me && version_cmp(e->born, VERSION_SELF) != 0)
-			e->closed = true;
+		if (k->entries.list[i].node == me)
+			k->entries.list[i].closed = true;
 	}
 }
 
 /* ---------- writes of this node ---------- */
 
-/* The node's entry that grows. */
+/*
+ * The node's entry that grows. One that began in this very transaction is opened again: two could not be told apart,
+ * and nobody sees, or forgets, a part of a transaction.
+ */
 static Part *
 open_entry(Counter *k, NodeId me)
 {
 	for (int i = 0; i < k->entries.n; i++)
 	{
-		if (k->entries.list[i].node == me && !k->entries.list[i].closed)
-			return &k->entries.list[i];
+		Part	   *e = &k->entries.list[i];
+
+		if (e->node == me && (!e->closed || version_cmp(e->born, VERSION_SELF) == 0))
+		{
+			e->closed = false;
+			return e;
+		}
 	}
 	return append(&k->entries, (Part) {me, VERSION_SELF, 0, int64_to_numeric(0)});
 }

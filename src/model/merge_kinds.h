@@ -31,6 +31,9 @@ merge_implicit_version(const MergeShown *shown)
 
 /* ---------- items as text (merge_value.c) ---------- */
 
+/* Sets what the text may depend on, until merge_unsettle() or the end of the transaction. */
+extern int	merge_settle(const MergeColumn *c);
+extern void merge_unsettle(int nest);
 extern char *merge_item_to_text(const MergeColumn *c, Datum value);
 extern Datum merge_item_from_text(const MergeColumn *c, const char *text);
 

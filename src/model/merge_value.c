@@ -12,41 +12,39 @@
 
 #include "model/merge_kinds.h"
 
-/* Sets what the text of a value may depend on; returns what AtEOXact_GUC takes to undo it. */
-static int
-settle(void)
+int
+merge_settle(const MergeColumn *c)
 {
 	static const char *const settings[][2] = {
 		{"datestyle", "ISO"}, {"intervalstyle", "postgres"}, {"extra_float_digits", "3"},
 		{"timezone", "UTC"}, {"bytea_output", "hex"}, {"lc_monetary", "C"}, {"search_path", "pg_catalog"},
 	};
-	int			nest = NewGUCNestLevel();
+	int			nest;
 
+	if (!c->item_depends)
+		return 0;
+	nest = NewGUCNestLevel();
 	for (int i = 0; i < lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
 	return nest;
 }
 
+void
+merge_unsettle(int nest)
+{
+	if (nest)
+		AtEOXact_GUC(true, nest);
+}
+
 char *
 merge_item_to_text(const MergeColumn *c, Datum value)
 {
-	int			nest = c->item_depends ? settle() : 0;
-	char	   *text = OutputFunctionCall((FmgrInfo *) &c->item_out, value);
-
-	if (nest)
-		AtEOXact_GUC(true, nest);
-	return text;
+	return OutputFunctionCall((FmgrInfo *) &c->item_out, value);
 }
 
 Datum
 merge_item_from_text(const MergeColumn *c, const char *text)
 {
-	int			nest = c->item_depends ? settle() : 0;
-	int32		typmod = c->kind == MERGE_MAP ? -1 : c->typmod;
-	Datum		value = InputFunctionCall((FmgrInfo *) &c->item_in, (char *) text, c->item_ioparam, typmod);
-
-	if (nest)
-		AtEOXact_GUC(true, nest);
-	return value;
+	return InputFunctionCall((FmgrInfo *) &c->item_in, (char *) text, c->item_ioparam, c->typmod);
 }

@@ -148,39 +148,24 @@ count_element(const Value *v, int e)
 	return n;
 }
 
-/* One path is the other, or above it. */
 static bool
 related(int a, int b)
 {
-	for (int p = b; p >= 0; p = p == 0 ? -1 : p < 4 ? 0 : 1 + (p - 4) / 2)
-	{
-		if (p == a)
-			return true;
-	}
-	for (int p = a; p >= 0; p = p == 0 ? -1 : p < 4 ? 0 : 1 + (p - 4) / 2)
-	{
-		if (p == b)
-			return true;
-	}
-	return false;
+	return path_is_above(a, b) || path_is_above(b, a);
 }
 
 /* The path at which a removed leaf is gone: the shortest at which nothing is left. */
 static int
 removed_at(const Value *new, int path)
 {
-	int			above = path < 4 ? 0 : 1 + (path - 4) / 2;
+	int			at = path;
 
-	if (path >= 4)
+	for (int p = path; p >= 0; p = path_above(p))
 	{
-		for (int p = 0; p < PATHS; p++)
-		{
-			if (new->leaves[p] && related(p, above))
-				return path;
-		}
-		return above;
+		if (!has_leaf_below(new, p))
+			at = p;
 	}
-	return path;
+	return at;
 }
 
 /* True if an update was about an element or path. */
@@ -204,7 +189,7 @@ is_about(MergeKind kind, const Write *w, int key)
 		if (w->new.leaves[p] && w->new.leaves[p] != w->old.leaves[p] && related(p, key))
 			return true;
 		for (int q = 0; q < PATHS; q++)
-			gone &= !(w->new.leaves[q] && q <= p && related(p, q));
+			gone &= !(w->new.leaves[q] && path_is_above(q, p));
 		if (gone && related(removed_at(&w->new, p), key))
 			return true;
 	}
@@ -331,12 +316,10 @@ show_path(Value *v, int path)
 {
 	int			here = -1,
 				below = -1;
-	int			first = path == 0 ? 1 : 4 + (path - 1) * 2;
-	int			last = path == 0 ? 3 : first + 1;
 
 	for (int i = 0; i < nadded; i++)
 	{
-		bool		is_below = added[i].key != path && related(path, added[i].key) && added[i].key > path;
+		bool		is_below = added[i].key != path && path_is_above(path, added[i].key);
 
 		if (added[i].key == path && (here < 0 || cmp_events(added[i].event, added[here].event) > 0))
 			here = i;
@@ -349,7 +332,7 @@ show_path(Value *v, int path)
 		v->leaves[path] = added[here].data;
 	else
 	{
-		for (int p = first; p <= last; p++)
+		for (int p = 2 * path + 1; p <= 2 * path + 2; p++)
 			(void) show_path(v, p);
 	}
 	return true;

@@ -170,31 +170,38 @@ leaf_text(int leaf)
 	return leaf == LEAF_EMPTY ? "{}" : leaf % 3 == 0 ? psprintf("[%d]", leaf) : psprintf("%d", leaf);
 }
 
+/* Writes what a value has at a path. */
+static void
+write_map(StringInfo out, const Value *v, int path)
+{
+	const char *comma = "";
+
+	if (v->leaves[path])
+	{
+		appendStringInfoString(out, leaf_text(v->leaves[path]));
+		return;
+	}
+	appendStringInfoChar(out, '{');
+	for (int p = 2 * path + 1; p <= 2 * path + 2; p++)
+	{
+		if (p < PATHS && has_leaf_below(v, p))
+		{
+			appendStringInfo(out, "%s\"%s\":", comma, p % 2 ? "a" : "bb");
+			write_map(out, v, p);
+			comma = ",";
+		}
+	}
+	appendStringInfoChar(out, '}');
+}
+
 static Datum
 map_datum(const Value *v)
 {
 	StringInfoData s;
-	const char *comma = "";
 
-	if (v->leaves[0])
-		return DirectFunctionCall1(jsonb_in, CStringGetDatum(leaf_text(v->leaves[0])));
 	initStringInfo(&s);
-	for (int p = 1; p < 4; p++)
-	{
-		int			x = v->leaves[4 + (p - 1) * 2],
-					y = v->leaves[5 + (p - 1) * 2];
-
-		if (!v->leaves[p] && !x && !y)
-			continue;
-		appendStringInfo(&s, "%s\"%c\":", comma, 'a' + p - 1);
-		comma = ",";
-		if (v->leaves[p])
-			appendStringInfoString(&s, leaf_text(v->leaves[p]));
-		else
-			appendStringInfo(&s, "{%s%s%s%s%s}", x ? "\"x\":" : "", x ? leaf_text(x) : "", x && y ? "," : "",
-							 y ? "\"y\":" : "", y ? leaf_text(y) : "");
-	}
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(psprintf("{%s}", s.data)));
+	write_map(&s, v, 0);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(s.data));
 }
 
 static Datum
@@ -223,47 +230,38 @@ to_text(Datum value, bool isnull)
 
 /* ---------- random values ---------- */
 
+/* Removes what a value has at a path, below it and, being a leaf, above it. */
+static void
+clear_path(Value *v, int path)
+{
+	for (int p = 0; p < PATHS; p++)
+	{
+		if (path_is_above(p, path) || path_is_above(path, p))
+			v->leaves[p] = 0;
+	}
+}
+
+/* Puts a leaf somewhere, or takes away what is there; what is left without a key then is an empty object, or goes too. */
 static void
 draw_map(Value *v, bool fresh)
 {
-	int			p = 1 + draw(3);
+	int			path = chance(5) ? 0 : 1 + draw(PATHS - 1);
 	int			leaf = chance(15) ? LEAF_EMPTY : 10 + draw(20);
+	bool		goes = !fresh && path > 0 && chance(has_leaf_below(v, path) ? 50 : 10);
 
 	if (fresh)
 		memset(v, 0, sizeof(*v));
-	if (chance(4))
+	clear_path(v, path);
+	if (path == 0 && chance(30))
+		leaf = LEAF_NULL;
+	v->leaves[path] = goes ? 0 : leaf;
+	while (!has_leaf_below(v, path))
 	{
-		memset(v, 0, sizeof(*v));
-		v->leaves[0] = chance(30) ? LEAF_NULL : leaf;
-		v->isnull = v->leaves[0] == LEAF_NULL;
-		return;
+		path = path_above(path);
+		if (path == 0 || chance(50))
+			v->leaves[path] = has_leaf_below(v, path) ? 0 : LEAF_EMPTY;
 	}
-	v->isnull = false;
-	v->leaves[0] = 0;
-	if (!fresh && chance(35))
-	{
-		v->leaves[p] = v->leaves[4 + (p - 1) * 2] = v->leaves[5 + (p - 1) * 2] = 0;
-	}
-	else if (chance(40))
-	{
-		v->leaves[p] = leaf;
-		v->leaves[4 + (p - 1) * 2] = v->leaves[5 + (p - 1) * 2] = 0;
-	}
-	else
-	{
-		int			q = 4 + (p - 1) * 2 + draw(2);
-
-		v->leaves[p] = 0;
-		v->leaves[q] = v->leaves[q] && chance(40) ? 0 : leaf;
-		if (!v->leaves[4 + (p - 1) * 2] && !v->leaves[5 + (p - 1) * 2] && chance(50))
-			v->leaves[p] = LEAF_EMPTY;
-	}
-	for (int i = 1; i < PATHS; i++)
-	{
-		if (v->leaves[i])
-			return;
-	}
-	v->leaves[0] = LEAF_EMPTY;
+	v->isnull = v->leaves[0] == LEAF_NULL;
 }
 
 static void
@@ -477,6 +475,7 @@ write_merged(Site *n, Txn *t, Write *w)
 	n_ops += r.op != NULL;
 	CHECK(r.rewrite == (r.isnull != w->new.isnull ||
 						(!r.isnull && !datum_image_eq(r.value, value, column->typbyval, column->typlen))), "rewrite is wrong");
+	CHECK(!r.rewrite || h.kind == MERGE_SET || h.kind == MERGE_COUNTER, "a value is rewritten");
 	CHECK(w->action != TOUCH || !r.op, "an untouched column makes an op");
 	if (broken == UNCHANGED && !r.op)
 		r.state = n->state;
@@ -668,7 +667,7 @@ draw_history(int number)
 	column = &columns[c];
 	h.kind = column->kind;
 	h.typid = c >= 3 ? counters[c - 3] : column->typid;
-	h.nnodes = 3 + draw(MOST_NODES - 2);
+	h.nnodes = 2 + draw(MOST_NODES - 1);
 	h.initial = chance(50);
 	h.first.isnull = true;
 	if (h.initial)
@@ -682,11 +681,48 @@ draw_history(int number)
 	}
 }
 
+/* Brings a node all that can come. */
+static void
+catch_up(Site *n)
+{
+	bool		more = true;
+
+	while (more && !violation)
+	{
+		more = false;
+		for (int o = 1; o <= h.nnodes && !violation; o++)
+			more |= deliver(n, o, false);
+	}
+}
+
+/* Most nodes hear of everything, and tell so: much becomes stable, here and not there. */
+static void
+exchange(void)
+{
+	for (int i = 1; i <= h.nnodes; i++)
+	{
+		if (chance(80))
+			catch_up(&nodes[i]);
+		if (chance(90) && nodes[i].applied[i] < MOST_TXNS - 5)
+			(void) begin(&nodes[i]);
+	}
+	for (int i = 1; i <= h.nnodes; i++)
+	{
+		if (chance(50))
+			catch_up(&nodes[i]);
+		if (chance(50))
+			forget(&nodes[i]);
+	}
+}
+
 /* A step of a node. */
 static void
 step(Site *n)
 {
 	int			what = draw(100);
+
+	if (chance(10))
+		exchange();
 
 	if (what < 30)
 		write_txn(n);
@@ -748,7 +784,7 @@ run_history(uint64 seed, int number)
 	pg_prng_seed(&prng, seed);
 	violation = NULL;
 	draw_history(number);
-	for (int i = 5 + draw(50); i > 0 && !violation; i--)
+	for (int i = 5 + draw(60); i > 0 && !violation; i--)
 		step(&nodes[1 + draw(h.nnodes)]);
 	finish();
 	if (violation)

@@ -12,7 +12,7 @@
 #define MOST_TXNS	80
 #define MOST_WRITES 3
 #define MOST_ELEMENTS 24
-#define PATHS		10			/* the root; a, b, c; x and y of each */
+#define PATHS		15			/* the root, a and b in it, a and b in each of these, and once more */
 
 /* A value as the expectation has it: what the kind in question needs of this. */
 typedef struct Value
@@ -72,6 +72,34 @@ typedef struct History
 	int			ntxns[MOST_NODES + 1];
 	Txn		   *txns[MOST_NODES + 1][MOST_TXNS];	/* the first has number 1, at place 0 */
 } History;
+
+/* The path above one; that of the root is below 0. Its keys are at 2 * path + 1 and 2 * path + 2. */
+static inline int
+path_above(int path)
+{
+	return path == 0 ? -1 : (path - 1) / 2;
+}
+
+/* True if one path is another one, or above it. */
+static inline bool
+path_is_above(int above, int path)
+{
+	while (path > above)
+		path = path_above(path);
+	return path == above;
+}
+
+/* True if a value has a leaf at a path or below it. */
+static inline bool
+has_leaf_below(const Value *v, int path)
+{
+	for (int p = path; p < PATHS; p++)
+	{
+		if (v->leaves[p] && path_is_above(path, p))
+			return true;
+	}
+	return false;
+}
 
 /* Notes what an update of a set or map is about. */
 extern void expect_about(MergeKind kind, Write *w);
