@@ -155,11 +155,27 @@ flat(bytea *state)
 }
 
 void
+merge_read_state(MergeReader *r, const MergeCall *call)
+{
+	merge_reader_init(r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state), MERGE_STATE(call->column->kind),
+					  VERSION_SELF);
+	if (r->unresolved && version_cmp(call->version, VERSION_SELF) != 0)
+		merge_malformed(r, "a state of another transaction has no version yet");
+}
+
+/* Sets what texts depend on, for the kinds that always write and read them. */
+static int
+settle(const MergeColumn *c)
+{
+	return c->kind == MERGE_LAST_WRITE_WINS ? 0 : merge_settle(c);
+}
+
+void
 merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull, bool is_insert,
 			NodeId me, const Frontier *seen, MergeResult *result)
 {
 	MergeCall	call = {c, flat(state), shown, value, isnull, is_insert, me, VERSION_SELF, seen};
-	int			nest = merge_settle(c);
+	int			nest = settle(c);
 
 	*result = (MergeResult) {0};
 	switch (c->kind)
@@ -187,7 +203,7 @@ merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const c
 	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version,.seen = seen};
 	MergeReader reader,
 			   *r = NULL;
-	int			nest = merge_settle(c);
+	int			nest = settle(c);
 
 	*result = (MergeResult) {0};
 	if (oplen > 0)
@@ -213,7 +229,7 @@ merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, D
 				  Version version, MergeResult *result)
 {
 	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version};
-	int			nest = merge_settle(c);
+	int			nest = settle(c);
 
 	*result = (MergeResult) {0};
 	switch (c->kind)
@@ -235,8 +251,8 @@ merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, D
 bytea *
 merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown, NodeId me)
 {
-	MergeCall	call = {c, flat(state), shown,.me = me};
-	int			nest = merge_settle(c);
+	MergeCall	call = {c, flat(state), shown,.me = me,.version = VERSION_SELF};
+	int			nest = settle(c);
 	bytea	   *kept = NULL;
 
 	switch (c->kind)

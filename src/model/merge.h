@@ -18,9 +18,10 @@
  *	  is stable; those of a dead row when merge_forgettable() says so of all and the newest delete is stable. Stable: every
  *	  node has seen it, and what each wrote before it saw it has come here (stable.h).
  *
- * An op has seen what its vector covers (a lower bound is enough: what the writer's state holds beyond it is listed in
- * the op), the oldest version, and what was written earlier in its own transaction. Ops of one transaction have one
- * version and are applied in their order. Applying an op twice in a row changes nothing.
+ * An op has seen what its vector covers, the oldest version, and what was written earlier in its own transaction. The vector
+ * comes with the op, the same to merge_local() and to every merge_apply(). It may be less than the writer has seen, as what
+ * the state has beyond it is listed in the op; but never more, and it covers all that its node has ever dropped states by. Ops of one
+ * transaction have one version and are applied in their order. Applying an op twice in a row changes nothing.
  */
 #ifndef REPLICATION_PLUGIN_MERGE_H
 #define REPLICATION_PLUGIN_MERGE_H
@@ -106,8 +107,8 @@ extern void merge_local(const MergeColumn *c, bytea *state, const MergeShown *sh
 						bool is_insert, NodeId me, const Frontier *seen, MergeResult *result);
 
 /*
- * An op of another node (or again one of this one). An op of no bytes stands for a column that the write left alone. value: the column
- * in the row that came with it, looked at for last_write_wins with an op of some bytes only.
+ * An op of another node. An op of no bytes stands for a column that the write left alone. value: the column in the row that
+ * came with it; looked at for last_write_wins only, and not if the op has no bytes.
  */
 extern void merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op, int oplen,
 						Datum value, bool isnull, Version version, const Frontier *seen, MergeResult *result);

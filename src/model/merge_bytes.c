@@ -160,7 +160,10 @@ read_listed(MergeReader *r, Version self)
 	v.ts = (TimestampTz) pg_ntoh64(ts);
 	v.node = (NodeId) pg_ntoh32(node);
 	if (version_cmp(v, VERSION_SELF) == 0)
+	{
+		r->unresolved = true;
 		return self;
+	}
 	if (v.node < 0 || (v.node == INVALID_NODE_ID && !version_is_oldest(v)))
 		merge_malformed(r, "a version is impossible");
 	return v;

@@ -37,6 +37,7 @@ typedef struct MergeReader
 	int			len;
 	int			pos;
 	uint8		flags;
+	bool		unresolved;		/* has VERSION_SELF */
 	int			nversions;
 	Version    *versions;
 } MergeReader;

@@ -39,16 +39,18 @@ load(Register *reg, const MergeCall *call)
 	reg->isnull = call->shown->present ? call->shown->isnull : true;
 	if (!call->state)
 		return;
-	merge_reader_init(&r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state),
-					  MERGE_STATE(MERGE_LAST_WRITE_WINS), VERSION_SELF);
+	merge_read_state(&r, call);
 	reg->version = merge_read_version(&r);
 	if (r.flags & KEPT)
 	{
 		reg->isnull = (r.flags & KEPT_NULL) != 0;
 		if (!reg->isnull)
 		{
+			int			nest = merge_settle(call->column);
+
 			text = merge_read_text(&r, &len);
 			reg->value = merge_item_from_text(call->column, pnstrdup(text, len));
+			merge_unsettle(nest);
 		}
 	}
 	merge_read_end(&r);
@@ -68,8 +70,10 @@ store(const Register *reg, const MergeColumn *c, bool keep)
 		flags = KEPT | (reg->isnull ? KEPT_NULL : 0);
 		if (!reg->isnull)
 		{
+			int			nest = merge_settle(c);
 			char	   *text = merge_item_to_text(c, reg->value);
 
+			merge_unsettle(nest);
 			merge_write_bytes(&w, text, strlen(text));
 		}
 	}

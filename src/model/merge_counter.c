@@ -77,6 +77,7 @@ find(const Parts *p, NodeId node, Version born)
 	return NULL;
 }
 
+/* Adds a part; returns it. */
 static Part *
 append(Parts *p, Part part)
 {
@@ -85,6 +86,7 @@ append(Parts *p, Part part)
 	return &p->list[p->n++];
 }
 
+/* Writes parts, of entries all that is known. */
 static void
 write_parts(MergeWriter *w, const Parts *p, bool entries)
 {
@@ -105,6 +107,7 @@ write_parts(MergeWriter *w, const Parts *p, bool entries)
 	}
 }
 
+/* Reads what write_parts() wrote. */
 static void
 read_parts(MergeReader *r, Parts *p, bool entries)
 {
@@ -139,8 +142,7 @@ load(Counter *k, const MergeCall *call)
 			k->value = merge_number_of(call->column, shown->value, shown->isnull);
 		return;
 	}
-	merge_reader_init(&r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state), MERGE_STATE(MERGE_COUNTER),
-					  VERSION_SELF);
+	merge_read_state(&r, call);
 	k->version = merge_read_version(&r);
 	if (!(r.flags & BASE_NULL))
 		k->value = merge_read_numeric(&r);
@@ -149,6 +151,7 @@ load(Counter *k, const MergeCall *call)
 	merge_read_end(&r);
 }
 
+/* Writes a state. */
 static bytea *
 store(const Counter *k)
 {
@@ -281,10 +284,7 @@ merge_counter_local(const MergeCall *call, MergeResult *result)
 
 	load(&k, call);
 	if (call->is_insert)
-	{
-		close_entries(&k, call->me);
 		result->op = assign(&k, new);
-	}
 	else if ((!old && !new) || (old && new && merge_number_compare(old, new) == 0))
 	{
 		give(&k, call, result);

@@ -80,6 +80,7 @@ diff(const MergeCall *call, MergeItems *removed, MergeItems *added)
 		merge_map_diff(&old, &new, removed, added);
 }
 
+/* For each item, whether a write was about it. */
 static bool *
 touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, MergeItems *added)
 {
@@ -89,6 +90,7 @@ touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, MergeItems
 
 /* ---------- bytes ---------- */
 
+/* Writes items, in states with their versions. */
 static void
 write_items(MergeWriter *w, const MergeItems *items, bool dots)
 {
@@ -107,6 +109,7 @@ write_items(MergeWriter *w, const MergeItems *items, bool dots)
 	}
 }
 
+/* Reads what write_items() wrote; without versions all get the given one. */
 static void
 read_items(MergeReader *r, MergeItems *items, bool dots, Version dot)
 {
@@ -136,8 +139,7 @@ load(State *s, const MergeCall *call)
 	*s = (State) {VERSION_OLDEST};
 	if (call->state)
 	{
-		merge_reader_init(&r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state),
-						  MERGE_STATE(call->column->kind), VERSION_SELF);
+		merge_read_state(&r, call);
 		s->plain = merge_read_version(&r);
 		read_items(&r, &s->items, true, VERSION_OLDEST);
 		merge_read_end(&r);
@@ -149,6 +151,7 @@ load(State *s, const MergeCall *call)
 	}
 }
 
+/* Writes a state. */
 static bytea *
 store(const State *s, const MergeColumn *c)
 {

@@ -29,6 +29,9 @@ merge_implicit_version(const MergeShown *shown)
 	return shown->present && !shown->stable ? shown->version : VERSION_OLDEST;
 }
 
+/* Starts to read the state, of which there is one. */
+extern void merge_read_state(MergeReader *r, const MergeCall *call);
+
 /* ---------- items as text (merge_value.c) ---------- */
 
 /* Sets what the text may depend on, until merge_unsettle() or the end of the transaction. */

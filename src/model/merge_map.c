@@ -109,6 +109,7 @@ is_above(const char *path, int len, const MergeItem *item)
 	return len <= item->keylen && memcmp(path, item->key, len) == 0;
 }
 
+/* Puts items in the order of their paths. */
 static void
 sort_paths(MergeItems *items)
 {
@@ -230,6 +231,7 @@ merge_map_touched(MergeItems *items, const MergeItems *removed, const MergeItems
 
 /* ---------- the value ---------- */
 
+/* True for a leaf that is an object without keys. */
 static bool
 is_empty_object(const MergeItem *leaf)
 {

@@ -30,6 +30,7 @@ typedef struct Classes
 
 /* ---------- elements ---------- */
 
+/* True for the mark that a set is NULL. */
 static bool
 is_mark(const MergeItem *item)
 {

@@ -88,6 +88,7 @@ collect(const History *h, const int *applied)
 
 /* ---------- numbers ---------- */
 
+/* True for writes that do not just tell a difference. */
 static bool
 assigns_number(const Write *w, bool counter)
 {
@@ -130,6 +131,7 @@ expect_number(const History *h, bool counter, Value *v)
 
 /* ---------- what is live ---------- */
 
+/* Notes that a write added something. */
 static void
 add(int event, int key, int data)
 {
@@ -138,6 +140,7 @@ add(int event, int key, int data)
 	added[nadded++] = (Added) {event, key, data};
 }
 
+/* How often a set has an element. */
 static int
 count_element(const Value *v, int e)
 {
@@ -148,6 +151,7 @@ count_element(const Value *v, int e)
 	return n;
 }
 
+/* True if one path is the other, above it or below it. */
 static bool
 related(int a, int b)
 {
@@ -274,6 +278,7 @@ collect_live(const History *h)
 
 /* ---------- sets ---------- */
 
+/* Elements in the order in which they were added. */
 static void
 expect_set(const History *h, Value *v)
 {
@@ -338,6 +343,7 @@ show_path(Value *v, int path)
 	return true;
 }
 
+/* What shows of the leaves that are live. */
 static void
 expect_map(const History *h, Value *v)
 {

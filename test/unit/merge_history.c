@@ -123,12 +123,14 @@ chance(int percent)
 
 /* ---------- values ---------- */
 
+/* The greatest number of a type; 0: it has none. */
 static int64
 limit_of(Oid typid)
 {
 	return typid == INT2OID ? PG_INT16_MAX : typid == INT4OID ? PG_INT32_MAX : typid == INT8OID ? PG_INT64_MAX : 0;
 }
 
+/* A number as the column has it. */
 static Datum
 number_datum(int64 n)
 {
@@ -145,6 +147,7 @@ number_datum(int64 n)
 	}
 }
 
+/* An array as the column has it. */
 static Datum
 set_datum(const Value *v)
 {
@@ -194,6 +197,7 @@ write_map(StringInfo out, const Value *v, int path)
 	appendStringInfoChar(out, '}');
 }
 
+/* An object as the column has it. */
 static Datum
 map_datum(const Value *v)
 {
@@ -204,6 +208,7 @@ map_datum(const Value *v)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(s.data));
 }
 
+/* A value as the column has it. */
 static Datum
 to_datum(const Value *v)
 {
@@ -264,6 +269,7 @@ draw_map(Value *v, bool fresh)
 	v->isnull = v->leaves[0] == LEAF_NULL;
 }
 
+/* Takes elements away and puts some in, mostly at the end. */
 static void
 draw_set(Value *v, bool fresh)
 {
@@ -293,6 +299,7 @@ draw_set(Value *v, bool fresh)
 	}
 }
 
+/* Adds a little, or starts anew, at times close to a limit. */
 static void
 draw_number(Value *v, bool fresh)
 {
@@ -347,6 +354,7 @@ raise_to(Frontier *f, NodeId origin, int count)
 		frontier_raise(f, origin, 1, h.txns[origin][count - 1]->version.ts);
 }
 
+/* What is stable at a node, as timestamps. */
 static Frontier *
 stable_vector(const Site *n)
 {
@@ -357,12 +365,14 @@ stable_vector(const Site *n)
 	return f;
 }
 
+/* True if a version is stable. */
 static bool
 is_stable(const Frontier *stable, Version v)
 {
 	return version_is_oldest(v) || frontier_ts(stable, v.node) >= v.ts;
 }
 
+/* What a node shows, as the product is told it. */
 static MergeShown
 shown_by(const Site *n)
 {

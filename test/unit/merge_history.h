@@ -10,7 +10,7 @@
 
 #define MOST_NODES	5
 #define MOST_TXNS	80
-#define MOST_WRITES 3
+#define MOST_WRITES 6
 #define MOST_ELEMENTS 24
 #define PATHS		15			/* the root, a and b in it, a and b in each of these, and once more */
 

@@ -40,6 +40,7 @@ typedef struct Side
 	MergeResult last;
 } Side;
 
+/* A value as text. */
 static char *
 out(const Side *s, Datum value, bool isnull)
 {
@@ -52,6 +53,7 @@ out(const Side *s, Datum value, bool isnull)
 	return OidOutputFunctionCall(function, value);
 }
 
+/* A value from text. */
 static Datum
 in(const Side *s, const char *text)
 {
@@ -149,6 +151,7 @@ alone(Side *s, const char *text, const char *expected, bool has_op)
 	CHECK(s->last.rewrite == (strcmp(text, expected) != 0), "rewriting of %s", text);
 }
 
+/* Names, types and values that are taken, or not. */
 static void
 check_names(void)
 {
@@ -172,6 +175,7 @@ check_names(void)
 	CHECK(merge_check_value(&c, in(&s, "{{1,2},{3,4}}"), false), "a matrix is no set");
 }
 
+/* Sums, limits, NULL. */
 static void
 check_counters(void)
 {
@@ -200,6 +204,7 @@ check_counters(void)
 	alone(&s[0], "4", "4", false);
 }
 
+/* Adds and removals, forms of elements, order. */
 static void
 check_sets(void)
 {
@@ -229,6 +234,7 @@ check_sets(void)
 	alone(&s[0], "{0,1,7}", "{1,7,0}", true);
 }
 
+/* Keys, depths, leaves against subtrees. */
 static void
 check_maps(void)
 {
@@ -258,6 +264,7 @@ check_maps(void)
 	alone(&s[0], "{\"a\": 1.0}", "{\"a\": 1.0}", true);
 }
 
+/* The newest shows; what goes with a row comes back. */
 static void
 check_columns(void)
 {
