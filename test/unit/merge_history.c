@@ -86,6 +86,7 @@ static pg_prng_state prng;
 static History h;
 static Site nodes[MOST_NODES + 1];
 static Site saved[MOST_NODES + 1];
+static bool slow[MOST_NODES + 1][MOST_NODES + 1];	/* this node hears of that one late */
 static int	clock_now;
 static char *violation;
 static MergeColumn columns[7];
@@ -642,6 +643,8 @@ deliver(Site *n, NodeId origin, bool again)
 
 	if (origin == n->id || n->applied[origin] == h.ntxns[origin])
 		return false;
+	if (slow[n->id][origin] && !chance(5))
+		return false;
 	t = h.txns[origin][n->applied[origin]];
 	for (int o = 1; o <= h.nnodes && broken != CAUSAL; o++)
 	{
@@ -674,6 +677,7 @@ draw_history(int number)
 
 	memset(&h, 0, sizeof(h));
 	memset(nodes, 0, sizeof(nodes));
+	memset(slow, 0, sizeof(slow));
 	column = &columns[c];
 	h.kind = column->kind;
 	h.typid = c >= 3 ? counters[c - 3] : column->typid;
@@ -683,6 +687,8 @@ draw_history(int number)
 	if (h.initial)
 		draw_value(&h.first, true);
 	clock_now = 1000;
+	for (int i = chance(60) ? draw(4) : 0; i > 0; i--)
+		slow[1 + draw(h.nnodes)][1 + draw(h.nnodes)] = true;
 	for (int i = 1; i <= h.nnodes; i++)
 	{
 		nodes[i] = (Site) {.id = i,.live = h.initial,.merges = merges,.top = VERSION_OLDEST,
@@ -758,6 +764,7 @@ step(Site *n)
 static void
 finish(void)
 {
+	memset(slow, 0, sizeof(slow));
 	for (int round = 0; round < 2 && !violation; round++)
 	{
 		bool		more = true;

@@ -180,6 +180,7 @@ static void
 check_counters(void)
 {
 	Side		s[2];
+	bytea	   *ops[2];
 	int32		typmod = ((5 << 16) | 2) + VARHDRSZ;
 
 	begin(s, MERGE_COUNTER, INT4OID, -1, "10");
@@ -202,6 +203,16 @@ check_counters(void)
 	both("to NULL", s, NULL, "7", "3");
 	begin(s, MERGE_COUNTER, INT4OID, -1, "4");
 	alone(&s[0], "4", "4", false);
+	/* a node that starts in the middle, from the row alone; and ops that come again, late */
+	begin(s, MERGE_COUNTER, INT4OID, -1, "10");
+	ops[0] = update(&s[0], "15", 200);
+	ops[1] = update(&s[0], "17", 210);
+	s[1].shown.value = Int32GetDatum(15);
+	apply(&s[1], ops[1], NULL, 210, s[0].seen);
+	CHECK(DatumGetInt32(s[1].shown.value) == 17, "from the middle on: %d", DatumGetInt32(s[1].shown.value));
+	apply(&s[1], ops[0], NULL, 200, s[0].seen);
+	apply(&s[1], ops[1], NULL, 210, s[0].seen);
+	CHECK(DatumGetInt32(s[1].shown.value) == 17, "again: %d", DatumGetInt32(s[1].shown.value));
 }
 
 /* Adds and removals, forms of elements, order. */
