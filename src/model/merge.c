@@ -249,9 +249,9 @@ merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, D
 }
 
 bytea *
-merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown, NodeId me)
+merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown)
 {
-	MergeCall	call = {c, flat(state), shown,.me = me,.version = VERSION_SELF};
+	MergeCall	call = {c, flat(state), shown,.version = VERSION_SELF};
 	int			nest = settle(c);
 	bytea	   *kept = NULL;
 
@@ -270,4 +270,13 @@ merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown, NodeId m
 	}
 	merge_unsettle(nest);
 	return kept;
+}
+
+bytea *
+merge_state_trim(const MergeColumn *c, bytea *state, const Frontier *through)
+{
+	MergeShown	none = {false};
+	MergeCall	call = {c, flat(state), &none,.version = VERSION_SELF,.seen = through};
+
+	return c->kind == MERGE_COUNTER ? merge_counter_trim(&call) : call.state;
 }

@@ -121,12 +121,18 @@ extern void merge_apply_plain(const MergeColumn *c, bytea *state, const MergeSho
 							  Version version, MergeResult *result);
 
 /* The row goes: returns a state that holds all that the heap row held. */
-extern bytea *merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown, NodeId me);
+extern bytea *merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown);
 
 /* The state with the version of the transaction that stored it. */
 extern bytea *merge_state_resolve(bytea *state, Version version);
 
 /* True if all that a state knows is covered by a vector of timestamps, and a heap row can stand for it. */
 extern bool merge_forgettable(bytea *state, bool live, const Frontier *through);
+
+/*
+ * The state without what nobody will need any more, given a vector of timestamps that are stable. To be called now and then, of
+ * counters whose rows are deleted and inserted over and over; else their states only grow.
+ */
+extern bytea *merge_state_trim(const MergeColumn *c, bytea *state, const Frontier *through);
 
 #endif							/* REPLICATION_PLUGIN_MERGE_H */

@@ -20,7 +20,10 @@
  *	  adds to an old entry after it has seen d has never seen the row gone, so it had a put newer than d when d came. Whoever
  *	  wrote that put had not seen d; as d is stable it had come to where the states were dropped, and the row was not gone there.
  *	- "Stable" counts the last increment too, not the first alone: who has not seen it may still insert, naming a smaller total.
- * While the row lives and there are entries the state stays: a node that folded them could not name them later.
+ * While the row lives and there are entries the state stays: a node that folded them could not name them later. But
+ * entries of earlier lives can go one by one (merge_state_trim()): a node also closes its entry when an assignment comes that has
+ * seen it. Once that assignment is stable and the base, and nothing of the entry is left that it has not seen, the
+ * entry is complete: what its node added before the assignment came to it has come here too.
  *
  * An entry that begins in the middle (a node that has the row, but not the state) counts from there on: what came before
  * is in the value that the node started from.
@@ -46,7 +49,7 @@ typedef struct Part
 	Numeric		total;
 	/* entries only */
 	Version		last;			/* of the last increment */
-	bool		closed;			/* its node adds to it no more */
+	bool		closed;			/* its node adds to it no more; told by that node's own state */
 } Part;
 
 typedef struct Parts
@@ -205,17 +208,6 @@ give(const Counter *k, const MergeCall *call, MergeResult *result)
 	}
 }
 
-/* Marks a node's entries as complete. */
-static void
-close_entries(Counter *k, NodeId me)
-{
-	for (int i = 0; i < k->entries.n; i++)
-	{
-		if (k->entries.list[i].node == me)
-			k->entries.list[i].closed = true;
-	}
-}
-
 /* ---------- writes of this node ---------- */
 
 /*
@@ -256,7 +248,7 @@ increment(Counter *k, NodeId me, Numeric delta)
 	return merge_writer_finish(&w, MERGE_OP(MERGE_COUNTER), 0);
 }
 
-/* Replaces the base, which has seen all entries; returns the op. */
+/* Replaces the base, which has seen all entries and closes them; returns the op. */
 static bytea *
 assign(Counter *k, Numeric value)
 {
@@ -266,7 +258,10 @@ assign(Counter *k, Numeric value)
 	k->value = value;
 	k->seen = (Parts) {0};
 	for (int i = 0; i < k->entries.n; i++)
+	{
+		k->entries.list[i].closed = true;
 		append(&k->seen, k->entries.list[i]);
+	}
 	merge_writer_init(&w);
 	if (value)
 		merge_write_numeric(&w, value);
@@ -300,16 +295,28 @@ merge_counter_local(const MergeCall *call, MergeResult *result)
 
 /* ---------- ops and writes of others ---------- */
 
-/* Notes as seen whole what an arriving assignment has seen but does not name: see the head of this file. */
+/* True if a vector covers a version. */
+static inline bool
+is_covered(const Frontier *f, Version v)
+{
+	return version_is_oldest(v) || frontier_ts(f, v.node) >= v.ts;
+}
+
+/* Adds to what an arriving assignment names what it has seen whole; closes all that it has seen. See the head of this file. */
 static void
-see_unnamed(Counter *k, const Frontier *seen)
+see_unnamed(Counter *k, Parts *named, const Frontier *seen)
 {
 	for (int i = 0; i < k->entries.n; i++)
 	{
-		const Part *e = &k->entries.list[i];
+		Part	   *e = &k->entries.list[i];
 
-		if (!find(&k->seen, e->node, e->born) && frontier_ts(seen, e->born.node) >= e->born.ts)
-			append(&k->seen, *e);
+		if (find(named, e->node, e->born))
+			e->closed = true;
+		else if (is_covered(seen, e->born))
+		{
+			append(named, *e);
+			e->closed = true;
+		}
 	}
 }
 
@@ -347,12 +354,12 @@ apply_assignment(Counter *k, const MergeCall *call, MergeReader *op)
 
 	read_parts(op, &seen, false);
 	merge_read_end(op);
+	see_unnamed(k, &seen, call->seen);
 	if (version_cmp(call->version, k->version) < 0)
 		return;
 	k->version = call->version;
 	k->value = value;
 	k->seen = seen;
-	see_unnamed(k, call->seen);
 }
 
 void
@@ -397,6 +404,34 @@ merge_counter_keep(const MergeCall *call)
 	Counter		k;
 
 	load(&k, call);
-	close_entries(&k, call->me);
+	for (int i = 0; i < k.entries.n; i++)
+		k.entries.list[i].closed = true;
+	return store(&k);
+}
+
+/* Entries that a stable base has seen whole, to their stable end, are complete: nobody adds to them or will need them. */
+bytea *
+merge_counter_trim(const MergeCall *call)
+{
+	Parts		seen = {0},
+				entries = {0};
+	Counter		k;
+
+	load(&k, call);
+	if (!is_covered(call->seen, k.version))
+		return call->state;
+	for (int i = 0; i < k.entries.n; i++)
+	{
+		const Part *e = &k.entries.list[i];
+		const Part *part = find(&k.seen, e->node, e->born);
+
+		if (part && part->seq >= e->seq && is_covered(call->seen, e->last))
+			continue;
+		append(&entries, *e);
+		if (part)
+			append(&seen, *part);
+	}
+	k.entries = entries;
+	k.seen = seen;
 	return store(&k);
 }

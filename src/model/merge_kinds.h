@@ -53,6 +53,7 @@ extern void merge_counter_local(const MergeCall *call, MergeResult *result);
 extern void merge_counter_apply(const MergeCall *call, MergeReader *op, MergeResult *result);
 extern void merge_counter_plain(const MergeCall *call, MergeResult *result);
 extern bytea *merge_counter_keep(const MergeCall *call);
+extern bytea *merge_counter_trim(const MergeCall *call);	/* seen: what is stable */
 
 /* merge_items.c: sets and maps */
 extern void merge_items_local(const MergeCall *call, MergeResult *result);

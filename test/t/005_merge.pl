@@ -22,7 +22,7 @@ note("figures $out");
 
 # Each rule, broken on purpose, must be missed.
 for my $rule (qw(vector vector_ahead vector_forgotten unchanged keep resolve causal clock forget_dots forget_row forget_totals
-	forget_delete stable rewrite plain))
+	forget_delete trim stable rewrite plain))
 {
 	my $found = $mesh->sql(1, "SELECT unit_merge_history(1, 40000, '$rule')");
 	isnt($found, 'none', "histories miss the rule: $rule");

@@ -40,6 +40,7 @@ static const char *const rules[] = {
 	"forget_row",				/* states are forgotten though the row's version is not stable */
 	"forget_totals",			/* totals are folded while the row lives */
 	"forget_delete",			/* a dead row's states are forgotten before its delete is stable */
+	"trim",						/* states are trimmed of what is not stable */
 	"stable",					/* heap rows are taken for stable */
 	"rewrite",					/* the writer goes on with what he wrote, not with what it makes */
 	"plain"						/* plain writes are taken for inserts */
@@ -60,6 +61,7 @@ typedef enum Rule
 	FORGET_ROW,
 	FORGET_TOTALS,
 	FORGET_DELETE,
+	TRIM,
 	STABLE,
 	REWRITE,
 	PLAIN_INSERT
@@ -417,7 +419,7 @@ remove_row(Site *n)
 	MergeShown	shown = shown_by(n);
 
 	if (n->merges && broken != KEEP)
-		n->state = merge_keep(column, n->state, &shown, n->id);
+		n->state = merge_keep(column, n->state, &shown);
 	n->live = false;
 }
 
@@ -586,7 +588,7 @@ apply_put(Site *n, const Txn *t, const Write *w)
 	if (!n->live)
 	{
 		shown = (MergeShown) {true, r.value, r.isnull, t->version, false};
-		n->state = broken == KEEP ? NULL : merge_keep(column, r.state, &shown, n->id);
+		n->state = broken == KEEP ? NULL : merge_keep(column, r.state, &shown);
 	}
 }
 
@@ -623,6 +625,15 @@ forget(Site *n)
 	Frontier   *stable = stable_vector(n);
 	bool		top = is_stable(stable, n->top);
 
+	if (n->state && (broken == NONE || broken == TRIM) && chance(70))
+	{
+		Frontier   *through = frontier_create();
+
+		frontier_merge(through, stable);
+		for (int o = 1; o <= h.nnodes && broken == TRIM; o++)
+			raise_to(through, o, n->applied[o]);
+		n->state = merge_state_trim(column, n->state, through);
+	}
 	if (broken == (n->live ? FORGET_ROW : FORGET_DELETE))
 		top = true;
 	if (!n->state || !top)

@@ -211,6 +211,7 @@ check_counters(void)
 	apply(&s[1], ops[1], NULL, 210, s[0].seen);
 	CHECK(DatumGetInt32(s[1].shown.value) == 17, "from the middle on: %d", DatumGetInt32(s[1].shown.value));
 	apply(&s[1], ops[0], NULL, 200, s[0].seen);
+	CHECK(DatumGetInt32(s[1].shown.value) == 17, "an older op again: %d", DatumGetInt32(s[1].shown.value));
 	apply(&s[1], ops[1], NULL, 210, s[0].seen);
 	CHECK(DatumGetInt32(s[1].shown.value) == 17, "again: %d", DatumGetInt32(s[1].shown.value));
 }
@@ -290,7 +291,7 @@ check_columns(void)
 	both("NULL", s, "one", NULL, "NULL");
 	/* what goes with the row comes back with it */
 	begin(s, MERGE_LAST_WRITE_WINS, TIMESTAMPTZOID, -1, "2020-01-01 00:00:00+00");
-	kept = merge_keep(&s[0].c, NULL, &s[0].shown, 1);
+	kept = merge_keep(&s[0].c, NULL, &s[0].shown);
 	s[0].shown.present = false;
 	merge_apply(&s[0].c, kept, &s[0].shown, NULL, 0, 0, true, (Version) {300, 2}, s[0].seen, &s[0].last);
 	CHECK(!s[0].last.isnull && s[0].last.value == s[0].shown.value, "the value comes back");
@@ -334,7 +335,7 @@ make_valid(Side *s, int kind, pg_prng_state *prng, bytea **op)
 	sides[0].seen = frontier_create();
 	(void) update(&sides[0], values[kind][1], 200);
 	if (pg_prng_bool(prng))
-		sides[0].state = merge_keep(&sides[0].c, sides[0].state, &sides[0].shown, 1);
+		sides[0].state = merge_keep(&sides[0].c, sides[0].state, &sides[0].shown);
 	*s = sides[0];
 	merge_local(&s->c, s->state, &s->shown, in(s, values[kind][2]), false, pg_prng_bool(prng), 1, s->seen, &s->last);
 	*op = s->last.op;
@@ -394,7 +395,8 @@ unit_merge_garbage(PG_FUNCTION_ARGS)
 			merge_apply(&s.c, state, &s.shown, VARDATA(op), VARSIZE_ANY_EXHDR(op), in(&s, i % 4 ? NULL : "x"), i % 4 != 0,
 						(Version) {300, 2}, s.seen, &r);
 			(void) out(&s, r.value, r.isnull);
-			(void) merge_keep(&s.c, r.state, &s.shown, 1);
+			(void) merge_keep(&s.c, r.state, &s.shown);
+			(void) merge_state_trim(&s.c, r.state, s.seen);
 			(void) merge_forgettable(merge_state_resolve(r.state, (Version) {400, 1}), true, s.seen);
 		}
 		PG_CATCH();
