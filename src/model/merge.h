@@ -10,8 +10,9 @@
  * caller keeps to this:
  *	- Every write to a row of a mergeable table goes through merge_local() or merge_apply() for every merged column, also
  *	  for columns that it left alone: the heap row gets a newer version then, and only a state remembers the older one.
- *	- When the row goes (a delete, local or applied, also in the middle of a transaction), merge_keep() of every column
- *	  is kept beside the tombstone; if a newer put brings the row back, the merged values come from there.
+ *	- When the row goes (a delete, local or applied, also in the middle of a transaction), or stays gone after an older put has
+ *	  been applied, merge_keep() of every column is kept beside the tombstone. A newer put is applied to that, brings
+ *	  the row back whole, and shows the merged values.
  *	- What merge_local() stored is passed through merge_state_resolve() once its transaction has committed, before any
  *	  other transaction's change goes in.
  *	- The states of a live row may be dropped when merge_forgettable() says so of all its columns and the heap row's version

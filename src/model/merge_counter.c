@@ -30,104 +30,25 @@
  *
  *	state	version and number (unless NULL) of the base, parts it has seen, entries (part, version of the last, u8 closed)
  *	op		increment: version of the entry, its number of increments, difference, total; assignment: number (unless NULL), parts
- *	parts	count n; n times: node, version, count of increments, total
+ *	parts	see merge_parts.h
  */
 #include "postgres.h"
 
 #include "model/merge_kinds.h"
 #include "model/merge_number.h"
+#include "model/merge_parts.h"
 
 #define BASE_NULL	0x01		/* state; op: assigns NULL */
 #define ASSIGNS		0x02		/* op */
 
-/* An entry, or what a base has seen of one. */
-typedef struct Part
-{
-	NodeId		node;
-	Version		born;
-	uint64		seq;			/* increments */
-	Numeric		total;
-	/* entries only */
-	Version		last;			/* of the last increment */
-	bool		closed;			/* its node adds to it no more; told by that node's own state */
-} Part;
-
-typedef struct Parts
-{
-	int			n;
-	Part	   *list;
-} Parts;
-
+/* A state, read. */
 typedef struct Counter
 {
 	Version		version;
 	Numeric		value;			/* NULL: null */
-	Parts		seen;
-	Parts		entries;
+	MergeParts	seen;
+	MergeParts	entries;
 } Counter;
-
-/* ---------- parts ---------- */
-
-/* Returns a node's entry, or what was seen of it; or NULL. */
-static Part *
-find(const Parts *p, NodeId node, Version born)
-{
-	for (int i = 0; i < p->n; i++)
-	{
-		if (p->list[i].node == node && version_cmp(p->list[i].born, born) == 0)
-			return &p->list[i];
-	}
-	return NULL;
-}
-
-/* Adds a part; returns it. */
-static Part *
-append(Parts *p, Part part)
-{
-	p->list = p->list ? repalloc(p->list, (p->n + 1) * sizeof(Part)) : palloc(sizeof(Part));
-	p->list[p->n] = part;
-	return &p->list[p->n++];
-}
-
-/* Writes parts, of entries all that is known. */
-static void
-write_parts(MergeWriter *w, const Parts *p, bool entries)
-{
-	merge_write_count(w, p->n);
-	for (int i = 0; i < p->n; i++)
-	{
-		const Part *part = &p->list[i];
-
-		merge_write_count(w, part->node);
-		merge_write_version(w, part->born);
-		merge_write_count(w, part->seq);
-		merge_write_numeric(w, part->total);
-		if (entries)
-		{
-			merge_write_version(w, part->last);
-			merge_write_count(w, part->closed);
-		}
-	}
-}
-
-/* Reads what write_parts() wrote. */
-static void
-read_parts(MergeReader *r, Parts *p, bool entries)
-{
-	p->n = merge_read_length(r);
-	p->list = palloc(Max(p->n, 1) * sizeof(Part));
-	for (int i = 0; i < p->n; i++)
-	{
-		Part	   *part = &p->list[i];
-
-		part->node = merge_read_node(r);
-		part->born = merge_read_version(r);
-		part->seq = merge_read_count(r);
-		part->total = merge_read_numeric(r);
-		part->last = entries ? merge_read_version(r) : VERSION_OLDEST;
-		part->closed = entries && merge_read_count(r) != 0;
-	}
-}
 
 /* ---------- states ---------- */
 
@@ -149,8 +70,8 @@ load(Counter *k, const MergeCall *call)
 	k->version = merge_read_version(&r);
 	if (!(r.flags & BASE_NULL))
 		k->value = merge_read_numeric(&r);
-	read_parts(&r, &k->seen, false);
-	read_parts(&r, &k->entries, true);
+	merge_parts_read(&r, &k->seen, false);
+	merge_parts_read(&r, &k->entries, true);
 	merge_read_end(&r);
 }
 
@@ -164,8 +85,8 @@ store(const Counter *k)
 	merge_write_version(&w, k->version);
 	if (k->value)
 		merge_write_numeric(&w, k->value);
-	write_parts(&w, &k->seen, false);
-	write_parts(&w, &k->entries, true);
+	merge_parts_write(&w, &k->seen, false);
+	merge_parts_write(&w, &k->entries, true);
 	return merge_writer_finish(&w, MERGE_STATE(MERGE_COUNTER),
 							   (k->value ? 0 : BASE_NULL) | (k->entries.n > 0 ? MERGE_HAS_TOTALS : 0));
 }
@@ -178,8 +99,8 @@ show(const Counter *k, const MergeColumn *c, MergeResult *result)
 
 	for (int i = 0; i < k->entries.n; i++)
 	{
-		const Part *e = &k->entries.list[i];
-		const Part *seen = find(&k->seen, e->node, e->born);
+		const MergePart *e = &k->entries.list[i];
+		const MergePart *seen = merge_parts_find(&k->seen, e->node, e->born);
 		Numeric		rest;
 
 		if (seen && seen->seq >= e->seq)
@@ -214,12 +135,12 @@ give(const Counter *k, const MergeCall *call, MergeResult *result)
  * The node's entry that grows. One that began in this very transaction is opened again: two could not be told apart,
  * and nobody sees, or forgets, a part of a transaction.
  */
-static Part *
+static MergePart *
 open_entry(Counter *k, NodeId me)
 {
 	for (int i = 0; i < k->entries.n; i++)
 	{
-		Part	   *e = &k->entries.list[i];
+		MergePart  *e = &k->entries.list[i];
 
 		if (e->node == me && (!e->closed || version_cmp(e->born, VERSION_SELF) == 0))
 		{
@@ -227,14 +148,14 @@ open_entry(Counter *k, NodeId me)
 			return e;
 		}
 	}
-	return append(&k->entries, (Part) {me, VERSION_SELF, 0, int64_to_numeric(0)});
+	return merge_parts_append(&k->entries, (MergePart) {me, VERSION_SELF, 0, int64_to_numeric(0)});
 }
 
 /* Adds a difference to the node's entry; returns the op. */
 static bytea *
 increment(Counter *k, NodeId me, Numeric delta)
 {
-	Part	   *e = open_entry(k, me);
+	MergePart  *e = open_entry(k, me);
 	MergeWriter w;
 
 	e->total = merge_number_add(e->total, delta);
@@ -256,16 +177,16 @@ assign(Counter *k, Numeric value)
 
 	k->version = VERSION_SELF;
 	k->value = value;
-	k->seen = (Parts) {0};
+	k->seen = (MergeParts) {0};
 	for (int i = 0; i < k->entries.n; i++)
 	{
 		k->entries.list[i].closed = true;
-		append(&k->seen, k->entries.list[i]);
+		merge_parts_append(&k->seen, k->entries.list[i]);
 	}
 	merge_writer_init(&w);
 	if (value)
 		merge_write_numeric(&w, value);
-	write_parts(&w, &k->seen, false);
+	merge_parts_write(&w, &k->seen, false);
 	return merge_writer_finish(&w, MERGE_OP(MERGE_COUNTER), ASSIGNS | (value ? 0 : BASE_NULL));
 }
 
@@ -304,17 +225,17 @@ is_covered(const Frontier *f, Version v)
 
 /* Adds to what an arriving assignment names what it has seen whole; closes all that it has seen. See the head of this file. */
 static void
-see_unnamed(Counter *k, Parts *named, const Frontier *seen)
+see_unnamed(Counter *k, MergeParts *named, const Frontier *seen)
 {
 	for (int i = 0; i < k->entries.n; i++)
 	{
-		Part	   *e = &k->entries.list[i];
+		MergePart  *e = &k->entries.list[i];
 
-		if (find(named, e->node, e->born))
+		if (merge_parts_find(named, e->node, e->born))
 			e->closed = true;
 		else if (is_covered(seen, e->born))
 		{
-			append(named, *e);
+			merge_parts_append(named, *e);
 			e->closed = true;
 		}
 	}
@@ -329,16 +250,16 @@ apply_increment(Counter *k, const MergeCall *call, MergeReader *op)
 	uint64		seq = merge_read_count(op);
 	Numeric		delta = merge_read_numeric(op);
 	Numeric		total = merge_read_numeric(op);
-	Part	   *e = find(&k->entries, node, born);
+	MergePart  *e = merge_parts_find(&k->entries, node, born);
 
 	merge_read_end(op);
 	if (e && e->seq >= seq)
 		return;
 	if (!e)
 	{
-		e = append(&k->entries, (Part) {node, born});
-		if (seq > 1 && !find(&k->seen, node, born))
-			append(&k->seen, (Part) {node, born, seq - 1, merge_number_subtract(total, delta)});
+		e = merge_parts_append(&k->entries, (MergePart) {node, born});
+		if (seq > 1 && !merge_parts_find(&k->seen, node, born))
+			merge_parts_append(&k->seen, (MergePart) {node, born, seq - 1, merge_number_subtract(total, delta)});
 	}
 	e->seq = seq;
 	e->total = total;
@@ -350,9 +271,9 @@ static void
 apply_assignment(Counter *k, const MergeCall *call, MergeReader *op)
 {
 	Numeric		value = op->flags & BASE_NULL ? NULL : merge_read_numeric(op);
-	Parts		seen;
+	MergeParts	seen;
 
-	read_parts(op, &seen, false);
+	merge_parts_read(op, &seen, false);
 	merge_read_end(op);
 	see_unnamed(k, &seen, call->seen);
 	if (version_cmp(call->version, k->version) < 0)
@@ -392,7 +313,7 @@ merge_counter_plain(const MergeCall *call, MergeResult *result)
 	{
 		k.version = call->version;
 		k.value = merge_number_of(call->column, call->value, call->isnull);
-		k.seen = (Parts) {0};
+		k.seen = (MergeParts) {0};
 	}
 	result->state = store(&k);
 	show(&k, call->column, result);
@@ -413,7 +334,7 @@ merge_counter_keep(const MergeCall *call)
 bytea *
 merge_counter_trim(const MergeCall *call)
 {
-	Parts		seen = {0},
+	MergeParts	seen = {0},
 				entries = {0};
 	Counter		k;
 
@@ -422,14 +343,14 @@ merge_counter_trim(const MergeCall *call)
 		return call->state;
 	for (int i = 0; i < k.entries.n; i++)
 	{
-		const Part *e = &k.entries.list[i];
-		const Part *part = find(&k.seen, e->node, e->born);
+		const MergePart *e = &k.entries.list[i];
+		const MergePart *part = merge_parts_find(&k.seen, e->node, e->born);
 
 		if (part && part->seq >= e->seq && is_covered(call->seen, e->last))
 			continue;
-		append(&entries, *e);
+		merge_parts_append(&entries, *e);
 		if (part)
-			append(&seen, *part);
+			merge_parts_append(&seen, *part);
 	}
 	k.entries = entries;
 	k.seen = seen;
