@@ -21,8 +21,8 @@
  *
  * An op has seen what its vector covers, the oldest version, and what was written earlier in its own transaction. The vector
  * comes with the op, the same to merge_local() and to every merge_apply(). It may be less than the writer has seen, as what
- * the state has beyond it is listed in the op; but never more, and it covers all that its node has ever dropped states by. Ops of one
- * transaction have one version and are applied in their order. Applying an op twice in a row changes nothing.
+ * the state has beyond it is listed in the op; but never more, and it covers all that its node has ever dropped states
+ * by. Ops of one transaction have one version and are applied in their order. Applying an op twice in a row changes nothing.
  */
 #ifndef REPLICATION_PLUGIN_MERGE_H
 #define REPLICATION_PLUGIN_MERGE_H
