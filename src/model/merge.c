@@ -1,0 +1,282 @@
+/*
+ * merge.c
+ *		Columns that merge: the kinds by name and type, and the way to each kind's own file.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "model/merge_kinds.h"
+#include "model/merge_number.h"
+
+static const char *const kind_names[] = {
+	[MERGE_LAST_WRITE_WINS] = "last_write_wins",
+	[MERGE_COUNTER] = "counter",
+	[MERGE_SET] = "set",
+	[MERGE_MAP] = "map",
+};
+
+const char *
+merge_kind_name(MergeKind kind)
+{
+	return kind_names[kind];
+}
+
+bool
+merge_kind_parse(const char *text, MergeKind *kind)
+{
+	for (int i = 0; i < lengthof(kind_names); i++)
+	{
+		if (strcmp(text, kind_names[i]) == 0)
+		{
+			*kind = (MergeKind) i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---------- types and values ---------- */
+
+/* Why arrays of a type cannot merge as sets, or NULL. */
+static char *
+check_set_type(Oid typid)
+{
+	Oid			element = get_element_type(typid);
+
+	if (!OidIsValid(element) || typid == INT2VECTOROID || typid == OIDVECTOROID)
+		return psprintf("a set needs an array type, not %s", format_type_be(typid));
+	if (!OidIsValid(lookup_type_cache(element, TYPECACHE_EQ_OPR)->eq_opr))
+		return psprintf("a set needs elements that can be compared: type %s has no equality operator",
+						format_type_be(element));
+	return NULL;
+}
+
+char *
+merge_check_type(MergeKind kind, Oid typid)
+{
+	switch (kind)
+	{
+		case MERGE_LAST_WRITE_WINS:
+			return NULL;
+		case MERGE_COUNTER:
+			if (typid == INT2OID || typid == INT4OID || typid == INT8OID || typid == NUMERICOID)
+				return NULL;
+			return psprintf("a counter needs type smallint, integer, bigint or numeric, whose sums are exact, not %s",
+							format_type_be(typid));
+		case MERGE_SET:
+			return check_set_type(typid);
+		case MERGE_MAP:
+			return typid == JSONBOID ? NULL : psprintf("a map needs type jsonb, not %s", format_type_be(typid));
+	}
+	return NULL;
+}
+
+char *
+merge_check_value(const MergeColumn *c, Datum value, bool isnull)
+{
+	if (c->kind == MERGE_SET && !isnull)
+	{
+		int			ndim = AARR_NDIM(DatumGetAnyArrayP(value));
+
+		if (ndim > 1)
+			return psprintf("an array of %d dimensions is not a set", ndim);
+	}
+	return NULL;
+}
+
+/* True for types whose text is the same under all settings. */
+static bool
+has_one_text(Oid typid)
+{
+	switch (typid)
+	{
+		case BOOLOID:
+		case CHAROID:
+		case NAMEOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case UUIDOID:
+		case JSONOID:
+		case JSONBOID:
+		case INETOID:
+		case CIDROID:
+			return true;
+		default:
+			return get_typtype(typid) == TYPTYPE_ENUM;
+	}
+}
+
+void
+merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid collation)
+{
+	Oid			function;
+	bool		is_varlena;
+
+	*c = (MergeColumn) {.kind = kind,.typid = typid,.typmod = typmod,.collation = collation};
+	get_typlenbyval(typid, &c->typlen, &c->typbyval);
+	c->item_type = kind == MERGE_SET ? get_element_type(typid) : typid;
+	get_typlenbyvalalign(c->item_type, &c->item_len, &c->item_byval, &c->item_align);
+	getTypeInputInfo(c->item_type, &function, &c->item_ioparam);
+	fmgr_info(function, &c->item_in);
+	getTypeOutputInfo(c->item_type, &function, &is_varlena);
+	fmgr_info(function, &c->item_out);
+	c->item_depends = !has_one_text(c->item_type);
+	if (kind == MERGE_SET)
+	{
+		TypeCacheEntry *t = lookup_type_cache(c->item_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC);
+
+		fmgr_info(t->eq_opr_finfo.fn_oid, &c->item_equal);
+		if (OidIsValid(t->hash_proc))
+			fmgr_info(t->hash_proc, &c->item_hash);
+	}
+	if (kind == MERGE_COUNTER)
+		merge_number_limits(c);
+}
+
+/* ---------- to the kinds ---------- */
+
+/* A state as the kinds want it. */
+static bytea *
+flat(bytea *state)
+{
+	return state ? DatumGetByteaPP(PointerGetDatum(state)) : NULL;
+}
+
+void
+merge_read_state(MergeReader *r, const MergeCall *call)
+{
+	merge_reader_init(r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state), MERGE_STATE(call->column->kind),
+					  VERSION_SELF);
+	if (r->unresolved && version_cmp(call->version, VERSION_SELF) != 0)
+		merge_malformed(r, "a state of another transaction has no version yet");
+}
+
+/* Sets what texts depend on, for the kinds that always write and read them. */
+static int
+settle(const MergeColumn *c)
+{
+	return c->kind == MERGE_LAST_WRITE_WINS ? 0 : merge_settle(c);
+}
+
+void
+merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull, bool is_insert,
+			NodeId me, const Frontier *seen, MergeResult *result)
+{
+	MergeCall	call = {c, flat(state), shown, value, isnull, is_insert, me, VERSION_SELF, seen};
+	int			nest = settle(c);
+
+	*result = (MergeResult) {0};
+	switch (c->kind)
+	{
+		case MERGE_LAST_WRITE_WINS:
+			merge_column_local(&call, result);
+			break;
+		case MERGE_COUNTER:
+			merge_counter_local(&call, result);
+			break;
+		case MERGE_SET:
+		case MERGE_MAP:
+			merge_items_local(&call, result);
+			break;
+	}
+	merge_unsettle(nest);
+	result->rewrite = result->isnull != isnull ||
+		(!isnull && !datum_image_eq(result->value, value, c->typbyval, c->typlen));
+}
+
+void
+merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op, int oplen, Datum value,
+			bool isnull, Version version, const Frontier *seen, MergeResult *result)
+{
+	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version,.seen = seen};
+	MergeReader reader,
+			   *r = NULL;
+	int			nest = settle(c);
+
+	*result = (MergeResult) {0};
+	if (oplen > 0)
+		merge_reader_init(r = &reader, op, oplen, MERGE_OP(c->kind), version);
+	switch (c->kind)
+	{
+		case MERGE_LAST_WRITE_WINS:
+			merge_column_apply(&call, r, result);
+			break;
+		case MERGE_COUNTER:
+			merge_counter_apply(&call, r, result);
+			break;
+		case MERGE_SET:
+		case MERGE_MAP:
+			merge_items_apply(&call, r, result);
+			break;
+	}
+	merge_unsettle(nest);
+}
+
+void
+merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull,
+				  Version version, MergeResult *result)
+{
+	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version};
+	int			nest = settle(c);
+
+	*result = (MergeResult) {0};
+	switch (c->kind)
+	{
+		case MERGE_LAST_WRITE_WINS:
+			merge_column_plain(&call, result);
+			break;
+		case MERGE_COUNTER:
+			merge_counter_plain(&call, result);
+			break;
+		case MERGE_SET:
+		case MERGE_MAP:
+			merge_items_plain(&call, result);
+			break;
+	}
+	merge_unsettle(nest);
+}
+
+bytea *
+merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown)
+{
+	MergeCall	call = {c, flat(state), shown,.version = VERSION_SELF};
+	int			nest = settle(c);
+	bytea	   *kept = NULL;
+
+	switch (c->kind)
+	{
+		case MERGE_LAST_WRITE_WINS:
+			kept = merge_column_keep(&call);
+			break;
+		case MERGE_COUNTER:
+			kept = merge_counter_keep(&call);
+			break;
+		case MERGE_SET:
+		case MERGE_MAP:
+			kept = merge_items_keep(&call);
+			break;
+	}
+	merge_unsettle(nest);
+	return kept;
+}
+
+bytea *
+merge_state_trim(const MergeColumn *c, bytea *state, const Frontier *through)
+{
+	MergeShown	none = {false};
+	MergeCall	call = {c, flat(state), &none,.version = VERSION_SELF,.seen = through};
+
+	return c->kind == MERGE_COUNTER ? merge_counter_trim(&call) : call.state;
+}

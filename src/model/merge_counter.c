@@ -1,0 +1,359 @@
+/*
+ * merge_counter.c
+ *		Counters: what concurrent updates added is added up.
+ *
+ * A state has a base (the newest assignment: its version, its value, and which increments it has seen) and entries.
+ * An entry is a run of increments by one node: (node, version of the first, number, total). It only grows, and only its
+ * own node makes it grow. Shown is the base's value plus what the base has not seen of each entry.
+ *
+ * An insert assigns, also if the row was there before: it names all entries that its node knows, with their totals; what
+ * others add concurrently stays on top. So does an update from or to NULL, NaN or infinity, where there is no difference to
+ * send. An update sends the difference to what was shown. NULL plus increments counts as 0.
+ *
+ * Entries must outlive the row: its states are dropped only when the delete and all increments are stable. After that a
+ * node may insert without naming an entry that others still have. Therefore:
+ *	- An entry that an arriving insert does not name, but whose first increment that insert's vector covers, has been seen
+ *	  whole. It is noted as seen at once (see_unnamed()), so the base need not keep the vector. Entries that come later are
+ *	  new to the insert, as cause comes before effect.
+ *	- Such an entry must not grow any more. So a node closes its entry when the row goes (merge_keep()) and starts another
+ *	  one after that. Why this is enough: let d be the newest delete, by which the row is gone where the states were
+ *	  dropped. A node that adds to an old entry after it has seen d has never seen the row gone, so it had a put newer than
+ *	  d when d came. Whoever wrote that put had not seen d; as d is stable it had come to where the states were dropped,
+ *	  and the row was not gone there.
+ *	- "Stable" counts the last increment too, not the first alone: who has not seen it may still insert, naming a smaller total.
+ * While the row lives and there are entries the state stays: a node that folded them could not name them later. But
+ * entries of earlier lives can go one by one (merge_state_trim()): a node also closes its entry when an assignment comes that has
+ * seen it. Once that assignment is stable and the base, and nothing of the entry is left that it has not seen, the
+ * entry is complete: what its node added before the assignment came to it has come here too.
+ *
+ * An entry that begins in the middle (a node that has the row, but not the state) counts from there on: what came before
+ * is in the value that the node started from.
+ *
+ *	state	version and number (unless NULL) of the base, parts it has seen, entries (part, version of the last, u8 closed)
+ *	op		increment: version of the entry, its number of increments, difference, total; assignment: number (unless NULL), parts
+ *	parts	see merge_parts.h
+ */
+#include "postgres.h"
+
+#include "model/merge_kinds.h"
+#include "model/merge_number.h"
+#include "model/merge_parts.h"
+
+#define BASE_NULL	0x01		/* state; op: assigns NULL */
+#define ASSIGNS		0x02		/* op */
+
+/* A state, read. */
+typedef struct Counter
+{
+	Version		version;
+	Numeric		value;			/* NULL: null */
+	MergeParts	seen;
+	MergeParts	entries;
+} Counter;
+
+/* ---------- states ---------- */
+
+/* Reads the state, or makes one of the heap row. */
+static void
+load(Counter *k, const MergeCall *call)
+{
+	const MergeShown *shown = call->shown;
+	MergeReader r;
+
+	*k = (Counter) {merge_implicit_version(shown)};
+	if (!call->state)
+	{
+		if (shown->present)
+			k->value = merge_number_of(call->column, shown->value, shown->isnull);
+		return;
+	}
+	merge_read_state(&r, call);
+	k->version = merge_read_version(&r);
+	if (!(r.flags & BASE_NULL))
+		k->value = merge_read_numeric(&r);
+	merge_parts_read(&r, &k->seen, false);
+	merge_parts_read(&r, &k->entries, true);
+	merge_read_end(&r);
+}
+
+/* Writes a state. */
+static bytea *
+store(const Counter *k)
+{
+	MergeWriter w;
+
+	merge_writer_init(&w);
+	merge_write_version(&w, k->version);
+	if (k->value)
+		merge_write_numeric(&w, k->value);
+	merge_parts_write(&w, &k->seen, false);
+	merge_parts_write(&w, &k->entries, true);
+	return merge_writer_finish(&w, MERGE_STATE(MERGE_COUNTER),
+							   (k->value ? 0 : BASE_NULL) | (k->entries.n > 0 ? MERGE_HAS_TOTALS : 0));
+}
+
+/* The value that a state shows. What is seen whole is left out, so that its digits do not show where it is unknown. */
+static void
+show(const Counter *k, const MergeColumn *c, MergeResult *result)
+{
+	Numeric		sum = k->value;
+
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		const MergePart *e = &k->entries.list[i];
+		const MergePart *seen = merge_parts_find(&k->seen, e->node, e->born);
+		Numeric		rest;
+
+		if (seen && seen->seq >= e->seq)
+			continue;
+		rest = seen ? merge_number_subtract(e->total, seen->total) : e->total;
+		sum = sum ? merge_number_add(sum, rest) : rest;
+	}
+	result->isnull = sum == NULL;
+	result->clamped = false;
+	if (!sum)
+		return;
+	result->value = merge_number_to_value(c, sum, &result->clamped);
+}
+
+/* Hands a state over as the result. */
+static void
+give(const Counter *k, const MergeCall *call, MergeResult *result)
+{
+	result->state = store(k);
+	if (call->state || !call->shown->present)
+		show(k, call->column, result);
+	else
+	{
+		result->value = call->shown->value;
+		result->isnull = call->shown->isnull;
+	}
+}
+
+/* ---------- writes of this node ---------- */
+
+/*
+ * The node's entry that grows. One that began in this very transaction is opened again: two could not be told apart,
+ * and nobody sees, or forgets, a part of a transaction.
+ */
+static MergePart *
+open_entry(Counter *k, NodeId me)
+{
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		MergePart  *e = &k->entries.list[i];
+
+		if (e->node == me && (!e->closed || version_cmp(e->born, VERSION_SELF) == 0))
+		{
+			e->closed = false;
+			return e;
+		}
+	}
+	return merge_parts_append(&k->entries, (MergePart) {me, VERSION_SELF, 0, int64_to_numeric(0)});
+}
+
+/* Adds a difference to the node's entry; returns the op. */
+static bytea *
+increment(Counter *k, NodeId me, Numeric delta)
+{
+	MergePart  *e = open_entry(k, me);
+	MergeWriter w;
+
+	e->total = merge_number_add(e->total, delta);
+	e->seq++;
+	e->last = VERSION_SELF;
+	merge_writer_init(&w);
+	merge_write_version(&w, e->born);
+	merge_write_count(&w, e->seq);
+	merge_write_numeric(&w, delta);
+	merge_write_numeric(&w, e->total);
+	return merge_writer_finish(&w, MERGE_OP(MERGE_COUNTER), 0);
+}
+
+/* Replaces the base, which has seen all entries and closes them; returns the op. */
+static bytea *
+assign(Counter *k, Numeric value)
+{
+	MergeWriter w;
+
+	k->version = VERSION_SELF;
+	k->value = value;
+	k->seen = (MergeParts) {0};
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		k->entries.list[i].closed = true;
+		merge_parts_append(&k->seen, k->entries.list[i]);
+	}
+	merge_writer_init(&w);
+	if (value)
+		merge_write_numeric(&w, value);
+	merge_parts_write(&w, &k->seen, false);
+	return merge_writer_finish(&w, MERGE_OP(MERGE_COUNTER), ASSIGNS | (value ? 0 : BASE_NULL));
+}
+
+void
+merge_counter_local(const MergeCall *call, MergeResult *result)
+{
+	const MergeShown *shown = call->shown;
+	Numeric		old = shown->present ? merge_number_of(call->column, shown->value, shown->isnull) : NULL;
+	Numeric		new = merge_number_of(call->column, call->value, call->isnull);
+	Counter		k;
+
+	load(&k, call);
+	if (call->is_insert)
+		result->op = assign(&k, new);
+	else if ((!old && !new) || (old && new && merge_number_compare(old, new) == 0))
+	{
+		give(&k, call, result);
+		return;
+	}
+	else if (!old || !new || merge_number_is_special(old) || merge_number_is_special(new))
+		result->op = assign(&k, new);
+	else
+		result->op = increment(&k, call->me, merge_number_subtract(new, old));
+	result->state = store(&k);
+	show(&k, call->column, result);
+}
+
+/* ---------- ops and writes of others ---------- */
+
+/* True if a vector covers a version. */
+static inline bool
+is_covered(const Frontier *f, Version v)
+{
+	return version_is_oldest(v) || frontier_ts(f, v.node) >= v.ts;
+}
+
+/* Adds to what an arriving assignment names what it has seen whole; closes all that it has seen. See the head of this file. */
+static void
+see_unnamed(Counter *k, MergeParts *named, const Frontier *seen)
+{
+	for (int i = 0; i < k->entries.n; i++)
+	{
+		MergePart  *e = &k->entries.list[i];
+
+		if (merge_parts_find(named, e->node, e->born))
+			e->closed = true;
+		else if (is_covered(seen, e->born))
+		{
+			merge_parts_append(named, *e);
+			e->closed = true;
+		}
+	}
+}
+
+/* An increment comes: a total replaces an earlier one. */
+static void
+apply_increment(Counter *k, const MergeCall *call, MergeReader *op)
+{
+	NodeId		node = call->version.node;
+	Version		born = merge_read_version(op);
+	uint64		seq = merge_read_count(op);
+	Numeric		delta = merge_read_numeric(op);
+	Numeric		total = merge_read_numeric(op);
+	MergePart  *e = merge_parts_find(&k->entries, node, born);
+
+	merge_read_end(op);
+	if (e && e->seq >= seq)
+		return;
+	if (!e)
+	{
+		e = merge_parts_append(&k->entries, (MergePart) {node, born});
+		if (seq > 1 && !merge_parts_find(&k->seen, node, born))
+			merge_parts_append(&k->seen, (MergePart) {node, born, seq - 1, merge_number_subtract(total, delta)});
+	}
+	e->seq = seq;
+	e->total = total;
+	e->last = call->version;
+}
+
+/* An assignment comes: the newest is the base, and of one transaction the last. */
+static void
+apply_assignment(Counter *k, const MergeCall *call, MergeReader *op)
+{
+	Numeric		value = op->flags & BASE_NULL ? NULL : merge_read_numeric(op);
+	MergeParts	seen;
+
+	merge_parts_read(op, &seen, false);
+	merge_read_end(op);
+	see_unnamed(k, &seen, call->seen);
+	if (version_cmp(call->version, k->version) < 0)
+		return;
+	k->version = call->version;
+	k->value = value;
+	k->seen = seen;
+}
+
+void
+merge_counter_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
+{
+	Counter		k;
+
+	load(&k, call);
+	if (!op)
+	{
+		give(&k, call, result);
+		return;
+	}
+	if (op->flags & ASSIGNS)
+		apply_assignment(&k, call, op);
+	else
+		apply_increment(&k, call, op);
+	result->state = store(&k);
+	show(&k, call->column, result);
+}
+
+/* A write without an op assigns, and has seen no increment. */
+void
+merge_counter_plain(const MergeCall *call, MergeResult *result)
+{
+	Counter		k;
+
+	load(&k, call);
+	if (version_cmp(call->version, k.version) >= 0)
+	{
+		k.version = call->version;
+		k.value = merge_number_of(call->column, call->value, call->isnull);
+		k.seen = (MergeParts) {0};
+	}
+	result->state = store(&k);
+	show(&k, call->column, result);
+}
+
+bytea *
+merge_counter_keep(const MergeCall *call)
+{
+	Counter		k;
+
+	load(&k, call);
+	for (int i = 0; i < k.entries.n; i++)
+		k.entries.list[i].closed = true;
+	return store(&k);
+}
+
+/* Entries that a stable base has seen whole, to their stable end, are complete: nobody adds to them or will need them. */
+bytea *
+merge_counter_trim(const MergeCall *call)
+{
+	MergeParts	seen = {0},
+				entries = {0};
+	Counter		k;
+
+	load(&k, call);
+	if (!is_covered(call->seen, k.version))
+		return call->state;
+	for (int i = 0; i < k.entries.n; i++)
+	{
+		const MergePart *e = &k.entries.list[i];
+		const MergePart *part = merge_parts_find(&k.seen, e->node, e->born);
+
+		if (part && part->seq >= e->seq && is_covered(call->seen, e->last))
+			continue;
+		merge_parts_append(&entries, *e);
+		if (part)
+			merge_parts_append(&seen, *part);
+	}
+	k.entries = entries;
+	k.seen = seen;
+	return store(&k);
+}
