@@ -25,7 +25,7 @@
 #include "apply/state.h"
 #include "apply/write.h"
 #include "catalog/names.h"
-#include "conflict/merge_table.h"
+#include "conflict/merge_columns.h"
 
 /* What is done with the write at hand. */
 typedef struct Combining
@@ -37,6 +37,7 @@ typedef struct Combining
 	bool		have;			/* there is a row: target->found */
 	RowState	found;
 	SiblingSet *set;			/* before, then after */
+	MergedColumns merged;
 	bool		shows;			/* the set shows a row: target->newslot */
 	Shown		shown;
 } Combining;
@@ -85,16 +86,20 @@ resolve(Combining *c)
 {
 	TupleTableSlot *result;
 
-	if (row_state_is_implied(c->set, c->set->items[0].plain))
+	if (c->merged.n == 0 && row_state_is_implied(c->set, c->set->items[0].plain))
 	{
 		c->shows = true;		/* the arriving row, which is in the slot */
 		c->shown = (Shown) {.index = 0};
 		return;
 	}
+	add_rows(c);
 	result = MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
-	c->shows = resolve_row(c->ar->rel, &c->ar->merge->policy, c->ar->merge->codec, c->set, result, &c->shown);
+	c->shows = resolve_row(c->ar->rel, &c->ar->merge->policy, c->ar->merge->codec, c->set, &c->merged, result, &c->shown);
 	if (c->shows)
+	{
+		merge_columns_show(&c->ar->merge->policy, &c->merged, result);
 		show_row(c->target, result);
+	}
 	ExecDropSingleTupleTableSlot(result);
 }
 
@@ -115,7 +120,7 @@ write_heap(Combining *c)
 static void
 look_again(Combining *c)
 {
-	bool		implied = row_state_is_implied(c->set, c->ar->merge->policy.young);
+	bool		implied = c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
 	RowState	now;
 
 	if (c->shows && implied)
@@ -128,17 +133,43 @@ look_again(Combining *c)
 		apply_again(c);
 }
 
+/* What merges into columns, by the numbers that these have here. */
+static WireMerge *
+local_merges(Combining *c)
+{
+	WireMerge  *list = palloc(Max(apply.write.nmerges, 1) * sizeof(WireMerge));
+
+	for (int i = 0; i < apply.write.nmerges; i++)
+	{
+		list[i] = apply.write.merges[i];
+		if (list[i].column >= c->ar->remote.natts)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("a write of table \"%s\" merges a column that it does not have",
+							RelationGetRelationName(c->ar->rel))));
+		list[i].column = c->ar->local_att[list[i].column];
+	}
+	return list;
+}
+
 /* Sends the write on, as it came: newslot has the arriving row. */
 static void
-forward(Combining *c, bool deleted)
+forward(Combining *c, const WireMerge *merges, bool deleted)
 {
-	WireWrite	m = {.relid = c->ar->relid,.context = apply.write.context,.deleted = deleted};
+	WireWrite	m = {.relid = c->ar->relid,.context = apply.write.context,.deleted = deleted,
+		.nmerges = apply.write.nmerges,.merges = palloc(Max(apply.write.nmerges, 1) * sizeof(WireMerge))
+	};
 	StringInfoData buf,
 				encoded;
 
 	if (c->forwarded)
 		return;
 	c->forwarded = true;
+	for (int i = 0; i < m.nmerges; i++)
+	{
+		m.merges[i] = merges[i];
+		m.merges[i].column = row_codec_place(c->ar->merge->codec, merges[i].column);
+	}
 	initStringInfo(&buf);
 	wire_write_write_head(&buf, &m);
 	if (!deleted)
@@ -198,6 +229,9 @@ try_combine(Combining *c, bool deleted)
 {
 	MergeTable *m = c->ar->merge;
 	ApplyTarget *t = c->target;
+	WireMerge  *merges = local_merges(c);
+	ShownRow	shown = {0};
+	bool		changed;
 
 	c->have = search_key_surely(t, c->key);
 	if (c->have)
@@ -208,18 +242,24 @@ try_combine(Combining *c, bool deleted)
 		row_fill_slot(c->ar, t, c->have ? t->found : NULL, t->newslot);
 		ExecMaterializeSlot(t->newslot);
 	}
-	forward(c, deleted);
-	if (!sibling_merge(c->set, &apply.write.context, (Sibling) {.version = apply.version,.deleted = deleted}))
-	{
+	forward(c, merges, deleted);
+	shown.row = c->have ? t->found : NULL;
+	shown.version = c->set->n > 0 ? c->set->items[0].version : VERSION_OLDEST;
+	merge_columns_apply(m, &c->found, &shown, deleted ? NULL : t->newslot, merges, apply.write.nmerges, apply.version,
+						apply.write.context.plain, apply.write.context.seen, &c->merged);
+	changed = sibling_merge(c->set, &apply.write.context, (Sibling) {.version = apply.version,.deleted = deleted});
+	if (!changed)
 		record(c, deleted, true);
+	if (!changed && c->merged.n == 0)
 		return WRITE_DONE;
-	}
 	if (!row_state_is_implied(c->set, m->policy.young))
 		add_rows(c);
 	resolve(c);
+	if (!c->shows && (c->have || !deleted))
+		merge_columns_keep(m, shown.version, &c->merged);
 	if (write_heap(c) == WRITE_AGAIN)
 		return WRITE_AGAIN;
-	if (!merge_table_store(m, c->key, &c->found, c->set))
+	if (!merge_table_store(m, c->key, &c->found, c->set, &c->merged))
 	{
 		if (c->have || c->shows)
 			apply_again(c);
@@ -227,7 +267,7 @@ try_combine(Combining *c, bool deleted)
 	}
 	if (!c->have)
 		look_again(c);
-	if (c->set->n > 1)
+	if (c->set->n > 1 && changed)
 		record(c, deleted, false);
 	return WRITE_DONE;
 }

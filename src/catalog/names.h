@@ -23,11 +23,13 @@
 #define TABLE_FRONTIER			"frontier"
 #define TABLE_TABLE_SETTING		"table_setting"
 #define TABLE_MERGEABLE_TABLE	"mergeable_table"
+#define TABLE_COLUMN_MERGE		"column_merge"
 #define TABLE_NODE_PRIORITY		"node_priority"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"
 #define TABLE_LINK			"link"
+#define TABLE_STABLE_POINT	"stable_point"
 #define TABLE_TOMBSTONE		"tombstone"
 #define INDEX_TOMBSTONE		"tombstone_key"
 #define TABLE_ROW_STATE		"row_state"

@@ -110,6 +110,34 @@ read_setting(Relation root, TablePolicy *policy)
 	table_close(settings, AccessShareLock);
 }
 
+/* Reads which columns merge. */
+static void
+read_columns(Relation root, TablePolicy *policy)
+{
+	Relation	settings = table_open(extension_relation_oid(TABLE_COLUMN_MERGE), AccessShareLock);
+	SysScanDesc scan = scan_for(settings, root);
+	HeapTuple	tuple;
+
+	policy->columns = palloc(RelationGetDescr(root)->natts * sizeof(ColumnPolicy));
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		char	   *name = TextDatumGetCString(heap_getattr(tuple, 3, RelationGetDescr(settings), &isnull));
+		Datum		merge = heap_getattr(tuple, 4, RelationGetDescr(settings), &isnull);
+		AttrNumber	attnum = get_attnum(RelationGetRelid(root), name);
+		MergeKind	kind;
+		int			i;
+
+		if (isnull || attnum == InvalidAttrNumber || !merge_kind_parse(TextDatumGetCString(merge), &kind))
+			continue;			/* the column is gone */
+		for (i = policy->ncolumns++; i > 0 && policy->columns[i - 1].attnum > attnum; i--)
+			policy->columns[i] = policy->columns[i - 1];
+		policy->columns[i] = (ColumnPolicy) {attnum, kind};
+	}
+	systable_endscan(scan);
+	table_close(settings, AccessShareLock);
+}
+
 /* Takes the nodes out of a row of node_priority. */
 static void
 read_nodes(TablePolicy *policy, Datum nodes)
@@ -174,6 +202,7 @@ table_policy_read(Relation root, TablePolicy *policy)
 		return;
 	policy->young = is_young(root);
 	read_setting(root, policy);
+	read_columns(root, policy);
 	if (policy->policy == POLICY_NODE_PRIORITY)
 		read_priority(policy);
 }

@@ -6,6 +6,7 @@
 #define REPLICATION_PLUGIN_TABLE_POLICY_H
 
 #include "utils/relcache.h"
+#include "model/merge.h"
 #include "model/version.h"
 
 /* Which of a row's concurrent values shows. */
@@ -18,6 +19,13 @@ typedef enum Policy
 	POLICY_FIRST_WRITE_WINS
 } Policy;
 
+/* A column that merges by itself. */
+typedef struct ColumnPolicy
+{
+	AttrNumber	attnum;
+	MergeKind	kind;
+} ColumnPolicy;
+
 typedef struct TablePolicy
 {
 	bool		mergeable;		/* concurrent values are kept, and the rest of this counts */
@@ -26,6 +34,8 @@ typedef struct TablePolicy
 	char	   *handler;		/* signature, NULL if none; resolved when it is needed, as it may be missing here */
 	int			npriority;
 	NodeId	   *priority;		/* nodes whose writes win, the first most */
+	int			ncolumns;
+	ColumnPolicy *columns;		/* in their order */
 } TablePolicy;
 
 /* Reads a root table's policy; in CurrentMemoryContext. */

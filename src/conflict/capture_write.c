@@ -32,7 +32,7 @@
 #include "catalog/table_info.h"
 #include "conflict/capture.h"
 #include "conflict/causal_context.h"
-#include "conflict/merge_table.h"
+#include "conflict/merge_columns.h"
 #include "conflict/row_version.h"
 #include "wire/wire.h"
 
@@ -115,9 +115,12 @@ refuse_context(Relation rel)
 
 /* Sends the write: its context, and the row, or if it is deleted, its key. */
 static void
-send_write(MergeTable *t, Relation rel, const WriteContext *context, const Datum *key, TupleTableSlot *row)
+send_write(MergeTable *t, Relation rel, const WriteContext *context, const MergedColumns *merged,
+		   const Datum *key, TupleTableSlot *row)
 {
-	WireWrite	m = {.relid = RelationGetRelid(rel),.context = *context,.deleted = row == NULL};
+	WireWrite	m = {.relid = RelationGetRelid(rel),.context = *context,.deleted = row == NULL,
+		.nmerges = row ? merged->n : 0,.merges = merged->ops
+	};
 	StringInfoData buf,
 				encoded;
 
@@ -134,6 +137,17 @@ send_write(MergeTable *t, Relation rel, const WriteContext *context, const Datum
 	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
 }
 
+/* The row with the values that its merged columns come to have. */
+static TupleTableSlot *
+with_values(MergeTable *t, Relation rel, const MergedColumns *merged, TupleTableSlot *row)
+{
+	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+
+	ExecCopySlot(result, row);
+	merge_columns_show(&t->policy, merged, result);
+	return result;
+}
+
 /*
  * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there (NULL: nothing).
  */
@@ -145,6 +159,9 @@ write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 	RowState	found;
 	WriteContext context;
 	SiblingSet *set;
+	ShownRow	shown = {.row = old};
+	MergedColumns merged;
+	TupleTableSlot *written = row;
 	Version    *read = NULL;
 	int			nread = 0;
 
@@ -157,11 +174,17 @@ write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 		if (read && !causal_context_covered(set, seen, read, nread))
 			refuse_context(rel);
 		sibling_context(&context, set, seen, read, nread);
-		(void) sibling_merge(set, &context, row_sibling(t->codec, VERSION_SELF, row));
-	} while (!merge_table_store(t, key, &found, set));
-	send_write(t, rel, &context, key, row);
-	if (set->n > 1)
-		merge_table_show(t, rel, set, row);
+		shown.version = set->n > 0 ? set->items[0].version : VERSION_OLDEST;
+		merge_columns_local(t, &found, &shown, row, old == NULL, seen, &merged);
+		if (merged.rewrite)
+			written = with_values(t, rel, &merged, row);
+		(void) sibling_merge(set, &context, row_sibling(t->codec, VERSION_SELF, written));
+	} while (!merge_table_store(t, key, &found, set, &merged));
+	send_write(t, rel, &context, &merged, key, written);
+	if (set->n > 1 || merged.rewrite)
+		merge_table_show(t, rel, set, &merged, row);
+	if (written != row)
+		ExecDropSingleTupleTableSlot(written);
 }
 
 /* Deletes a key that a row had. If it has a row again by now, that one is written once more: it replaces what was there. */

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/table_info.h"
+#include "conflict/merge_columns.h"
 #include "conflict/merge_table.h"
 #include "conflict/row_version.h"
 
@@ -28,6 +29,13 @@ merge_table_open(Relation rel)
 	t->keys = tombstone_keys(rel);
 	t->nkeys = table_key_attributes(rel, &t->key_attnums);
 	t->codec = row_codec(rel);
+	t->merges = palloc0(Max(t->policy.ncolumns, 1) * sizeof(MergeColumn));
+	for (int i = 0; i < t->policy.ncolumns; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), t->policy.columns[i].attnum - 1);
+
+		merge_column_init(&t->merges[i], t->policy.columns[i].kind, att->atttypid, att->atttypmod, att->attcollation);
+	}
 	return t;
 }
 
@@ -85,7 +93,7 @@ merge_table_siblings(MergeTable *t, Relation rel, const Datum *key, TupleTableSl
 					 Version own, RowState *found, bool rows)
 {
 	row_state_find(t->keys, key, own, found);
-	if (found->stored)
+	if (found->set->n > 0)
 		return found->set;
 	if (row)
 	{
@@ -101,11 +109,13 @@ merge_table_siblings(MergeTable *t, Relation rel, const Datum *key, TupleTableSl
 }
 
 bool
-merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set)
+merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set,
+				  const MergedColumns *merged)
 {
 	SiblingSet	nothing = {0};
 
-	return row_state_store(t->keys, key, found, row_state_is_implied(set, t->policy.young) ? &nothing : set);
+	return row_state_store(t->keys, key, found, row_state_is_implied(set, t->policy.young) ? &nothing : set,
+						   merged->states, merged->n);
 }
 
 /* ---------- what the table shows ---------- */
@@ -155,12 +165,14 @@ replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 }
 
 void
-merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, TupleTableSlot *row)
+merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const MergedColumns *merged, TupleTableSlot *row)
 {
 	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	Shown		shown;
-	bool		shows = resolve_row(rel, &t->policy, t->codec, set, result, &shown);
+	bool		shows = resolve_row(rel, &t->policy, t->codec, set, merged, result, &shown);
 
+	if (shows)
+		merge_columns_show(&t->policy, merged, result);
 	if (shows && !(row && same_row(row, result)))
 	{
 		TupleTableSlot *to = table_slot_create(rel, NULL);
@@ -180,11 +192,17 @@ show_key(MergeTable *t, Relation rel, const Datum *key)
 {
 	TupleTableSlot *row = table_slot_create(rel, NULL);
 	RowState	found;
+	ShownRow	shown = {0};
+	MergedColumns merged;
 
 	row_state_find(t->keys, key, VERSION_SELF, &found);
-	if (found.stored)
-		merge_table_show(t, rel, found.set,
-						 merge_table_find_row(t, rel, key, GetLatestSnapshot(), row) ? row : NULL);
+	if (found.set->n > 0)
+	{
+		shown.row = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row) ? row : NULL;
+		shown.version = found.set->items[0].version;
+		merge_columns_values(t, &found, &shown, &merged);
+		merge_table_show(t, rel, found.set, &merged, shown.row);
+	}
 	ExecDropSingleTupleTableSlot(row);
 }
 

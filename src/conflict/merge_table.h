@@ -17,7 +17,10 @@ typedef struct MergeTable
 	int			nkeys;
 	AttrNumber *key_attnums;	/* in key index order */
 	RowCodec   *codec;
+	MergeColumn *merges;		/* of the policy's columns */
 } MergeTable;
+
+struct MergedColumns;
 
 /* What is needed of a mergeable table; in CurrentMemoryContext. */
 extern MergeTable *merge_table_open(Relation rel);
@@ -36,13 +39,15 @@ extern SiblingSet *merge_table_siblings(MergeTable *t, Relation rel, const Datum
 										Version own, RowState *found, bool rows);
 
 /* Stores what became of them, unless the row says it all; false if somebody else was faster. */
-extern bool merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set);
+extern bool merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set,
+							  const struct MergedColumns *merged);
 
 /*
- * Has the table show what the siblings make. row: what it shows now (NULL: nothing), locked by this transaction. Neither
- * triggers fire nor is anything sent.
+ * Has the table show what the siblings and merged columns make. row: what it shows now (NULL: nothing), locked by this
+ * transaction. Neither triggers fire nor is anything sent.
  */
-extern void merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, TupleTableSlot *row);
+extern void merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const struct MergedColumns *merged,
+							 TupleTableSlot *row);
 
 /* Has all rows of a table with several siblings show what its policy, a new one, makes of them. Locks out writers. */
 extern void merge_table_show_all(Oid relid);

@@ -26,7 +26,17 @@
 #include "utils/syscache.h"
 
 #include "catalog/table_info.h"
+#include "conflict/merge_columns.h"
 #include "conflict/resolve.h"
+
+/* What is resolved. */
+typedef struct Resolving
+{
+	const TablePolicy *policy;
+	RowCodec   *codec;
+	const SiblingSet *set;
+	const MergedColumns *merged;
+} Resolving;
 
 /* Place of a node among those whose writes win; those that are not named come last. */
 static int
@@ -179,22 +189,30 @@ check_constraints(Relation rel, TupleTableSlot *slot)
 	FreeExecutorState(estate);
 }
 
+/* A sibling's row, with the values of merged columns. */
+static void
+sibling_row(const Resolving *r, int i, TupleTableSlot *slot)
+{
+	row_decode(r->codec, &r->set->items[i], slot);
+	merge_columns_show(r->policy, r->merged, slot);
+}
+
 /* Folds the handler over the live siblings. */
 static void
-fold(Relation rel, Oid function, RowCodec *codec, const SiblingSet *set, TupleTableSlot *slot)
+fold(Relation rel, Oid function, const Resolving *r, TupleTableSlot *slot)
 {
 	TupleTableSlot *next = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	bool		first = true;
 
-	for (int i = set->n - 1; i >= 0; i--)
+	for (int i = r->set->n - 1; i >= 0; i--)
 	{
-		if (set->items[i].deleted)
+		if (r->set->items[i].deleted)
 			continue;
 		if (first)
-			row_decode(codec, &set->items[i], slot);
+			sibling_row(r, i, slot);
 		else
 		{
-			row_decode(codec, &set->items[i], next);
+			sibling_row(r, i, next);
 			resolve_call_handler(rel, function, slot, next, slot);
 			check_key(rel, slot, next);
 		}
@@ -221,8 +239,9 @@ handler_oid(const TablePolicy *policy)
 
 /* Does the fold as the owner, in a subtransaction; returns why it failed, or NULL. */
 static char *
-try_fold(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set, TupleTableSlot *slot)
+try_fold(Relation rel, const Resolving *r, TupleTableSlot *slot)
 {
+	const TablePolicy *policy = r->policy;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile failure = NULL;
@@ -243,7 +262,7 @@ try_fold(Relation rel, const TablePolicy *policy, RowCodec *codec, const Sibling
 		SetUserIdAndSecContext(rel->rd_rel->relowner,
 							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 		resolve_check_handler(rel, function);
-		fold(rel, function, codec, set, slot);
+		fold(rel, function, r, slot);
 		ExecMaterializeSlot(slot);
 		ReleaseCurrentSubTransaction();
 	}
@@ -282,20 +301,22 @@ has_two_live(const SiblingSet *set)
 
 bool
 resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
-			TupleTableSlot *slot, Shown *shown)
+			const MergedColumns *merged, TupleTableSlot *slot, Shown *shown)
 {
+	Resolving	r = {policy, codec, set, merged};
+
 	*shown = (Shown) {.index = -1};
 	if (set->n == 0)
 		return false;
 	if (policy->policy == POLICY_HANDLER && has_two_live(set))
 	{
-		shown->failure = try_fold(rel, policy, codec, set, slot);
+		shown->failure = try_fold(rel, &r, slot);
 		if (!shown->failure)
 			return true;
 	}
 	shown->index = choose(policy, set);
 	if (set->items[shown->index].deleted)
 		return false;
-	row_decode(codec, &set->items[shown->index], slot);
+	sibling_row(&r, shown->index, slot);
 	return true;
 }

@@ -14,12 +14,14 @@ typedef struct Shown
 	char	   *failure;		/* why the handler's result could not be taken; NULL if it could */
 } Shown;
 
+struct MergedColumns;
+
 /*
  * Fills the slot (a virtual one of the table) with the row that the set shows. Returns false if that is none: the one that
- * counts is a delete. May run the handler, as the table's owner in a subtransaction.
+ * counts is a delete. All siblings have the values of merged columns. May run the handler, as the table's owner in a subtransaction.
  */
 extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
-						TupleTableSlot *slot, Shown *shown);
+						const struct MergedColumns *merged, TupleTableSlot *slot, Shown *shown);
 
 /* Checks that a function can be a table's handler; an error with a reason if not. */
 extern void resolve_check_handler(Relation rel, Oid function);

@@ -2,9 +2,10 @@
  * row_state.c
  *		The siblings of a row of a mergeable table: table row_state.
  *
- * state: u8 format (1), u16 siblings, each: u8 flags (1 plain, 2 deleted, 4 of the transaction that stored this), u32 node and
+ * state: u8 format (2), u16 siblings (0: the heap row is the only one), each: u8 flags (1 plain, 2 deleted, 4 of the transaction that stored this), u32 node and
  * u64 timestamp (0 if flag 4), u32 length, row (none if deleted): u16 n and n times u16: its columns (attribute
- * numbers), and a wire tuple in internal form. Integers in network byte order. Rows from before a column was added have it null.
+ * numbers), and a wire tuple in internal form; u16 merged columns, each: u16 attribute number, u32 length, bytes of model/merge.h.
+ * Integers in network byte order. Rows from before a column was added have it null.
  */
 #include "postgres.h"
 
@@ -25,16 +26,17 @@
 #include "catalog/names.h"
 #include "conflict/row_state.h"
 #include "conflict/row_version.h"
+#include "model/merge.h"
 #include "wire/value.h"
 
 /* Columns of row_state. */
 enum
 {
-	ATT_RELID = 1, ATT_KEY_HASH, ATT_KEY, ATT_SIBLINGS, ATT_DELETED, ATT_NEWEST, ATT_NEWEST_NODE, ATT_STATE,
+	ATT_RELID = 1, ATT_KEY_HASH, ATT_KEY, ATT_SIBLINGS, ATT_DELETED, ATT_MERGED, ATT_NEWEST, ATT_NEWEST_NODE, ATT_STATE,
 	N_ATTS = ATT_STATE
 };
 
-#define FORMAT			1
+#define FORMAT			2
 #define FLAG_PLAIN		1
 #define FLAG_DELETED	2
 #define FLAG_SELF		4
@@ -75,6 +77,18 @@ row_codec(Relation rel)
 		c->n++;
 	}
 	return c;
+}
+
+int
+row_codec_place(RowCodec *c, AttrNumber attnum)
+{
+	for (int i = 0; i < c->n; i++)
+	{
+		if (c->attnums[i] == attnum)
+			return i;
+	}
+	elog(ERROR, "column %d is not replicated", attnum);
+	return -1;
 }
 
 void
@@ -144,9 +158,9 @@ row_sibling(RowCodec *c, Version version, TupleTableSlot *slot)
 
 /* ---------- the stored form ---------- */
 
-/* Writes a set. */
+/* Writes a state. */
 static bytea *
-encode_set(const SiblingSet *set)
+encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 {
 	StringInfoData buf;
 
@@ -166,36 +180,88 @@ encode_set(const SiblingSet *set)
 		if (!s->deleted)
 			appendBinaryStringInfo(&buf, s->row, s->len);
 	}
+	pq_sendint16(&buf, ncolumns);
+	for (int i = 0; i < ncolumns; i++)
+	{
+		pq_sendint16(&buf, columns[i].attnum);
+		pq_sendint32(&buf, VARSIZE_ANY_EXHDR(columns[i].state));
+		appendBinaryStringInfo(&buf, VARDATA_ANY(columns[i].state), VARSIZE_ANY_EXHDR(columns[i].state));
+	}
 	SET_VARSIZE(buf.data, buf.len);
 	return (bytea *) buf.data;
 }
 
-/* Reads a set; self is the version of the transaction that stored it. */
+/* Reads the siblings; self is the version of the transaction that stored them. */
 static SiblingSet *
-decode_set(bytea *state, Version self)
+read_set(StringInfo in, Version self)
 {
-	StringInfoData in = {.data = VARDATA_ANY(state),.len = VARSIZE_ANY_EXHDR(state),.maxlen = VARSIZE_ANY_EXHDR(state)};
 	SiblingSet *set = sibling_set_create();
-	int			n;
+	int			n = pq_getmsgint(in, 2);
 
-	if (pq_getmsgbyte(&in) != FORMAT)
-		elog(ERROR, "a row state has an unknown format");
-	n = pq_getmsgint(&in, 2);
 	for (int i = 0; i < n; i++)
 	{
-		int			flags = pq_getmsgbyte(&in);
+		int			flags = pq_getmsgbyte(in);
 		Sibling		s = {.plain = flags & FLAG_PLAIN,.deleted = flags & FLAG_DELETED};
 
-		s.version.node = (NodeId) pq_getmsgint(&in, 4);
-		s.version.ts = pq_getmsgint64(&in);
+		s.version.node = (NodeId) pq_getmsgint(in, 4);
+		s.version.ts = pq_getmsgint64(in);
 		if (flags & FLAG_SELF)
 			s.version = self;
-		s.len = (int) pq_getmsgint(&in, 4);
+		s.len = (int) pq_getmsgint(in, 4);
 		if (!s.deleted)
-			s.row = pq_getmsgbytes(&in, s.len);
+			s.row = pq_getmsgbytes(in, s.len);
 		sibling_add(set, s);
 	}
 	return set;
+}
+
+/* Reads the states of merged columns. */
+static ColumnState *
+read_columns(StringInfo in, Version self, int *n)
+{
+	ColumnState *columns;
+
+	*n = pq_getmsgint(in, 2);
+	columns = palloc(Max(*n, 1) * sizeof(ColumnState));
+	for (int i = 0; i < *n; i++)
+	{
+		int			len;
+		bytea	   *state;
+
+		columns[i].attnum = (AttrNumber) pq_getmsgint(in, 2);
+		len = (int) pq_getmsgint(in, 4);
+		state = palloc(VARHDRSZ + len);
+		SET_VARSIZE(state, VARHDRSZ + len);
+		memcpy(VARDATA(state), pq_getmsgbytes(in, len), len);
+		columns[i].state = version_is_self(self) ? state : merge_state_resolve(state, self);
+	}
+	return columns;
+}
+
+/* Reads a state; self is the version of the transaction that stored it. */
+static void
+decode_state(bytea *bytes, Version self, RowState *state)
+{
+	StringInfoData in = {.data = VARDATA_ANY(bytes),.len = VARSIZE_ANY_EXHDR(bytes),.maxlen = VARSIZE_ANY_EXHDR(bytes)};
+
+	if (pq_getmsgbyte(&in) != FORMAT)
+		elog(ERROR, "a row state has an unknown format");
+	state->set = read_set(&in, self);
+	state->columns = read_columns(&in, self, &state->ncolumns);
+}
+
+bool
+row_state_forgettable(bytea *bytes, bool live, Version self, const Frontier *through)
+{
+	RowState	state;
+
+	decode_state(bytes, self, &state);
+	for (int i = 0; i < state.ncolumns; i++)
+	{
+		if (!merge_forgettable(state.columns[i].state, live, through))
+			return false;
+	}
+	return true;
 }
 
 /* ---------- the table ---------- */
@@ -253,14 +319,16 @@ take_state(Store *store, Version own, RowState *state)
 {
 	bool		isnull;
 
+	state->ncolumns = 0;
+	state->columns = NULL;
 	if (!state->stored)
 	{
 		state->set = sibling_set_create();
 		return;
 	}
 	state->tid = store->slot->tts_tid;
-	state->set = decode_set(DatumGetByteaPCopy(slot_getattr(store->slot, ATT_STATE, &isnull)),
-							row_version_of_slot(store->slot, own));
+	decode_state(DatumGetByteaPCopy(slot_getattr(store->slot, ATT_STATE, &isnull)),
+				 row_version_of_slot(store->slot, own), state);
 }
 
 void
@@ -331,10 +399,11 @@ row_state_is_implied(const SiblingSet *set, bool young)
 
 /* Fills the slot with a row for a set. */
 static void
-fill_slot(TupleTableSlot *slot, TombstoneKeys *keys, const Datum *key, const SiblingSet *set)
+fill_slot(TupleTableSlot *slot, TombstoneKeys *keys, const Datum *key, const SiblingSet *set,
+		  const ColumnState *columns, int ncolumns)
 {
-	const Sibling *newest = &set->items[0];
-	bool		self = version_is_self(newest->version);
+	Version		newest = set->n > 0 ? set->items[0].version : VERSION_SELF;
+	bool		self = version_is_self(newest);
 	StringInfoData buf;
 
 	ExecClearTuple(slot);
@@ -344,11 +413,12 @@ fill_slot(TupleTableSlot *slot, TombstoneKeys *keys, const Datum *key, const Sib
 	slot->tts_values[ATT_KEY_HASH - 1] = Int64GetDatum(tombstone_key_hash(keys, key));
 	slot->tts_values[ATT_KEY - 1] = PointerGetDatum(tombstone_key_bytes(keys, key, &buf));
 	slot->tts_values[ATT_SIBLINGS - 1] = Int16GetDatum(set->n);
-	slot->tts_values[ATT_DELETED - 1] = BoolGetDatum(set->n == 1 && newest->deleted);
+	slot->tts_values[ATT_DELETED - 1] = BoolGetDatum(set->n == 1 && set->items[0].deleted);
+	slot->tts_values[ATT_MERGED - 1] = BoolGetDatum(ncolumns > 0);
 	slot->tts_isnull[ATT_NEWEST - 1] = slot->tts_isnull[ATT_NEWEST_NODE - 1] = self;
-	slot->tts_values[ATT_NEWEST - 1] = TimestampTzGetDatum(newest->version.ts);
-	slot->tts_values[ATT_NEWEST_NODE - 1] = Int32GetDatum(newest->version.node);
-	slot->tts_values[ATT_STATE - 1] = PointerGetDatum(encode_set(set));
+	slot->tts_values[ATT_NEWEST - 1] = TimestampTzGetDatum(newest.ts);
+	slot->tts_values[ATT_NEWEST_NODE - 1] = Int32GetDatum(newest.node);
+	slot->tts_values[ATT_STATE - 1] = PointerGetDatum(encode_state(set, columns, ncolumns));
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
 }
@@ -385,7 +455,8 @@ took_place(TM_Result result)
 }
 
 bool
-row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, const SiblingSet *set)
+row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, const SiblingSet *set,
+				const ColumnState *columns, int ncolumns)
 {
 	Store		store;
 	TM_FailureData failure;
@@ -394,16 +465,18 @@ row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, co
 	bool		update_indexes;
 	bool		done = true;
 
-	if (!found->stored && set->n == 0)
+	bool		nothing = set->n == 0 && ncolumns == 0;
+
+	if (!found->stored && nothing)
 		return true;
 	open_store(&store, RowExclusiveLock);
 	cid = GetCurrentCommandId(true);
-	if (set->n == 0)
+	if (nothing)
 		done = took_place(table_tuple_delete(store.heap, (ItemPointer) &found->tid, cid, InvalidSnapshot, InvalidSnapshot,
 											 true, &failure, false));
 	else
 	{
-		fill_slot(store.slot, keys, key, set);
+		fill_slot(store.slot, keys, key, set, columns, ncolumns);
 		if (found->stored)
 		{
 			done = took_place(table_tuple_update(store.heap, (ItemPointer) &found->tid, store.slot, cid, InvalidSnapshot,

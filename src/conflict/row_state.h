@@ -20,6 +20,9 @@ typedef struct RowCodec RowCodec;
 
 extern RowCodec *row_codec(Relation rel);	/* in CurrentMemoryContext */
 
+/* Place of a column among those. */
+extern int	row_codec_place(RowCodec *codec, AttrNumber attnum);
+
 /* Appends a row as a wire tuple in internal form. */
 extern void row_encode(RowCodec *codec, TupleTableSlot *slot, StringInfo out);
 
@@ -29,12 +32,21 @@ extern void row_decode(RowCodec *codec, const Sibling *s, TupleTableSlot *slot);
 /* A sibling of a version with that row, or without one (NULL): a delete. In CurrentMemoryContext. */
 extern Sibling row_sibling(RowCodec *codec, Version version, TupleTableSlot *slot);
 
+/* What is kept of a merged column (model/merge.h). */
+typedef struct ColumnState
+{
+	AttrNumber	attnum;
+	bytea	   *state;
+} ColumnState;
+
 /* A row's state as it was found. */
 typedef struct RowState
 {
-	bool		stored;			/* else the set is empty, and the row, if there is one, is its only sibling */
+	bool		stored;			/* else all below is empty */
 	ItemPointerData tid;
-	SiblingSet *set;			/* versions resolved; what own writes have is VERSION_SELF */
+	SiblingSet *set;			/* versions resolved; what own writes have is VERSION_SELF. Empty: the row is its only sibling */
+	int			ncolumns;
+	ColumnState *columns;		/* resolved likewise */
 } RowState;
 
 /*
@@ -53,9 +65,13 @@ extern bool row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot sn
 extern List *row_state_keys(Oid relid, Snapshot snapshot, int least);
 
 /*
- * Stores a set in the place of what was found, or nothing if the set is empty. Returns false if somebody else was
- * faster: then what was found is old.
+ * Stores a set and the merged columns' states in the place of what was found, or nothing if both are empty. Returns false
+ * if somebody else was faster: then what was found is old.
  */
-extern bool row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, const SiblingSet *set);
+extern bool row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, const SiblingSet *set,
+							const ColumnState *columns, int ncolumns);
+
+/* True if the merged columns of a stored state can be forgotten. self: version of the transaction that stored it. */
+extern bool row_state_forgettable(bytea *state, bool live, Version self, const Frontier *through);
 
 #endif							/* REPLICATION_PLUGIN_ROW_STATE_H */

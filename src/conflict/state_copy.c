@@ -2,7 +2,8 @@
  * state_copy.c
  *		What a new member needs of a mergeable table besides its rows.
  *
- * A row travels as an array of siblings: {"node": 1, "ts": 8165..., "plain": false, "deleted": false, "values": {"id": "42", ...}};
+ * A row travels as {"key": {"id": "42"}, "siblings": [...], "columns": {"likes": "0a1b..."}}: states of merged columns in hex, and
+ * siblings: {"node": 1, "ts": 8165..., "plain": false, "deleted": false, "values": {"id": "42", ...}};
  * without node and ts: of unknown version. Values are in the types' text form; of a delete, just the key.
  */
 #include "postgres.h"
@@ -72,10 +73,30 @@ key_row(Relation rel, MergeTable *t, const Datum *key)
 	return ExecStoreVirtualTuple(slot);
 }
 
-/* Puts one row's siblings into the result. */
+/* Appends the states of merged columns. */
 static void
-put_set(Relation rel, MergeTable *t, const Datum *key, const SiblingSet *set, ReturnSetInfo *result)
+append_columns(StringInfo out, Relation rel, const RowState *state)
 {
+	for (int i = 0; i < state->ncolumns; i++)
+	{
+		const ColumnState *c = &state->columns[i];
+
+		if (TupleDescAttr(RelationGetDescr(rel), c->attnum - 1)->attisdropped)
+			continue;
+		appendStringInfoString(out, i ? "," : "");
+		escape_json(out, NameStr(TupleDescAttr(RelationGetDescr(rel), c->attnum - 1)->attname));
+		appendStringInfoString(out, ":\"");
+		for (int k = 0; k < VARSIZE_ANY_EXHDR(c->state); k++)
+			appendStringInfo(out, "%02x", (uint8) VARDATA_ANY(c->state)[k]);
+		appendStringInfoChar(out, '"');
+	}
+}
+
+/* Puts one row's state into the result. */
+static void
+put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, ReturnSetInfo *result)
+{
+	const SiblingSet *set = state->set;
 	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	TupleTableSlot *only_key = key_row(rel, t, key);
 	StringInfoData buf;
@@ -83,11 +104,16 @@ put_set(Relation rel, MergeTable *t, const Datum *key, const SiblingSet *set, Re
 	bool		isnull = false;
 
 	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"key\":{");
+	append_values(&buf, only_key, t, true);
+	appendStringInfoString(&buf, "},\"columns\":{");
+	append_columns(&buf, rel, state);
+	appendStringInfoString(&buf, "},\"siblings\":[");
 	for (int i = 0; i < set->n; i++)
 	{
 		const Sibling *s = &set->items[i];
 
-		appendStringInfoString(&buf, i ? ",{" : "[{");
+		appendStringInfoString(&buf, i ? ",{" : "{");
 		if (!version_is_oldest(s->version))
 			appendStringInfo(&buf, "\"node\":%d,\"ts\":" INT64_FORMAT ",", s->version.node, s->version.ts);
 		appendStringInfo(&buf, "\"plain\":%s,\"deleted\":%s,\"values\":{", s->plain ? "true" : "false", s->deleted ? "true" : "false");
@@ -96,7 +122,7 @@ put_set(Relation rel, MergeTable *t, const Datum *key, const SiblingSet *set, Re
 		append_values(&buf, s->deleted ? only_key : row, t, s->deleted);
 		appendStringInfoString(&buf, "}}");
 	}
-	appendStringInfoChar(&buf, ']');
+	appendStringInfoString(&buf, "]}");
 	value = DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
 	tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
 	ExecDropSingleTupleTableSlot(row);
@@ -115,7 +141,6 @@ export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result, 
 		MemoryContext old;
 		Datum		key[INDEX_MAX_KEYS];
 		RowState	found;
-		SiblingSet *set;
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
@@ -123,12 +148,12 @@ export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result, 
 			continue;
 		old = MemoryContextSwitchTo(context);
 		merge_table_key(t, row, key);
-		if (!row_state_visible(t->keys, key, GetActiveSnapshot(), &found))
+		(void) row_state_visible(t->keys, key, GetActiveSnapshot(), &found);
+		if (found.set->n == 0)
 		{
-			set = sibling_set_create();
-			sibling_add(set, row_sibling(t->codec, row_version_of_slot(row, VERSION_SELF), row));
-			set->items[0].plain = t->policy.young;
-			put_set(rel, t, key, set, result);
+			sibling_add(found.set, row_sibling(t->codec, row_version_of_slot(row, VERSION_SELF), row));
+			found.set->items[0].plain = t->policy.young;
+			put_state(rel, t, key, &found, result);
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
@@ -144,7 +169,7 @@ state_export(Relation rel, uint64 since, ReturnSetInfo *result)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "state export", ALLOCSET_DEFAULT_SIZES);
 	ListCell   *lc;
 
-	foreach(lc, row_state_keys(RelationGetRelid(rel), GetActiveSnapshot(), 1))
+	foreach(lc, row_state_keys(RelationGetRelid(rel), GetActiveSnapshot(), 0))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 		Datum		key[INDEX_MAX_KEYS];
@@ -152,7 +177,7 @@ state_export(Relation rel, uint64 since, ReturnSetInfo *result)
 
 		if (tombstone_key_values(t->keys, lfirst(lc), key) &&
 			row_state_visible(t->keys, key, GetActiveSnapshot(), &found))
-			put_set(rel, t, key, found.set, result);
+			put_state(rel, t, key, &found, result);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
@@ -210,27 +235,70 @@ read_values(Relation rel, JsonbContainer *values)
 	return ExecStoreVirtualTuple(slot);
 }
 
-void
-state_import(Relation rel, Jsonb *state)
+/* Reads hex digits. */
+static bytea *
+read_hex(const JsonbValue *v)
 {
-	MergeTable *t = merge_table_open(rel);
-	SiblingSet *set = sibling_set_create();
-	RowState	nothing = {.stored = false};
-	Datum		key[INDEX_MAX_KEYS];
+	int			n = v->val.string.len / 2;
+	bytea	   *result = palloc(VARHDRSZ + n);
 
-	for (int i = 0; i < JsonContainerSize(&state->root); i++)
+	hex_decode(v->val.string.val, v->val.string.len, VARDATA(result));
+	SET_VARSIZE(result, VARHDRSZ + n);
+	return result;
+}
+
+/* Reads the states of merged columns. Returns their number. */
+static int
+read_columns(Relation rel, JsonbContainer *object, ColumnState **columns)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			n = 0;
+
+	*columns = palloc(Max(desc->natts, 1) * sizeof(ColumnState));
+	for (int i = 0; i < desc->natts; i++)
 	{
-		JsonbContainer *object = getIthJsonbValueFromContainer(&state->root, i)->val.binary.data;
-		JsonbContainer *values = field(object, "values")->val.binary.data;
-		TupleTableSlot *row = read_values(rel, values);
+		JsonbValue *v = field(object, NameStr(TupleDescAttr(desc, i)->attname));
+
+		if (v && v->type == jbvString)
+			(*columns)[n++] = (ColumnState) {i + 1, read_hex(v)};
+	}
+	return n;
+}
+
+/* Reads the siblings. */
+static SiblingSet *
+read_siblings(Relation rel, MergeTable *t, JsonbContainer *array)
+{
+	SiblingSet *set = sibling_set_create();
+
+	for (int i = 0; i < JsonContainerSize(array); i++)
+	{
+		JsonbContainer *object = getIthJsonbValueFromContainer(array, i)->val.binary.data;
 		bool		deleted = truth(object, "deleted");
 		Version		v = field(object, "node") ? (Version) {number(object, "ts"), number(object, "node")} : VERSION_OLDEST;
+		TupleTableSlot *row = read_values(rel, field(object, "values")->val.binary.data);
 		Sibling		s = row_sibling(t->codec, v, deleted ? NULL : row);
 
 		s.plain = truth(object, "plain");
 		sibling_add(set, s);
-		if (i == 0)
-			merge_table_key(t, row, key);
+		ExecDropSingleTupleTableSlot(row);
 	}
-	(void) row_state_store(t->keys, key, &nothing, set);
+	return set;
+}
+
+void
+state_import(Relation rel, Jsonb *state)
+{
+	MergeTable *t = merge_table_open(rel);
+	TupleTableSlot *row = read_values(rel, field(&state->root, "key")->val.binary.data);
+	SiblingSet *set = read_siblings(rel, t, field(&state->root, "siblings")->val.binary.data);
+	RowState	found;
+	ColumnState *columns;
+	int			n = read_columns(rel, field(&state->root, "columns")->val.binary.data, &columns);
+	Datum		key[INDEX_MAX_KEYS];
+
+	merge_table_key(t, row, key);
+	row_state_find(t->keys, key, VERSION_SELF, &found);
+	(void) row_state_store(t->keys, key, &found, set, columns, n);
+	ExecDropSingleTupleTableSlot(row);
 }

@@ -379,7 +379,7 @@ collect_batch(const char *before)
 	return atoi(deleted);
 }
 
-/* The same with deletes of mergeable tables, which every later write must know to be seen as well. */
+/* The same with deletes and merged columns of mergeable tables, which every later write must know to be seen as well. */
 static int
 collect_states(const char *before)
 {
@@ -387,9 +387,11 @@ collect_states(const char *before)
 
 	return atoi(sql_value("WITH d AS (DELETE FROM replication_plugin.row_state WHERE ctid = ANY (ARRAY("
 						  "  SELECT s.ctid FROM replication_plugin.row_state s, replication_plugin.local_node l"
-						  "  WHERE s.deleted AND age(s.xmin) > age($1::xid)"
-						  "  AND coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
-						  "   <= coalesce(replication_plugin.frontier_ts($2, coalesce(s.newest_node, l.node_id)), 'infinity')"
+						  "  WHERE (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($1::xid)"
+						  "  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
+						  "   <= coalesce(replication_plugin.frontier_ts($2, coalesce(s.newest_node, l.node_id)), 'infinity'))"
+						  "  AND (NOT s.merged OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
+						  "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $2))"
 						  "  LIMIT " GC_BATCH ")) RETURNING 1) SELECT count(*) FROM d", 2, params));
 }
 

@@ -32,9 +32,6 @@
 #include "model/frontier.h"
 #include "model/version.h"
 
-/* The version of the transaction that runs: in states, until merge_state_resolve(). Newer than all. */
-#define VERSION_SELF	((Version) {PG_INT64_MAX, INVALID_NODE_ID})
-
 typedef enum MergeKind
 {
 	MERGE_LAST_WRITE_WINS,		/* the newest write of this column */

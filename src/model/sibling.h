@@ -21,15 +21,6 @@
 #include "model/frontier.h"
 #include "model/version.h"
 
-/* Stands for the version of the transaction that is writing: it gets one when it commits. */
-#define VERSION_SELF ((Version) {PG_INT64_MAX, INVALID_NODE_ID})
-
-static inline bool
-version_is_self(Version v)
-{
-	return v.ts == PG_INT64_MAX;
-}
-
 typedef struct Sibling
 {
 	Version		version;

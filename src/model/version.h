@@ -23,6 +23,9 @@ typedef struct Version
 /* Older than every write: copied rows, rows whose commit timestamp is gone. */
 #define VERSION_OLDEST	((Version) {PG_INT64_MIN, INVALID_NODE_ID})
 
+/* Stands for the version of the transaction that is writing: it gets one when it commits. Newer than all. */
+#define VERSION_SELF ((Version) {PG_INT64_MAX, INVALID_NODE_ID})
+
 /* Less than, equal to or greater than zero, as a is older than, the same as or newer than b. */
 static inline int
 version_cmp(Version a, Version b)
@@ -38,6 +41,12 @@ static inline bool
 version_is_oldest(Version v)
 {
 	return v.ts == PG_INT64_MIN;
+}
+
+static inline bool
+version_is_self(Version v)
+{
+	return v.ts == PG_INT64_MAX;
 }
 
 #endif							/* REPLICATION_PLUGIN_VERSION_H */

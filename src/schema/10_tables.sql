@@ -112,6 +112,15 @@ CREATE TABLE mergeable_table (
 	PRIMARY KEY (schema_name, table_name)
 ) WITH (user_catalog_table = true);
 
+-- Columns that merge by themselves; null: not any more. Replicated.
+CREATE TABLE column_merge (
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	column_name text NOT NULL,
+	merge text CHECK (merge IN ('last_write_wins', 'counter', 'set', 'map')),
+	PRIMARY KEY (schema_name, table_name, column_name)
+);
+
 -- Whose writes win under policy 'node_priority'; the row with the greatest (serial, set_by) counts. Replicated.
 CREATE TABLE node_priority (
 	serial bigint NOT NULL,
@@ -140,13 +149,14 @@ ALTER TABLE tombstone ALTER COLUMN key SET STORAGE MAIN;
 CREATE INDEX tombstone_key ON tombstone (relid, key_hash);
 
 -- Rows of mergeable tables that are not just what is in the table, written by the transaction that wrote it there: those with
--- concurrent values, and deleted ones. The write of the transaction that stored such a row has its version from there.
+-- concurrent values or merged columns, and deleted ones. The write of the transaction that stored such a row has its version from there.
 CREATE TABLE row_state (
 	relid oid NOT NULL,
 	key_hash bigint NOT NULL,
 	key bytea NOT NULL,
-	siblings smallint NOT NULL,
+	siblings smallint NOT NULL, -- 0: the row in the table is the only one
 	deleted boolean NOT NULL, -- one value, and that is a delete: goes when all have it
+	merged boolean NOT NULL, -- has states of merged columns
 	newest timestamptz, -- version of the newest value; null: of the transaction that stored this
 	newest_node integer,
 	state bytea NOT NULL -- conflict/row_state.c

@@ -100,6 +100,15 @@ CREATE FUNCTION import_state(relation regclass, state jsonb) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_import_state' LANGUAGE C STRICT;
 COMMENT ON FUNCTION import_state(regclass, jsonb) IS 'stores one of them';
 
+CREATE FUNCTION state_forgettable(state bytea, live boolean, stored_at timestamptz, stored_by integer, seen text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'replication_plugin_state_forgettable' LANGUAGE C STRICT;
+COMMENT ON FUNCTION state_forgettable(bytea, boolean, timestamptz, integer, text) IS
+	'whether all that a row state says of merged columns is covered by a vector of timestamps; the transaction that stored it has the version given';
+
+CREATE FUNCTION check_merge(relation regclass, column_name text, merge text) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_check_merge' LANGUAGE C STRICT;
+COMMENT ON FUNCTION check_merge(regclass, text, text) IS 'an error unless a column''s type can be merged like that';
+
 CREATE FUNCTION check_handler(relation regclass, handler regprocedure) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_check_handler' LANGUAGE C STRICT;
 COMMENT ON FUNCTION check_handler(regclass, regprocedure) IS 'an error unless a function can merge rows of a table';
@@ -210,7 +219,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting', 'mergeable_table', 'node_priority'] LOOP
+	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority'] LOOP
 		EXECUTE format('CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON replication_plugin.%I'
 			' FOR EACH ROW EXECUTE FUNCTION replication_plugin.settings_changed()', t);
 		EXECUTE format('ALTER TABLE replication_plugin.%I ENABLE ALWAYS TRIGGER changed', t);

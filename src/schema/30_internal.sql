@@ -611,6 +611,7 @@ BEGIN
 	DELETE FROM replication_plugin.slot_base;
 	DELETE FROM replication_plugin.table_setting;
 	DELETE FROM replication_plugin.mergeable_table;
+	DELETE FROM replication_plugin.column_merge;
 	DELETE FROM replication_plugin.node_priority;
 	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;

@@ -91,6 +91,46 @@ $$;
 COMMENT ON FUNCTION set_conflict_policy(regclass, text, regprocedure) IS
 	'what happens with concurrent writes of a row, on all nodes: last_write_wins, siblings, handler (a function (older, newer) of the table''s rows), node_priority, first_write_wins';
 
+CREATE FUNCTION set_column_merge(relation regclass, column_name text, merge text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	c record;
+	a record;
+	wrong boolean;
+BEGIN
+	PERFORM replication_plugin.require_arguments('set_column_merge()', relation::text, column_name, merge);
+	PERFORM replication_plugin.require_ready();
+	IF merge NOT IN ('last_write_wins', 'counter', 'set', 'map', 'none') THEN
+		RAISE EXCEPTION 'there is no column merge "%"', merge USING ERRCODE = '22023',
+			HINT = 'Column merges are counter, set, map, last_write_wins, and none.';
+	END IF;
+	c := replication_plugin.require_mergeable(relation);
+	SELECT t.attnum, t.attgenerated, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND t.attnum = ANY (i.indkey)) AS is_key
+		INTO a FROM pg_attribute t WHERE t.attrelid = relation AND t.attname = column_name AND t.attnum > 0 AND NOT t.attisdropped;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'table "%" has no column "%"', relation, column_name USING ERRCODE = '42703';
+	END IF;
+	IF a.is_key OR a.attgenerated <> '' THEN
+		RAISE EXCEPTION 'column "%" cannot merge: it is %', column_name, CASE WHEN a.is_key THEN 'part of the primary key' ELSE 'generated' END
+			USING ERRCODE = '42809';
+	END IF;
+	IF merge <> 'none' THEN
+		PERFORM replication_plugin.check_merge(relation, column_name, merge);
+	END IF;
+	IF merge = 'set' THEN
+		EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE array_ndims(%I) > 1)', relation, column_name) INTO wrong;
+		IF wrong THEN
+			RAISE EXCEPTION 'column "%" has arrays of several dimensions, which are no sets', column_name USING ERRCODE = '22023';
+		END IF;
+	END IF;
+	PERFORM replication_plugin.make_mergeable(c.schema_name, c.table_name);
+	INSERT INTO replication_plugin.column_merge AS m VALUES (c.schema_name, c.table_name, $2, nullif($3, 'none'))
+		ON CONFLICT ON CONSTRAINT column_merge_pkey DO UPDATE SET merge = excluded.merge;
+END
+$$;
+COMMENT ON FUNCTION set_column_merge(regclass, text, text) IS
+	'how concurrent changes of a column are put together, on all nodes: counter (numbers: differences add up), set (arrays), map (jsonb, by key), last_write_wins (by itself), none (as the row)';
+
 CREATE FUNCTION set_node_priority(nodes text[]) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN

@@ -100,7 +100,7 @@ show_again(Oid relid)
 		merge_table_show_all(relid);
 }
 
-/* A row of table_setting or mergeable_table has changed: its table is looked at anew. */
+/* A row of table_setting, mergeable_table or column_merge has changed: its table is looked at anew. */
 static void
 table_setting_changed(HeapTuple tuple, TupleDesc desc)
 {
@@ -159,7 +159,8 @@ replication_plugin_settings_changed(PG_FUNCTION_ARGS)
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_NODE_PRIORITY) == 0)
 		priority_changed();
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_TABLE_SETTING) == 0 ||
-		strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_MERGEABLE_TABLE) == 0)
+		strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_MERGEABLE_TABLE) == 0 ||
+		strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_COLUMN_MERGE) == 0)
 		table_setting_changed(tuple, RelationGetDescr(trigger->tg_relation));
 	return PointerGetDatum(NULL);
 }

@@ -25,7 +25,7 @@
 #include "catalog/seen.h"
 #include "catalog/table_info.h"
 #include "conflict/causal_context.h"
-#include "conflict/merge_table.h"
+#include "conflict/merge_columns.h"
 #include "conflict/row_json.h"
 #include "conflict/state_copy.h"
 
@@ -36,6 +36,8 @@ PG_FUNCTION_INFO_V1(replication_plugin_state_key);
 PG_FUNCTION_INFO_V1(replication_plugin_export_states);
 PG_FUNCTION_INFO_V1(replication_plugin_import_state);
 PG_FUNCTION_INFO_V1(replication_plugin_check_handler);
+PG_FUNCTION_INFO_V1(replication_plugin_check_merge);
+PG_FUNCTION_INFO_V1(replication_plugin_state_forgettable);
 PG_FUNCTION_INFO_V1(replication_plugin_call_handler);
 
 /* Opens a mergeable table that the caller may read all of. */
@@ -76,8 +78,9 @@ slot_of_record(Relation rel, Datum record)
 
 /* The siblings of the key in a record. */
 static SiblingSet *
-siblings_of_key(Relation rel, MergeTable *t, Datum record)
+siblings_of_key(Relation rel, MergeTable *t, Datum record, MergedColumns *merged)
 {
+	ShownRow	shown = {0};
 	TupleTableSlot *row = table_slot_create(rel, NULL);
 	TupleTableSlot *given = slot_of_record(rel, record);
 	Datum		key[INDEX_MAX_KEYS];
@@ -88,6 +91,9 @@ siblings_of_key(Relation rel, MergeTable *t, Datum record)
 	merge_table_key(t, given, key);
 	have = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row);
 	set = merge_table_siblings(t, rel, key, have ? row : NULL, VERSION_SELF, &found, true);
+	shown.row = have ? row : NULL;
+	shown.version = set->n > 0 ? set->items[0].version : VERSION_OLDEST;
+	merge_columns_values(t, &found, &shown, merged);
 	ExecDropSingleTupleTableSlot(row);
 	ExecDropSingleTupleTableSlot(given);
 	return set;
@@ -108,7 +114,8 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 {
 	Relation	rel = open_readable(PG_GETARG_OID(0));
 	MergeTable *t = merge_table_open(rel);
-	SiblingSet *set = siblings_of_key(rel, t, PG_GETARG_DATUM(1));
+	MergedColumns merged;
+	SiblingSet *set = siblings_of_key(rel, t, PG_GETARG_DATUM(1), &merged);
 	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
@@ -128,6 +135,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 		if (!s->deleted)
 		{
 			row_decode(t->codec, s, row);
+			merge_columns_show(&t->policy, &merged, row);
 			values[4] = DirectFunctionCall1(row_to_json, record_of_slot(rel, row));
 		}
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -142,7 +150,8 @@ Datum
 replication_plugin_context_of(PG_FUNCTION_ARGS)
 {
 	Relation	rel = open_readable(PG_GETARG_OID(0));
-	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1));
+	MergedColumns merged;
+	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1), &merged);
 	char	   *text = causal_context_to_text(set);
 
 	for (int i = 0; i < set->n; i++)
@@ -162,7 +171,8 @@ Datum
 replication_plugin_context_is_here(PG_FUNCTION_ARGS)
 {
 	Relation	rel = open_readable(PG_GETARG_OID(0));
-	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1));
+	MergedColumns merged;
+	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1), &merged);
 	Version    *read;
 	int			n;
 
@@ -255,4 +265,37 @@ replication_plugin_import_state(PG_FUNCTION_ARGS)
 	state_import(rel, PG_GETARG_JSONB_P(1));
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();
+}
+
+/* check_merge(relation regclass, column_name text, merge text) → void */
+Datum
+replication_plugin_check_merge(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	char	   *column = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *merge = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	AttrNumber	attnum = get_attnum(relid, column);
+	MergeKind	kind;
+	char	   *reason;
+
+	if (attnum == InvalidAttrNumber || !merge_kind_parse(merge, &kind))
+		elog(ERROR, "no such column, or merge");
+	reason = merge_check_type(kind, get_atttype(relid, attnum));
+	if (reason)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" cannot merge as %s: %s", column, merge, reason)));
+	PG_RETURN_VOID();
+}
+
+/* state_forgettable(state bytea, live boolean, stored_at timestamptz, stored_by integer, seen text) → boolean */
+Datum
+replication_plugin_state_forgettable(PG_FUNCTION_ARGS)
+{
+	Version		self = {PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_INT32(3)};
+	Frontier   *seen = frontier_from_text(text_to_cstring(PG_GETARG_TEXT_PP(4)));
+
+	if (TIMESTAMP_NOT_FINITE(self.ts))
+		self = VERSION_OLDEST;
+	PG_RETURN_BOOL(seen && row_state_forgettable(PG_GETARG_BYTEA_PP(0), PG_GETARG_BOOL(1), self, seen));
 }

@@ -1,0 +1,223 @@
+/*
+ * merge_columns.c
+ *		The merged columns of a row.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "conflict/merge_columns.h"
+#include "conflict/row_version.h"
+
+#define ATT_STABLE_XID	4		/* of stable_point */
+
+/* What older transactions wrote here, all members have: since the states of such rows may have been forgotten. */
+static uint64
+stable_xid(void)
+{
+	Relation	rel = table_open(extension_relation_oid(TABLE_STABLE_POINT), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		isnull;
+	uint64		xid = HeapTupleIsValid(tuple) ?
+	(uint64) DatumGetInt64(heap_getattr(tuple, ATT_STABLE_XID, RelationGetDescr(rel), &isnull)) : 0;
+
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return xid;
+}
+
+/* True if all members have a row of the table as it is. */
+static bool
+is_stable(TupleTableSlot *row)
+{
+	bool		isnull;
+	Datum		xmin = slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull);
+
+	return row_full_xid(DatumGetTransactionId(xmin)) < stable_xid();
+}
+
+/* The stored state of a column; NULL if there is none. */
+static bytea *
+stored_state(const RowState *found, AttrNumber attnum)
+{
+	for (int i = 0; i < found->ncolumns; i++)
+	{
+		if (found->columns[i].attnum == attnum)
+			return found->columns[i].state;
+	}
+	return NULL;
+}
+
+/* What the table shows of a column. */
+static MergeShown
+shown_column(const ShownRow *shown, AttrNumber attnum, bytea *state)
+{
+	MergeShown	s = {.present = shown->row != NULL,.version = shown->version,.isnull = true};
+
+	if (!shown->row)
+		return s;
+	s.value = slot_getattr(shown->row, attnum, &s.isnull);
+	s.stable = state == NULL && is_stable(shown->row);
+	return s;
+}
+
+/* Makes room for the results. */
+static void
+start(MergeTable *t, MergedColumns *out)
+{
+	int			n = t->policy.ncolumns;
+
+	memset(out, 0, sizeof(*out));
+	out->n = n;
+	if (n == 0)
+		return;
+	out->states = palloc0(n * sizeof(ColumnState));
+	out->ops = palloc0(n * sizeof(WireMerge));
+	out->values = palloc0(n * sizeof(Datum));
+	out->nulls = palloc0(n * sizeof(bool));
+}
+
+/* Takes one column's result over; its value may be of a row that goes away before it is shown. */
+static void
+take(MergeTable *t, MergedColumns *out, int i, const MergeResult *r)
+{
+	out->states[i] = (ColumnState) {t->policy.columns[i].attnum, r->state};
+	out->values[i] = r->isnull ? (Datum) 0 : datumCopy(r->value, t->merges[i].typbyval, t->merges[i].typlen);
+	out->nulls[i] = r->isnull;
+	out->rewrite |= r->rewrite;
+	out->clamped |= r->clamped;
+}
+
+/* Refuses a value that a column with its merge cannot hold. */
+static void
+check_value(MergeTable *t, int i, TupleTableSlot *row, Datum value, bool isnull)
+{
+	char	   *reason = merge_check_value(&t->merges[i], value, isnull);
+
+	if (reason)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("column \"%s\", which merges as %s, cannot have that value: %s",
+						NameStr(TupleDescAttr(row->tts_tupleDescriptor, t->policy.columns[i].attnum - 1)->attname),
+						merge_kind_name(t->merges[i].kind), reason)));
+}
+
+void
+merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
+					bool is_insert, const Frontier *seen, MergedColumns *out)
+{
+	start(t, out);
+	for (int i = 0; i < out->n; i++)
+	{
+		AttrNumber	attnum = t->policy.columns[i].attnum;
+		bytea	   *state = stored_state(found, attnum);
+		MergeShown	s = shown_column(shown, attnum, state);
+		MergeResult r = {0};
+		bool		isnull;
+		Datum		value;
+
+		out->ops[i].column = row_codec_place(t->codec, attnum);
+		if (!row)
+		{
+			out->states[i] = (ColumnState) {attnum, merge_keep(&t->merges[i], state, &s)};
+			continue;
+		}
+		value = slot_getattr(row, attnum, &isnull);
+		check_value(t, i, row, value, isnull);
+		merge_local(&t->merges[i], state, &s, value, isnull, is_insert, nodes_local_id(), seen, &r);
+		take(t, out, i, &r);
+		if (r.op)
+		{
+			out->ops[i].data = VARDATA_ANY(r.op);
+			out->ops[i].len = VARSIZE_ANY_EXHDR(r.op);
+		}
+	}
+}
+
+/* What arrived for a column; NULL if its writer did not know of the merge. */
+static const WireMerge *
+op_of(const WireMerge *ops, int nops, AttrNumber attnum)
+{
+	for (int i = 0; i < nops; i++)
+	{
+		if (ops[i].column == attnum)
+			return &ops[i];
+	}
+	return NULL;
+}
+
+void
+merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
+					const WireMerge *ops, int nops, Version version, bool plain, const Frontier *seen,
+					MergedColumns *out)
+{
+	start(t, out);
+	for (int i = 0; i < out->n; i++)
+	{
+		AttrNumber	attnum = t->policy.columns[i].attnum;
+		bytea	   *state = stored_state(found, attnum);
+		MergeShown	s = shown_column(shown, attnum, state);
+		const WireMerge *op = plain ? NULL : op_of(ops, nops, attnum);
+		MergeResult r = {0};
+		bool		isnull = true;
+		Datum		value = row ? slot_getattr(row, attnum, &isnull) : (Datum) 0;
+
+		/* a delete leaves the columns alone; the row may stay, if it is newer */
+		if (!row && !s.present)
+			r = (MergeResult) {.state = merge_keep(&t->merges[i], state, &s),.isnull = true};
+		else if (!row)
+			merge_apply(&t->merges[i], state, &s, NULL, 0, value, isnull, version, seen, &r);
+		else if (op)
+			merge_apply(&t->merges[i], state, &s, op->data, op->len, value, isnull, version, seen, &r);
+		else
+			merge_apply_plain(&t->merges[i], state, &s, value, isnull, version, &r);
+		take(t, out, i, &r);
+	}
+}
+
+void
+merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown, MergedColumns *out)
+{
+	Frontier   *nothing = frontier_create();
+
+	start(t, out);
+	for (int i = 0; i < out->n; i++)
+	{
+		bytea	   *state = stored_state(found, t->policy.columns[i].attnum);
+		MergeShown	s = shown_column(shown, t->policy.columns[i].attnum, state);
+		MergeResult r = {0};
+
+		merge_apply(&t->merges[i], state, &s, NULL, 0, (Datum) 0, true, shown->version, nothing, &r);
+		take(t, out, i, &r);
+	}
+}
+
+void
+merge_columns_keep(MergeTable *t, Version version, MergedColumns *out)
+{
+	for (int i = 0; i < out->n; i++)
+	{
+		MergeShown	s = {.present = true,.value = out->values[i],.isnull = out->nulls[i],.version = version};
+
+		out->states[i].state = merge_keep(&t->merges[i], out->states[i].state, &s);
+	}
+}
+
+void
+merge_columns_show(const TablePolicy *policy, const MergedColumns *merged, TupleTableSlot *row)
+{
+	for (int i = 0; i < merged->n; i++)
+	{
+		AttrNumber	attnum = policy->columns[i].attnum;
+
+		row->tts_values[attnum - 1] = merged->values[i];
+		row->tts_isnull[attnum - 1] = merged->nulls[i];
+	}
+}
