@@ -123,6 +123,8 @@ look_again(Combining *c)
 	bool		implied = c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
 	RowState	now;
 
+	if (!implied && !c->found.stored && !row_state_is_single(c->ar->merge->keys, c->key))
+		apply_again(c);
 	if (c->shows && implied)
 	{
 		row_state_find(c->ar->merge->keys, c->key, apply.version, &now);

@@ -158,6 +158,22 @@ seen_through(void)
 	return f;
 }
 
+void
+seen_forget(void)
+{
+	int			kept = 0;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->n; i++)
+	{
+		if (shared->entries[i].dboid != MyDatabaseId)
+			shared->entries[kept++] = shared->entries[i];
+	}
+	shared->n = kept;
+	LWLockRelease(&shared->lock);
+	pg_atomic_fetch_add_u64(&shared->generation, 1);
+}
+
 uint64
 seen_generation(void)
 {

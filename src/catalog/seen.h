@@ -22,6 +22,9 @@ extern void seen_note_row(NodeId member, const char *vector);
  */
 extern Frontier *seen_through(void);
 
+/* This database leaves its group: what was seen was of other nodes than the next group's. */
+extern void seen_forget(void);
+
 /* Changes whenever the above does. */
 extern uint64 seen_generation(void);
 

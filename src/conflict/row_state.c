@@ -289,24 +289,41 @@ close_store(Store *s)
 	table_close(s->heap, NoLock);
 }
 
-/* Finds the row of a key that a snapshot shows, into the slot; true if there is one. */
-static bool
-find_row(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
+/* Starts the search for a key, and ends it. */
+static IndexScanDesc
+start_search(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 {
 	ScanKeyData search[2];
 	IndexScanDesc scan = index_beginscan(s->heap, s->index, snapshot, 2, 0);
-	bool		found = false;
 
 	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(tombstone_relid(keys)));
 	ScanKeyInit(&search[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(tombstone_key_hash(keys, key)));
 	index_rescan(scan, search, 2, NULL, 0);
-	while (!found && index_getnext_slot(scan, ForwardScanDirection, s->slot))
+	return scan;
+}
+
+/* Next row of the key. */
+static bool
+next_of_key(Store *s, IndexScanDesc scan, TombstoneKeys *keys, const Datum *key)
+{
+	while (index_getnext_slot(scan, ForwardScanDirection, s->slot))
 	{
 		bool		isnull;
 
-		found = tombstone_key_matches(keys, DatumGetByteaPP(slot_getattr(s->slot, ATT_KEY, &isnull)), key);
+		if (tombstone_key_matches(keys, DatumGetByteaPP(slot_getattr(s->slot, ATT_KEY, &isnull)), key))
+			return true;
 	}
+	return false;
+}
+
+/* Finds the row of a key that a snapshot shows, into the slot; true if there is one. */
+static bool
+find_row(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
+{
+	IndexScanDesc scan = start_search(s, keys, key, snapshot);
+	bool		found = next_of_key(s, scan, keys, key);
+
 	if (found)
 		ExecMaterializeSlot(s->slot);
 	index_endscan(scan);
@@ -365,6 +382,54 @@ row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot, RowS
 	take_state(&store, VERSION_SELF, state);
 	close_store(&store);
 	return state->stored;
+}
+
+bool
+row_state_is_single(TombstoneKeys *keys, const Datum *key)
+{
+	Store		store;
+	SnapshotData dirty;
+	TransactionId wait;
+	int			n;
+
+	open_store(&store, RowExclusiveLock);
+	do
+	{
+		IndexScanDesc scan;
+
+		InitDirtySnapshot(dirty);
+		scan = start_search(&store, keys, key, &dirty);
+		wait = InvalidTransactionId;
+		n = 0;
+		while (!TransactionIdIsValid(wait) && next_of_key(&store, scan, keys, key))
+		{
+			wait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+			n++;
+		}
+		ExecClearTuple(store.slot);
+		index_endscan(scan);
+		if (TransactionIdIsValid(wait))
+			XactLockTableWait(wait, store.heap, NULL, XLTW_None);
+	} while (TransactionIdIsValid(wait));
+	close_store(&store);
+	return n == 1;
+}
+
+void
+row_state_forget_all(Oid relid)
+{
+	Store		store;
+	ScanKeyData search;
+	IndexScanDesc scan;
+
+	open_store(&store, RowExclusiveLock);
+	scan = index_beginscan(store.heap, store.index, GetLatestSnapshot(), 1, 0);
+	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	index_rescan(scan, &search, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, store.slot))
+		simple_table_tuple_delete(store.heap, &store.slot->tts_tid, GetLatestSnapshot());
+	index_endscan(scan);
+	close_store(&store);
 }
 
 List *

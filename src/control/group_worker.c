@@ -387,7 +387,8 @@ collect_states(const char *before)
 
 	return atoi(sql_value("WITH d AS (DELETE FROM replication_plugin.row_state WHERE ctid = ANY (ARRAY("
 						  "  SELECT s.ctid FROM replication_plugin.row_state s, replication_plugin.local_node l"
-						  "  WHERE (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($1::xid)"
+						  "  WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relid)"
+						  "  OR (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($1::xid)"
 						  "  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
 						  "   <= coalesce(replication_plugin.frontier_ts($2, coalesce(s.newest_node, l.node_id)), 'infinity'))"
 						  "  AND (NOT s.merged OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"

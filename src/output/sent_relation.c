@@ -186,7 +186,7 @@ build(SentRelation *e, Relation rel)
 	root = e->root == e->relid ? rel : RelationIdGetRelation(e->root);
 	if (!root)
 		elog(ERROR, "could not open relation %u", e->root);
-	if (table_is_mergeable(root))
+	if (OidIsValid(table_key_index(root)) && table_is_mergeable(root))
 		e->kind = SENT_WRITES;
 	old = MemoryContextSwitchTo(e->context);
 	build_columns(e, rel, root);

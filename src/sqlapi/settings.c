@@ -88,16 +88,21 @@ settings_suspend_workers(void)
 	manager_status_suspend(MyDatabaseId);
 }
 
-/* Has a mergeable table's rows show what its policy makes of them. */
+/* Has a mergeable table's rows show what its policy makes of them; of one that is excluded now nothing is kept. */
 static void
 show_again(Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	bool		mergeable = table_is_mergeable(rel) && table_is_replicated(rel) && OidIsValid(table_key_index(rel));
+	bool		replicated = table_is_replicated(rel);
+	bool		mergeable = table_is_mergeable(rel) && OidIsValid(table_key_index(rel));
 
 	table_close(rel, NoLock);
-	if (mergeable && nodes_local_id() != INVALID_NODE_ID)
+	if (!mergeable || nodes_local_id() == INVALID_NODE_ID)
+		return;
+	if (replicated)
 		merge_table_show_all(relid);
+	else
+		row_state_forget_all(relid);
 }
 
 /* A row of table_setting, mergeable_table or column_merge has changed: its table is looked at anew. */

@@ -15,6 +15,7 @@
 #include "catalog/manager_status.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "catalog/seen.h"
 #include "sqlapi/settings.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_link_states);
@@ -161,5 +162,6 @@ Datum
 replication_plugin_drop_origins(PG_FUNCTION_ARGS)
 {
 	origin_map_drop_all();
+	seen_forget();
 	PG_RETURN_VOID();
 }
