@@ -18,7 +18,9 @@
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
@@ -89,13 +91,29 @@ drops_extension(Node *statement)
 	return false;
 }
 
+/*
+ * The manager may be in a last look at our tables. It begins with this one: whoever has that first goes on, the other waits, and they
+ * cannot wait for each other.
+ */
+static void
+keep_manager_out(void)
+{
+	Oid			table = extension_relation_oid(TABLE_LOCAL_NODE);
+
+	if (OidIsValid(table) && pg_class_ownercheck(table, GetUserId()))
+		LockRelationOid(table, AccessExclusiveLock);
+}
+
 /* The hook for commands. */
 static void
 guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
 			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	if (drops_extension(pstmt->utilityStmt))
+	{
 		refuse_if_member();
+		keep_manager_out();
+	}
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else
