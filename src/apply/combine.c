@@ -96,10 +96,7 @@ resolve(Combining *c)
 	result = MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
 	c->shows = resolve_row(c->ar->rel, &c->ar->merge->policy, c->ar->merge->codec, c->set, &c->merged, result, &c->shown);
 	if (c->shows)
-	{
-		merge_columns_show(&c->ar->merge->policy, &c->merged, result);
 		show_row(c->target, result);
-	}
 	ExecDropSingleTupleTableSlot(result);
 }
 

@@ -137,17 +137,6 @@ send_write(MergeTable *t, Relation rel, const WriteContext *context, const Merge
 	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
 }
 
-/* The row with the values that its merged columns come to have. */
-static TupleTableSlot *
-with_values(MergeTable *t, Relation rel, const MergedColumns *merged, TupleTableSlot *row)
-{
-	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-
-	ExecCopySlot(result, row);
-	merge_columns_show(&t->policy, merged, result);
-	return result;
-}
-
 /*
  * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there (NULL: nothing).
  */
@@ -161,7 +150,6 @@ write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 	SiblingSet *set;
 	ShownRow	shown = {.row = old};
 	MergedColumns merged;
-	TupleTableSlot *written = row;
 	Version    *read = NULL;
 	int			nread = 0;
 
@@ -176,15 +164,11 @@ write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 		sibling_context(&context, set, seen, read, nread);
 		shown.version = set->n > 0 ? set->items[0].version : VERSION_OLDEST;
 		merge_columns_local(t, &found, &shown, row, old == NULL, seen, &merged);
-		if (merged.rewrite)
-			written = with_values(t, rel, &merged, row);
-		(void) sibling_merge(set, &context, row_sibling(t->codec, VERSION_SELF, written));
+		(void) sibling_merge(set, &context, row_sibling(t->codec, VERSION_SELF, row));
 	} while (!merge_table_store(t, key, &found, set, &merged));
-	send_write(t, rel, &context, &merged, key, written);
+	send_write(t, rel, &context, &merged, key, row);
 	if (set->n > 1 || merged.rewrite)
 		merge_table_show(t, rel, set, &merged, row);
-	if (written != row)
-		ExecDropSingleTupleTableSlot(written);
 }
 
 /* Deletes a key that a row had. If it has a row again by now, that one is written once more: it replaces what was there. */

@@ -18,6 +18,7 @@
 #include "catalog/table_info.h"
 #include "conflict/merge_columns.h"
 #include "conflict/merge_table.h"
+#include "conflict/row_estate.h"
 #include "conflict/row_version.h"
 
 MergeTable *
@@ -144,12 +145,10 @@ same_row(TupleTableSlot *a, TupleTableSlot *b)
 static void
 replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 {
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *rri = makeNode(ResultRelInfo);
+	ResultRelInfo *rri;
+	EState	   *estate = row_estate(rel, &rri);	/* without triggers: they have seen the writes that this is made of */
 	EPQState	epq;
 
-	InitResultRelInfo(rri, rel, 1, NULL, 0);
-	rri->ri_TrigDesc = NULL;	/* the users' triggers have seen the writes that this is made of */
 	ExecOpenIndices(rri, false);
 	EvalPlanQualInit(&epq, estate, NULL, NIL, -1);
 	if (!from)
@@ -171,8 +170,6 @@ merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const Merge
 	Shown		shown;
 	bool		shows = resolve_row(rel, &t->policy, t->codec, set, merged, result, &shown);
 
-	if (shows)
-		merge_columns_show(&t->policy, merged, result);
 	if (shows && !(row && same_row(row, result)))
 	{
 		TupleTableSlot *to = table_slot_create(rel, NULL);

@@ -4,7 +4,8 @@
  *
  * No result is ever written as a new version: two nodes that resolve the same set at once cannot disagree. A handler
  * is folded over the live siblings from the oldest to the newest, so it need be neither commutative nor associative; if it
- * raises an error, returns null, changes the key or violates a constraint, the newest live sibling shows instead.
+ * raises an error, returns null, changes the key or violates a constraint, the newest live sibling shows instead. Where merged
+ * columns together violate a constraint that each write kept, the newest live sibling shows as it was written.
  */
 #include "postgres.h"
 
@@ -28,6 +29,7 @@
 #include "catalog/table_info.h"
 #include "conflict/merge_columns.h"
 #include "conflict/resolve.h"
+#include "conflict/row_estate.h"
 
 /* What is resolved. */
 typedef struct Resolving
@@ -179,10 +181,9 @@ check_key(Relation rel, TupleTableSlot *merged, TupleTableSlot *sibling)
 static void
 check_constraints(Relation rel, TupleTableSlot *slot)
 {
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *rri = makeNode(ResultRelInfo);
+	ResultRelInfo *rri;
+	EState	   *estate = row_estate(rel, &rri);
 
-	InitResultRelInfo(rri, rel, 1, NULL, 0);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	if (RelationGetDescr(rel)->constr)
 		ExecConstraints(rri, slot, estate);
@@ -237,11 +238,55 @@ handler_oid(const TablePolicy *policy)
 	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(oid);
 }
 
-/* Does the fold as the owner, in a subtransaction; returns why it failed, or NULL. */
-static char *
-try_fold(Relation rel, const Resolving *r, TupleTableSlot *slot)
+/* Makes a row: by the handler, or of one sibling and the merged columns; raises an error if it breaks the table's rules. */
+static void
+compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 {
-	const TablePolicy *policy = r->policy;
+	Oid			function;
+
+	if (index >= 0)
+		sibling_row(r, index, slot);
+	else
+	{
+		function = handler_oid(r->policy);
+		if (!OidIsValid(function))
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+							errmsg("there is no function %s", r->policy->handler ? r->policy->handler : "")));
+		resolve_check_handler(rel, function);
+		fold(rel, function, r, slot);
+	}
+	check_constraints(rel, slot);
+	ExecMaterializeSlot(slot);
+}
+
+/* Takes an error, unless it is none of the row's. */
+static char *
+take_failure(MemoryContext context)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	switch (edata->sqlerrcode)
+	{
+		case ERRCODE_QUERY_CANCELED:
+		case ERRCODE_ADMIN_SHUTDOWN:
+		case ERRCODE_OUT_OF_MEMORY:
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			PG_RE_THROW();
+		default:
+			break;
+	}
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	return edata->message;
+}
+
+/* Composes a row as the owner, in a subtransaction; returns why it failed, or NULL. */
+static char *
+try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
+{
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile failure = NULL;
@@ -254,31 +299,14 @@ try_fold(Relation rel, const Resolving *r, TupleTableSlot *slot)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		Oid			function = handler_oid(policy);
-
-		if (!OidIsValid(function))
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-							errmsg("there is no function %s", policy->handler ? policy->handler : "")));
 		SetUserIdAndSecContext(rel->rd_rel->relowner,
 							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-		resolve_check_handler(rel, function);
-		fold(rel, function, r, slot);
-		ExecMaterializeSlot(slot);
+		compose(rel, r, index, slot);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		/* a cancel is no failure of the handler, nor is a lack of memory or a deadlock */
-		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED || edata->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
-			edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY || edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		failure = edata->message;
+		failure = take_failure(context);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -286,6 +314,18 @@ try_fold(Relation rel, const Resolving *r, TupleTableSlot *slot)
 	AtEOXact_GUC(false, nest);
 	SetUserIdAndSecContext(user, security);
 	return failure;
+}
+
+/* The newest sibling that is no delete; -1: there is none. */
+static int
+newest_live(const SiblingSet *set)
+{
+	for (int i = 0; i < set->n; i++)
+	{
+		if (!set->items[i].deleted)
+			return i;
+	}
+	return -1;
 }
 
 /* True if the handler has anything to do. */
@@ -310,13 +350,23 @@ resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const Sibl
 		return false;
 	if (policy->policy == POLICY_HANDLER && has_two_live(set))
 	{
-		shown->failure = try_fold(rel, &r, slot);
+		shown->failure = try_compose(rel, &r, -1, slot);
 		if (!shown->failure)
 			return true;
 	}
 	shown->index = choose(policy, set);
 	if (set->items[shown->index].deleted)
 		return false;
-	sibling_row(&r, shown->index, slot);
+	if (merged->n == 0 || !RelationGetDescr(rel)->constr || RelationGetDescr(rel)->constr->num_check == 0)
+	{
+		sibling_row(&r, shown->index, slot);
+		return true;
+	}
+	shown->failure = try_compose(rel, &r, shown->index, slot);
+	if (shown->failure)
+	{
+		shown->index = newest_live(set);
+		row_decode(codec, &set->items[shown->index], slot);
+	}
 	return true;
 }

@@ -1,0 +1,14 @@
+/*
+ * row_estate.h
+ *		Executor state for one table, to check or write a row outside a query.
+ */
+#ifndef REPLICATION_PLUGIN_ROW_ESTATE_H
+#define REPLICATION_PLUGIN_ROW_ESTATE_H
+
+#include "nodes/execnodes.h"
+#include "utils/relcache.h"
+
+/* In CurrentMemoryContext; FreeExecutorState() frees it. The table fires no triggers. */
+extern EState *row_estate(Relation rel, ResultRelInfo **rri);
+
+#endif							/* REPLICATION_PLUGIN_ROW_ESTATE_H */
