@@ -158,8 +158,11 @@ sub try_sql
 {
 	my ($self, $i, $sql, $db) = @_;
 	my ($out, $err) = ('', '');
-	my $status = $self->node($i)->psql($db || 'app', $sql, stdout => \$out, stderr => \$err,
-		on_error_stop => 1);
+	my $status = eval { $self->node($i)->psql($db || 'app', $sql, stdout => \$out, stderr => \$err,
+		on_error_stop => 1) };
+	# a psql that cannot connect may be gone before it is told what to run
+	return (2, $out, $@) if $@ =~ /Broken pipe/;
+	die $@ if $@;
 	return ($status, $out, $err);
 }
 
