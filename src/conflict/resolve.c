@@ -283,6 +283,24 @@ take_failure(MemoryContext context)
 	return edata->message;
 }
 
+/*
+ * Settings under which a handler runs, the same on all nodes and in all sessions: what it makes of the same rows must be
+ * the same. Names mean what they mean in the table's schema.
+ */
+static void
+pin_settings(Relation rel)
+{
+	static const char *const pinned[][2] = {
+		{"DateStyle", "ISO"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"}, {"extra_float_digits", "1"},
+		{"bytea_output", "hex"}
+	};
+	char	   *path = psprintf("%s, pg_catalog, pg_temp", quote_identifier(get_namespace_name(RelationGetNamespace(rel))));
+
+	for (int i = 0; i < lengthof(pinned); i++)
+		(void) set_config_option(pinned[i][0], pinned[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* Composes a row as the owner, in a subtransaction; returns why it failed, or NULL. */
 static char *
 try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
@@ -295,6 +313,8 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	int			nest = NewGUCNestLevel();
 
 	GetUserIdAndSecContext(&user, &security);
+	if (index < 0)
+		pin_settings(rel);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();

@@ -26,7 +26,7 @@ extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec
 /* Checks that a function can be a table's handler; an error with a reason if not. */
 extern void resolve_check_handler(Relation rel, Oid function);
 
-/* Runs a handler on two rows; raises what it raises. The result goes into the slot. */
+/* Runs a handler on two rows, under the caller's settings; raises what it raises. The result goes into the slot. */
 extern void resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer,
 								 TupleTableSlot *result);
 

@@ -189,14 +189,15 @@ void
 sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *seen, const Version *read, int nread)
 {
 	memset(context, 0, sizeof(*context));
-	context->exact = read != NULL && set->n > 0; /* a delete that is forgotten here may not be elsewhere: the vector covers it */
+	/* a row that is just deleted has nothing to keep; the delete may be forgotten here and not elsewhere: the vector covers it */
+	context->exact = read != NULL && set->n > 0 && !(set->n == 1 && set->items[0].deleted);
 	context->seen = seen;
 	context->replaces = palloc(Max(set->n, 1) * sizeof(Version));
 	context->keeps = palloc(Max(set->n, 1) * sizeof(Version));
 	for (int i = 0; i < set->n; i++)
 	{
 		Version		v = set->items[i].version;
-		bool		replaced = read == NULL || is_listed(read, nread, v);
+		bool		replaced = !context->exact || is_listed(read, nread, v);
 
 		if (version_is_self(v))
 			continue;			/* receivers see that it is of the same transaction */

@@ -75,7 +75,7 @@ extern bool sibling_merge(SiblingSet *set, const WriteContext *context, Sibling 
 
 /*
  * The context of a write of this node, which has this set. read: versions that the client has read, NULL to replace everything
- * that is here. Arrays are allocated in CurrentMemoryContext.
+ * that is here (a row that is just deleted is replaced in any case). Arrays are allocated in CurrentMemoryContext.
  */
 extern void sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *seen,
 							const Version *read, int nread);

@@ -175,7 +175,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION siblings(regclass, jsonb) IS
-	'the concurrent values of a row, newest first, the same on every node; key like {"id": 42}; of one whose version is not kept any more, node and time are null';
+	'the concurrent values of a row, newest first, the same on every node; none if it is just deleted; key like {"id": 42}; of one whose version is not kept any more, node and time are null';
 
 CREATE FUNCTION causal_context(relation regclass, key jsonb) RETURNS text LANGUAGE plpgsql VOLATILE
 AS $$

@@ -120,7 +120,9 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < set->n; i++)
+
+	/* that a row is just deleted is forgotten at some time, on each node at another one */
+	for (int i = 0; i < set->n && !(set->n == 1 && set->items[0].deleted); i++)
 	{
 		const Sibling *s = &set->items[i];
 		SiblingSet	one = {.n = 1,.items = (Sibling *) s};
@@ -152,8 +154,11 @@ replication_plugin_context_of(PG_FUNCTION_ARGS)
 	Relation	rel = open_readable(PG_GETARG_OID(0));
 	MergedColumns merged;
 	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1), &merged);
-	char	   *text = causal_context_to_text(set);
+	char	   *text;
 
+	if (set->n == 1 && set->items[0].deleted)
+		set->n = 0;
+	text = causal_context_to_text(set);
 	for (int i = 0; i < set->n; i++)
 	{
 		if (version_is_self(set->items[i].version))

@@ -381,7 +381,41 @@ sub is_identical
 	is(CORE::join(', ', @different), '', "$name: identical on nodes @members ($rows rows in " . @tables . ' tables)');
 }
 
+# The siblings of all rows that a table has or had, the same on all nodes? One TAP assertion; returns them as text.
+sub is_same_siblings
+{
+	my ($self, $table, $name, @members) = @_;
+	@members = 1 .. $self->size unless @members;
+	my $query = "SELECT string_agg(k::text || ' ' || s.version || ' ' || s.deleted || ' ' || coalesce(left(s.\"row\"::text, 60), '') || ' ' || md5(s::text), E'\n' ORDER BY k::text, s.version COLLATE \"C\" DESC)
+		FROM (SELECT jsonb_build_object('id', id) FROM $table
+			UNION SELECT replication_plugin.state_key(relid, key) FROM replication_plugin.row_state WHERE relid = '$table'::regclass) o(k),
+			LATERAL replication_plugin.siblings('$table', k) s";
+	my %seen;
+	push @{ $seen{ $self->sql($_, $query) } }, $_ for @members;
+	is(scalar keys %seen, 1, "$name: the same siblings everywhere")
+		or diag(CORE::join("\n", map { "nodes @{ $seen{$_} }:\n$_" } keys %seen));
+	return (keys %seen)[0];
+}
+
 # ---------- faults ----------
+
+# Links stop taking changes, all, so that what is written on different nodes is concurrent; and go on.
+sub pause_all
+{
+	my ($self) = @_;
+	for my $i (1 .. $self->size)
+	{
+		$self->sql($i, 'SELECT replication_plugin.pause_link(provider) FROM replication_plugin.links');
+	}
+	$self->poll($_, "SELECT bool_and(state = 'paused') FROM replication_plugin.links") || die "links do not pause" for 1 .. $self->size;
+}
+
+sub resume_all
+{
+	my ($self) = @_;
+	$self->sql($_, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links') for 1 .. $self->size;
+	$self->wait_converged;
+}
 
 # kill -9 of one process of a node, by its kind. Returns its pid, or nothing.
 sub kill_one

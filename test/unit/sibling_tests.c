@@ -240,7 +240,7 @@ write_row(int i, const Version *read, int nread)
 		for (int k = 0; k < r->set->n; k++)
 		{
 			const Sibling *s = &r->set->items[k];
-			bool		kept = read != NULL;
+			bool		kept = e->context.exact;
 
 			for (int q = 0; q < nread; q++)
 				kept &= version_cmp(read[q], s->version) != 0;
