@@ -238,13 +238,13 @@ static const char *const mergeable_query =
 " WHERE NOT EXISTS (SELECT FROM replication_plugin.table_setting s"
 "  WHERE s.schema_name = m.schema_name AND s.table_name = m.table_name AND NOT s.replicated)";
 
-/* Takes over what mergeable tables have besides their rows. */
+/* Takes over what mergeable tables have besides their rows; it goes to its place when they have their keys (import_states()). */
 static void
 copy_states(PGconn *source, PGconn *local)
 {
 	PGresult   *tables = peer_exec(source, mergeable_query);
 
-	PQclear(peer_exec(local, "DELETE FROM replication_plugin.row_state"));
+	PQclear(peer_exec(local, "TRUNCATE replication_plugin.row_state, replication_plugin.join_state"));
 	for (int i = 0; i < PQntuples(tables); i++)
 	{
 		const char *name = quote_literal_cstr(PQgetvalue(tables, i, 0));
@@ -253,7 +253,7 @@ copy_states(PGconn *source, PGconn *local)
 
 		PQclear(peer_exec(local, "BEGIN"));
 		for (int k = 0; k < PQntuples(states); k++)
-			PQclear(peer_exec(local, psprintf("SELECT replication_plugin.import_state(%s, %s)", name,
+			PQclear(peer_exec(local, psprintf("INSERT INTO replication_plugin.join_state VALUES (%s, %s)", name,
 											  quote_literal_cstr(PQgetvalue(states, k, 0)))));
 		PQclear(peer_exec(local, "COMMIT"));
 		PQclear(states);

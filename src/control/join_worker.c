@@ -164,6 +164,7 @@ build_indexes(Joining *join)
 	if (join->local->copy_schema)
 		join_restore_indexes(join);
 	sql_value("SELECT replication_plugin.capture_install_all()", 0, NULL);
+	sql_value("SELECT replication_plugin.import_states()", 0, NULL);
 	sql_value("INSERT INTO replication_plugin.stable_point (vector, slot_vector)"
 			  " SELECT add_stable, add_stable FROM replication_plugin.local_node ON CONFLICT DO NOTHING", 0, NULL);
 	join_progress("making the group slot (waits for transactions that are open here)");

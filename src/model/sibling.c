@@ -99,17 +99,6 @@ identify_oldest(SiblingSet *set, const WriteContext *c)
 		last->version = least;
 }
 
-/*
- * A delete that all have seen may be forgotten here while the writer still has it, and keeps it. Then nothing else is here: who
- * would have written since, would have seen it, too.
- */
-static void
-recall_forgotten(SiblingSet *set, const WriteContext *c)
-{
-	if (set->n == 0 && c->nkeeps == 1)
-		sibling_add(set, (Sibling) {.version = c->keeps[0],.deleted = true});
-}
-
 /* True if the vector of the writer says that he had seen a version. */
 static bool
 is_seen(const WriteContext *c, Version v)
@@ -176,10 +165,7 @@ sibling_merge(SiblingSet *set, const WriteContext *context, Sibling write)
 	if (context->plain)
 		return merge_plain(set, write);
 	if (context->exact)
-	{
 		identify_oldest(set, context);
-		recall_forgotten(set, context);
-	}
 	remove_replaced(set, context, write.version);
 	sibling_add(set, write);
 	return true;

@@ -208,6 +208,12 @@ CREATE TABLE join_script (
 	script bytea NOT NULL
 );
 
+-- Joining: what mergeable tables have besides their rows, until these have their keys.
+CREATE TABLE join_state (
+	table_name text NOT NULL,
+	state jsonb NOT NULL
+);
+
 -- The stable vector: what all members have, as their frontier rows say; and the one with which the group
 -- slot was last moved, an upper bound of what is before it.
 CREATE TABLE stable_point (

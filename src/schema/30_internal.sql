@@ -616,6 +616,7 @@ BEGIN
 	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.join_script;
+	DELETE FROM replication_plugin.join_state;
 	DELETE FROM replication_plugin.node_reservation;
 	TRUNCATE replication_plugin.tombstone, replication_plugin.row_state;
 	PERFORM replication_plugin.capture_remove_all();

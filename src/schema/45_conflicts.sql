@@ -41,6 +41,16 @@ END
 $$;
 COMMENT ON FUNCTION make_mergeable(text, text) IS 'notes that a table is mergeable';
 
+-- Joining: stores what was taken over with the rows of mergeable tables.
+CREATE FUNCTION import_states() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM replication_plugin.import_state(j.table_name::regclass, j.state) FROM replication_plugin.join_state j;
+	DELETE FROM replication_plugin.join_state;
+END
+$$;
+COMMENT ON FUNCTION import_states() IS 'joining: stores what was taken over with the rows of mergeable tables';
+
 -- Notes that no write from before a table was mergeable can come any more; false if somebody is writing it.
 CREATE FUNCTION settle_table(relid oid) RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$

@@ -69,7 +69,6 @@ typedef struct Replica
 	int			skew;
 	int			changes;		/* of the set */
 	int			forgotten;		/* delete that is gone */
-	Version		forgotten_version;
 	int			nnotes;
 	Note		notes[NOTES];
 	int			stable;			/* notes up to here are stable */
@@ -144,17 +143,6 @@ load(Replica *r)
 		r->set->items[0].plain = r->young;
 }
 
-/* A forgotten delete that came back gets its id again. */
-static void
-recall(Replica *r)
-{
-	for (int k = 0; k < r->set->n; k++)
-	{
-		if (!r->set->items[k].row && version_cmp(r->set->items[k].version, r->forgotten_version) == 0)
-			r->set->items[k].row = (const char *) (uintptr_t) r->forgotten;
-	}
-}
-
 /* Has a replica apply an event. */
 static void
 apply_event(int i, int o, const Event *e)
@@ -189,7 +177,6 @@ apply_event(int i, int o, const Event *e)
 					c.nkeeps = 0;
 				load(r);
 				(void) sibling_merge(r->set, &c, s);
-				recall(r);
 				settle(r);
 			}
 			break;
@@ -337,7 +324,6 @@ forget(int i)
 	if (r->set->items[0].deleted)
 	{
 		r->forgotten = id_of(&r->set->items[0]);
-		r->forgotten_version = r->set->items[0].version;
 		r->set->n = 0;
 	}
 	else if (!r->stored)
