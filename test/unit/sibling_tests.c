@@ -468,7 +468,7 @@ step(void)
 	}
 	if (w->n[i] + 4 < LOG_MOST && x < 45)
 	{
-		if (x < 14)
+		if (x < 9)
 			write_row(i, NULL, 0);
 		else if (x < 20)
 			write_as_client(i);
