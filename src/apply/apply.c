@@ -28,6 +28,8 @@
 
 #include "apply/apply.h"
 #include "apply/combine.h"
+#include "apply/park.h"
+#include "apply/place.h"
 #include "apply/put.h"
 #include "apply/remove.h"
 #include "apply/row.h"
@@ -165,6 +167,7 @@ void
 apply_begin(const WireBegin *begin, ApplyMode mode)
 {
 	(void) origin_of(begin->origin);
+	(void) origin_of(ORIGIN_NODE_REPAIR);	/* under which rows make room */
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	set_origin(begin);			/* inside: an error of it releases its lock with the transaction */
@@ -192,6 +195,7 @@ apply_commit(void)
 	put_flush();
 	MemoryContextReset(apply.row_context);
 	tombstone_end_transaction();
+	park_record();
 	conflict_before_commit(apply.provider);
 	relation_close_all();
 	target_close_all();
@@ -227,6 +231,7 @@ apply_reset(void)
 {
 	tombstone_abort_transaction();
 	conflict_abort();
+	park_reset();
 	put_reset();
 	relation_reset();
 	target_reset();
@@ -263,6 +268,8 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	ar = relation_open_remote(remote_id);
 	if (!apply.significant)
 		apply.significant = !table_is_frontier(ar->rel);
+	if (!ar->placed)
+		place_open(ar, apply.mode.careful);
 
 	/* defaults, domains and partition keys are the owner's code as well */
 	saved = become_owner(ar);
@@ -312,7 +319,7 @@ apply_write(WireReader *r)
 	put_flush();				/* what is read next lives in the memory that this resets */
 	wire_read_write(r, &apply.write, &apply.newtup);
 	MemoryContextSwitchTo(old);
-	apply_row("WRITE", apply.write.relid, false, combine_write, combine_write);
+	apply_row("WRITE", apply.write.relid, false, put_write, combine_write);
 }
 
 void
@@ -362,25 +369,28 @@ record_stop(const char *detail)
 		.local_version = VERSION_OLDEST,.policy = policy_name(POLICY_LAST_WRITE_WINS),.detail = detail
 	};
 	ApplyTarget *t;
+	List	   *clashes;
 	int			n;
 
 	(void) row_read(ar, &apply.newtup);
 	row_to_root_slot(ar);
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
-	n = unique_conflicts(t, t->newslot);
+	clashes = unique_clashes(t, t->newslot, true, NULL);
+	n = list_length(clashes);
 	conflict.type = n > 1 ? CONFLICT_MULTIPLE_UNIQUE :
 		update ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS;
 	if (n > 0)
 	{
-		conflict.local_row = t->found;
-		conflict.local_version = row_version_of_slot(t->found, apply.version);
+		conflict.local_row = ((Clash *) linitial(clashes))->row;
+		conflict.local_version = row_version_of_slot(conflict.local_row, apply.version);
 		conflict.concurrent = !apply_was_seen(conflict.local_version);
 	}
 	row_to_root_slot(ar);
 	conflict.remote_row = ar->root_slot;
 	conflict.remote_present = ar->present;
 	conflict_record(&conflict);
+	unique_clashes_free(clashes);
 	conflict_before_commit(apply.provider);
 }
 

@@ -285,10 +285,6 @@ combine_write(ApplyRelation *ar)
 {
 	Combining	c = {.ar = ar};
 
-	if (!ar->merge)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" is not mergeable on this node", ar->remote.nspname, ar->remote.relname)));
 	if (apply.write.deleted)
 		row_read_key(ar, &apply.newtup, c.key);
 	else

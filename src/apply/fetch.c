@@ -35,9 +35,9 @@ key_name(ApplyRelation *ar, int k)
 	return NameStr(TupleDescAttr(RelationGetDescr(ar->rel), ar->key_atts[k] - 1)->attname);
 }
 
-/* The query for the missing columns of the row with a key; returns how many there are. */
+/* What is asked for: the missing columns. Returns how many there are. */
 static int
-build_query(ApplyRelation *ar, const Datum *key, StringInfo sql)
+append_columns(ApplyRelation *ar, StringInfo sql)
 {
 	int			n = 0;
 
@@ -48,8 +48,13 @@ build_query(ApplyRelation *ar, const Datum *key, StringInfo sql)
 			appendStringInfo(sql, "%s%s::pg_catalog.text", n++ ? ", " : "",
 							 quote_identifier(ar->remote.atts[i].name));
 	}
-	appendStringInfo(sql, " FROM %s WHERE ",
-					 quote_qualified_identifier(ar->remote.nspname, ar->remote.relname));
+	return n;
+}
+
+/* Of which row. */
+static void
+append_condition(ApplyRelation *ar, const Datum *key, StringInfo sql)
+{
 	for (int k = 0; k < ar->nkeys; k++)
 	{
 		Oid			out;
@@ -57,9 +62,26 @@ build_query(ApplyRelation *ar, const Datum *key, StringInfo sql)
 
 		getTypeOutputInfo(TupleDescAttr(RelationGetDescr(ar->rel), ar->key_atts[k] - 1)->atttypid,
 						  &out, &varlena);
-		appendStringInfo(sql, "%s%s = %s", k ? " AND " : "", quote_identifier(key_name(ar, k)),
+		appendStringInfo(sql, "%s%s = %s", k ? " AND " : " WHERE ", quote_identifier(key_name(ar, k)),
 						 quote_literal_cstr(OidOutputFunctionCall(out, key[k])));
 	}
+}
+
+/* The query for the missing columns of the row with a key, shown or parked; returns how many there are. */
+static int
+build_query(ApplyRelation *ar, const Datum *key, StringInfo sql)
+{
+	const char *table = quote_qualified_identifier(ar->remote.nspname, ar->remote.relname);
+	int			n = append_columns(ar, sql);
+
+	appendStringInfo(sql, " FROM %s", table);
+	append_condition(ar, key, sql);
+	if (!ar->contested)
+		return n;
+	appendStringInfoString(sql, " UNION ALL ");
+	(void) append_columns(ar, sql);
+	appendStringInfo(sql, " FROM replication_plugin.parked_of(NULL::%s)", table);
+	append_condition(ar, key, sql);
 	return n;
 }
 

@@ -29,12 +29,13 @@
 #include "utils/rel.h"
 
 #include "apply/fetch.h"
+#include "apply/park.h"
+#include "apply/place.h"
 #include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/write.h"
-#include "conflict/row_version.h"
 
 #define GATHER_ROWS		1000
 #define GATHER_BYTES	(256 * 1024)
@@ -56,24 +57,7 @@ static Gathered gathered;
 
 /* ---------- tombstones ---------- */
 
-/* Key of a row of a target, in key index order. */
-static void
-key_of_slot(ApplyTarget *t, TupleTableSlot *slot, Datum *key)
-{
-	for (int i = 0; i < t->nkeys; i++)
-	{
-		bool		isnull;
-
-		key[i] = slot_getattr(slot, t->key_attnums[i], &isnull);
-	}
-}
-
-/*
- * Looks at the tombstone of a key before (or after) a put of it: true if the put may
- * stand. Records what it finds: a put that lost, or one that replaces a delete that
- * its writer had not seen.
- */
-static bool
+bool
 put_outlives_delete(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing)
 {
 	Version		deleted;
@@ -132,7 +116,7 @@ check_inserted(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
 	{
 		Datum		key[INDEX_MAX_KEYS];
 
-		key_of_slot(t, slots[i], key);
+		place_key(t, slots[i], key);
 		if (!put_outlives_delete(ar, key, slots[i], CONFLICT_INSERT_EXISTS) &&
 			write_delete(ar, t, &slots[i]->tts_tid) != WRITE_DONE)
 			elog(ERROR, "could not take back an inserted row");
@@ -205,7 +189,7 @@ insert_new(ApplyRelation *ar, ConflictType missing)
 	write_insert(ar, t, t->newslot);
 	if (!ar->tombstones)
 		return;
-	key_of_slot(t, t->newslot, key);
+	place_key(t, t->newslot, key);
 	row_to_root_slot(ar);
 	if (!put_outlives_delete(ar, key, ar->root_slot, missing) &&
 		write_delete(ar, t, &t->newslot->tts_tid) != WRITE_DONE)
@@ -248,14 +232,6 @@ replace_found(ApplyRelation *ar, ApplyTarget *t)
 	return write_update(ar, t, t->newslot);
 }
 
-/* Where values that were not sent may be taken from. */
-typedef enum Missing
-{
-	MISSING_NONE,				/* all values were sent */
-	MISSING_FROM_LOCAL,			/* from the local row, if it is the one that was updated */
-	MISSING_FROM_PROVIDER		/* never from here: the row that was updated had another key */
-} Missing;
-
 /*
  * Puts a row over the one of the same key that was found, if it is newer. Returns
  * WRITE_AGAIN when the found row has changed meanwhile.
@@ -264,7 +240,7 @@ static WriteResult
 put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing missing,
 			   const Datum *key)
 {
-	Version		local = row_version_of_slot(t->found, apply.version);
+	Version		local = place_version(ar, t, t->found, apply.version);
 	bool		seen = apply_was_seen(local);
 	WriteResult result;
 
@@ -320,7 +296,7 @@ put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing mis
 static bool
 one_by_one(ApplyRelation *ar)
 {
-	if (ar->partitioned || apply.mode.careful || !write_can_gather(ar->target))
+	if (ar->partitioned || ar->parking || apply.mode.careful || !write_can_gather(ar->target))
 		return true;
 	return ar->nkeys > 0 && !ar->tombstones;
 }
@@ -335,13 +311,26 @@ put_insert(ApplyRelation *ar)
 	if (alone || (gathered.rel && gathered.rel != ar))
 		put_flush();
 	missing_values = row_read(ar, &apply.newtup);
-	if (!alone)
+	if (ar->parking)
+		park_put(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS,
+				 missing_values ? MISSING_FROM_PROVIDER : MISSING_NONE);
+	else if (!alone)
 		gather(ar, ar->target);
 	else if (ar->nkeys > 0)
 		put_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS,
 				missing_values ? MISSING_FROM_PROVIDER : MISSING_NONE);
 	else
 		insert_new(ar, CONFLICT_INSERT_EXISTS);
+}
+
+void
+put_write(ApplyRelation *ar)
+{
+	if (!apply.write.context.plain || apply.write.deleted)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" is not mergeable on this node", ar->remote.nspname, ar->remote.relname)));
+	put_insert(ar);
 }
 
 /* ---------- updates ---------- */
@@ -366,7 +355,7 @@ put_update_of_key(ApplyRelation *ar, bool missing_values)
 	t = target_of_key(ar, oldkey);
 	while (!missing_values && search_key_surely(t, oldkey))
 	{
-		Version		local = row_version_of_slot(t->found, apply.version);
+		Version		local = place_version(ar, t, t->found, apply.version);
 
 		if (!apply_wins(local) || !apply_was_seen(local))
 			break;
@@ -458,6 +447,13 @@ put_update(ApplyRelation *ar)
 		return;
 	}
 	missing_values = row_read(ar, &apply.newtup);
+	if (ar->parking)
+	{
+		/* of an update of the key, the delete of the old one comes as a message of its own */
+		missing = !missing_values ? MISSING_NONE : apply.has_old ? MISSING_FROM_PROVIDER : MISSING_FROM_LOCAL;
+		park_put(ar, apply.has_old ? CONFLICT_UPDATE_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
+		return;
+	}
 	if (apply.has_old)
 	{
 		put_update_of_key(ar, missing_values);

@@ -31,7 +31,9 @@
 #include "utils/rls.h"
 
 #include "apply/relation.h"
+#include "apply/unique.h"
 #include "catalog/table_info.h"
+#include "conflict/parked.h"
 
 static HTAB *relations = NULL;
 static List *open_relations = NIL;
@@ -74,18 +76,13 @@ create_table_of_relations(void)
 	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
 }
 
-void
-relation_store(WireReader *r)
+/* Remembers a description, which lives in context. */
+static void
+store(WireRelation remote, MemoryContext context)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "remote relation",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	WireRelation remote;
 	ApplyRelation *ar;
 	bool		found;
 
-	wire_read_relation(r, &remote);
-	MemoryContextSwitchTo(old);
 	if (!relations)
 		create_table_of_relations();
 	ar = hash_search(relations, &remote.relid, HASH_ENTER, &found);
@@ -96,6 +93,58 @@ relation_store(WireReader *r)
 	ar->remote_context = context;
 	ar->remote = remote;
 	ar->valid = false;
+}
+
+/* Memory for a description. */
+static MemoryContext
+description_context(void)
+{
+	return AllocSetContextCreate(TopMemoryContext, "remote relation", ALLOCSET_SMALL_SIZES);
+}
+
+void
+relation_store(WireReader *r)
+{
+	MemoryContext context = description_context();
+	MemoryContext old = MemoryContextSwitchTo(context);
+	WireRelation remote;
+
+	wire_read_relation(r, &remote);
+	MemoryContextSwitchTo(old);
+	store(remote, context);
+}
+
+/* Describes a local table as if it came from a provider. */
+static WireRelation
+describe(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	AttrNumber *keys;
+	WireRelation m = {
+		.relid = RelationGetRelid(rel),.nspname = get_namespace_name(RelationGetNamespace(rel)),
+		.relname = pstrdup(RelationGetRelationName(rel)),.identity = table_identity(rel),
+		.atts = palloc0(Max(desc->natts, 1) * sizeof(WireAttribute))
+	};
+
+	m.nkeys = table_key_attributes(rel, &keys);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		WireAttribute *a = &m.atts[m.natts];
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		*a = (WireAttribute) {.name = pstrdup(NameStr(att->attname)),.typid = att->atttypid,.typmod = att->atttypmod,
+			.typschema = "",.typname = ""
+		};
+		for (int k = 0; k < m.nkeys; k++)
+		{
+			if (keys[k] == att->attnum)
+				a->keypos = k + 1;
+		}
+		m.natts++;
+	}
+	return m;
 }
 
 const WireRelation *
@@ -212,7 +261,11 @@ map_key(ApplyRelation *ar)
 		ar->key_wire[k] = pos - 1;
 	}
 	if (ar->nkeys > 0 && !table_is_own_replicated(ar->rel))
+	{
 		ar->tombstones = tombstone_keys(ar->rel);
+		ar->codec = row_codec(ar->rel);
+		ar->contested = unique_is_contested(ar->rel, ar->key_index) || parked_any(ar->relid) || pin_any(ar->relid);
+	}
 	if (ar->nkeys > 0 && !ar->partitioned && table_is_mergeable(ar->rel))
 		ar->merge = merge_table_open(ar->rel);
 }
@@ -234,6 +287,8 @@ map_relation(ApplyRelation *ar)
 	ar->context = AllocSetContextCreate(TopMemoryContext, "apply relation", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(ar->context);
 	ar->tombstones = NULL;
+	ar->codec = NULL;
+	ar->contested = false;
 	ar->merge = NULL;
 	ar->owner = ar->rel->rd_rel->relowner;
 	ar->partitioned = kind == RELKIND_PARTITIONED_TABLE;
@@ -271,6 +326,26 @@ relation_open_remote(uint32 remote_id)
 		map_relation(ar);
 	ar->target = ar->partitioned ? NULL : target_get(ar->relid, ar->key_index, NULL);
 	return ar;
+}
+
+ApplyRelation *
+relation_open_local(Oid relid)
+{
+	uint32		id = relid;
+	ApplyRelation *ar = relations ? hash_search(relations, &id, HASH_FIND, NULL) : NULL;
+	Relation	rel;
+
+	if (!ar || (!ar->valid && !ar->rel))
+	{
+		MemoryContext context = description_context();
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		rel = table_open(relid, RowExclusiveLock);
+		store(describe(rel), context);
+		MemoryContextSwitchTo(old);
+		table_close(rel, NoLock);
+	}
+	return relation_open_remote(id);
 }
 
 /* Sets up tuple routing for a partitioned table in this transaction. */
@@ -377,6 +452,7 @@ relation_close_all(void)
 		ExecClearTuple(ar->root_slot);
 		table_close(ar->rel, NoLock);
 		ar->rel = NULL;
+		ar->placed = false;
 		ar->target = NULL;
 	}
 	list_free(open_relations);
@@ -400,5 +476,6 @@ relation_reset(void)
 		ar->rel = NULL;
 		ar->target = NULL;
 		ar->valid = false;
+		ar->placed = false;
 	}
 }

@@ -35,6 +35,11 @@ typedef struct ApplyRelation
 	ExprState **default_expr;
 	TombstoneKeys *tombstones;	/* NULL: the table has no key, or is one of our own */
 	MergeTable *merge;			/* NULL: the table is not mergeable */
+	bool		contested;		/* rows can stand in each other's way by more than the key, or did */
+	RowCodec   *codec;			/* NULL: like tombstones */
+	bool		placed;			/* place_open() has been called in this transaction, and has set these: */
+	bool		parking;		/* each row is looked at before it is written */
+	bool		pinned;			/* the table has pins */
 	TupleTableSlot *root_slot;	/* row in the root's layout (virtual) */
 
 	/* the row at hand, in the root's layout */
@@ -51,6 +56,9 @@ extern const WireRelation *relation_remote(uint32 remote_id);
 
 /* The relation with its local table open in this transaction. */
 extern ApplyRelation *relation_open_remote(uint32 remote_id);
+
+/* A local table, without any provider; its columns are known by their own names and types. */
+extern ApplyRelation *relation_open_local(Oid relid);
 
 /*
  * The table that a row goes to: rel->target, or the leaf partition for the values

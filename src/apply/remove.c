@@ -21,13 +21,14 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/park.h"
+#include "apply/place.h"
 #include "apply/put.h"
 #include "apply/remove.h"
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/write.h"
-#include "conflict/row_version.h"
 
 /*
  * There is no row of the key: remembers the delete if nothing newer is remembered. Returns
@@ -38,7 +39,11 @@ static WriteResult
 remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 {
 	Version		deleted;
-	bool		known = ar->tombstones &&
+	bool		known;
+
+	if (ar->parking && park_remove(ar, key))
+		return WRITE_DONE;
+	known = ar->tombstones &&
 		tombstone_find(ar->tombstones, key, apply.version, &deleted);
 
 	if (ar->tombstones && (!known || version_cmp(deleted, apply.version) < 0))
@@ -63,7 +68,7 @@ remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 static WriteResult
 remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 {
-	Version		local = row_version_of_slot(t->found, apply.version);
+	Version		local = place_version(ar, t, t->found, apply.version);
 	bool		seen = apply_was_seen(local);
 
 	if (!apply_wins(local))
@@ -147,7 +152,7 @@ remove_seen_in(ApplyRelation *ar, ApplyTarget *t)
 		CHECK_FOR_INTERRUPTS();
 
 		/* a row that changed meanwhile is not one that the writer had seen */
-		if (apply_was_seen(row_version_of_slot(t->found, apply.version)))
+		if (apply_was_seen(place_version(ar, t, t->found, apply.version)))
 			(void) write_delete(ar, t, &t->found->tts_tid);
 	}
 	ExecClearTuple(t->found);

@@ -1,9 +1,10 @@
 /*
  * unique.c
- *		Rows that stand in the way of an arriving one by another unique key.
+ *		Rows that stand in the way of another one by a unique key or an exclusion constraint.
  *
- * Only looked for after a unique violation has stopped a transaction, to tell what
- * the conflict is.
+ * The search is the one that PostgreSQL makes when it checks a constraint (execIndexing.c, nbtinsert.c): a scan of the
+ * index under a dirty snapshot, which also shows rows of transactions in progress. It can miss a row that is updated
+ * while it looks; then writing the row meets the constraint, and the transaction is applied again.
  */
 #include "postgres.h"
 
@@ -12,46 +13,97 @@
 #include "catalog/index.h"
 #include "catalog/pg_am_d.h"
 #include "executor/executor.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "apply/unique.h"
 
-/* Looks a row's values up in one index; the row found goes into slot found. */
-static bool
-find_in_index(ApplyTarget *t, int i, TupleTableSlot *slot, TupleTableSlot *found)
+/* What is looked for in one index. */
+typedef struct Search
 {
-	Relation	index = t->rri->ri_IndexRelationDescs[i];
-	IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
+	ApplyTarget *target;
+	Relation	index;
+	IndexInfo  *info;
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 	ScanKeyData keys[INDEX_MAX_KEYS];
-	IndexScanDesc scan;
-	bool		result;
+} Search;
 
-	GetPerTupleExprContext(t->estate)->ecxt_scantuple = slot;
-	if (info->ii_Predicate &&
-		!ExecQual(ExecPrepareQual(info->ii_Predicate, t->estate), GetPerTupleExprContext(t->estate)))
-		return false;
-	FormIndexDatum(info, slot, t->estate, values, nulls);
-	for (int k = 0; k < info->ii_NumIndexKeyAttrs; k++)
+/* True if a row is in a partial index. */
+static bool
+is_in_index(Search *s, TupleTableSlot *row)
+{
+	ApplyTarget *t = s->target;
+
+	GetPerTupleExprContext(t->estate)->ecxt_scantuple = row;
+	if (!s->info->ii_Predicate)
+		return true;
+	if (!s->info->ii_PredicateState)
+		s->info->ii_PredicateState = ExecPrepareQual(s->info->ii_Predicate, t->estate);
+	return ExecQual(s->info->ii_PredicateState, GetPerTupleExprContext(t->estate));
+}
+
+/* Prepares one key of the scan; false if nothing can clash. */
+static bool
+prepare_key(Search *s, int k)
+{
+	bool		exclusion = s->info->ii_ExclusionOps != NULL;
+	Oid			type = s->index->rd_opcintype[k];
+	RegProcedure proc;
+	int			strategy;
+
+	if (s->nulls[k])
 	{
-		Oid			type = index->rd_opcintype[k];
-		Oid			op = get_opfamily_member(index->rd_opfamily[k], type, type, BTEqualStrategyNumber);
-
-		if (nulls[k] || !OidIsValid(op))
+		if (exclusion || !s->info->ii_NullsNotDistinct)
 			return false;
-		ScanKeyInit(&keys[k], k + 1, BTEqualStrategyNumber, get_opcode(op), values[k]);
-		keys[k].sk_collation = index->rd_indcollation[k];
+		ScanKeyEntryInitialize(&s->keys[k], SK_ISNULL | SK_SEARCHNULL, k + 1, InvalidStrategy, InvalidOid, InvalidOid,
+							   InvalidOid, (Datum) 0);
+		return true;
 	}
-	scan = index_beginscan(t->rel, index, GetActiveSnapshot(), info->ii_NumIndexKeyAttrs, 0);
-	index_rescan(scan, keys, info->ii_NumIndexKeyAttrs, NULL, 0);
-	result = index_getnext_slot(scan, ForwardScanDirection, found);
-	if (result)
-		ExecMaterializeSlot(found);
-	index_endscan(scan);
-	return result;
+	strategy = exclusion ? s->info->ii_ExclusionStrats[k] : BTEqualStrategyNumber;
+	proc = exclusion ? s->info->ii_ExclusionProcs[k] :
+		get_opcode(get_opfamily_member(s->index->rd_opfamily[k], type, type, BTEqualStrategyNumber));
+	ScanKeyEntryInitialize(&s->keys[k], 0, k + 1, strategy, InvalidOid, s->index->rd_indcollation[k], proc, s->values[k]);
+	return true;
+}
+
+/* Prepares the search for what a row clashes with in an index; false if there can be nothing. */
+static bool
+prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
+{
+	s->target = t;
+	s->index = t->rri->ri_IndexRelationDescs[i];
+	s->info = t->rri->ri_IndexRelationInfo[i];
+	if (i == t->key_index || !s->info->ii_ReadyForInserts || !(s->info->ii_Unique || s->info->ii_ExclusionOps) ||
+		!is_in_index(s, row))
+		return false;
+	FormIndexDatum(s->info, row, t->estate, s->values, s->nulls);
+	for (int k = 0; k < s->info->ii_NumIndexKeyAttrs; k++)
+	{
+		if (!prepare_key(s, k))
+			return false;
+	}
+	return true;
+}
+
+/* True if a row that a lossy index gave really clashes. */
+static bool
+really_clashes(Search *s, TupleTableSlot *found)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	GetPerTupleExprContext(s->target->estate)->ecxt_scantuple = found;
+	FormIndexDatum(s->info, found, s->target->estate, values, nulls);
+	for (int k = 0; k < s->info->ii_NumIndexKeyAttrs; k++)
+	{
+		if (nulls[k] || !DatumGetBool(OidFunctionCall2Coll(s->info->ii_ExclusionProcs[k], s->index->rd_indcollation[k],
+														   values[k], s->values[k])))
+			return false;
+	}
+	return true;
 }
 
 /* True if two rows have the same key. */
@@ -67,30 +119,100 @@ same_key(ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
 		if (!DatumGetBool(FunctionCall2Coll(&t->skeys[k].sk_func, t->skeys[k].sk_collation, x, y)))
 			return false;
 	}
-	return true;
+	return t->nkeys > 0;
 }
 
-int
-unique_conflicts(ApplyTarget *t, TupleTableSlot *slot)
+/* Adds what one index has in the way. Returns a transaction that is to be waited for. */
+static TransactionId
+search_index(Search *s, TupleTableSlot *row, TupleTableSlot *found, List **clashes)
+{
+	ApplyTarget *t = s->target;
+	SnapshotData dirty;
+	IndexScanDesc scan;
+	TransactionId busy = InvalidTransactionId;
+
+	InitDirtySnapshot(dirty);
+	scan = index_beginscan(t->rel, s->index, &dirty, s->info->ii_NumIndexKeyAttrs, 0);
+	index_rescan(scan, s->keys, s->info->ii_NumIndexKeyAttrs, NULL, 0);
+	while (!TransactionIdIsValid(busy) && index_getnext_slot(scan, ForwardScanDirection, found))
+	{
+		Clash	   *clash;
+
+		if (same_key(t, row, found) || (scan->xs_recheck && !really_clashes(s, found)))
+			continue;
+		busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		if (TransactionIdIsValid(busy))
+			continue;
+		clash = palloc(sizeof(Clash));
+		clash->index_id = RelationGetRelid(s->index);
+		clash->row = MakeSingleTupleTableSlot(t->found->tts_tupleDescriptor, t->found->tts_ops);
+		ExecCopySlot(clash->row, found);
+		ExecMaterializeSlot(clash->row);
+		clash->row->tts_tid = found->tts_tid;
+		*clashes = lappend(*clashes, clash);
+	}
+	index_endscan(scan);
+	ExecClearTuple(found);
+	return busy;
+}
+
+void
+unique_clashes_free(List *clashes)
+{
+	ListCell   *lc;
+
+	foreach(lc, clashes)
+		ExecDropSingleTupleTableSlot(((Clash *) lfirst(lc))->row);
+	list_free_deep(clashes);
+}
+
+List *
+unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy)
 {
 	TupleTableSlot *found = MakeSingleTupleTableSlot(t->found->tts_tupleDescriptor, t->found->tts_ops);
-	int			n = 0;
+	List	   *clashes = NIL;
+	Search		s;
 
+	if (busy)
+		*busy = false;
 	for (int i = 0; i < t->nindexes; i++)
 	{
-		IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
+		TransactionId running;
 
-		if (i == t->key_index || !info->ii_Unique || !t->rri->ri_IndexRelationDescs[i]->rd_index->indisvalid ||
-			t->rri->ri_IndexRelationDescs[i]->rd_rel->relam != BTREE_AM_OID)
+		if (!prepare(&s, t, i, row))
 			continue;
-		if (!find_in_index(t, i, slot, found) || (t->nkeys > 0 && same_key(t, slot, found)))
+		running = search_index(&s, row, found, &clashes);
+		if (!TransactionIdIsValid(running))
 			continue;
-		if (n++ == 0)
+		if (!wait)
 		{
-			ExecCopySlot(t->found, found);
-			ExecMaterializeSlot(t->found);
+			*busy = true;
+			break;
 		}
+		XactLockTableWait(running, t->rel, NULL, XLTW_None);
+		unique_clashes_free(clashes);
+		clashes = NIL;
+		i = -1;					/* from the beginning */
 	}
 	ExecDropSingleTupleTableSlot(found);
-	return n;
+	ResetPerTupleExprContext(t->estate);
+	return clashes;
+}
+
+bool
+unique_is_contested(Relation rel, Oid key_index)
+{
+	List	   *oids = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		contested = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;	/* partitions may have their own */
+
+	foreach(lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		contested |= lfirst_oid(lc) != key_index && (index->rd_index->indisunique || index->rd_index->indisexclusion);
+		index_close(index, AccessShareLock);
+	}
+	list_free(oids);
+	return contested;
 }

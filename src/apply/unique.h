@@ -1,16 +1,26 @@
 /*
  * unique.h
- *		Rows that stand in the way of an arriving one by another unique key.
+ *		Rows that stand in the way of another one by a unique key or an exclusion constraint.
  */
-#ifndef REPLICATION_PLUGIN_APPLY_UNIQUE_H
-#define REPLICATION_PLUGIN_APPLY_UNIQUE_H
+#ifndef REPLICATION_PLUGIN_UNIQUE_H
+#define REPLICATION_PLUGIN_UNIQUE_H
 
-#include "apply/relation.h"
+#include "apply/target.h"
+
+typedef struct Clash
+{
+	TupleTableSlot *row;		/* of the target's layout, with its place and system columns; drop it */
+	Oid			index_id;
+} Clash;
 
 /*
- * Number of unique indexes besides the key's in which another row has the values of the
- * row in slot; the first such row is put into t->found.
+ * The live rows with another key than row's that row cannot be beside: a List of Clash *, a row as often as indexes
+ * say so. Waits for transactions that are writing such rows; with wait unset it does not, and sets *busy.
  */
-extern int	unique_conflicts(ApplyTarget *t, TupleTableSlot *slot);
+extern List *unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy);
+extern void unique_clashes_free(List *clashes);
 
-#endif							/* REPLICATION_PLUGIN_APPLY_UNIQUE_H */
+/* True if a table has unique or exclusion indexes besides that of its key. */
+extern bool unique_is_contested(Relation rel, Oid key_index);
+
+#endif							/* REPLICATION_PLUGIN_UNIQUE_H */

@@ -34,6 +34,10 @@
 #define INDEX_TOMBSTONE		"tombstone_key"
 #define TABLE_ROW_STATE		"row_state"
 #define INDEX_ROW_STATE		"row_state_key"
+#define TABLE_PARKED_ROW	"parked_row"
+#define INDEX_PARKED_ROW	"parked_row_key"
+#define TABLE_ROW_PIN		"row_pin"
+#define INDEX_ROW_PIN		"row_pin_key"
 #define TABLE_MERGE_SETTLED	"merge_settled"
 
 /* Oid of the extension's schema, or InvalidOid; of one of its relations, or InvalidOid. Needs a transaction. */

@@ -58,6 +58,7 @@ static const char *const resolution_names[] = {
 	[RESOLUTION_APPLY_REMOTE] = "apply_remote",
 	[RESOLUTION_KEEP_LOCAL] = "keep_local",
 	[RESOLUTION_MERGED] = "merged",
+	[RESOLUTION_PARKED] = "parked",
 	[RESOLUTION_STOP] = "stop",
 };
 

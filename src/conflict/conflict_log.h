@@ -27,6 +27,7 @@ typedef enum ConflictResolution
 	RESOLUTION_APPLY_REMOTE,	/* the arriving write won */
 	RESOLUTION_KEEP_LOCAL,		/* the arriving write lost */
 	RESOLUTION_MERGED,			/* both stay; the policy says what shows */
+	RESOLUTION_PARKED,			/* both rows stay, but only one can be shown: the newer */
 	RESOLUTION_STOP				/* nothing won: the link stops until somebody makes room */
 } ConflictResolution;
 

@@ -9,6 +9,7 @@
  *	- writes this node's frontier row: after commits that are more than frontier rows of others,
  *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
  *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
+ *	- has parked rows come back when their place is free;
  *	- removes tombstones behind the group slot.
  *
  * How the group slot moves: after each frontier row we note its position in our WAL, and the frontier that
@@ -49,6 +50,7 @@
 #include "catalog/seen.h"
 #include "conflict/row_version.h"
 #include "control/manager_sql.h"
+#include "control/park_tender.h"
 #include "control/settle.h"
 #include "control/sql.h"
 #include "control/workers.h"
@@ -436,6 +438,7 @@ work(void)
 	tell_frontier();
 	announce();
 	advance_group_slot();
+	tend_parked_rows();
 	collect_tombstones();
 	settle_tables(worker.moved_to);
 	if (!worker.healthy)

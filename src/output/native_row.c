@@ -238,7 +238,7 @@ native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, 
 	wire_tuple_init(&t, CurrentMemoryContext);
 	wire_read_write(&r, &m, &t);
 	e = sent_relation_by_oid(m.relid);
-	if (!e || e->kind != SENT_WRITES)
+	if (!e || !(e->kind == SENT_WRITES || (e->kind == SENT_ROWS && m.context.plain)))
 		return;
 	native_prepare_row(ctx, s, e);
 	if (s->options.internal)

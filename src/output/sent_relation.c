@@ -123,7 +123,7 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 	e->natts = 0;
 	e->attnums = palloc(desc->natts * sizeof(AttrNumber));
 	e->writers = palloc0(desc->natts * sizeof(ValueWriter));
-	e->readers = e->kind == SENT_WRITES ? palloc0(desc->natts * sizeof(ValueReader)) : NULL;
+	e->readers = palloc0(desc->natts * sizeof(ValueReader));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
@@ -132,8 +132,7 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 			continue;
 		e->attnums[e->natts] = map_attribute(rel, root, att->attnum);
 		value_writer_init(&e->writers[e->natts], att->atttypid, send_internal);
-		if (e->readers)
-			build_reader(&e->readers[e->natts], att);
+		build_reader(&e->readers[e->natts], att);
 		e->natts++;
 	}
 }

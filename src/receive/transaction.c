@@ -387,6 +387,7 @@ remedy_for(int sqlstate)
 		case ERRCODE_LOCK_NOT_AVAILABLE:
 			return REMEDY_AGAIN;
 		case ERRCODE_UNIQUE_VIOLATION:
+		case ERRCODE_EXCLUSION_VIOLATION:
 			if (careful_lsn != current.origin_lsn)
 				return REMEDY_CAREFUL;
 			return ++careful_tries < CAREFUL_TRIES ? REMEDY_CAREFUL : REMEDY_NONE;

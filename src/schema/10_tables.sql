@@ -148,6 +148,37 @@ CREATE TABLE tombstone (
 ALTER TABLE tombstone ALTER COLUMN key SET STORAGE MAIN;
 CREATE INDEX tombstone_key ON tombstone (relid, key_hash);
 
+-- Rows that are not shown, as newer ones are in their place by another unique key or an exclusion constraint. They keep
+-- their versions, and come back when their place is free.
+CREATE TABLE parked_row (
+	relid oid NOT NULL,
+	key_hash bigint NOT NULL,
+	key bytea NOT NULL,
+	ts bigint NOT NULL, -- version: microseconds since 2000, ...
+	node integer NOT NULL, -- ... and node
+	"row" bytea NOT NULL,
+	index_id oid NOT NULL, -- of the constraint
+	blocked_by bytea NOT NULL, -- key of a row that is in the way
+	parked_at timestamptz NOT NULL,
+	retry_at timestamptz, -- coming back failed: not before this
+	error text
+);
+ALTER TABLE parked_row ALTER COLUMN key SET STORAGE MAIN;
+CREATE INDEX parked_row_key ON parked_row (relid, key_hash);
+
+-- Versions of rows that are not the ones of the transactions that wrote them here: rows that came back; and of those that may
+-- be lost with PostgreSQL's commit data while they are needed: rows in the way of parked ones.
+CREATE TABLE row_pin (
+	relid oid NOT NULL,
+	key_hash bigint NOT NULL,
+	key bytea NOT NULL,
+	writer bigint NOT NULL, -- transaction that wrote the row: with another one the pin means nothing
+	ts bigint NOT NULL,
+	node integer NOT NULL
+);
+ALTER TABLE row_pin ALTER COLUMN key SET STORAGE MAIN;
+CREATE INDEX row_pin_key ON row_pin (relid, key_hash);
+
 -- Rows of mergeable tables that are not just what is in the table, written by the transaction that wrote it there: those with
 -- concurrent values or merged columns, and deleted ones. The write of the transaction that stored such a row has its version from there.
 CREATE TABLE row_state (

@@ -91,6 +91,15 @@ CREATE FUNCTION state_key(relid oid, key bytea) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'replication_plugin_state_key' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION state_key(oid, bytea) IS 'the key of a stored row state; null if its table is gone';
 
+CREATE FUNCTION parked_record(relid oid, "row" bytea) RETURNS record
+AS 'MODULE_PATHNAME', 'replication_plugin_parked_record' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION parked_record(oid, bytea) IS 'a stored row of a table; null if the table is gone';
+
+CREATE FUNCTION parked_of(anyelement) RETURNS SETOF anyelement
+AS 'MODULE_PATHNAME', 'replication_plugin_parked_of' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION parked_of(anyelement) IS
+	'the parked rows of a table as rows of that table: SELECT * FROM replication_plugin.parked_of(NULL::my_table)';
+
 CREATE FUNCTION export_states(relation regclass, since bigint) RETURNS SETOF jsonb
 AS 'MODULE_PATHNAME', 'replication_plugin_export_states' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION export_states(regclass, bigint) IS

@@ -618,7 +618,7 @@ BEGIN
 	DELETE FROM replication_plugin.join_script;
 	DELETE FROM replication_plugin.join_state;
 	DELETE FROM replication_plugin.node_reservation;
-	TRUNCATE replication_plugin.tombstone, replication_plugin.row_state;
+	TRUNCATE replication_plugin.tombstone, replication_plugin.row_state, replication_plugin.parked_row, replication_plugin.row_pin;
 	PERFORM replication_plugin.capture_remove_all();
 	PERFORM replication_plugin.request_manager(false);
 END

@@ -173,3 +173,46 @@ CREATE VIEW unresolved WITH (security_barrier) AS
 	SELECT r.relid::regclass AS "table", replication_plugin.state_key(r.relid, r.key) AS row_key, r.siblings::integer AS siblings
 	FROM replication_plugin.row_state r WHERE r.siblings > 1 AND replication_plugin.may_read(r.relid);
 COMMENT ON VIEW unresolved IS 'rows of mergeable tables that have more than one value; see siblings()';
+
+CREATE VIEW parked_rows WITH (security_barrier) AS
+	SELECT p.relid::regclass AS "table", coalesce(i.relname, p.index_id::text) AS "constraint",
+		replication_plugin.state_key(p.relid, p.key) AS row_key, to_jsonb(replication_plugin.parked_record(p.relid, p."row")) AS "row",
+		p.node || ':' || p.ts AS version,
+		coalesce(n.node_name, p.node::text) AS node,
+		replication_plugin.state_key(p.relid, p.blocked_by) AS blocked_by, p.parked_at, p.error
+	FROM replication_plugin.parked_row p
+	LEFT JOIN pg_class i ON i.oid = p.index_id
+	LEFT JOIN replication_plugin.node n ON n.node_id = p.node
+	WHERE replication_plugin.may_read(p.relid);
+COMMENT ON VIEW parked_rows IS
+	'rows that a table does not show, as newer ones are in their way by a unique key or an exclusion constraint; they come back when their place is free; error: why one could not';
+
+CREATE FUNCTION dangling_references(OUT "constraint" text, OUT "table" regclass, OUT "row" jsonb, OUT missing_in regclass, OUT missing jsonb)
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	c record;
+	parts record;
+BEGIN
+	FOR c IN SELECT k.conname, k.conrelid, k.confrelid, k.conkey, k.confkey, k.conpfeqop FROM pg_constraint k
+		JOIN pg_class r ON r.oid = k.conrelid JOIN pg_namespace s ON s.oid = r.relnamespace
+		WHERE k.contype = 'f' AND k.conparentid = 0 AND s.nspname <> 'replication_plugin'
+			AND replication_plugin.may_read(k.conrelid) AND replication_plugin.may_read(k.confrelid)
+		ORDER BY k.conrelid::regclass::text, k.conname
+	LOOP
+		SELECT string_agg(format('c.%I IS NOT NULL', a.attname), ' AND ' ORDER BY u.place) AS complete,
+			string_agg(format('p.%I OPERATOR(%I.%s) c.%I', b.attname, n.nspname, o.oprname, a.attname), ' AND ' ORDER BY u.place) AS equal,
+			string_agg(format('%L, c.%I', b.attname, a.attname), ', ' ORDER BY u.place) AS missing
+			INTO parts
+			FROM unnest(c.conkey, c.confkey, c.conpfeqop) WITH ORDINALITY u(att, refatt, op, place)
+			JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = u.att
+			JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = u.refatt
+			JOIN pg_operator o ON o.oid = u.op JOIN pg_namespace n ON n.oid = o.oprnamespace;
+		RETURN QUERY EXECUTE format('SELECT %L::text, %L::regclass, to_jsonb(c), %L::regclass, jsonb_build_object(%s) FROM %s c'
+			' WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)', c.conname, c.conrelid::regclass::text, c.confrelid::regclass::text, parts.missing,
+			c.conrelid::regclass, parts.complete, c.confrelid::regclass, parts.equal);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION dangling_references() IS
+	'rows whose foreign key points to a row that is not there: a concurrent delete won, or the row is parked; of tables that the caller may read. Reads all of them';

@@ -1,0 +1,340 @@
+/*
+ * park.c
+ *		Puts and deletes of a table whose rows stand in each other's way.
+ *
+ * The state of such a table is the newest put of each key, shown or parked; which are shown is up to place.c. A put is
+ * compared with the row of its key wherever that is. One that is parked has not been written to the table, so what decoding
+ * sees of it, and sends on, is a logical message.
+ *
+ * Inside a transaction rows may be in each other's way for a while (a value that is handed from one row to another): so
+ * conflicts are recorded at its end, of those rows that are parked then.
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "replication/message.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "apply/fetch.h"
+#include "apply/park.h"
+#include "apply/place.h"
+#include "apply/put.h"
+#include "apply/row.h"
+#include "apply/search.h"
+#include "apply/state.h"
+#include "apply/write.h"
+#include "catalog/names.h"
+
+#define MOST_PENDING	1000	/* parked rows of one transaction that are recorded */
+
+/* A row that was parked by the transaction, and the one in its way. */
+typedef struct Pending
+{
+	ApplyRelation *ar;
+	ConflictType type;
+	Version		version;
+	Version		winner_version;
+	TupleTableSlot *row;		/* both in the root's layout */
+	TupleTableSlot *winner;
+	Datum	   *key;			/* of the parked row, as values in row */
+	Oid			index_id;
+} Pending;
+
+static List *pending = NIL;		/* in TopTransactionContext */
+
+/* ---------- conflicts ---------- */
+
+/* A copy of a target's row in the root's layout. */
+static TupleTableSlot *
+copy_for_root(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
+{
+	TupleTableSlot *copy = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
+
+	if (t->to_root)
+		execute_attr_map_slot(t->to_root->attrMap, row, copy);
+	else
+		ExecCopySlot(copy, row);
+	ExecMaterializeSlot(copy);
+	return copy;
+}
+
+/* Notes that a row was parked. */
+static void
+note_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
+			TupleTableSlot *winner, Version winner_version)
+{
+	MemoryContext old;
+	Pending    *p;
+
+	if (apply.mode.source_decides || list_length(pending) >= MOST_PENDING)
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	p = palloc(sizeof(Pending));
+	*p = (Pending) {
+		.ar = ar,.version = parked->version,.winner_version = winner_version,.index_id = parked->index_id,
+		.type = strcmp(apply.action, "UPDATE") == 0 ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS,
+		.row = copy_for_root(ar, t, row),.winner = copy_for_root(ar, t, winner),
+		.key = palloc(Max(ar->nkeys, 1) * sizeof(Datum))
+	};
+	for (int k = 0; k < ar->nkeys; k++)
+		p->key[k] = p->row->tts_values[ar->key_atts[k] - 1];
+	pending = lappend(pending, p);
+	MemoryContextSwitchTo(old);
+}
+
+/* Records one, if the row is still parked as it was. */
+static void
+record(const Pending *p)
+{
+	bool		arrived = version_cmp(p->version, apply.version) == 0;
+	char	   *constraint = get_rel_name(p->index_id);
+	ParkedRow	now;
+	Conflict	conflict = {
+		.type = p->type,.resolution = RESOLUTION_PARKED,.rel = p->ar->rel,
+		.local_row = arrived ? p->winner : p->row,.local_version = arrived ? p->winner_version : p->version,
+		.remote_row = arrived ? p->row : p->winner,.remote_version = apply.version,.key_row = p->row,
+		.policy = policy_name(POLICY_LAST_WRITE_WINS)
+	};
+
+	if (!parked_find(p->ar->tombstones, p->key, &now) || version_cmp(now.version, p->version) != 0)
+		return;
+	conflict.concurrent = !apply_was_seen(conflict.local_version);
+	conflict.detail = psprintf("the %s row is parked: the other one is in its way by \"%s\"", arrived ? "arriving" : "local",
+							   constraint ? constraint : "an index that is gone");
+	conflict_record(&conflict);
+}
+
+void
+park_record(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, pending)
+	{
+		Pending    *p = lfirst(lc);
+
+		record(p);
+		ExecDropSingleTupleTableSlot(p->row);
+		ExecDropSingleTupleTableSlot(p->winner);
+	}
+	pending = NIL;
+}
+
+void
+park_reset(void)
+{
+	pending = NIL;				/* slots and memory went with the transaction */
+}
+
+/* ---------- puts ---------- */
+
+/* What is known of the key that a put is for. */
+typedef struct Put
+{
+	ApplyRelation *ar;
+	ApplyTarget *target;		/* in which the key is, or would be */
+	Datum		key[INDEX_MAX_KEYS];
+	bool		shown;			/* target->found */
+	bool		parked;
+	ParkedRow	old;			/* parked */
+	Version		local;
+	TupleTableSlot *base;		/* what is there, in the target's layout; NULL: nothing */
+} Put;
+
+/* Finds what there is of the key. */
+static void
+find(Put *p)
+{
+	ApplyRelation *ar = p->ar;
+	TupleTableSlot *row;
+
+	if (ar->partitioned)
+		row_key_to_root_slot(ar, p->key);
+	p->target = relation_route(ar);
+	p->shown = search_key_surely(p->target, p->key);
+	p->parked = parked_find(ar->tombstones, p->key, &p->old);
+	p->base = NULL;
+	if (p->shown)
+	{
+		ExecMaterializeSlot(p->target->found);
+		p->base = p->target->found;
+		p->local = place_version(ar, p->target, p->base, apply.version);
+		return;
+	}
+	if (!p->parked)
+		return;
+	p->local = p->old.version;
+	row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
+	row_decode(ar->codec, &p->old.row, row);
+	p->base = p->target->found;
+	if (p->target->from_root)
+		execute_attr_map_slot(p->target->from_root->attrMap, row, p->base);
+	else
+		ExecCopySlot(p->base, row);
+	ExecMaterializeSlot(p->base);
+	ExecDropSingleTupleTableSlot(row);
+}
+
+/* True if the put is to be written; else what there is is newer. */
+static bool
+is_newest(Put *p, ConflictType exists, ConflictType absent)
+{
+	ApplyRelation *ar = p->ar;
+
+	row_to_root_slot(ar);
+	if (p->base && !apply_wins(p->local))
+	{
+		apply_conflict(ar, exists, RESOLUTION_KEEP_LOCAL, p->base, p->local, ar->root_slot, NULL);
+		return false;
+	}
+	return p->shown || put_outlives_delete(ar, p->key, ar->root_slot, p->parked ? CONFLICT_INSERT_EXISTS : absent);
+}
+
+/* Makes the row that is to be written; returns the target that it goes to, where it is in newslot. */
+static ApplyTarget *
+make_row(Put *p)
+{
+	ApplyRelation *ar = p->ar;
+	ApplyTarget *to = p->target;
+
+	row_fill_slot(ar, p->target, p->base, p->target->newslot);
+	if (ar->partitioned)
+	{
+		row_to_root_slot(ar);
+		to = relation_route(ar);
+	}
+	if (to != p->target && to->from_root)
+		execute_attr_map_slot(to->from_root->attrMap, ar->root_slot, to->newslot);
+	else if (to != p->target)
+		ExecCopySlot(to->newslot, ar->root_slot);
+	ExecMaterializeSlot(to->newslot);
+	return to;
+}
+
+/* Sends on what the table does not show. */
+static void
+forward(ApplyRelation *ar, ApplyTarget *t)
+{
+	WireWrite	m = {.relid = ar->relid,.context.plain = true};
+	TupleTableSlot *row = copy_for_root(ar, t, t->newslot);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	wire_write_write_head(&buf, &m);
+	row_encode(ar->codec, row, &buf);
+	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
+	apply.wrote = true;
+	ExecDropSingleTupleTableSlot(row);
+}
+
+/* The row is shown. */
+static WriteResult
+show(Put *p, ApplyTarget *to)
+{
+	Version		deleted;
+
+	if (p->shown && to == p->target)
+	{
+		if (write_update(p->ar, to, to->newslot) == WRITE_AGAIN)
+			return WRITE_AGAIN;
+	}
+	else if (p->shown && write_delete(p->ar, p->target, &p->target->found->tts_tid) == WRITE_AGAIN)
+		return WRITE_AGAIN;
+	else
+		write_insert(p->ar, to, to->newslot);
+	if (p->parked)
+		(void) parked_remove(p->ar->tombstones, p->key);
+
+	/* somebody may have put and deleted the key here since we looked */
+	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, apply.version, &deleted) && !apply_wins(deleted))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("a row of table \"%s\" was deleted while it came", RelationGetRelationName(p->ar->rel))));
+	return WRITE_DONE;
+}
+
+/* The row is not shown, and what was shown of its key is not any more. */
+static WriteResult
+hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
+{
+	if (p->shown && !place_hide(p->ar, p->target, &p->target->found->tts_tid))
+		return WRITE_AGAIN;
+	(void) parked_store(p->ar->tombstones, p->key, parked);
+	forward(p->ar, to);
+	return WRITE_DONE;
+}
+
+/* One try. */
+static WriteResult
+try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
+{
+	const PlaceFor who = {.version = apply.version,.own = apply.version,.arriving = true,.wait = true,.parked = note_parked};
+	ApplyTarget *to;
+	ParkedRow	parked;
+	PlaceResult place;
+	WriteResult result;
+	TupleTableSlot *before = NULL;
+	bool		seen;
+
+	find(p);
+	if (!is_newest(p, exists, absent))
+		return WRITE_DONE;
+	seen = !p->base || apply_was_seen(p->local);
+	if ((missing == MISSING_FROM_PROVIDER || (missing == MISSING_FROM_LOCAL && (!p->base || !seen))) &&
+		!fetch_missing(p->ar, p->key))
+		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
+	if (!seen)
+		before = copy_for_root(p->ar, p->target, p->base);
+	to = make_row(p);
+	place = place_take(p->ar, to, to->newslot, &who, &parked);
+	if (place == PLACE_AGAIN)
+		return WRITE_AGAIN;
+	result = place == PLACE_FREE ? show(p, to) : hide(p, to, &parked);
+	if (result == WRITE_DONE && !seen)
+	{
+		row_to_root_slot(p->ar);
+		apply_conflict(p->ar, exists, RESOLUTION_APPLY_REMOTE, before, p->local, p->ar->root_slot, NULL);
+	}
+	if (before)
+		ExecDropSingleTupleTableSlot(before);
+	return result;
+}
+
+void
+park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing)
+{
+	Put			p = {.ar = ar};
+
+	row_key_of_values(ar, p.key);
+	while (try_put(&p, exists, absent, missing) == WRITE_AGAIN)
+		;
+}
+
+/* ---------- deletes ---------- */
+
+bool
+park_remove(ApplyRelation *ar, const Datum *key)
+{
+	ParkedRow	old;
+	TupleTableSlot *row;
+
+	if (!parked_find(ar->tombstones, key, &old))
+		return false;
+	row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
+	row_decode(ar->codec, &old.row, row);
+	row_key_to_root_slot(ar, key);
+	if (!apply_wins(old.version))
+		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, row, old.version, NULL, ar->root_slot);
+	else
+	{
+		(void) parked_remove(ar->tombstones, key);
+		tombstone_write(ar->tombstones, key, true);
+		apply.wrote = true;
+		if (!apply_was_seen(old.version))
+			apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_APPLY_REMOTE, row, old.version, NULL, ar->root_slot);
+	}
+	ExecDropSingleTupleTableSlot(row);
+	return true;
+}

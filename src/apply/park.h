@@ -1,0 +1,32 @@
+/*
+ * park.h
+ *		Puts and deletes of a table whose rows stand in each other's way.
+ */
+#ifndef REPLICATION_PLUGIN_PARK_H
+#define REPLICATION_PLUGIN_PARK_H
+
+#include "apply/relation.h"
+#include "conflict/conflict_log.h"
+
+/* Where values that were not sent may be taken from. */
+typedef enum Missing
+{
+	MISSING_NONE,				/* all values were sent */
+	MISSING_FROM_LOCAL,			/* from the local row, if it is the one that was updated */
+	MISSING_FROM_PROVIDER		/* never from here: the row that was updated had another key */
+} Missing;
+
+/*
+ * Puts the row in ar->values by its own key: into the table, if no newer row is in its way; else it is parked, and sent on all the
+ * same. exists, absent: how to call a conflict with what is, or is not, there.
+ */
+extern void park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing);
+
+/* Deletes the parked row of a key, if there is one and the delete is newer. Returns whether there was one. */
+extern bool park_remove(ApplyRelation *ar, const Datum *key);
+
+/* Records, before commit, which rows the transaction has left parked. park_reset(): after an abort. */
+extern void park_record(void);
+extern void park_reset(void);
+
+#endif							/* REPLICATION_PLUGIN_PARK_H */

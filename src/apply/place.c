@@ -1,0 +1,249 @@
+/*
+ * place.c
+ *		Which of the rows that cannot stand beside one another the table shows.
+ *
+ * What is written here besides the arriving row, a row that makes room, is not sent: each node finds that out by
+ * itself. So it is written under the origin of repairs, which decoding passes over, inside the transaction of the
+ * row that came; only the commit is that row's origin's.
+ *
+ * A row keeps its version while it is parked. When it comes back (unpark.c), another transaction writes it: its version
+ * is pinned. Pinned as well are rows in the way of parked ones: PostgreSQL forgets commit timestamps when it freezes
+ * rows, on each node at another time, and the order must stay the same.
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "replication/origin.h"
+#include "utils/rel.h"
+
+#include "apply/place.h"
+#include "apply/unique.h"
+#include "apply/write.h"
+#include "catalog/origin_map.h"
+#include "conflict/row_version.h"
+
+void
+place_open(ApplyRelation *ar, bool careful)
+{
+	ar->placed = true;
+	ar->parking = ar->pinned = false;
+	if (!ar->tombstones || ar->merge || !ar->contested)
+		return;
+	careful |= parked_any(ar->relid);
+	parked_lock(ar->relid, careful);
+	ar->pinned = pin_any(ar->relid);
+	ar->parking = careful;
+	if (!careful && parked_any(ar->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("rows of table \"%s\" have been parked meanwhile", RelationGetRelationName(ar->rel))));
+}
+
+void
+place_key(ApplyTarget *t, TupleTableSlot *row, Datum *key)
+{
+	for (int i = 0; i < t->nkeys; i++)
+	{
+		bool		isnull;
+
+		key[i] = slot_getattr(row, t->key_attnums[i], &isnull);
+	}
+}
+
+/* The transaction that wrote a local row. */
+static TransactionId
+writer_of(TupleTableSlot *row)
+{
+	bool		isnull;
+
+	return DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
+}
+
+Version
+place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version own)
+{
+	Version		v = row_version_of_slot(row, own);
+	Datum		key[INDEX_MAX_KEYS];
+
+	if (!ar->pinned || !version_is_oldest(v))
+		return v;
+	place_key(t, row, key);
+	(void) pin_find(ar->tombstones, key, writer_of(row), &v);
+	return v;
+}
+
+ParkedRow
+place_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version version)
+{
+	ParkedRow	p = {.version = version};
+	TupleTableSlot *root = row;
+
+	if (t->to_root)
+	{
+		root = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
+		execute_attr_map_slot(t->to_root->attrMap, row, root);
+	}
+	p.row = row_sibling(ar->codec, version, root);
+	if (root != row)
+		ExecDropSingleTupleTableSlot(root);
+	return p;
+}
+
+/* The key of a row in its stored form. */
+static bytea *
+stored_key(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	place_key(t, row, key);
+	return tombstone_key_bytes(ar->tombstones, key, &buf);
+}
+
+/* Orders rows by their keys, the same everywhere: for two rows of one transaction, which its origin could have beside each other. */
+static int
+compare_keys(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
+{
+	Datum		x[INDEX_MAX_KEYS],
+				y[INDEX_MAX_KEYS];
+	int64		hx,
+				hy;
+
+	place_key(t, a, x);
+	place_key(t, b, y);
+	hx = tombstone_key_hash(ar->tombstones, x);
+	hy = tombstone_key_hash(ar->tombstones, y);
+	return hx < hy ? -1 : hx > hy;
+}
+
+/* True if a row that is in the way stays. */
+static bool
+stays(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *there, Version version, TupleTableSlot *row, const PlaceFor *who)
+{
+	int			c = version_cmp(version, who->version);
+
+	if (c == 0)
+		return !who->arriving && compare_keys(ar, t, there, row) > 0;
+	return c > 0;
+}
+
+/* Pins the version of a local row. */
+static void
+pin(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version version)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	Version		pinned;
+
+	if (version_is_oldest(version))
+		return;
+	place_key(t, row, key);
+	if (!pin_find(ar->tombstones, key, writer_of(row), &pinned))
+		pin_store(ar->tombstones, key, writer_of(row), version);
+	ar->pinned = true;
+}
+
+bool
+place_hide(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
+{
+	RepOriginId origin = replorigin_session_origin;
+	WriteResult result;
+
+	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
+	result = write_delete(ar, t, tid);
+	replorigin_session_origin = origin;
+	return result == WRITE_DONE;
+}
+
+/* Parks a row that is in the way. */
+static bool
+displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version, TupleTableSlot *by,
+		 const PlaceFor *who)
+{
+	ParkedRow	gone = place_parked(ar, t, clash->row, version);
+	Datum		key[INDEX_MAX_KEYS];
+
+	if (!place_hide(ar, t, &clash->row->tts_tid))
+		return false;
+	place_key(t, clash->row, key);
+	gone.index_id = clash->index_id;
+	gone.blocked_by = stored_key(ar, t, by);
+	(void) parked_store(ar->tombstones, key, &gone);
+	if (who->parked)
+		who->parked(ar, t, clash->row, &gone, by, who->version);
+	return true;
+}
+
+/* Looks at what is in the way: PLACE_TAKEN if something stays there, with the newest that does in *parked. */
+static PlaceResult
+look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, TupleTableSlot *row,
+	 const PlaceFor *who, ParkedRow *parked)
+{
+	int			newest = -1;
+	Clash	   *winner;
+
+	for (int i = 0; i < list_length(clashes); i++)
+	{
+		Clash	   *c = list_nth(clashes, i);
+
+		if (!stays(ar, t, c->row, versions[i], row, who))
+			continue;
+		pin(ar, t, c->row, versions[i]);
+		if (newest < 0 || version_cmp(versions[i], versions[newest]) > 0)
+			newest = i;
+	}
+	if (newest < 0)
+		return PLACE_FREE;
+	*parked = place_parked(ar, t, row, who->version);
+	winner = list_nth(clashes, newest);
+	parked->index_id = winner->index_id;
+	parked->blocked_by = stored_key(ar, t, winner->row);
+	if (who->parked)
+		who->parked(ar, t, row, parked, winner->row, versions[newest]);
+	return PLACE_TAKEN;
+}
+
+/* True if an earlier clash is with the same row, by another index. */
+static bool
+is_repeated(List *clashes, int i)
+{
+	Clash	   *c = list_nth(clashes, i);
+
+	for (int k = 0; k < i; k++)
+	{
+		if (ItemPointerEquals(&c->row->tts_tid, &((Clash *) list_nth(clashes, k))->row->tts_tid))
+			return true;
+	}
+	return false;
+}
+
+PlaceResult
+place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFor *who, ParkedRow *parked)
+{
+	bool		busy;
+	List	   *clashes;
+	Version    *versions;
+	PlaceResult result;
+
+	if (RelationGetDescr(t->rel)->constr && RelationGetDescr(t->rel)->constr->has_generated_stored)
+		ExecComputeStoredGenerated(t->rri, t->estate, row, CMD_INSERT);
+	clashes = unique_clashes(t, row, who->wait, &busy);
+	if (busy)
+	{
+		unique_clashes_free(clashes);
+		return PLACE_BUSY;
+	}
+	versions = palloc(Max(list_length(clashes), 1) * sizeof(Version));
+	for (int i = 0; i < list_length(clashes); i++)
+		versions[i] = place_version(ar, t, ((Clash *) list_nth(clashes, i))->row, who->own);
+	result = look(ar, t, clashes, versions, row, who, parked);
+	for (int i = 0; i < list_length(clashes) && result == PLACE_FREE; i++)
+	{
+		if (!is_repeated(clashes, i) && !displace(ar, t, list_nth(clashes, i), versions[i], row, who))
+			result = PLACE_AGAIN;
+	}
+	unique_clashes_free(clashes);
+	return result;
+}

@@ -1,0 +1,292 @@
+/*
+ * unpark.c
+ *		Parked rows come back when their place is free.
+ *
+ * Invariant at rest: each parked row has a newer one in its way that is shown. Applying keeps it only so far: what makes room
+ * for an arriving row may free the place of a third, and local writes know nothing of parked rows. So this is done again and again
+ * until nothing changes; then what is shown is what place.h says, whatever came in between.
+ *
+ * A key that has been written since it was parked (inserted anew, or that and deleted) has a newer row or tombstone: what is
+ * parked is over then.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "apply/place.h"
+#include "apply/row.h"
+#include "apply/search.h"
+#include "apply/state.h"
+#include "apply/unpark.h"
+#include "apply/write.h"
+#include "catalog/origin_map.h"
+
+#define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
+#define RETRY_AFTER		10		/* seconds after an error */
+
+/* Key of the row that is at work, for what is noted of an error; in the row context. NULL: none. */
+static bytea *at_work = NULL;
+
+/* ---------- transactions ---------- */
+
+/* Begins a transaction that nobody else sees. */
+static void
+begin(void)
+{
+	RepOriginId origin;
+
+	StartTransactionCommand();
+	origin = origin_map_create(ORIGIN_NODE_REPAIR);
+	CommitTransactionCommand();
+	if (!apply.row_context)
+		apply_init(INVALID_NODE_ID, NULL, NULL);
+	StartTransactionCommand();
+	replorigin_session_setup(origin);
+	replorigin_session_origin = origin;
+	(void) set_config_option("lock_timeout", "500ms", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	apply.version = VERSION_OLDEST; /* what it writes has its version by pins only */
+	apply.immediate = false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tombstone_begin_transaction();
+}
+
+static void
+release_origin(void)
+{
+	if (replorigin_session_origin != InvalidRepOriginId)
+		replorigin_session_reset();
+	replorigin_session_origin = InvalidRepOriginId;
+}
+
+static void
+commit(void)
+{
+	tombstone_end_transaction();
+	relation_close_all();
+	target_close_all();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	release_origin();
+}
+
+/* ---------- one row ---------- */
+
+/* True if the key has been written since its row was parked. */
+static bool
+is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
+{
+	Version		deleted;
+
+	if (search_key(t, key))
+		return true;
+	return tombstone_find(ar->tombstones, key, VERSION_OLDEST, &deleted) && version_cmp(deleted, parked) > 0;
+}
+
+/* Puts a row's values where row.c has those of an arriving one. */
+static void
+take_values(ApplyRelation *ar, const ParkedRow *parked)
+{
+	row_decode(ar->codec, &parked->row, ar->root_slot);
+	memcpy(ar->values, ar->root_slot->tts_values, ar->natts * sizeof(Datum));
+	memcpy(ar->nulls, ar->root_slot->tts_isnull, ar->natts * sizeof(bool));
+	memset(ar->present, true, ar->natts * sizeof(bool));
+}
+
+/* The table shows a row again. */
+static void
+show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parked)
+{
+	write_insert(ar, t, t->newslot);
+	(void) parked_remove(ar->tombstones, key);
+	pin_store(ar->tombstones, key, GetCurrentTransactionId(), parked->version);
+	ar->pinned = true;
+}
+
+/* Tells the view what is in the way now. */
+static void
+note_blocker(ApplyRelation *ar, const Datum *key, const ParkedRow *before, const ParkedRow *now)
+{
+	if (before->index_id == now->index_id && VARSIZE_ANY(before->blocked_by) == VARSIZE_ANY(now->blocked_by) &&
+		memcmp(VARDATA_ANY(before->blocked_by), VARDATA_ANY(now->blocked_by), VARSIZE_ANY_EXHDR(now->blocked_by)) == 0)
+		return;
+	(void) parked_store(ar->tombstones, key, now);
+}
+
+/* Looks at one parked row. Returns whether what the table shows has changed, or should be looked at again. */
+static bool
+look_at(ApplyRelation *ar, ParkedEntry *e)
+{
+	const PlaceFor who = {.version = e->parked.version,.own = VERSION_OLDEST};
+	Datum		key[INDEX_MAX_KEYS];
+	ApplyTarget *t;
+	ParkedRow	parked;
+
+	if (!tombstone_key_values(ar->tombstones, e->key, key))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the key of table \"%s\" had other columns when the row was parked", RelationGetRelationName(ar->rel))));
+	take_values(ar, &e->parked);
+	t = relation_route(ar);
+	if (is_over(ar, t, key, e->parked.version))
+		return parked_remove(ar->tombstones, key);
+	row_fill_slot(ar, t, NULL, t->newslot);
+	ExecMaterializeSlot(t->newslot);
+	switch (place_take(ar, t, t->newslot, &who, &parked))
+	{
+		case PLACE_FREE:
+			show(ar, t, key, &e->parked);
+			return true;
+		case PLACE_TAKEN:
+			note_blocker(ar, key, &e->parked, &parked);
+			return false;
+		case PLACE_AGAIN:
+		case PLACE_BUSY:
+			return false;		/* whoever is writing there commits, and then we are called again */
+	}
+	return false;
+}
+
+/* ---------- tables ---------- */
+
+/* Looks at the parked rows of a table; returns whether to come again at once. */
+static bool
+look_at_all(Oid relid)
+{
+	ApplyRelation *ar = relation_open_local(relid);
+	int			changed = 0;
+	ListCell   *lc;
+	MemoryContext old = MemoryContextSwitchTo(apply.row_context);
+	OwnerContext saved;
+
+	if (!ar->tombstones)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s\" has no key any more, but parked rows", RelationGetRelationName(ar->rel))));
+	parked_lock(relid, true);
+	ar->placed = ar->parking = ar->pinned = true;
+	saved = become_owner(ar);
+	foreach(lc, parked_list(relid, GetLatestSnapshot()))
+	{
+		ParkedEntry *e = lfirst(lc);
+
+		CHECK_FOR_INTERRUPTS();
+		if (e->later)
+			continue;
+		at_work = e->key;
+		if (look_at(ar, e) && ++changed == MOST_AT_ONCE)
+			break;
+	}
+	become_worker(saved);
+	at_work = NULL;
+	MemoryContextSwitchTo(old);
+	return changed > 0;
+}
+
+/* Notes an error at the row that was at work, if there was one. */
+static void
+note_error(Oid relid, bytea *bytes, const char *message)
+{
+	ApplyRelation *ar;
+	Datum		key[INDEX_MAX_KEYS];
+
+	begin();
+	ar = relation_open_local(relid);
+	parked_lock(relid, true);
+	if (ar->tombstones && tombstone_key_values(ar->tombstones, bytes, key))
+		parked_note_error(ar->tombstones, key, message, RETRY_AFTER);
+	commit();
+}
+
+/* True for what a race with other writers brings: whoever won commits, and then we are called again. */
+static bool
+is_passing(int sqlstate)
+{
+	return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_UNIQUE_VIOLATION ||
+		sqlstate == ERRCODE_EXCLUSION_VIOLATION || sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+/* Cleans up after an error: one of a row is noted there, others are raised again. */
+static void
+clean_up(Oid relid, MemoryContext context)
+{
+	ErrorData  *edata;
+	bytea	   *key = NULL;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	if (at_work)
+	{
+		key = palloc(VARSIZE_ANY(at_work));
+		memcpy(key, at_work, VARSIZE_ANY(at_work));
+	}
+	at_work = NULL;
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	release_origin();
+	apply_reset();
+	MemoryContextSwitchTo(context);
+	if (is_passing(edata->sqlerrcode))
+		ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", relid, edata->message)));
+	else if (key)
+		note_error(relid, key, edata->message);
+	else
+		ReThrowError(edata);
+	FreeErrorData(edata);
+}
+
+bool
+unpark_table(Oid relid)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool more = false;
+
+	PG_TRY();
+	{
+		begin();
+		more = look_at_all(relid);
+		commit();
+		MemoryContextReset(apply.row_context);
+	}
+	PG_CATCH();
+	{
+		clean_up(relid, context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return more;
+}
+
+void
+unpark_collect_pins(Oid relid)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ApplyRelation *ar;
+	ListCell   *lc;
+
+	begin();
+	ar = relation_open_local(relid);
+	parked_lock(relid, true);
+	foreach(lc, ar->tombstones && !ar->partitioned ? pin_list(relid) : NIL)
+	{
+		Datum		key[INDEX_MAX_KEYS];
+		Version		version;
+		bool		isnull;
+
+		if (tombstone_key_values(ar->tombstones, lfirst(lc), key) &&
+			!(search_key(ar->target, key) &&
+			  pin_find(ar->tombstones, key,
+					   DatumGetTransactionId(slot_getsysattr(ar->target->found, MinTransactionIdAttributeNumber, &isnull)), &version)))
+			pin_remove(ar->tombstones, key);
+	}
+	commit();
+	MemoryContextReset(apply.row_context);
+	MemoryContextSwitchTo(context);
+}

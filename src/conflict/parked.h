@@ -1,0 +1,68 @@
+/*
+ * parked.h
+ *		Rows whose place a newer row has taken, and versions that stored rows do not show.
+ *
+ * A row is parked when a newer one has the same value in another unique key, or overlaps it by an exclusion constraint.
+ * What a table shows of its rows is chosen by version from the newest down: a pure function of the rows, whatever
+ * the order in which they came. apply/place.c decides; here is what it remembers.
+ *
+ * Lock: who parks rows of a table, lets them come back or pins them holds parked_lock() exclusively; who only
+ * applies to a table with contested keys holds it shared. So what is read here is what is true until commit.
+ */
+#ifndef REPLICATION_PLUGIN_PARKED_H
+#define REPLICATION_PLUGIN_PARKED_H
+
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+#include "conflict/row_state.h"
+#include "conflict/tombstone.h"
+#include "model/version.h"
+
+typedef struct ParkedRow
+{
+	Version		version;
+	Sibling		row;			/* for row_decode() */
+	Oid			index_id;		/* of the constraint */
+	bytea	   *blocked_by;		/* key of a row in the way */
+} ParkedRow;
+
+/* The same with its key, as lists have it. */
+typedef struct ParkedEntry
+{
+	bytea	   *key;
+	int64		key_hash;
+	bool		later;			/* coming back failed a moment ago */
+	ParkedRow	parked;
+} ParkedEntry;
+
+/* Takes the lock of a table's parked rows until the end of the transaction. */
+extern void parked_lock(Oid relid, bool exclusive);
+
+/* True if a table has parked rows; if it has pins. */
+extern bool parked_any(Oid relid);
+extern bool pin_any(Oid relid);
+
+/* Finds the parked row of a key; in CurrentMemoryContext. */
+extern bool parked_find(TombstoneKeys *keys, const Datum *key, ParkedRow *found);
+
+/* Stores it in the place of the one that is there; removes it. Returns whether there was one. */
+extern bool parked_store(TombstoneKeys *keys, const Datum *key, const ParkedRow *row);
+extern bool parked_remove(TombstoneKeys *keys, const Datum *key);
+
+/* Notes that coming back failed, for the next so many seconds. */
+extern void parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error, int seconds);
+
+/* All of a table that a snapshot shows, newest version first: a List of ParkedEntry *. */
+extern List *parked_list(Oid relid, Snapshot snapshot);
+
+/* The pinned version of the row of a key that transaction writer wrote. */
+extern bool pin_find(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version *version);
+extern void pin_store(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version version);
+
+/* Keys of all pins of a table, as stored: a List of bytea *; removes those of a key. */
+extern List *pin_list(Oid relid);
+extern void pin_remove(TombstoneKeys *keys, const Datum *key);
+
+#endif							/* REPLICATION_PLUGIN_PARKED_H */

@@ -1,0 +1,72 @@
+/*
+ * park_tender.c
+ *		When parked rows are looked at: after commits, of this node or of others, and now and then.
+ *
+ * Most databases have none, and then this is one look at an empty table. With many, it takes a small part of the time
+ * only, so that a row may come back later than at once.
+ */
+#include "postgres.h"
+
+#include "apply/unpark.h"
+#include "base/moment.h"
+#include "catalog/activity.h"
+#include "control/park_tender.h"
+#include "control/sql.h"
+
+#define LOOK_AGAIN_MS	5000	/* also when nothing has happened: somebody may have been in the way */
+#define COLLECT_MS		60000
+#define REST			10		/* looking takes at most one part in so many of the time */
+
+static uint64 looked_after = 0;	/* activity_count() before the last look */
+static Moment looked_at = 0;
+static int	look_ms = 0;		/* how long it took */
+static Moment collected_at = 0;
+
+/* Oids of the tables that one of ours has rows of, in a list that strtok() reads; those of tables that are gone go. */
+static char *
+tables_in(const char *table)
+{
+	sql_value(psprintf("DELETE FROM replication_plugin.%s p WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p.relid)", table), 0, NULL);
+	return sql_value(psprintf("SELECT string_agg(DISTINCT relid::text, ' ') FROM replication_plugin.%s", table), 0, NULL);
+}
+
+/* Has rows come back until nothing changes. */
+static void
+look(void)
+{
+	char	   *list = tables_in("parked_row");
+
+	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
+	{
+		while (unpark_table((Oid) strtoul(name, NULL, 10)))
+			;
+	}
+}
+
+/* Forgets pins that mean nothing any more. */
+static void
+collect(void)
+{
+	char	   *list = tables_in("row_pin");
+
+	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
+		unpark_collect_pins((Oid) strtoul(name, NULL, 10));
+	collected_at = moment_now();
+}
+
+void
+tend_parked_rows(void)
+{
+	uint64		count = activity_count();
+	Moment		start = moment_now();
+
+	if (!moment_is_past(looked_at, look_ms * REST) ||
+		(count == looked_after && !moment_is_past(looked_at, LOOK_AGAIN_MS)))
+		return;
+	looked_after = count;
+	look();
+	looked_at = moment_now();
+	look_ms = (int) ((looked_at - start) / 1000);
+	if (moment_is_past(collected_at, COLLECT_MS))
+		collect();
+}
