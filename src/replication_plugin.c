@@ -23,6 +23,7 @@
 #include "conflict/causal_context.h"
 #include "conflict/commit_stamp.h"
 #include "control/drop_guard.h"
+#include "control/restore_guard.h"
 #include "control/write_guard.h"
 #include "control/workers.h"
 #include "replication_plugin.h"
@@ -75,6 +76,7 @@ _PG_init(void)
 	shmem_startup_hook = startup_shmem;
 	drop_guard_install();
 	write_guard_install();
+	restore_guard_install();
 	activity_install();
 	commit_stamp_install();		/* after the other callbacks: it is called before them */
 	launcher_register();

@@ -19,6 +19,8 @@
 
 #include "apply/combine.h"
 #include "apply/fetch.h"
+#include "apply/park.h"
+#include "apply/place.h"
 #include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
@@ -35,6 +37,8 @@ typedef struct Combining
 	Datum		key[INDEX_MAX_KEYS];
 	bool		forwarded;
 	bool		have;			/* there is a row: target->found */
+	bool		parked;			/* there is, or was, one that is parked */
+	bool		hidden;			/* what the set shows is parked */
 	RowState	found;
 	SiblingSet *set;			/* before, then after */
 	MergedColumns merged;
@@ -100,10 +104,37 @@ resolve(Combining *c)
 	ExecDropSingleTupleTableSlot(result);
 }
 
+/* Finds a place for the row among others that it may not stand beside; what there is of its key makes room for nobody. */
+static PlaceResult
+take_place(Combining *c)
+{
+	const PlaceFor who = {
+		.version = c->set->items[0].version,.own = apply.version,
+		.arriving = version_cmp(c->set->items[0].version, apply.version) == 0,.wait = true,.parked = park_note
+	};
+	ParkedRow	parked;
+	PlaceResult result;
+
+	ExecMaterializeSlot(c->target->newslot);
+	result = place_take(c->ar, c->target, c->target->newslot, &who, &parked);
+	c->hidden = result == PLACE_TAKEN;
+	if (c->hidden)
+		(void) parked_store(c->ar->tombstones, c->key, &parked);
+	else if (c->parked && result == PLACE_FREE)
+		(void) parked_remove(c->ar->tombstones, c->key);
+	return result;
+}
+
 /* Has the table show it. */
 static WriteResult
 write_heap(Combining *c)
 {
+	if (c->shows && c->ar->parking && take_place(c) == PLACE_AGAIN)
+		return WRITE_AGAIN;
+	if (!c->shows && c->parked)
+		(void) parked_remove(c->ar->tombstones, c->key);
+	if (c->hidden)
+		return !c->have || place_hide(c->ar, c->target, &c->target->found->tts_tid) ? WRITE_DONE : WRITE_AGAIN;
 	if (c->have && c->shows)
 		return write_update(c->ar, c->target, c->target->newslot);
 	if (c->have)
@@ -117,7 +148,7 @@ write_heap(Combining *c)
 static void
 look_again(Combining *c)
 {
-	bool		implied = c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
+	bool		implied = !c->hidden && c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
 	RowState	now;
 
 	if (!implied && !c->found.stored && !row_state_is_single(c->ar->merge->keys, c->key))
@@ -128,7 +159,7 @@ look_again(Combining *c)
 		if (now.stored)
 			apply_again(c);
 	}
-	else if (!c->shows && search_key_surely(c->target, c->key))
+	else if ((!c->shows || c->hidden) && search_key_surely(c->target, c->key))
 		apply_again(c);
 }
 
@@ -222,6 +253,28 @@ record(Combining *c, bool deleted, bool dropped)
 	ExecDropSingleTupleTableSlot(arriving);
 }
 
+/* Finds the row of the key, shown or parked. */
+static void
+find_row(Combining *c)
+{
+	ParkedRow	parked;
+
+	c->hidden = c->parked = false;
+	c->have = search_key_surely(c->target, c->key);
+	if (c->have)
+		ExecMaterializeSlot(c->target->found);
+	c->parked = c->ar->parking && parked_find(c->ar->tombstones, c->key, &parked);
+}
+
+/* Stores the state, unless the row says it all; false if somebody else was faster. */
+static bool
+store(Combining *c, Version shown)
+{
+	if (c->hidden)
+		return merge_table_store_parked(c->ar->merge, c->key, &c->found, c->set, &c->merged, shown);
+	return merge_table_store(c->ar->merge, c->key, &c->found, c->set, &c->merged);
+}
+
 /* One try. */
 static WriteResult
 try_combine(Combining *c, bool deleted)
@@ -230,11 +283,10 @@ try_combine(Combining *c, bool deleted)
 	ApplyTarget *t = c->target;
 	WireMerge  *merges = local_merges(c);
 	ShownRow	shown = {0};
+	Version		shown_now;
 	bool		changed;
 
-	c->have = search_key_surely(t, c->key);
-	if (c->have)
-		ExecMaterializeSlot(t->found);
+	find_row(c);
 	c->set = merge_table_siblings(m, c->ar->rel, c->key, c->have ? t->found : NULL, apply.version, &c->found, false);
 	if (!deleted)
 	{
@@ -251,14 +303,15 @@ try_combine(Combining *c, bool deleted)
 		record(c, deleted, true);
 	if (!changed && c->merged.n == 0)
 		return WRITE_DONE;
-	if (!row_state_is_implied(c->set, m->policy.young))
+	if (c->ar->parking || !row_state_is_implied(c->set, m->policy.young))
 		add_rows(c);
 	resolve(c);
+	shown_now = c->set->items[0].version;
 	if (!c->shows && (c->have || !deleted))
 		merge_columns_keep(m, shown.version, &c->merged);
 	if (write_heap(c) == WRITE_AGAIN)
 		return WRITE_AGAIN;
-	if (!merge_table_store(m, c->key, &c->found, c->set, &c->merged))
+	if (!store(c, shown_now))
 	{
 		if (c->have || c->shows)
 			apply_again(c);

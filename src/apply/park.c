@@ -60,9 +60,8 @@ copy_for_root(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 	return copy;
 }
 
-/* Notes that a row was parked. */
-static void
-note_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
+void
+park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
 			TupleTableSlot *winner, Version winner_version)
 {
 	MemoryContext old;
@@ -95,7 +94,7 @@ record(const Pending *p)
 		.type = p->type,.resolution = RESOLUTION_PARKED,.rel = p->ar->rel,
 		.local_row = arrived ? p->winner : p->row,.local_version = arrived ? p->winner_version : p->version,
 		.remote_row = arrived ? p->row : p->winner,.remote_version = apply.version,.key_row = p->row,
-		.policy = policy_name(POLICY_LAST_WRITE_WINS)
+		.policy = policy_name(p->ar->merge ? p->ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
 	};
 
 	if (!parked_find(p->ar->tombstones, p->key, &now) || version_cmp(now.version, p->version) != 0)
@@ -270,7 +269,7 @@ hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
 static WriteResult
 try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 {
-	const PlaceFor who = {.version = apply.version,.own = apply.version,.arriving = true,.wait = true,.parked = note_parked};
+	const PlaceFor who = {.version = apply.version,.own = apply.version,.arriving = true,.wait = true,.parked = park_note};
 	ApplyTarget *to;
 	ParkedRow	parked;
 	PlaceResult place;

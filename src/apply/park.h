@@ -7,6 +7,7 @@
 
 #include "apply/relation.h"
 #include "conflict/conflict_log.h"
+#include "conflict/parked.h"
 
 /* Where values that were not sent may be taken from. */
 typedef enum Missing
@@ -24,6 +25,10 @@ extern void park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent
 
 /* Deletes the parked row of a key, if there is one and the delete is newer. Returns whether there was one. */
 extern bool park_remove(ApplyRelation *ar, const Datum *key);
+
+/* Notes that a row was parked, for the record of conflicts (PlaceFor.parked). */
+extern void park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
+					  TupleTableSlot *winner, Version winner_version);
 
 /* Records, before commit, which rows the transaction has left parked. park_reset(): after an abort. */
 extern void park_record(void);

@@ -29,7 +29,7 @@ place_open(ApplyRelation *ar, bool careful)
 {
 	ar->placed = true;
 	ar->parking = ar->pinned = false;
-	if (!ar->tombstones || ar->merge || !ar->contested)
+	if (!ar->tombstones || !ar->contested)
 		return;
 	careful |= parked_any(ar->relid);
 	parked_lock(ar->relid, careful);
@@ -66,7 +66,13 @@ place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version ow
 {
 	Version		v = row_version_of_slot(row, own);
 	Datum		key[INDEX_MAX_KEYS];
+	RowState	found;
 
+	if (ar->merge)
+	{
+		place_key(t, row, key);
+		return merge_table_siblings(ar->merge, ar->rel, key, row, own, &found, false)->items[0].version;
+	}
 	if (!ar->pinned || !version_is_oldest(v))
 		return v;
 	place_key(t, row, key);
@@ -165,9 +171,11 @@ displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
 	ParkedRow	gone = place_parked(ar, t, clash->row, version);
 	Datum		key[INDEX_MAX_KEYS];
 
+	place_key(t, clash->row, key);
 	if (!place_hide(ar, t, &clash->row->tts_tid))
 		return false;
-	place_key(t, clash->row, key);
+	if (ar->merge)
+		merge_table_park(ar->merge, ar->rel, key, clash->row, who->own);
 	gone.index_id = clash->index_id;
 	gone.blocked_by = stored_key(ar, t, by);
 	(void) parked_store(ar->tombstones, key, &gone);

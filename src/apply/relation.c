@@ -31,7 +31,6 @@
 #include "utils/rls.h"
 
 #include "apply/relation.h"
-#include "apply/unique.h"
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
 
@@ -264,7 +263,7 @@ map_key(ApplyRelation *ar)
 	{
 		ar->tombstones = tombstone_keys(ar->rel);
 		ar->codec = row_codec(ar->rel);
-		ar->contested = unique_is_contested(ar->rel, ar->key_index) || parked_any(ar->relid) || pin_any(ar->relid);
+		ar->contested = table_is_contested(ar->rel) || parked_any(ar->relid) || pin_any(ar->relid);
 	}
 	if (ar->nkeys > 0 && !ar->partitioned && table_is_mergeable(ar->rel))
 		ar->merge = merge_table_open(ar->rel);

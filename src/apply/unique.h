@@ -20,7 +20,4 @@ typedef struct Clash
 extern List *unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy);
 extern void unique_clashes_free(List *clashes);
 
-/* True if a table has unique or exclusion indexes besides that of its key. */
-extern bool unique_is_contested(Relation rel, Oid key_index);
-
 #endif							/* REPLICATION_PLUGIN_UNIQUE_H */

@@ -86,20 +86,33 @@ static bool
 is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
 {
 	Version		deleted;
+	RowState	state;
 
 	if (search_key(t, key))
 		return true;
+	if (ar->merge)
+	{
+		row_state_find(ar->tombstones, key, VERSION_OLDEST, &state);
+		if (state.set->n > 0)
+			return version_cmp(state.set->items[0].version, parked) != 0;
+	}
 	return tombstone_find(ar->tombstones, key, VERSION_OLDEST, &deleted) && version_cmp(deleted, parked) > 0;
 }
 
-/* Puts a row's values where row.c has those of an arriving one. */
-static void
-take_values(ApplyRelation *ar, const ParkedRow *parked)
+/* Puts a row's values where row.c has those of an arriving one; false if a mergeable one would show nothing. */
+static bool
+take_values(ApplyRelation *ar, const Datum *key, const ParkedRow *parked)
 {
-	row_decode(ar->codec, &parked->row, ar->root_slot);
+	Version		version;
+
+	if (!ar->merge)
+		row_decode(ar->codec, &parked->row, ar->root_slot);
+	else if (!merge_table_parked(ar->merge, ar->rel, key, ar->root_slot, &version))
+		return false;
 	memcpy(ar->values, ar->root_slot->tts_values, ar->natts * sizeof(Datum));
 	memcpy(ar->nulls, ar->root_slot->tts_isnull, ar->natts * sizeof(bool));
 	memset(ar->present, true, ar->natts * sizeof(bool));
+	return true;
 }
 
 /* The table shows a row again. */
@@ -134,10 +147,12 @@ look_at(ApplyRelation *ar, ParkedEntry *e)
 	if (!tombstone_key_values(ar->tombstones, e->key, key))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the key of table \"%s\" had other columns when the row was parked", RelationGetRelationName(ar->rel))));
-	take_values(ar, &e->parked);
+	row_key_to_root_slot(ar, key);
 	t = relation_route(ar);
-	if (is_over(ar, t, key, e->parked.version))
+	if (is_over(ar, t, key, e->parked.version) || !take_values(ar, key, &e->parked))
 		return parked_remove(ar->tombstones, key);
+	row_to_root_slot(ar);
+	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
 	ExecMaterializeSlot(t->newslot);
 	switch (place_take(ar, t, t->newslot, &who, &parked))

@@ -164,3 +164,22 @@ table_key_attributes(Relation rel, AttrNumber **attnums)
 	RelationClose(index);
 	return n;
 }
+
+bool
+table_is_contested(Relation rel)
+{
+	Oid			key_index = table_key_index(rel);
+	List	   *oids = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		contested = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;	/* partitions may have their own */
+
+	foreach(lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		contested |= lfirst_oid(lc) != key_index && (index->rd_index->indisunique || index->rd_index->indisexclusion);
+		index_close(index, AccessShareLock);
+	}
+	list_free(oids);
+	return contested;
+}

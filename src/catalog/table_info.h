@@ -43,4 +43,7 @@ extern WireIdentity table_identity(Relation rel);
  */
 extern int	table_key_attributes(Relation rel, AttrNumber **attnums);
 
+/* True if rows can be in each other's way by more than the key: by another unique index, or an exclusion constraint. */
+extern bool table_is_contested(Relation rel);
+
 #endif							/* REPLICATION_PLUGIN_TABLE_INFO_H */

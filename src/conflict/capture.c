@@ -9,7 +9,7 @@
  *						run at the end of the statement, which may have put it
  *						after deleting it (keys that move over one another), and a
  *						tombstone behind the put would take the row away elsewhere.
- *	capture_truncate	BEFORE TRUNCATE: a tombstone for every row that is there, so a
+ *	capture_truncate	BEFORE TRUNCATE: a tombstone for every row that is there, also for parked ones, so a
  *						truncate is the delete of the rows that this node had seen.
  *						(Of a mergeable table: an operation each; capture_write.c.)
  *	capture_no_key		AFTER UPDATE OR DELETE of a row of a table whose rows cannot be told
@@ -38,6 +38,7 @@
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
+#include "conflict/parked.h"
 #include "conflict/tombstone.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_capture_row);
@@ -237,6 +238,25 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+/* Writes tombstones for rows that are not in the table, as newer ones are in their place: they do not come back. */
+static void
+delete_parked(CaptureState *state, Relation rel, bool mergeable)
+{
+	ListCell   *lc;
+
+	foreach(lc, parked_list(RelationGetRelid(rel), GetActiveSnapshot()))
+	{
+		Datum		key[INDEX_MAX_KEYS];
+
+		if (!tombstone_key_values(state->keys, ((ParkedEntry *) lfirst(lc))->key, key))
+			continue;
+		if (mergeable)
+			capture_write_delete_parked(rel, key);
+		else
+			tombstone_write(state->keys, key, true);
+	}
+}
+
 /*
  * capture_truncate() → trigger: writes a tombstone for every row of the table.
  */
@@ -282,6 +302,8 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(context);
 		}
+		if (!rel->rd_rel->relispartition)
+			delete_parked(state, rel, mergeable);
 		tombstone_end_transaction();
 	}
 	PG_CATCH();

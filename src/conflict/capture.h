@@ -24,6 +24,7 @@ extern void capture_remove_all(void);
 
 /* A row of a mergeable table goes, by TRUNCATE: as if it were deleted. */
 extern void capture_write_delete(Relation rel, TupleTableSlot *row);
+extern void capture_write_delete_parked(Relation rel, const Datum *key);
 
 /* True for a trigger function of ours: apply writes tombstones itself. */
 extern bool capture_is_own_function(Oid funcoid);

@@ -141,10 +141,9 @@ send_write(MergeTable *t, Relation rel, const WriteContext *context, const Merge
  * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there (NULL: nothing).
  */
 static void
-write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
+write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old, TupleTableSlot *row)
 {
 	const Frontier *seen = current_seen();
-	Datum		key[INDEX_MAX_KEYS];
 	RowState	found;
 	WriteContext context;
 	SiblingSet *set;
@@ -155,7 +154,6 @@ write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 
 	if (!causal_context_current(&read, &nread))
 		read = NULL;
-	merge_table_key(t, row ? row : old, key);
 	do
 	{
 		set = merge_table_siblings(t, rel, key, old, VERSION_SELF, &found, read != NULL);
@@ -163,7 +161,7 @@ write_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 			refuse_context(rel);
 		sibling_context(&context, set, seen, read, nread);
 		shown.version = set->n > 0 ? set->items[0].version : VERSION_OLDEST;
-		merge_columns_local(t, &found, &shown, row, old == NULL, seen, &merged);
+		merge_columns_local(t, &found, &shown, row, row && !old, seen, &merged);
 		(void) sibling_merge(set, &context, row_sibling(t->codec, VERSION_SELF, row));
 	} while (!merge_table_store(t, key, &found, set, &merged));
 	send_write(t, rel, &context, &merged, key, row);
@@ -179,8 +177,18 @@ leave_key(MergeTable *t, Relation rel, TupleTableSlot *old)
 	Datum		key[INDEX_MAX_KEYS];
 
 	merge_table_key(t, old, key);
-	write_row(t, rel, old, merge_table_find_row(t, rel, key, SnapshotSelf, live) ? live : NULL);
+	write_row(t, rel, key, old, merge_table_find_row(t, rel, key, SnapshotSelf, live) ? live : NULL);
 	ExecDropSingleTupleTableSlot(live);
+}
+
+/* A new row, or one that replaces old. */
+static void
+put_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
+{
+	Datum		key[INDEX_MAX_KEYS];
+
+	merge_table_key(t, row, key);
+	write_row(t, rel, key, old, row);
 }
 
 /* Makes operations of what a trigger was fired for. */
@@ -190,15 +198,15 @@ capture(MergeTable *t, TriggerData *trigger)
 	Relation	rel = trigger->tg_relation;
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		write_row(t, rel, NULL, trigger->tg_trigslot);
+		put_row(t, rel, NULL, trigger->tg_trigslot);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		leave_key(t, rel, trigger->tg_trigslot);
 	else if (same_key(t, trigger->tg_trigslot, trigger->tg_newslot))
-		write_row(t, rel, trigger->tg_trigslot, trigger->tg_newslot);
+		put_row(t, rel, trigger->tg_trigslot, trigger->tg_newslot);
 	else
 	{
 		leave_key(t, rel, trigger->tg_trigslot);
-		write_row(t, rel, NULL, trigger->tg_newslot);
+		put_row(t, rel, NULL, trigger->tg_newslot);
 	}
 }
 
@@ -229,5 +237,15 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 void
 capture_write_delete(Relation rel, TupleTableSlot *row)
 {
-	write_row(merge_table_open(rel), rel, row, NULL);
+	MergeTable *t = merge_table_open(rel);
+	Datum		key[INDEX_MAX_KEYS];
+
+	merge_table_key(t, row, key);
+	write_row(t, rel, key, row, NULL);
+}
+
+void
+capture_write_delete_parked(Relation rel, const Datum *key)
+{
+	write_row(merge_table_open(rel), rel, key, NULL, NULL);
 }

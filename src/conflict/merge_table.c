@@ -6,6 +6,7 @@
 
 #include "access/genam.h"
 #include "access/stratnum.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -18,6 +19,7 @@
 #include "catalog/table_info.h"
 #include "conflict/merge_columns.h"
 #include "conflict/merge_table.h"
+#include "conflict/parked.h"
 #include "conflict/row_estate.h"
 #include "conflict/row_version.h"
 
@@ -79,6 +81,31 @@ merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, Snapshot sna
 	return found;
 }
 
+/* The version of a row that the table shows. */
+static Version
+shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, Version own)
+{
+	Version		v = row_version_of_slot(row, own);
+	bool		isnull;
+
+	if (version_is_oldest(v) && pin_any(tombstone_relid(t->keys)))
+		(void) pin_find(t->keys, key, DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull)), &v);
+	return v;
+}
+
+/* A row may have been parked when the table was not mergeable: then it is the only sibling. */
+static bool
+add_parked(MergeTable *t, const Datum *key, SiblingSet *set)
+{
+	ParkedRow	parked;
+
+	if (!parked_any(tombstone_relid(t->keys)) || !parked_find(t->keys, key, &parked))
+		return false;
+	parked.row.plain = t->policy.young;
+	sibling_add(set, parked.row);
+	return true;
+}
+
 /* A key without a row may have a tombstone from before the table was mergeable. */
 static void
 add_tombstone(MergeTable *t, const Datum *key, Version own, SiblingSet *set)
@@ -98,13 +125,13 @@ merge_table_siblings(MergeTable *t, Relation rel, const Datum *key, TupleTableSl
 		return found->set;
 	if (row)
 	{
-		Version		v = row_version_of_slot(row, own);
+		Version		v = shown_version(t, key, row, own);
 		Sibling		s = rows ? row_sibling(t->codec, v, row) : (Sibling) {.version = v};
 
 		s.plain = t->policy.young;
 		sibling_add(found->set, s);
 	}
-	else if (t->policy.young)
+	else if (!add_parked(t, key, found->set) && t->policy.young)
 		add_tombstone(t, key, own, found->set);
 	return found->set;
 }
@@ -117,6 +144,48 @@ merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const 
 
 	return row_state_store(t->keys, key, found, row_state_is_implied(set, t->policy.young) ? &nothing : set,
 						   merged->states, merged->n);
+}
+
+/* ---------- parked rows ---------- */
+
+bool
+merge_table_store_parked(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set,
+						 MergedColumns *merged, Version shown)
+{
+	merge_columns_keep(t, shown, merged);
+	return row_state_store(t->keys, key, found, set, merged->states, merged->n);
+}
+
+void
+merge_table_park(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row, Version own)
+{
+	ShownRow	shown = {.row = row};
+	MergedColumns merged;
+	RowState	found;
+	SiblingSet *set = merge_table_siblings(t, rel, key, row, own, &found, true);
+
+	shown.version = set->items[0].version;
+	merge_columns_values(t, &found, &shown, &merged);
+	if (!merge_table_store_parked(t, key, &found, set, &merged, shown.version))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("a row of table \"%s\" was written by two transactions at once", RelationGetRelationName(rel))));
+}
+
+bool
+merge_table_parked(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *result, Version *version)
+{
+	ShownRow	shown = {0};
+	Shown		how;
+	MergedColumns merged;
+	RowState	found;
+	SiblingSet *set = merge_table_siblings(t, rel, key, NULL, VERSION_OLDEST, &found, true);
+
+	if (set->n == 0)
+		return false;
+	*version = shown.version = set->items[0].version;
+	merge_columns_values(t, &found, &shown, &merged);
+	return resolve_row(rel, &t->policy, t->codec, set, &merged, result, &how);
 }
 
 /* ---------- what the table shows ---------- */
@@ -183,22 +252,48 @@ merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const Merge
 	ExecDropSingleTupleTableSlot(result);
 }
 
+/*
+ * The same for a row that others may be in the way of as it would be shown: it is parked, and comes back, or does not, like
+ * any other parked row.
+ */
+static void
+show_later(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row)
+{
+	ParkedRow	parked = {0};
+	RowState	now;
+	StringInfoData buf;
+
+	merge_table_park(t, rel, key, row, VERSION_SELF);
+	row_state_find(t->keys, key, VERSION_SELF, &now);
+	parked.version = now.set->items[0].version;
+	parked.row = row_sibling(t->codec, parked.version, row);
+	initStringInfo(&buf);
+	parked.blocked_by = tombstone_key_bytes(t->keys, key, &buf);	/* itself: nobody has looked yet */
+	replace_row(rel, row, NULL);
+	(void) parked_store(t->keys, key, &parked);
+}
+
 /* Has one row show what its siblings make. */
 static void
-show_key(MergeTable *t, Relation rel, const Datum *key)
+show_key(MergeTable *t, Relation rel, const Datum *key, bool contested)
 {
 	TupleTableSlot *row = table_slot_create(rel, NULL);
 	RowState	found;
 	ShownRow	shown = {0};
 	MergedColumns merged;
+	ParkedRow	parked;
 
 	row_state_find(t->keys, key, VERSION_SELF, &found);
-	if (found.set->n > 0)
+	shown.row = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row) ? row : NULL;
+	/* one that is parked is made when it comes back */
+	if (found.set->n > 0 && (shown.row || !parked_find(t->keys, key, &parked)))
 	{
-		shown.row = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row) ? row : NULL;
 		shown.version = found.set->items[0].version;
 		merge_columns_values(t, &found, &shown, &merged);
-		merge_table_show(t, rel, found.set, &merged, shown.row);
+		if (contested && shown.row)
+			show_later(t, rel, key, row);
+		else
+			merge_table_show(t, rel, found.set, &merged, shown.row);
 	}
 	ExecDropSingleTupleTableSlot(row);
 }
@@ -209,8 +304,11 @@ merge_table_show_all(Oid relid)
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
 	MergeTable *t = merge_table_open(rel);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "show all", ALLOCSET_DEFAULT_SIZES);
+	bool		contested = table_is_contested(rel);
 	ListCell   *lc;
 
+	if (contested)
+		parked_lock(relid, true);
 	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(lc, row_state_keys(relid, GetActiveSnapshot(), 2))
 	{
@@ -218,7 +316,7 @@ merge_table_show_all(Oid relid)
 		Datum		key[INDEX_MAX_KEYS];
 
 		if (tombstone_key_values(t->keys, lfirst(lc), key))
-			show_key(t, rel, key);
+			show_key(t, rel, key, contested);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}

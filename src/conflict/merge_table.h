@@ -43,6 +43,19 @@ extern bool merge_table_store(MergeTable *t, const Datum *key, const RowState *f
 							  const struct MergedColumns *merged);
 
 /*
+ * The same for a row that has siblings to show, but is parked (conflict/parked.h): all of them are stored, and all that the row held
+ * of merged columns. shown: the version of the row. merged is changed.
+ */
+extern bool merge_table_store_parked(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set,
+									 struct MergedColumns *merged, Version shown);
+
+/* Before a row that the table shows is parked: stores its state like that. */
+extern void merge_table_park(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row, Version own);
+
+/* What a parked row would show, into a virtual slot of the table; false: nothing. version: that of its newest sibling. */
+extern bool merge_table_parked(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *result, Version *version);
+
+/*
  * Has the table show what the siblings and merged columns make. row: what it shows now (NULL: nothing), locked by this
  * transaction. Neither triggers fire nor is anything sent.
  */

@@ -22,41 +22,11 @@
 #include "utils/snapmgr.h"
 
 #include "conflict/merge_table.h"
+#include "conflict/row_text.h"
 #include "conflict/row_version.h"
 #include "conflict/state_copy.h"
 
 /* ---------- out ---------- */
-
-/* Appends a row's columns; only those of the key if it is a delete. */
-static void
-append_values(StringInfo out, TupleTableSlot *row, MergeTable *t, bool key_only)
-{
-	TupleDesc	desc = row->tts_tupleDescriptor;
-	bool		first = true;
-
-	slot_getallattrs(row);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		bool		is_key = false;
-		Oid			fn;
-		bool		varlena;
-
-		for (int k = 0; k < t->nkeys; k++)
-			is_key |= t->key_attnums[k] == att->attnum;
-		if (att->attisdropped || att->attgenerated || (key_only && !is_key))
-			continue;
-		appendStringInfoString(out, first ? "" : ",");
-		first = false;
-		escape_json(out, NameStr(att->attname));
-		appendStringInfoChar(out, ':');
-		getTypeOutputInfo(att->atttypid, &fn, &varlena);
-		if (row->tts_isnull[i])
-			appendStringInfoString(out, "null");
-		else
-			escape_json(out, OidOutputFunctionCall(fn, row->tts_values[i]));
-	}
-}
 
 /* A row of nothing but a key. */
 static TupleTableSlot *
@@ -105,7 +75,7 @@ put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, 
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"key\":{");
-	append_values(&buf, only_key, t, true);
+	row_text_append(&buf, only_key, t->key_attnums, t->nkeys);
 	appendStringInfoString(&buf, "},\"columns\":{");
 	append_columns(&buf, rel, state);
 	appendStringInfoString(&buf, "},\"siblings\":[");
@@ -119,7 +89,7 @@ put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, 
 		appendStringInfo(&buf, "\"plain\":%s,\"deleted\":%s,\"values\":{", s->plain ? "true" : "false", s->deleted ? "true" : "false");
 		if (!s->deleted)
 			row_decode(t->codec, s, row);
-		append_values(&buf, s->deleted ? only_key : row, t, s->deleted);
+		row_text_append(&buf, s->deleted ? only_key : row, t->key_attnums, s->deleted ? t->nkeys : 0);
 		appendStringInfoString(&buf, "}}");
 	}
 	appendStringInfoString(&buf, "]}");
@@ -187,54 +157,6 @@ state_export(Relation rel, uint64 since, ReturnSetInfo *result)
 
 /* ---------- in ---------- */
 
-/* A field of an object; NULL if it is not there. */
-static JsonbValue *
-field(JsonbContainer *object, const char *name)
-{
-	return getKeyJsonValueFromContainer(object, name, strlen(name), NULL);
-}
-
-/* A number in an object. */
-static int64
-number(JsonbContainer *object, const char *name)
-{
-	JsonbValue *v = field(object, name);
-
-	return v && v->type == jbvNumeric ? DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(v->val.numeric))) : 0;
-}
-
-/* A truth value in an object. */
-static bool
-truth(JsonbContainer *object, const char *name)
-{
-	JsonbValue *v = field(object, name);
-
-	return v && v->type == jbvBool && v->val.boolean;
-}
-
-/* Makes a row of the values in an object. */
-static TupleTableSlot *
-read_values(Relation rel, JsonbContainer *values)
-{
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-
-	memset(slot->tts_isnull, true, RelationGetDescr(rel)->natts * sizeof(bool));
-	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-		JsonbValue *v = att->attisdropped ? NULL : field(values, NameStr(att->attname));
-		Oid			in,
-					param;
-
-		if (!v || v->type != jbvString)
-			continue;
-		getTypeInputInfo(att->atttypid, &in, &param);
-		slot->tts_values[i] = OidInputFunctionCall(in, pnstrdup(v->val.string.val, v->val.string.len), param, att->atttypmod);
-		slot->tts_isnull[i] = false;
-	}
-	return ExecStoreVirtualTuple(slot);
-}
-
 /* Reads hex digits. */
 static bytea *
 read_hex(const JsonbValue *v)
@@ -257,7 +179,7 @@ read_columns(Relation rel, JsonbContainer *object, ColumnState **columns)
 	*columns = palloc(Max(desc->natts, 1) * sizeof(ColumnState));
 	for (int i = 0; i < desc->natts; i++)
 	{
-		JsonbValue *v = field(object, NameStr(TupleDescAttr(desc, i)->attname));
+		JsonbValue *v = json_field(object, NameStr(TupleDescAttr(desc, i)->attname));
 
 		if (v && v->type == jbvString)
 			(*columns)[n++] = (ColumnState) {i + 1, read_hex(v)};
@@ -274,12 +196,12 @@ read_siblings(Relation rel, MergeTable *t, JsonbContainer *array)
 	for (int i = 0; i < JsonContainerSize(array); i++)
 	{
 		JsonbContainer *object = getIthJsonbValueFromContainer(array, i)->val.binary.data;
-		bool		deleted = truth(object, "deleted");
-		Version		v = field(object, "node") ? (Version) {number(object, "ts"), number(object, "node")} : VERSION_OLDEST;
-		TupleTableSlot *row = read_values(rel, field(object, "values")->val.binary.data);
+		bool		deleted = json_truth(object, "deleted");
+		Version		v = json_field(object, "node") ? (Version) {json_number(object, "ts"), json_number(object, "node")} : VERSION_OLDEST;
+		TupleTableSlot *row = row_text_read(rel, json_field(object, "values")->val.binary.data);
 		Sibling		s = row_sibling(t->codec, v, deleted ? NULL : row);
 
-		s.plain = truth(object, "plain");
+		s.plain = json_truth(object, "plain");
 		sibling_add(set, s);
 		ExecDropSingleTupleTableSlot(row);
 	}
@@ -290,11 +212,11 @@ void
 state_import(Relation rel, Jsonb *state)
 {
 	MergeTable *t = merge_table_open(rel);
-	TupleTableSlot *row = read_values(rel, field(&state->root, "key")->val.binary.data);
-	SiblingSet *set = read_siblings(rel, t, field(&state->root, "siblings")->val.binary.data);
+	TupleTableSlot *row = row_text_read(rel, json_field(&state->root, "key")->val.binary.data);
+	SiblingSet *set = read_siblings(rel, t, json_field(&state->root, "siblings")->val.binary.data);
 	RowState	found;
 	ColumnState *columns;
-	int			n = read_columns(rel, field(&state->root, "columns")->val.binary.data, &columns);
+	int			n = read_columns(rel, json_field(&state->root, "columns")->val.binary.data, &columns);
 	Datum		key[INDEX_MAX_KEYS];
 
 	merge_table_key(t, row, key);

@@ -238,27 +238,48 @@ static const char *const mergeable_query =
 " WHERE NOT EXISTS (SELECT FROM replication_plugin.table_setting s"
 "  WHERE s.schema_name = m.schema_name AND s.table_name = m.table_name AND NOT s.replicated)";
 
-/* Takes over what mergeable tables have besides their rows; it goes to its place when they have their keys (import_states()). */
+/* Tables that are copied, with a key, whose rows can be in each other's way by more than the key, or were. */
+static const char *const contested_query =
+"SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM replication_plugin.tables t"
+" JOIN pg_class c ON c.oid = t.\"table\" JOIN pg_namespace s ON s.oid = c.relnamespace"
+" WHERE t.replicated AND t.identity LIKE 'key %' AND (c.relkind = 'p'"
+"  OR (SELECT count(*) > 1 FROM pg_index i WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))"
+"  OR EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = c.oid)"
+"  OR EXISTS (SELECT FROM replication_plugin.row_pin p WHERE p.relid = c.oid))";
+
+/* Takes over what one table has besides its rows. */
+static void
+copy_table_states(PGconn *source, PGconn *local, const char *kind, const char *name, const char *function)
+{
+	PGresult   *states = peer_exec(source, psprintf("SELECT replication_plugin.%s(%s, p.stable_xid)"
+													" FROM replication_plugin.stable_point p", function, name));
+
+	PQclear(peer_exec(local, "BEGIN"));
+	for (int k = 0; k < PQntuples(states); k++)
+		PQclear(peer_exec(local, psprintf("INSERT INTO replication_plugin.join_state VALUES ('%s', %s, %s)", kind, name,
+										  quote_literal_cstr(PQgetvalue(states, k, 0)))));
+	PQclear(peer_exec(local, "COMMIT"));
+	PQclear(states);
+}
+
+/* Takes over what some tables have besides their rows; it goes to its place when they have their keys (import_states()). */
+static void
+copy_states_of(PGconn *source, PGconn *local, const char *query, const char *kind, const char *function)
+{
+	PGresult   *tables = peer_exec(source, query);
+
+	for (int i = 0; i < PQntuples(tables); i++)
+		copy_table_states(source, local, kind, quote_literal_cstr(PQgetvalue(tables, i, 0)), function);
+	PQclear(tables);
+}
+
 static void
 copy_states(PGconn *source, PGconn *local)
 {
-	PGresult   *tables = peer_exec(source, mergeable_query);
-
-	PQclear(peer_exec(local, "TRUNCATE replication_plugin.row_state, replication_plugin.join_state"));
-	for (int i = 0; i < PQntuples(tables); i++)
-	{
-		const char *name = quote_literal_cstr(PQgetvalue(tables, i, 0));
-		PGresult   *states = peer_exec(source, psprintf("SELECT replication_plugin.export_states(%s, p.stable_xid)"
-														" FROM replication_plugin.stable_point p", name));
-
-		PQclear(peer_exec(local, "BEGIN"));
-		for (int k = 0; k < PQntuples(states); k++)
-			PQclear(peer_exec(local, psprintf("INSERT INTO replication_plugin.join_state VALUES (%s, %s)", name,
-											  quote_literal_cstr(PQgetvalue(states, k, 0)))));
-		PQclear(peer_exec(local, "COMMIT"));
-		PQclear(states);
-	}
-	PQclear(tables);
+	PQclear(peer_exec(local, "TRUNCATE replication_plugin.row_state, replication_plugin.parked_row, replication_plugin.row_pin,"
+					  " replication_plugin.join_state"));
+	copy_states_of(source, local, mergeable_query, "state", "export_states");
+	copy_states_of(source, local, contested_query, "parked", "export_parked");
 }
 
 /* ---------- copying ---------- */

@@ -34,6 +34,7 @@
 #include "base/run_program.h"
 #include "catalog/names.h"
 #include "control/join.h"
+#include "control/restore_guard.h"
 #include "control/sql.h"
 
 #define SCRIPT_DIR	"base/" PG_TEMP_FILES_DIR
@@ -115,7 +116,7 @@ restore(Joining *join, const char *file, const char *note)
 {
 	const char *argv[] = {
 		program_path("psql"), "--no-psqlrc", "--quiet", "--echo-errors", "--set=ON_ERROR_STOP=1",
-		"--single-transaction", psprintf("--file=%s", file), "--command", note,
+		"--single-transaction", "--command", "SET " RESTORING_SCHEMA " = on", psprintf("--file=%s", file), "--command", note,
 		psprintf("--dbname=%s", peer_dsn_without_secrets(join->local->dsn)),
 		NULL
 	};

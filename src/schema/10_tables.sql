@@ -239,8 +239,10 @@ CREATE TABLE join_script (
 	script bytea NOT NULL
 );
 
--- Joining: what mergeable tables have besides their rows, until these have their keys.
+-- Joining: what tables have besides their rows (kind 'state': mergeable ones; 'parked': those with several unique keys), until
+-- these have their keys.
 CREATE TABLE join_state (
+	kind text NOT NULL,
 	table_name text NOT NULL,
 	state jsonb NOT NULL
 );

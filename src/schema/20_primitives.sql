@@ -100,6 +100,15 @@ AS 'MODULE_PATHNAME', 'replication_plugin_parked_of' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION parked_of(anyelement) IS
 	'the parked rows of a table as rows of that table: SELECT * FROM replication_plugin.parked_of(NULL::my_table)';
 
+CREATE FUNCTION export_parked(relation regclass, since bigint) RETURNS SETOF jsonb
+AS 'MODULE_PATHNAME', 'replication_plugin_export_parked' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION export_parked(regclass, bigint) IS
+	'what a new member needs of a table whose rows can be in each other''s way besides its rows: parked ones, and versions of what was written by transaction since or later';
+
+CREATE FUNCTION import_parked(relation regclass, entry jsonb) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_import_parked' LANGUAGE C STRICT;
+COMMENT ON FUNCTION import_parked(regclass, jsonb) IS 'stores one of them';
+
 CREATE FUNCTION export_states(relation regclass, since bigint) RETURNS SETOF jsonb
 AS 'MODULE_PATHNAME', 'replication_plugin_export_states' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION export_states(regclass, bigint) IS

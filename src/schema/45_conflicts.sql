@@ -41,15 +41,16 @@ END
 $$;
 COMMENT ON FUNCTION make_mergeable(text, text) IS 'notes that a table is mergeable';
 
--- Joining: stores what was taken over with the rows of mergeable tables.
+-- Joining: stores what was taken over with the rows.
 CREATE FUNCTION import_states() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-	PERFORM replication_plugin.import_state(j.table_name::regclass, j.state) FROM replication_plugin.join_state j;
+	PERFORM replication_plugin.import_state(j.table_name::regclass, j.state) FROM replication_plugin.join_state j WHERE j.kind = 'state';
+	PERFORM replication_plugin.import_parked(j.table_name::regclass, j.state) FROM replication_plugin.join_state j WHERE j.kind = 'parked';
 	DELETE FROM replication_plugin.join_state;
 END
 $$;
-COMMENT ON FUNCTION import_states() IS 'joining: stores what was taken over with the rows of mergeable tables';
+COMMENT ON FUNCTION import_states() IS 'joining: stores what was taken over with the rows';
 
 -- Notes that no write from before a table was mergeable can come any more; false if somebody is writing it.
 CREATE FUNCTION settle_table(relid oid) RETURNS boolean LANGUAGE plpgsql VOLATILE

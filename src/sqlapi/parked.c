@@ -17,10 +17,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/park_copy.h"
 #include "conflict/parked.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_parked_record);
 PG_FUNCTION_INFO_V1(replication_plugin_parked_of);
+PG_FUNCTION_INFO_V1(replication_plugin_export_parked);
+PG_FUNCTION_INFO_V1(replication_plugin_import_parked);
 
 /* A stored row as a value of the table's type. */
 static Datum
@@ -79,4 +82,24 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 	}
 	table_close(rel, AccessShareLock);
 	return (Datum) 0;
+}
+
+/* export_parked(relation regclass, since bigint) → setof jsonb */
+Datum
+replication_plugin_export_parked(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	park_export(rel, (uint64) PG_GETARG_INT64(1), (ReturnSetInfo *) fcinfo->resultinfo);
+	table_close(rel, NoLock);
+	return (Datum) 0;
+}
+
+/* import_parked(relation regclass, entry jsonb) → void */
+Datum
+replication_plugin_import_parked(PG_FUNCTION_ARGS)
+{
+	park_import(PG_GETARG_OID(0), PG_GETARG_JSONB_P(1));
+	PG_RETURN_VOID();
 }

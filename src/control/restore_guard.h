@@ -1,0 +1,13 @@
+/*
+ * restore_guard.h
+ *		Foreign keys of a node that is joining.
+ */
+#ifndef REPLICATION_PLUGIN_RESTORE_GUARD_H
+#define REPLICATION_PLUGIN_RESTORE_GUARD_H
+
+/* Set in the session that restores a schema: "SET <name> = on". Superusers only. */
+#define RESTORING_SCHEMA	"replication_plugin.restoring_schema"
+
+extern void restore_guard_install(void);
+
+#endif							/* REPLICATION_PLUGIN_RESTORE_GUARD_H */
