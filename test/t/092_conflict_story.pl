@@ -103,14 +103,14 @@ $a = commit_of(1, q{DELETE FROM u WHERE id = 2});
 $mesh->wait_converged;
 tells(2, 'delete of nothing of public.u', '{"id": 2}', 'delete_missing', 'keep_local', 'no row', 'unknown', 'no row', $a, 'unknown');
 
-# what was seen is no conflict, and a link that stops says whether it was
+# what was seen is no conflict, and of a row that is parked it is told whether it was
 $mesh->sql(1, q{UPDATE t SET v = 'one' WHERE id = 6});
 $mesh->wait_converged;
 $mesh->sql(2, q{UPDATE t SET v = 'two' WHERE id = 6});
 $mesh->wait_converged;
 is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.conflicts"), 0, "node $_: no conflict where the writer had seen") for 1, 2;
 
-sub stops
+sub parks
 {
 	my ($name, $key, @parts) = @_;
 	$mesh->poll(2, "SELECT count(*) FROM replication_plugin.conflicts WHERE table_name = 'public.s'", 1) or die;
@@ -121,7 +121,7 @@ $mesh->sql(2, 'ALTER TABLE s ADD UNIQUE (name)');
 $b = commit_of(2, q{INSERT INTO s VALUES (1, 'ann')});
 $mesh->wait_converged;
 $a = commit_of(1, q{INSERT INTO s VALUES (2, 'ann')});
-stops('stopped by what was seen', '{"id": 2}', 'insert_exists', 'stop', '{"id": 1, "name": "ann"}', $b, '{"id": 2, "name": "ann"}', $a, 'false');
+parks('parked by what had seen it', '{"id": 1}', 'insert_exists', 'parked', '{"id": 1, "name": "ann"}', $b, '{"id": 2, "name": "ann"}', $a, 'false');
 $mesh->sql(2, 'ALTER TABLE s DROP CONSTRAINT s_name_key');
 $mesh->wait_converged;
 $mesh->sql(1, 'DELETE FROM s');
@@ -131,10 +131,11 @@ hold();
 $a = commit_of(1, q{INSERT INTO s VALUES (3, 'bob')});
 $b = commit_of(2, q{INSERT INTO s VALUES (4, 'bob')});
 $mesh->resume(2, 1);
-stops('stopped by a concurrent write', '{"id": 3}', 'insert_exists', 'stop', '{"id": 4, "name": "bob"}', $b, '{"id": 3, "name": "bob"}', $a, 'true');
+parks('parked by a concurrent write', '{"id": 3}', 'insert_exists', 'parked', '{"id": 4, "name": "bob"}', $b, '{"id": 3, "name": "bob"}', $a, 'true');
 $mesh->sql(2, 'ALTER TABLE s DROP CONSTRAINT s_name_key');
 let_go();
 $mesh->wait_converged;
+ok($mesh->poll(2, 'SELECT count(*) FROM s', 2), 'without the constraint the row comes back');
 
 # ---------- wide rows ----------
 
