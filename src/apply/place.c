@@ -31,14 +31,16 @@ place_open(ApplyRelation *ar, bool careful)
 	ar->parking = ar->pinned = false;
 	if (!ar->tombstones || !ar->contested)
 		return;
-	careful |= parked_any(ar->relid);
 	parked_lock(ar->relid, careful);
+	if (!careful && parked_any(ar->relid))
+	{
+		/* nothing has been done under the lock yet: no upgrade, which could meet another one */
+		parked_unlock_shared(ar->relid);
+		parked_lock(ar->relid, true);
+		careful = true;
+	}
 	ar->pinned = pin_any(ar->relid);
 	ar->parking = careful;
-	if (!careful && parked_any(ar->relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("rows of table \"%s\" have been parked meanwhile", RelationGetRelationName(ar->rel))));
 }
 
 void

@@ -58,6 +58,12 @@ parked_lock(Oid relid, bool exclusive)
 	LockDatabaseObject(extension_relation_oid(TABLE_PARKED_ROW), relid, 0, exclusive ? ExclusiveLock : ShareLock);
 }
 
+void
+parked_unlock_shared(Oid relid)
+{
+	UnlockDatabaseObject(extension_relation_oid(TABLE_PARKED_ROW), relid, 0, ShareLock);
+}
+
 /* Starts a scan for a key, or for all of a table (keys is NULL). */
 static void
 start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKeys *keys, const Datum *key, LOCKMODE mode)

@@ -39,6 +39,7 @@ typedef struct ParkedEntry
 
 /* Takes the lock of a table's parked rows until the end of the transaction. */
 extern void parked_lock(Oid relid, bool exclusive);
+extern void parked_unlock_shared(Oid relid);
 
 /* True if a table has parked rows; if it has pins. */
 extern bool parked_any(Oid relid);
