@@ -171,7 +171,7 @@ export_all(Export *e, Oid relid)
 	if (!e->ar->contested || !e->ar->tombstones)
 		return;
 	e->ar->pinned = pin_any(relid);
-	foreach(lc, parked_list(relid, GetActiveSnapshot()))
+	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
 		export_parked(e, lfirst(lc));
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{

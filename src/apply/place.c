@@ -115,16 +115,11 @@ stored_key(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 static int
 compare_keys(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
 {
-	Datum		x[INDEX_MAX_KEYS],
-				y[INDEX_MAX_KEYS];
-	int64		hx,
-				hy;
+	bytea	   *x = stored_key(ar, t, a);
+	bytea	   *y = stored_key(ar, t, b);
+	int			c = memcmp(VARDATA(x), VARDATA(y), Min(VARSIZE(x), VARSIZE(y)) - VARHDRSZ);
 
-	place_key(t, a, x);
-	place_key(t, b, y);
-	hx = tombstone_key_hash(ar->tombstones, x);
-	hy = tombstone_key_hash(ar->tombstones, y);
-	return hx < hy ? -1 : hx > hy;
+	return c != 0 ? c : (int) VARSIZE(x) - (int) VARSIZE(y);
 }
 
 /* True if a row that is in the way stays. */

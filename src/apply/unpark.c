@@ -139,17 +139,20 @@ note_blocker(ApplyRelation *ar, const Datum *key, const ParkedRow *before, const
 static bool
 look_at(ApplyRelation *ar, ParkedEntry *e)
 {
-	const PlaceFor who = {.version = e->parked.version,.own = VERSION_OLDEST};
+	const PlaceFor who = {.version = e->version,.own = VERSION_OLDEST};
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
+	ParkedRow	before;
 	ParkedRow	parked;
 
 	if (!tombstone_key_values(ar->tombstones, e->key, key))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the key of table \"%s\" had other columns when the row was parked", RelationGetRelationName(ar->rel))));
+	if (!parked_find(ar->tombstones, key, &before) || version_cmp(before.version, e->version) != 0)
+		return true;			/* it made room for another one, and then came anew */
 	row_key_to_root_slot(ar, key);
 	t = relation_route(ar);
-	if (is_over(ar, t, key, e->parked.version) || !take_values(ar, key, &e->parked))
+	if (is_over(ar, t, key, e->version) || !take_values(ar, key, &before))
 		return parked_remove(ar->tombstones, key);
 	row_to_root_slot(ar);
 	t = relation_route(ar);
@@ -158,10 +161,10 @@ look_at(ApplyRelation *ar, ParkedEntry *e)
 	switch (place_take(ar, t, t->newslot, &who, &parked))
 	{
 		case PLACE_FREE:
-			show(ar, t, key, &e->parked);
+			show(ar, t, key, &before);
 			return true;
 		case PLACE_TAKEN:
-			note_blocker(ar, key, &e->parked, &parked);
+			note_blocker(ar, key, &before, &parked);
 			return false;
 		case PLACE_AGAIN:
 		case PLACE_BUSY:
@@ -180,6 +183,7 @@ look_at_all(Oid relid)
 	int			changed = 0;
 	ListCell   *lc;
 	MemoryContext old = MemoryContextSwitchTo(apply.row_context);
+	MemoryContext each = AllocSetContextCreate(apply.row_context, "parked row", ALLOCSET_DEFAULT_SIZES);
 	OwnerContext saved;
 
 	if (!ar->tombstones)
@@ -188,7 +192,7 @@ look_at_all(Oid relid)
 	parked_lock(relid, true);
 	ar->placed = ar->parking = ar->pinned = true;
 	saved = become_owner(ar);
-	foreach(lc, parked_list(relid, GetLatestSnapshot()))
+	foreach(lc, parked_list(relid, GetLatestSnapshot(), false))
 	{
 		ParkedEntry *e = lfirst(lc);
 
@@ -196,10 +200,15 @@ look_at_all(Oid relid)
 		if (e->later)
 			continue;
 		at_work = e->key;
-		if (look_at(ar, e) && ++changed == MOST_AT_ONCE)
+		MemoryContextSwitchTo(each);
+		changed += look_at(ar, e) ? 1 : 0;
+		MemoryContextSwitchTo(apply.row_context);
+		MemoryContextReset(each);
+		if (changed == MOST_AT_ONCE)
 			break;
 	}
 	become_worker(saved);
+	MemoryContextDelete(each);
 	at_work = NULL;
 	MemoryContextSwitchTo(old);
 	return changed > 0;

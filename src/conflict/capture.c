@@ -244,7 +244,7 @@ delete_parked(CaptureState *state, Relation rel, bool mergeable)
 {
 	ListCell   *lc;
 
-	foreach(lc, parked_list(RelationGetRelid(rel), GetActiveSnapshot()))
+	foreach(lc, parked_list(RelationGetRelid(rel), GetActiveSnapshot(), false))
 	{
 		Datum		key[INDEX_MAX_KEYS];
 

@@ -169,13 +169,20 @@ put_key(TombstoneKeys *keys, const Datum *key, Datum *values)
 
 /* ---------- parked rows ---------- */
 
+/* Reads the version of an entry. */
+static Version
+read_version(ParkScan *s, HeapTuple tuple)
+{
+	return (Version) {DatumGetInt64(column(s, tuple, PARKED_TS)), DatumGetInt32(column(s, tuple, PARKED_NODE))};
+}
+
 /* Reads an entry. */
 static ParkedRow
 read_parked(ParkScan *s, HeapTuple tuple)
 {
 	bytea	   *row = DatumGetByteaPCopy(column(s, tuple, PARKED_ROW));
 	ParkedRow	p = {
-		.version = {DatumGetInt64(column(s, tuple, PARKED_TS)), DatumGetInt32(column(s, tuple, PARKED_NODE))},
+		.version = read_version(s, tuple),
 		.index_id = DatumGetObjectId(column(s, tuple, PARKED_INDEX)),
 		.blocked_by = DatumGetByteaPCopy(column(s, tuple, PARKED_BLOCKED_BY))
 	};
@@ -268,7 +275,7 @@ newest_first(const ListCell *a, const ListCell *b)
 {
 	const ParkedEntry *x = lfirst(a);
 	const ParkedEntry *y = lfirst(b);
-	int			c = version_cmp(y->parked.version, x->parked.version);
+	int			c = version_cmp(y->version, x->version);
 
 	if (c == 0 && x->key_hash != y->key_hash)
 		c = x->key_hash < y->key_hash ? 1 : -1;
@@ -276,7 +283,7 @@ newest_first(const ListCell *a, const ListCell *b)
 }
 
 List *
-parked_list(Oid relid, Snapshot snapshot)
+parked_list(Oid relid, Snapshot snapshot, bool rows)
 {
 	List	   *list = NIL;
 	ParkScan		s = {.heap = table_open(extension_relation_oid(TABLE_PARKED_ROW), AccessShareLock)};
@@ -288,14 +295,16 @@ parked_list(Oid relid, Snapshot snapshot)
 	s.scan = systable_beginscan(s.heap, extension_relation_oid(INDEX_PARKED_ROW), true, snapshot, 1, &search);
 	while ((tuple = systable_getnext(s.scan)) != NULL)
 	{
-		ParkedEntry *e = palloc(sizeof(ParkedEntry));
+		ParkedEntry *e = palloc0(sizeof(ParkedEntry));
 		bool		isnull;
 		Datum		retry_at = heap_getattr(tuple, PARKED_RETRY_AT, RelationGetDescr(s.heap), &isnull);
 
 		e->later = !isnull && DatumGetTimestampTz(retry_at) > now;
 		e->key = DatumGetByteaPCopy(column(&s, tuple, ATT_KEY));
 		e->key_hash = DatumGetInt64(column(&s, tuple, ATT_KEY_HASH));
-		e->parked = read_parked(&s, tuple);
+		e->version = read_version(&s, tuple);
+		if (rows)
+			e->parked = read_parked(&s, tuple);
 		list = lappend(list, e);
 	}
 	systable_endscan(s.scan);

@@ -34,7 +34,8 @@ typedef struct ParkedEntry
 	bytea	   *key;
 	int64		key_hash;
 	bool		later;			/* coming back failed a moment ago */
-	ParkedRow	parked;
+	Version		version;
+	ParkedRow	parked;			/* only if asked for */
 } ParkedEntry;
 
 /* Takes the lock of a table's parked rows until the end of the transaction. */
@@ -55,8 +56,8 @@ extern bool parked_remove(TombstoneKeys *keys, const Datum *key);
 /* Notes that coming back failed, for the next so many seconds. */
 extern void parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error, int seconds);
 
-/* All of a table that a snapshot shows, newest version first: a List of ParkedEntry *. */
-extern List *parked_list(Oid relid, Snapshot snapshot);
+/* All of a table that a snapshot shows, newest version first: a List of ParkedEntry *. rows: with their rows. */
+extern List *parked_list(Oid relid, Snapshot snapshot, bool rows);
 
 /* The pinned version of the row of a key that transaction writer wrote. */
 extern bool pin_find(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version *version);

@@ -598,6 +598,10 @@ BEGIN
 		RAISE EXCEPTION 'workers of the group do not stop' USING ERRCODE = '55006',
 			HINT = 'Look for processes "replication_plugin ..." in pg_stat_activity, end them, and try again.';
 	END IF;
+	IF EXISTS (SELECT FROM replication_plugin.parked_row) THEN
+		RAISE WARNING 'this node forgets % parked rows (they are still in the view parked_rows of the other members, if there are any)',
+			(SELECT count(*) FROM replication_plugin.parked_row);
+	END IF;
 	PERFORM replication_plugin.drop_slots();
 	LOCK TABLE replication_plugin.local_node IN EXCLUSIVE MODE; -- the manager makes an origin under a weaker one
 	PERFORM replication_plugin.drop_origins();

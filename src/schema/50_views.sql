@@ -123,6 +123,8 @@ COMMENT ON VIEW progress IS 'how far the transactions of each node have been app
 CREATE VIEW tables AS
 	SELECT c.oid::regclass AS "table", coalesce(s.replicated, true) AS replicated, i.identity,
 		coalesce(s.policy, 'last_write_wins') AS policy,
+		(SELECT string_agg(m.column_name || ' ' || m.merge, ', ' ORDER BY m.column_name) FROM replication_plugin.column_merge m
+			WHERE m.schema_name = n.nspname AND m.table_name = c.relname AND m.merge IS NOT NULL) AS merges,
 		CASE WHEN NOT coalesce(s.replicated, true) THEN 'excluded by exclude_table()'
 			 WHEN i.identity = 'none' THEN 'rows have no key: UPDATE and DELETE are refused; add a primary key, set REPLICA IDENTITY FULL, or exclude the table'
 			 WHEN i.identity = 'full' THEN 'rows have no key: conflicts cannot be resolved, rows that were changed on two nodes at once may differ' END AS note
@@ -138,7 +140,7 @@ CREATE VIEW tables AS
 			CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END) AS identity) i
 	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
 		AND n.nspname NOT IN ('replication_plugin', 'information_schema') AND n.nspname !~ '^pg_';
-COMMENT ON VIEW tables IS 'the tables of this database: whether and how they are replicated';
+COMMENT ON VIEW tables IS 'the tables of this database: whether and how they are replicated, and what becomes of concurrent writes; merges: columns that merge';
 
 -- Whether the reader of a view may see rows of a table: he has SELECT, and no row security hides any from him.
 CREATE FUNCTION may_read(relid oid) RETURNS boolean LANGUAGE plpgsql STABLE

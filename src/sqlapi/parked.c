@@ -71,7 +71,7 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 	rel = table_open(relid, AccessShareLock);
 	codec = row_codec(rel);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC | MAT_SRF_BLESS);
-	foreach(lc, parked_list(relid, GetActiveSnapshot()))
+	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
 	{
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 

@@ -50,6 +50,8 @@ $mesh->wait_converged(@members);
 $mesh->sql(1, "SELECT replication_plugin.set_column_merge('posts', c, m) FROM (VALUES ('likes', 'counter'), ('price', 'counter'),
 	('tags', 'set'), ('attrs', 'map'), ('note', 'last_write_wins')) v(c, m)");
 $mesh->wait_converged(@members);
+is($mesh->sql($_, 'SELECT merges FROM replication_plugin.tables WHERE "table" = \'posts\'::regclass'),
+	'attrs map, likes counter, note last_write_wins, price counter, tags set', "the view tables shows it on node $_") for @members;
 
 apart({ 1 => "UPDATE posts SET likes = likes + 1, tags = array_remove(tags, 'book'), attrs = attrs || '{\"x\": 1}', price = price + 0.25",
 	2 => "BEGIN; UPDATE posts SET likes = likes + 2; UPDATE posts SET likes = likes + 3; COMMIT;
