@@ -18,6 +18,7 @@ CREATE TABLE lone (id int PRIMARY KEY, a int, b int, UNIQUE NULLS NOT DISTINCT (
 CREATE TABLE seat (id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE handle (id int PRIMARY KEY, name text UNIQUE, body text, hits int);
 CREATE TABLE mpair (LIKE pair INCLUDING ALL);
+CREATE TABLE late (id int PRIMARY KEY, name text UNIQUE);
 CREATE TABLE member_of (id int PRIMARY KEY, user_id int REFERENCES users);
 SQL
 my @nodes = 1 .. 4;
@@ -99,6 +100,19 @@ shows('users', '(1,ann,"changed later") (6,bob,b) (8,dan,anew) (9,cy,b) | ', 'wr
 concurrently([ 1, "INSERT INTO users VALUES (12, 'gil', 'a')" ], [ 2, "INSERT INTO users VALUES (13, 'gil', 'b')" ]);
 $mesh->sql(1, 'TRUNCATE users CASCADE');
 shows('users', ' | ', 'TRUNCATE takes parked rows as well');
+
+# A row that came back has the version that it had, not that of its return: an older one that arrives late is parked, not shown.
+$mesh->pause_all;
+$mesh->sql($_, "INSERT INTO late VALUES ($_, 'x')") for 1 .. 3;
+for my $i (2 .. 4)
+{
+	$mesh->sql($i, "SELECT replication_plugin.resume_link('node$_')") for grep { $_ != $i } 2 .. 4;
+}
+shows('late', '(3,x) | 2', 'without node 1', 2 .. 4);
+$mesh->sql(3, 'DELETE FROM late WHERE id = 3');
+shows('late', '(2,x) | ', 'the second comes back', 2 .. 4);
+$mesh->resume_all;
+shows('late', '(2,x) | 1', 'the first is older, though it came later');
 
 # ---------- values that are handed on ----------
 
