@@ -26,6 +26,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "catalog/nodes.h"
 #include "catalog/table_info.h"
 #include "conflict/merge_columns.h"
 #include "conflict/resolve.h"
@@ -40,10 +41,12 @@ typedef struct Resolving
 	const MergedColumns *merged;
 } Resolving;
 
-/* Place of a node among those whose writes win; those that are not named come last. */
+/* Place of a write's node among those whose writes win; those that are not named come last. */
 static int
-rank_of(const TablePolicy *policy, NodeId node)
+rank_of(const TablePolicy *policy, Version version)
 {
+	NodeId		node = version_is_self(version) ? nodes_local_id() : version.node;
+
 	for (int i = 0; i < policy->npriority; i++)
 	{
 		if (policy->priority[i] == node)
@@ -60,7 +63,7 @@ by_priority(const TablePolicy *policy, const SiblingSet *set)
 
 	for (int i = 1; i < set->n; i++)
 	{
-		if (rank_of(policy, set->items[i].version.node) < rank_of(policy, set->items[best].version.node))
+		if (rank_of(policy, set->items[i].version) < rank_of(policy, set->items[best].version))
 			best = i;
 	}
 	return best;
