@@ -293,7 +293,9 @@ for my $round (1 .. ($ENV{ROUNDS} || 12))
 	random_writes(50);
 	if ($round == 5)
 	{
-		# a new member, in the middle of that
+		# a new member, in the middle of that; it copies a row that is newer than one that comes later
+		$mesh->sql(2, "INSERT INTO late VALUES (60, 'j')");
+		$mesh->sql(1, "INSERT INTO late VALUES (61, 'j')");
 		my $new = $mesh->add_server;
 		$mesh->start_join($new, 1);
 		$mesh->poll($new, "SELECT state IN ('joining: indexes', 'joining: catching up') FROM replication_plugin.local_node") or die 'no join';
@@ -301,6 +303,7 @@ for my $round (1 .. ($ENV{ROUNDS} || 12))
 		push @nodes, $new;
 		$mesh->sql($_, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links') for 1 .. 4;
 		is($mesh->sql($new, "SELECT replication_plugin.wait_until_ready('120 seconds')"), 't', 'a new member, while rows are in each other\'s way');
+		shows('late', '(2,x) (61,j) | 1 60', 'a copied row has its version');
 	}
 	if ($round % 4 == 0)
 	{
