@@ -196,10 +196,16 @@ sub write_item
 	my $value = token();
 	my $sql = $table eq 'sets'
 		? ($remove ? "tags = array_remove(tags, '$item')" : "tags = tags || '$item'::text")
-		: ($remove ? "doc = doc #- '{$item}'" : "doc = jsonb_set(doc, '{$item}', '\"$value\"')");
+		: ($remove ? "doc = doc #- '{$item}'" : "doc = jsonb_set(" . ($item =~ /in,/ ? "'{\"in\": {}}' || doc" : 'doc') . ", '{$item}', '\"$value\"')");
 	my $version = put($i, "UPDATE $table SET $sql WHERE id = $k");
 	$item_gone{$table}{$k}{$item}{$_} = 1 for keys %$view;
 	%$view = $remove ? () : ($version => $value);
+	return unless $item =~ /in,/;
+
+	# that the inner object is empty is a value of its own, which any write inside replaces; without that and members it is gone
+	my $empty = items_of($i, $table, $k, 'in');
+	$item_gone{$table}{$k}{in}{$_} = 1 for keys %$empty;
+	%$empty = grep({ %{ items_of($i, $table, $k, "in,$_") } } 'p', 'q') ? () : ($version => '{}');
 }
 
 sub write_cell
@@ -243,7 +249,7 @@ sub map_text
 	my ($k) = @_;
 	my $inner = CORE::join(', ', map { my $v = at($k, "in,$_"); defined $v ? "\"$_\": \"$v\"" : () } 'p', 'q');
 	my $outer = CORE::join(', ', map { my $v = at($k, $_); defined $v ? "\"$_\": \"$v\"" : () } 'p', 'q');
-	return '{' . CORE::join(', ', grep { $_ ne '' } $outer, "\"in\": {$inner}") . '}';
+	return '{' . CORE::join(', ', grep { $_ ne '' } $outer, $inner ne '' || defined at($k, 'in') ? "\"in\": {$inner}" : '') . '}';
 }
 
 sub check_counters
@@ -264,6 +270,8 @@ sub check_items
 	my $cells = CORE::join(' ', map { my $c = $cell{$_}; "$_=" . ($c->{a} ? $c->{a}[1] : '') . '/' . ($c->{b} ? $c->{b}[1] : '') } @keys);
 	is($mesh->sql($_, "SELECT string_agg(id || '=' || a || '/' || b, ' ' ORDER BY id) FROM cells"), $cells, "round $round: cells on node $_") for @nodes;
 }
+
+$items{maps}{$_}{in}{'1:0'} = '{}' for @keys;
 
 # ---------- rounds ----------
 
