@@ -211,12 +211,15 @@ object_in(Jsonb *entry, const char *name)
 	return v && v->type == jbvBinary ? v->val.binary.data : NULL;
 }
 
-/* Key values of a row in the root's layout. */
+/* Key values in an object. */
 static void
-key_of(ApplyRelation *ar, TupleTableSlot *row, Datum *key)
+read_key(ApplyRelation *ar, JsonbContainer *object, Datum *key)
 {
+	TupleTableSlot *row = row_text_read(ar->rel, object);
+
 	for (int k = 0; k < ar->nkeys; k++)
 		key[k] = row->tts_values[ar->key_atts[k] - 1];
+	ExecDropSingleTupleTableSlot(row);	/* the values live on */
 }
 
 /* Stores a parked row. */
@@ -231,10 +234,10 @@ import_parked(ApplyRelation *ar, Jsonb *entry, Version version)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	key_of(ar, row_text_read(ar->rel, object_in(entry, "blocked_by")), blocker);
+	read_key(ar, object_in(entry, "blocked_by"), blocker);
 	parked.blocked_by = tombstone_key_bytes(ar->tombstones, blocker, &buf);
 	parked.index_id = get_relname_relid(pnstrdup(index->val.string.val, index->val.string.len), RelationGetNamespace(ar->rel));
-	key_of(ar, row, key);
+	read_key(ar, object_in(entry, "parked"), key);
 	(void) parked_store(ar->tombstones, key, &parked);
 	ExecDropSingleTupleTableSlot(row);
 }
@@ -247,7 +250,7 @@ import_pin(ApplyRelation *ar, Jsonb *entry, Version version)
 	ApplyTarget *t;
 	bool		isnull;
 
-	key_of(ar, row_text_read(ar->rel, object_in(entry, "pinned")), key);
+	read_key(ar, object_in(entry, "pinned"), key);
 	row_key_to_root_slot(ar, key);
 	t = relation_route(ar);
 	if (search_key(t, key))

@@ -31,7 +31,8 @@
 #include "catalog/origin_map.h"
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
-#define RETRY_AFTER		10		/* seconds after an error */
+#define RETRY_AFTER		10		/* seconds after an error ... */
+#define WAIT_FOR_OTHERS	2		/* ... and after one that others cause who are writing */
 
 /* Key of the row that is at work, for what is noted of an error; in the row context. NULL: none. */
 static bytea *at_work = NULL;
@@ -135,25 +136,14 @@ note_blocker(ApplyRelation *ar, const Datum *key, const ParkedRow *before, const
 	(void) parked_store(ar->tombstones, key, now);
 }
 
-/* Looks at one parked row. Returns whether what the table shows has changed, or should be looked at again. */
+/* Finds a place for a parked row. Returns whether it has one. */
 static bool
-look_at(ApplyRelation *ar, ParkedEntry *e)
+try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const ParkedRow *before)
 {
 	const PlaceFor who = {.version = e->version,.own = VERSION_OLDEST};
-	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
-	ParkedRow	before;
 	ParkedRow	parked;
 
-	if (!tombstone_key_values(ar->tombstones, e->key, key))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the key of table \"%s\" had other columns when the row was parked", RelationGetRelationName(ar->rel))));
-	if (!parked_find(ar->tombstones, key, &before) || version_cmp(before.version, e->version) != 0)
-		return true;			/* it made room for another one, and then came anew */
-	row_key_to_root_slot(ar, key);
-	t = relation_route(ar);
-	if (is_over(ar, t, key, e->version) || !take_values(ar, key, &before))
-		return parked_remove(ar->tombstones, key);
 	row_to_root_slot(ar);
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
@@ -161,10 +151,10 @@ look_at(ApplyRelation *ar, ParkedEntry *e)
 	switch (place_take(ar, t, t->newslot, &who, &parked))
 	{
 		case PLACE_FREE:
-			show(ar, t, key, &before);
+			show(ar, t, key, before);
 			return true;
 		case PLACE_TAKEN:
-			note_blocker(ar, key, &before, &parked);
+			note_blocker(ar, key, before, &parked);
 			return false;
 		case PLACE_AGAIN:
 		case PLACE_BUSY:
@@ -173,10 +163,27 @@ look_at(ApplyRelation *ar, ParkedEntry *e)
 	return false;
 }
 
+/* Looks at one parked row. Returns whether what the table shows has changed, or should be looked at again. */
+static bool
+look_at(ApplyRelation *ar, const ParkedEntry *e)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	ParkedRow	before;
+
+	if (!tombstone_key_values(ar->tombstones, e->key, key))
+		return false;			/* the table has another key now; when it has its old one again, we know the row */
+	if (!parked_find(ar->tombstones, key, &before) || version_cmp(before.version, e->version) != 0)
+		return true;			/* it made room for another one, and then came anew */
+	row_key_to_root_slot(ar, key);
+	if (is_over(ar, relation_route(ar), key, e->version) || !take_values(ar, key, &before))
+		return parked_remove(ar->tombstones, key);
+	return !e->later && try_show(ar, e, key, &before);
+}
+
 /* ---------- tables ---------- */
 
-/* Looks at the parked rows of a table; returns whether to come again at once. */
-static bool
+/* Looks at the parked rows of a table. */
+static UnparkResult
 look_at_all(Oid relid)
 {
 	ApplyRelation *ar = relation_open_local(relid);
@@ -187,8 +194,10 @@ look_at_all(Oid relid)
 	OwnerContext saved;
 
 	if (!ar->tombstones)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" has no key any more, but parked rows", RelationGetRelationName(ar->rel))));
+	{
+		MemoryContextSwitchTo(old);
+		return UNPARK_DONE;		/* nothing can be done before it has a key again */
+	}
 	parked_lock(relid, true);
 	ar->placed = ar->parking = ar->pinned = true;
 	saved = become_owner(ar);
@@ -197,8 +206,6 @@ look_at_all(Oid relid)
 		ParkedEntry *e = lfirst(lc);
 
 		CHECK_FOR_INTERRUPTS();
-		if (e->later)
-			continue;
 		at_work = e->key;
 		MemoryContextSwitchTo(each);
 		changed += look_at(ar, e) ? 1 : 0;
@@ -211,12 +218,12 @@ look_at_all(Oid relid)
 	MemoryContextDelete(each);
 	at_work = NULL;
 	MemoryContextSwitchTo(old);
-	return changed > 0;
+	return changed > 0 ? UNPARK_MORE : UNPARK_DONE;
 }
 
 /* Notes an error at the row that was at work, if there was one. */
 static void
-note_error(Oid relid, bytea *bytes, const char *message)
+note_error(Oid relid, bytea *bytes, const char *message, int seconds)
 {
 	ApplyRelation *ar;
 	Datum		key[INDEX_MAX_KEYS];
@@ -225,7 +232,7 @@ note_error(Oid relid, bytea *bytes, const char *message)
 	ar = relation_open_local(relid);
 	parked_lock(relid, true);
 	if (ar->tombstones && tombstone_key_values(ar->tombstones, bytes, key))
-		parked_note_error(ar->tombstones, key, message, RETRY_AFTER);
+		parked_note_error(ar->tombstones, key, message, seconds);
 	commit();
 }
 
@@ -257,35 +264,35 @@ clean_up(Oid relid, MemoryContext context)
 	release_origin();
 	apply_reset();
 	MemoryContextSwitchTo(context);
-	if (is_passing(edata->sqlerrcode))
-		ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", relid, edata->message)));
-	else if (key)
-		note_error(relid, key, edata->message);
-	else
+	ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", relid, edata->message)));
+	if (key)
+		note_error(relid, key, edata->message, is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS : RETRY_AFTER);
+	else if (!is_passing(edata->sqlerrcode))
 		ReThrowError(edata);
 	FreeErrorData(edata);
 }
 
-bool
+UnparkResult
 unpark_table(Oid relid)
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile bool more = false;
+	volatile UnparkResult result = UNPARK_LATER;
 
 	PG_TRY();
 	{
 		begin();
-		more = look_at_all(relid);
+		result = look_at_all(relid);
 		commit();
 		MemoryContextReset(apply.row_context);
 	}
 	PG_CATCH();
 	{
 		clean_up(relid, context);
+		result = UNPARK_LATER;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
-	return more;
+	return result;
 }
 
 void

@@ -5,12 +5,19 @@
 #ifndef REPLICATION_PLUGIN_UNPARK_H
 #define REPLICATION_PLUGIN_UNPARK_H
 
+typedef enum UnparkResult
+{
+	UNPARK_DONE,				/* all is as it should be */
+	UNPARK_MORE,				/* something came back: look again at once */
+	UNPARK_LATER				/* somebody, or an error, was in the way */
+} UnparkResult;
+
 /*
  * Looks at all parked rows of a table, from the newest down, and lets those come back that nothing newer is in the way of. In
  * a transaction of its own, under the origin of repairs. What fails is noted at the row, and tried again later. It
- * does not wait for others. Returns whether there is more to do at once.
+ * does not wait for others.
  */
-extern bool unpark_table(Oid relid);
+extern UnparkResult unpark_table(Oid relid);
 
 /* Forgets pins of rows that have been written anew, or are gone. In a transaction of its own. */
 extern void unpark_collect_pins(Oid relid);

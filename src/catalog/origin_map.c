@@ -110,7 +110,7 @@ node_of_name(const char *name)
 	if (strncmp(name, prefix, len) != 0)
 		return ORIGIN_NODE_LOCAL;
 	if (strncmp(name + len, "repair", 6) == 0)
-		return ORIGIN_NODE_REPAIR;	/* repair, and one per copying session of a join */
+		return name[len + 6] ? ORIGIN_NODE_COPY : ORIGIN_NODE_REPAIR;
 	if (strcmp(name + len, "clock") == 0)
 		return ORIGIN_NODE_CLOCK;
 	return atoi(name + len);
@@ -207,7 +207,8 @@ origin_map_node(RepOriginId origin)
 	for (int i = 0; i < ncopy; i++)
 	{
 		if (copy[i].origin == origin)
-			return copy[i].node == ORIGIN_NODE_CLOCK ? ORIGIN_NODE_LOCAL : copy[i].node;
+			return copy[i].node == ORIGIN_NODE_CLOCK ? ORIGIN_NODE_LOCAL :
+				copy[i].node == ORIGIN_NODE_COPY ? ORIGIN_NODE_REPAIR : copy[i].node;
 	}
 	return ORIGIN_NODE_LOCAL;
 }

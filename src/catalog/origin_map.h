@@ -11,6 +11,7 @@
 
 #define ORIGIN_NODE_LOCAL	((NodeId) 0)	/* not from one of our nodes: a local write */
 #define ORIGIN_NODE_REPAIR	((NodeId) -1)	/* copied or repaired here: never sent, oldest version */
+#define ORIGIN_NODE_COPY	((NodeId) -3)	/* further copying sessions of a join; read as ORIGIN_NODE_REPAIR */
 #define ORIGIN_NODE_CLOCK	((NodeId) -2)	/* local COMMIT PREPARED; only to make and find the origin, read as ORIGIN_NODE_LOCAL */
 
 extern Size origin_map_shmem_size(void);

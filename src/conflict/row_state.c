@@ -2,10 +2,10 @@
  * row_state.c
  *		The siblings of a row of a mergeable table: table row_state.
  *
- * state: u8 format (2), u16 siblings (0: the heap row is the only one), each: u8 flags (1 plain, 2 deleted, 4 of the transaction that stored this), u32 node and
+ * state: u8 format (3), u16 siblings (0: the heap row is the only one), each: u8 flags (1 plain, 2 deleted, 4 of the transaction that stored this), u32 node and
  * u64 timestamp (0 if flag 4), u32 length, row (none if deleted): u16 n and n times u16: its columns (attribute
- * numbers), and a wire tuple in internal form; u16 merged columns, each: u16 attribute number, u32 length, bytes of model/merge.h.
- * Integers in network byte order. Rows from before a column was added have it null.
+ * numbers) with a u32 each: their types then, and a wire tuple in internal form; u16 merged columns, each: u16 attribute number, u32 length, bytes of model/merge.h.
+ * Integers in network byte order. Columns that were added later have what ALTER TABLE gave the rows that were there.
  */
 #include "postgres.h"
 
@@ -13,6 +13,7 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/tupdesc_details.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "libpq/pqformat.h"
@@ -36,7 +37,7 @@ enum
 	N_ATTS = ATT_STATE
 };
 
-#define FORMAT			2
+#define FORMAT			3
 #define FLAG_PLAIN		1
 #define FLAG_DELETED	2
 #define FLAG_SELF		4
@@ -107,14 +108,42 @@ row_encode(RowCodec *c, TupleTableSlot *slot, StringInfo out)
 	}
 }
 
-/* A row's bytes in a sibling are: u16 n, n column numbers, wire tuple. */
+/* A row's bytes in a sibling are: u16 n, n times u16 column number and u32 type, wire tuple. */
 static void
 append_sibling_row(RowCodec *c, TupleTableSlot *slot, StringInfo out)
 {
 	pq_sendint16(out, c->n);
 	for (int i = 0; i < c->n; i++)
+	{
 		pq_sendint16(out, c->attnums[i]);
+		pq_sendint32(out, c->readers[i].typid);
+	}
 	row_encode(c, slot, out);
+}
+
+/* Reads a value that was stored when its column had another type. */
+static Datum
+read_converted(const ValueReader *now, Oid typid, const WireColumn *column)
+{
+	const WireAttribute then = {.name = "",.typid = typid,.typmod = -1,.typschema = "",.typname = ""};
+	ValueReader reader;
+
+	value_reader_init(&reader, &then, now->typid, now->typmod);
+	return value_read(&reader, column);
+}
+
+/* Sets what columns had that the table got after the row was stored. */
+static void
+set_missing(TupleTableSlot *slot)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+
+	memset(slot->tts_isnull, true, desc->natts * sizeof(bool));
+	for (int i = 0; i < desc->natts && desc->constr && desc->constr->missing; i++)
+	{
+		if (desc->constr->missing[i].am_present)
+			slot->tts_values[i] = getmissingattr(desc, i + 1, &slot->tts_isnull[i]);
+	}
 }
 
 void
@@ -123,22 +152,30 @@ row_decode(RowCodec *c, const Sibling *s, TupleTableSlot *slot)
 	StringInfoData in = {.data = (char *) s->row,.len = s->len,.maxlen = s->len};
 	int			n = pq_getmsgint(&in, 2);
 	AttrNumber *attnums = palloc(Max(n, 1) * sizeof(AttrNumber));
+	Oid		   *types = palloc(Max(n, 1) * sizeof(Oid));
 	WireReader	r;
 
 	for (int i = 0; i < n; i++)
+	{
 		attnums[i] = pq_getmsgint(&in, 2);
+		types[i] = pq_getmsgint(&in, 4);
+	}
 	r = (WireReader) {.data = in.data,.len = in.len,.pos = in.cursor};
 	wire_read_tuple(&r, &c->scratch);
 	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	set_missing(slot);
 	for (int i = 0; i < c->scratch.ncolumns && i < n; i++)
 	{
+		WireColumn *column = &c->scratch.columns[i];
+
 		for (int k = 0; k < c->n; k++)
 		{
-			if (c->attnums[k] != attnums[i] || c->scratch.columns[i].kind == WIRE_NULL)
+			if (c->attnums[k] != attnums[i])
 				continue;
-			slot->tts_values[attnums[i] - 1] = value_read(&c->readers[k], &c->scratch.columns[i]);
-			slot->tts_isnull[attnums[i] - 1] = false;
+			slot->tts_isnull[attnums[i] - 1] = column->kind == WIRE_NULL;
+			if (column->kind != WIRE_NULL)
+				slot->tts_values[attnums[i] - 1] = types[i] == c->readers[k].typid ? value_read(&c->readers[k], column) :
+					read_converted(&c->readers[k], types[i], column);
 		}
 	}
 	ExecStoreVirtualTuple(slot);

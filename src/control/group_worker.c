@@ -438,8 +438,8 @@ work(void)
 	tell_frontier();
 	announce();
 	advance_group_slot();
-	tend_parked_rows();
-	collect_tombstones();
+	if (tend_parked_rows())
+		collect_tombstones();
 	settle_tables(worker.moved_to);
 	if (!worker.healthy)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);

@@ -30,17 +30,22 @@ tables_in(const char *table)
 	return sql_value(psprintf("SELECT string_agg(DISTINCT relid::text, ' ') FROM replication_plugin.%s", table), 0, NULL);
 }
 
-/* Has rows come back until nothing changes. */
-static void
+/* Has rows come back until nothing changes. Returns whether that was so for all. */
+static bool
 look(void)
 {
 	char	   *list = tables_in("parked_row");
+	bool		all = true;
 
 	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
 	{
-		while (unpark_table((Oid) strtoul(name, NULL, 10)))
+		UnparkResult result;
+
+		while ((result = unpark_table((Oid) strtoul(name, NULL, 10))) == UNPARK_MORE)
 			;
+		all &= result == UNPARK_DONE;
 	}
+	return all;
 }
 
 /* Forgets pins that mean nothing any more. */
@@ -54,19 +59,21 @@ collect(void)
 	collected_at = moment_now();
 }
 
-void
+bool
 tend_parked_rows(void)
 {
+	static bool all = false;
 	uint64		count = activity_count();
 	Moment		start = moment_now();
 
 	if (!moment_is_past(looked_at, look_ms * REST) ||
 		(count == looked_after && !moment_is_past(looked_at, LOOK_AGAIN_MS)))
-		return;
+		return all && count == looked_after;
 	looked_after = count;
-	look();
+	all = look();
 	looked_at = moment_now();
 	look_ms = (int) ((looked_at - start) / 1000);
 	if (moment_is_past(collected_at, COLLECT_MS))
 		collect();
+	return all;
 }

@@ -5,7 +5,10 @@
 #ifndef REPLICATION_PLUGIN_PARK_TENDER_H
 #define REPLICATION_PLUGIN_PARK_TENDER_H
 
-/* Has parked rows come back whose place may be free. Called in each round of the group worker. */
-extern void tend_parked_rows(void);
+/*
+ * Has parked rows come back whose place may be free. Called in each round of the group worker. Returns whether it has just looked at all of
+ * them: what tells that a parked row is over, a tombstone, may be forgotten then.
+ */
+extern bool tend_parked_rows(void);
 
 #endif							/* REPLICATION_PLUGIN_PARK_TENDER_H */
