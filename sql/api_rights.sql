@@ -74,6 +74,21 @@ SELECT table_name FROM replication_plugin.conflicts WHERE trick.leak(table_name)
 RESET ROLE;
 SELECT * FROM replication_plugin.conflict_stats;
 
+-- parked rows: likewise (in which there is nothing that could be read as a key, or a row)
+INSERT INTO replication_plugin.parked_row
+	SELECT t::regclass, 0, '\x0000', 0, 1, '\x00000000', t::regclass, '\x0000', now() FROM unnest('{hers,guarded,secret}'::text[]) t;
+SELECT "table", "constraint", row_key, blocked_by FROM replication_plugin.parked_rows ORDER BY 1;
+SET ROLE api_alice;
+SELECT "table", "row" FROM replication_plugin.parked_rows ORDER BY 1;
+SELECT * FROM replication_plugin.parked_of(NULL::hers);
+SELECT * FROM replication_plugin.parked_of(NULL::guarded);
+SELECT * FROM replication_plugin.parked_of(NULL::secret);
+SELECT * FROM replication_plugin.parked_of(1);
+SELECT replication_plugin.stored_key('parked_row', '(0,1)'), replication_plugin.stored_key('parked_row', '(0,3)'),
+	replication_plugin.stored_key('parked_row', '(99,9)'), to_jsonb(replication_plugin.parked_record('(0,3)'));
+SELECT * FROM replication_plugin.dangling_references();
+RESET ROLE;
+
 SELECT replication_plugin.leave_group();
 DROP OWNED BY api_alice;
 \c regression

@@ -87,13 +87,14 @@ CREATE FUNCTION context_is_here(relation regclass, key record, context text) RET
 AS 'MODULE_PATHNAME', 'replication_plugin_context_is_here' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION context_is_here(regclass, record, text) IS 'whether this node has had all that a context was read from';
 
-CREATE FUNCTION state_key(relid oid, key bytea) RETURNS jsonb
-AS 'MODULE_PATHNAME', 'replication_plugin_state_key' LANGUAGE C STRICT VOLATILE;
-COMMENT ON FUNCTION state_key(oid, bytea) IS 'the key of a stored row state; null if its table is gone';
+CREATE FUNCTION stored_key(source text, place tid) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'replication_plugin_stored_key' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION stored_key(text, tid) IS
+	'the key in a row of row_state or parked_row (or blocked_by there), if the caller may read the table that it is of';
 
-CREATE FUNCTION parked_record(relid oid, "row" bytea) RETURNS record
+CREATE FUNCTION parked_record(place tid) RETURNS record
 AS 'MODULE_PATHNAME', 'replication_plugin_parked_record' LANGUAGE C STRICT VOLATILE;
-COMMENT ON FUNCTION parked_record(oid, bytea) IS 'a stored row of a table; null if the table is gone';
+COMMENT ON FUNCTION parked_record(tid) IS 'the parked row in a row of parked_row, if the caller may read the table that it is of';
 
 CREATE FUNCTION parked_of(anyelement) RETURNS SETOF anyelement
 AS 'MODULE_PATHNAME', 'replication_plugin_parked_of' LANGUAGE C VOLATILE;

@@ -172,16 +172,16 @@ CREATE VIEW conflict_stats AS
 COMMENT ON VIEW conflict_stats IS 'how many conflicts there were, by table, type and resolution; not_logged: those that the view conflicts does not show';
 
 CREATE VIEW unresolved WITH (security_barrier) AS
-	SELECT r.relid::regclass AS "table", replication_plugin.state_key(r.relid, r.key) AS row_key, r.siblings::integer AS siblings
+	SELECT r.relid::regclass AS "table", replication_plugin.stored_key('row_state', r.ctid) AS row_key, r.siblings::integer AS siblings
 	FROM replication_plugin.row_state r WHERE r.siblings > 1 AND replication_plugin.may_read(r.relid);
 COMMENT ON VIEW unresolved IS 'rows of mergeable tables that have more than one value; see siblings()';
 
 CREATE VIEW parked_rows WITH (security_barrier) AS
 	SELECT p.relid::regclass AS "table", coalesce(i.relname, p.index_id::text) AS "constraint",
-		replication_plugin.state_key(p.relid, p.key) AS row_key, to_jsonb(replication_plugin.parked_record(p.relid, p."row")) AS "row",
+		replication_plugin.stored_key('parked_row', p.ctid) AS row_key, to_jsonb(replication_plugin.parked_record(p.ctid)) AS "row",
 		p.node || ':' || p.ts AS version,
 		coalesce(n.node_name, p.node::text) AS node,
-		replication_plugin.state_key(p.relid, p.blocked_by) AS blocked_by, p.parked_at, p.error
+		replication_plugin.stored_key('blocked_by', p.ctid) AS blocked_by, p.parked_at, p.error
 	FROM replication_plugin.parked_row p
 	LEFT JOIN pg_class i ON i.oid = p.index_id
 	LEFT JOIN replication_plugin.node n ON n.node_id = p.node

@@ -1,55 +1,136 @@
 /*
  * parked.c
- *		SQL functions that show parked rows.
+ *		SQL functions that show parked rows, and keys of what we store.
  */
 #include "postgres.h"
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "parser/parse_type.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "apply/park_copy.h"
+#include "catalog/names.h"
+#include "catalog/table_info.h"
 #include "conflict/parked.h"
+#include "conflict/row_json.h"
 
+PG_FUNCTION_INFO_V1(replication_plugin_stored_key);
 PG_FUNCTION_INFO_V1(replication_plugin_parked_record);
 PG_FUNCTION_INFO_V1(replication_plugin_parked_of);
 PG_FUNCTION_INFO_V1(replication_plugin_export_parked);
 PG_FUNCTION_INFO_V1(replication_plugin_import_parked);
 
-/* A stored row as a value of the table's type. */
-static Datum
-record_of(Relation rel, RowCodec *codec, const Sibling *row)
+/* True if the caller may see all rows of a table, which is there. */
+static bool
+may_read(Oid relid)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-	Datum		record;
-
-	row_decode(codec, row, slot);
-	record = heap_copy_tuple_as_datum(ExecCopySlotHeapTuple(slot), RelationGetDescr(rel));
-	ExecDropSingleTupleTableSlot(slot);
-	return record;
+	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) &&
+		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED;
 }
 
-/* parked_record(relid oid, row bytea) → record; null if the table is gone */
+/*
+ * Columns of a row of one of our tables, by its place: relid and a bytea. What is stored there is read as it is, so nobody may give
+ * us bytes of his own. Returns the table if it is there and the caller may read it, else NULL.
+ */
+static Relation
+read_stored(const char *table, const char *column, ItemPointer place, bytea **bytes)
+{
+	Relation	heap = table_open(extension_relation_oid(table), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	Relation	rel = NULL;
+	bool		isnull;
+
+	if (ItemPointerIsValid(place) && ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(heap) &&
+		table_tuple_fetch_row_version(heap, place, GetActiveSnapshot(), slot))
+	{
+		Oid			relid = DatumGetObjectId(slot_getattr(slot, get_attnum(RelationGetRelid(heap), "relid"), &isnull));
+
+		*bytes = DatumGetByteaPCopy(slot_getattr(slot, get_attnum(RelationGetRelid(heap), column), &isnull));
+		if (may_read(relid))
+			rel = try_relation_open(relid, AccessShareLock);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(heap, AccessShareLock);
+	return rel;
+}
+
+/* A key in its stored form as jsonb; false if the table has another key now. */
+static bool
+key_json(Relation rel, bytea *bytes, Datum *json)
+{
+	AttrNumber *attnums;
+	int			n = table_key_attributes(rel, &attnums);
+	Datum		key[INDEX_MAX_KEYS];
+	TupleTableSlot *slot;
+	bool		found;
+
+	if (n == 0 || !tombstone_key_values(tombstone_keys(rel), bytes, key))
+		return false;
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	memset(slot->tts_isnull, true, RelationGetDescr(rel)->natts * sizeof(bool));
+	for (int i = 0; i < n; i++)
+	{
+		slot->tts_values[attnums[i] - 1] = key[i];
+		slot->tts_isnull[attnums[i] - 1] = false;
+	}
+	ExecStoreVirtualTuple(slot);
+	found = row_json_key(rel, slot, json);
+	ExecDropSingleTupleTableSlot(slot);
+	return found;
+}
+
+/* stored_key(source text, place tid) → jsonb; source: row_state, parked_row, or blocked_by of a parked row */
+Datum
+replication_plugin_stored_key(PG_FUNCTION_ARGS)
+{
+	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bool		states = strcmp(source, TABLE_ROW_STATE) == 0;
+	bytea	   *bytes;
+	Relation	rel = read_stored(states ? TABLE_ROW_STATE : TABLE_PARKED_ROW, strcmp(source, "blocked_by") == 0 ? source : "key",
+								  (ItemPointer) PG_GETARG_POINTER(1), &bytes);
+	Datum		json;
+	bool		found;
+
+	if (!rel)
+		PG_RETURN_NULL();
+	found = key_json(rel, bytes, &json);
+	relation_close(rel, AccessShareLock);
+	if (!found)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(json);
+}
+
+/* parked_record(place tid) → record: the parked row at a place of parked_row */
 Datum
 replication_plugin_parked_record(PG_FUNCTION_ARGS)
 {
-	Relation	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
-	bytea	   *bytes = PG_GETARG_BYTEA_PP(1);
-	Sibling		row = {.row = VARDATA_ANY(bytes),.len = VARSIZE_ANY_EXHDR(bytes)};
+	bytea	   *bytes;
+	Relation	rel = read_stored(TABLE_PARKED_ROW, "row", (ItemPointer) PG_GETARG_POINTER(0), &bytes);
+	TupleTableSlot *slot;
+	Sibling		row;
 	Datum		record;
 
 	if (!rel)
 		PG_RETURN_NULL();
-	record = record_of(rel, row_codec(rel), &row);
+	row = (Sibling) {.row = VARDATA(bytes),.len = VARSIZE(bytes) - VARHDRSZ};
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	row_decode(row_codec(rel), &row, slot);
+	record = heap_copy_tuple_as_datum(ExecCopySlotHeapTuple(slot), RelationGetDescr(rel));
+	ExecDropSingleTupleTableSlot(slot);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(record);
 }
@@ -66,8 +147,10 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 
 	if (!OidIsValid(relid))
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("the argument is no row of a table")));
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(relid));
+	if (!may_read(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("you may not see all rows of table \"%s\"", get_rel_name(relid))));
 	rel = table_open(relid, AccessShareLock);
 	codec = row_codec(rel);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC | MAT_SRF_BLESS);

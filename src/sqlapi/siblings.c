@@ -26,13 +26,11 @@
 #include "catalog/table_info.h"
 #include "conflict/causal_context.h"
 #include "conflict/merge_columns.h"
-#include "conflict/row_json.h"
 #include "conflict/state_copy.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_siblings_of);
 PG_FUNCTION_INFO_V1(replication_plugin_context_of);
 PG_FUNCTION_INFO_V1(replication_plugin_context_is_here);
-PG_FUNCTION_INFO_V1(replication_plugin_state_key);
 PG_FUNCTION_INFO_V1(replication_plugin_export_states);
 PG_FUNCTION_INFO_V1(replication_plugin_import_state);
 PG_FUNCTION_INFO_V1(replication_plugin_check_handler);
@@ -186,36 +184,6 @@ replication_plugin_context_is_here(PG_FUNCTION_ARGS)
 						errmsg("\"%s\" is no causal context", text_to_cstring(PG_GETARG_TEXT_PP(2)))));
 	table_close(rel, AccessShareLock);
 	PG_RETURN_BOOL(causal_context_covered(set, seen_through(), read, n));
-}
-
-/* state_key(relid oid, key bytea) → jsonb */
-Datum
-replication_plugin_state_key(PG_FUNCTION_ARGS)
-{
-	Relation	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
-	TupleTableSlot *slot;
-	MergeTable *t;
-	Datum		key[INDEX_MAX_KEYS];
-	Datum		json;
-
-	if (!rel)
-		PG_RETURN_NULL();
-	t = merge_table_open(rel);
-	if (!tombstone_key_values(t->keys, PG_GETARG_BYTEA_PP(1), key))
-		PG_RETURN_NULL();
-	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-	memset(slot->tts_isnull, true, RelationGetDescr(rel)->natts * sizeof(bool));
-	for (int i = 0; i < t->nkeys; i++)
-	{
-		slot->tts_values[t->key_attnums[i] - 1] = key[i];
-		slot->tts_isnull[t->key_attnums[i] - 1] = false;
-	}
-	ExecStoreVirtualTuple(slot);
-	if (!row_json_key(rel, slot, &json))
-		PG_RETURN_NULL();
-	ExecDropSingleTupleTableSlot(slot);
-	relation_close(rel, AccessShareLock);
-	PG_RETURN_DATUM(json);
 }
 
 /* check_handler(relation regclass, handler regprocedure) → void */
