@@ -1,6 +1,6 @@
 /*
  * wire.h
- *		The stream between nodes: protocol version 1.
+ *		The stream between nodes: WIRE_PROTOCOL_VERSION.
  *
  * A CopyData payload (behind the walsender's own header) holds one or more messages, each
  * a type byte and a body. Integers are in network byte order; "str" is a u16 length and
@@ -16,7 +16,7 @@
  *	U update	u32 relation, u8 has old, [row or key,] row
  *	D delete	u32 relation, key (key columns in key order; without a key the whole old row)
  *	T truncate	u32 n, n times u32 relation
- *	W write		of a mergeable table: u32 relation, u8 flags (1 plain, 2 exact, 4 deleted), u8 oldest (OldestFate), three
+ *	W write		of a mergeable table, or (plain) of a row that is parked at the provider: u32 relation, u8 flags (1 plain, 2 exact, 4 deleted), u8 oldest (OldestFate), three
  *				lists of versions (u16 n, n times: node, u64 timestamp): replaced, kept, seen; u16 n, n times: u16
  *				column (from 0, of those in the relation message), u32 length, bytes of a column merge; row, or key if deleted
  *	X stub		u8 1 if more is held back, u64 end LSN in the provider's WAL, u32 n, n times: node, u64 LSN, u64 timestamp
