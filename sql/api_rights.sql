@@ -85,7 +85,7 @@ SELECT * FROM replication_plugin.parked_of(NULL::guarded);
 SELECT * FROM replication_plugin.parked_of(NULL::secret);
 SELECT * FROM replication_plugin.parked_of(1);
 SELECT replication_plugin.stored_key('parked_row', '(0,1)'), replication_plugin.stored_key('parked_row', '(0,3)'),
-	replication_plugin.stored_key('parked_row', '(99,9)'), to_jsonb(replication_plugin.parked_record('(0,3)'));
+	replication_plugin.stored_key('parked_row', '(99,9)'), replication_plugin.parked_json('(0,3)');
 SELECT * FROM replication_plugin.dangling_references();
 RESET ROLE;
 

@@ -369,6 +369,7 @@ record_stop(const char *detail)
 		.local_version = VERSION_OLDEST,.policy = policy_name(POLICY_LAST_WRITE_WINS),.detail = detail
 	};
 	ApplyTarget *t;
+	OwnerContext saved;
 	List	   *clashes;
 	int			n;
 
@@ -376,7 +377,9 @@ record_stop(const char *detail)
 	row_to_root_slot(ar);
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
+	saved = become_owner(ar);
 	clashes = unique_clashes(t, t->newslot, true, NULL);
+	become_worker(saved);
 	n = list_length(clashes);
 	conflict.type = n > 1 ? CONFLICT_MULTIPLE_UNIQUE :
 		update ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS;

@@ -31,6 +31,7 @@
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/unique.h"
+#include "apply/write.h"
 #include "conflict/row_text.h"
 #include "conflict/row_version.h"
 
@@ -165,12 +166,14 @@ close_all(bool failed)
 static void
 export_all(Export *e, Oid relid)
 {
+	OwnerContext saved;
 	ListCell   *lc;
 
 	e->ar = relation_open_local(relid);
 	if (!e->ar->contested || !e->ar->tombstones)
 		return;
 	e->ar->pinned = pin_any(relid);
+	saved = become_owner(e->ar);
 	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
 		export_parked(e, lfirst(lc));
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
@@ -178,6 +181,7 @@ export_all(Export *e, Oid relid)
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
 			export_target(e, e->ar->partitioned ? relation_leaf(e->ar, lfirst_oid(lc)) : e->ar->target);
 	}
+	become_worker(saved);
 }
 
 void
@@ -264,16 +268,19 @@ import_entry(Oid relid, Jsonb *entry)
 {
 	ApplyRelation *ar = relation_open_local(relid);
 	Version		version = {json_number(&entry->root, "ts"), json_number(&entry->root, "node")};
+	OwnerContext saved;
 
 	if (!ar->tombstones)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has no key here", RelationGetRelationName(ar->rel)),
 				 errhint("Give the table the same primary key or replica identity on all nodes.")));
+	saved = become_owner(ar);
 	if (object_in(entry, "parked"))
 		import_parked(ar, entry, version);
 	else if (object_in(entry, "pinned"))
 		import_pin(ar, entry, version);
+	become_worker(saved);
 }
 
 void

@@ -31,6 +31,7 @@
 #include "utils/rls.h"
 
 #include "apply/relation.h"
+#include "catalog/as_owner.h"
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
 
@@ -322,7 +323,13 @@ relation_open_remote(uint32 remote_id)
 		MemoryContextSwitchTo(old);
 	}
 	if (!ar->valid)
+	{
+		/* planning default expressions may run functions */
+		OwnerContext saved = as_owner_begin(ar->rel->rd_rel->relowner);
+
 		map_relation(ar);
+		as_owner_end(saved);
+	}
 	ar->target = ar->partitioned ? NULL : target_get(ar->relid, ar->key_index, NULL);
 	return ar;
 }

@@ -34,6 +34,7 @@
 #include "utils/rel.h"
 
 #include "apply/target.h"
+#include "catalog/as_owner.h"
 #include "conflict/capture.h"
 
 static HTAB *targets = NULL;
@@ -233,7 +234,13 @@ target_get(Oid relid, Oid key_index, Relation root)
 		return t;
 	t->rel = table_open(relid, RowExclusiveLock);
 	if (!t->valid || t->rri->ri_RelationDesc != t->rel)
+	{
+		/* planning expressions of indexes may run functions */
+		OwnerContext saved = as_owner_begin(t->rel->rd_rel->relowner);
+
 		build(t, key_index, root);
+		as_owner_end(saved);
+	}
 	for (int i = 0; i < t->nindexes; i++)
 		t->rri->ri_IndexRelationDescs[i] = index_open(t->index_oids[i], RowExclusiveLock);
 	old = MemoryContextSwitchTo(TopMemoryContext);

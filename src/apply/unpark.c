@@ -32,7 +32,7 @@
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
 #define RETRY_AFTER		10		/* seconds after an error ... */
-#define WAIT_FOR_OTHERS	2		/* ... and after one that others cause who are writing */
+#define WAIT_FOR_OTHERS	5		/* ... and after one that others cause who are writing */
 
 /* Key of the row that is at work, for what is noted of an error; in the row context. NULL: none. */
 static bytea *at_work = NULL;
@@ -82,15 +82,13 @@ commit(void)
 
 /* ---------- one row ---------- */
 
-/* True if the key has been written since its row was parked. */
+/* True if the key has been written since its row was parked, as far as what is stored tells. */
 static bool
-is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
+is_replaced(ApplyRelation *ar, const Datum *key, Version parked)
 {
 	Version		deleted;
 	RowState	state;
 
-	if (search_key(t, key))
-		return true;
 	if (ar->merge)
 	{
 		row_state_find(ar->tombstones, key, VERSION_OLDEST, &state);
@@ -98,6 +96,13 @@ is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
 			return version_cmp(state.set->items[0].version, parked) != 0;
 	}
 	return tombstone_find(ar->tombstones, key, VERSION_OLDEST, &deleted) && version_cmp(deleted, parked) > 0;
+}
+
+/* The same, or there is a row of the key: who writes it has not seen what is parked. */
+static bool
+is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
+{
+	return search_key(t, key) || is_replaced(ar, key, parked);
 }
 
 /* Puts a row's values where row.c has those of an arriving one; false if a mergeable one would show nothing. */
@@ -121,6 +126,12 @@ static void
 show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parked)
 {
 	write_insert(ar, t, t->newslot);
+
+	/* from here on nobody can write the key unseen; somebody may have inserted and deleted it since we looked */
+	if (is_replaced(ar, key, parked->version))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("a row of table \"%s\" was written while it came back", RelationGetRelationName(ar->rel))));
 	(void) parked_remove(ar->tombstones, key);
 	pin_store(ar->tombstones, key, GetCurrentTransactionId(), parked->version);
 	ar->pinned = true;
@@ -241,11 +252,12 @@ static bool
 is_passing(int sqlstate)
 {
 	return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_UNIQUE_VIOLATION ||
-		sqlstate == ERRCODE_EXCLUSION_VIOLATION || sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
+		sqlstate == ERRCODE_EXCLUSION_VIOLATION || sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE;
 }
 
-/* Cleans up after an error: one of a row is noted there, others are raised again. */
-static void
+/* Cleans up after an error: one of a row is noted there, others are raised again, but for passing ones. */
+static UnparkResult
 clean_up(Oid relid, MemoryContext context)
 {
 	ErrorData  *edata;
@@ -270,6 +282,7 @@ clean_up(Oid relid, MemoryContext context)
 	else if (!is_passing(edata->sqlerrcode))
 		ReThrowError(edata);
 	FreeErrorData(edata);
+	return key ? UNPARK_SKIPPED : UNPARK_LATER;
 }
 
 UnparkResult
@@ -287,23 +300,20 @@ unpark_table(Oid relid)
 	}
 	PG_CATCH();
 	{
-		clean_up(relid, context);
-		result = UNPARK_LATER;
+		result = clean_up(relid, context);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	return result;
 }
 
-void
-unpark_collect_pins(Oid relid)
+/* Looks at all pins of a table. */
+static void
+collect_pins(Oid relid)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ApplyRelation *ar;
+	ApplyRelation *ar = relation_open_local(relid);
 	ListCell   *lc;
 
-	begin();
-	ar = relation_open_local(relid);
 	parked_lock(relid, true);
 	foreach(lc, ar->tombstones && !ar->partitioned ? pin_list(relid) : NIL)
 	{
@@ -311,13 +321,31 @@ unpark_collect_pins(Oid relid)
 		Version		version;
 		bool		isnull;
 
+		CHECK_FOR_INTERRUPTS();
 		if (tombstone_key_values(ar->tombstones, lfirst(lc), key) &&
 			!(search_key(ar->target, key) &&
 			  pin_find(ar->tombstones, key,
 					   DatumGetTransactionId(slot_getsysattr(ar->target->found, MinTransactionIdAttributeNumber, &isnull)), &version)))
 			pin_remove(ar->tombstones, key);
 	}
-	commit();
-	MemoryContextReset(apply.row_context);
+}
+
+void
+unpark_collect_pins(Oid relid)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		begin();
+		collect_pins(relid);
+		commit();
+		MemoryContextReset(apply.row_context);
+	}
+	PG_CATCH();
+	{
+		(void) clean_up(relid, context);	/* another time */
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 }

@@ -9,7 +9,8 @@ typedef enum UnparkResult
 {
 	UNPARK_DONE,				/* all is as it should be */
 	UNPARK_MORE,				/* something came back: look again at once */
-	UNPARK_LATER				/* somebody, or an error, was in the way */
+	UNPARK_SKIPPED,				/* one row failed, which is noted: the others can be looked at */
+	UNPARK_LATER				/* somebody was in the way of all */
 } UnparkResult;
 
 /*

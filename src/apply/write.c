@@ -31,19 +31,13 @@
 OwnerContext
 become_owner(ApplyRelation *ar)
 {
-	OwnerContext saved;
-
-	GetUserIdAndSecContext(&saved.user, &saved.security);
-	if (ar->owner != saved.user)
-		SetUserIdAndSecContext(ar->owner, saved.security | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
-	return saved;
+	return as_owner_begin(ar->owner);
 }
 
 void
 become_worker(OwnerContext saved)
 {
-	SetUserIdAndSecContext(saved.user, saved.security);
+	as_owner_end(saved);
 }
 
 /* Computes generated columns and checks constraints. */

@@ -6,13 +6,7 @@
 #define REPLICATION_PLUGIN_APPLY_WRITE_H
 
 #include "apply/relation.h"
-
-/* What has to be undone after running as the owner. */
-typedef struct OwnerContext
-{
-	Oid			user;
-	int			security;
-} OwnerContext;
+#include "catalog/as_owner.h"
 
 /* Becomes the table's owner, and what it was before. An error puts things back with the transaction. */
 extern OwnerContext become_owner(ApplyRelation *ar);

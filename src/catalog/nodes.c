@@ -27,7 +27,7 @@ enum
 	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
 	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA,
 	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_PROGRESS, LOCAL_LAST_ERROR,
-	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 25
+	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 25, LOCAL_COPY_OF, LOCAL_COPY_SINCE
 };
 
 /* Columns of member; in member_ready and removal the node's number is the first as well. */
@@ -40,6 +40,8 @@ typedef struct CachedNode
 {
 	NodeId		id;				/* INVALID_NODE_ID: in no group */
 	uint64		since_xid;
+	NodeId		copy_of;
+	uint64		copy_since;
 	char		name[NAMEDATALEN * 4];
 	char		state[64];
 } CachedNode;
@@ -108,6 +110,9 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->copy_data = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_DATA, desc, &isnull));
 	n->since_xid = DatumGetInt64(heap_getattr(tuple, LOCAL_SINCE_XID, desc, &isnull));
 	n->announced = DatumGetBool(heap_getattr(tuple, LOCAL_ANNOUNCED, desc, &isnull));
+	n->copy_of = get_int(tuple, desc, LOCAL_COPY_OF);
+	n->copy_since = heap_attisnull(tuple, LOCAL_COPY_SINCE, desc) ? 0 :
+		DatumGetInt64(heap_getattr(tuple, LOCAL_COPY_SINCE, desc, &isnull));
 	*(LocalNode **) arg = n;
 }
 
@@ -146,6 +151,8 @@ load_cache(void)
 	{
 		cache.id = n->node_id;
 		cache.since_xid = n->since_xid;
+		cache.copy_of = n->copy_of;
+		cache.copy_since = n->copy_since;
 		strlcpy(cache.name, n->node_name, sizeof(cache.name));
 		strlcpy(cache.state, strcmp(n->state, "ready") == 0 && !n->announced ? "joining: announced" : n->state, sizeof(cache.state));
 	}
@@ -164,6 +171,14 @@ nodes_local_since_xid(void)
 {
 	load_cache();
 	return cache.since_xid;
+}
+
+NodeId
+nodes_local_copy_of(uint64 *since)
+{
+	load_cache();
+	*since = cache.copy_since;
+	return cache.copy_of;
 }
 
 const char *

@@ -23,6 +23,8 @@ typedef struct LocalNode
 	bool		copy_data;
 	bool		announced;		/* ready: all members know */
 	uint64		since_xid;		/* its local rows of older transactions have no version: others have them as copied rows */
+	NodeId		copy_of;		/* but: a physical copy of this member's server has its rows, ... */
+	uint64		copy_since;		/* ... of this transaction or later; INVALID_NODE_ID: it is none */
 } LocalNode;
 
 /* A member of the group: tables member, member_ready and removal, replicated. */
@@ -43,6 +45,9 @@ extern NodeId nodes_local_id(void);
 
 /* The transaction since which this database is a member (cached likewise). */
 extern uint64 nodes_local_since_xid(void);
+
+/* The member of whose server this one is a physical copy, and since when that was a member; INVALID_NODE_ID: none (cached likewise). */
+extern NodeId nodes_local_copy_of(uint64 *since);
 
 /* NULL if local writes are welcome, else the state because of which they are not (cached likewise); the node's name. */
 extern const char *nodes_local_refusal(void);

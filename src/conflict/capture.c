@@ -26,6 +26,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/tupconvert.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -39,6 +40,7 @@
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
 #include "conflict/parked.h"
+#include "conflict/row_estate.h"
 #include "conflict/tombstone.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_capture_row);
@@ -238,23 +240,45 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+/* True if a parked row of a partitioned table belongs to this partition of it. */
+static bool
+is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
+{
+	TupleConversionMap *map = convert_tuples_by_name(RelationGetDescr(root), RelationGetDescr(leaf));
+	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(root), &TTSOpsVirtual);
+	TupleTableSlot *here = MakeSingleTupleTableSlot(RelationGetDescr(leaf), &TTSOpsVirtual);
+	ResultRelInfo *rri;
+	EState	   *estate = row_estate(leaf, &rri);
+	bool		result;
+
+	row_decode(row_codec(root), &e->parked.row, row);
+	result = ExecPartitionCheck(rri, map ? execute_attr_map_slot(map->attrMap, row, here) : row, estate, false);
+	ExecDropSingleTupleTableSlot(row);
+	ExecDropSingleTupleTableSlot(here);
+	FreeExecutorState(estate);
+	return result;
+}
+
 /* Writes tombstones for rows that are not in the table, as newer ones are in their place: they do not come back. */
 static void
 delete_parked(CaptureState *state, Relation rel, bool mergeable)
 {
+	Relation	root = table_open(tombstone_relid(state->keys), AccessShareLock);
 	ListCell   *lc;
 
-	foreach(lc, parked_list(RelationGetRelid(rel), GetActiveSnapshot(), false))
+	foreach(lc, parked_list(RelationGetRelid(root), GetActiveSnapshot(), true))
 	{
 		Datum		key[INDEX_MAX_KEYS];
 
-		if (!tombstone_key_values(state->keys, ((ParkedEntry *) lfirst(lc))->key, key))
+		if (!tombstone_key_values(state->keys, ((ParkedEntry *) lfirst(lc))->key, key) ||
+			(rel->rd_rel->relispartition && !is_of_partition(rel, root, lfirst(lc))))
 			continue;
 		if (mergeable)
 			capture_write_delete_parked(rel, key);
 		else
 			tombstone_write(state->keys, key, true);
 	}
+	table_close(root, NoLock);
 }
 
 /*
@@ -302,8 +326,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(context);
 		}
-		if (!rel->rd_rel->relispartition)
-			delete_parked(state, rel, mergeable);
+		delete_parked(state, rel, mergeable);
 		tombstone_end_transaction();
 	}
 	PG_CATCH();

@@ -46,6 +46,16 @@ is_older_than_member(TransactionId xmin)
 	return since != 0 && row_full_xid(xmin) < since;
 }
 
+/* The member whose transaction that was, on a physical copy of its server; INVALID_NODE_ID: none. */
+static NodeId
+copied_from(TransactionId xmin)
+{
+	uint64		since;
+	NodeId		node = nodes_local_copy_of(&since);
+
+	return row_full_xid(xmin) >= since ? node : INVALID_NODE_ID;
+}
+
 /* Looks a transaction up in the commit timestamp data. */
 static Version
 lookup_version(TransactionId xmin)
@@ -67,9 +77,9 @@ lookup_version(TransactionId xmin)
 		return VERSION_OLDEST;
 	if (node == ORIGIN_NODE_LOCAL)
 	{
-		if (is_older_than_member(xmin))
+		node = is_older_than_member(xmin) ? copied_from(xmin) : nodes_local_id();
+		if (node == INVALID_NODE_ID)
 			return VERSION_OLDEST;	/* other members have it as a copied row */
-		node = nodes_local_id();
 	}
 	return (Version) {ts, node};
 }

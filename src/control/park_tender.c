@@ -15,6 +15,7 @@
 
 #define LOOK_AGAIN_MS	5000	/* also when nothing has happened: somebody may have been in the way */
 #define COLLECT_MS		60000
+#define MOST_SKIPPED	5		/* rows of a table that fail, each perhaps after waiting for a lock, in one look */
 #define REST			10		/* looking takes at most one part in so many of the time */
 
 static uint64 looked_after = 0;	/* activity_count() before the last look */
@@ -40,9 +41,13 @@ look(void)
 	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
 	{
 		UnparkResult result;
+		int			skipped = 0;
 
-		while ((result = unpark_table((Oid) strtoul(name, NULL, 10))) == UNPARK_MORE)
-			;
+		do
+		{
+			result = unpark_table((Oid) strtoul(name, NULL, 10));
+			skipped += result == UNPARK_SKIPPED;
+		} while (result == UNPARK_MORE || (result == UNPARK_SKIPPED && skipped < MOST_SKIPPED));
 		all &= result == UNPARK_DONE;
 	}
 	return all;

@@ -30,7 +30,9 @@ CREATE TABLE local_node (
 	run_token bigint, -- the last of them
 	run_start pg_lsn, -- end of the WAL when it began
 	run_row pg_lsn, -- end of its first frontier row
-	announced boolean NOT NULL DEFAULT true -- false: ready, but not all members know; local writes wait for that
+	announced boolean NOT NULL DEFAULT true, -- false: ready, but not all members know; local writes wait for that
+	copy_of integer, -- a physical copy of this member's server: what was local before since_xid is that member's ...
+	copy_since bigint -- ... if it is of this transaction or later
 );
 
 -- Admissions: one row per node that is or was a member; a number is never used again. Written by the

@@ -92,9 +92,10 @@ AS 'MODULE_PATHNAME', 'replication_plugin_stored_key' LANGUAGE C STRICT VOLATILE
 COMMENT ON FUNCTION stored_key(text, tid) IS
 	'the key in a row of row_state or parked_row (or blocked_by there), if the caller may read the table that it is of';
 
-CREATE FUNCTION parked_record(place tid) RETURNS record
-AS 'MODULE_PATHNAME', 'replication_plugin_parked_record' LANGUAGE C STRICT VOLATILE;
-COMMENT ON FUNCTION parked_record(tid) IS 'the parked row in a row of parked_row, if the caller may read the table that it is of';
+CREATE FUNCTION parked_json(place tid) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'replication_plugin_parked_json' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION parked_json(tid) IS
+	'the parked row in a row of parked_row, as jsonb made with the rights of its table''s owner, if the caller may read that table';
 
 CREATE FUNCTION parked_of(anyelement) RETURNS SETOF anyelement
 AS 'MODULE_PATHNAME', 'replication_plugin_parked_of' LANGUAGE C VOLATILE;

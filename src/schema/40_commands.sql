@@ -382,9 +382,9 @@ BEGIN
 	PERFORM replication_plugin.reload_origins();
 	PERFORM pg_replication_origin_advance(replication_plugin.origin_name(source.node_id::text), copied.lsn);
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
-			copy_schema, copy_data, progress)
+			copy_schema, copy_data, progress, copy_of, copy_since)
 		VALUES (pg_current_xact_id()::text::bigint, source.group_id, source.group_name, number, node_name, dsn, 'joining: adopt', source.node_id, via,
-			false, false, 'waiting for the join worker');
+			false, false, 'waiting for the join worker', source.node_id, l.since_xid);
 	PERFORM replication_plugin.request_manager(true);
 END
 $$;

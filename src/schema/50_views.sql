@@ -178,7 +178,7 @@ COMMENT ON VIEW unresolved IS 'rows of mergeable tables that have more than one 
 
 CREATE VIEW parked_rows WITH (security_barrier) AS
 	SELECT p.relid::regclass AS "table", coalesce(i.relname, p.index_id::text) AS "constraint",
-		replication_plugin.stored_key('parked_row', p.ctid) AS row_key, to_jsonb(replication_plugin.parked_record(p.ctid)) AS "row",
+		replication_plugin.stored_key('parked_row', p.ctid) AS row_key, replication_plugin.parked_json(p.ctid) AS "row",
 		p.node || ':' || p.ts AS version,
 		coalesce(n.node_name, p.node::text) AS node,
 		replication_plugin.stored_key('blocked_by', p.ctid) AS blocked_by, p.parked_at, p.error
@@ -195,6 +195,7 @@ AS $$
 DECLARE
 	c record;
 	parts record;
+	shown text;
 BEGIN
 	FOR c IN SELECT k.conname, k.conrelid, k.confrelid, k.conkey, k.confkey, k.conpfeqop FROM pg_constraint k
 		JOIN pg_class r ON r.oid = k.conrelid JOIN pg_namespace s ON s.oid = r.relnamespace
@@ -202,19 +203,24 @@ BEGIN
 			AND replication_plugin.may_read(k.conrelid) AND replication_plugin.may_read(k.confrelid)
 		ORDER BY k.conrelid::regclass::text, k.conname
 	LOOP
+		-- values of other than built-in types as text, by their output functions: casts to json can be anybody's
 		SELECT string_agg(format('c.%I IS NOT NULL', a.attname), ' AND ' ORDER BY u.place) AS complete,
 			string_agg(format('p.%I OPERATOR(%I.%s) c.%I', b.attname, n.nspname, o.oprname, a.attname), ' AND ' ORDER BY u.place) AS equal,
-			string_agg(format('%L, c.%I', b.attname, a.attname), ', ' ORDER BY u.place) AS missing
+			string_agg(format(CASE WHEN a.atttypid < 16384 THEN '%L, c.%I' ELSE '%L, format(''%%s'', c.%I)' END, b.attname, a.attname), ', ' ORDER BY u.place) AS missing
 			INTO parts
 			FROM unnest(c.conkey, c.confkey, c.conpfeqop) WITH ORDINALITY u(att, refatt, op, place)
 			JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = u.att
 			JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = u.refatt
 			JOIN pg_operator o ON o.oid = u.op JOIN pg_namespace n ON n.oid = o.oprnamespace;
-		RETURN QUERY EXECUTE format('SELECT %L::text, %L::regclass, to_jsonb(c), %L::regclass, jsonb_build_object(%s) FROM %s c'
-			' WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)', c.conname, c.conrelid::regclass::text, c.confrelid::regclass::text, parts.missing,
+		SELECT string_agg(format(CASE WHEN a.atttypid < 16384 THEN '%L, c.%I' ELSE '%L, format(''%%s'', c.%I)' END, a.attname, a.attname), ', ' ORDER BY a.attnum)
+			INTO shown
+			FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum > 0 AND NOT a.attisdropped
+				AND (a.attnum = ANY (c.conkey) OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)));
+		RETURN QUERY EXECUTE format('SELECT %L::text, %L::regclass, jsonb_build_object(%s), %L::regclass, jsonb_build_object(%s) FROM %s c'
+			' WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)', c.conname, c.conrelid::regclass::text, shown, c.confrelid::regclass::text, parts.missing,
 			c.conrelid::regclass, parts.complete, c.confrelid::regclass, parts.equal);
 	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION dangling_references() IS
-	'rows whose foreign key points to a row that is not there: a concurrent delete won, or the row is parked; of tables that the caller may read. Reads all of them';
+	'rows (key and reference) whose foreign key points to a row that is not there: a concurrent delete won, or the row is parked; of tables that the caller may read. Reads all of them';

@@ -14,7 +14,7 @@ GRANT EXECUTE ON FUNCTION dsn_without_password(text), clock_offset(integer), slo
 	may_read(oid), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
 -- these look at the caller's rights on the table themselves
 GRANT SELECT ON unresolved, parked_rows TO PUBLIC;
-GRANT EXECUTE ON FUNCTION parked_record(tid), parked_of(anyelement), dangling_references() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), siblings_of(regclass, record), causal_context(regclass, jsonb), context_of(regclass, record),
 	context_is_here(regclass, record, text), wait_for_context(regclass, jsonb, text, interval), resolve(regclass, jsonb, jsonb, text),
 	require_key(regclass, jsonb), require_arguments(text, text[]), stored_key(text, tid) TO PUBLIC;

@@ -22,13 +22,14 @@
 #include "utils/syscache.h"
 
 #include "apply/park_copy.h"
+#include "catalog/as_owner.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
 #include "conflict/row_json.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_stored_key);
-PG_FUNCTION_INFO_V1(replication_plugin_parked_record);
+PG_FUNCTION_INFO_V1(replication_plugin_parked_json);
 PG_FUNCTION_INFO_V1(replication_plugin_parked_of);
 PG_FUNCTION_INFO_V1(replication_plugin_export_parked);
 PG_FUNCTION_INFO_V1(replication_plugin_import_parked);
@@ -102,37 +103,43 @@ replication_plugin_stored_key(PG_FUNCTION_ARGS)
 	bytea	   *bytes;
 	Relation	rel = read_stored(states ? TABLE_ROW_STATE : TABLE_PARKED_ROW, strcmp(source, "blocked_by") == 0 ? source : "key",
 								  (ItemPointer) PG_GETARG_POINTER(1), &bytes);
+	OwnerContext saved;
 	Datum		json;
 	bool		found;
 
 	if (!rel)
 		PG_RETURN_NULL();
+	saved = as_owner_begin(rel->rd_rel->relowner);
 	found = key_json(rel, bytes, &json);
+	as_owner_end(saved);
 	relation_close(rel, AccessShareLock);
 	if (!found)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(json);
 }
 
-/* parked_record(place tid) → record: the parked row at a place of parked_row */
+/* parked_json(place tid) → jsonb: the parked row at a place of parked_row */
 Datum
-replication_plugin_parked_record(PG_FUNCTION_ARGS)
+replication_plugin_parked_json(PG_FUNCTION_ARGS)
 {
 	bytea	   *bytes;
 	Relation	rel = read_stored(TABLE_PARKED_ROW, "row", (ItemPointer) PG_GETARG_POINTER(0), &bytes);
 	TupleTableSlot *slot;
+	OwnerContext saved;
 	Sibling		row;
-	Datum		record;
+	Datum		json;
 
 	if (!rel)
 		PG_RETURN_NULL();
 	row = (Sibling) {.row = VARDATA(bytes),.len = VARSIZE(bytes) - VARHDRSZ};
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	saved = as_owner_begin(rel->rd_rel->relowner);
 	row_decode(row_codec(rel), &row, slot);
-	record = heap_copy_tuple_as_datum(ExecCopySlotHeapTuple(slot), RelationGetDescr(rel));
+	json = row_json(slot, NULL);
+	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(slot);
 	relation_close(rel, AccessShareLock);
-	PG_RETURN_DATUM(record);
+	PG_RETURN_DATUM(json);
 }
 
 /* parked_of(anyelement) → setof anyelement: the parked rows of the table whose row type the argument has */
@@ -143,6 +150,7 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 	Oid			relid = typeidTypeRelid(get_fn_expr_argtype(fcinfo->flinfo, 0));
 	Relation	rel;
 	RowCodec   *codec;
+	OwnerContext saved;
 	ListCell   *lc;
 
 	if (!OidIsValid(relid))
@@ -153,6 +161,7 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 				 errmsg("you may not see all rows of table \"%s\"", get_rel_name(relid))));
 	rel = table_open(relid, AccessShareLock);
 	codec = row_codec(rel);
+	saved = as_owner_begin(rel->rd_rel->relowner);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC | MAT_SRF_BLESS);
 	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
 	{
@@ -163,6 +172,7 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, slot->tts_values, slot->tts_isnull);
 		ExecDropSingleTupleTableSlot(slot);
 	}
+	as_owner_end(saved);
 	table_close(rel, AccessShareLock);
 	return (Datum) 0;
 }

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "catalog/as_owner.h"
 #include "catalog/seen.h"
 #include "catalog/table_info.h"
 #include "conflict/causal_context.h"
@@ -116,8 +117,11 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 	SiblingSet *set = siblings_of_key(rel, t, PG_GETARG_DATUM(1), &merged);
 	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	OwnerContext saved;
 
 	InitMaterializedSRF(fcinfo, 0);
+
+	saved = as_owner_begin(rel->rd_rel->relowner);	/* casts to json can be anybody's */
 
 	/* that a row is just deleted is forgotten at some time, on each node at another one */
 	for (int i = 0; i < set->n && !(set->n == 1 && set->items[0].deleted); i++)
@@ -140,6 +144,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 		}
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(row);
 	table_close(rel, AccessShareLock);
 	return (Datum) 0;
