@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 use Mesh;
+use PostgreSQL::Test::Cluster;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -38,33 +39,24 @@ is(rows($new, 'handle'), rows(1, 'handle'), 'the new member shows the same sibli
 is($mesh->sql($new, q{SELECT string_agg("row" ->> 'body', ',') FROM replication_plugin.siblings('handle', '{"id": 1}')}),
 	$mesh->sql(1, q{SELECT string_agg("row" ->> 'body', ',') FROM replication_plugin.siblings('handle', '{"id": 1}')}), 'the same siblings');
 
-# a physical copy
-eval {
-	$mesh->sql(1, 'SELECT replication_plugin.pause_link(provider) FROM replication_plugin.links');
-	$mesh->poll(1, "SELECT bool_and(state = 'paused') FROM replication_plugin.links") or die;
-	$mesh->sql(2, "INSERT INTO users VALUES (2, 'ann', 'older')");
-	$mesh->sql(1, "INSERT INTO users VALUES (1, 'ann', 'newer')");
-	CLONE();
-	1;
-} or fail("clone: $@");
-sub CLONE
-{
-	my $i = $mesh->size + 1;
-	# the copy's port is not known before it is made: the dsn is promised by name, as test 086 does
-	require PostgreSQL::Test::Cluster;
-	my $name = 'nclone';
-	my $node = PostgreSQL::Test::Cluster->new($name);
-	my $dsn = sprintf('host=%s port=%d dbname=app user=%s', $node->host, $node->port, $mesh->user);
-	$mesh->sql(1, "SELECT replication_plugin.prepare_base_backup('clone', '$dsn')");
-	$mesh->node(1)->backup('clone');
-	$node->init_from_backup($mesh->node(1), 'clone');
-	$mesh->sql(1, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links');
-	$node->start;
-	push @{ $mesh->{nodes} }, $node;
-	$mesh->sql($i, sprintf("SELECT replication_plugin.join_group('clone', '%s', '%s', copy_schema => false, copy_data => false)", $dsn, $mesh->dsn(1)));
-	is($mesh->sql($i, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'the copy gets ready');
-	$mesh->wait_converged;
-	sleep 3;
-	is(rows($i, 'users'), rows(2, 'users'), 'a physical copy shows the same row as the others');
-}
+# a physical copy: a row that its source wrote just before, and an older one in its place that comes later
+$mesh->pause_all;
+$mesh->sql(2, "INSERT INTO users VALUES (2, 'ann', 'older')");
+$mesh->sql(1, "INSERT INTO users VALUES (1, 'ann', 'newer')");
+my $copy = PostgreSQL::Test::Cluster->new('copy');
+push @{ $mesh->{nodes} }, $copy;
+my $i = $mesh->size;
+my $dsn = $mesh->dsn($i);
+$mesh->sql(1, "SELECT replication_plugin.prepare_base_backup('node$i', '$dsn')");
+$mesh->node(1)->backup('copy', backup_options => ['-R']);
+$copy->init_from_backup($mesh->node(1), 'copy');
+$copy->start;
+is($mesh->sql($i, 'SELECT pg_promote()'), 't', 'a copy is promoted');
+$mesh->poll($i, "SELECT progress ~ 'this server is a copy' FROM replication_plugin.nodes WHERE is_local") or die;
+$mesh->sql($i, sprintf("SELECT replication_plugin.join_group('node$i', '$dsn', '%s', copy_schema => false, copy_data => false)", $mesh->dsn(1)));
+$mesh->sql($_, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links') for 1 .. 3;
+is($mesh->sql($i, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'it gets ready');
+$mesh->wait_converged;
+is(rows($i, 'users'), '(1,ann,newer)', 'it shows the same row as the others');
+is($mesh->sql($_, 'SELECT string_agg(row_key::text, \' \') FROM replication_plugin.parked_rows'), '{"id": 2}', "the older one is parked on node $_") for 1 .. $i;
 done_testing();
