@@ -50,7 +50,8 @@ static List *pending = NIL;		/* in TopTransactionContext */
 static TupleTableSlot *
 copy_for_root(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 {
-	TupleTableSlot *copy = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
+	/* a descriptor of its own: that of root_slot may go with an invalidation */
+	TupleTableSlot *copy = MakeSingleTupleTableSlot(CreateTupleDescCopy(ar->root_slot->tts_tupleDescriptor), &TTSOpsVirtual);
 
 	if (t->to_root)
 		execute_attr_map_slot(t->to_root->attrMap, row, copy);

@@ -152,6 +152,7 @@ export_target(Export *e, ApplyTarget *t)
 static void
 close_all(bool failed)
 {
+	parked_read_as_of(NULL);
 	if (failed)
 	{
 		relation_reset();
@@ -172,11 +173,13 @@ export_all(Export *e, Oid relid)
 	e->ar = relation_open_local(relid);
 	if (!e->ar->contested || !e->ar->tombstones)
 		return;
+	parked_read_as_of(GetActiveSnapshot());
 	e->ar->pinned = pin_any(relid);
 	saved = become_owner(e->ar);
 	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
 		export_parked(e, lfirst(lc));
-	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	/* of a mergeable table the states have the versions (state_copy.c) */
+	foreach(lc, e->ar->merge ? NIL : find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
 			export_target(e, e->ar->partitioned ? relation_leaf(e->ar, lfirst_oid(lc)) : e->ar->target);

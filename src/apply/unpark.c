@@ -232,7 +232,18 @@ look_at_all(Oid relid)
 	return changed > 0 ? UNPARK_MORE : UNPARK_DONE;
 }
 
-/* Notes an error at the row that was at work, if there was one. */
+/* Ends what an error has left behind. */
+static void
+abort_all(MemoryContext context)
+{
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	release_origin();
+	apply_reset();
+	MemoryContextSwitchTo(context);
+}
+
+/* Notes an error at the row that was at work. */
 static void
 note_error(Oid relid, bytea *bytes, const char *message, int seconds)
 {
@@ -245,6 +256,25 @@ note_error(Oid relid, bytea *bytes, const char *message, int seconds)
 	if (ar->tombstones && tombstone_key_values(ar->tombstones, bytes, key))
 		parked_note_error(ar->tombstones, key, message, seconds);
 	commit();
+}
+
+/* The same; returns whether it could be noted: the table may be locked. */
+static bool
+try_note_error(Oid relid, bytea *bytes, const char *message, int seconds, MemoryContext context)
+{
+	volatile bool noted = false;
+
+	PG_TRY();
+	{
+		note_error(relid, bytes, message, seconds);
+		noted = true;
+	}
+	PG_CATCH();
+	{
+		abort_all(context);
+	}
+	PG_END_TRY();
+	return noted;
 }
 
 /* True for what a race with other writers brings: whoever won commits, and then we are called again. */
@@ -271,14 +301,13 @@ clean_up(Oid relid, MemoryContext context)
 		memcpy(key, at_work, VARSIZE_ANY(at_work));
 	}
 	at_work = NULL;
-	FlushErrorState();
-	AbortOutOfAnyTransaction();
-	release_origin();
-	apply_reset();
-	MemoryContextSwitchTo(context);
+	abort_all(context);
 	ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", relid, edata->message)));
 	if (key)
-		note_error(relid, key, edata->message, is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS : RETRY_AFTER);
+	{
+		if (!try_note_error(relid, key, edata->message, is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS : RETRY_AFTER, context))
+			return UNPARK_LATER;
+	}
 	else if (!is_passing(edata->sqlerrcode))
 		ReThrowError(edata);
 	FreeErrorData(edata);

@@ -6,6 +6,8 @@
 
 #include "utils/guc.h"
 
+#include "catalog/local_frontier.h"
+#include "catalog/nodes.h"
 #include "conflict/causal_context.h"
 
 static char *setting_causal_context = NULL;
@@ -82,6 +84,15 @@ causal_context_current(Version **read, int *nread)
 	return causal_context_parse(setting_causal_context, read, nread);
 }
 
+/* True if this node has had a write: those of each node come in their order. Asked only where what is at hand does not tell. */
+static bool
+is_applied(Version v)
+{
+	NodeId		me = nodes_local_id();
+
+	return v.node == me || v.ts <= frontier_ts(local_frontier(me), v.node);
+}
+
 bool
 causal_context_covered(const SiblingSet *set, const Frontier *seen, const Version *read, int nread)
 {
@@ -94,7 +105,7 @@ causal_context_covered(const SiblingSet *set, const Frontier *seen, const Versio
 		/* what has come after it from the same node has come after it here, too */
 		for (int k = 0; k < set->n && !here; k++)
 			here = set->items[k].version.node == read[i].node && version_cmp(set->items[k].version, read[i]) > 0;
-		if (!here)
+		if (!here && !is_applied(read[i]))
 			return false;
 	}
 	return true;

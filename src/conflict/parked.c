@@ -52,6 +52,14 @@ typedef struct ParkScan
 	const Datum *key;
 } ParkScan;
 
+static Snapshot read_as_of = NULL;
+
+void
+parked_read_as_of(Snapshot snapshot)
+{
+	read_as_of = snapshot;
+}
+
 void
 parked_lock(Oid relid, bool exclusive)
 {
@@ -73,7 +81,7 @@ start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKey
 	s->heap = table_open(extension_relation_oid(table), mode);
 	s->keys = keys;
 	s->key = key;
-	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	s->snapshot = RegisterSnapshot(read_as_of ? read_as_of : GetLatestSnapshot());
 	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	if (keys)
 		ScanKeyInit(&search[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(tombstone_key_hash(keys, key)));
@@ -286,7 +294,7 @@ List *
 parked_list(Oid relid, Snapshot snapshot, bool rows)
 {
 	List	   *list = NIL;
-	ParkScan		s = {.heap = table_open(extension_relation_oid(TABLE_PARKED_ROW), AccessShareLock)};
+	ParkScan	s = {.heap = table_open(extension_relation_oid(TABLE_PARKED_ROW), AccessShareLock)};
 	ScanKeyData search;
 	HeapTuple	tuple;
 	TimestampTz now = GetCurrentTimestamp();
@@ -372,4 +380,25 @@ pin_list(Oid relid)
 		list = lappend(list, DatumGetByteaPCopy(column(&s, tuple, ATT_KEY)));
 	end(&s);
 	return list;
+}
+
+/* Deletes all of a table from one of ours. */
+static void
+forget(const char *table, const char *index, Oid relid)
+{
+	ParkScan	s;
+	HeapTuple	tuple;
+
+	start(&s, table, index, relid, NULL, NULL, RowExclusiveLock);
+	while ((tuple = next(&s)) != NULL)
+		CatalogTupleDelete(s.heap, &tuple->t_self);
+	end(&s);
+}
+
+void
+parked_forget_all(Oid relid)
+{
+	parked_lock(relid, true);
+	forget(TABLE_PARKED_ROW, INDEX_PARKED_ROW, relid);
+	forget(TABLE_ROW_PIN, INDEX_ROW_PIN, relid);
 }

@@ -63,6 +63,12 @@ extern List *parked_list(Oid relid, Snapshot snapshot, bool rows);
 extern bool pin_find(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version *version);
 extern void pin_store(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version version);
 
+/* Forgets all parked rows and pins of a table: it is not replicated any more. */
+extern void parked_forget_all(Oid relid);
+
+/* Reads as a snapshot shows it from here on, until it is set to NULL: as now. For copies of what a snapshot has. */
+extern void parked_read_as_of(Snapshot snapshot);
+
 /* Keys of all pins of a table, as stored: a List of bytea *; removes those of a key. */
 extern List *pin_list(Oid relid);
 extern void pin_remove(TombstoneKeys *keys, const Datum *key);

@@ -27,6 +27,7 @@
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
 #include "conflict/merge_table.h"
+#include "conflict/parked.h"
 #include "sqlapi/settings.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_settings_changed);
@@ -88,7 +89,7 @@ settings_suspend_workers(void)
 	manager_status_suspend(MyDatabaseId);
 }
 
-/* Has a mergeable table's rows show what its policy makes of them; of one that is excluded now nothing is kept. */
+/* Has a mergeable table's rows show what its policy makes of them; of one that is excluded now nothing is kept, nor of parked rows. */
 static void
 show_again(Oid relid)
 {
@@ -97,11 +98,13 @@ show_again(Oid relid)
 	bool		mergeable = table_is_mergeable(rel) && OidIsValid(table_key_index(rel));
 
 	table_close(rel, NoLock);
-	if (!mergeable || nodes_local_id() == INVALID_NODE_ID)
+	if (nodes_local_id() == INVALID_NODE_ID)
 		return;
-	if (replicated)
+	if (!replicated)
+		parked_forget_all(relid);
+	if (mergeable && replicated)
 		merge_table_show_all(relid);
-	else
+	else if (mergeable)
 		row_state_forget_all(relid);
 }
 
