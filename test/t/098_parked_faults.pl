@@ -9,6 +9,8 @@ my $mesh = Mesh->new(2);
 $mesh->all_sql('CREATE ROLE mallory LOGIN');
 my $tables = join('', map { "CREATE TABLE $_ (id int PRIMARY KEY, name text UNIQUE);\n" } qw(addcol1 addcol2 race err pinned nokey other));
 $mesh->make_group($tables . <<'SQL');
+CREATE TABLE wider (id int PRIMARY KEY, name text UNIQUE, n int);
+CREATE TABLE out (id int PRIMARY KEY, name text UNIQUE);
 CREATE TABLE chain (id int PRIMARY KEY, u text UNIQUE, w text UNIQUE);
 CREATE TABLE part (id int, r int, name text, PRIMARY KEY (id, r), UNIQUE (name, r)) PARTITION BY LIST (r);
 CREATE TABLE part1 PARTITION OF part FOR VALUES IN (1);
@@ -176,4 +178,19 @@ section 'keys without a hash', sub {
 	sleep 2;
 };
 
+section 'wider column', sub {
+	concurrently([ 1, "INSERT INTO wider VALUES (1, 'a', 1)" ], [ 2, "INSERT INTO wider VALUES (2, 'a', 1)" ]);
+	$mesh->all_sql('ALTER TABLE wider ALTER COLUMN n TYPE bigint; ALTER TABLE wider RENAME n TO m');
+	is($mesh->sql(1, q{SELECT "row" FROM replication_plugin.parked_rows WHERE "table" = 'wider'::regclass}), '{"m": 1, "id": 1, "name": "a"}', 'the view shows it');
+	$mesh->sql(1, 'DELETE FROM wider WHERE id = 2');
+	ok($mesh->poll($_, 'SELECT m FROM wider WHERE id = 1', 1, 30), "a row comes back after a column got a wider type, on node $_") for 1, 2;
+};
+
+section 'excluded', sub {
+	park('out', 1, 2, 'a');
+	$mesh->sql(1, "SELECT replication_plugin.exclude_table('out')");
+	$mesh->wait_converged;
+	$mesh->sql(1, 'DELETE FROM out WHERE id = 2');
+	is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.parked_row WHERE relid = 'out'::regclass"), 0, "node $_ forgets parked rows of a table that is not replicated any more") for 1, 2;
+};
 done_testing();
