@@ -172,10 +172,10 @@ my (%count, %items, %item_view, %item_gone, %cell);
 sub count_up
 {
 	my ($i) = @_;
-	my ($k, $n, $price) = (pick(@keys), int(rand 20) - 8, (int(rand 400) - 150) / 100);
-	$mesh->sql($i, "UPDATE counters SET n = n + $n, price = price + $price WHERE id = $k");
+	my ($k, $n, $cents) = (pick(@keys), int(rand 20) - 8, int(rand 400) - 150);
+	$mesh->sql($i, "UPDATE counters SET n = n + $n, price = price + $cents / 100.0 WHERE id = $k");
 	$count{$k}{n} += $n;
-	$count{$k}{price} += $price * 100;
+	$count{$k}{cents} += $cents;
 }
 
 sub items_of
@@ -255,7 +255,7 @@ sub map_text
 sub check_counters
 {
 	my ($round) = @_;
-	my $expected = CORE::join(' ', map { "$_=" . ($count{$_}{n} || 0) . '/' . sprintf('%d', $count{$_}{price} || 0) } @keys);
+	my $expected = CORE::join(' ', map { "$_=" . ($count{$_}{n} || 0) . '/' . ($count{$_}{cents} || 0) } @keys);
 	is($mesh->sql($_, "SELECT string_agg(id || '=' || n || '/' || (price * 100)::int, ' ' ORDER BY id) FROM counters"), $expected, "round $round: all that was counted, on node $_") for @nodes;
 }
 
