@@ -15,6 +15,7 @@
 
 #define LOOK_AGAIN_MS	5000	/* also when nothing has happened: somebody may have been in the way */
 #define COLLECT_MS		60000
+#define MOST_PASSES		100		/* over a table in one look: this process has other things to do as well */
 #define MOST_SKIPPED	5		/* rows of a table that fail, each perhaps after waiting for a lock, in one look */
 #define REST			10		/* looking takes at most one part in so many of the time */
 
@@ -42,12 +43,13 @@ look(void)
 	{
 		UnparkResult result;
 		int			skipped = 0;
+		int			passes = 0;
 
 		do
 		{
 			result = unpark_table((Oid) strtoul(name, NULL, 10));
 			skipped += result == UNPARK_SKIPPED;
-		} while (result == UNPARK_MORE || (result == UNPARK_SKIPPED && skipped < MOST_SKIPPED));
+		} while (++passes < MOST_PASSES && (result == UNPARK_MORE || (result == UNPARK_SKIPPED && skipped < MOST_SKIPPED)));
 		all &= result == UNPARK_DONE;
 	}
 	return all;
