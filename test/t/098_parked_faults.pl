@@ -85,13 +85,13 @@ section 'a row lock starves the table', sub {
 	concurrently([ 1, "INSERT INTO chain VALUES (1, 'u', 'w1'), (51, 'q', 'q1')" ], [ 2, "INSERT INTO chain VALUES (2, 'u', 'w')" ],
 		[ 2, "SELECT pg_sleep(0.01)" ], [ 1, "INSERT INTO chain VALUES (3, 'u3', 'w')" ], [ 2, "INSERT INTO chain VALUES (52, 'q', 'q2')" ]);
 	$mesh->poll($_, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM chain", '1 3 52', 20) for 1, 2;
-	my $job = $mesh->start_sql(1, "BEGIN; SELECT id FROM chain WHERE id = 1 FOR UPDATE; SELECT pg_sleep(18); COMMIT");
+	my $job = $mesh->start_sql(1, "BEGIN; SELECT id FROM chain WHERE id = 1 FOR UPDATE; SELECT pg_sleep(30); COMMIT");
 	sleep 0.5;
 	$mesh->sql(2, 'DELETE FROM chain WHERE id = 3');
 	$mesh->wait_converged;
 	sleep 1;
 	$mesh->sql(2, 'DELETE FROM chain WHERE id = 52');
-	ok($mesh->poll($_, "SELECT count(*) FROM chain WHERE id = 51", 1, 12), "node $_: row 51 comes back though somebody has locked row 1") for 2, 1;
+	ok($mesh->poll($_, "SELECT count(*) FROM chain WHERE id = 51", 1, 22), "node $_: row 51 comes back though somebody has locked row 1") for 2, 1;
 	$mesh->finish_sql($job);
 };
 
