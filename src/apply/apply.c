@@ -28,6 +28,7 @@
 
 #include "apply/apply.h"
 #include "apply/combine.h"
+#include "apply/fetch.h"
 #include "apply/park.h"
 #include "apply/place.h"
 #include "apply/put.h"
@@ -196,6 +197,7 @@ apply_commit(void)
 	MemoryContextReset(apply.row_context);
 	tombstone_end_transaction();
 	park_record();
+	fetch_note_passed_over();
 	conflict_before_commit(apply.provider);
 	relation_close_all();
 	target_close_all();
@@ -232,6 +234,7 @@ apply_reset(void)
 	tombstone_abort_transaction();
 	conflict_abort();
 	park_reset();
+	fetch_reset();
 	put_reset();
 	relation_reset();
 	target_reset();
@@ -429,7 +432,7 @@ append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 		appendBinaryStringInfo(buf, c->data, Min(c->len, 100));
 		return;
 	}
-	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || att->typid >= FirstNormalObjectId)
+	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED || att->typid >= FirstNormalObjectId)
 	{
 		appendStringInfoString(buf, c->kind == WIRE_NULL ? "null" : "...");
 		return;

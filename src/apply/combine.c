@@ -352,10 +352,10 @@ void
 combine_plain_put(ApplyRelation *ar)
 {
 	Combining	c = {.ar = ar};
-	bool		missing = row_read(ar, &apply.newtup);
+	Missing		missing = row_read(ar, &apply.newtup);
 
 	row_key_of_values(ar, c.key);
-	if (missing && !fetch_missing(ar, c.key))
+	if (missing != MISSING_NONE && !fetch_missing(ar, c.key))
 		return;					/* the provider has a newer state, which is on its way */
 	apply.write = (WireWrite) {.context.plain = true};
 	combine(&c, false);

@@ -4,22 +4,97 @@
  *
  * PostgreSQL's WAL leaves out TOASTed values that an update did not touch. When the
  * local row is not the one that was updated, they are asked for at the provider, which
- * has accepted the update. It may have a newer state of the row by now; that state
- * reaches us as well, later in its own stream. And it may not show the update to others yet, though it has
- * sent it: an older row must not be taken for it, nor none at all; see sqlapi/committed_values.c.
+ * has accepted the update. It may have overwritten them by now: that newer state reaches us
+ * as well, later in its own stream, and this one is passed over (catalog/awaited.h). And it may not show the
+ * update to others yet, though it has sent it; see sqlapi/values_of_write.c.
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "apply/fetch.h"
 #include "apply/state.h"
 #include "base/peer.h"
+#include "catalog/awaited.h"
 
 static PGconn *conn = NULL;		/* kept for the next time; closed with the process */
+
+/* A table of which the transaction has passed writes over. */
+typedef struct PassedOver
+{
+	ApplyRelation *ar;
+	char	   *until;			/* what the provider had then */
+} PassedOver;
+
+static List *passed_over = NIL; /* in TopTransactionContext */
+
+/* ---------- what is passed over ---------- */
+
+/* Remembers that the row at hand is. */
+static void
+pass_over(ApplyRelation *ar, const char *until)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	PassedOver *p = NULL;
+	ListCell   *lc;
+
+	foreach(lc, passed_over)
+	{
+		if (((PassedOver *) lfirst(lc))->ar == ar)
+			p = lfirst(lc);
+	}
+	if (!p)
+	{
+		p = palloc(sizeof(PassedOver));
+		p->ar = ar;
+		passed_over = lappend(passed_over, p);
+	}
+	p->until = pstrdup(until);	/* the later one covers the earlier one */
+	ar->await_known = ar->awaiting = true;
+	MemoryContextSwitchTo(old);
+}
+
+void
+fetch_note_passed_over(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, passed_over)
+	{
+		PassedOver *p = lfirst(lc);
+
+		awaited_note(p->ar->rel, apply.begin.origin, apply.begin.origin_lsn, p->until);
+		apply.wrote = true;
+	}
+	passed_over = NIL;
+}
+
+void
+fetch_reset(void)
+{
+	passed_over = NIL;			/* the memory went with the transaction */
+}
+
+bool
+fetch_needed(ApplyRelation *ar, Missing missing, bool seen)
+{
+	if (missing == MISSING_NONE)
+		return false;
+	if (missing == MISSING_FROM_PROVIDER || !seen)
+		return true;
+	if (!ar->await_known)
+		ar->awaiting = awaited_any(ar->rel);
+	ar->await_known = true;
+	return ar->awaiting;		/* the row here may be older than what has been seen of it */
+}
+
+/* ---------- asking ---------- */
 
 /* True if a column of the provider was left out of the row at hand. */
 static bool
@@ -28,66 +103,53 @@ is_missing(ApplyRelation *ar, int i)
 	return !ar->present[ar->local_att[i] - 1];
 }
 
-/* Name of a key column. */
+/* A list of texts in the form of text[]. */
 static char *
-key_name(ApplyRelation *ar, int k)
+array_text(Datum *values, int n)
 {
-	return NameStr(TupleDescAttr(RelationGetDescr(ar->rel), ar->key_atts[k] - 1)->attname);
+	return OidOutputFunctionCall(F_ARRAY_OUT,
+								 PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
-/* What is asked for: the missing columns. Returns how many there are. */
-static int
-append_columns(ApplyRelation *ar, StringInfo sql)
-{
-	int			n = 0;
-
-	appendStringInfoString(sql, "SELECT ");
-	for (int i = 0; i < ar->remote.natts; i++)
-	{
-		if (is_missing(ar, i))
-			appendStringInfo(sql, "%s%s::pg_catalog.text", n++ ? ", " : "",
-							 quote_identifier(ar->remote.atts[i].name));
-	}
-	return n;
-}
-
-/* Of which row. */
+/* Names of the key's columns, and its values; both as text[]. */
 static void
-append_condition(ApplyRelation *ar, const Datum *key, StringInfo sql)
+key_params(ApplyRelation *ar, const Datum *key, const char **params)
 {
+	Datum		names[INDEX_MAX_KEYS];
+	Datum		values[INDEX_MAX_KEYS];
+
 	for (int k = 0; k < ar->nkeys; k++)
 	{
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(ar->rel), ar->key_atts[k] - 1);
 		Oid			out;
 		bool		varlena;
 
-		getTypeOutputInfo(TupleDescAttr(RelationGetDescr(ar->rel), ar->key_atts[k] - 1)->atttypid,
-						  &out, &varlena);
-		appendStringInfo(sql, "%s%s = %s", k ? " AND " : " WHERE ", quote_identifier(key_name(ar, k)),
-						 quote_literal_cstr(OidOutputFunctionCall(out, key[k])));
+		getTypeOutputInfo(a->atttypid, &out, &varlena);
+		names[k] = CStringGetTextDatum(NameStr(a->attname));
+		values[k] = CStringGetTextDatum(OidOutputFunctionCall(out, key[k]));
 	}
+	params[0] = array_text(names, ar->nkeys);
+	params[1] = array_text(values, ar->nkeys);
 }
 
-/* The query for the missing columns of the row with a key, shown or parked; returns how many there are. */
-static int
-build_query(ApplyRelation *ar, const Datum *key, StringInfo sql)
+/* Names of the missing columns as text[]; NULL if there are none. */
+static char *
+missing_param(ApplyRelation *ar)
 {
-	const char *table = quote_qualified_identifier(ar->remote.nspname, ar->remote.relname);
-	int			n = append_columns(ar, sql);
+	Datum	   *names = palloc(Max(ar->remote.natts, 1) * sizeof(Datum));
+	int			n = 0;
 
-	appendStringInfo(sql, " FROM %s", table);
-	append_condition(ar, key, sql);
-	if (!ar->contested)
-		return n;
-	appendStringInfoString(sql, " UNION ALL ");
-	(void) append_columns(ar, sql);
-	appendStringInfo(sql, " FROM replication_plugin.parked_of(NULL::%s)", table);
-	append_condition(ar, key, sql);
-	return n;
+	for (int i = 0; i < ar->remote.natts; i++)
+	{
+		if (is_missing(ar, i))
+			names[n++] = CStringGetTextDatum(ar->remote.atts[i].name);
+	}
+	return n > 0 ? array_text(names, n) : NULL;
 }
 
-/* Runs the query, which gives one row for each column; connects anew if the kept connection has gone. */
+/* Runs the query; connects anew if the kept connection has gone. */
 static PGresult *
-run_query(const char *sql)
+run_query(const char *const *params)
 {
 	if (conn && PQstatus(conn) != CONNECTION_OK)
 	{
@@ -96,15 +158,18 @@ run_query(const char *sql)
 	}
 	if (!conn)
 		conn = peer_connect(apply.provider_dsn, PEER_SQL, "replication_plugin fetch");
-	return peer_exec_params(conn, "SELECT v FROM pg_catalog.unnest(replication_plugin.committed_values($1)) WITH ORDINALITY u(v, i) ORDER BY i",
-							1, &sql);
+	return peer_exec_params(conn, "SELECT until, vals IS NOT NULL, v"
+							" FROM replication_plugin.values_of_write($1::pg_catalog.regclass, $2::pg_catalog.text[],"
+							"  $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.int8, $6::pg_catalog.int4, $7::pg_catalog.xid)"
+							" LEFT JOIN LATERAL pg_catalog.unnest(vals) WITH ORDINALITY u(v, i) ON true ORDER BY i",
+							7, params);
 }
 
-/* Takes the values out of the answer. */
+/* Takes the values out of the answer, which has a row for each. */
 static void
 read_answer(ApplyRelation *ar, PGresult *res)
 {
-	int			col = 0;
+	int			row = 0;
 
 	for (int i = 0; i < ar->remote.natts; i++)
 	{
@@ -115,11 +180,11 @@ read_answer(ApplyRelation *ar, PGresult *res)
 
 		if (!is_missing(ar, i))
 			continue;
-		ar->nulls[att] = PQgetisnull(res, col, 0);
+		ar->nulls[att] = PQgetisnull(res, row, 2);
 		getTypeInputInfo(a->atttypid, &in, &ioparam);
 		if (!ar->nulls[att])
-			ar->values[att] = OidInputFunctionCall(in, PQgetvalue(res, col, 0), ioparam, a->atttypmod);
-		col++;
+			ar->values[att] = OidInputFunctionCall(in, PQgetvalue(res, row, 2), ioparam, a->atttypmod);
+		row++;
 	}
 	for (int i = 0; i < ar->remote.natts; i++)
 		ar->present[ar->local_att[i] - 1] = true;
@@ -128,17 +193,24 @@ read_answer(ApplyRelation *ar, PGresult *res)
 bool
 fetch_missing(ApplyRelation *ar, const Datum *key)
 {
-	StringInfoData sql;
+	const char *params[7];
 	PGresult   *res;
 	bool		found;
 
-	initStringInfo(&sql);
-	if (build_query(ar, key, &sql) == 0)
+	params[3] = missing_param(ar);
+	if (!params[3])
 		return true;
-	res = run_query(sql.data);
-	found = PQntuples(res) > 0;
+	params[0] = quote_qualified_identifier(ar->remote.nspname, ar->remote.relname);
+	key_params(ar, key, &params[1]);
+	params[4] = psprintf(INT64_FORMAT, apply.version.ts);
+	params[5] = psprintf("%d", apply.version.node);
+	params[6] = psprintf("%u", apply.begin.xid);
+	res = run_query(params);
+	found = PQgetvalue(res, 0, 1)[0] == 't';
 	if (found)
 		read_answer(ar, res);
+	else
+		pass_over(ar, PQgetvalue(res, 0, 0));
 	PQclear(res);
 	return found;
 }

@@ -5,13 +5,20 @@
 #ifndef REPLICATION_PLUGIN_APPLY_FETCH_H
 #define REPLICATION_PLUGIN_APPLY_FETCH_H
 
-#include "apply/relation.h"
+#include "apply/row.h"
+
+/* True if missing values may not be taken from the local row. seen: there is one, and the writer had seen it. */
+extern bool fetch_needed(ApplyRelation *ar, Missing missing, bool seen);
 
 /*
- * Reads the columns of the row at hand that are not present from the provider's row
- * of the key, into ar->values. Returns false if the provider has no such row any
- * more: then a newer state of it is on its way, and this one need not be written.
+ * Reads the columns of the row at hand that are not present from the provider, into ar->values: as they were when the write
+ * at hand was the row's newest. Returns false if they, or the row, have been written or deleted there since: then a newer state of the row
+ * is on its way, and this one is passed over.
  */
 extern bool fetch_missing(ApplyRelation *ar, const Datum *key);
+
+/* Notes, before commit, what the transaction has passed over. fetch_reset(): after an abort. */
+extern void fetch_note_passed_over(void);
+extern void fetch_reset(void);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_FETCH_H */

@@ -282,8 +282,7 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 	if (!is_newest(p, exists, absent))
 		return WRITE_DONE;
 	seen = !p->base || apply_was_seen(p->local);
-	if ((missing == MISSING_FROM_PROVIDER || (missing == MISSING_FROM_LOCAL && (!p->base || !seen))) &&
-		!fetch_missing(p->ar, p->key))
+	if (fetch_needed(p->ar, missing, p->base && seen) && !fetch_missing(p->ar, p->key))
 		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
 	if (!seen)
 		before = copy_for_root(p->ar, p->target, p->base);

@@ -5,17 +5,9 @@
 #ifndef REPLICATION_PLUGIN_PARK_H
 #define REPLICATION_PLUGIN_PARK_H
 
-#include "apply/relation.h"
+#include "apply/row.h"
 #include "conflict/conflict_log.h"
 #include "conflict/parked.h"
-
-/* Where values that were not sent may be taken from. */
-typedef enum Missing
-{
-	MISSING_NONE,				/* all values were sent */
-	MISSING_FROM_LOCAL,			/* from the local row, if it is the one that was updated */
-	MISSING_FROM_PROVIDER		/* never from here: the row that was updated had another key */
-} Missing;
 
 /*
  * Puts the row in ar->values by its own key: into the table, if no newer row is in its way; else it is parked, and sent on all the

@@ -19,7 +19,8 @@
  * Unchanged TOAST values are not sent. If the writer had seen the local row, then the
  * local row is the one that it updated (what it had seen is here, and nothing newer
  * that it had not), and the values are taken from it; otherwise they are fetched from
- * the provider. A row never mixes two writes.
+ * the provider. Where that has overwritten them, the put is passed over: a newer state is
+ * on its way (catalog/awaited.h). A row never mixes two writes.
  */
 #include "postgres.h"
 
@@ -252,8 +253,7 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing mis
 	}
 	if (!seen)
 		ExecMaterializeSlot(t->found);	/* what is told of it must outlast the write */
-	if ((missing == MISSING_FROM_PROVIDER || (missing == MISSING_FROM_LOCAL && !seen)) &&
-		!fetch_missing(ar, key))
+	if (fetch_needed(ar, missing, seen) && !fetch_missing(ar, key))
 		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
 	result = replace_found(ar, t);
 	if (result == WRITE_DONE && !seen)
@@ -305,20 +305,18 @@ void
 put_insert(ApplyRelation *ar)
 {
 	bool		alone = one_by_one(ar);
-	bool		missing_values;
+	Missing		missing;
 
 	/* before the row is read: flushing resets the memory that it is read into */
 	if (alone || (gathered.rel && gathered.rel != ar))
 		put_flush();
-	missing_values = row_read(ar, &apply.newtup);
+	missing = row_read(ar, &apply.newtup) == MISSING_NONE ? MISSING_NONE : MISSING_FROM_PROVIDER;
 	if (ar->parking)
-		park_put(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS,
-				 missing_values ? MISSING_FROM_PROVIDER : MISSING_NONE);
+		park_put(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing);
 	else if (!alone)
 		gather(ar, ar->target);
 	else if (ar->nkeys > 0)
-		put_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS,
-				missing_values ? MISSING_FROM_PROVIDER : MISSING_NONE);
+		put_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing);
 	else
 		insert_new(ar, CONFLICT_INSERT_EXISTS);
 }
@@ -344,7 +342,7 @@ put_write(ApplyRelation *ar)
  * not replace the new key's row in the end; so they are always fetched.)
  */
 static void
-put_update_of_key(ApplyRelation *ar, bool missing_values)
+put_update_of_key(ApplyRelation *ar, Missing missing)
 {
 	Datum		oldkey[INDEX_MAX_KEYS],
 				newkey[INDEX_MAX_KEYS];
@@ -353,7 +351,7 @@ put_update_of_key(ApplyRelation *ar, bool missing_values)
 	row_read_key(ar, &apply.oldtup, oldkey);
 	row_key_of_values(ar, newkey);
 	t = target_of_key(ar, oldkey);
-	while (!missing_values && search_key_surely(t, oldkey))
+	while (missing == MISSING_NONE && search_key_surely(t, oldkey))
 	{
 		Version		local = place_version(ar, t, t->found, apply.version);
 
@@ -401,7 +399,7 @@ put_update_of_key(ApplyRelation *ar, bool missing_values)
 	 * of the new key's row at the provider.
 	 */
 	put_row(ar, CONFLICT_UPDATE_EXISTS, CONFLICT_UPDATE_MISSING,
-			missing_values ? MISSING_FROM_PROVIDER : MISSING_NONE);
+			missing == MISSING_NONE ? MISSING_NONE : MISSING_FROM_PROVIDER);
 }
 
 /* Update of a table without a key: the row that equals the old one. */
@@ -430,7 +428,6 @@ put_update_by_row(ApplyRelation *ar)
 void
 put_update(ApplyRelation *ar)
 {
-	bool		missing_values;
 	Missing		missing;
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
@@ -446,20 +443,20 @@ put_update(ApplyRelation *ar)
 		put_update_by_row(ar);
 		return;
 	}
-	missing_values = row_read(ar, &apply.newtup);
+	missing = row_read(ar, &apply.newtup);
 	if (ar->parking)
 	{
 		/* of an update of the key, the delete of the old one comes as a message of its own */
-		missing = !missing_values ? MISSING_NONE : apply.has_old ? MISSING_FROM_PROVIDER : MISSING_FROM_LOCAL;
+		if (missing != MISSING_NONE && apply.has_old)
+			missing = MISSING_FROM_PROVIDER;
 		park_put(ar, apply.has_old ? CONFLICT_UPDATE_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
 		return;
 	}
 	if (apply.has_old)
 	{
-		put_update_of_key(ar, missing_values);
+		put_update_of_key(ar, missing);
 		return;
 	}
-	missing = missing_values ? MISSING_FROM_LOCAL : MISSING_NONE;
 
 	/* the usual case: the row is here, one search finds it */
 	row_key_of_values(ar, key);

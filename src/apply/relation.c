@@ -458,7 +458,7 @@ relation_close_all(void)
 		ExecClearTuple(ar->root_slot);
 		table_close(ar->rel, NoLock);
 		ar->rel = NULL;
-		ar->placed = false;
+		ar->placed = ar->await_known = false;
 		ar->target = NULL;
 	}
 	list_free(open_relations);
@@ -482,6 +482,6 @@ relation_reset(void)
 		ar->rel = NULL;
 		ar->target = NULL;
 		ar->valid = false;
-		ar->placed = false;
+		ar->placed = ar->await_known = false;
 	}
 }

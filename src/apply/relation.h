@@ -40,6 +40,8 @@ typedef struct ApplyRelation
 	bool		placed;			/* place_open() has been called in this transaction, and has set these: */
 	bool		parking;		/* each row is looked at before it is written */
 	bool		pinned;			/* the table has pins */
+	bool		await_known;	/* awaiting is of this transaction: */
+	bool		awaiting;		/* a write of the table has been passed over (catalog/awaited.h) */
 	TupleTableSlot *root_slot;	/* row in the root's layout (virtual) */
 
 	/* the row at hand, in the root's layout */

@@ -12,10 +12,10 @@
 
 #include "apply/row.h"
 
-bool
+Missing
 row_read(ApplyRelation *ar, WireTuple *t)
 {
-	bool		missing = false;
+	Missing		missing = MISSING_NONE;
 
 	if (t->ncolumns != ar->remote.natts)
 		ereport(ERROR,
@@ -29,9 +29,9 @@ row_read(ApplyRelation *ar, WireTuple *t)
 		WireColumn *c = &t->columns[i];
 		int			att = ar->local_att[i] - 1;
 
-		if (c->kind == WIRE_UNCHANGED)
+		if (c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED)
 		{
-			missing = true;
+			missing = c->kind == WIRE_AWAITED ? MISSING_FROM_PROVIDER : Max(missing, MISSING_FROM_LOCAL);
 			continue;
 		}
 		ar->present[att] = true;
@@ -62,7 +62,7 @@ row_read_key(ApplyRelation *ar, WireTuple *key, Datum *values)
 	{
 		WireColumn *c = &key->columns[ar->key_wire[k]];
 
-		if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED)
+		if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED)
 			bad_key(ar);
 		for (int i = 0; i < ar->remote.natts; i++)
 		{

@@ -7,8 +7,16 @@
 
 #include "apply/relation.h"
 
-/* Reads a whole row into ar->values, nulls, present. Returns true if unchanged TOAST values are missing. */
-extern bool row_read(ApplyRelation *ar, WireTuple *t);
+/* Where values that were not sent may be taken from. */
+typedef enum Missing
+{
+	MISSING_NONE,				/* all values were sent */
+	MISSING_FROM_LOCAL,			/* from the local row, if it is the one that was updated */
+	MISSING_FROM_PROVIDER		/* never from here: the row that was updated had another key, or the sender is not sure */
+} Missing;
+
+/* Reads a whole row into ar->values, nulls, present. */
+extern Missing row_read(ApplyRelation *ar, WireTuple *t);
 
 /* Key values of a key tuple, or of the row in ar->values, in key index order. */
 extern void row_read_key(ApplyRelation *ar, WireTuple *key, Datum *values);

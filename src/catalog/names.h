@@ -25,6 +25,7 @@
 #define TABLE_MERGEABLE_TABLE	"mergeable_table"
 #define TABLE_COLUMN_MERGE		"column_merge"
 #define TABLE_NODE_PRIORITY		"node_priority"
+#define TABLE_AWAITED_STATE		"awaited_state"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"

@@ -28,6 +28,7 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -439,6 +440,39 @@ again:
 	ExecClearTuple(store.found);
 	if (!store.kept)
 		close_store();
+	return found;
+}
+
+bool
+tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version *newest)
+{
+	Relation	heap = table_open(extension_relation_oid(TABLE_TOMBSTONE), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	/* its writers have committed, but need not have ended */
+	snapshot = RegisterSnapshot(snapshot);
+	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(k->relid));
+	ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(tombstone_key_hash(k, key)));
+	scan = systable_beginscan(heap, extension_relation_oid(INDEX_TOMBSTONE), true, snapshot, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TransactionId writer = HeapTupleHeaderGetRawXmin(tuple->t_data);
+		Version		v;
+		bool		isnull;
+
+		if (!tombstone_key_matches(k, DatumGetByteaPP(heap_getattr(tuple, ATT_KEY, RelationGetDescr(heap), &isnull)), key))
+			continue;
+		v = TransactionIdIsInProgress(writer) ? VERSION_SELF : row_version(writer, VERSION_SELF);
+		if (!found || version_cmp(v, *newest) > 0)
+			*newest = v;
+		found = true;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(heap, AccessShareLock);
 	return found;
 }
 

@@ -8,6 +8,7 @@
 
 #include "lib/stringinfo.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 #include "model/version.h"
 
 /* How keys of one table are written, hashed and compared. Opaque. */
@@ -42,6 +43,9 @@ extern void tombstone_write(TombstoneKeys *k, const Datum *key, bool send);
  * Returns false if there is none.
  */
 extern bool tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest);
+
+/* The same, as a snapshot shows it, without waiting: a writer that has not ended has VERSION_SELF. */
+extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version *newest);
 
 /* True if the table may have tombstones: one probe for many rows. */
 extern bool tombstone_any(TombstoneKeys *k);

@@ -10,6 +10,7 @@
  *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
  *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
  *	- has parked rows come back when their place is free;
+ *	- forgets writes that were passed over when what replaces them is here;
  *	- removes tombstones behind the group slot.
  *
  * How the group slot moves: after each frontier row we note its position in our WAL, and the frontier that
@@ -418,6 +419,15 @@ collect_tombstones(void)
 	worker.collect_ms = (int) ((worker.collected_at - start) / 1000);
 }
 
+/* Forgets writes that were passed over (catalog/awaited.h). Of a removed node there may be nothing more to come: then all members agree. */
+static void
+forget_awaited(void)
+{
+	sql_value("DELETE FROM replication_plugin.awaited_state a USING replication_plugin.stable_point p"
+			  " WHERE replication_plugin.frontier_covers(replication_plugin.frontier(), a.until)"
+			  " OR replication_plugin.frontier_covers(p.vector, a.until)", 0, NULL);
+}
+
 /* ---------- the worker ---------- */
 
 /* True while this node is a member that takes part. */
@@ -440,6 +450,7 @@ work(void)
 	advance_group_slot();
 	if (tend_parked_rows())
 		collect_tombstones();
+	forget_awaited();
 	settle_tables(worker.moved_to);
 	if (!worker.healthy)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);

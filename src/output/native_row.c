@@ -64,7 +64,7 @@ write_row(NativeStream *s, SentRelation *e, bool has_old_row)
 		else if (has_old_row && !s->old_nulls[att] && !is_unchanged(w, s->old_values[att]))
 			value_write(s->buffer, w, s->old_values[att]);
 		else
-			wire_write_unchanged(s->buffer);
+			wire_write_unchanged(s->buffer, e->awaited);
 	}
 }
 
@@ -80,7 +80,7 @@ write_old_row(NativeStream *s, SentRelation *e)
 		if (s->old_nulls[att])
 			wire_write_null(s->buffer);
 		else if (is_unchanged(&e->writers[i], s->old_values[att]))
-			wire_write_unchanged(s->buffer);
+			wire_write_unchanged(s->buffer, false);
 		else
 			value_write(s->buffer, &e->writers[i], s->old_values[att]);
 	}

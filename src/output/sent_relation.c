@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "catalog/awaited.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
@@ -187,6 +188,7 @@ build(SentRelation *e, Relation rel)
 		elog(ERROR, "could not open relation %u", e->root);
 	if (OidIsValid(table_key_index(root)) && table_is_mergeable(root))
 		e->kind = SENT_WRITES;
+	e->awaited = awaited_any(root);
 	old = MemoryContextSwitchTo(e->context);
 	build_columns(e, rel, root);
 	build_key(e, rel, root);

@@ -27,6 +27,7 @@ typedef struct SentRelation
 	SentKind	kind;
 	Oid			root;			/* under whose name, and with whose columns, rows are sent */
 	MemoryContext context;		/* of the rest */
+	bool		awaited;		/* values that are not sent are marked (catalog/awaited.h) */
 	bool		own;			/* settings of the group: their rows are never deleted elsewhere */
 	WireIdentity identity;
 	int			natts;			/* columns sent */

@@ -114,6 +114,19 @@ CREATE TABLE mergeable_table (
 	PRIMARY KEY (schema_name, table_name)
 ) WITH (user_catalog_table = true);
 
+-- Tables of which a node has passed a write over, in that transaction, because the provider had overwritten the row by the time it was
+-- asked for a value that was not sent; what replaces it comes with what the provider had then. Replicated with the transaction, to those who
+-- get it from here; each node deletes by itself. Read while decoding.
+CREATE TABLE awaited_state (
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	origin integer NOT NULL,
+	origin_lsn pg_lsn NOT NULL,
+	noted_by integer NOT NULL,
+	until text NOT NULL, -- a frontier
+	PRIMARY KEY (schema_name, table_name, origin, origin_lsn, noted_by)
+) WITH (user_catalog_table = true);
+
 -- Columns that merge by themselves; null: not any more. Replicated.
 CREATE TABLE column_merge (
 	schema_name text NOT NULL,

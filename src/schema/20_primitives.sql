@@ -55,6 +55,10 @@ CREATE FUNCTION frontier_ts(vector text, node_id integer) RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'replication_plugin_frontier_ts' LANGUAGE C IMMUTABLE STRICT;
 COMMENT ON FUNCTION frontier_ts(text, integer) IS 'greatest timestamp of a node in a frontier, null if it has none';
 
+CREATE FUNCTION frontier_covers(vector text, other text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'replication_plugin_frontier_covers' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION frontier_covers(text, text) IS 'whether a frontier covers all of another one';
+
 CREATE FUNCTION clock_tick() RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'replication_plugin_clock_tick' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION clock_tick() IS
@@ -69,10 +73,11 @@ AS 'MODULE_PATHNAME', 'replication_plugin_clock_offset' LANGUAGE C STRICT VOLATI
 COMMENT ON FUNCTION clock_offset(integer) IS
 	'by how much a node''s clock is ahead of this one''s, measured on the link from it within half the time of the round trip; null if there is none';
 
-CREATE FUNCTION committed_values(query text) RETURNS text[]
-AS 'MODULE_PATHNAME', 'replication_plugin_committed_values' LANGUAGE C STRICT;
-COMMENT ON FUNCTION committed_values(text) IS
-	'first row of a query, as texts; it sees all that is committed in the WAL, which others may see a little later';
+CREATE FUNCTION values_of_write(relation regclass, key_columns text[], key text[], columns text[], ts bigint, node_id integer, writer xid,
+	OUT vals text[], OUT until text) RETURNS record
+AS 'MODULE_PATHNAME', 'replication_plugin_values_of_write' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION values_of_write(regclass, text[], text[], text[], bigint, integer, xid) IS
+	'what columns of the row of a key had when a write of that version (microseconds, node), in that transaction here, was the newest; null if they have been written since. until: what this node has; it sees all that is committed in the WAL, which others may see a little later';
 
 CREATE FUNCTION siblings_of(relation regclass, key record, OUT version text, OUT node_id integer, OUT written_at timestamptz,
 	OUT deleted boolean, OUT "row" json) RETURNS SETOF record
@@ -239,7 +244,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority'] LOOP
+	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state'] LOOP
 		EXECUTE format('CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON replication_plugin.%I'
 			' FOR EACH ROW EXECUTE FUNCTION replication_plugin.settings_changed()', t);
 		EXECUTE format('ALTER TABLE replication_plugin.%I ENABLE ALWAYS TRIGGER changed', t);

@@ -129,8 +129,8 @@ BEGIN
 		RAISE EXCEPTION 'node "%" is in another group: "%" (%), not %', l.node_name, l.group_name, l.group_id, $1
 			USING ERRCODE = '55000', HINT = 'Groups are told apart by their ids, not by their names. Check the dsn.';
 	END IF;
-	IF $3 <> 3 THEN
-		RAISE EXCEPTION 'node "%" speaks protocol 3, not %', l.node_name, $3 USING ERRCODE = '0A000',
+	IF $3 <> 4 THEN
+		RAISE EXCEPTION 'node "%" speaks protocol 4, not %', l.node_name, $3 USING ERRCODE = '0A000',
 			HINT = 'Install the same version of replication_plugin on all nodes.';
 	END IF;
 	IF l.state IN ('removed', 'needs_rejoin') THEN
@@ -617,6 +617,7 @@ BEGIN
 	DELETE FROM replication_plugin.mergeable_table;
 	DELETE FROM replication_plugin.column_merge;
 	DELETE FROM replication_plugin.node_priority;
+	DELETE FROM replication_plugin.awaited_state;
 	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.join_script;

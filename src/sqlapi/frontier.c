@@ -21,6 +21,7 @@
 PG_FUNCTION_INFO_V1(replication_plugin_frontier);
 PG_FUNCTION_INFO_V1(replication_plugin_frontier_lsn);
 PG_FUNCTION_INFO_V1(replication_plugin_frontier_ts);
+PG_FUNCTION_INFO_V1(replication_plugin_frontier_covers);
 PG_FUNCTION_INFO_V1(replication_plugin_raise_stable_point);
 
 /* frontier() → text */
@@ -67,6 +68,14 @@ replication_plugin_frontier_lsn(PG_FUNCTION_ARGS)
 	if (lsn == InvalidXLogRecPtr)
 		PG_RETURN_NULL();
 	PG_RETURN_LSN(lsn);
+}
+
+/* frontier_covers(text, text) → boolean */
+Datum
+replication_plugin_frontier_covers(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(stable_covers(read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(0))),
+								 read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(1)))));
 }
 
 /* ---------- the stable vector ---------- */

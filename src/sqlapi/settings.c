@@ -128,6 +128,19 @@ table_setting_changed(HeapTuple tuple, TupleDesc desc)
 	show_again(relid);
 }
 
+/* Writes of a table have been passed over, or what replaces them has come: updates of it are sent in another way. */
+static void
+awaited_changed(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Oid			nspoid = get_namespace_oid(TextDatumGetCString(heap_getattr(tuple, 1, desc, &isnull)), true);
+	Oid			relid = OidIsValid(nspoid) ?
+		get_relname_relid(TextDatumGetCString(heap_getattr(tuple, 2, desc, &isnull)), nspoid) : InvalidOid;
+
+	if (OidIsValid(relid))
+		CacheInvalidateRelcacheByRelid(relid);
+}
+
 /* The priority of nodes has changed: all tables may show other rows. */
 static void
 priority_changed(void)
@@ -161,6 +174,11 @@ replication_plugin_settings_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("settings_changed() is called by triggers only")));
 	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_AWAITED_STATE) == 0)
+	{
+		awaited_changed(tuple, RelationGetDescr(trigger->tg_relation));
+		return PointerGetDatum(NULL);
+	}
 	settings_wake_at_commit();
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_LOCAL_NODE) == 0)
 		CacheInvalidateRelcache(trigger->tg_relation);

@@ -1,6 +1,6 @@
 /*
- * committed_values.c
- *		Reads for a subscriber what its stream has told it of.
+ * values_of_write.c
+ *		Reads for a subscriber what its stream has told it of, without the values.
  *
  * A commit is in the WAL, and decoded, a little before others here can see it; with synchronous replication
  * long before. So the query runs under a snapshot that shows every transaction that is marked as committed,
@@ -9,20 +9,63 @@
  *
  * Reading marks such a commit in the rows' hint bits, as reading after its end would. Snapshots of others
  * do not care; a writer that waits for such a row goes on a little earlier, behind the commit in the WAL.
+ *
+ * The row may have been written again since the write that is asked for. Then a value is still the one that it had if its TOAST chunks
+ * are not younger than that write: an update keeps the chunks of values that it leaves alone, and the row's writes have growing
+ * versions. But not if the key was deleted meanwhile: chunks come along when a row takes another key.
  */
 #include "postgres.h"
 
+#include "access/commit_ts.h"
+#include "access/detoast.h"
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/subtrans.h"
+#include "access/table.h"
+#include "access/toast_internals.h"
 #include "access/transam.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
+#include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/as_owner.h"
 #include "catalog/local_frontier.h"
+#include "catalog/nodes.h"
+#include "catalog/origin_map.h"
+#include "catalog/table_info.h"
+#include "catalog/table_policy.h"
+#include "conflict/parked.h"
+#include "conflict/row_state.h"
+#include "conflict/row_version.h"
 
-PG_FUNCTION_INFO_V1(replication_plugin_committed_values);
+PG_FUNCTION_INFO_V1(replication_plugin_values_of_write);
+
+/* What is asked for. */
+typedef struct Question
+{
+	Relation	rel;
+	int			nkeys;			/* in the order in which they came */
+	Datum	   *key_columns;	/* names, as text */
+	Datum	   *key;			/* values, as text */
+	int			n;
+	Datum	   *columns;		/* names, as text */
+	Version		version;
+	TransactionId writer;		/* that wrote it here */
+	Snapshot	snapshot;
+	TombstoneKeys *keys;
+	Datum		key_values[INDEX_MAX_KEYS];		/* in key index order */
+} Question;
+
+/* ---------- the snapshot ---------- */
 
 /* Takes those out of a list that have committed. Returns how many are left. */
 static uint32
@@ -69,47 +112,281 @@ committed_snapshot(void)
 	return s;
 }
 
-/* The columns of the first row of the result as text[]; null if there is none. */
-static Datum
-first_row(bool *isnull)
+/* ---------- the row ---------- */
+
+/* Elements of a text[]. */
+static int
+read_texts(Datum array, Datum **texts)
 {
-	int			n = SPI_tuptable->tupdesc->natts;
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool	   *nulls = palloc(n * sizeof(bool));
-	int			lower = 1;
+	int			n;
 
-	*isnull = SPI_processed == 0;
-	if (*isnull)
-		return (Datum) 0;
-	for (int i = 0; i < n; i++)
-	{
-		char	   *text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
-
-		nulls[i] = text == NULL;
-		if (text)
-			values[i] = CStringGetTextDatum(text);
-	}
-	return SPI_datumTransfer(PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, TEXTOID, -1, false, TYPALIGN_INT)),
-							 false, -1);
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, texts, NULL, &n);
+	return n;
 }
 
-/* committed_values(text) -> text[] */
-Datum
-replication_plugin_committed_values(PG_FUNCTION_ARGS)
+/* Number of a column by its name. */
+static AttrNumber
+column_number(Relation rel, Datum name)
 {
-	SPIPlanPtr	plan;
-	Datum		row;
-	bool		isnull;
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), TextDatumGetCString(name));
 
-	SPI_connect();
-	plan = SPI_prepare(text_to_cstring(PG_GETARG_TEXT_PP(0)), 0, NULL);
+	if (attnum == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no column \"%s\" on this node", RelationGetRelationName(rel), TextDatumGetCString(name))));
+	return attnum;
+}
+
+/* Reads the key's values in the order of this node's key index. */
+static void
+read_key(Question *q)
+{
+	AttrNumber *attnums;
+	int			n = table_key_attributes(q->rel, &attnums);
+	int			found = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(q->rel), attnums[i] - 1);
+		Oid			in,
+					ioparam;
+
+		getTypeInputInfo(a->atttypid, &in, &ioparam);
+		for (int k = 0; k < q->nkeys; k++)
+		{
+			if (column_number(q->rel, q->key_columns[k]) != attnums[i])
+				continue;
+			q->key_values[i] = OidInputFunctionCall(in, TextDatumGetCString(q->key[k]), ioparam, a->atttypmod);
+			found++;
+		}
+	}
+	if (n == 0 || found != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has another key on this node", RelationGetRelationName(q->rel))));
+}
+
+/* The query: who wrote the row that is shown, and the columns. */
+static char *
+build_query(Question *q)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT t.xmin");
+	for (int i = 0; i < q->n; i++)
+		appendStringInfo(&sql, ", t.%s", quote_identifier(TextDatumGetCString(q->columns[i])));
+	appendStringInfo(&sql, " FROM %s t",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(q->rel)), RelationGetRelationName(q->rel)));
+	for (int k = 0; k < q->nkeys; k++)
+		appendStringInfo(&sql, "%st.%s = %s", k ? " AND " : " WHERE ", quote_identifier(TextDatumGetCString(q->key_columns[k])),
+						 quote_literal_cstr(TextDatumGetCString(q->key[k])));
+	return sql.data;
+}
+
+/* A value as text[]'s element. */
+static Datum
+value_text(Form_pg_attribute a, Datum value)
+{
+	Oid			out;
+	bool		varlena;
+
+	getTypeOutputInfo(a->atttypid, &out, &varlena);
+	if (varlena)
+		value = PointerGetDatum(PG_DETOAST_DATUM(value));
+	return CStringGetTextDatum(OidOutputFunctionCall(out, value));
+}
+
+/* The transaction that wrote the chunks of a value; InvalidTransactionId: they are gone. */
+static TransactionId
+chunk_writer(struct varlena *value)
+{
+	struct varatt_external pointer;
+	Relation	toast;
+	Relation   *indexes;
+	int			nindexes,
+				valid;
+	ScanKeyData key;
+	SnapshotData snapshot;
+	SysScanDesc scan;
+	HeapTuple	chunk;
+	TransactionId writer = InvalidTransactionId;
+
+	VARATT_EXTERNAL_GET_POINTER(pointer, value);
+	toast = table_open(pointer.va_toastrelid, AccessShareLock);
+	valid = toast_open_indexes(toast, AccessShareLock, &indexes, &nindexes);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(pointer.va_valueid));
+	init_toast_snapshot(&snapshot);
+	scan = systable_beginscan_ordered(toast, indexes[valid], &snapshot, 1, &key);
+	chunk = systable_getnext_ordered(scan, ForwardScanDirection);
+	if (HeapTupleIsValid(chunk))
+		writer = HeapTupleHeaderGetRawXmin(chunk->t_data);
+	systable_endscan_ordered(scan);
+	toast_close_indexes(indexes, nindexes, AccessShareLock);
+	table_close(toast, AccessShareLock);
+	return writer;
+}
+
+/*
+ * The version of what a transaction wrote. One that has not ended, besides the write that is asked for, came after it: it is not waited for,
+ * as it may be waiting for who asks.
+ */
+static Version
+version_of(Question *q, TransactionId xid)
+{
+	TransactionId top = xid;
+
+	if (TransactionIdIsNormal(xid) && TransactionIdFollowsOrEquals(xid, TransactionXmin))
+		top = SubTransGetTopmostTransaction(xid);
+	if (top == q->writer)
+		return q->version;
+	return TransactionIdIsInProgress(xid) ? VERSION_SELF : row_version(xid, VERSION_SELF);
+}
+
+/* True if a transaction brought a parked row back: it wrote values that are older or younger. */
+static bool
+is_repair(TransactionId writer)
+{
+	TimestampTz ts;
+	RepOriginId origin;
+
+	return TransactionIdIsNormal(writer) && TransactionIdGetCommitTsData(writer, &ts, &origin) &&
+		origin_map_node(origin) == ORIGIN_NODE_REPAIR;
+}
+
+/* True if a value has been in the row since the write that is asked for, or longer. */
+static bool
+is_as_old(Question *q, Form_pg_attribute a, Datum value)
+{
+	TransactionId writer;
+
+	if (a->attlen != -1 || !VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value)))
+		return false;
+	writer = chunk_writer((struct varlena *) DatumGetPointer(value));
+	return TransactionIdIsValid(writer) && !is_repair(writer) &&
+		version_cmp(version_of(q, writer), q->version) <= 0;
+}
+
+/* True if the key has been deleted after the write that is asked for. */
+static bool
+was_deleted(Question *q)
+{
+	Version		deleted;
+
+	return tombstone_visible(q->keys, q->key_values, q->snapshot, &deleted) && version_cmp(deleted, q->version) > 0;
+}
+
+/* The version of the row that is shown. */
+static Version
+shown_version(Question *q, TransactionId xmin)
+{
+	Version		v = version_of(q, xmin);
+
+	if (version_is_oldest(v) && pin_any(RelationGetRelid(q->rel)))
+		(void) pin_find(q->keys, q->key_values, xmin, &v);
+	return v;
+}
+
+/* Values of the row that is shown, the first one of the result; false if they are not those of the write. */
+static bool
+shown_values(Question *q, Datum *values, bool *nulls)
+{
+	HeapTuple	row = SPI_tuptable->vals[0];
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	Version		v = shown_version(q, DatumGetTransactionId(SPI_getbinval(row, desc, 1, &nulls[0])));
+
+	/* what a mergeable table shows may be made of several writes; a row of unknown age is at least as old */
+	bool		all = version_cmp(v, q->version) == 0 || version_is_oldest(v) || table_is_mergeable(q->rel);
+
+	if (!all && was_deleted(q))
+		return false;
+	for (int i = 0; i < q->n; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(desc, i + 1);
+		Datum		value = SPI_getbinval(row, desc, i + 2, &nulls[i]);
+
+		if (!all && (nulls[i] || !is_as_old(q, a, value)))
+			return false;
+		if (!nulls[i])
+			values[i] = value_text(a, value);
+	}
+	return true;
+}
+
+/* Values of the row while it is parked; false if it is not, or has been written since. */
+static bool
+parked_values(Question *q, Datum *values, bool *nulls)
+{
+	TupleDesc	desc = RelationGetDescr(q->rel);
+	TupleTableSlot *slot;
+	ParkedRow	parked;
+
+	if (!parked_find(q->keys, q->key_values, &parked) || version_cmp(parked.version, q->version) != 0)
+		return false;
+	slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	row_decode(row_codec(q->rel), &parked.row, slot);
+	for (int i = 0; i < q->n; i++)
+	{
+		AttrNumber	attnum = column_number(q->rel, q->columns[i]);
+		Datum		value = slot_getattr(slot, attnum, &nulls[i]);
+
+		if (!nulls[i])
+			values[i] = value_text(TupleDescAttr(desc, attnum - 1), value);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return true;
+}
+
+/* The values as text[]; false if there are none. */
+static bool
+answer(Question *q, Datum *array)
+{
+	Datum	   *values = palloc0(Max(q->n, 1) * sizeof(Datum));
+	bool	   *nulls = palloc0(Max(q->n, 1) * sizeof(bool));
+	int			lower = 1;
+	SPIPlanPtr	plan = SPI_prepare(build_query(q), 0, NULL);
+	bool		found;
+
 	if (!plan)
 		elog(ERROR, "could not prepare the query: %s", SPI_result_code_string(SPI_result));
-	if (SPI_execute_snapshot(plan, NULL, NULL, committed_snapshot(), InvalidSnapshot, true, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "that is no query");
-	row = first_row(&isnull);
+	if (SPI_execute_snapshot(plan, NULL, NULL, q->snapshot, InvalidSnapshot, true, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read table \"%s\"", RelationGetRelationName(q->rel));
+	parked_read_as_of(q->snapshot);
+	found = SPI_processed > 0 ? shown_values(q, values, nulls) : parked_values(q, values, nulls);
+	parked_read_as_of(NULL);
+	if (found)
+		*array = SPI_datumTransfer(PointerGetDatum(construct_md_array(values, nulls, 1, &q->n, &lower, TEXTOID, -1, false, TYPALIGN_INT)),
+								   false, -1);
+	return found;
+}
+
+/* values_of_write(regclass, text[], text[], text[], bigint, integer, xid) → (vals text[], until text) */
+Datum
+replication_plugin_values_of_write(PG_FUNCTION_ARGS)
+{
+	Question	q = {.version = {PG_GETARG_INT64(4), PG_GETARG_INT32(5)},.writer = PG_GETARG_TRANSACTIONID(6)};
+	Datum		result[2];
+	bool		nulls[2] = {false, false};
+	TupleDesc	desc;
+	OwnerContext saved;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	q.rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	q.nkeys = read_texts(PG_GETARG_DATUM(1), &q.key_columns);
+	if (read_texts(PG_GETARG_DATUM(2), &q.key) != q.nkeys)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there must be as many key columns as values")));
+	q.n = read_texts(PG_GETARG_DATUM(3), &q.columns);
+	saved = as_owner_begin(q.rel->rd_rel->relowner);
+	read_key(&q);
+	as_owner_end(saved);
+	q.keys = tombstone_keys(q.rel);
+	q.snapshot = committed_snapshot();
+	SPI_connect();
+	nulls[0] = !answer(&q, &result[0]);
 	SPI_finish();
-	if (isnull)
-		PG_RETURN_NULL();
-	return row;
+	table_close(q.rel, AccessShareLock);
+	/* not before the row has been read */
+	result[1] = CStringGetTextDatum(frontier_to_text(local_frontier(nodes_local_id())));
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), result, nulls));
 }

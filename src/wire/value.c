@@ -150,6 +150,7 @@ value_write(StringInfo out, ValueWriter *w, Datum value)
 			break;
 		case WIRE_NULL:
 		case WIRE_UNCHANGED:
+		case WIRE_AWAITED:
 			elog(ERROR, "a column's writer has no form");
 	}
 }
@@ -341,6 +342,7 @@ value_read(ValueReader *r, const WireColumn *c)
 			return read_text(r, pnstrdup(c->data, c->len));
 		case WIRE_NULL:
 		case WIRE_UNCHANGED:
+		case WIRE_AWAITED:
 			break;
 	}
 	elog(ERROR, "a column has no value");

@@ -60,7 +60,7 @@ typedef struct ValueReader
 extern void value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 typmod);
 
 /*
- * Makes the datum (not for WIRE_NULL and WIRE_UNCHANGED), by-reference ones in
+ * Makes the datum (not for WIRE_NULL, WIRE_UNCHANGED and WIRE_AWAITED), by-reference ones in
  * CurrentMemoryContext and properly aligned. Raises an ordinary data error if
  * the value does not fit the local type, ERRCODE_PROTOCOL_VIOLATION if a length is wrong.
  */

@@ -354,9 +354,9 @@ wire_write_null(StringInfo out)
 }
 
 void
-wire_write_unchanged(StringInfo out)
+wire_write_unchanged(StringInfo out, bool awaited)
 {
-	appendStringInfoChar(out, WIRE_UNCHANGED);
+	appendStringInfoChar(out, awaited ? WIRE_AWAITED : WIRE_UNCHANGED);
 }
 
 /*
@@ -392,6 +392,7 @@ read_column(WireReader *r, WireColumn *c)
 	{
 		case WIRE_NULL:
 		case WIRE_UNCHANGED:
+		case WIRE_AWAITED:
 			c->kind = (WireKind) kind;
 			c->len = 0;
 			c->data = NULL;

@@ -38,7 +38,7 @@
 #include "model/sibling.h"
 #include "model/version.h"
 
-#define WIRE_PROTOCOL_VERSION	3
+#define WIRE_PROTOCOL_VERSION	4
 
 /* Type byte of a message. One CopyData payload holds one or more messages. */
 typedef enum WireMessage
@@ -60,6 +60,7 @@ typedef enum WireKind
 {
 	WIRE_NULL = 'n',
 	WIRE_UNCHANGED = 'u',		/* TOASTed value that the update did not touch: not sent */
+	WIRE_AWAITED = 'a',			/* the same, where the sender may have updated another row than the receiver has (catalog/awaited.h) */
 	WIRE_INTERNAL = 'i',		/* the datum's bytes: fixed length as in memory, varlena payload without header */
 	WIRE_BINARY = 'b',			/* typsend */
 	WIRE_TEXT = 't'				/* typoutput */
@@ -106,7 +107,7 @@ typedef struct WireBegin
 	NodeId		origin;			/* node on which the transaction was first written */
 	XLogRecPtr	origin_lsn;		/* end of its commit record there */
 	TimestampTz commit_ts;		/* its commit timestamp there */
-	TransactionId xid;			/* on the provider; for messages only */
+	TransactionId xid;			/* on the provider */
 } WireBegin;
 
 typedef struct WireCommit
@@ -231,7 +232,7 @@ extern void wire_write_delete_head(StringInfo out, uint32 relid);
 extern void wire_write_write_head(StringInfo out, const WireWrite *m);
 extern void wire_write_tuple_head(StringInfo out, int ncolumns);
 extern void wire_write_null(StringInfo out);
-extern void wire_write_unchanged(StringInfo out);
+extern void wire_write_unchanged(StringInfo out, bool awaited);
 extern void wire_write_value(StringInfo out, WireKind kind, const char *data, int len);
 
 #endif							/* REPLICATION_PLUGIN_WIRE_H */

@@ -188,9 +188,10 @@ unit_wire(PG_FUNCTION_ARGS)
 	wire_write_begin(&buf, &begin);
 	wire_write_relation(&buf, &rel);
 	wire_write_insert_head(&buf, 1234);
-	wire_write_tuple_head(&buf, 3);
+	wire_write_tuple_head(&buf, 4);
 	wire_write_null(&buf);
-	wire_write_unchanged(&buf);
+	wire_write_unchanged(&buf, false);
+	wire_write_unchanged(&buf, true);
 	wire_write_value(&buf, WIRE_TEXT, big, 1000);
 	wire_write_update_head(&buf, 1234, true);
 	wire_write_tuple_head(&buf, 1);
@@ -218,8 +219,8 @@ unit_wire(PG_FUNCTION_ARGS)
 	CHECK(strcmp(rel2.atts[1].typname, "mood") == 0 && rel2.atts[1].typmod == 5 && rel2.atts[0].keypos == 1);
 	CHECK(wire_read_type(&r) == WIRE_INSERT);
 	CHECK(wire_read_insert(&r, &new) == 1234);
-	CHECK(new.ncolumns == 3 && new.columns[0].kind == WIRE_NULL && new.columns[1].kind == WIRE_UNCHANGED);
-	CHECK(new.columns[2].len == 1000 && memcmp(new.columns[2].data, big, 1000) == 0);
+	CHECK(new.ncolumns == 4 && new.columns[0].kind == WIRE_NULL && new.columns[1].kind == WIRE_UNCHANGED && new.columns[2].kind == WIRE_AWAITED);
+	CHECK(new.columns[3].len == 1000 && memcmp(new.columns[3].data, big, 1000) == 0);
 	CHECK(wire_read_type(&r) == WIRE_UPDATE);
 	CHECK(wire_read_update(&r, &has_old, &old, &new) == 1234);
 	CHECK(has_old && old.columns[0].len == 3 && new.columns[0].len == 255 && new.columns[0].kind == WIRE_BINARY);
@@ -300,6 +301,7 @@ read_anything(const char *data, int len)
 			WireCommit	c;
 			WireStub	x;
 			WireRelation r;
+			WireWrite	w;
 		}			m;
 		bool		has_old;
 		int			n;
@@ -331,6 +333,9 @@ read_anything(const char *data, int len)
 			case WIRE_TRUNCATE:
 				wire_read_truncate(&r, &n, &ids);
 				break;
+			case WIRE_WRITE:
+				wire_read_write(&r, &m.w, &a);
+				break;
 			case WIRE_STUB:
 				wire_read_stub(&r, &m.x);
 				break;
@@ -350,7 +355,14 @@ valid_messages(StringInfo buf)
 	WireAttribute att = {"id", INT4OID, -1, "", "", 1};
 	WireRelation rel = {12, "public", "t", WIRE_IDENTITY_KEY, 1, 1, &att};
 	uint32		id = 12;
+	Version		replaced[2] = {{11, 1}, {12, 2}};
+	Frontier   *seen = frontier_create();
+	WireMerge	merge = {1, 3, "abc"};
+	WireWrite	write = {.relid = 12,.context = {.exact = true,.nreplaces = 2,.replaces = replaced,.nkeeps = 1,.keeps = replaced,.seen = seen},
+		.nmerges = 1,.merges = &merge
+	};
 
+	frontier_raise(seen, 1, InvalidXLogRecPtr, 13);
 	wire_write_startup(buf, &startup);
 	wire_write_begin(buf, &begin);
 	wire_write_relation(buf, &rel);
@@ -364,6 +376,11 @@ valid_messages(StringInfo buf)
 	wire_write_delete_head(buf, 12);
 	wire_write_tuple_head(buf, 1);
 	wire_write_value(buf, WIRE_BINARY, "1234", 4);
+	wire_write_write_head(buf, &write);
+	wire_write_tuple_head(buf, 3);
+	wire_write_unchanged(buf, true);
+	wire_write_unchanged(buf, false);
+	wire_write_null(buf);
 	wire_write_truncate(buf, 1, &id);
 	wire_write_commit(buf, &commit);
 	wire_write_stub(buf, &stub);
@@ -395,7 +412,7 @@ unit_fuzz(PG_FUNCTION_ARGS)
 			int			n = pg_prng_uint64_range(&prng, 0, 64);
 
 			for (int k = 0; k < n; k++)
-				appendStringInfoChar(&buf, k == 0 ? "SBCRIUDTX"[pg_prng_uint64_range(&prng, 0, 8)] : (char) pg_prng_uint64(&prng));
+				appendStringInfoChar(&buf, k == 0 ? "SBCRIUDTXW"[pg_prng_uint64_range(&prng, 0, 9)] : (char) pg_prng_uint64(&prng));
 		}
 		else
 		{

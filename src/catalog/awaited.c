@@ -1,0 +1,64 @@
+/*
+ * awaited.c
+ *		Tables of which a write has been passed over, while what replaces it is on its way.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+
+#include "catalog/awaited.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+
+/* Columns of awaited_state. */
+#define ATT_SCHEMA	1
+#define ATT_TABLE	2
+
+bool
+awaited_any(Relation root)
+{
+	Oid			relid = extension_relation_oid(TABLE_AWAITED_STATE);
+	Relation	states;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	if (!OidIsValid(relid) || RelationGetNamespace(root) == extension_schema_oid())
+		return false;
+	states = table_open(relid, AccessShareLock);
+	ScanKeyInit(&keys[0], ATT_SCHEMA, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root))));
+	ScanKeyInit(&keys[1], ATT_TABLE, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(RelationGetRelationName(root)));
+	keys[0].sk_collation = keys[1].sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(states, InvalidOid, false, NULL, 2, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(states, AccessShareLock);
+	return found;
+}
+
+void
+awaited_note(Relation root, NodeId origin, XLogRecPtr origin_lsn, const char *until)
+{
+	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT4OID, TEXTOID};
+	Datum		values[6] = {
+		CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root))),
+		CStringGetTextDatum(RelationGetRelationName(root)),
+		Int32GetDatum(origin), LSNGetDatum(origin_lsn), Int32GetDatum(nodes_local_id()), CStringGetTextDatum(until)
+	};
+
+	SPI_connect();
+	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " VALUES ($1, $2, $3, $4, $5, $6)",
+							  6, types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not note a write that was passed over");
+	SPI_finish();
+}
