@@ -67,6 +67,7 @@ error_context(void *arg)
 void
 apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen)
 {
+	fetch_disconnect();
 	apply.provider = provider;
 	apply.provider_dsn = provider_dsn;
 	apply.seen = seen;

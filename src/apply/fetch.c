@@ -23,7 +23,7 @@
 #include "base/peer.h"
 #include "catalog/awaited.h"
 
-static PGconn *conn = NULL;		/* kept for the next time; closed with the process */
+static PGconn *conn = NULL;		/* kept for the next time, also over aborts; closed with the process */
 
 /* A table of which the transaction has passed writes over. */
 typedef struct PassedOver
@@ -147,17 +147,25 @@ missing_param(ApplyRelation *ar)
 	return n > 0 ? array_text(names, n) : NULL;
 }
 
-/* Runs the query; connects anew if the kept connection has gone. */
+void
+fetch_disconnect(void)
+{
+	if (conn)
+		PQfinish(conn);
+	conn = NULL;
+}
+
+/* Runs the query; connects anew if the kept connection has gone, or an error has left it in the middle of something. */
 static PGresult *
 run_query(const char *const *params)
 {
-	if (conn && PQstatus(conn) != CONNECTION_OK)
-	{
-		PQfinish(conn);
-		conn = NULL;
-	}
+	if (conn && (PQstatus(conn) != CONNECTION_OK || PQtransactionStatus(conn) != PQTRANS_IDLE))
+		fetch_disconnect();
 	if (!conn)
+	{
 		conn = peer_connect(apply.provider_dsn, PEER_SQL, "replication_plugin fetch");
+		peer_keep(conn);
+	}
 	return peer_exec_params(conn, "SELECT until, vals IS NOT NULL, v"
 							" FROM replication_plugin.values_of_write($1::pg_catalog.regclass, $2::pg_catalog.text[],"
 							"  $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.int8, $6::pg_catalog.int4, $7::pg_catalog.xid)"

@@ -17,6 +17,9 @@ extern bool fetch_needed(ApplyRelation *ar, Missing missing, bool seen);
  */
 extern bool fetch_missing(ApplyRelation *ar, const Datum *key);
 
+/* Ends the connection to the provider: another one may come. */
+extern void fetch_disconnect(void);
+
 /* Notes, before commit, what the transaction has passed over. fetch_reset(): after an abort. */
 extern void fetch_note_passed_over(void);
 extern void fetch_reset(void);

@@ -182,6 +182,15 @@ track_events(PGEventId event, void *info, void *pass_through)
 	return 1;
 }
 
+void
+peer_keep(PGconn *conn)
+{
+	Tracked    *t = PQinstanceData(conn, track_events);
+
+	if (t)
+		t->subxid = InvalidSubTransactionId;
+}
+
 /* Takes a remote notice for what it is: something for whoever debugs. */
 static void
 receive_notice(void *arg, const PGresult *result)

@@ -27,6 +27,9 @@ typedef enum PeerMode
  */
 extern PGconn *peer_connect(const char *dsn, PeerMode mode, const char *application_name);
 
+/* Has a connection outlast the (sub)transaction that it was made in, also if that aborts. Process-wide ones need it. */
+extern void peer_keep(PGconn *conn);
+
 /*
  * Runs one statement and waits, serving interrupts. Returns a result with
  * status PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_COPY_OUT, PGRES_COPY_IN or

@@ -36,22 +36,37 @@ sub has { my ($i, $marker) = @_; $mesh->poll($i, "SELECT EXISTS (SELECT FROM mar
 
 sub awaited { return $mesh->sql($_[0], "SELECT count(*) FROM replication_plugin.awaited_state"); }
 
+# ---------- a transaction that asks for a value, and has to be applied once more ----------
+
+$mesh->sql(1, "INSERT INTO doc SELECT 9999, 0, 'a0', big('a0'), 'b0', big('b0')");
+$mesh->wait_converged;
+$mesh->pause_all;
+$mesh->sql(2, 'BEGIN; UPDATE doc SET n = 2 WHERE id = 9999; INSERT INTO marker VALUES (9999); COMMIT');
+$mesh->sql(1, 'BEGIN; UPDATE doc SET n = 1 WHERE id = 9999; INSERT INTO marker VALUES (9999); COMMIT');
+$mesh->resume_all;
+is($mesh->sql($_, 'SELECT n FROM doc WHERE id = 9999'), 1, "node $_ has it") for 1 .. 3;
+$mesh->is_identical('applied once more');
+
 # ---------- the provider has overwritten the value, and the row is updated where the newer state is not yet ----------
 
-# How node 1 goes on after the update that left a and b alone; what node 2's row shows meanwhile; and what all show in the end when node 2 has written again.
+# How node 1 goes on after the update that left a and b alone; what node 2's row shows meanwhile; who writes then, and what all show in the end.
 my $id = 0;
 for my $case (
-	[ 'the value is overwritten', "UPDATE doc SET a_tag = 'later', a = big('later') WHERE id = %d", '2 local b0', '100 local b0', 1 ],
-	[ 'the row is deleted', 'DELETE FROM doc WHERE id = %d', '2 local b0', '100 local b0', 1 ],
-	[ 'the row is deleted, and another one takes its key', 'DELETE FROM doc WHERE id = %1$d; UPDATE doc SET id = %1$d WHERE id = %1$d + 1000', '2 local b0', '100 local b0', 1 ],
-	[ 'other columns are overwritten', 'UPDATE doc SET n = 50 WHERE id = %d', '1 a0 b0', '100 a0 b0', 0 ])
+	[ 'the value is overwritten', "UPDATE doc SET a_tag = 'later', a = big('later') WHERE id = %d", '2 local b0', 2, '100 local b0' ],
+	[ 'the value is overwritten, somebody else has the update', "UPDATE doc SET a_tag = 'later', a = big('later') WHERE id = %d", '2 local b0', 3, '100 a0 b0' ],
+	[ 'the row is deleted', 'DELETE FROM doc WHERE id = %d', '2 local b0', 2, '100 local b0' ],
+	[ 'the row is deleted, somebody else has the update', 'DELETE FROM doc WHERE id = %d', '2 local b0', 3, '100 a0 b0' ],
+	[ 'the row is deleted, and another one takes its key', 'DELETE FROM doc WHERE id = %1$d; UPDATE doc SET id = %1$d WHERE id = %1$d + 1000', '2 local b0', 2, '100 local b0' ],
+	[ 'other columns are overwritten', 'UPDATE doc SET n = 50 WHERE id = %d', '1 a0 b0', 2, '100 a0 b0' ])
 {
-	my ($name, $later, $meanwhile, $end, $passed_over) = @$case;
+	my ($name, $later, $meanwhile, $writer, $end) = @$case;
+	my $passed_over = $meanwhile =~ /local/ ? 1 : 0;
+	my $reader = 5 - $writer;
 	$id++;
 	$mesh->sql(1, "INSERT INTO doc SELECT g, 0, 'a0', big('a0'), 'b0', big('b0') FROM (VALUES ($id), ($id + 1000)) x(g)");
 	$mesh->wait_converged;
 	$mesh->pause_all;
-	$mesh->sql(2, "UPDATE doc SET n = 2, a_tag = 'local', a = big('local') WHERE id = $id");
+	$mesh->sql(2, "BEGIN; UPDATE doc SET n = 2, a_tag = 'local', a = big('local') WHERE id = $id; INSERT INTO marker VALUES (2000 + $id); COMMIT");
 	$mesh->sql(1, "BEGIN; UPDATE doc SET n = 1 WHERE id = $id; INSERT INTO marker VALUES ($id); COMMIT");
 
 	# node 3 has node 1's update, and will get nothing more from there
@@ -66,11 +81,16 @@ for my $case (
 	is($mesh->sql(2, sprintf $row, $id), $meanwhile, "$name: the row is whole");
 	is(awaited(2), $passed_over, $passed_over ? 'the update is passed over' : 'the value is still the one of the update');
 
-	# node 2 writes over that, and node 3 hears of it before it hears more from node 1
-	$mesh->sql(2, "BEGIN; UPDATE doc SET n = 100 WHERE id = $id; INSERT INTO marker VALUES (1000 + $id); COMMIT");
-	$mesh->resume(3, 2);
-	has(3, 1000 + $id);
-	is($mesh->sql(3, sprintf $row, $id), $end, 'another node takes the values from where the row was updated');
+	# node 2 writes over that, and node 3 hears of it before it hears more from node 1; or the other way round, and with all that was seen
+	if ($writer == 3)
+	{
+		$mesh->resume(3, 2);
+		has(3, 2000 + $id);
+	}
+	$mesh->sql($writer, "BEGIN; UPDATE doc SET n = 100 WHERE id = $id; INSERT INTO marker VALUES (1000 + $id); COMMIT");
+	$mesh->resume($reader, $writer);
+	has($reader, 1000 + $id);
+	is($mesh->sql($reader, sprintf $row, $id), $end, 'another node takes the values from where the row was updated');
 	open_gate($_) for 2, 3;
 	$mesh->resume_all;
 	is($mesh->sql(2, sprintf $row, $id), $end, 'the last update wins');
