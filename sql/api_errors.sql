@@ -190,8 +190,8 @@ SELECT try('SELECT replication_plugin.skip_transaction(''node a'', ''0/1'')');
 SELECT count(*) FROM replication_plugin.link;
 -- what other nodes are told
 SELECT group_id FROM replication_plugin.identity() \gset
-SELECT try('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 3, 1, 1, ''0/1'', ''0/1'')');
-SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 3, 1, 1, ''0/1'', ''0/1'')', :'group_id'));
+SELECT try('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 4, 1, 1, ''0/1'', ''0/1'')');
+SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 4, 1, 1, ''0/1'', ''0/1'')', :'group_id'));
 SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 99, 1, 1, ''0/1'', ''0/1'')', :'group_id'));
 SELECT try(format('SELECT replication_plugin.reserve_node(%L, 2, ''node a'', ''dbname=b'')', :'group_id'));
 SELECT try(format('SELECT replication_plugin.reserve_node(%L, 1, ''node b'', ''dbname=b'')', :'group_id'));

@@ -80,20 +80,20 @@ SELECT changes('include-tables', 'users');
 SELECT changes('include-tables', 'json_options.users,');
 SELECT changes('include-tables', '');
 SELECT changes('exclude-tables', 'a.b.c');
-SELECT changes('protocol', '3');
+SELECT changes('protocol', '4');
 
 -- the format for nodes of a group wants its own options
 SELECT * FROM pg_logical_slot_peek_changes('json_options', NULL, NULL);
 SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'format', 'native', 'include-xids', '1');
 SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '0');
 SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '99');
-SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '3');
-SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '3', 'node_id', 'x');
-SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '3', 'node_id', '2');
-SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '3', 'node_id', '2', 'group_id', 'x');
-SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '3', 'node_id', '2', 'group_id', 'x', 'encoding', 'LATIN1');
-SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '3', 'node_id', '2', 'group_id', 'x', 'encoding', 'UTF8', 'full_origins', '1,x');
-SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '3', 'node_id', '2', 'group_id', 'x', 'encoding', 'UTF8', 'full_origins', '1,3');
+SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '4');
+SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '4', 'node_id', 'x');
+SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '4', 'node_id', '2');
+SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '4', 'node_id', '2', 'group_id', 'x');
+SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '4', 'node_id', '2', 'group_id', 'x', 'encoding', 'LATIN1');
+SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '4', 'node_id', '2', 'group_id', 'x', 'encoding', 'UTF8', 'full_origins', '1,x');
+SELECT * FROM pg_logical_slot_peek_binary_changes('json_options', NULL, NULL, 'protocol', '4', 'node_id', '2', 'group_id', 'x', 'encoding', 'UTF8', 'full_origins', '1,3');
 
 SELECT pg_drop_replication_slot('json_options');
 DROP SCHEMA json_options, "odd.schema" CASCADE;

@@ -97,7 +97,9 @@ sql('a', 'ALTER FUNCTION replication_plugin.write_frontier_row() RENAME TO away'
 sql('a', 'INSERT INTO t VALUES (2)');
 ok(poll('a', "SELECT progress ~ 'group worker: .*write_frontier_row' FROM replication_plugin.nodes WHERE is_local", 't'), 'the error of a group worker is shown');
 sql('a', 'ALTER FUNCTION replication_plugin.away() RENAME TO write_frontier_row');
-ok(poll('a', "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local", 't'), 'and forgotten when it is over');
+ok(poll('a', "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local", 't'), 'and forgotten when it is over')
+	or diag(sql('a', 'SELECT progress FROM replication_plugin.nodes'), sql('a', "SELECT pid, backend_type, datname, wait_event, query FROM pg_stat_activity WHERE backend_type LIKE 'replication%'"),
+		substr slurp_file($node->logfile, $log), 0, 20000);
 ok(poll('b', "SELECT replication_plugin.frontier_lsn(vector, 1) IS NOT NULL FROM replication_plugin.frontier WHERE node_id = 1", 't'), 'frontier rows come again');
 
 # A worker that is killed counts as a restart; one that is paused does not.
