@@ -356,6 +356,53 @@ manager_status_forget(Oid dboid)
 	return forgotten;
 }
 
+/* ---------- the other workers ---------- */
+
+/* A worker has gone. */
+static void
+detach_worker(int code, Datum arg)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(DatumGetObjectId(arg), false);
+	for (int i = 0; m && i < MANAGED_WORKERS; i++)
+	{
+		if (m->workers[i] == MyProcPid)
+			m->workers[i] = 0;
+	}
+	if (m)
+		wake(m);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_attach_worker(Oid dboid, ManagedWorker kind)
+{
+	ManagerStatus *m;
+	bool		ours = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m && m->workers[kind] == 0)
+	{
+		m->workers[kind] = MyProcPid;
+		ours = true;
+	}
+	LWLockRelease(&shared->lock);
+	if (ours)
+		before_shmem_exit(detach_worker, ObjectIdGetDatum(dboid));
+	return ours;
+}
+
+pid_t
+manager_status_worker(Oid dboid, ManagedWorker kind)
+{
+	ManagerStatus m;
+
+	return manager_status_find(dboid, &m) ? m.workers[kind] : 0;
+}
+
 /* ---------- everybody ---------- */
 
 int

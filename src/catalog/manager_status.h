@@ -10,6 +10,15 @@
 #include "storage/latch.h"
 #include "base/moment.h"
 
+/* Workers of which a database has one at most. A manager that was started again takes over those of the one before. */
+typedef enum ManagedWorker
+{
+	MANAGED_GROUP,
+	MANAGED_JOIN
+} ManagedWorker;
+
+#define MANAGED_WORKERS	2
+
 typedef struct ManagerStatus
 {
 	bool		in_use;			/* a manager has to look at this database */
@@ -19,6 +28,7 @@ typedef struct ManagerStatus
 	Oid			dboid;
 	pid_t		pid;			/* 0: no manager */
 	Latch	   *latch;			/* of the manager, valid while pid != 0 */
+	pid_t		workers[MANAGED_WORKERS];	/* 0: none */
 	int			failures;		/* starts since a manager last got through its work */
 	Moment		next_start_at;
 } ManagerStatus;
@@ -60,6 +70,10 @@ extern void manager_status_look(Oid dboid);
 extern void manager_status_found(Oid dboid);
 extern void manager_status_healthy(Oid dboid);
 extern bool manager_status_forget(Oid dboid);
+
+/* The other workers: attach returns false if another one of the kind is there, and this one has to go; the process of a kind, 0 if none. */
+extern bool manager_status_attach_worker(Oid dboid, ManagedWorker kind);
+extern pid_t manager_status_worker(Oid dboid, ManagedWorker kind);
 
 extern int	manager_status_count(void);
 extern bool manager_status_get(int index, ManagerStatus *copy);

@@ -5,7 +5,9 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 
 #include "catalog/names.h"
@@ -28,6 +30,17 @@ bool
 extension_exists(void)
 {
 	return OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+}
+
+bool
+extension_lock(void)
+{
+	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return extension_exists();
 }
 
 char *

@@ -48,6 +48,12 @@ extern Oid	extension_relation_oid(const char *relname);
 /* True if the extension is created in this database. Needs a transaction. */
 extern bool extension_exists(void);
 
+/*
+ * The same, and it cannot be dropped until the end of the transaction. Workers do this before they use any of its tables: DROP locks
+ * the extension before all that belongs to it, so neither can wait for the other with locks in hand.
+ */
+extern bool extension_lock(void);
+
 /* "replication_plugin_<database oid>_<subscriber>": the slot on a provider that feeds a subscriber. palloc'd. */
 extern char *slot_name(Oid dboid, NodeId subscriber);
 

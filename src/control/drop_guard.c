@@ -15,7 +15,9 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
@@ -91,17 +93,14 @@ drops_extension(Node *statement)
 	return false;
 }
 
-/*
- * The manager may be in a last look at our tables. It begins with this one: whoever has that first goes on, the other waits, and they
- * cannot wait for each other.
- */
+/* Workers may be in a last look at our tables: lets them end (extension_lock()). DROP EXTENSION does the same; DROP SCHEMA does not. */
 static void
-keep_manager_out(void)
+keep_workers_out(void)
 {
-	Oid			table = extension_relation_oid(TABLE_LOCAL_NODE);
+	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
 
-	if (OidIsValid(table) && pg_class_ownercheck(table, GetUserId()))
-		LockRelationOid(table, AccessExclusiveLock);
+	if (OidIsValid(extension) && pg_extension_ownercheck(extension, GetUserId()))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessExclusiveLock);
 }
 
 /* The hook for commands. */
@@ -112,7 +111,7 @@ guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proces
 	if (drops_extension(pstmt->utilityStmt))
 	{
 		refuse_if_member();
-		keep_manager_out();
+		keep_workers_out();
 	}
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);

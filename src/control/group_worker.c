@@ -44,6 +44,7 @@
 #include "base/settings.h"
 #include "catalog/activity.h"
 #include "catalog/local_frontier.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_hold.h"
@@ -163,6 +164,7 @@ seen_now(void)
 	Frontier   *seen;
 
 	StartTransactionCommand();
+	(void) extension_lock();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	seen = seen_through();
@@ -483,6 +485,8 @@ replication_plugin_group_main(Datum dboid)
 	char	   *id;
 
 	worker_setup(DatumGetObjectId(dboid));
+	if (!manager_status_attach_worker(MyDatabaseId, MANAGED_GROUP))
+		proc_exit(0);
 	origin_map_ensure_loaded();
 	MemoryContextSwitchTo(TopMemoryContext);
 	worker.told_frontier = frontier_create();

@@ -53,6 +53,7 @@
 #include "base/peer.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
+#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
 #include "control/join.h"
@@ -310,6 +311,8 @@ replication_plugin_join_main(Datum dboid)
 	MemoryContext context;
 
 	worker_setup(DatumGetObjectId(dboid));
+	if (!manager_status_attach_worker(MyDatabaseId, MANAGED_JOIN))
+		proc_exit(0);
 	origin_map_ensure_loaded();
 	context = AllocSetContextCreate(TopMemoryContext, "join", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);

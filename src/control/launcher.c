@@ -97,13 +97,13 @@ start_manager(Oid dboid)
 						ObjectIdGetDatum(dboid));
 }
 
-/* True while a manager has not yet found out whether its database is in a group. */
+/* True until a manager has found that its database is in a group, or has gone: also its place is free then. */
 static bool
 is_looking(Oid dboid, BackgroundWorkerHandle *handle)
 {
 	ManagerStatus m;
 
-	return worker_is_running(handle) && manager_status_find(dboid, &m) && !m.in_group;
+	return worker_is_running(handle) && !(manager_status_find(dboid, &m) && m.in_group);
 }
 
 /* Has each database looked at, one after the other. */

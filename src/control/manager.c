@@ -65,18 +65,35 @@ typedef struct Manager
 
 static Manager manager;
 
-/* Ends all other workers. Returns true if the links have ended. */
+/* ---------- other workers ---------- */
+
+/* True if a worker is running: one that this manager has started, or the manager before. */
+static bool
+is_running(BackgroundWorkerHandle *handle, ManagedWorker kind)
+{
+	return worker_is_running(handle) || manager_status_worker(manager.dboid, kind) != 0;
+}
+
+/* Ends it. */
+static void
+end_worker(BackgroundWorkerHandle *handle, ManagedWorker kind)
+{
+	pid_t		pid = manager_status_worker(manager.dboid, kind);
+
+	if (worker_is_running(handle))
+		TerminateBackgroundWorker(handle);
+	else if (pid != 0)
+		kill(pid, SIGTERM);
+}
+
+/* Ends all other workers. Returns true if they have ended. */
 static bool
 stop_everything(void)
 {
-	if (worker_is_running(manager.join_worker))
-		TerminateBackgroundWorker(manager.join_worker);
-	if (worker_is_running(manager.group_worker))
-		TerminateBackgroundWorker(manager.group_worker);
-	return link_tender_stop_all();
+	end_worker(manager.join_worker, MANAGED_JOIN);
+	end_worker(manager.group_worker, MANAGED_GROUP);
+	return link_tender_stop_all() && !is_running(manager.join_worker, MANAGED_JOIN) && !is_running(manager.group_worker, MANAGED_GROUP);
 }
-
-/* ---------- other workers ---------- */
 
 /* Pause after so many failures in a row, ms. */
 static int
@@ -89,7 +106,7 @@ pause_after(int failures)
 static void
 tend_join(LocalNode *local)
 {
-	if (strncmp(local->state, "joining", 7) != 0 || worker_is_running(manager.join_worker))
+	if (strncmp(local->state, "joining", 7) != 0 || is_running(manager.join_worker, MANAGED_JOIN))
 		return;
 	if (manager.join_worker &&
 		!moment_is_past(manager.join_started_at, setting_retry_min * 2))
@@ -107,11 +124,10 @@ tend_group_worker(LocalNode *local)
 {
 	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
 	{
-		if (worker_is_running(manager.group_worker))
-			TerminateBackgroundWorker(manager.group_worker);
+		end_worker(manager.group_worker, MANAGED_GROUP);
 		return;
 	}
-	if (worker_is_running(manager.group_worker))
+	if (is_running(manager.group_worker, MANAGED_GROUP))
 	{
 		if (moment_is_past(manager.group_started_at, setting_retry_max))
 			manager.group_failures = 0;
@@ -228,7 +244,7 @@ read_nodes(List **nodes)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	old = MemoryContextSwitchTo(manager.round);
-	if (extension_exists())
+	if (extension_lock())
 	{
 		local = nodes_local();
 		*nodes = nodes_all();
@@ -277,7 +293,7 @@ make_clock_origin(void)
 	Oid			table;
 
 	StartTransactionCommand();
-	table = extension_relation_oid(TABLE_LOCAL_NODE);
+	table = extension_lock() ? extension_relation_oid(TABLE_LOCAL_NODE) : InvalidOid;
 	if (OidIsValid(table))
 	{
 		LockRelationOid(table, RowShareLock);

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/names.h"
 #include "control/sql.h"
 
 #define MAX_PARAMS	8
@@ -27,6 +28,7 @@ sql_value(const char *sql, int nparams, const char *const *params)
 	Assert(nparams <= MAX_PARAMS);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	(void) extension_lock();	/* if it is not there, the statement fails */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	for (int i = 0; i < nparams; i++)

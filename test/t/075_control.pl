@@ -80,6 +80,11 @@ sql('a', "SELECT pg_terminate_backend($pid)");
 my $killed = time();
 ok(poll('a', "SELECT replication_plugin.manager_pid() <> $pid", 't'), 'comes back when it is killed');
 cmp_ok(time() - $killed, '<', 3, 'soon');
+sql('a', 'SELECT pg_terminate_backend(replication_plugin.manager_pid())') for 1 .. 2;
+sleep 2.5;    # time to start others
+ok(poll('a', "SELECT string_agg(backend_type || ' ' || count, ', ' ORDER BY backend_type COLLATE \"C\") FROM (SELECT backend_type, count(*) FROM pg_stat_activity
+	WHERE datname = 'a' AND backend_type LIKE 'replication_plugin %' GROUP BY 1) x",
+	'replication_plugin group 1, replication_plugin link from node 2 1, replication_plugin manager 1'), 'and takes over the other workers');
 sleep 1.5;
 my $log = -s $node->logfile;
 sql('a', 'ALTER FUNCTION replication_plugin.drop_slots_of_removed() RENAME TO slots_away');
