@@ -22,6 +22,7 @@
 #include "catalog/seen.h"
 #include "conflict/causal_context.h"
 #include "conflict/commit_stamp.h"
+#include "control/alter_guard.h"
 #include "control/drop_guard.h"
 #include "control/restore_guard.h"
 #include "control/write_guard.h"
@@ -75,6 +76,7 @@ _PG_init(void)
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
 	drop_guard_install();
+	alter_guard_install();
 	write_guard_install();
 	restore_guard_install();
 	activity_install();

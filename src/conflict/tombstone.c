@@ -25,6 +25,7 @@
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -197,14 +198,30 @@ tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf)
 }
 
 /* Compares a stored key with key values. */
-bool
-tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
+/* Reads a stored key into k->scratch; false if the key had other columns, or types, when it was stored. */
+static bool
+read_stored(TombstoneKeys *k, bytea *stored)
 {
 	WireReader	r = {.data = VARDATA_ANY(stored),.len = VARSIZE_ANY_EXHDR(stored)};
 
 	wire_read_tuple(&r, &k->scratch);
 	if (k->scratch.ncolumns != k->n)
-		return false;			/* the key was another one then */
+		return false;
+	for (int i = 0; i < k->n; i++)
+	{
+		WireColumn *c = &k->scratch.columns[i];
+
+		if (c->kind == WIRE_INTERNAL && k->columns[i].reader.typlen > 0 && c->len != k->columns[i].reader.typlen)
+			return false;
+	}
+	return true;
+}
+
+bool
+tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
+{
+	if (!read_stored(k, stored))
+		return false;
 	for (int i = 0; i < k->n; i++)
 	{
 		KeyColumn  *c = &k->columns[i];
@@ -219,12 +236,11 @@ tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
 bool
 tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key)
 {
-	WireReader	r = {.data = VARDATA_ANY(stored),.len = VARSIZE_ANY_EXHDR(stored)};
-
-	wire_read_tuple(&r, &k->scratch);
-	for (int i = 0; i < k->n && k->scratch.ncolumns == k->n; i++)
+	if (!read_stored(k, stored))
+		return false;
+	for (int i = 0; i < k->n; i++)
 		key[i] = value_read(&k->columns[i].reader, &k->scratch.columns[i]);
-	return k->scratch.ncolumns == k->n;
+	return true;
 }
 
 /* ---------- the table ---------- */
@@ -474,6 +490,18 @@ tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version
 	UnregisterSnapshot(snapshot);
 	table_close(heap, AccessShareLock);
 	return found;
+}
+
+void
+tombstone_forget_all(Oid relid)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+
+	SPI_connect();
+	if (SPI_execute_with_args("DELETE FROM " EXTENSION_SCHEMA "." TABLE_TOMBSTONE " WHERE relid = $1", 1, types, args, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not forget the tombstones of table %u", relid);
+	SPI_finish();
 }
 
 bool

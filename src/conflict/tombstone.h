@@ -27,7 +27,7 @@ extern int64 tombstone_key_hash(TombstoneKeys *k, const Datum *key);
 extern bytea *tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf);
 extern bool tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key);
 
-/* Takes a stored key apart; false if the key had other columns then. */
+/* Takes a stored key apart; false if the key had other columns, or types of another length, then. */
 extern bool tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key);
 
 /*
@@ -46,6 +46,9 @@ extern bool tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Vers
 
 /* The same, as a snapshot shows it, without waiting: a writer that has not ended has VERSION_SELF. */
 extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version *newest);
+
+/* Forgets all tombstones of a table: it is not replicated any more. */
+extern void tombstone_forget_all(Oid relid);
 
 /* True if the table may have tombstones: one probe for many rows. */
 extern bool tombstone_any(TombstoneKeys *k);

@@ -101,7 +101,10 @@ show_again(Oid relid)
 	if (nodes_local_id() == INVALID_NODE_ID)
 		return;
 	if (!replicated)
+	{
 		parked_forget_all(relid);
+		tombstone_forget_all(relid);
+	}
 	if (mergeable && replicated)
 		merge_table_show_all(relid);
 	else if (mergeable)
