@@ -144,22 +144,23 @@ write_heap(Combining *c)
 	return WRITE_DONE;
 }
 
-/* Where there was no row: makes sure that nobody has written the key meanwhile, unseen. */
+/*
+ * Where there was no row: makes sure that nobody has written the key meanwhile, unseen, or is about to. A session that
+ * is may be waiting for us already: so it is not waited for with the row in hand, but by the next try.
+ */
 static void
 look_again(Combining *c)
 {
 	bool		implied = !c->hidden && c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
-	RowState	now;
 
-	if (!implied && !c->found.stored && !row_state_is_single(c->ar->merge->keys, c->key))
+	if (!implied && !c->found.stored && row_state_count(c->ar->merge->keys, c->key) != 1)
 		apply_again(c);
 	if (c->shows && implied)
 	{
-		row_state_find(c->ar->merge->keys, c->key, apply.version, &now);
-		if (now.stored)
+		if (row_state_count(c->ar->merge->keys, c->key) != 0)
 			apply_again(c);
 	}
-	else if ((!c->shows || c->hidden) && search_key_surely(c->target, c->key))
+	else if ((!c->shows || c->hidden) && search_key_or_coming(c->target, c->key))
 		apply_again(c);
 }
 

@@ -51,43 +51,51 @@ search_key(ApplyTarget *t, const Datum *key)
 }
 
 /*
- * Looks for the key among rows that are not committed yet. Waits for a
- * transaction that has it in hand; returns true if it found any row, so that the
- * caller searches again.
+ * Looks for the key among rows that are not committed yet. Returns true if it found any row, and the
+ * transaction that has it in hand, if one has.
  */
 static bool
-wait_for_key(ApplyTarget *t)
+is_coming(ApplyTarget *t, TransactionId *writer)
 {
 	SnapshotData dirty;
 	IndexScanDesc scan;
-	TransactionId xwait = InvalidTransactionId;
 	bool		found;
 
+	*writer = InvalidTransactionId;
 	InitDirtySnapshot(dirty);
 	scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index],
 						   &dirty, t->nkeys, 0);
 	index_rescan(scan, t->skeys, t->nkeys, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, t->found);
 	if (found)
-		xwait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		*writer = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
 	ExecClearTuple(t->found);
 	index_endscan(scan);
-	if (TransactionIdIsValid(xwait))
-		XactLockTableWait(xwait, t->rel, NULL, XLTW_None);
 	return found;
+}
+
+bool
+search_key_or_coming(ApplyTarget *t, const Datum *key)
+{
+	TransactionId writer;
+
+	return search_key(t, key) || is_coming(t, &writer) || search_key(t, key);
 }
 
 bool
 search_key_surely(ApplyTarget *t, const Datum *key)
 {
+	TransactionId writer;
+
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (search_key(t, key))
 			return true;
-		if (wait_for_key(t))
-			continue;
-		return search_key(t, key);
+		if (!is_coming(t, &writer))
+			return search_key(t, key);
+		if (TransactionIdIsValid(writer))
+			XactLockTableWait(writer, t->rel, NULL, XLTW_None);
 	}
 }
 

@@ -421,35 +421,23 @@ row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot, RowS
 	return state->stored;
 }
 
-bool
-row_state_is_single(TombstoneKeys *keys, const Datum *key)
+int
+row_state_count(TombstoneKeys *keys, const Datum *key)
 {
 	Store		store;
 	SnapshotData dirty;
-	TransactionId wait;
-	int			n;
+	IndexScanDesc scan;
+	int			n = 0;
 
 	open_store(&store, RowExclusiveLock);
-	do
-	{
-		IndexScanDesc scan;
-
-		InitDirtySnapshot(dirty);
-		scan = start_search(&store, keys, key, &dirty);
-		wait = InvalidTransactionId;
-		n = 0;
-		while (!TransactionIdIsValid(wait) && next_of_key(&store, scan, keys, key))
-		{
-			wait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-			n++;
-		}
-		ExecClearTuple(store.slot);
-		index_endscan(scan);
-		if (TransactionIdIsValid(wait))
-			XactLockTableWait(wait, store.heap, NULL, XLTW_None);
-	} while (TransactionIdIsValid(wait));
+	InitDirtySnapshot(dirty);
+	scan = start_search(&store, keys, key, &dirty);
+	while (next_of_key(&store, scan, keys, key))
+		n++;
+	ExecClearTuple(store.slot);
+	index_endscan(scan);
 	close_store(&store);
-	return n == 1;
+	return n;
 }
 
 void

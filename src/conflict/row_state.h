@@ -61,8 +61,8 @@ extern bool row_state_is_implied(const SiblingSet *set, bool young);
 /* The same, as a snapshot shows it, without waiting. Returns whether one is stored. */
 extern bool row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot, RowState *state);
 
-/* True if just one state is stored for a key; waits for transactions that are writing one. */
-extern bool row_state_is_single(TombstoneKeys *keys, const Datum *key);
+/* How many states are stored for a key, or are being written; nobody is waited for. */
+extern int	row_state_count(TombstoneKeys *keys, const Datum *key);
 
 /* Forgets all states of a table: its rows are not replicated any more. */
 extern void row_state_forget_all(Oid relid);

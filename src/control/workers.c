@@ -9,6 +9,7 @@
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
@@ -63,6 +64,8 @@ worker_setup(Oid dboid)
 	SetConfigOption("search_path", "", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	/* a worker looks for deadlocks sooner than a session does: so it is the one that is rolled back, and tries again */
+	SetConfigOption("deadlock_timeout", psprintf("%dms", Max(1, Min(DeadlockTimeout / 10, 100))), PGC_SUSET, PGC_S_OVERRIDE);
 	/* else a worker could wait for the standby that cannot come before it is done */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);

@@ -206,7 +206,7 @@ CREATE TABLE row_state (
 	newest timestamptz, -- version of the newest value; null: of the transaction that stored this
 	newest_node integer,
 	state bytea NOT NULL -- conflict/row_state.c
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50); -- room for the newer state of every row on its page: else each update makes an index entry
 CREATE INDEX row_state_key ON row_state (relid, key_hash);
 
 -- Mergeable tables of which no write from before they were so can come any more.
