@@ -4,55 +4,44 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
 
-#include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/stable_point.h"
 #include "conflict/merge_columns.h"
 #include "conflict/row_version.h"
 
-#define ATT_STABLE_XID	4		/* of stable_point */
+/* A state of this size may have parts that nobody needs any more. */
+#define TRIM_FROM	1024
 
-/* What older transactions wrote here, all members have: since the states of such rows may have been forgotten. */
-static uint64
-stable_xid(void)
-{
-	Relation	rel = table_open(extension_relation_oid(TABLE_STABLE_POINT), AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tuple = systable_getnext(scan);
-	bool		isnull;
-	uint64		xid = HeapTupleIsValid(tuple) ?
-	(uint64) DatumGetInt64(heap_getattr(tuple, ATT_STABLE_XID, RelationGetDescr(rel), &isnull)) : 0;
-
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return xid;
-}
-
-/* True if all members have a row of the table as it is. */
+/* True if all members have a row of the table as it is: its states may have been forgotten somewhere. */
 static bool
 is_stable(TupleTableSlot *row)
 {
 	bool		isnull;
 	Datum		xmin = slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull);
 
-	return row_full_xid(DatumGetTransactionId(xmin)) < stable_xid();
+	return row_full_xid(DatumGetTransactionId(xmin)) < stable_point_xid();
 }
 
-/* The stored state of a column; NULL if there is none. */
+/*
+ * The stored state of a merged column; NULL if there is none. Of a counter whose row has been deleted and inserted over and
+ * over: without what has become needless.
+ */
 static bytea *
-stored_state(const RowState *found, AttrNumber attnum)
+stored_state(MergeTable *t, const RowState *found, int column)
 {
+	bytea	   *state = NULL;
+
 	for (int i = 0; i < found->ncolumns; i++)
 	{
-		if (found->columns[i].attnum == attnum)
-			return found->columns[i].state;
+		if (found->columns[i].attnum == t->policy.columns[column].attnum)
+			state = found->columns[i].state;
 	}
-	return NULL;
+	if (state && t->merges[column].kind == MERGE_COUNTER && VARSIZE_ANY_EXHDR(state) >= TRIM_FROM)
+		state = merge_state_trim(&t->merges[column], state, stable_point_seen());
+	return state;
 }
 
 /* What the table shows of a column. */
@@ -117,7 +106,7 @@ merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
 	for (int i = 0; i < out->n; i++)
 	{
 		AttrNumber	attnum = t->policy.columns[i].attnum;
-		bytea	   *state = stored_state(found, attnum);
+		bytea	   *state = stored_state(t, found, i);
 		MergeShown	s = shown_column(shown, attnum, state);
 		MergeResult r = {0};
 		bool		isnull;
@@ -162,7 +151,7 @@ merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
 	for (int i = 0; i < out->n; i++)
 	{
 		AttrNumber	attnum = t->policy.columns[i].attnum;
-		bytea	   *state = stored_state(found, attnum);
+		bytea	   *state = stored_state(t, found, i);
 		MergeShown	s = shown_column(shown, attnum, state);
 		const WireMerge *op = plain ? NULL : op_of(ops, nops, attnum);
 		MergeResult r = {0};
@@ -190,7 +179,7 @@ merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown
 	start(t, out);
 	for (int i = 0; i < out->n; i++)
 	{
-		bytea	   *state = stored_state(found, t->policy.columns[i].attnum);
+		bytea	   *state = stored_state(t, found, i);
 		MergeShown	s = shown_column(shown, t->policy.columns[i].attnum, state);
 		MergeResult r = {0};
 

@@ -223,7 +223,7 @@ advance_group_slot(void)
 {
 	char	   *text = sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL);
 	Frontier   *stable = text ? frontier_from_text(text) : NULL;
-	const char *params[2];
+	const char *params[3];
 	int			n = 0;
 
 	while (stable && n < worker.nnotes && stable_covers(stable, worker.notes[n].covers))
@@ -236,14 +236,15 @@ advance_group_slot(void)
 		return;
 	params[0] = text;
 	params[1] = psprintf(UINT64_FORMAT, row_full_xid(worker.notes[n - 1].oldest));
-	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint", 2, params);
+	params[2] = frontier_to_text(worker.notes[n - 1].seen);
+	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3", 3, params);
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);
 	worker.moved_to = worker.notes[n - 1].position;
 	worker.collect_before = worker.notes[n - 1].oldest;
 	if (worker.collect_seen)
 		pfree(worker.collect_seen);
-	worker.collect_seen = MemoryContextStrdup(TopMemoryContext, frontier_to_text(worker.notes[n - 1].seen));
+	worker.collect_seen = MemoryContextStrdup(TopMemoryContext, params[2]);
 	worker.advanced_at = moment_now();
 	drop_notes(n);
 }

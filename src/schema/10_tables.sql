@@ -269,6 +269,7 @@ CREATE TABLE stable_point (
 	vector text NOT NULL DEFAULT '',
 	slot_vector text NOT NULL DEFAULT '',
 	stable_xid bigint NOT NULL DEFAULT 0, -- what older transactions wrote here, all members have
+	stable_seen text NOT NULL DEFAULT '', -- and what each node wrote through these timestamps
 	slot_made boolean NOT NULL DEFAULT false -- there is a group slot; if it is gone this node must join anew
 ) WITH (fillfactor = 50);
 
