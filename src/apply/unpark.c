@@ -14,10 +14,12 @@
 #include "access/relation.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
+#include "catalog/pg_inherits.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "replication/origin.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -336,25 +338,59 @@ unpark_table(Oid relid)
 	return result;
 }
 
+/* True if a pin tells of a row that is in a target. */
+static bool
+pin_tells(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
+{
+	Version		version;
+	bool		isnull;
+
+	return search_key(t, key) &&
+		pin_find(ar->tombstones, key,
+				 DatumGetTransactionId(slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull)), &version);
+}
+
+/* Where rows of a table can be: its own target, or those of all partitions, as the partition of a key may be gone. */
+static List *
+targets_of(ApplyRelation *ar)
+{
+	List	   *targets = NIL;
+	ListCell   *lc;
+
+	if (!ar->partitioned)
+		return list_make1(ar->target);
+	foreach(lc, find_all_inheritors(ar->relid, AccessShareLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
+			targets = lappend(targets, relation_leaf(ar, lfirst_oid(lc)));
+	}
+	return targets;
+}
+
 /* Looks at all pins of a table. */
 static void
 collect_pins(Oid relid)
 {
 	ApplyRelation *ar = relation_open_local(relid);
+	List	   *targets;
 	ListCell   *lc;
 
+	if (!ar->tombstones)
+		return;
 	parked_lock(relid, true);
-	foreach(lc, ar->tombstones && !ar->partitioned ? pin_list(relid) : NIL)
+	targets = targets_of(ar);
+	foreach(lc, pin_list(relid))
 	{
 		Datum		key[INDEX_MAX_KEYS];
-		Version		version;
-		bool		isnull;
+		bool		tells = false;
+		ListCell   *target;
 
 		CHECK_FOR_INTERRUPTS();
-		if (tombstone_key_values(ar->tombstones, lfirst(lc), key) &&
-			!(search_key(ar->target, key) &&
-			  pin_find(ar->tombstones, key,
-					   DatumGetTransactionId(slot_getsysattr(ar->target->found, MinTransactionIdAttributeNumber, &isnull)), &version)))
+		if (!tombstone_key_values(ar->tombstones, lfirst(lc), key))
+			continue;
+		foreach(target, targets)
+			tells = tells || pin_tells(ar, lfirst(target), key);
+		if (!tells)
 			pin_remove(ar->tombstones, key);
 	}
 }

@@ -14,7 +14,7 @@
 #include "control/sql.h"
 
 #define LOOK_AGAIN_MS	5000	/* also when nothing has happened: somebody may have been in the way */
-#define COLLECT_MS		60000
+#define COLLECT_MS		60000	/* pins are collected that often, or less often if that takes long */
 #define MOST_PASSES		100		/* over a table in one look: this process has other things to do as well */
 #define MOST_SKIPPED	5		/* rows of a table that fail, each perhaps after waiting for a lock, in one look */
 #define REST			10		/* looking takes at most one part in so many of the time */
@@ -23,6 +23,7 @@ static uint64 looked_after = 0;	/* activity_count() before the last look */
 static Moment looked_at = 0;
 static int	look_ms = 0;		/* how long it took */
 static Moment collected_at = 0;
+static int	collect_ms = 0;
 
 /* Oids of the tables that one of ours has rows of, in a list that strtok() reads; those of tables that are gone go. */
 static char *
@@ -59,11 +60,13 @@ look(void)
 static void
 collect(void)
 {
+	Moment		start = moment_now();
 	char	   *list = tables_in("row_pin");
 
 	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
 		unpark_collect_pins((Oid) strtoul(name, NULL, 10));
 	collected_at = moment_now();
+	collect_ms = (int) ((collected_at - start) / 1000);
 }
 
 bool
@@ -80,7 +83,7 @@ tend_parked_rows(void)
 	all = look();
 	looked_at = moment_now();
 	look_ms = (int) ((looked_at - start) / 1000);
-	if (moment_is_past(collected_at, COLLECT_MS))
+	if (moment_is_past(collected_at, Max(COLLECT_MS, collect_ms * REST)))
 		collect();
 	return all;
 }

@@ -7,7 +7,7 @@ use Time::HiRes qw(sleep time);
 
 my $mesh = Mesh->new(2);
 $mesh->all_sql('CREATE ROLE mallory LOGIN');
-my $tables = join('', map { "CREATE TABLE $_ (id int PRIMARY KEY, name text UNIQUE);\n" } qw(addcol1 addcol2 race err pinned nokey other));
+my $tables = join('', map { "CREATE TABLE $_ (id int PRIMARY KEY, name text UNIQUE);\n" } qw(addcol1 addcol2 race err pinned gone nokey other));
 $mesh->make_group($tables . <<'SQL');
 CREATE TABLE wider (id int PRIMARY KEY, name text UNIQUE, n int);
 CREATE TABLE out (id int PRIMARY KEY, name text UNIQUE);
@@ -108,16 +108,38 @@ section 'collecting pins with a table locked', sub {
 	park('pinned', 1, 2, 'a');
 	$mesh->sql(1, 'DELETE FROM pinned WHERE id = 2');
 	$mesh->poll(1, 'SELECT count(*) FROM pinned', 1, 20);
-	my $group = "SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'group worker'";
 	my $job = $mesh->start_sql(1, "BEGIN; LOCK TABLE pinned; SELECT pg_sleep(15); COMMIT");
 	sleep 0.5;
 	$mesh->sql(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'group'");
-	my %pids;
 	my $error = '';
-	for (1 .. 20) { sleep 0.5; $pids{$_} = 1 for split /\n/, $mesh->sql(1, $group); $error ||= $mesh->sql(1, "SELECT coalesce(last_error, '') FROM replication_plugin.local_node"); }
+	for (1 .. 20) { sleep 0.5; $error ||= $mesh->sql(1, "SELECT coalesce(last_error, '') FROM replication_plugin.local_node"); }
 	unlike($error, qr/group worker/, 'the group worker lives while somebody has a lock on a table with pins');
 	$mesh->finish_sql($job);
 	sleep 2;
+};
+
+section 'pins go with their rows', sub {
+	my $pins = "SELECT string_agg(format('%s %s', relid::regclass, encode(key, 'hex')), ' ' ORDER BY relid, key) FROM replication_plugin.row_pin WHERE relid IN ('part'::regclass, 'gone'::regclass)";
+	my $collect = sub { $mesh->sql($_, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'group'") for 1, 2 };
+	my $count = sub { my ($n, $name) = @_; ok($mesh->poll($_, $pins =~ s/string_agg.*key\) FROM/count(*) FROM/r, $n, 30), "node $_: $name") || diag($mesh->sql($_, $pins)) for 1, 2 };
+	park('gone', 1, 2, 'a');
+	concurrently([ 1, "INSERT INTO part VALUES (1, 1, 'a'), (3, 2, 'b')" ], [ 2, "INSERT INTO part VALUES (2, 1, 'a'), (4, 2, 'b')" ]);
+	$mesh->sql(1, 'DELETE FROM part WHERE id IN (2, 4); DELETE FROM gone WHERE id = 2');
+	for my $i (1, 2)
+	{
+		ok($mesh->poll($i, 'SELECT count(*) FROM part, gone WHERE part.id IN (1, 3) AND gone.id = 1', 2, 30), "node $i: rows come back");
+	}
+	$collect->();
+	$count->(3, 'pins of rows that are there stay');
+	$mesh->sql(2, 'DELETE FROM gone');
+	$mesh->wait_converged;
+	$collect->();
+	$count->(2, 'the pin of a row that is gone goes');
+	$mesh->sql(1, 'DELETE FROM part WHERE id = 1');
+	$mesh->all_sql('DROP TABLE part2');
+	$mesh->wait_converged;
+	$collect->();
+	$count->(0, 'also in a partitioned table, and with a partition');
 };
 
 section 'rights', sub {
