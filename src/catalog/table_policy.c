@@ -126,13 +126,15 @@ read_columns(Relation root, TablePolicy *policy)
 		Datum		merge = heap_getattr(tuple, 4, RelationGetDescr(settings), &isnull);
 		AttrNumber	attnum = get_attnum(RelationGetRelid(root), name);
 		MergeKind	kind;
+		bool		retired;
 		int			i;
 
-		if (isnull || attnum == InvalidAttrNumber || !merge_kind_parse(TextDatumGetCString(merge), &kind))
+		if (attnum == InvalidAttrNumber || !merge_kind_parse(TextDatumGetCString(merge), &kind))
 			continue;			/* the column is gone */
+		retired = DatumGetBool(heap_getattr(tuple, 5, RelationGetDescr(settings), &isnull));
 		for (i = policy->ncolumns++; i > 0 && policy->columns[i - 1].attnum > attnum; i--)
 			policy->columns[i] = policy->columns[i - 1];
-		policy->columns[i] = (ColumnPolicy) {attnum, kind};
+		policy->columns[i] = (ColumnPolicy) {attnum, kind, retired};
 	}
 	systable_endscan(scan);
 	table_close(settings, AccessShareLock);

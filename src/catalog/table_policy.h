@@ -24,6 +24,7 @@ typedef struct ColumnPolicy
 {
 	AttrNumber	attnum;
 	MergeKind	kind;
+	bool		retired;		/* writes replace the whole value */
 } ColumnPolicy;
 
 typedef struct TablePolicy

@@ -120,7 +120,8 @@ merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
 		}
 		value = slot_getattr(row, attnum, &isnull);
 		check_value(t, i, row, value, isnull);
-		merge_local(&t->merges[i], state, &s, value, isnull, is_insert, nodes_local_id(), seen, &r);
+		merge_local(&t->merges[i], state, &s, value, isnull, is_insert || t->policy.columns[i].retired,
+					nodes_local_id(), seen, &r);
 		take(t, out, i, &r);
 		if (r.op)
 		{

@@ -147,11 +147,25 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 
 /* ---------- to the kinds ---------- */
 
-/* A state as the kinds want it. */
-static bytea *
-flat(bytea *state)
+/*
+ * True if a state or an op is of another kind. That comes only where two nodes gave a column two merges in the same
+ * moment, one of which stayed.
+ */
+static bool
+is_foreign(const char *data, int len, uint8 first, uint8 mine)
 {
-	return state ? DatumGetByteaPP(PointerGetDatum(state)) : NULL;
+	uint8		tag = len > 0 ? (uint8) *data : mine;
+
+	return tag != mine && tag >= first && tag <= first + MERGE_MAP;
+}
+
+/* A state as the kinds want it; one of another kind is none. */
+static bytea *
+flat(const MergeColumn *c, bytea *state)
+{
+	bytea	   *bytes = state ? DatumGetByteaPP(PointerGetDatum(state)) : NULL;
+
+	return bytes && !is_foreign(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), MERGE_STATE(0), MERGE_STATE(c->kind)) ? bytes : NULL;
 }
 
 void
@@ -174,7 +188,7 @@ void
 merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull, bool is_insert,
 			NodeId me, const Frontier *seen, MergeResult *result)
 {
-	MergeCall	call = {c, flat(state), shown, value, isnull, is_insert, me, VERSION_SELF, seen};
+	MergeCall	call = {c, flat(c, state), shown, value, isnull, is_insert, me, VERSION_SELF, seen};
 	int			nest = settle(c);
 
 	*result = (MergeResult) {0};
@@ -200,11 +214,17 @@ void
 merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op, int oplen, Datum value,
 			bool isnull, Version version, const Frontier *seen, MergeResult *result)
 {
-	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version,.seen = seen};
+	MergeCall	call = {c, flat(c, state), shown, value, isnull,.version = version,.seen = seen};
 	MergeReader reader,
 			   *r = NULL;
-	int			nest = settle(c);
+	int			nest;
 
+	if (is_foreign(op, oplen, MERGE_OP(0), MERGE_OP(c->kind)))
+	{
+		merge_apply_plain(c, state, shown, value, isnull, version, result);
+		return;
+	}
+	nest = settle(c);
 	*result = (MergeResult) {0};
 	if (oplen > 0)
 		merge_reader_init(r = &reader, op, oplen, MERGE_OP(c->kind), version);
@@ -228,7 +248,7 @@ void
 merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull,
 				  Version version, MergeResult *result)
 {
-	MergeCall	call = {c, flat(state), shown, value, isnull,.version = version};
+	MergeCall	call = {c, flat(c, state), shown, value, isnull,.version = version};
 	int			nest = settle(c);
 
 	*result = (MergeResult) {0};
@@ -251,7 +271,7 @@ merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, D
 bytea *
 merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown)
 {
-	MergeCall	call = {c, flat(state), shown,.version = VERSION_SELF};
+	MergeCall	call = {c, flat(c, state), shown,.version = VERSION_SELF};
 	int			nest = settle(c);
 	bytea	   *kept = NULL;
 
@@ -276,7 +296,7 @@ bytea *
 merge_state_trim(const MergeColumn *c, bytea *state, const Frontier *through)
 {
 	MergeShown	none = {false};
-	MergeCall	call = {c, flat(state), &none,.version = VERSION_SELF,.seen = through};
+	MergeCall	call = {c, flat(c, state), &none,.version = VERSION_SELF,.seen = through};
 
 	return c->kind == MERGE_COUNTER ? merge_counter_trim(&call) : call.state;
 }

@@ -127,12 +127,14 @@ CREATE TABLE awaited_state (
 	PRIMARY KEY (schema_name, table_name, origin, origin_lsn, noted_by)
 ) WITH (user_catalog_table = true);
 
--- Columns that merge by themselves; null: not any more. Replicated.
+-- Columns that merge by themselves. A column does so for ever, in one way, so that all nodes make the same of all writes;
+-- when it is not wanted any more, new writes replace the value as a whole. Replicated.
 CREATE TABLE column_merge (
 	schema_name text NOT NULL,
 	table_name text NOT NULL,
 	column_name text NOT NULL,
-	merge text CHECK (merge IN ('last_write_wins', 'counter', 'set', 'map')),
+	merge text NOT NULL CHECK (merge IN ('last_write_wins', 'counter', 'set', 'map')),
+	retired boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (schema_name, table_name, column_name)
 );
 

@@ -108,6 +108,8 @@ DECLARE
 	c record;
 	a record;
 	wrong boolean;
+	before text;
+	other boolean;
 BEGIN
 	PERFORM replication_plugin.require_arguments('set_column_merge()', relation::text, column_name, merge);
 	PERFORM replication_plugin.require_ready();
@@ -125,8 +127,26 @@ BEGIN
 		RAISE EXCEPTION 'column "%" cannot merge: it is %', column_name, CASE WHEN a.is_key THEN 'part of the primary key' ELSE 'generated' END
 			USING ERRCODE = '42809';
 	END IF;
-	IF merge <> 'none' THEN
-		PERFORM replication_plugin.check_merge(relation, column_name, merge);
+	SELECT m.merge INTO before FROM replication_plugin.column_merge m
+		WHERE (m.schema_name, m.table_name, m.column_name) = (c.schema_name, c.table_name, $2);
+	IF merge = 'none' THEN
+		UPDATE replication_plugin.column_merge m SET retired = true
+			WHERE (m.schema_name, m.table_name, m.column_name) = (c.schema_name, c.table_name, $2);
+		RETURN;
+	END IF;
+	PERFORM replication_plugin.check_merge(relation, column_name, merge);
+	IF before <> merge THEN
+		-- what nodes remember of its writes is of that kind; unless it is another column by now, of another type
+		BEGIN
+			PERFORM replication_plugin.check_merge(relation, column_name, before);
+			other := false;
+		EXCEPTION WHEN OTHERS THEN
+			other := true;
+		END;
+		IF NOT other THEN
+			RAISE EXCEPTION 'column "%" merges as %, which cannot become %', column_name, before, merge USING ERRCODE = '55000',
+				HINT = 'Merge ''none'' has new writes replace the value as a whole; for another merge use a new column.';
+		END IF;
 	END IF;
 	IF merge = 'set' THEN
 		EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE array_ndims(%I) > 1)', relation, column_name) INTO wrong;
@@ -135,12 +155,12 @@ BEGIN
 		END IF;
 	END IF;
 	PERFORM replication_plugin.make_mergeable(c.schema_name, c.table_name);
-	INSERT INTO replication_plugin.column_merge AS m VALUES (c.schema_name, c.table_name, $2, nullif($3, 'none'))
-		ON CONFLICT ON CONSTRAINT column_merge_pkey DO UPDATE SET merge = excluded.merge;
+	INSERT INTO replication_plugin.column_merge AS m VALUES (c.schema_name, c.table_name, $2, $3)
+		ON CONFLICT ON CONSTRAINT column_merge_pkey DO UPDATE SET merge = excluded.merge, retired = false;
 END
 $$;
 COMMENT ON FUNCTION set_column_merge(regclass, text, text) IS
-	'how concurrent changes of a column are put together, on all nodes: counter (numbers: differences add up), set (arrays), map (jsonb, by key), last_write_wins (by itself), none (as the row)';
+	'how concurrent changes of a column are put together, on all nodes: counter (numbers: differences add up), set (arrays), map (jsonb, by key), last_write_wins (by itself); none: new writes replace the value as a whole';
 
 CREATE FUNCTION set_node_priority(nodes text[]) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$

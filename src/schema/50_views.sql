@@ -124,7 +124,7 @@ CREATE VIEW tables AS
 	SELECT c.oid::regclass AS "table", coalesce(s.replicated, true) AS replicated, i.identity,
 		coalesce(s.policy, 'last_write_wins') AS policy,
 		(SELECT string_agg(m.column_name || ' ' || m.merge, ', ' ORDER BY m.column_name) FROM replication_plugin.column_merge m
-			WHERE m.schema_name = n.nspname AND m.table_name = c.relname AND m.merge IS NOT NULL) AS merges,
+			WHERE m.schema_name = n.nspname AND m.table_name = c.relname AND NOT m.retired) AS merges,
 		CASE WHEN NOT coalesce(s.replicated, true) THEN 'excluded by exclude_table()'
 			 WHEN i.identity = 'none' THEN 'rows have no key: UPDATE and DELETE are refused; add a primary key, set REPLICA IDENTITY FULL, or exclude the table'
 			 WHEN i.identity = 'full' THEN 'rows have no key: conflicts cannot be resolved, rows that were changed on two nodes at once may differ' END AS note

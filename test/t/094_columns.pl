@@ -98,6 +98,30 @@ $mesh->wait_converged(@members);
 apart(\%remove);
 shows('SELECT items FROM cart', '{soap}', 'as set neither is');
 
+# changes are not merged any more, while some are on their way; and then they are again
+apart({ 1 => 'UPDATE posts SET likes = likes + 1 WHERE id = 1', 2 => "UPDATE posts SET likes = likes + 10, tags = tags || '{two}'::text[] WHERE id = 1",
+	3 => "SELECT replication_plugin.set_column_merge('posts', c, 'none') FROM unnest('{likes,tags,note,attrs}'::text[]) c; UPDATE posts SET title = 'none' WHERE id = 1" });
+shows('SELECT likes || title FROM posts WHERE id = 1', '17none', 'increments from before changes replace the value count');
+is($mesh->sql($_, 'SELECT merges FROM replication_plugin.tables WHERE "table" = \'posts\'::regclass'), 'price counter', "node $_: the view tables shows what merges") for @members;
+$mesh->sql(1, "UPDATE posts SET likes = 20, tags = '{a}', attrs = '{\"a\": 1}' WHERE id = 1");
+$mesh->wait_converged(@members);
+apart({ 1 => "UPDATE posts SET likes = likes + 1, tags = '{b}' WHERE id = 1", 2 => "UPDATE posts SET likes = likes + 10, tags = '{c}', note = 'nn' WHERE id = 1" });
+shows('SELECT likes || note FROM posts WHERE id = 1', '30nn', 'after that the newest write counts');
+shows('SELECT tags FROM posts WHERE id = 1', '{b,c}', 'sets are united');
+$mesh->sql(2, "UPDATE posts SET tags = '{d}', attrs = '{}' WHERE id = 1");
+shows('SELECT tags::text || attrs FROM posts WHERE id = 1', '{d}{}', 'a write replaces what it has seen');
+apart({ 1 => 'UPDATE posts SET likes = likes + 100 WHERE id = 1', 2 => 'UPDATE posts SET likes = likes + 1000 WHERE id = 1',
+	3 => "SELECT replication_plugin.set_column_merge('posts', 'likes', 'counter'); UPDATE posts SET likes = likes + 1 WHERE id = 1; UPDATE posts SET likes = likes + 1 WHERE id = 1" });
+shows('SELECT likes FROM posts WHERE id = 1', 1032, 'increments count again as soon as they are made, beside the newest value');
+for my $case ([ "'posts', 'likes', 'last_write_wins'", 'merges as counter, which cannot become last_write_wins' ], [ "'posts', 'tags', 'last_write_wins'", 'merges as set' ])
+{
+	my ($status, $out, $err) = $mesh->try_sql(1, "SELECT replication_plugin.set_column_merge($case->[0])");
+	ok($status != 0 && $err =~ /$case->[1]/, "refused: $case->[0]") or diag($err);
+}
+$mesh->sql(2, "SELECT replication_plugin.set_column_merge('posts', m[1], m[2]) FROM (VALUES ('{tags,set}'::text[]), ('{attrs,map}'), ('{note,last_write_wins}')) v(m)");
+$mesh->wait_converged(@members);
+$mesh->is_identical('posts', @members);
+
 # what all have is forgotten; a removal on one node of what was forgotten on others, and concurrently on none
 for my $n (@members)
 {
