@@ -9,7 +9,9 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
@@ -20,6 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/names.h"
+#include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 
 /* Columns of table_setting that are read here. */
@@ -84,6 +87,35 @@ table_is_mergeable(Relation root)
 	settings = table_open(relid, AccessShareLock);
 	scan = scan_for(settings, root);
 	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(settings, AccessShareLock);
+	return found;
+}
+
+char *
+table_policy_any(const char *schema)
+{
+	Relation	settings = table_open(extension_relation_oid(TABLE_MERGEABLE_TABLE), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *found = NULL;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(schema));
+	key.sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(settings, InvalidOid, false, NULL, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		char	   *name = TextDatumGetCString(heap_getattr(tuple, 2, RelationGetDescr(settings), &isnull));
+		Oid			relid = get_relname_relid(name, get_namespace_oid(schema, false));
+		Relation	rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+
+		if (rel && table_is_replicated(rel))
+			found = name;
+		if (rel)
+			relation_close(rel, AccessShareLock);
+	}
 	systable_endscan(scan);
 	table_close(settings, AccessShareLock);
 	return found;

@@ -45,6 +45,9 @@ extern void table_policy_read(Relation root, TablePolicy *policy);
 /* True if a root table is mergeable; also under the historic snapshot of decoding. */
 extern bool table_is_mergeable(Relation root);
 
+/* A mergeable table that is replicated and in a schema of that name, by its name; NULL if there is none. */
+extern char *table_policy_any(const char *schema);
+
 extern const char *policy_name(Policy policy);
 
 #endif							/* REPLICATION_PLUGIN_TABLE_POLICY_H */

@@ -4,6 +4,9 @@
  *
  * Deletes are remembered by key, in the key's type (conflict/tombstone.h). PostgreSQL refuses to change the type of a key column anyway,
  * as a trigger of ours names it; here the refusal says what can be done.
+ *
+ * Policies and merges of columns are kept by name, as names are what nodes have in common. A table or column that has one keeps
+ * its name as well: under another one it would go on without, on one node after the other.
  */
 #include "postgres.h"
 
@@ -20,6 +23,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/table_info.h"
+#include "catalog/table_policy.h"
 #include "control/alter_guard.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
@@ -56,6 +60,81 @@ check_type_change(Relation rel, const char *column)
 					 " and call SELECT replication_plugin.include_table('%s').", table, table)));
 }
 
+/* A replicated table that a command is about, if its user may change it; NULL if PostgreSQL has its own word on it. */
+static Relation
+open_own(RangeVar *name)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+	if (!OidIsValid(relid) || !pg_class_ownercheck(relid, GetUserId()) || !extension_exists() ||
+		nodes_local_id() == INVALID_NODE_ID)
+		return NULL;
+	return try_relation_open(relid, AccessShareLock);
+}
+
+/* Refuses to give a table another name, or schema. */
+static void
+refuse_rename(const char *what, char *schema, char *name)
+{
+	char	   *table = quote_qualified_identifier(schema, name);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot rename %s: the conflict policy and column merges of table %s are known by its name", what, table),
+			 errhint("Stop writing to the table, call SELECT replication_plugin.exclude_table('%s'), rename on all nodes,"
+					 " and set policy and merges again.", table)));
+}
+
+/* Looks at a new name or schema of a table, or a new name of a column. */
+static void
+check_rename(RangeVar *name, const char *column)
+{
+	Relation	rel = name ? open_own(name) : NULL;
+	TablePolicy policy;
+	bool		known = false;
+
+	if (!rel)
+		return;
+	if ((rel->rd_rel->relkind == RELKIND_RELATION) && table_is_replicated(rel))
+	{
+		table_policy_read(rel, &policy);
+		known = policy.mergeable && !column;
+		for (int i = 0; i < policy.ncolumns && column; i++)
+			known |= policy.columns[i].attnum == get_attnum(RelationGetRelid(rel), column);
+	}
+	if (known)
+		refuse_rename(column ? psprintf("column \"%s\"", column) : "the table",
+					  get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
+	relation_close(rel, AccessShareLock);
+}
+
+/* Looks at a new name of a schema. */
+static void
+check_schema_rename(const char *schema)
+{
+	Oid			nspoid = get_namespace_oid(schema, true);
+	char	   *table;
+
+	if (!OidIsValid(nspoid) || !pg_namespace_ownercheck(nspoid, GetUserId()) || !extension_exists() ||
+		nodes_local_id() == INVALID_NODE_ID)
+		return;
+	table = table_policy_any(schema);
+	if (table)
+		refuse_rename(psprintf("schema \"%s\"", schema), pstrdup(schema), table);
+}
+
+/* Looks at ALTER ... RENAME. */
+static void
+check_rename_statement(RenameStmt *stmt)
+{
+	if (stmt->renameType == OBJECT_SCHEMA)
+		check_schema_rename(stmt->subname);
+	else if (stmt->renameType == OBJECT_TABLE)
+		check_rename(stmt->relation, NULL);
+	else if (stmt->renameType == OBJECT_COLUMN)
+		check_rename(stmt->relation, stmt->subname);
+}
+
 /* Looks at ALTER TABLE. */
 static void
 check_alter(AlterTableStmt *stmt)
@@ -71,12 +150,7 @@ check_alter(AlterTableStmt *stmt)
 			continue;
 		if (!rel)
 		{
-			Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-
-			if (!OidIsValid(relid) || !pg_class_ownercheck(relid, GetUserId()) ||
-				!extension_exists() || nodes_local_id() == INVALID_NODE_ID)
-				return;			/* PostgreSQL has its own word on it */
-			rel = try_relation_open(relid, AccessShareLock);
+			rel = open_own(stmt->relation);
 			if (!rel)
 				return;
 		}
@@ -93,6 +167,11 @@ guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proces
 {
 	if (IsA(pstmt->utilityStmt, AlterTableStmt))
 		check_alter((AlterTableStmt *) pstmt->utilityStmt);
+	else if (IsA(pstmt->utilityStmt, RenameStmt))
+		check_rename_statement((RenameStmt *) pstmt->utilityStmt);
+	else if (IsA(pstmt->utilityStmt, AlterObjectSchemaStmt) &&
+			 ((AlterObjectSchemaStmt *) pstmt->utilityStmt)->objectType == OBJECT_TABLE)
+		check_rename(((AlterObjectSchemaStmt *) pstmt->utilityStmt)->relation, NULL);
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else

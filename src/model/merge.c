@@ -298,5 +298,5 @@ merge_state_trim(const MergeColumn *c, bytea *state, const Frontier *through)
 	MergeShown	none = {false};
 	MergeCall	call = {c, flat(c, state), &none,.version = VERSION_SELF,.seen = through};
 
-	return c->kind == MERGE_COUNTER ? merge_counter_trim(&call) : call.state;
+	return call.state && c->kind == MERGE_COUNTER ? merge_counter_trim(&call) : call.state;
 }

@@ -128,8 +128,8 @@ extern bytea *merge_state_resolve(bytea *state, Version version);
 extern bool merge_forgettable(bytea *state, bool live, const Frontier *through);
 
 /*
- * The state without what nobody will need any more, given a vector of timestamps that are stable. To be called before a write, now and then, of
- * counters whose rows are deleted and inserted over and over; else their states only grow.
+ * The state without what nobody will need any more, given a vector of timestamps that are stable. To be called before a
+ * write, now and then, of counters whose rows are deleted and inserted over and over; else their states only grow.
  */
 extern bytea *merge_state_trim(const MergeColumn *c, bytea *state, const Frontier *through);
 

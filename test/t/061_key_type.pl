@@ -1,5 +1,5 @@
-# The type of a key column changes (int to bigint, as it has to one day): refused while the table is replicated, with what to do; and what was
-# remembered of deleted keys of the old type stands in nobody's way.
+# Changes of tables that their bookkeeping would not survive are refused, with what to do; and that is done. The type of a key column
+# (int to bigint, as it has to one day): what was remembered of deleted keys of the old type stands in nobody's way. Names of mergeable tables.
 use strict;
 use warnings;
 use Mesh;
@@ -53,5 +53,29 @@ $mesh->poll(1, "SELECT count(pg_replication_origin_session_setup(roname)) FROM p
 $mesh->sql(2, "INSERT INTO plain VALUES (7, 'seven')");
 $mesh->wait_converged;
 $mesh->is_identical('a remembered key of another type');
+
+# names
+$mesh->all_sql('CREATE SCHEMA shop; CREATE TABLE shop.posts (id int PRIMARY KEY, likes int, title text); CREATE SCHEMA other');
+$mesh->sql(1, "SELECT replication_plugin.set_column_merge('shop.posts', 'likes', 'counter'); INSERT INTO shop.posts VALUES (1, 1, 'a')");
+$mesh->wait_converged;
+for my $case ([ 'ALTER TABLE shop.posts RENAME TO posts2', 'the table' ], [ 'ALTER TABLE shop.posts SET SCHEMA other', 'the table' ],
+	[ 'ALTER TABLE shop.posts RENAME likes TO n', 'column "likes"' ], [ 'ALTER SCHEMA shop RENAME TO shop2', 'schema "shop"' ])
+{
+	my (undef, undef, $err) = $mesh->try_sql(2, $case->[0]);
+	like($err, qr/cannot rename $case->[1]: the conflict policy and column merges of table shop\.posts .*\n.*exclude_table\('shop\.posts'\)/, "refused: $case->[0]");
+}
+$mesh->all_sql('ALTER TABLE shop.posts RENAME title TO name; ALTER TABLE plain RENAME TO plain2; ALTER TABLE plain2 SET SCHEMA other; ALTER SCHEMA other RENAME TO other2');
+$mesh->sql(1, "SELECT replication_plugin.exclude_table('shop.posts')");
+$mesh->wait_converged;
+$mesh->all_sql('ALTER TABLE shop.posts RENAME likes TO n; ALTER TABLE shop.posts RENAME TO posts2; ALTER SCHEMA shop RENAME TO shop2');
+$mesh->sql(2, "SELECT replication_plugin.set_column_merge('shop2.posts2', 'n', 'counter')");
+$mesh->wait_converged;
+$mesh->pause_all;
+$mesh->sql($_, 'UPDATE shop2.posts2 SET n = n + 1') for 1, 2;
+$mesh->sql(1, "UPDATE other2.plain2 SET v = 'renamed'");
+$mesh->resume_all;
+$mesh->wait_converged;
+is($mesh->sql($_, 'SELECT n FROM shop2.posts2'), 3, "node $_: after excluding it, names change, and it merges again") for 1, 2;
+$mesh->is_identical('names');
 
 done_testing();
