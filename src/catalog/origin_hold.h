@@ -5,6 +5,8 @@
 #ifndef REPLICATION_PLUGIN_ORIGIN_HOLD_H
 #define REPLICATION_PLUGIN_ORIGIN_HOLD_H
 
+#include "access/xlogdefs.h"
+
 #include "model/version.h"
 
 extern Size origin_hold_shmem_size(void);

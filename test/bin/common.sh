@@ -71,20 +71,20 @@ as_user() {
 	fi
 }
 
-# Stops every server below $work by the pid in its postmaster.pid, and everything else that
+# Stops every server below $1 (default: $work) by the pid in its postmaster.pid, and everything else that
 # this script started there.
 stop_servers() {
 	local f pid
 	[ -n "$work" ] && [ -d "$work" ] || return 0
-	for f in $(find "$work" -name postmaster.pid 2>/dev/null); do
+	for f in $(find "${1:-$work}" -name postmaster.pid 2>/dev/null); do
 		pid=$(head -1 "$f" 2>/dev/null)
 		[ -n "$pid" ] && kill -QUIT "$pid" 2>/dev/null
 	done
-	for f in $(find "$work" -name '*.proxy.pid' 2>/dev/null); do
+	for f in $(find "${1:-$work}" -name '*.proxy.pid' 2>/dev/null); do
 		kill -KILL "$(cat "$f")" 2>/dev/null
 	done
 	for _ in $(seq 50); do
-		[ -n "$(find "$work" -name postmaster.pid 2>/dev/null)" ] || break
+		[ -n "$(find "${1:-$work}" -name postmaster.pid 2>/dev/null)" ] || break
 		sleep 0.1
 	done
 	return 0
@@ -109,18 +109,44 @@ make_work() {
 	trap 'exit 143' TERM HUP
 }
 
-# Builds the extension with COPT=$1 in $work/build, and the private installation in $work/pg.
+# Compiles faster the second time, where there is a compiler cache.
+compiler() {
+	if command -v ccache >/dev/null; then
+		export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
+		[ "$(id -u)" != 0 ] && export CCACHE_DIR=${CCACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ccache}
+		printf 'ccache gcc'
+	else
+		printf 'gcc'
+	fi
+}
+
+# Builds the extension with COPT=$1 (and SHLIB_LINK=$2) in $work/build, and a private installation in $work/pg: a
+# copy of the server's, with exactly what "make install" installs laid over it. The server is the stock one,
+# or the one in $server_root (see servers.sh). Sets bin, pkglib, server_includes.
 build_private() {
-	mkdir -p "$work/build" "$work/pg/lib/postgresql" "$work/pg/share/postgresql"
-	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' .) | (cd "$work/build" && tar xf -)
-	make -s -C "$work/build" PG_CONFIG=$PGLIB/bin/pg_config COPT="$1" -j2 >"$work/build.log" 2>&1 ||
+	local config=$PGLIB/bin/pg_config prefix=/usr share
+	rm -rf "$work/build" "$work/pg" "$work/stage"
+	mkdir -p "$work/build" "$work/pg"
+	[ -n "${server_root:-}" ] && { config=$server_root/bin/pg_config; prefix=$server_root; }
+	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='./replication_plugin--*.sql' .) |
+		(cd "$work/build" && tar xf -)
+	make -s -C "$work/build" PG_CONFIG="$config" CC="$(compiler)" COPT="$1" SHLIB_LINK="${2:-}" -j2 >"$work/build.log" 2>&1 ||
 		{ cat "$work/build.log" >&2; die "the build failed"; }
-	cp -a $PGLIB "$work/pg/lib/postgresql/"
-	cp -a $PGSHARE "$work/pg/share/postgresql/"
-	bin=$work/pg/lib/postgresql/$PGMAJOR/bin
-	cp "$work/build/replication_plugin.so" "$work/pg/lib/postgresql/$PGMAJOR/lib/"
-	cp "$work/build/replication_plugin.control" "$work"/build/replication_plugin--*.sql \
-		"$work/pg/share/postgresql/$PGMAJOR/extension/"
+	make -s -C "$work/build" PG_CONFIG="$config" install DESTDIR="$work/stage" >>"$work/build.log" 2>&1 ||
+		{ cat "$work/build.log" >&2; die "make install failed"; }
+	if [ -n "${server_root:-}" ]; then
+		cp -a "$server_root/." "$work/pg/"
+	else
+		mkdir -p "$work/pg/lib/postgresql" "$work/pg/share/postgresql"
+		cp -a $PGLIB "$work/pg/lib/postgresql/"
+		cp -a $PGSHARE "$work/pg/share/postgresql/"
+	fi
+	bin=$work/pg$("$config" --bindir | sed "s|^$prefix||")
+	pkglib=$work/pg$("$config" --pkglibdir | sed "s|^$prefix||")
+	share=$work/pg$("$config" --sharedir | sed "s|^$prefix||")
+	server_includes=$("$config" --includedir-server)
+	cp -a "$work/stage$("$config" --pkglibdir)/." "$pkglib/"
+	cp -a "$work/stage$("$config" --sharedir)/." "$share/"
 	[ "$(id -u)" = 0 ] && chown -R "$run_user" "$work"
 	return 0
 }

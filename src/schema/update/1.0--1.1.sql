@@ -1,0 +1,4 @@
+-- From 1.0 to 1.1: what CREATE OR REPLACE FUNCTION cannot do. The build appends the functions, views and rights of
+-- this version to it (Makefile). t/105_update.pl compares the result with a fresh installation, object by object.
+--
+-- All members of a group are updated together, at a standstill: docs/operations.md.
