@@ -73,7 +73,7 @@ add_rows(Combining *c)
 	}
 }
 
-/* Puts a row of the table's layout into the target's slot. */
+/* Copies a row of the table's layout, with its values, into the target's slot: the row may go away. */
 static void
 show_row(ApplyTarget *t, TupleTableSlot *row)
 {
@@ -82,6 +82,7 @@ show_row(ApplyTarget *t, TupleTableSlot *row)
 	memcpy(t->newslot->tts_values, row->tts_values, row->tts_tupleDescriptor->natts * sizeof(Datum));
 	memcpy(t->newslot->tts_isnull, row->tts_isnull, row->tts_tupleDescriptor->natts * sizeof(bool));
 	ExecStoreVirtualTuple(t->newslot);
+	ExecMaterializeSlot(t->newslot);
 }
 
 /* Finds out what the set shows, and has it in the target's slot. */

@@ -448,6 +448,8 @@ relation_close_all(void)
 		Routing    *r = lfirst(lc);
 
 		ExecCleanupTupleRouting(r->mtstate, r->proute);
+		/* slots of partitions with other columns than the root's count as users of their descriptors */
+		ExecResetTupleTable(r->estate->es_tupleTable, false);
 		FreeExecutorState(r->estate);
 	}
 	routings = NIL;

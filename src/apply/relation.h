@@ -48,6 +48,7 @@ typedef struct ApplyRelation
 	Datum	   *values;
 	bool	   *nulls;
 	bool	   *present;		/* false: not sent (unchanged TOAST, or a column unknown there) */
+	bool		completed;		/* values that were not sent point into a local row */
 } ApplyRelation;
 
 /* Remembers a relation message. */

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
+#include "utils/datum.h"
 #include "utils/rel.h"
 
 #include "apply/row.h"
@@ -24,6 +25,7 @@ row_read(ApplyRelation *ar, WireTuple *t)
 						ar->remote.nspname, ar->remote.relname, t->ncolumns, ar->remote.natts)));
 	memset(ar->present, 0, ar->natts * sizeof(bool));
 	memset(ar->nulls, true, ar->natts * sizeof(bool));
+	ar->completed = false;
 	for (int i = 0; i < t->ncolumns; i++)
 	{
 		WireColumn *c = &t->columns[i];
@@ -118,12 +120,27 @@ fill_from_base(ApplyRelation *ar, TupleTableSlot *base)
 			continue;
 		ar->values[att] = base->tts_values[att];
 		ar->nulls[att] = base->tts_isnull[att];
+		ar->completed = true;
 	}
+}
+
+/* Forgets what was filled in from a row that is gone by now: its memory went with it. */
+static void
+forget_base(ApplyRelation *ar)
+{
+	for (int att = 0; att < ar->natts; att++)
+	{
+		if (!ar->present[att])
+			ar->nulls[att] = true;
+	}
+	ar->completed = false;
 }
 
 void
 row_fill_slot(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *base, TupleTableSlot *slot)
 {
+	if (ar->completed)
+		forget_base(ar);
 	if (base && t->to_root)
 		base = execute_attr_map_slot(t->to_root->attrMap, base, ar->root_slot);
 	if (base)
@@ -153,7 +170,10 @@ row_add_defaults(ApplyRelation *ar, EState *estate)
 	for (int i = 0; i < ar->ndefaults; i++)
 	{
 		int			att = ar->default_att[i] - 1;
+		Form_pg_attribute a = TupleDescAttr(ar->root_slot->tts_tupleDescriptor, att);
+		Datum		value = ExecEvalExpr(ar->default_expr[i], econtext, &ar->nulls[att]);
 
-		ar->values[att] = ExecEvalExpr(ar->default_expr[i], econtext, &ar->nulls[att]);
+		/* a constant is the expression's own, and goes with it when the table changes; the row may be written later */
+		ar->values[att] = ar->nulls[att] ? (Datum) 0 : datumCopy(value, a->attbyval, a->attlen);
 	}
 }

@@ -111,15 +111,19 @@ is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
 static bool
 take_values(ApplyRelation *ar, const Datum *key, const ParkedRow *parked)
 {
+	/* lives as long as the row's memory: it may own the values, and root_slot is cleared before they are used */
+	TupleTableSlot *row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
 	Version		version;
 
 	if (!ar->merge)
-		row_decode(ar->codec, &parked->row, ar->root_slot);
-	else if (!merge_table_parked(ar->merge, ar->rel, key, ar->root_slot, &version))
+		row_decode(ar->codec, &parked->row, row);
+	else if (!merge_table_parked(ar->merge, ar->rel, key, row, &version))
 		return false;
-	memcpy(ar->values, ar->root_slot->tts_values, ar->natts * sizeof(Datum));
-	memcpy(ar->nulls, ar->root_slot->tts_isnull, ar->natts * sizeof(bool));
+	slot_getallattrs(row);
+	memcpy(ar->values, row->tts_values, ar->natts * sizeof(Datum));
+	memcpy(ar->nulls, row->tts_isnull, ar->natts * sizeof(bool));
 	memset(ar->present, true, ar->natts * sizeof(bool));
+	ar->completed = false;
 	return true;
 }
 

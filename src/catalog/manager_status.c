@@ -312,21 +312,18 @@ manager_status_look(Oid dboid)
 	LWLockRelease(&shared->lock);
 }
 
-bool
+void
 manager_status_found(Oid dboid)
 {
 	ManagerStatus *m;
-	bool		noted;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
-	noted = m && !m->requested;
-	if (noted)
+	if (m)
 		m->in_group = true;
 	if (shared->launcher)
 		SetLatch(shared->launcher);
 	LWLockRelease(&shared->lock);
-	return noted;
 }
 
 void

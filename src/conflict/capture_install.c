@@ -51,7 +51,6 @@
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
-#include "conflict/keyless.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_capture_ddl);
 
@@ -237,12 +236,14 @@ static void
 sync_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 {
 	bool		have[N_CAPTURE_KINDS] = {0};
+	/* a copy: looking names up can have the relation cache replace its own */
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
 	List	   *drop = NIL;
 	ListCell   *lc;
 
-	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
 	{
-		const Trigger *t = &rel->trigdesc->triggers[i];
+		const Trigger *t = &triggers->triggers[i];
 		CaptureKind kind;
 
 		if (!trigger_kind(t, &kind))
@@ -328,10 +329,7 @@ capture_install_all(void)
 	ListCell   *lc;
 
 	foreach(lc, all_tables())
-	{
-		keyless_log_whole_rows(lfirst_oid(lc), false);
 		install_one(lfirst_oid(lc));
-	}
 }
 
 void
@@ -424,7 +422,6 @@ detached_tables(Node *stmt)
 Datum
 replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
 	ListCell   *lc;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
@@ -434,10 +431,7 @@ replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 	if (nodes_local_id() == INVALID_NODE_ID)
 		PG_RETURN_NULL();
 	foreach(lc, list_concat_unique_oid(changed_tables(),
-									   detached_tables(data->parsetree)))
-	{
-		keyless_log_whole_rows(lfirst_oid(lc), IsA(data->parsetree, CreateStmt) || IsA(data->parsetree, CreateTableAsStmt));
+									   detached_tables(((EventTriggerData *) fcinfo->context)->parsetree)))
 		capture_install(lfirst_oid(lc));
-	}
 	PG_RETURN_NULL();
 }

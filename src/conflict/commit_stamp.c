@@ -211,6 +211,37 @@ take_origin(TimestampTz ts)
 	replorigin_session_origin_timestamp = ts;
 }
 
+/* Begins COMMIT PREPARED. Returns whether the session has taken the origin for it. */
+static bool
+begin_commit_prepared(void)
+{
+	TimestampTz ts;
+
+	if (replorigin_session_origin != InvalidRepOriginId)
+	{
+		if (is_in_group())
+			stamp_foreign();
+		return false;
+	}
+	ts = clock_begin_commit(0);
+	if (ts == 0 || !is_in_group())
+		return false;
+	take_origin(ts);
+	return true;
+}
+
+/* Ends it, done or failed; taken: the session has the origin. */
+static void
+end_commit_prepared(bool taken)
+{
+	if (taken)
+	{
+		clear_origin();
+		replorigin_session_reset();
+	}
+	clock_end_commit(GetCurrentTimestamp());
+}
+
 /* Runs COMMIT PREPARED with a timestamp of the clock. */
 static void
 commit_prepared(void (*run) (void *), void *arg)
@@ -219,33 +250,16 @@ commit_prepared(void (*run) (void *), void *arg)
 
 	PG_TRY();
 	{
-		if (replorigin_session_origin != InvalidRepOriginId)
-		{
-			if (is_in_group())
-				stamp_foreign();
-		}
-		else
-		{
-			TimestampTz ts = clock_begin_commit(0);
-
-			if (ts != 0 && is_in_group())
-			{
-				take_origin(ts);
-				taken = true;
-			}
-		}
+		taken = begin_commit_prepared();
 		run(arg);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
-		if (taken)
-		{
-			clear_origin();
-			replorigin_session_reset();
-		}
-		clock_end_commit(GetCurrentTimestamp());
+		end_commit_prepared(taken);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	end_commit_prepared(taken);
 }
 
 /* The arguments of the hook. */

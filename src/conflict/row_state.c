@@ -446,14 +446,16 @@ row_state_forget_all(Oid relid)
 	Store		store;
 	ScanKeyData search;
 	IndexScanDesc scan;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());	/* the next call of it would change the scan's */
 
 	open_store(&store, RowExclusiveLock);
-	scan = index_beginscan(store.heap, store.index, GetLatestSnapshot(), 1, 0);
+	scan = index_beginscan(store.heap, store.index, snapshot, 1, 0);
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	index_rescan(scan, &search, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, store.slot))
-		simple_table_tuple_delete(store.heap, &store.slot->tts_tid, GetLatestSnapshot());
+		simple_table_tuple_delete(store.heap, &store.slot->tts_tid, snapshot);
 	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	close_store(&store);
 }
 
