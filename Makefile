@@ -7,6 +7,13 @@ DATA = src/schema/update/replication_plugin--1.0.sql
 DATA_built = replication_plugin--$(EXTVERSION).sql replication_plugin--1.0--1.1.sql
 EXTRA_CLEAN = tmp_check
 
+# "make installcheck" runs a course of lessons on the server that the PG* variables name, and some TAP files on servers of
+# their own. First it says what that server lacks.
+REGRESS = $(notdir $(basename $(sort $(wildcard $(srcdir)/sql/*.sql))))
+REGRESS_PREP = fit_server
+TAP_TESTS = 1
+PROVE_TESTS = test/t/010_mesh.pl
+
 PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -Wextra -Werror=implicit-function-declaration -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 SHLIB_LINK_INTERNAL = $(libpq)
 
@@ -15,6 +22,11 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 # no JIT bitcode: nothing here is inlined into queries
 override with_llvm = no
 include $(PGXS)
+
+override PROVE_FLAGS += -I test/lib
+.PHONY: fit_server
+fit_server:
+	@$(bindir)/psql -XAtq -d postgres -f $(srcdir)/sql/00_server.sql
 
 # The install script is made from one file per topic, in order of their names.
 replication_plugin--$(EXTVERSION).sql: $(sort $(wildcard src/schema/*.sql))

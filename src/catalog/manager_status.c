@@ -312,18 +312,21 @@ manager_status_look(Oid dboid)
 	LWLockRelease(&shared->lock);
 }
 
-void
+bool
 manager_status_found(Oid dboid)
 {
 	ManagerStatus *m;
+	bool		noted;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
-	if (m)
+	noted = m && !m->requested;
+	if (noted)
 		m->in_group = true;
 	if (shared->launcher)
 		SetLatch(shared->launcher);
 	LWLockRelease(&shared->lock);
+	return noted;
 }
 
 void

@@ -62,12 +62,12 @@ extern void manager_status_resume(Oid dboid);
 
 /*
  * The manager: attach returns false if another one is there; look is called before the
- * tables are read; forget, when no group was found, returns false if somebody has asked
- * since then: look again.
+ * tables are read; found and forget note what they said, and return false, noting nothing, if
+ * somebody has asked since then: what he has told is newer, look again.
  */
 extern bool manager_status_attach(Oid dboid);
 extern void manager_status_look(Oid dboid);
-extern void manager_status_found(Oid dboid);
+extern bool manager_status_found(Oid dboid);
 extern void manager_status_healthy(Oid dboid);
 extern bool manager_status_forget(Oid dboid);
 

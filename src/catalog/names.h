@@ -26,6 +26,7 @@
 #define TABLE_COLUMN_MERGE		"column_merge"
 #define TABLE_NODE_PRIORITY		"node_priority"
 #define TABLE_AWAITED_STATE		"awaited_state"
+#define TABLE_GROUP_SETTING		"group_setting"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"

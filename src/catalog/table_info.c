@@ -50,7 +50,7 @@ table_is_own_replicated(Relation rel)
 {
 	static const char *const names[] = {TABLE_MEMBER, TABLE_MEMBER_READY, TABLE_REMOVAL,
 	TABLE_TOPOLOGY_SETTING, TABLE_FRONTIER, TABLE_TABLE_SETTING, TABLE_MERGEABLE_TABLE, TABLE_COLUMN_MERGE, TABLE_NODE_PRIORITY,
-	TABLE_AWAITED_STATE};
+	TABLE_AWAITED_STATE, TABLE_GROUP_SETTING};
 
 	if (RelationGetNamespace(rel) != extension_schema_oid())
 		return false;

@@ -51,6 +51,7 @@
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
+#include "conflict/keyless.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_capture_ddl);
 
@@ -329,7 +330,10 @@ capture_install_all(void)
 	ListCell   *lc;
 
 	foreach(lc, all_tables())
+	{
+		keyless_log_whole_rows(lfirst_oid(lc), false);
 		install_one(lfirst_oid(lc));
+	}
 }
 
 void
@@ -422,6 +426,7 @@ detached_tables(Node *stmt)
 Datum
 replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 {
+	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
 	ListCell   *lc;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
@@ -431,7 +436,10 @@ replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 	if (nodes_local_id() == INVALID_NODE_ID)
 		PG_RETURN_NULL();
 	foreach(lc, list_concat_unique_oid(changed_tables(),
-									   detached_tables(((EventTriggerData *) fcinfo->context)->parsetree)))
+									   detached_tables(data->parsetree)))
+	{
+		keyless_log_whole_rows(lfirst_oid(lc), IsA(data->parsetree, CreateStmt) || IsA(data->parsetree, CreateTableAsStmt));
 		capture_install(lfirst_oid(lc));
+	}
 	PG_RETURN_NULL();
 }

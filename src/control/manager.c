@@ -318,9 +318,8 @@ work(void)
 	if (!manager.found)
 	{
 		make_clock_origin();
-		manager_status_found(manager.dboid);
+		manager.found = manager_status_found(manager.dboid);
 	}
-	manager.found = true;
 	if (strcmp(local->state, "left") == 0 || is_suspended())
 	{
 		(void) stop_everything();

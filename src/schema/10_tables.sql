@@ -136,6 +136,16 @@ CREATE TABLE node_priority (
 	PRIMARY KEY (serial, set_by)
 );
 
+-- Settings of the whole group, by name; of each the row with the greatest (serial, set_by) counts. Replicated.
+CREATE TABLE group_setting (
+	name text NOT NULL,
+	serial bigint NOT NULL,
+	set_by integer NOT NULL,
+	value text NOT NULL,
+	set_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (name, serial, set_by)
+);
+
 -- What this subscriber knows of its links.
 CREATE TABLE link (
 	provider integer PRIMARY KEY,

@@ -617,6 +617,7 @@ BEGIN
 	DELETE FROM replication_plugin.mergeable_table;
 	DELETE FROM replication_plugin.column_merge;
 	DELETE FROM replication_plugin.node_priority;
+	DELETE FROM replication_plugin.group_setting;
 	DELETE FROM replication_plugin.awaited_state;
 	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;

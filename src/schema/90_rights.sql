@@ -2,7 +2,7 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA replication_plugin FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA replication_plugin FROM PUBLIC;
 GRANT USAGE ON SCHEMA replication_plugin TO PUBLIC;
-GRANT SELECT ON nodes, slots, tables, conflicts, conflict_stats TO PUBLIC;
+GRANT SELECT ON group_settings, nodes, slots, tables, conflicts, conflict_stats TO PUBLIC;
 -- errors of links can hold values of rows
 GRANT SELECT ON links, progress, topology TO pg_monitor;
 GRANT EXECUTE ON FUNCTION link_states(), origin_progress(integer), topology_graph(text), planned_links(integer[]),

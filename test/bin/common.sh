@@ -93,7 +93,8 @@ stop_servers() {
 cleanup() {
 	local status=$?
 	trap - EXIT INT TERM HUP
-	[ -n "${child:-}" ] && kill -TERM "$child" 2>/dev/null
+	local job
+	for job in $(jobs -p); do kill -TERM -- "-$job" 2>/dev/null; done # each has a process group of its own
 	stop_servers
 	if [ -n "$work" ] && [ -z "${KEEP:-}" ]; then rm -rf "$work"; fi
 	exit $status
@@ -109,15 +110,12 @@ make_work() {
 	trap 'exit 143' TERM HUP
 }
 
-# Compiles faster the second time, where there is a compiler cache.
-compiler() {
-	if command -v ccache >/dev/null; then
-		export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
-		[ "$(id -u)" != 0 ] && export CCACHE_DIR=${CCACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ccache}
-		printf 'ccache gcc'
-	else
-		printf 'gcc'
-	fi
+# Sets cc to the compiler, with a cache before it where there is one.
+pick_compiler() {
+	cc=gcc
+	command -v ccache >/dev/null || return 0
+	cc='ccache gcc'
+	export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=include_file_ctime,include_file_mtime
 }
 
 # Builds the extension with COPT=$1 (and SHLIB_LINK=$2) in $work/build, and a private installation in $work/pg: a
@@ -130,7 +128,8 @@ build_private() {
 	[ -n "${server_root:-}" ] && { config=$server_root/bin/pg_config; prefix=$server_root; }
 	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='./replication_plugin--*.sql' .) |
 		(cd "$work/build" && tar xf -)
-	make -s -C "$work/build" PG_CONFIG="$config" CC="$(compiler)" COPT="$1" SHLIB_LINK="${2:-}" -j2 >"$work/build.log" 2>&1 ||
+	pick_compiler
+	make -s -C "$work/build" PG_CONFIG="$config" CC="$cc" COPT="$1" SHLIB_LINK="${2:-}" -j2 >"$work/build.log" 2>&1 ||
 		{ cat "$work/build.log" >&2; die "the build failed"; }
 	make -s -C "$work/build" PG_CONFIG="$config" install DESTDIR="$work/stage" >>"$work/build.log" 2>&1 ||
 		{ cat "$work/build.log" >&2; die "make install failed"; }

@@ -2,6 +2,10 @@
 -- Tables of a member: the view tables, taking tables out and in, the internal triggers,
 -- tombstones, preflight().
 --
+\set home :DBNAME
+CREATE DATABASE regression_tables TEMPLATE template0 ENCODING 'UTF8';
+ALTER DATABASE regression_tables SET lc_messages = 'C';
+\c regression_tables
 SET client_min_messages = warning;
 \set VERBOSITY default
 CREATE EXTENSION replication_plugin;
@@ -9,8 +13,8 @@ CREATE SCHEMA at;
 SET search_path = at;
 
 CREATE FUNCTION dsn() RETURNS text LANGUAGE sql AS $$
-	SELECT format('host=%s port=%s dbname=%s', split_part(current_setting('unix_socket_directories'), ',', 1),
-		current_setting('port'), current_database())
+	SELECT format('host=%s port=%s user=%s dbname=%s', split_part(current_setting('unix_socket_directories'), ',', 1),
+		current_setting('port'), session_user, current_database())
 $$;
 -- The internal triggers of a table.
 CREATE FUNCTION triggers(tab oid) RETURNS TABLE (trigger text) LANGUAGE sql AS $$
@@ -381,3 +385,5 @@ DROP SCHEMA at CASCADE;
 DROP TABLE temporary;
 DROP EXTENSION replication_plugin;
 DROP SCHEMA replication_plugin;
+\c :home
+DROP DATABASE regression_tables;

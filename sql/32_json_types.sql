@@ -50,7 +50,7 @@ INSERT INTO times VALUES
 	(2, 'infinity', '24:00', '00:00-15', '-infinity', 'infinity', '-1 year');
 CREATE TABLE others (id int PRIMARY KEY, u uuid, inet inet, cidr cidr, mac macaddr, p point, bx box, lsn pg_lsn, x xml, tv tsvector, tq tsquery, cls regclass);
 INSERT INTO others VALUES (1, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '::1/64', '10.0.0.0/8', '08:00:2b:01:02:03',
-	'(1,2)', '(3,4),(1,2)', '1/2A', '<a b="c">&amp;</a>', 'fat:1 cat:2', 'fat & rat', 'others');
+	'(1,2)', '(3,4),(1,2)', 'ABCDEF01/23456789', '<a b="c">&amp;</a>', 'fat:1 cat:2', 'fat & rat', 'others');
 SELECT changes();
 
 -- json, jsonb, arrays, composites, ranges, enums, domains

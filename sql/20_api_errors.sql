@@ -1,15 +1,18 @@
 --
 -- Commands and their errors, on one server.
 --
+\set home :DBNAME
+CREATE DATABASE regression_errors TEMPLATE template0 ENCODING 'UTF8';
+ALTER DATABASE regression_errors SET lc_messages = 'C';
+\c regression_errors
 SET client_min_messages = warning;
-\set db :DBNAME
 CREATE EXTENSION replication_plugin;
 SET client_min_messages = notice;
 
 -- The dsn of a database of this server.
 CREATE FUNCTION dsn_of(db text) RETURNS text LANGUAGE sql AS $$
-	SELECT format('host=%s port=%s dbname=%s', split_part(current_setting('unix_socket_directories'), ',', 1),
-		current_setting('port'), db)
+	SELECT format('host=%s port=%s user=%s dbname=%s', split_part(current_setting('unix_socket_directories'), ',', 1),
+		current_setting('port'), session_user, db)
 $$;
 -- Runs a statement and shows its error without what differs from run to run.
 CREATE FUNCTION try(statement text) RETURNS void LANGUAGE plpgsql AS $$
@@ -22,6 +25,7 @@ BEGIN
 EXCEPTION WHEN others THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, more = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
 	message := replace(replace(message, socket, 'SOCKET'), current_setting('port'), 'PORT');
+	message := replace(message, 'user=' || session_user, 'user=USER');
 	message := regexp_replace(message, '(?!00000000)[0-9a-f]{8}-[0-9a-f-]{27}', 'UUID', 'g');
 	RAISE INFO E'% %\n  detail: %\n  hint: %', SQLSTATE, message, nullif(more, ''), nullif(advice, '');
 END
@@ -80,13 +84,13 @@ SELECT try(format('SELECT replication_plugin.create_group(''g'', %L, %L)', repea
 SELECT try(format('SELECT replication_plugin.create_group(%L, ''a'', %L)', repeat('x', 64), dsn_of(current_database())));
 SELECT try(format('SELECT replication_plugin.create_group(''g'', %L, %L)', E'a\nb', dsn_of(current_database())));
 -- another database that has the extension, too
-CREATE DATABASE api_errors_other;
-\c api_errors_other
+CREATE DATABASE regression_other TEMPLATE template0 ENCODING 'UTF8';
+\c regression_other
 SET client_min_messages = warning;
 CREATE EXTENSION replication_plugin;
-\c :db
+\c regression_errors
 \set VERBOSITY terse
-SELECT try(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', dsn_of('api_errors_other')));
+SELECT try(format('SELECT replication_plugin.create_group(''g'', ''a'', %L)', dsn_of('regression_other')));
 SELECT count(*) FROM replication_plugin.local_node;
 
 --
@@ -97,9 +101,9 @@ SELECT try('SELECT replication_plugin.join_group('''', ''x'', ''y'')');
 SELECT try('SELECT replication_plugin.join_group(''b'', ''no dsn'', ''y'')');
 SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, ''no dsn'')', dsn_of(current_database())));
 SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of(current_database()), dsn_of('template1')));
-SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of(current_database()), dsn_of('api_errors_other')));
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of(current_database()), dsn_of('regression_other')));
 SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of(current_database()), dsn_of('no_such_database')));
-SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of('api_errors_other'), dsn_of('api_errors_other')));
+SELECT try(format('SELECT replication_plugin.join_group(''b'', %L, %L)', dsn_of('regression_other'), dsn_of('regression_other')));
 -- itself
 SELECT try(format('SELECT replication_plugin.join_group(''b'', %1$L, %1$L)', dsn_of(current_database())));
 
@@ -174,7 +178,7 @@ SELECT try('SELECT replication_plugin.prepare_base_backup(''node b'', ''no dsn''
 SELECT try('SELECT replication_plugin.prepare_base_backup(NULL, ''dbname=b'')');
 SELECT try('SELECT replication_plugin.cancel_base_backup(''node b'')');
 SELECT try('SELECT replication_plugin.frontier_lsn(''nonsense'', 1)');
-SELECT replication_plugin.frontier_lsn('1:0/10:5,2:0/20:-', 2) AS of_2, replication_plugin.frontier_lsn('1:0/10:5,2:0/20:-', 3) AS of_3;
+SELECT replication_plugin.frontier_lsn('1:0/10:5,2:0/20:-', 2) = '0/20' AS of_2, replication_plugin.frontier_lsn('1:0/10:5,2:0/20:-', 3) AS of_3;
 -- links of a topology: to node 1, those from nodes that are down are replaced
 SELECT provider, subscriber, reroute, full_origins FROM replication_plugin.topology_plan('ring', '{1,2,3}', '{}', '{1,2,3}', '{0,1,1}', 1, '{}') ORDER BY 1, 2;
 SELECT provider, subscriber, reroute, full_origins FROM replication_plugin.topology_plan('ring', '{1,2,3}', '{}', '{1,2,3}', '{0,1,1}', 1, '{3}') ORDER BY 1, 2;
@@ -199,8 +203,8 @@ SELECT try('SELECT replication_plugin.reserve_node(''00000000-0000-0000-0000-000
 SELECT try(format('SELECT replication_plugin.admit_node(%L, 1, ''node b'', ''dbname=b'')', :'group_id'));
 SELECT try('SELECT replication_plugin.admit_node(''00000000-0000-0000-0000-000000000001'', 2, ''node b'', ''dbname=b'')');
 -- nothing but superusers may
-CREATE ROLE ae_nobody;
-SET ROLE ae_nobody;
+CREATE ROLE regress_nobody;
+SET ROLE regress_nobody;
 SELECT replication_plugin.create_group('g', 'b', 'x');
 SELECT replication_plugin.join_group('b', 'x', 'y');
 SELECT replication_plugin.leave_group();
@@ -220,7 +224,7 @@ SELECT replication_plugin.capture_remove_all();
 SELECT count(*) FROM replication_plugin.nodes;
 SELECT replication_plugin.wait_for_apply();
 RESET ROLE;
-DROP ROLE ae_nobody;
+DROP ROLE regress_nobody;
 
 --
 -- what belongs to a member cannot be dropped
@@ -234,12 +238,12 @@ SELECT replication_plugin.exclude_table('ae_table'), replication_plugin.exclude_
 SELECT try('DROP EXTENSION replication_plugin');
 SELECT replication_plugin.include_table('ae_table'), replication_plugin.include_table('ae_parted');
 RESET client_min_messages;
-\c postgres
+\c :home
 \set VERBOSITY default
-DROP DATABASE :db;
-DROP DATABASE :db WITH (FORCE);
-DROP DATABASE api_errors_other;
-\c :db
+DROP DATABASE regression_errors;
+DROP DATABASE regression_errors WITH (FORCE);
+DROP DATABASE regression_other;
+\c regression_errors
 \set VERBOSITY terse
 
 --
@@ -295,3 +299,5 @@ DROP MATERIALIZED VIEW ae_matview;
 DROP SEQUENCE ae_sequence;
 DROP TYPE ae_type;
 DROP FUNCTION dsn_of, try;
+\c :home
+DROP DATABASE regression_errors;

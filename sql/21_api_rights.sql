@@ -1,21 +1,24 @@
 -- What people without special rights can do and see.
 \set SHOW_CONTEXT never
-CREATE DATABASE api_rights;
-\c api_rights
+\set home :DBNAME
+CREATE DATABASE regression_rights TEMPLATE template0 ENCODING 'UTF8';
+ALTER DATABASE regression_rights SET lc_messages = 'C';
+\c regression_rights
 CREATE EXTENSION replication_plugin;
-SELECT format('host=%s port=%s dbname=api_rights', split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port')) AS own \gset
-CREATE ROLE api_alice;
-CREATE ROLE api_monitor IN ROLE pg_monitor;
+SELECT format('host=%s port=%s user=%s dbname=regression_rights', split_part(current_setting('unix_socket_directories'), ',', 1),
+	current_setting('port'), session_user) AS own \gset
+CREATE ROLE regress_alice;
+CREATE ROLE regress_monitor IN ROLE pg_monitor;
 CREATE TABLE hers (id int PRIMARY KEY);
 CREATE TABLE guarded (id int PRIMARY KEY);
 ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
 CREATE TABLE secret (id int PRIMARY KEY);
-GRANT SELECT ON hers, guarded TO api_alice;
+GRANT SELECT ON hers, guarded TO regress_alice;
 SELECT replication_plugin.create_group('g', 'a', :'own' || ' password=secret');
 
 -- functions that anybody may call; all have a comment
 SELECT p.oid::regprocedure AS function FROM pg_proc p
-	WHERE p.pronamespace = 'replication_plugin'::regnamespace AND has_function_privilege('api_alice', p.oid, 'EXECUTE')
+	WHERE p.pronamespace = 'replication_plugin'::regnamespace AND has_function_privilege('regress_alice', p.oid, 'EXECUTE')
 	ORDER BY p.oid::regprocedure::text COLLATE "C";
 SELECT p.oid::regprocedure AS without_comment FROM pg_proc p
 	WHERE p.pronamespace = 'replication_plugin'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL;
@@ -23,13 +26,13 @@ SELECT p.oid::regprocedure AS without_comment FROM pg_proc p
 SELECT p.oid::regprocedure AS without_search_path FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 	WHERE p.pronamespace = 'replication_plugin'::regnamespace AND l.lanname IN ('sql', 'plpgsql') AND p.proconfig IS NULL;
 -- tables and views
-SELECT c.relname, string_agg(r, ', ' ORDER BY r COLLATE "C") AS readers FROM pg_class c, unnest('{api_alice,api_monitor}'::text[]) r
+SELECT c.relname, string_agg(r, ', ' ORDER BY r COLLATE "C") AS readers FROM pg_class c, unnest('{regress_alice,regress_monitor}'::text[]) r
 	WHERE c.relnamespace = 'replication_plugin'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege(r, c.oid, 'SELECT')
 	GROUP BY 1 ORDER BY 1;
 SELECT c.relname FROM pg_class c, unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p
-	WHERE c.relnamespace = 'replication_plugin'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege('api_alice', c.oid, p);
+	WHERE c.relnamespace = 'replication_plugin'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege('regress_alice', c.oid, p);
 
-SET ROLE api_alice;
+SET ROLE regress_alice;
 SELECT replication_plugin.create_group('x', 'y', 'dbname=z');
 SELECT replication_plugin.join_group('x', 'dbname=y', 'dbname=z');
 SELECT replication_plugin.remove_node('a');
@@ -45,7 +48,7 @@ SELECT node_name, dsn ~ 'password' AS shows_password, state FROM replication_plu
 SELECT count(*) FROM replication_plugin.slots;
 SELECT replication_plugin.wait_for_apply();
 RESET ROLE;
-SET ROLE api_monitor;
+SET ROLE regress_monitor;
 SELECT * FROM replication_plugin.links;
 SELECT * FROM replication_plugin.progress;
 RESET ROLE;
@@ -56,12 +59,12 @@ INSERT INTO replication_plugin.conflict_log (detected_at, relid, table_name, con
 INSERT INTO replication_plugin.conflict_log (detected_at, relid, table_name, conflict_type, resolution, row_key)
 	VALUES (now(), 999999, 'public.dropped', 'insert_exists', 'keep_local', '{"id": 1}');
 SELECT table_name, row_key FROM replication_plugin.conflicts ORDER BY 1;
-SET ROLE api_alice;
+SET ROLE regress_alice;
 SELECT table_name, row_key FROM replication_plugin.conflicts ORDER BY 1;
 RESET ROLE;
 -- with functions and tables of one's own in front of the system's
-CREATE SCHEMA trick AUTHORIZATION api_alice;
-SET ROLE api_alice;
+CREATE SCHEMA trick AUTHORIZATION regress_alice;
+SET ROLE regress_alice;
 CREATE FUNCTION trick.has_table_privilege(oid, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 CREATE FUNCTION trick.row_security_active(oid) RETURNS boolean LANGUAGE sql AS 'SELECT false';
 CREATE VIEW trick.pg_roles AS SELECT true AS rolsuper, current_user AS rolname;
@@ -78,7 +81,7 @@ SELECT * FROM replication_plugin.conflict_stats;
 INSERT INTO replication_plugin.parked_row
 	SELECT t::regclass, 0, '\x0000', 0, 1, '\x00000000', t::regclass, '\x0000', now() FROM unnest('{hers,guarded,secret}'::text[]) t;
 SELECT "table", "constraint", row_key, blocked_by FROM replication_plugin.parked_rows ORDER BY 1;
-SET ROLE api_alice;
+SET ROLE regress_alice;
 SELECT "table", "row" FROM replication_plugin.parked_rows ORDER BY 1;
 SELECT * FROM replication_plugin.parked_of(NULL::hers);
 SELECT * FROM replication_plugin.parked_of(NULL::guarded);
@@ -90,7 +93,7 @@ SELECT * FROM replication_plugin.dangling_references();
 RESET ROLE;
 
 SELECT replication_plugin.leave_group();
-DROP OWNED BY api_alice;
-\c regression
-DROP DATABASE api_rights;
-DROP ROLE api_alice, api_monitor;
+DROP OWNED BY regress_alice;
+\c :home
+DROP DATABASE regression_rights;
+DROP ROLE regress_alice, regress_monitor;

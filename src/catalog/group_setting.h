@@ -1,0 +1,14 @@
+/*
+ * group_setting.h
+ *		Settings of the whole group: rows of a replicated table, the same on all members at rest.
+ */
+#ifndef REPLICATION_PLUGIN_GROUP_SETTING_H
+#define REPLICATION_PLUGIN_GROUP_SETTING_H
+
+/* What becomes of tables that are created without a key. */
+#define GROUP_SETTING_KEYLESS_TABLES	"keyless_tables"	/* 'refuse' or 'full' */
+
+/* The value of a setting as this node has it, palloc'd; NULL where nobody has set it. Needs a transaction. */
+extern char *group_setting(const char *name);
+
+#endif							/* REPLICATION_PLUGIN_GROUP_SETTING_H */
