@@ -7,6 +7,9 @@
  * frontier) in the same instant. So a crash leaves either all of it or nothing, and a
  * transaction that comes again is known by the frontier.
  *
+ * Invariant: this node's clock is past a transaction's timestamp before any row of it is looked for here. A row that is
+ * not found, and so cannot be locked, is then written by others with a greater version only.
+ *
  * A transaction that changes nothing here (all its rows lost, or it was empty) still
  * gets a commit record that decoding sees, by a logical message: other nodes may
  * depend on being told that it was passed.
@@ -38,6 +41,7 @@
 #include "apply/unique.h"
 #include "apply/write.h"
 #include "catalog/activity.h"
+#include "catalog/clock.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
@@ -165,9 +169,14 @@ set_origin(const WireBegin *begin)
 	replorigin_session_origin_timestamp = begin->commit_ts;
 }
 
+/*
+ * Begins a transaction. The clock is raised before its first row: what a session writes from here on, in rows that
+ * this transaction has not found or has passed, is then newer than the transaction, as all nodes will see it.
+ */
 void
 apply_begin(const WireBegin *begin, ApplyMode mode)
 {
+	clock_observe(begin->commit_ts);
 	(void) origin_of(begin->origin);
 	(void) origin_of(ORIGIN_NODE_REPAIR);	/* under which rows make room */
 	SetCurrentStatementStartTimestamp();

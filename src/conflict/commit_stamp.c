@@ -88,7 +88,7 @@ begin_with_origin(void)
 		begun = true;
 	}
 	else if (node > 0)
-		clock_observe(replorigin_session_origin_timestamp);
+		clock_observe(replorigin_session_origin_timestamp);	/* the apply worker has, before the first row */
 }
 
 /* Before the commit record. Errors are possible. */
