@@ -17,6 +17,7 @@
 #include "catalog/clock.h"
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
+#include "catalog/newest_delete.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "catalog/seen.h"
@@ -47,6 +48,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(activity_shmem_size());
 	RequestAddinShmemSpace(clock_shmem_size());
 	RequestAddinShmemSpace(seen_shmem_size());
+	RequestAddinShmemSpace(newest_delete_shmem_size());
 }
 
 /* Creates or attaches to shared memory. */
@@ -62,6 +64,7 @@ startup_shmem(void)
 	activity_shmem_init();
 	clock_shmem_init();
 	seen_shmem_init();
+	newest_delete_shmem_init();
 }
 
 void
@@ -80,6 +83,7 @@ _PG_init(void)
 	write_guard_install();
 	restore_guard_install();
 	activity_install();
+	newest_delete_install();
 	commit_stamp_install();		/* after the other callbacks: it is called before them */
 	launcher_register();
 }

@@ -37,6 +37,7 @@
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/write.h"
+#include "catalog/newest_delete.h"
 
 #define GATHER_ROWS		1000
 #define GATHER_BYTES	(256 * 1024)
@@ -57,6 +58,13 @@ typedef struct Gathered
 static Gathered gathered;
 
 /* ---------- tombstones ---------- */
+
+/* True if no delete of the table's rows is remembered that the put could lose to, or that its writer had not seen. */
+static bool
+no_delete_matters(ApplyRelation *ar)
+{
+	return !ar->tombstones || newest_delete_all_seen(ar->relid, apply.version, apply.seen);
+}
 
 bool
 put_outlives_delete(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing)
@@ -111,7 +119,7 @@ next_slot(ApplyTarget *t)
 static void
 check_inserted(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
 {
-	if (!ar->tombstones || !tombstone_any(ar->tombstones))
+	if (no_delete_matters(ar))
 		return;
 	for (int i = 0; i < n; i++)
 	{
@@ -188,7 +196,7 @@ insert_new(ApplyRelation *ar, ConflictType missing)
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
 	write_insert(ar, t, t->newslot);
-	if (!ar->tombstones)
+	if (missing == CONFLICT_UPDATE_MISSING ? !ar->tombstones : no_delete_matters(ar))
 		return;
 	place_key(t, t->newslot, key);
 	row_to_root_slot(ar);

@@ -112,7 +112,7 @@ add_tombstone(MergeTable *t, const Datum *key, Version own, SiblingSet *set)
 {
 	Version		deleted;
 
-	if (tombstone_any(t->keys) && tombstone_find(t->keys, key, own, &deleted))
+	if (tombstone_find(t->keys, key, own, &deleted))
 		sibling_add(set, (Sibling) {.version = deleted,.deleted = true,.plain = true});
 }
 

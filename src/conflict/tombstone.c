@@ -19,8 +19,10 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
@@ -38,6 +40,7 @@
 #include "utils/typcache.h"
 
 #include "catalog/names.h"
+#include "catalog/newest_delete.h"
 #include "catalog/table_info.h"
 #include "conflict/row_version.h"
 #include "conflict/tombstone.h"
@@ -352,6 +355,7 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 	StringInfoData buf;
 	MemoryContext old;
 
+	newest_delete_writing(k->relid);
 	open_store();
 	if (store.send != send)
 		flush_store();
@@ -380,34 +384,24 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 }
 
 /*
- * Starts a scan for a table, or for one key hash of it. The second is kept for the next
- * time. Tombstones of transactions in progress are seen as well (dirty.xmin is set then):
- * a put and a delete of one key that are applied at the same time must not pass each
- * other unseen.
+ * Starts a scan for one key hash of a table; it is kept for the next time. Tombstones of transactions in progress
+ * are seen as well (dirty.xmin is set then): a put and a delete of one key that are applied at the same time must
+ * not pass each other unseen.
  */
 static IndexScanDesc
-start_scan(Oid relid, const int64 *hash)
+start_scan(Oid relid, int64 hash)
 {
 	ScanKeyData keys[2];
-	IndexScanDesc scan;
-	int			n = hash ? 2 : 1;
 	MemoryContext old = MemoryContextSwitchTo(store.context);
 
 	InitDirtySnapshot(dirty);
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	if (hash)
-		ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(*hash));
-	if (hash && store.scan)
-	{
-		scan = store.scan;
-	}
-	else
-		scan = index_beginscan(store.heap, store.index, &dirty, n, 0);
-	if (hash)
-		store.scan = scan;
-	index_rescan(scan, keys, n, NULL, 0);
+	ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash));
+	if (!store.scan)
+		store.scan = index_beginscan(store.heap, store.index, &dirty, lengthof(keys), 0);
+	index_rescan(store.scan, keys, lengthof(keys), NULL, 0);
 	MemoryContextSwitchTo(old);
-	return scan;
+	return store.scan;
 }
 
 /* Next row of a scan; what it allocates lives as long as the scan. */
@@ -432,7 +426,7 @@ tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
 	flush_store();
 again:
 	found = false;
-	scan = start_scan(k->relid, &hash);
+	scan = start_scan(k->relid, hash);
 	while (next_row(scan))
 	{
 		TransactionId writer = dirty.xmin;
@@ -504,20 +498,54 @@ tombstone_forget_all(Oid relid)
 	SPI_finish();
 }
 
-bool
-tombstone_any(TombstoneKeys *k)
+void
+tombstone_look(void)
 {
-	IndexScanDesc scan;
-	bool		found;
+	Relation	heap = table_open(extension_relation_oid(TABLE_TOMBSTONE), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
 
-	open_store();
-	if (store.nrows > 0)
-		return true;
-	scan = start_scan(k->relid, NULL);
-	found = next_row(scan);
-	ExecClearTuple(store.found);
-	index_endscan(scan);
-	if (!store.kept)
-		close_store();
-	return found;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		newest_delete_look_note(DatumGetObjectId(slot_getattr(slot, ATT_RELID, &isnull)),
+								row_version_of_slot(slot, VERSION_OLDEST));
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(heap, AccessShareLock);
+}
+
+void
+tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before)
+{
+	Relation	heap = table_open(extension_relation_oid(TABLE_TOMBSTONE), RowExclusiveLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	CommandId	cid = GetCurrentCommandId(true);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	ItemPointerData first,
+				last;
+	TableScanDesc scan;
+
+	ItemPointerSet(&first, from, FirstOffsetNumber);
+	ItemPointerSet(&last, to - 1, MaxOffsetNumber);
+	scan = table_beginscan_tidrange(heap, snapshot, &first, &last);
+	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		TransactionId xmin = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+		TM_FailureData failure;
+
+		/* whoever else deletes it, as the table is not replicated any more, is welcome */
+		if (TransactionIdPrecedes(xmin, before))
+			(void) table_tuple_delete(heap, &slot->tts_tid, cid, snapshot, InvalidSnapshot, true, &failure, false);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(heap, NoLock);
 }

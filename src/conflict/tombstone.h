@@ -7,6 +7,7 @@
 #define REPLICATION_PLUGIN_TOMBSTONE_H
 
 #include "lib/stringinfo.h"
+#include "storage/block.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "model/version.h"
@@ -50,8 +51,11 @@ extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snaps
 /* Forgets all tombstones of a table: it is not replicated any more. */
 extern void tombstone_forget_all(Oid relid);
 
-/* True if the table may have tombstones: one probe for many rows. */
-extern bool tombstone_any(TombstoneKeys *k);
+/* Deletes the tombstones in these blocks (to: the first one behind) that transactions before this one wrote. */
+extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before);
+
+/* Notes all tombstones in catalog/newest_delete.h: its look at what was there before the server was started. */
+extern void tombstone_look(void);
 
 /*
  * Between begin and end the table is kept open and writes are gathered; end (or

@@ -11,7 +11,7 @@
  *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
  *	- has parked rows come back when their place is free;
  *	- forgets writes that were passed over when what replaces them is here;
- *	- removes tombstones behind the group slot.
+ *	- removes tombstones behind the group slot (control/collector.c).
  *
  * How the group slot moves: after each frontier row we note its position in our WAL, and the frontier that
  * covers everything before it. Once the stable vector covers that frontier, every
@@ -51,6 +51,7 @@
 #include "catalog/origin_map.h"
 #include "catalog/seen.h"
 #include "conflict/row_version.h"
+#include "control/collector.h"
 #include "control/manager_sql.h"
 #include "control/park_tender.h"
 #include "control/settle.h"
@@ -62,8 +63,6 @@
 #define ROW_AFTER_WAL		(16 * 1024 * 1024)	/* bytes of any node's WAL after which there is a row in any case */
 #define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)	/* bytes that the group slot can move at least, or ... */
 #define ADVANCE_INTERVALS	10	/* ... so many frontier_intervals since it moved */
-#define GC_BATCH			"10000"
-#define GC_REST				20	/* collecting takes at most one part in so many of the time */
 
 typedef struct Note
 {
@@ -89,10 +88,7 @@ typedef struct GroupWorker
 	Moment		row_at;
 	Moment		advanced_at;
 	XLogRecPtr	moved_to;		/* all members have what was before this position */
-	TransactionId collect_before;	/* tombstones of older transactions can go; InvalidTransactionId: none */
-	char	   *collect_seen;	/* deletes of mergeable tables: also not newer than this */
-	Moment		collected_at;
-	int			collect_ms;		/* how long it took the last time */
+	Collector	collector;
 } GroupWorker;
 
 static GroupWorker worker;
@@ -241,10 +237,7 @@ advance_group_slot(void)
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);
 	worker.moved_to = worker.notes[n - 1].position;
-	worker.collect_before = worker.notes[n - 1].oldest;
-	if (worker.collect_seen)
-		pfree(worker.collect_seen);
-	worker.collect_seen = MemoryContextStrdup(TopMemoryContext, params[2]);
+	collector_stable(&worker.collector, worker.notes[n - 1].oldest, params[2]);
 	worker.advanced_at = moment_now();
 	drop_notes(n);
 }
@@ -363,65 +356,6 @@ announce(void)
 	worker.announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
 }
 
-/* ---------- tombstones ---------- */
-
-/* Deletes one batch of stable tombstones, under the origin of local repairs: decoding never sees it. */
-static int
-collect_batch(const char *before)
-{
-	RepOriginId origin;
-	char	   *deleted;
-
-	StartTransactionCommand();
-	origin = origin_map_create(ORIGIN_NODE_REPAIR);
-	CommitTransactionCommand();
-	replorigin_session_setup(origin);
-	replorigin_session_origin = origin;
-	deleted = sql_value("WITH d AS (DELETE FROM replication_plugin.tombstone WHERE ctid = ANY (ARRAY("
-						"  SELECT ctid FROM replication_plugin.tombstone WHERE age(xmin) > age($1::xid) LIMIT " GC_BATCH ")) RETURNING 1)"
-						" SELECT count(*) FROM d", 1, &before);
-	replorigin_session_origin = InvalidRepOriginId;
-	replorigin_session_reset();
-	return atoi(deleted);
-}
-
-/* The same with deletes and merged columns of mergeable tables, which every later write must know to be seen as well. */
-static int
-collect_states(const char *before)
-{
-	const char *params[2] = {before, worker.collect_seen};
-
-	return atoi(sql_value("WITH d AS (DELETE FROM replication_plugin.row_state WHERE ctid = ANY (ARRAY("
-						  "  SELECT s.ctid FROM replication_plugin.row_state s, replication_plugin.local_node l"
-						  "  WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relid)"
-						  "  OR (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($1::xid)"
-						  "  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
-						  "   <= coalesce(replication_plugin.frontier_ts($2, coalesce(s.newest_node, l.node_id)), 'infinity'))"
-						  "  AND (NOT s.merged OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
-						  "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $2))"
-						  "  LIMIT " GC_BATCH ")) RETURNING 1) SELECT count(*) FROM d", 2, params));
-}
-
-/* Removes tombstones that no older write can meet any more. */
-static void
-collect_tombstones(void)
-{
-	Moment		start = moment_now();
-	const char *before;
-
-	if (!TransactionIdIsValid(worker.collect_before) ||
-		!moment_is_past(worker.collected_at, worker.collect_ms * GC_REST))
-		return;
-	before = psprintf("%u", worker.collect_before);
-	while (collect_batch(before) >= atoi(GC_BATCH))
-		CHECK_FOR_INTERRUPTS();
-	while (collect_states(before) >= atoi(GC_BATCH))
-		CHECK_FOR_INTERRUPTS();
-	worker.collect_before = InvalidTransactionId;
-	worker.collected_at = moment_now();
-	worker.collect_ms = (int) ((worker.collected_at - start) / 1000);
-}
-
 /* Forgets writes that were passed over (catalog/awaited.h). Of a removed node there may be nothing more to come: then all members agree. */
 static void
 forget_awaited(void)
@@ -452,7 +386,7 @@ work(void)
 	announce();
 	advance_group_slot();
 	if (tend_parked_rows())
-		collect_tombstones();
+		collector_work(&worker.collector);
 	forget_awaited();
 	settle_tables(worker.moved_to);
 	if (!worker.healthy)

@@ -75,8 +75,11 @@ worker_setup(Oid dboid)
 void
 worker_wait(long ms)
 {
-	int			events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-								   PG_WAIT_EXTENSION);
+	int			events;
+
+	/* what has been changed: else autovacuum never hears of it */
+	pgstat_report_stat(true);
+	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 
 	if (events & WL_LATCH_SET)
 		ResetLatch(MyLatch);

@@ -322,6 +322,7 @@ idle(Link *link)
 	if (!link_in_transaction())
 	{
 		gate_release();
+		(void) pgstat_report_stat(false);
 		link_status_set_state(link->index, current ? LINK_STREAMING : LINK_CATCHING_UP);
 		if (link->seen_changed &&
 			moment_is_past(stream.stored_at, STORE_INTERVAL_MS))
