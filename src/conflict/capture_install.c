@@ -420,6 +420,13 @@ detached_tables(Node *stmt)
 	return result;
 }
 
+/* True for commands all of whose changed tables are new ones. */
+static bool
+is_creation(Node *stmt)
+{
+	return IsA(stmt, CreateStmt) || IsA(stmt, CreateTableAsStmt) || IsA(stmt, CreateSchemaStmt) || IsA(stmt, CreateExtensionStmt);
+}
+
 /*
  * capture_ddl() → event_trigger: keeps the triggers right after DDL.
  */
@@ -438,7 +445,7 @@ replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 	foreach(lc, list_concat_unique_oid(changed_tables(),
 									   detached_tables(data->parsetree)))
 	{
-		keyless_log_whole_rows(lfirst_oid(lc), IsA(data->parsetree, CreateStmt) || IsA(data->parsetree, CreateTableAsStmt));
+		keyless_log_whole_rows(lfirst_oid(lc), is_creation(data->parsetree));
 		capture_install(lfirst_oid(lc));
 	}
 	PG_RETURN_NULL();

@@ -39,11 +39,11 @@ $mesh->wait_converged;
 is($mesh->sql($_, "SELECT value FROM replication_plugin.group_settings WHERE name = 'keyless_tables'"), 'full', "node $_ knows the setting") for 1, 2;
 
 $mesh->all_sql('CREATE TABLE log (a int, b text); CREATE TABLE copy_of AS SELECT 1 AS a, $$one$$::text AS b WHERE false;
-	CREATE TABLE keyed (a int PRIMARY KEY, b text); CREATE TABLE nothing (a int, b text);
+	CREATE TABLE keyed (a int PRIMARY KEY, b text); CREATE SCHEMA AUTHORIZATION CURRENT_USER CREATE TABLE inside (a int, b text);
 	CREATE TABLE days (a int, b text) PARTITION BY LIST (a); CREATE TABLE day1 PARTITION OF days FOR VALUES IN (1)');
 is($mesh->sql(1, "SELECT string_agg(relname || ' ' || relreplident::text, ', ' ORDER BY relname) FROM pg_class
-	WHERE relname IN ('log', 'copy_of', 'keyed', 'keyless_default', 'days', 'day1')"),
-	'copy_of f, day1 f, days f, keyed d, keyless_default d, log f', 'new tables without a key log whole rows, and no others');
+	WHERE relname IN ('log', 'copy_of', 'keyed', 'keyless_default', 'days', 'day1', 'inside')"),
+	'copy_of f, day1 f, days f, inside f, keyed d, keyless_default d, log f', 'new tables without a key log whole rows, and no others');
 for my $t (qw(log copy_of days))
 {
 	$mesh->sql(1, "INSERT INTO $t VALUES (1, 'x'), (1, 'x'), (1, 'y')");
