@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 
+#include "base/fault_point.h"
 #include "base/settings.h"
 #include "catalog/activity.h"
 #include "catalog/clock.h"
@@ -84,6 +85,9 @@ _PG_init(void)
 	restore_guard_install();
 	activity_install();
 	newest_delete_install();
+#ifdef REPLICATION_PLUGIN_FAULT_POINTS
+	fault_point_install();
+#endif
 	commit_stamp_install();		/* after the other callbacks: it is called before them */
 	launcher_register();
 }

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/fault_point.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -215,7 +216,9 @@ apply_commit(void)
 		LogLogicalMessage(PLUGIN_NAME, "", 0, true);
 	PopActiveSnapshot();
 	put_reset();
+	FAULT_POINT("apply_commit_before");
 	CommitTransactionCommand();
+	FAULT_POINT("apply_commit_after");
 	clear_origin();
 	apply.active = false;
 	if (!apply_was_heartbeat())

@@ -14,6 +14,7 @@
 #include "access/relation.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
+#include "base/fault_point.h"
 #include "catalog/pg_inherits.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -78,7 +79,9 @@ commit(void)
 	relation_close_all();
 	target_close_all();
 	PopActiveSnapshot();
+	FAULT_POINT("unpark_commit_before");
 	CommitTransactionCommand();
+	FAULT_POINT("unpark_commit_after");
 	release_origin();
 }
 

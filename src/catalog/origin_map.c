@@ -18,6 +18,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "base/fault_point.h"
 #include "catalog/pg_replication_origin.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -259,7 +260,10 @@ origin_map_create(NodeId node)
 		node == ORIGIN_NODE_CLOCK ? clock_origin_name(MyDatabaseId) : origin_name(MyDatabaseId, node);
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
+	{
 		origin = replorigin_create(name);
+		FAULT_POINT("origin_created");
+	}
 	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
 	add_entry(origin, node);
 	pg_atomic_fetch_add_u64(&map->generation, 1);

@@ -36,6 +36,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/fault_point.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
@@ -237,6 +238,7 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 						!(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	FAULT_POINT("delete_captured");
 	return PointerGetDatum(NULL);
 }
 

@@ -26,6 +26,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/fault_point.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
 #include "catalog/seen.h"
@@ -231,6 +232,7 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 	capture(table_of(fcinfo, trigger->tg_relation), trigger);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	FAULT_POINT("write_captured");
 	return PointerGetDatum(NULL);
 }
 

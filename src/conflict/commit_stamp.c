@@ -23,6 +23,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "base/fault_point.h"
 #include "catalog/pg_replication_origin.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -162,7 +163,11 @@ end_commit(bool committed)
 	{
 		clear_origin();
 		if (committed)
+		{
+			FAULT_POINT("commit_stamp_before");
 			rewrite_stamp();
+			FAULT_POINT("commit_stamp_after");
+		}
 	}
 	if (begun)
 		clock_end_commit(!committed ? 0 : stamp ? stamp : own_stamp());

@@ -14,6 +14,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "base/fault_point.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -165,6 +166,7 @@ insert_log_row(const Conflict *c)
 	set_decision(values, nulls, c);
 	CatalogTupleInsert(log, heap_form_tuple(RelationGetDescr(log), values, nulls));
 	table_close(log, NoLock);
+	FAULT_POINT("conflict_logged");
 }
 
 /* Writes a row in memory that goes away with it. */

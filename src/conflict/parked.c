@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "base/fault_point.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "storage/bufmgr.h"
@@ -227,6 +228,8 @@ parked_remove(TombstoneKeys *keys, const Datum *key)
 		found = true;
 	}
 	end(&s);
+	if (found)
+		FAULT_POINT("parked_row_removed");
 	return found;
 }
 
@@ -252,6 +255,7 @@ parked_store(TombstoneKeys *keys, const Datum *key, const ParkedRow *row)
 	CatalogTupleInsert(heap, heap_form_tuple(RelationGetDescr(heap), values, nulls));
 	table_close(heap, NoLock);
 	CommandCounterIncrement();
+	FAULT_POINT("parked_row_stored");
 	return found;
 }
 

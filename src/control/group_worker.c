@@ -40,6 +40,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/settings.h"
 #include "catalog/activity.h"
@@ -195,6 +196,7 @@ move_group_slot(XLogRecPtr to)
 	char	   *level = pstrdup(GetConfigOption("log_min_messages", false, false));
 	const char *params[1] = {psprintf("%X/%X", LSN_FORMAT_ARGS(to))};
 
+	FAULT_POINT("group_slot_moves");
 	SetConfigOption("log_min_messages", "fatal", PGC_SUSET, PGC_S_OVERRIDE);
 	PG_TRY();
 	{
@@ -207,6 +209,7 @@ move_group_slot(XLogRecPtr to)
 		SetConfigOption("log_min_messages", level, PGC_SUSET, PGC_S_OVERRIDE);
 	}
 	PG_END_TRY();
+	FAULT_POINT("group_slot_moved");
 }
 
 /*
@@ -307,6 +310,7 @@ tell_frontier(void)
 		return;
 	oldest = GetOldestActiveTransactionId();
 	sql_value("SELECT replication_plugin.write_frontier_row()", 0, NULL);
+	FAULT_POINT("frontier_row_committed");
 	take_note(XactLastCommitEnd, oldest);
 	if (!worker.row_written)
 		note_first_row(XactLastCommitEnd);

@@ -50,6 +50,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "base/fault_point.h"
 #include "base/peer.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
@@ -92,6 +93,7 @@ make_source_slot(Joining *join, PGconn *conn)
 												" EXPORT_SNAPSHOT", join->slot));
 	join->snapshot = pstrdup(PQgetvalue(res, 0, 2));
 	PQclear(res);
+	FAULT_POINT("join_slot_made");
 }
 
 /* What is written here from now on is later than all that is copied. */
@@ -137,10 +139,13 @@ copy_snapshot(Joining *join)
 	make_source_slot(join, conn);
 	be_admitted(join, conn);
 	PQfinish(conn);
+	FAULT_POINT("join_admitted");
 	join_set_state(join, JOIN_SCHEMA);
 	join_copy_schema(join);
+	FAULT_POINT("join_schema_copied");
 	join_set_state(join, JOIN_COPY);
 	join_copy_tables(join);
+	FAULT_POINT("join_rows_copied");
 	join_set_state(join, JOIN_INDEXES);
 	PQfinish(join->replication);
 }
@@ -164,12 +169,15 @@ build_indexes(Joining *join)
 {
 	if (join->local->copy_schema)
 		join_restore_indexes(join);
+	FAULT_POINT("join_indexes_restored");
 	sql_value("SELECT replication_plugin.capture_install_all()", 0, NULL);
 	sql_value("SELECT replication_plugin.import_states()", 0, NULL);
+	FAULT_POINT("join_states_imported");
 	sql_value("INSERT INTO replication_plugin.stable_point (vector, slot_vector)"
 			  " SELECT add_stable, add_stable FROM replication_plugin.local_node ON CONFLICT DO NOTHING", 0, NULL);
 	join_progress("making the group slot (waits for transactions that are open here)");
 	sql_value("SELECT replication_plugin.make_group_slot()", 0, NULL);
+	FAULT_POINT("join_group_slot_made");
 	if (!sql_value_int("WITH s AS (UPDATE replication_plugin.local_node SET state = 'joining: catching up', progress = NULL,"
 					   "  last_error = NULL, failures = 0 WHERE state = 'joining: indexes' RETURNING 1)"
 					   " INSERT INTO replication_plugin.link (provider, full_origins) SELECT $1::integer, 'all' FROM s"
@@ -177,6 +185,7 @@ build_indexes(Joining *join)
 					   join->local->source_id))
 		proc_exit(0);
 	join->state = JOIN_CATCHING_UP;
+	FAULT_POINT("join_link_made");
 }
 
 /* ---------- joining: catching up ---------- */
@@ -218,6 +227,7 @@ catch_up(Joining *join)
 		worker_wait(POLL_MS);
 	}
 	join_set_state(join, JOIN_OPENING);
+	FAULT_POINT("join_caught_up");
 }
 
 /* ---------- joining: opening links ---------- */
@@ -255,6 +265,7 @@ raise_progress(Joining *join)
 		origin = origin_map_create(e->node);
 		if (replorigin_get_progress(origin, false) < e->lsn)
 			replorigin_advance(origin, e->lsn, InvalidXLogRecPtr, false, true);
+		FAULT_POINT("join_progress_raised");
 	}
 	CommitTransactionCommand();
 	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
@@ -270,6 +281,7 @@ become_ready(Joining *join)
 				   " INSERT INTO replication_plugin.member_ready (node_id) SELECT node_id FROM l RETURNING 1", 0, NULL))
 		proc_exit(0);
 	join->state = JOIN_READY;
+	FAULT_POINT("join_ready");
 	ereport(LOG, (errmsg("node \"%s\" is ready", join->local->node_name)));
 }
 

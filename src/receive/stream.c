@@ -26,6 +26,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/peer.h"
 #include "catalog/link_status.h"
@@ -200,6 +201,7 @@ send_status(Link *link, bool ping)
 				 errmsg("could not answer node \"%s\": %s", link->provider_name,
 						pchomp(PQerrorMessage(link->conn)))));
 	pfree(buf.data);
+	FAULT_POINT("position_confirmed");
 	stream.sent = confirmed;
 	stream.status_at = moment_now();
 	link_status_set_positions(link->index, stream.received, feedback_last_passed(), confirmed,

@@ -1,0 +1,89 @@
+# PostgreSQL's own regression suite on a member of a group. Sourced by test/bin/run.
+#
+# The database "regression" is a member whose keyless tables log whole rows; then the suite of the server's own source
+# runs in it. What differs from a plain server is compared with test/postgres/differences, which says why; and
+# the extension's JSON stream must have exactly the inserts, updates and deletes that test_decoding sees.
+
+# The changed lines of regression.diffs, by test in order of names; without places, which move with every minor release, without
+# oids, frames of tables, and the line by which \d+ tells of REPLICA IDENTITY FULL.
+normalize_differences() {
+	sed -nE -e 's|^diff .*/results/([a-z0-9_]+)\.out$|== \1|p' -e '/^(---|\+\+\+) /d' -e '/^\+Replica Identity: FULL$/d' -e '/^[-+][-+ ]*$/d' -e '/^[-+]/p' "$1" |
+		sed -E -e 's/[0-9]{4,}/N/g' -e 's/ +/ /g' -e 's/ $//' |
+		awk '/^== / {name = $2; next} {print name ": " $0}' | LC_ALL=C sort -s -t: -k1,1
+}
+
+# How many changes of each kind and table a slot has; consumes them. $1: slot, $2: options, $3: a regular expression that takes
+# schema, table and kind from a change. Read as bytes, as the suite stores some that are no valid text.
+changes_of_slot() {
+	as_user "$bin/psql" -XAtq -h "$work" -p "$pg_port" -d regression -c "SELECT p[1] || '.' || p[2] || ' ' || left(p[3], 1), count(*)
+		FROM (SELECT regexp_match(encode(data, 'escape'), \$re\$$3\$re\$) AS p FROM pg_logical_slot_get_binary_changes('$1', NULL, NULL$2)) x
+		WHERE p IS NOT NULL GROUP BY 1" | LC_ALL=C sort
+}
+
+run_postgres() {
+	local tree dir=$work/postgres out=$work/postgres.out begin=$SECONDS status
+	[ -n "${server_root:-}" ] || { skip "PostgreSQL's regression suite: no server was built from source"; return; }
+	tree=$(source_tree) || { skip "PostgreSQL's regression suite: no source"; return; }
+	pg_port=$((21000 + $$ % 20000))
+	mkdir -p "$dir/out"
+	cp -r "$tree/src/test/regress" "$dir/suite"
+	[ "$(id -u)" = 0 ] && chown -R "$run_user" "$dir"
+	as_user "$bin/initdb" -D "$dir/data" -A trust -N --no-locale -E UTF8 >/dev/null || die "initdb failed"
+	cat "$root/test/regress.conf" >>"$dir/data/postgresql.conf"
+	cat >>"$dir/data/postgresql.conf" <<-EOC
+		port = $pg_port
+		listen_addresses = ''
+		unix_socket_directories = '$work'
+		max_connections = 60
+		log_autovacuum_min_duration = -1
+		log_min_messages = warning
+	EOC
+	has_plugin_whitelist && echo "output_plugin_libraries = 'pgoutput, test_decoding, replication_plugin'" >>"$dir/data/postgresql.conf"
+	as_user "$bin/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w start >/dev/null || { tail "$dir/server.log"; die "server does not start"; }
+	as_user "$bin/psql" -Xq -h "$work" -p "$pg_port" -v ON_ERROR_STOP=1 -d postgres -c 'CREATE DATABASE regression TEMPLATE template0' || die "no database"
+	as_user "$bin/psql" -XAtq -h "$work" -p "$pg_port" -v ON_ERROR_STOP=1 -d regression >/dev/null <<-EOC || die "no group"
+		ALTER DATABASE regression SET lc_messages TO 'C';
+		ALTER DATABASE regression SET lc_monetary TO 'C';
+		ALTER DATABASE regression SET lc_numeric TO 'C';
+		ALTER DATABASE regression SET lc_time TO 'C';
+		ALTER DATABASE regression SET bytea_output TO 'hex';
+		ALTER DATABASE regression SET timezone_abbreviations TO 'Default';
+		CREATE EXTENSION replication_plugin;
+		SELECT replication_plugin.create_group('suite', 'one', 'host=$work port=$pg_port dbname=regression');
+		SELECT replication_plugin.wait_until_ready();
+		SELECT replication_plugin.set_group_setting('keyless_tables', 'full');
+		SELECT pg_create_logical_replication_slot('ours', 'replication_plugin'), pg_create_logical_replication_slot('theirs', 'test_decoding');
+	EOC
+	say "== PostgreSQL's regression suite on a member"
+	as_user env PATH="$bin:$PATH" timeout 900 "$PGLIB/lib/pgxs/src/test/regress/pg_regress" --bindir="$bin" --use-existing --dbname=regression \
+		--host="$work" --port="$pg_port" --dlpath="$work/pg/lib" --inputdir="$dir/suite" --outputdir="$dir/out" \
+		--schedule="$dir/suite/parallel_schedule" --max-connections=20 >"$out" 2>&1
+	status=$?
+	say "$(grep -cE '^(test|    ) .* (ok|FAILED)|^     [a-z].*(ok|FAILED)' "$out") tests ran in $((SECONDS - begin)) s"
+	[ $status = 124 ] && { count 0 1; echo "hangs" | blame "PostgreSQL's regression suite"; }
+	normalize_differences "$dir/out/regression.diffs" >"$work/differences.got"
+	grep -v '^#' "$root/test/postgres/differences" >"$work/differences.expected"
+	if diff -u "$work/differences.expected" "$work/differences.got" >"$work/differences.diff"; then count 1 0; else
+		head -100 "$work/differences.diff"
+		head -30 "$work/differences.diff" | blame "PostgreSQL's regression suite"
+		count 0 1
+	fi
+	changes_of_slot theirs '' '^table "?([^."]*)"?\."?([^:"]*)"?: (INSERT|UPDATE|DELETE):' >"$work/theirs"
+	changes_of_slot ours ", 'format', 'json'" '^.(?=.*"schema":"([^"]*)","table":"([^"]*)")"action":"([IUD])"' >"$work/ours"
+	if [ -s "$work/theirs" ] && diff "$work/theirs" "$work/ours"; then
+		say "   the JSON stream has all changes: $(awk -F'[ |]' '{n[$2] += $3} END {for (k in n) printf "%s %d ", k, n[k]}' "$work/ours")"
+		count 1 0
+	else
+		count 0 1
+		echo "the JSON stream has other changes than test_decoding's" | blame "PostgreSQL's regression suite"
+	fi
+	complaints "$dir" >"$work/postgres.complaints"
+	if [ -s "$work/postgres.complaints" ]; then
+		blame "PostgreSQL's regression suite" <"$work/postgres.complaints"
+		cat "$work/postgres.complaints"
+		count 0 1
+	else
+		count 1 0
+	fi
+	stop_servers "$dir"
+}

@@ -1,0 +1,294 @@
+# Fault points (src/base/fault_point.h): wherever something becomes durable or visible, a server is stopped, and then the whole group is
+# looked at. Every point in the sources has a scenario here, and is reached by it; else this test fails.
+use strict;
+use warnings;
+use File::Basename;
+use Mesh;
+use Test::More;
+
+my $source = dirname(__FILE__) . '/../../src';
+my @points = points($source);
+my $mesh = Mesh->new(3, conf => "replication_plugin.frontier_interval = 100ms\n");
+
+# All points that the sources name.
+sub points
+{
+	my ($dir) = @_;
+	my %found;
+	for my $file (glob("$dir/*.c $dir/*/*.c"))
+	{
+		my $text = PostgreSQL::Test::Utils::slurp_file($file);
+		$found{$1} = 1 while $text =~ /\bFAULT_POINT\("(\w+)"\)/g;
+		if ($file =~ /fault_point\.c$/)
+		{
+			my ($list) = $text =~ /static const char \*const functions\[\] = \{(.*?)\};/s;
+			$found{"after_$1"} = 1 while $list =~ /"(\w+)"/g;
+		}
+	}
+	return sort keys %found;
+}
+
+if (!grep { /REPLICATION_PLUGIN_FAULT_POINTS|fault point/ } `strings "\$(pg_config --pkglibdir)/replication_plugin.so" 2>/dev/null`)
+{
+	plan skip_all => 'the library is built without fault points';
+}
+
+$mesh->sql(1, "SELECT replication_plugin.create_group('test', 'node1', '" . $mesh->dsn(1) . "')");
+$mesh->sql(1, 'CREATE TABLE plain (id int PRIMARY KEY, v text);
+	CREATE TABLE places (id int PRIMARY KEY, v text, place int UNIQUE);
+	CREATE TABLE wiki (id int PRIMARY KEY, v text);
+	CREATE TABLE likes (id int PRIMARY KEY, n int)');
+$mesh->join($_) for 2, 3;
+$mesh->wait_for_streaming;
+$mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('wiki', 'siblings'), replication_plugin.set_column_merge('likes', 'n', 'counter')");
+$mesh->wait_converged;
+my $n = 0; # number of the round: each writes keys of its own
+my $likes = 0; # acknowledged increments
+
+sub armed_file { return $mesh->node($_[0])->data_dir . '/replication_plugin.fault_point'; }
+
+# A point acts on a node, the next time that it is reached there.
+sub arm
+{
+	my ($i, $point, $action) = @_;
+	my $file = armed_file($i);
+	open my $fh, '>', "$file.new" or die;
+	print $fh "$point $action\n";
+	close $fh;
+	rename "$file.new", $file or die;
+}
+
+# Waits until it has acted.
+sub was_reached
+{
+	my ($i) = @_;
+	my $deadline = time() + 60;
+	Time::HiRes::sleep(0.02) while -f armed_file($i) && time() < $deadline;
+	my $reached = !-f armed_file($i);
+	unlink armed_file($i);
+	return $reached;
+}
+
+# SQL on a node whose server may crash under it: true if it was acknowledged.
+sub attempt
+{
+	my ($i, $sql) = @_;
+	my ($status) = $mesh->try_sql($i, $sql);
+	return $status == 0;
+}
+
+# SQL that is repeated until it is acknowledged.
+sub insist
+{
+	my ($i, $sql, $seconds) = @_;
+	my $deadline = time() + ($seconds || 60);
+	until (attempt($i, $sql))
+	{
+		die "node $i never does: $sql\n" . ($mesh->try_sql($i, $sql))[2] if time() > $deadline;
+		Time::HiRes::sleep(0.1);
+	}
+}
+
+# A round of everything that replication does: inserts, updates, deletes, conflicts, rows in each other's places, siblings,
+# counters, TRUNCATE. What is acknowledged must be there at the end.
+sub traffic
+{
+	my ($members) = @_;
+	my @m = @{ $members || [ 1, 2, 3 ] };
+	my $base = 100 * ++$n;
+	my %there;
+	for my $i (@m)
+	{
+		$there{ $base + $i } = 1 if attempt($i, "INSERT INTO plain VALUES ($base + $i, 'of $i')");
+		$likes++ if attempt($i, "INSERT INTO likes VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = likes.n + 1");
+	}
+	$mesh->sql($_, "SELECT replication_plugin.pause_link('node" . ($_ == $m[0] ? $m[1] : $m[0]) . "')") for $m[0], $m[1];
+	for my $i ($m[0], $m[1])
+	{
+		attempt($i, "INSERT INTO plain VALUES ($base + 50, 'both $i') ON CONFLICT (id) DO UPDATE SET v = 'both $i'");
+		attempt($i, "INSERT INTO wiki VALUES ($base, 'page of $i') ON CONFLICT (id) DO UPDATE SET v = 'page of $i'");
+		attempt($i, "INSERT INTO places VALUES ($base + $i, 'of $i', $base)");
+	}
+	for my $i ($m[0], $m[1])
+	{
+		insist($i, "SELECT replication_plugin.resume_link('node" . ($i == $m[0] ? $m[1] : $m[0]) . "')");
+	}
+	attempt($m[1], "DELETE FROM plain WHERE id = $base + $m[0]") and delete $there{ $base + $m[0] };
+	return %there;
+}
+
+# Rows that were parked come back, as those in their way go.
+sub free_places
+{
+	my ($i) = @_;
+	insist($i, 'DELETE FROM places WHERE id % 100 = (SELECT max(id % 100) FROM places)');
+}
+
+# After what a fault did: all members are equal and have what was acknowledged, and nothing is stuck.
+sub check
+{
+	my ($what, $members, $there) = @_;
+	$mesh->poll($_, 'SELECT 1', '1') or die for @$members;
+	$mesh->wait_for_streaming(@$members);
+	free_places($members->[0]);
+	$mesh->wait_converged(@$members);
+	for my $i (@$members)
+	{
+		$mesh->poll($i, "SELECT count(*) FROM replication_plugin.parked_rows p WHERE NOT EXISTS (SELECT FROM places)", '0');
+	}
+	$mesh->is_identical($what, @$members);
+	for my $i (@$members)
+	{
+		my $missing = join ' ', grep { $mesh->sql($i, "SELECT count(*) FROM plain WHERE id = $_") ne '1' } sort keys %{ $there || {} };
+		is($missing, '', "$what: node $i has all that was acknowledged");
+	}
+	my $counted = $mesh->sql($members->[0], 'SELECT coalesce(max(n), 0) FROM likes');
+	cmp_ok($counted, '>=', $likes, "$what: no acknowledged increment is lost");
+	$likes = $counted; # some were done and not acknowledged
+}
+
+# A fault on a node while everything goes on.
+sub in_traffic
+{
+	my ($point, $i, $action) = @_;
+	arm($i, $point, $action);
+	my %there = traffic();
+	free_places(1) if $point =~ /unpark|parked_row_removed/;
+	ok(was_reached($i), "$point: reached, $action");
+	check("$point $action on node $i", [ 1, 2, 3 ], \%there);
+}
+
+# A fault on a node while node 3 joins.
+sub in_join
+{
+	my ($point, $i, $action) = @_;
+	arm($i, $point, $action);
+	insist(3, sprintf("SELECT CASE WHEN NOT EXISTS (SELECT FROM replication_plugin.local_node) THEN replication_plugin.join_group('node3', '%s', '%s') END",
+			$mesh->dsn(3), $mesh->dsn(1)));
+	ok(was_reached($i), "$point: reached, $action");
+	my %there = traffic([ 1, 2 ]);
+	$mesh->poll(3, 'SELECT 1', '1');
+	$mesh->poll(3, "SELECT state FROM replication_plugin.local_node", 'ready', 120) or $mesh->dump_state;
+	check("$point $action on node $i", [ 1, 2, 3 ], \%there);
+}
+
+# Node 3 goes, in order, with a fault on a node, and is ready to join again.
+sub leave
+{
+	my ($point, $i, $action) = @_;
+	arm($i, $point, $action) if $point;
+	my $gone = 'SELECT NOT EXISTS (SELECT FROM replication_plugin.local_node)';
+	my $deadline = time() + 60;
+	until (eval { ($mesh->try_sql(3, $gone))[1] } eq 't' || time() > $deadline)
+	{
+		attempt(3, 'SELECT replication_plugin.leave_group()');
+	}
+	ok(was_reached($i), "$point: reached, $action") if $point;
+	check("$point $action on node $i", [ 1, 2 ]) if $point;
+	$mesh->poll($_, "SELECT count(*) FROM replication_plugin.nodes WHERE state <> 'removed'", '2') for 1, 2;
+	recreate_tables();
+}
+
+# Node 3 is taken out by others, with a fault on a node, and starts anew.
+sub removal
+{
+	my ($point, $i, $action) = @_;
+	arm($i, $point, $action);
+	$mesh->poll(1, "SELECT state = 'removed' FROM replication_plugin.nodes WHERE node_name = 'node3' ORDER BY node_id DESC LIMIT 1", 't', 1) or
+		insist(1, "SELECT CASE WHEN EXISTS (SELECT FROM replication_plugin.nodes WHERE node_name = 'node3' AND state <> 'removed')
+			THEN replication_plugin.remove_node('node3') END");
+	ok(was_reached($i), "$point: reached, $action");
+	$mesh->poll(3, "SELECT state FROM replication_plugin.local_node", 'removed');
+	check("$point $action on node $i", [ 1, 2 ]);
+	insist(3, 'SELECT replication_plugin.forget_group()');
+	recreate_tables();
+}
+
+# Node 3's database is empty again.
+sub recreate_tables
+{
+	insist(3, 'DROP TABLE IF EXISTS plain, places, wiki, likes');
+}
+
+# The scenario of each point: what happens, and on which node it strikes.
+my %scenario = (
+	(map { ($_ => [ \&in_traffic, 2 ]) } qw(apply_commit_before apply_commit_after delete_captured write_captured
+		parked_row_stored conflict_logged frontier_row_committed group_slot_moves group_slot_moved position_confirmed
+		after_write_frontier_row)),
+	(map { ($_ => [ \&in_traffic, 1 ]) } qw(parked_row_removed unpark_commit_before unpark_commit_after)),
+	(map { ($_ => [ \&in_join, 3 ]) } qw(join_slot_made join_admitted join_schema_copied join_rows_copied join_indexes_restored
+		join_states_imported join_group_slot_made join_link_made join_caught_up join_progress_raised join_ready origin_created
+		after_make_group_slot after_announce)),
+	(map { ($_ => [ \&in_join, 1 ]) } qw(after_admit_node after_provide_slot)),
+	(map { ($_ => [ \&leave, 3 ]) } qw(after_teardown after_drop_origins)),
+	(map { ($_ => [ \&removal, 1 ]) } qw(after_remove_node after_prepare_removal)),
+	after_drop_slots_of_removed => [ \&removal, 2 ],
+	after_note_expulsion => [ \&removal, 3 ],
+	(map { ($_ => [ \&topology, 2 ]) } qw(after_store_topology)),
+	(map { ($_ => [ \&clock_ahead, 2 ]) } qw(commit_stamp_before commit_stamp_after)),
+);
+
+# The shape of the group changes, with a fault on a node.
+sub topology
+{
+	my ($point, $i, $action) = @_;
+	arm($i, $point, $action);
+	attempt($i, "SELECT replication_plugin.set_topology('ring')");
+	ok(was_reached($i), "$point: reached, $action");
+	$mesh->poll($i, 'SELECT 1', '1');
+	insist($i, "SELECT replication_plugin.set_topology('all_to_all')");
+	my %there = traffic();
+	check("$point $action on node $i", [ 1, 2, 3 ], \%there);
+}
+
+# A commit gets the timestamp of the hybrid clock, as another node's clock is ahead of this one's.
+sub clock_ahead
+{
+	my ($point, $i, $action) = @_;
+	insist($i, "SELECT replication_plugin.observe_clock(now() + '2 seconds')");
+	arm($i, $point, $action);
+	my %there = traffic();
+	ok(was_reached($i), "$point: reached, $action");
+	check("$point $action on node $i", [ 1, 2, 3 ], \%there);
+}
+
+my @only = split /,/, $ENV{POINTS} || '';
+my $is_member = 1; # node 3
+for my $point (sort { ($scenario{$a} ? $scenario{$a}[0] : 0) <=> ($scenario{$b} ? $scenario{$b}[0] : 0) || $a cmp $b } @points)
+{
+	next if @only && !grep { $_ eq $point } @only;
+	my $s = $scenario{$point};
+	ok($s, "$point has a scenario") or next;
+	my ($run, $node) = @$s;
+	my $wants_member = $run != \&in_join;
+	if ($wants_member && !$is_member)
+	{
+		$mesh->join(3);
+		$mesh->wait_for_streaming;
+	}
+	leave() if !$wants_member && $is_member;
+	note("== $point on node $node");
+	$run->($point, $node, 'crash');
+	$is_member = $run != \&leave && $run != \&removal;
+}
+# An error there, which is no crash: the worker, or the session, does it again, or is told.
+for my $point (grep { my $p = $_; !@only || grep { $_ eq $p } @only } qw(apply_commit_before parked_row_stored conflict_logged group_slot_moves position_confirmed unpark_commit_before))
+{
+	$mesh->join(3) if !$is_member;
+	$is_member = 1;
+	$scenario{$point}[0]->($point, $scenario{$point}[1], 'error');
+}
+
+# A transaction that is held up after it was applied is not seen before its end, and is confirmed afterwards.
+if (!@only)
+{
+	arm(2, 'apply_commit_before', 'wait');
+	$mesh->sql(1, "INSERT INTO plain VALUES (-1, 'waits')");
+	ok(was_reached(2), 'apply_commit_before: reached, wait');
+	is($mesh->sql(2, 'SELECT count(*) FROM plain WHERE id = -1'), 0, 'what waits for its commit is not seen');
+	PostgreSQL::Test::Utils::append_to_file($mesh->node(2)->data_dir . '/replication_plugin.fault_point_go', '');
+	check('apply_commit_before wait on node 2', [ 1, 2, 3 ]);
+	is($mesh->sql(2, 'SELECT count(*) FROM plain WHERE id = -1'), 1, 'and seen afterwards');
+}
+is(join(" ", grep { my $p = $_; !grep { $p eq $_ } @points } sort keys %scenario), '', 'no scenario is for a point that is gone');
+done_testing();
