@@ -21,6 +21,7 @@
 #include "apply/fetch.h"
 #include "apply/state.h"
 #include "base/peer.h"
+#include "base/session.h"
 #include "catalog/awaited.h"
 
 static PGconn *conn = NULL;		/* kept for the next time, also over aborts; closed with the process */
@@ -117,6 +118,7 @@ key_params(ApplyRelation *ar, const Datum *key, const char **params)
 {
 	Datum		names[INDEX_MAX_KEYS];
 	Datum		values[INDEX_MAX_KEYS];
+	int			nest = session_pin_text(true);
 
 	for (int k = 0; k < ar->nkeys; k++)
 	{
@@ -128,6 +130,7 @@ key_params(ApplyRelation *ar, const Datum *key, const char **params)
 		names[k] = CStringGetTextDatum(NameStr(a->attname));
 		values[k] = CStringGetTextDatum(OidOutputFunctionCall(out, key[k]));
 	}
+	session_unpin(nest);
 	params[0] = array_text(names, ar->nkeys);
 	params[1] = array_text(values, ar->nkeys);
 }

@@ -29,18 +29,9 @@
 
 #include "base/moment.h"
 #include "base/peer.h"
+#include "base/session.h"
 
 #define DEFAULT_CONNECT_TIMEOUT_S	10
-
-/* The user's options may override these ... */
-#define PATIENT_OPTIONS \
-	"-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 " \
-	"-c default_transaction_read_only=off"
-
-/* ... but not these: text values must mean the same on both sides. */
-#define PINNED_OPTIONS \
-	"-c DateStyle=ISO,YMD -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=3 " \
-	"-c bytea_output=hex -c standard_conforming_strings=on -c search_path=pg_catalog"
 
 /* A connection or result that is open, and the subtransaction that made it. */
 typedef struct Tracked
@@ -276,6 +267,19 @@ peer_dsn_without_secrets(const char *dsn)
 	return buf.data;
 }
 
+char *
+peer_dsn_for_program(const char *dsn)
+{
+	PQconninfoOption *options = parse_dsn(dsn);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, peer_dsn_without_secrets(dsn));
+	append_dsn_option(&buf, "options", session_peer_options(dsn_value(options, "options")));	/* the last one counts */
+	PQconninfoFree(options);
+	return buf.data;
+}
+
 /* Seconds that a connection attempt may take; 0: for ever. */
 static int
 connect_timeout(const PQconninfoOption *options)
@@ -302,6 +306,16 @@ ensure_callbacks(void)
 	registered = true;
 }
 
+/* Settings in this process's environment would come after our options, and count. */
+static void
+forget_environment(void)
+{
+	unsetenv("PGDATESTYLE");
+	unsetenv("PGTZ");
+	unsetenv("PGGEQO");
+	unsetenv("PGOPTIONS");
+}
+
 /* Begins a connection. The result is never NULL. */
 static PGconn *
 connect_start(const char *dsn, PeerMode mode, const char *application_name, const char *user_options)
@@ -319,7 +333,7 @@ connect_start(const char *dsn, PeerMode mode, const char *application_name, cons
 	PARAM("keepalives_count", "3");
 	PARAM("dbname", dsn);
 	/* what it may not */
-	options = psprintf("%s %s %s", PATIENT_OPTIONS, user_options ? user_options : "", PINNED_OPTIONS);
+	options = session_peer_options(user_options);
 	PARAM("options", options);
 	PARAM("client_encoding", GetDatabaseEncodingName());
 	PARAM("fallback_application_name", application_name);
@@ -327,6 +341,7 @@ connect_start(const char *dsn, PeerMode mode, const char *application_name, cons
 		PARAM("replication", "database");
 	PARAM(NULL, NULL);
 #undef PARAM
+	forget_environment();
 
 	if (!AcquireExternalFD())
 		ereport(ERROR,

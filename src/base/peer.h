@@ -3,9 +3,8 @@
  *		libpq connections from a backend or worker of this server to another
  *		node (or to this one), with every wait interruptible.
  *
- * Each session between nodes pins client_encoding (to this database's),
- * DateStyle, IntervalStyle, TimeZone, extra_float_digits and search_path, so
- * that text values mean the same on both sides.
+ * Each session between nodes pins client_encoding (to this database's) and the
+ * settings of base/session.h, so that text values mean the same on both sides.
  */
 #ifndef REPLICATION_PLUGIN_PEER_H
 #define REPLICATION_PLUGIN_PEER_H
@@ -47,6 +46,9 @@ extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 
 /* The dsn without password and sslpassword, palloc'd. Raises an error if it does not parse. */
 extern char *peer_dsn_without_secrets(const char *dsn);
+
+/* The same for a program, which shall run in a session with the settings of peer_connect(). */
+extern char *peer_dsn_for_program(const char *dsn);
 
 /* Waits until the socket is readable, the latch is set or ms have passed; serves interrupts. */
 extern int	peer_wait(PGconn *conn, int wake_events, long ms);

@@ -26,6 +26,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "base/session.h"
 #include "catalog/nodes.h"
 #include "catalog/table_info.h"
 #include "conflict/merge_columns.h"
@@ -287,21 +288,13 @@ take_failure(MemoryContext context)
 }
 
 /*
- * Settings under which a handler runs, the same on all nodes and in all sessions: what it makes of the same rows must be
- * the same. Names mean what they mean in the table's schema.
+ * Begins a nest level of settings under which a handler runs, the same on all nodes and in all sessions: what it makes of the same rows
+ * must be the same. Names mean what they mean in the table's schema.
  */
-static void
+static int
 pin_settings(Relation rel)
 {
-	static const char *const pinned[][2] = {
-		{"DateStyle", "ISO"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"}, {"extra_float_digits", "1"},
-		{"bytea_output", "hex"}
-	};
-	char	   *path = psprintf("%s, pg_catalog, pg_temp", quote_identifier(get_namespace_name(RelationGetNamespace(rel))));
-
-	for (int i = 0; i < lengthof(pinned); i++)
-		(void) set_config_option(pinned[i][0], pinned[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return session_pin_code(psprintf("%s, pg_catalog, pg_temp", quote_identifier(get_namespace_name(RelationGetNamespace(rel)))));
 }
 
 /* Composes a row as the owner, in a subtransaction; returns why it failed, or NULL. */
@@ -313,11 +306,9 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	char	   *volatile failure = NULL;
 	Oid			user;
 	int			security;
-	int			nest = NewGUCNestLevel();
+	int			nest = index < 0 ? pin_settings(rel) : NewGUCNestLevel();
 
 	GetUserIdAndSecContext(&user, &security);
-	if (index < 0)
-		pin_settings(rel);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
@@ -334,7 +325,7 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	AtEOXact_GUC(false, nest);
+	session_unpin(nest);
 	SetUserIdAndSecContext(user, security);
 	return failure;
 }

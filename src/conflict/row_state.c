@@ -74,7 +74,7 @@ row_codec(Relation rel)
 		c->attnums[c->n] = att->attnum;
 		value_writer_init(&c->writers[c->n], att->atttypid, true);
 		value_reader_init(&c->readers[c->n], &same, att->atttypid, att->atttypmod);
-		c->readers[c->n].direct = true; /* written and read by this very server */
+		value_reader_trust(&c->readers[c->n]);
 		c->n++;
 	}
 	return c;

@@ -11,6 +11,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/session.h"
 #include "conflict/row_text.h"
 
 void
@@ -18,6 +19,7 @@ row_text_append(StringInfo out, TupleTableSlot *row, const AttrNumber *only, int
 {
 	TupleDesc	desc = row->tts_tupleDescriptor;
 	bool		first = true;
+	int			nest = session_pin_text(true);
 
 	slot_getallattrs(row);
 	for (int i = 0; i < desc->natts; i++)
@@ -41,6 +43,7 @@ row_text_append(StringInfo out, TupleTableSlot *row, const AttrNumber *only, int
 		else
 			escape_json(out, OidOutputFunctionCall(fn, row->tts_values[i]));
 	}
+	session_unpin(nest);
 }
 
 JsonbValue *
@@ -69,6 +72,7 @@ TupleTableSlot *
 row_text_read(Relation rel, JsonbContainer *values)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	int			nest = session_pin_text(false);
 
 	memset(slot->tts_isnull, true, RelationGetDescr(rel)->natts * sizeof(bool));
 	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
@@ -84,5 +88,6 @@ row_text_read(Relation rel, JsonbContainer *values)
 		slot->tts_values[i] = OidInputFunctionCall(in, pnstrdup(v->val.string.val, v->val.string.len), param, att->atttypmod);
 		slot->tts_isnull[i] = false;
 	}
+	session_unpin(nest);
 	return ExecStoreVirtualTuple(slot);
 }

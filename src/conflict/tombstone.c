@@ -108,7 +108,7 @@ init_column(KeyColumn *c, Form_pg_attribute att, Oid collation)
 	c->collation = collation;
 	value_writer_init(&c->writer, att->atttypid, true);
 	value_reader_init(&c->reader, &same, att->atttypid, att->atttypmod);
-	c->reader.direct = true;	/* written and read by this very server */
+	value_reader_trust(&c->reader);
 	c->hash.fn_oid = InvalidOid;
 	if (OidIsValid(type->hash_extended_proc))
 		fmgr_info(type->hash_extended_proc, &c->hash);

@@ -101,7 +101,7 @@ dump(Joining *join, const char *section)
 		"--no-subscriptions", "--no-sync", "--exclude-schema=" EXTENSION_SCHEMA,
 		psprintf("--snapshot=%s", join->snapshot),
 		psprintf("--file=%s", file),
-		psprintf("--dbname=%s", peer_dsn_without_secrets(join->local->source_dsn)),
+		psprintf("--dbname=%s", peer_dsn_for_program(join->local->source_dsn)),
 		NULL
 	};
 
@@ -117,7 +117,7 @@ restore(Joining *join, const char *file, const char *note)
 	const char *argv[] = {
 		program_path("psql"), "--no-psqlrc", "--quiet", "--echo-errors", "--set=ON_ERROR_STOP=1",
 		"--single-transaction", "--command", "SET " RESTORING_SCHEMA " = on", psprintf("--file=%s", file), "--command", note,
-		psprintf("--dbname=%s", peer_dsn_without_secrets(join->local->dsn)),
+		psprintf("--dbname=%s", peer_dsn_for_program(join->local->dsn)),
 		NULL
 	};
 

@@ -13,6 +13,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
+#include "base/session.h"
 #include "catalog/activity.h"
 #include "catalog/names.h"
 #include "control/workers.h"
@@ -61,15 +62,11 @@ worker_setup(Oid dboid)
 	else
 		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	activity_ignore_own();
-	SetConfigOption("search_path", "", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	session_pin_worker();
 	/* a worker looks for deadlocks sooner than a session does: so it is the one that is rolled back, and tries again */
 	SetConfigOption("deadlock_timeout", psprintf("%dms", Max(1, Min(DeadlockTimeout / 10, 100))), PGC_SUSET, PGC_S_OVERRIDE);
 	/* else a worker could wait for the standby that cannot come before it is done */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void

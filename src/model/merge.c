@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "base/session.h"
 #include "model/merge_kinds.h"
 #include "model/merge_number.h"
 
@@ -121,18 +122,21 @@ has_one_text(Oid typid)
 void
 merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid collation)
 {
-	Oid			function;
+	Oid			function,
+				base;
 	bool		is_varlena;
 
-	*c = (MergeColumn) {.kind = kind,.typid = typid,.typmod = typmod,.collation = collation};
+	*c = (MergeColumn) {.kind = kind,.typid = typid,.typmod = typmod,.item_typmod = typmod,.collation = collation};
 	get_typlenbyval(typid, &c->typlen, &c->typbyval);
 	c->item_type = kind == MERGE_SET ? get_element_type(typid) : typid;
 	get_typlenbyvalalign(c->item_type, &c->item_len, &c->item_byval, &c->item_align);
-	getTypeInputInfo(c->item_type, &function, &c->item_ioparam);
+	base = getBaseTypeAndTypmod(c->item_type, &c->item_typmod);	/* a value was checked by its domain when it was written */
+	getTypeInputInfo(base, &function, &c->item_ioparam);
 	fmgr_info(function, &c->item_in);
-	getTypeOutputInfo(c->item_type, &function, &is_varlena);
+	getTypeOutputInfo(base, &function, &is_varlena);
 	fmgr_info(function, &c->item_out);
-	c->item_depends = !has_one_text(c->item_type);
+	c->item_depends = !has_one_text(base);
+	c->item_names_objects = session_type_names_objects(base);
 	if (kind == MERGE_SET)
 	{
 		TypeCacheEntry *t = lookup_type_cache(c->item_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC);

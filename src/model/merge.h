@@ -57,7 +57,9 @@ typedef struct MergeColumn
 	Oid			item_ioparam;
 	FmgrInfo	item_in;
 	FmgrInfo	item_out;
-	bool		item_depends;	/* its text depends on settings */
+	int32		item_typmod;
+	bool		item_depends;	/* its text depends on settings ... */
+	bool		item_names_objects; /* ... and on search_path */
 	FmgrInfo	item_equal;		/* sets only */
 	FmgrInfo	item_hash;		/* fn_oid invalid if it has none */
 	/* counters: the type's limits as numeric, or NULL */

@@ -8,33 +8,19 @@
  */
 #include "postgres.h"
 
-#include "utils/guc.h"
-
+#include "base/session.h"
 #include "model/merge_kinds.h"
 
 int
 merge_settle(const MergeColumn *c)
 {
-	static const char *const settings[][2] = {
-		{"datestyle", "ISO"}, {"intervalstyle", "postgres"}, {"extra_float_digits", "3"},
-		{"timezone", "UTC"}, {"bytea_output", "hex"}, {"lc_monetary", "C"}, {"search_path", "pg_catalog"},
-	};
-	int			nest;
-
-	if (!c->item_depends)
-		return 0;
-	nest = NewGUCNestLevel();
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-	return nest;
+	return c->item_depends ? session_pin_text(c->item_names_objects) : 0;
 }
 
 void
 merge_unsettle(int nest)
 {
-	if (nest)
-		AtEOXact_GUC(true, nest);
+	session_unpin(nest);
 }
 
 char *
@@ -46,5 +32,5 @@ merge_item_to_text(const MergeColumn *c, Datum value)
 Datum
 merge_item_from_text(const MergeColumn *c, const char *text)
 {
-	return InputFunctionCall((FmgrInfo *) &c->item_in, (char *) text, c->item_ioparam, c->typmod);
+	return InputFunctionCall((FmgrInfo *) &c->item_in, (char *) text, c->item_ioparam, c->item_typmod);
 }

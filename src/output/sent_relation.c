@@ -112,7 +112,7 @@ build_reader(ValueReader *reader, Form_pg_attribute att)
 	WireAttribute same = {.typid = att->atttypid,.typmod = att->atttypmod,.typschema = "",.typname = ""};
 
 	value_reader_init(reader, &same, att->atttypid, att->atttypmod);
-	reader->direct = true;
+	value_reader_trust(reader);
 }
 
 /* Learns the columns that are sent. */
@@ -235,14 +235,14 @@ describe_type(WireAttribute *a, Form_pg_attribute att)
 {
 	HeapTuple	tuple;
 
-	a->typid = att->atttypid;
 	a->typmod = att->atttypmod;
+	a->typid = getBaseTypeAndTypmod(att->atttypid, &a->typmod);
 	a->typschema = a->typname = "";
-	if (att->atttypid < FirstNormalObjectId)
+	if (a->typid < FirstNormalObjectId)
 		return;
-	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(att->atttypid));
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(a->typid));
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for type %u", att->atttypid);
+		elog(ERROR, "cache lookup failed for type %u", a->typid);
 	a->typname = pstrdup(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
 	a->typschema = get_namespace_name(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
 	ReleaseSysCache(tuple);

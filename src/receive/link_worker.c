@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "apply/apply.h"
+#include "base/session.h"
 #include "catalog/activity.h"
 #include "catalog/link_status.h"
 #include "catalog/names.h"
@@ -34,23 +35,9 @@
 static void
 set_session(void)
 {
-	static const char *const settings[][2] = {
-		{"session_replication_role", "replica"},
-		{"synchronous_commit", "off"},
-		{"search_path", ""},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"DateStyle", "ISO, YMD"},
-		{"IntervalStyle", "postgres"},
-		{"TimeZone", "UTC"},
-		{"extra_float_digits", "3"},
-	};
-
-	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	session_pin_worker();
+	SetConfigOption("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* Notes an error that is not of a transaction, and lets it end the process. */

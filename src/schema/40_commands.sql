@@ -37,7 +37,7 @@ BEGIN
 	requirement := 'output_plugin_libraries';
 	detail := coalesce(current_setting('output_plugin_libraries', true), 'this server does not have the setting: every plugin is allowed');
 	ok := current_setting('output_plugin_libraries', true) IS NULL OR EXISTS (
-		SELECT FROM regexp_split_to_table(detail, '\s*,\s*') l WHERE trim(both '" ' FROM l) = 'replication_plugin');
+		SELECT FROM regexp_split_to_table(detail, '[[:space:]]*,[[:space:]]*') l WHERE trim(both '" ' FROM l) = 'replication_plugin');
 	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET output_plugin_libraries = ' || detail || ', replication_plugin; SELECT pg_reload_conf()' END;
 	RETURN NEXT;
 
@@ -325,7 +325,7 @@ BEGIN
 		RAISE EXCEPTION 'this copy of a server has no timeline of its own' USING ERRCODE = '55000',
 			HINT = 'Start the copy as a standby (pg_basebackup --write-recovery-conf does it), then SELECT pg_promote().';
 	END IF;
-	FOR line IN SELECT regexp_matches(l, '^(\d+)\s+([0-9A-F]+/[0-9A-F]+)') FROM regexp_split_to_table(history, '\n') l LOOP
+	FOR line IN SELECT regexp_matches(l, '^([0-9]+)[[:space:]]+([0-9A-F]+/[0-9A-F]+)') FROM regexp_split_to_table(history, E'\n') l LOOP
 		timeline := line[1];
 		lsn := line[2];
 	END LOOP;

@@ -93,7 +93,7 @@ BEGIN
 	FOR t IN SELECT n.node_id, n.node_name, n.state FROM replication_plugin.nodes n
 		WHERE n.state NOT IN ('removed', 'needs_rejoin') ORDER BY n.node_id
 	LOOP
-		label := translate(t.node_name, '"\', '''/') || CASE WHEN t.state = 'ready' THEN '' ELSE ' (' || t.state || ')' END;
+		label := translate(t.node_name, E'"\\', '''/') || CASE WHEN t.state = 'ready' THEN '' ELSE ' (' || t.state || ')' END;
 		out := out || CASE format WHEN 'dot' THEN format(E'  n%s [label="%s"];\n', t.node_id, label)
 			ELSE format(E'  n%s["%s"]\n', t.node_id, label) END;
 	END LOOP;

@@ -24,6 +24,7 @@
 #include "access/table.h"
 #include "access/toast_internals.h"
 #include "access/transam.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -36,6 +37,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "catalog/as_owner.h"
 #include "catalog/local_frontier.h"
@@ -166,10 +168,30 @@ read_key(Question *q)
 				 errmsg("table \"%s\" has another key on this node", RelationGetRelationName(q->rel))));
 }
 
-/* The query: who wrote the row that is shown, and the columns. */
+/* The equality of a key column, by its full name: it need not be in a schema that is searched. */
 static char *
-build_query(Question *q)
+equality(Relation index, int k)
 {
+	Oid			type = index->rd_opcintype[k];
+	Oid			op = get_opfamily_member(index->rd_opfamily[k], type, type, BTEqualStrategyNumber);
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(op));
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "no equality operator in opfamily %u for type %u", index->rd_opfamily[k], type);
+	name = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)),
+					NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
+	ReleaseSysCache(tuple);
+	return name;
+}
+
+/* The query: who wrote the row that is shown, and the columns; the key's values are parameters. Sets their types. */
+static char *
+build_query(Question *q, Oid *types)
+{
+	AttrNumber *attnums;
+	int			n = table_key_attributes(q->rel, &attnums);
+	Relation	index = RelationIdGetRelation(table_key_index(q->rel));
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -178,9 +200,14 @@ build_query(Question *q)
 		appendStringInfo(&sql, ", t.%s", quote_identifier(TextDatumGetCString(q->columns[i])));
 	appendStringInfo(&sql, " FROM %s t",
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(q->rel)), RelationGetRelationName(q->rel)));
-	for (int k = 0; k < q->nkeys; k++)
-		appendStringInfo(&sql, "%st.%s = %s", k ? " AND " : " WHERE ", quote_identifier(TextDatumGetCString(q->key_columns[k])),
-						 quote_literal_cstr(TextDatumGetCString(q->key[k])));
+	for (int k = 0; k < n; k++)
+	{
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(q->rel), attnums[k] - 1);
+
+		types[k] = getBaseType(a->atttypid);
+		appendStringInfo(&sql, "%st.%s %s $%d", k ? " AND " : " WHERE ", quote_identifier(NameStr(a->attname)), equality(index, k), k + 1);
+	}
+	RelationClose(index);
 	return sql.data;
 }
 
@@ -344,12 +371,14 @@ answer(Question *q, Datum *array)
 	Datum	   *values = palloc0(Max(q->n, 1) * sizeof(Datum));
 	bool	   *nulls = palloc0(Max(q->n, 1) * sizeof(bool));
 	int			lower = 1;
-	SPIPlanPtr	plan = SPI_prepare(build_query(q), 0, NULL);
+	Oid			types[INDEX_MAX_KEYS];
+	char	   *sql = build_query(q, types);
+	SPIPlanPtr	plan = SPI_prepare(sql, q->nkeys, types);
 	bool		found;
 
 	if (!plan)
 		elog(ERROR, "could not prepare the query: %s", SPI_result_code_string(SPI_result));
-	if (SPI_execute_snapshot(plan, NULL, NULL, q->snapshot, InvalidSnapshot, true, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_snapshot(plan, q->key_values, NULL, q->snapshot, InvalidSnapshot, true, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read table \"%s\"", RelationGetRelationName(q->rel));
 	parked_read_as_of(q->snapshot);
 	found = SPI_processed > 0 ? shown_values(q, values, nulls) : parked_values(q, values, nulls);

@@ -23,41 +23,16 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/session.h"
 #include "wire/value.h"
 
 /* ---------- writing ---------- */
-
-/* True for types whose values are oids of objects, which are others on another server. */
-static bool
-holds_oids(Oid typid)
-{
-	Oid			element = get_element_type(typid);
-
-	switch (OidIsValid(element) ? element : typid)
-	{
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGCLASSOID:
-		case REGTYPEOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case REGNAMESPACEOID:
-		case REGROLEOID:
-		case REGCOLLATIONOID:
-		case ACLITEMOID:
-			return true;
-		default:
-			return false;
-	}
-}
 
 /* How values of a type may be written, by its kind. */
 static WireKind
 choose_kind(Oid typid, Form_pg_type type, bool internal)
 {
-	bool		builtin = typid < FirstGenbkiObjectId && !holds_oids(typid);
+	bool		builtin = typid < FirstGenbkiObjectId && !session_type_names_objects(typid);
 	bool		has_binary = OidIsValid(type->typsend) && OidIsValid(type->typreceive);
 
 	switch (type->typtype)
@@ -66,7 +41,7 @@ choose_kind(Oid typid, Form_pg_type type, bool internal)
 			if (builtin && internal)
 				return WIRE_INTERNAL;
 			/* arrays of user types have oids in their binary form */
-			if (has_binary && (builtin || (!OidIsValid(type->typelem) && !holds_oids(typid))))
+			if (has_binary && (builtin || (!OidIsValid(type->typelem) && !session_type_names_objects(typid))))
 				return WIRE_BINARY;
 			return WIRE_TEXT;
 		case TYPTYPE_ENUM:
@@ -84,9 +59,12 @@ choose_kind(Oid typid, Form_pg_type type, bool internal)
 void
 value_writer_init(ValueWriter *w, Oid typid, bool internal)
 {
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	HeapTuple	tuple;
 	Form_pg_type type;
 
+	/* a domain's values are those of its base type */
+	typid = getBaseType(typid);
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for type %u", typid);
 	type = (Form_pg_type) GETSTRUCT(tuple);
@@ -127,26 +105,43 @@ write_internal(StringInfo out, ValueWriter *w, Datum value)
 		wire_write_value(out, WIRE_INTERNAL, DatumGetCString(value), strlen(DatumGetCString(value)));
 }
 
+/* Writes the type's binary form. */
+static void
+write_binary(StringInfo out, ValueWriter *w, Datum value)
+{
+	int			nest = session_pin_binary();
+	bytea	   *bytes = SendFunctionCall(&w->out, value);
+
+	wire_write_value(out, WIRE_BINARY, VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ);
+	pfree(bytes);
+	session_unpin(nest);
+}
+
+/* Writes the type's text. */
+static void
+write_text(StringInfo out, ValueWriter *w, Datum value)
+{
+	int			nest = session_pin_text(true);
+	char	   *text = OutputFunctionCall(&w->out, value);
+
+	wire_write_value(out, WIRE_TEXT, text, strlen(text));
+	pfree(text);
+	session_unpin(nest);
+}
+
 void
 value_write(StringInfo out, ValueWriter *w, Datum value)
 {
-	bytea	   *bytes;
-	char	   *text;
-
 	switch (w->kind)
 	{
 		case WIRE_INTERNAL:
 			write_internal(out, w, value);
 			break;
 		case WIRE_BINARY:
-			bytes = SendFunctionCall(&w->out, value);
-			wire_write_value(out, WIRE_BINARY, VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ);
-			pfree(bytes);
+			write_binary(out, w, value);
 			break;
 		case WIRE_TEXT:
-			text = OutputFunctionCall(&w->out, value);
-			wire_write_value(out, WIRE_TEXT, text, strlen(text));
-			pfree(text);
+			write_text(out, w, value);
 			break;
 		case WIRE_NULL:
 		case WIRE_UNCHANGED:
@@ -182,12 +177,21 @@ same_type(const WireAttribute *remote, Oid typid)
 void
 value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 typmod)
 {
+	bool		same = same_type(remote, typid);
+
 	memset(r, 0, sizeof(*r));
+	if (get_typtype(typid) == TYPTYPE_DOMAIN)
+	{
+		r->domain = typid;
+		typid = getBaseTypeAndTypmod(typid, &typmod);
+	}
 	r->typid = typid;
 	r->typmod = typmod;
 	get_typlenbyval(typid, &r->typlen, &r->typbyval);
+	r->names_objects = session_type_names_objects(typid);
 	r->context = CurrentMemoryContext;
-	r->direct = same_type(remote, typid) && (typmod == -1 || typmod == remote->typmod);
+	/* described as the domain by itself, whose values are then texts, or as its base type */
+	r->direct = (same && OidIsValid(r->domain)) || (same_type(remote, typid) && (typmod == -1 || typmod == remote->typmod));
 	r->remote_typid = remote->typid < FirstNormalObjectId ? remote->typid : InvalidOid;
 	if (r->direct)
 		r->remote_typid = typid;
@@ -266,6 +270,7 @@ read_binary(ValueReader *r, FmgrInfo *recv, Oid *ioparam, Oid typid, int32 typmo
 {
 	StringInfoData buf;
 	Datum		value;
+	int			nest;
 
 	if (!OidIsValid(recv->fn_oid))
 	{
@@ -277,7 +282,9 @@ read_binary(ValueReader *r, FmgrInfo *recv, Oid *ioparam, Oid typid, int32 typmo
 	/* receive functions may rely on a terminating zero */
 	initStringInfo(&buf);
 	appendBinaryStringInfo(&buf, c->data, c->len);
+	nest = session_pin_binary();
 	value = ReceiveFunctionCall(recv, &buf, *ioparam, typmod);
+	session_unpin(nest);
 	if (buf.cursor != buf.len)
 		bad_value(typid, c->len);
 	pfree(buf.data);
@@ -288,6 +295,9 @@ read_binary(ValueReader *r, FmgrInfo *recv, Oid *ioparam, Oid typid, int32 typmo
 static Datum
 read_text(ValueReader *r, char *text)
 {
+	Datum		value;
+	int			nest;
+
 	if (!OidIsValid(r->in.fn_oid))
 	{
 		Oid			func;
@@ -295,7 +305,10 @@ read_text(ValueReader *r, char *text)
 		getTypeInputInfo(r->typid, &func, &r->typioparam);
 		fmgr_info_cxt(func, &r->in, r->context);
 	}
-	return InputFunctionCall(&r->in, text, r->typioparam, r->typmod);
+	nest = session_pin_text(r->names_objects);
+	value = InputFunctionCall(&r->in, text, r->typioparam, r->typmod);
+	session_unpin(nest);
+	return value;
 }
 
 /* Converts a value of another type by way of text. */
@@ -303,6 +316,8 @@ static Datum
 convert(ValueReader *r, const WireColumn *c)
 {
 	Datum		remote;
+	char	   *text;
+	int			nest;
 
 	if (!OidIsValid(r->remote_typid))
 		ereport(ERROR,
@@ -322,11 +337,15 @@ convert(ValueReader *r, const WireColumn *c)
 		getTypeOutputInfo(r->remote_typid, &func, &varlena);
 		fmgr_info_cxt(func, &r->remote_out, r->context);
 	}
-	return read_text(r, OutputFunctionCall(&r->remote_out, remote));
+	nest = session_pin_text(session_type_names_objects(r->remote_typid));
+	text = OutputFunctionCall(&r->remote_out, remote);
+	session_unpin(nest);
+	return read_text(r, text);
 }
 
-Datum
-value_read(ValueReader *r, const WireColumn *c)
+/* Makes the datum of the base type. */
+static Datum
+read_base(ValueReader *r, const WireColumn *c)
 {
 	switch (c->kind)
 	{
@@ -347,6 +366,23 @@ value_read(ValueReader *r, const WireColumn *c)
 	}
 	elog(ERROR, "a column has no value");
 	return (Datum) 0;
+}
+
+Datum
+value_read(ValueReader *r, const WireColumn *c)
+{
+	Datum		value = read_base(r, c);
+
+	if (OidIsValid(r->domain))
+		domain_check(value, false, r->domain, &r->domain_checks, r->context);
+	return value;
+}
+
+void
+value_reader_trust(ValueReader *r)
+{
+	r->direct = true;
+	r->domain = InvalidOid;
 }
 
 const char *

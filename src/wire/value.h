@@ -7,7 +7,8 @@
  *	  types, when both servers have the same major version, byte order and layout;
  *	- WIRE_BINARY for other built-in types, and for enums and base types of
  *	  extensions that have send and receive functions;
- *	- WIRE_TEXT for the rest (composites, domains, arrays of user types, ...).
+ *	- WIRE_TEXT for the rest (composites, arrays of user types, ...), the same under all settings.
+ * Domains are written as their base types.
  * WIRE_INTERNAL never holds an oid of a user's object.
  */
 #ifndef REPLICATION_PLUGIN_VALUE_H
@@ -36,8 +37,11 @@ extern void value_write(StringInfo out, ValueWriter *w, Datum value);
 typedef struct ValueReader
 {
 	MemoryContext context;		/* in which the functions below keep what they remember */
-	Oid			typid;			/* local type */
+	Oid			typid;			/* local type; of a domain its base type */
 	int32		typmod;			/* local typmod */
+	Oid			domain;			/* whose constraints are checked; InvalidOid: none */
+	void	   *domain_checks;	/* what checking them remembers */
+	bool		names_objects;	/* its text names objects */
 	int16		typlen;
 	bool		typbyval;
 	bool		direct;			/* the remote type is the same type: internal and binary forms fit */
@@ -65,6 +69,9 @@ extern void value_reader_init(ValueReader *r, const WireAttribute *remote, Oid t
  * the value does not fit the local type, ERRCODE_PROTOCOL_VIOLATION if a length is wrong.
  */
 extern Datum value_read(ValueReader *r, const WireColumn *c);
+
+/* The values were written, and checked, by this very server. */
+extern void value_reader_trust(ValueReader *r);
 
 /*
  * This server's layout, sent by a subscriber and compared by the provider:

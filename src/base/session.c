@@ -1,0 +1,271 @@
+/*
+ * session.c
+ *		The settings that are pinned, and how.
+ *
+ * What is asked for each value is answered from the variables behind the settings: where they are as wanted, in our workers and
+ * in walsenders of our streams always, nothing is set.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/float.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_locale.h"
+#include "utils/xml.h"
+
+#include "base/session.h"
+
+typedef struct Pin
+{
+	const char *name;
+	const char *value;			/* without spaces: it also goes into options of a connection */
+} Pin;
+
+/* What the text form of some type depends on, written or read. */
+static const Pin text_pins[] = {
+	{"DateStyle", "ISO,MDY"},
+	{"IntervalStyle", "postgres"},
+	{"TimeZone", "UTC"},
+	{"extra_float_digits", "3"},
+	{"bytea_output", "hex"},
+	{"xmlbinary", "base64"},
+	{"xmloption", "content"},
+	{"array_nulls", "on"},
+	{"lc_monetary", "C"},
+	{"quote_all_identifiers", "off"},
+};
+
+/* What the outcome of statements depends on; "on" and so on are PostgreSQL's defaults. */
+static const Pin statement_pins[] = {
+	{"standard_conforming_strings", "on"},
+	{"backslash_quote", "safe_encoding"},
+	{"transform_null_equals", "off"},
+	{"row_security", "on"},
+	{"gin_fuzzy_search_limit", "0"},
+};
+
+/* What functions make texts by, besides. */
+static const Pin code_pins[] = {
+	{"lc_numeric", "C"},
+	{"lc_time", "C"},
+	{"default_text_search_config", "pg_catalog.simple"},
+};
+
+/* How patient a session of ours is. */
+static const Pin patience_pins[] = {
+	{"statement_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"idle_session_timeout", "0"},
+};
+
+/* What could end a session of ours, or have it do something else. */
+static const Pin session_pins[] = {
+	{"role", "none"},
+	{"default_transaction_isolation", "read\\ committed"},
+	{"default_transaction_read_only", "off"},
+	{"default_transaction_deferrable", "off"},
+	{"exit_on_error", "off"},
+	{"check_function_bodies", "on"},
+	{"default_table_access_method", "heap"},
+	{"default_tablespace", ""},
+};
+
+/* The same, but only superusers may set them; a session on another node sets what it needs of them itself. */
+static const Pin superuser_pins[] = {
+	{"session_replication_role", "origin"},
+	{"zero_damaged_pages", "off"},
+	{"ignore_checksum_failure", "off"},
+};
+
+bool
+session_type_names_objects(Oid typid)
+{
+	Oid			element = get_element_type(typid);
+
+	switch (OidIsValid(element) ? element : typid)
+	{
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGCLASSOID:
+		case REGTYPEOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case REGNAMESPACEOID:
+		case REGROLEOID:
+		case REGCOLLATIONOID:
+		case ACLITEMOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* ---------- nest levels ---------- */
+
+/* True if the text form of all types is as wanted. */
+static bool
+text_is_pinned(void)
+{
+	return DateStyle == USE_ISO_DATES && DateOrder == DATEORDER_MDY && IntervalStyle == INTSTYLE_POSTGRES &&
+		extra_float_digits > 0 && bytea_output == BYTEA_OUTPUT_HEX && xmlbinary == XMLBINARY_BASE64 &&
+		xmloption == XMLOPTION_CONTENT && Array_nulls && !quote_all_identifiers &&
+		strcmp(locale_monetary, "C") == 0 && strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0;
+}
+
+/* True if names are looked up as in our own SQL. */
+static bool
+path_is_pinned(void)
+{
+	return namespace_search_path && strcmp(namespace_search_path, SESSION_OWN_PATH) == 0;
+}
+
+/* Sets one until the end of the nest level. */
+static void
+set_nested(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* Sets all of a list until then. */
+static void
+set_all_nested(const Pin *pins, int n)
+{
+	for (int i = 0; i < n; i++)
+		set_nested(pins[i].name, pins[i].value);
+}
+
+int
+session_pin_text(bool path)
+{
+	bool		text = !text_is_pinned();
+	int			nest;
+
+	path = path && !path_is_pinned();
+	if (!text && !path)
+		return 0;
+	nest = NewGUCNestLevel();
+	if (text)
+		set_all_nested(text_pins, lengthof(text_pins));
+	if (path)
+		set_nested("search_path", SESSION_OWN_PATH);
+	return nest;
+}
+
+int
+session_pin_binary(void)
+{
+	int			nest;
+
+	if (pg_get_client_encoding() == GetDatabaseEncoding())
+		return 0;
+	nest = NewGUCNestLevel();
+	set_nested("client_encoding", GetDatabaseEncodingName());
+	return nest;
+}
+
+int
+session_pin_code(const char *search_path)
+{
+	int			nest = NewGUCNestLevel();
+
+	set_all_nested(text_pins, lengthof(text_pins));
+	set_all_nested(statement_pins, lengthof(statement_pins));
+	set_all_nested(code_pins, lengthof(code_pins));
+	set_nested("search_path", search_path);
+	return nest;
+}
+
+int
+session_pin_path(const char *search_path)
+{
+	int			nest;
+
+	if (namespace_search_path && strcmp(namespace_search_path, search_path) == 0)
+		return 0;
+	nest = NewGUCNestLevel();
+	set_nested("search_path", search_path);
+	return nest;
+}
+
+void
+session_unpin(int nest)
+{
+	if (nest)
+		AtEOXact_GUC(false, nest);
+}
+
+/* ---------- workers ---------- */
+
+/* A value as it is given to the setting itself: without the backslashes of connection options. */
+static const char *
+plain(const char *value)
+{
+	char	   *result = pstrdup(value);
+	char	   *to = result;
+
+	for (const char *p = value; *p; p++)
+	{
+		if (*p != '\\')
+			*to++ = *p;
+	}
+	*to = '\0';
+	return result;
+}
+
+/* Sets all of a list for the process. */
+static void
+set_all(const Pin *pins, int n)
+{
+	for (int i = 0; i < n; i++)
+		SetConfigOption(pins[i].name, plain(pins[i].value), PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+session_pin_worker(void)
+{
+	set_all(text_pins, lengthof(text_pins));
+	set_all(statement_pins, lengthof(statement_pins));
+	set_all(patience_pins, lengthof(patience_pins));
+	set_all(session_pins, lengthof(session_pins));
+	set_all(superuser_pins, lengthof(superuser_pins));
+	SetConfigOption("search_path", SESSION_OWN_PATH, PGC_SUSET, PGC_S_OVERRIDE);
+	if (OidIsValid(MyDatabaseId))
+		SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+/* ---------- sessions elsewhere ---------- */
+
+/* Appends a list as options. */
+static void
+append_options(StringInfo out, const Pin *pins, int n)
+{
+	for (int i = 0; i < n; i++)
+		appendStringInfo(out, " -c %s=%s", pins[i].name, pins[i].value);
+}
+
+char *
+session_peer_options(const char *user_options)
+{
+	StringInfoData options;
+
+	initStringInfo(&options);
+	append_options(&options, patience_pins, lengthof(patience_pins));
+	if (user_options)
+		appendStringInfo(&options, " %s", user_options);
+	append_options(&options, text_pins, lengthof(text_pins));
+	append_options(&options, statement_pins, lengthof(statement_pins));
+	append_options(&options, session_pins, lengthof(session_pins));
+	appendStringInfoString(&options, " -c search_path=pg_catalog,pg_temp");
+	return options.data;
+}

@@ -1,0 +1,43 @@
+/*
+ * session.h
+ *		Settings on which the text of values, and what our own sessions do, depend: one list of them, and who pins them when.
+ *
+ * A user, a role or a database may set them to anything. So they are pinned
+ *	- around every conversion of a value that travels or is stored (session_pin_text, session_pin_binary),
+ *	- around code of users whose result must be the same on all nodes (session_pin_code),
+ *	- for good in our workers (session_pin_worker) and in sessions on other nodes (session_peer_options).
+ * The first three are GUC nest levels: session_unpin() or an error takes them back.
+ */
+#ifndef REPLICATION_PLUGIN_SESSION_H
+#define REPLICATION_PLUGIN_SESSION_H
+
+/* The search_path of all SQL of our own. */
+#define SESSION_OWN_PATH	"pg_catalog, pg_temp"
+
+/* True for types whose values are OIDs of objects, which their text form names. */
+extern bool session_type_names_objects(Oid typid);
+
+/* Has text forms of values be the same everywhere. path: also names of objects in them. Returns a nest level; 0 if nothing had to be set. */
+extern int	session_pin_text(bool path);
+
+/* Has binary forms of values be the same everywhere: they hold texts in the client's encoding. */
+extern int	session_pin_binary(void);
+
+/* Has code of users do the same on all nodes; names mean what they mean under search_path. */
+extern int	session_pin_code(const char *search_path);
+
+/* Our own SQL in somebody's session: names mean what they mean to us. */
+extern int	session_pin_path(const char *search_path);
+
+extern void session_unpin(int nest);
+
+/* Pins everything in a background worker of ours, for good. */
+extern void session_pin_worker(void);
+
+/*
+ * Options for the startup message of a session on another node. user_options (NULL: none), those of the dsn, may override how patient
+ * the session is, nothing else.
+ */
+extern char *session_peer_options(const char *user_options);
+
+#endif							/* REPLICATION_PLUGIN_SESSION_H */
