@@ -43,7 +43,9 @@ sub problems
 	my (@dumps, @writes, @problems);
 	for my $i (@nodes)
 	{
-		my @lines = split /\n/, $mesh->sql($i, dump_sql());
+		my ($status, $out, $err) = $mesh->try_sql($i, dump_sql());
+		return "node $i has rows that cannot be read: " . substr $err, 0, 400 if $status;
+		my @lines = split /\n/, $out;
 		push @writes, map { write_of($id{$i}, $_) } grep { /^W/ } @lines;
 		push @dumps, [ grep { !/^W/ } @lines ];
 	}
