@@ -23,8 +23,10 @@
 #include "catalog/origin_map.h"
 #include "catalog/seen.h"
 #include "conflict/causal_context.h"
+#include "conflict/capture_note.h"
 #include "conflict/commit_stamp.h"
 #include "control/alter_guard.h"
+#include "control/capture_guard.h"
 #include "control/drop_guard.h"
 #include "control/restore_guard.h"
 #include "control/write_guard.h"
@@ -81,8 +83,10 @@ _PG_init(void)
 	shmem_startup_hook = startup_shmem;
 	drop_guard_install();
 	alter_guard_install();
+	capture_guard_install();
 	write_guard_install();
 	restore_guard_install();
+	capture_note_install();
 	activity_install();
 	newest_delete_install();
 #ifdef REPLICATION_PLUGIN_FAULT_POINTS

@@ -27,6 +27,7 @@
 #define TABLE_NODE_PRIORITY		"node_priority"
 #define TABLE_AWAITED_STATE		"awaited_state"
 #define TABLE_GROUP_SETTING		"group_setting"
+#define TABLE_OUT_OF_STEP		"out_of_step"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"

@@ -40,6 +40,7 @@
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
+#include "conflict/capture_note.h"
 #include "conflict/parked.h"
 #include "conflict/row_estate.h"
 #include "conflict/tombstone.h"
@@ -236,6 +237,8 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	if (!key_is_live(state, trigger->tg_relation, key))
 		tombstone_write(state->keys, key,
 						!(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) || state->wal_has_key)
+		capture_note(state->relid, 1);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	FAULT_POINT("delete_captured");
@@ -261,12 +264,13 @@ is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
 	return result;
 }
 
-/* Writes tombstones for rows that are not in the table, as newer ones are in their place: they do not come back. */
-static void
+/* Writes tombstones for rows that are not in the table, as newer ones are in their place: they do not come back. Returns how many. */
+static int
 delete_parked(CaptureState *state, Relation rel, bool mergeable)
 {
 	Relation	root = table_open(tombstone_relid(state->keys), AccessShareLock);
 	ListCell   *lc;
+	int			n = 0;
 
 	foreach(lc, parked_list(RelationGetRelid(root), GetActiveSnapshot(), true))
 	{
@@ -279,8 +283,10 @@ delete_parked(CaptureState *state, Relation rel, bool mergeable)
 			capture_write_delete_parked(rel, key);
 		else
 			tombstone_write(state->keys, key, true);
+		n++;
 	}
 	table_close(root, NoLock);
+	return n;
 }
 
 /*
@@ -312,6 +318,8 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	tombstone_begin_transaction();
 	PG_TRY();
 	{
+		int64		nrows = 0;
+
 		while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 		{
 			Datum		key[INDEX_MAX_KEYS];
@@ -327,9 +335,12 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 			}
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(context);
+			nrows++;
 		}
-		delete_parked(state, rel, mergeable);
+		nrows += delete_parked(state, rel, mergeable);
 		tombstone_end_transaction();
+		/* each of them is a message without a change of the heap */
+		capture_note_truncate(state->relid, mergeable ? -nrows : 0);
 	}
 	PG_CATCH();
 	{

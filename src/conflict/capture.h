@@ -29,6 +29,10 @@ extern void capture_write_delete_parked(Relation rel, const Datum *key);
 /* True for a trigger function of ours: apply writes tombstones itself. */
 extern bool capture_is_own_function(Oid funcoid);
 
+/* The same for a trigger; true for the function of our event trigger. */
+extern bool capture_is_own_trigger(Oid trigger);
+extern bool capture_is_ddl_function(Oid funcoid);
+
 extern PGDLLEXPORT Datum replication_plugin_capture_row(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum replication_plugin_capture_write(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum replication_plugin_capture_truncate(PG_FUNCTION_ARGS);

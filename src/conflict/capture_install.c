@@ -3,9 +3,10 @@
  *		Puts our internal triggers on the tables that need them, and takes them away.
  *
  * The triggers are internal ones, as those of foreign keys are: they stay out of
- * \d and pg_dump, and users cannot drop them one by one. They are installed when a
- * node is created or joins, by an event trigger after DDL, and when a table is
- * excluded or included. What a table needs follows from its key:
+ * \d and pg_dump. They are installed when a node is created or joins, after DDL
+ * (capture_ddl.c), and when a table is excluded or included. They fire always; what
+ * disables one of them is undone in the same command. What a table needs follows
+ * from its key:
  *
  *	key					capture_row (AFTER DELETE; AFTER UPDATE OF key columns) and
  *						capture_truncate
@@ -15,6 +16,9 @@
  *
  * A BEFORE UPDATE trigger of the user may change a key column that the statement
  * does not name; then capture_row must look at every update.
+ *
+ * Most DDL changes nothing here. So a table is looked at under the weakest lock, and locked against writers only
+ * if it does not have what it needs.
  */
 #include "postgres.h"
 
@@ -24,23 +28,18 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
-#include "catalog/index.h"
 #include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_event_trigger.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
-#include "commands/event_trigger.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "nodes/makefuncs.h"
-#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -53,9 +52,8 @@
 #include "conflict/capture.h"
 #include "conflict/keyless.h"
 
-PG_FUNCTION_INFO_V1(replication_plugin_capture_ddl);
-
 #define TRIGGER_NAME	"replication_plugin"
+#define DDL_FUNCTION	"capture_ddl"
 
 /* Our trigger functions, by what they are for. */
 typedef enum CaptureKind
@@ -77,24 +75,49 @@ static const char *const function_names[N_CAPTURE_KINDS] = {
 	[CAPTURE_NO_KEY] = "capture_no_key",
 };
 
+/* Oid of a function of ours without arguments, whatever rights the user has on our schema; InvalidOid if there is none. */
+static Oid
+own_function(const char *name)
+{
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+						   PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(extension_schema_oid()));
+}
+
 /* Oid of one of our trigger functions. */
 static Oid
 function_oid(CaptureKind kind)
 {
-	return LookupFuncName(list_make2(makeString(EXTENSION_SCHEMA),
-									 makeString(pstrdup(function_names[kind]))),
-						  0, NULL, false);
+	return own_function(function_names[kind]);
 }
 
 bool
 capture_is_own_function(Oid funcoid)
 {
-	for (int i = 0; i < N_CAPTURE_KINDS; i++)
+	/* the first two share theirs */
+	for (int i = CAPTURE_UPDATE; i < N_CAPTURE_KINDS; i++)
 	{
 		if (function_oid(i) == funcoid)
-			return true;
+			return OidIsValid(funcoid);
 	}
 	return false;
+}
+
+bool
+capture_is_ddl_function(Oid funcoid)
+{
+	return OidIsValid(funcoid) && own_function(DDL_FUNCTION) == funcoid;
+}
+
+bool
+capture_is_own_trigger(Oid trigger)
+{
+	Relation	pg_trigger = table_open(TriggerRelationId, AccessShareLock);
+	HeapTuple	tuple = get_catalog_object_by_oid(pg_trigger, Anum_pg_trigger_oid, trigger);
+	bool		own = HeapTupleIsValid(tuple) && ((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal &&
+		capture_is_own_function(((Form_pg_trigger) GETSTRUCT(tuple))->tgfoid);
+
+	table_close(pg_trigger, AccessShareLock);
+	return own;
 }
 
 /* True in a session that copies rows for a new node: its triggers on inserts come when they are all there. */
@@ -104,7 +127,19 @@ is_copying(void)
 	return origin_map_node(replorigin_session_origin) == ORIGIN_NODE_REPAIR;
 }
 
-/* What triggers a table needs. */
+/* The relation under whose name and key a table is replicated. */
+static Relation
+open_root(Relation rel)
+{
+	Oid			relid = table_root(RelationGetRelid(rel));
+	Relation	root = RelationIdGetRelation(relid);
+
+	if (!root)
+		elog(ERROR, "could not open relation %u", relid);
+	return root;
+}
+
+/* Finds out what triggers a table needs. */
 static void
 wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 {
@@ -114,7 +149,7 @@ wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 	if (rel->rd_rel->relkind != RELKIND_RELATION || !table_is_replicated(rel) ||
 		table_is_own_replicated(rel))
 		return;
-	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
+	root = open_root(rel);
 	switch (table_identity(root))
 	{
 		case WIRE_IDENTITY_KEY:
@@ -130,7 +165,7 @@ wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 			wanted[CAPTURE_NO_KEY] = true;
 			break;
 	}
-	table_close(root, AccessShareLock);
+	RelationClose(root);
 }
 
 /* Columns of the key, as a list of names; NIL to look at every update. */
@@ -144,12 +179,12 @@ update_columns(Relation rel)
 
 	if (rel->trigdesc && rel->trigdesc->trig_update_before_row)
 		return NIL;
-	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
+	root = open_root(rel);
 	n = table_key_attributes(root, &attnums);
 	for (int i = 0; i < n; i++)
 		names = lappend(names, makeString(pstrdup(NameStr(TupleDescAttr(RelationGetDescr(root),
 																		 attnums[i] - 1)->attname))));
-	table_close(root, AccessShareLock);
+	RelationClose(root);
 	return names;
 }
 
@@ -232,16 +267,24 @@ update_trigger_fits(Relation rel, const Trigger *t)
 	return true;
 }
 
-/* Brings one table's triggers in line with what is wanted. */
+/* What has to be done to a table's triggers. */
+typedef struct Changes
+{
+	List	   *drop;			/* oids */
+	List	   *arm;			/* oids: of triggers that do not fire always */
+	bool		create[N_CAPTURE_KINDS];
+	bool		any;
+} Changes;
+
+/* Compares a table's triggers with those that are wanted. */
 static void
-sync_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
+plan_changes(Relation rel, const bool wanted[N_CAPTURE_KINDS], Changes *changes)
 {
 	bool		have[N_CAPTURE_KINDS] = {0};
 	/* a copy: looking names up can have the relation cache replace its own */
 	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
-	List	   *drop = NIL;
-	ListCell   *lc;
 
+	memset(changes, 0, sizeof(*changes));
 	for (int i = 0; triggers && i < triggers->numtriggers; i++)
 	{
 		const Trigger *t = &triggers->triggers[i];
@@ -251,11 +294,48 @@ sync_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 			continue;
 		if (!wanted[kind] || have[kind] ||
 			(kind == CAPTURE_UPDATE && !update_trigger_fits(rel, t)))
-			drop = lappend_oid(drop, t->tgoid);
-		else
-			have[kind] = true;
+		{
+			changes->drop = lappend_oid(changes->drop, t->tgoid);
+			continue;
+		}
+		have[kind] = true;
+		if (t->tgenabled != TRIGGER_FIRES_ALWAYS)
+			changes->arm = lappend_oid(changes->arm, t->tgoid);
 	}
-	foreach(lc, drop)
+	changes->any = changes->drop != NIL || changes->arm != NIL;
+	for (int kind = 0; kind < N_CAPTURE_KINDS; kind++)
+	{
+		changes->create[kind] = wanted[kind] && !have[kind];
+		changes->any |= changes->create[kind];
+	}
+}
+
+/* Has a trigger that was disabled, or enabled for some sessions only, fire always. */
+static void
+arm_trigger(Relation rel, Oid trigger)
+{
+	Relation	pg_trigger = table_open(TriggerRelationId, RowExclusiveLock);
+	HeapTuple	tuple = get_catalog_object_by_oid(pg_trigger, Anum_pg_trigger_oid, trigger);
+
+	if (HeapTupleIsValid(tuple))
+	{
+		((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled = TRIGGER_FIRES_ALWAYS;	/* it is a copy */
+		CatalogTupleUpdate(pg_trigger, &tuple->t_self, tuple);
+		CacheInvalidateRelcache(rel);
+	}
+	table_close(pg_trigger, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* Brings a table's triggers in line with what is wanted. */
+static void
+sync_triggers(Relation rel, const bool wanted[N_CAPTURE_KINDS])
+{
+	Changes		changes;
+	ListCell   *lc;
+
+	plan_changes(rel, wanted, &changes);
+	foreach(lc, changes.drop)
 	{
 		ObjectAddress trigger;
 
@@ -263,28 +343,45 @@ sync_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 		performDeletion(&trigger, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
 		CommandCounterIncrement();
 	}
+	foreach(lc, changes.arm)
+		arm_trigger(rel, lfirst_oid(lc));
 	for (int kind = 0; kind < N_CAPTURE_KINDS; kind++)
 	{
-		if (wanted[kind] && !have[kind])
+		if (changes.create[kind])
 			create_trigger(rel, kind);
 	}
+}
+
+/* Finds out what a table needs, and returns true if it does not have just that. */
+static bool
+is_due(Relation rel, bool wanted[N_CAPTURE_KINDS])
+{
+	Changes		changes;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		return false;
+	wanted_triggers(rel, wanted);
+	plan_changes(rel, wanted, &changes);
+	return changes.any;
 }
 
 /* Does one table; partitions are passed here one by one. */
 static void
 install_one(Oid relid)
 {
-	Relation	rel = try_relation_open(relid, ShareRowExclusiveLock);
+	Relation	rel = try_relation_open(relid, AccessShareLock);
 	bool		wanted[N_CAPTURE_KINDS];
+	bool		due = rel && is_due(rel, wanted);
 
+	if (rel)
+		relation_close(rel, due ? NoLock : AccessShareLock);
+	if (!due)
+		return;
+	rel = try_relation_open(relid, ShareRowExclusiveLock);
 	if (!rel)
 		return;
-	if (rel->rd_rel->relkind == RELKIND_RELATION &&
-		rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT)
-	{
-		wanted_triggers(rel, wanted);
+	if (is_due(rel, wanted))
 		sync_triggers(rel, wanted);
-	}
 	relation_close(rel, NoLock);
 }
 
@@ -351,102 +448,4 @@ capture_remove_all(void)
 		sync_triggers(rel, nothing);
 		relation_close(rel, NoLock);
 	}
-}
-
-/* Table that a changed object belongs to. */
-static Oid
-table_of(Oid relid)
-{
-	char		kind = get_rel_relkind(relid);
-
-	if (kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX)
-		return IndexGetRelation(relid, true);
-	return relid;
-}
-
-/* Tables that the DDL command at hand touched. */
-static List *
-changed_tables(void)
-{
-	List	   *result = NIL;
-	MemoryContext context = CurrentMemoryContext;
-
-	SPI_connect();
-	if (SPI_execute("SELECT CASE WHEN classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass"
-					" THEN (SELECT tgrelid FROM pg_catalog.pg_trigger t WHERE t.oid = objid)"
-					" ELSE objid END"
-					" FROM pg_catalog.pg_event_trigger_ddl_commands()"
-					" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,"
-					" 'pg_catalog.pg_trigger'::pg_catalog.regclass)"
-					/* DROP INDEX does not tell the table; these have lost their replica identity */
-					" UNION SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relreplident = 'i'"
-					" AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)",
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the list of changed objects");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Datum		relid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		if (!isnull && OidIsValid(table_of(DatumGetObjectId(relid))))
-			result = list_append_unique_oid(result, table_of(DatumGetObjectId(relid)));
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
-	return result;
-}
-
-/* Partitions that the command has detached: it does not list them among the changed objects. */
-static List *
-detached_tables(Node *stmt)
-{
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	if (!IsA(stmt, AlterTableStmt))
-		return NIL;
-	foreach(lc, ((AlterTableStmt *) stmt)->cmds)
-	{
-		AlterTableCmd *cmd = lfirst(lc);
-		Oid			relid;
-
-		if (cmd->subtype != AT_DetachPartition && cmd->subtype != AT_DetachPartitionFinalize)
-			continue;
-		relid = RangeVarGetRelid(((PartitionCmd *) cmd->def)->name, NoLock, true);
-		if (OidIsValid(relid))
-			result = lappend_oid(result, relid);
-	}
-	return result;
-}
-
-/* True for commands all of whose changed tables are new ones. */
-static bool
-is_creation(Node *stmt)
-{
-	return IsA(stmt, CreateStmt) || IsA(stmt, CreateTableAsStmt) || IsA(stmt, CreateSchemaStmt) || IsA(stmt, CreateExtensionStmt);
-}
-
-/*
- * capture_ddl() → event_trigger: keeps the triggers right after DDL.
- */
-Datum
-replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
-{
-	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
-	ListCell   *lc;
-
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("capture_ddl() is called by event triggers only")));
-	if (nodes_local_id() == INVALID_NODE_ID)
-		PG_RETURN_NULL();
-	foreach(lc, list_concat_unique_oid(changed_tables(),
-									   detached_tables(data->parsetree)))
-	{
-		keyless_log_whole_rows(lfirst_oid(lc), is_creation(data->parsetree));
-		capture_install(lfirst_oid(lc));
-	}
-	PG_RETURN_NULL();
 }

@@ -32,6 +32,7 @@
 #include "catalog/seen.h"
 #include "catalog/table_info.h"
 #include "conflict/capture.h"
+#include "conflict/capture_note.h"
 #include "conflict/causal_context.h"
 #include "conflict/merge_columns.h"
 #include "conflict/row_version.h"
@@ -208,6 +209,7 @@ capture(MergeTable *t, TriggerData *trigger)
 	{
 		leave_key(t, rel, trigger->tg_trigslot);
 		put_row(t, rel, NULL, trigger->tg_newslot);
+		capture_note(RelationGetRelid(rel), -1);	/* two messages of one change */
 	}
 }
 

@@ -17,6 +17,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/table_info.h"
+#include "conflict/capture_note.h"
 #include "conflict/merge_columns.h"
 #include "conflict/merge_table.h"
 #include "conflict/parked.h"
@@ -230,6 +231,7 @@ replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 	ExecCloseIndices(rri);
 	FreeExecutorState(estate);
 	CommandCounterIncrement();
+	capture_note(RelationGetRelid(rel), 1);	/* a change without a message */
 }
 
 void

@@ -83,7 +83,7 @@ static const char *const table_query =
 " n.nspname = 'replication_plugin'"
 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
-" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting')"
+" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step')"
 "  OR n.nspname <> 'replication_plugin' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 "  AND NOT EXISTS (SELECT FROM replication_plugin.table_setting s"
 "   WHERE s.schema_name = n.nspname AND s.table_name = c.relname AND NOT s.replicated)"

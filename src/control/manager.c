@@ -41,7 +41,6 @@
 #include "control/manager_sql.h"
 #include "control/slot_tender.h"
 #include "control/sql.h"
-#include "control/wait_watch.h"
 #include "control/workers.h"
 
 #define ROUND_MS		1000
@@ -330,7 +329,6 @@ work(void)
 		return true;
 	notice_removal(local, nodes);
 	link_tender_round(local, nodes);
-	wait_watch_round();
 	tend_join(local);
 	tend_group_worker(local);
 	if (strncmp(local->state, "joining", 7) != 0)

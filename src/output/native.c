@@ -21,6 +21,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
+#include "output/capture_check.h"
 #include "output/native.h"
 #include "wire/value.h"
 
@@ -48,6 +49,7 @@ learn_identity(NativeStream *s)
 				 errhint("Call replication_plugin.create_group() or replication_plugin.join_group() here first.")));
 	s->me = local->node_id;
 	s->group_id = MemoryContextStrdup(context, local->group_id);
+	s->dsn = MemoryContextStrdup(context, local->dsn);
 	if (own_transaction)
 	{
 		PopActiveSnapshot();
@@ -144,6 +146,7 @@ native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn
 	/* rows written before a session set its origin came past the filter */
 	s->skip = !sends_in_full(s, s->origin);
 	s->begun = false;
+	capture_check_begin(s);
 	if (!s->skip && s->origin != ORIGIN_NODE_LOCAL)
 		write_begin(ctx, s, txn);
 }
@@ -153,6 +156,7 @@ native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 {
 	WireCommit	m = {.end_lsn = txn->end_lsn};
 
+	capture_check_commit(s, txn);
 	OutputPluginUpdateProgress(ctx, !s->begun);
 	if (!s->begun)
 		return;
@@ -192,6 +196,8 @@ native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 		return;
 	}
 	entry = sent_relation_get(rel);
+	if (entry->kind == SENT_WRITES)
+		capture_check_count(s, entry, 1);
 	if (entry->kind == SENT_NOTHING || entry->kind == SENT_WRITES)
 	{
 		pass_over(ctx, s);
@@ -226,6 +232,7 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 	{
 		SentRelation *entry = sent_relation_get(rels[i]);
 
+		capture_check_truncate(s, entry, rels[i]);
 		/* rows with a key have been deleted one by one */
 		if (entry->kind != SENT_ROWS || entry->identity == WIRE_IDENTITY_KEY ||
 			rels[i]->rd_rel->relispartition)
@@ -246,7 +253,7 @@ native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *t
 {
 	MemoryContext old;
 
-	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0)
+	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0 || capture_check_note(s, content, size))
 		return;
 	if (!s->begun)
 		write_begin(ctx, s, txn);

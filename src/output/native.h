@@ -17,10 +17,12 @@ typedef struct NativeStream
 	NativeOptions options;
 	NodeId		me;
 	char	   *group_id;
+	char	   *dsn;			/* of this node */
 	bool		started;		/* the startup message is sent */
 	bool		begun;			/* the transaction at hand has its begin in the buffer, or sent */
 	bool		skip;			/* the transaction at hand is not for this subscriber */
 	NodeId		origin;			/* of the transaction at hand */
+	SentRelation *touched;		/* tables that it has changed and that capture has to tell of (capture_check.h) */
 	int			passed_over;	/* changes since the last sign of life */
 	StringInfo	buffer;			/* messages not sent yet */
 	Frontier   *held;			/* stubs held back, and where the last of them ends */

@@ -14,6 +14,7 @@
 #include "utils/rel.h"
 
 #include "catalog/names.h"
+#include "output/capture_check.h"
 #include "output/native.h"
 
 /* Columns of the table of tombstones. */
@@ -126,6 +127,8 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	if (e->identity == WIRE_IDENTITY_KEY)
 	{
 		send_key = has_old && key_changed(s, rel, e);
+		if (send_key)
+			capture_check_count(s, e, 1);
 		wire_write_update_head(s->buffer, e->root, send_key);
 		if (send_key)
 			write_old_key(s, e);
@@ -157,6 +160,8 @@ static void
 write_delete(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelation *e,
 			 ReorderBufferChange *change)
 {
+	if (e->identity == WIRE_IDENTITY_KEY)
+		capture_check_count(s, e, 1);
 	if (e->identity == WIRE_IDENTITY_NONE || e->own || !change->data.tp.oldtuple)
 		return;
 	deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
@@ -238,6 +243,8 @@ native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, 
 	wire_tuple_init(&t, CurrentMemoryContext);
 	wire_read_write(&r, &m, &t);
 	e = sent_relation_by_oid(m.relid);
+	if (e && e->kind == SENT_WRITES)
+		capture_check_count(s, e, -1);
 	if (!e || !(e->kind == SENT_WRITES || (e->kind == SENT_ROWS && m.context.plain)))
 		return;
 	native_prepare_row(ctx, s, e);

@@ -229,6 +229,12 @@ sent_relation_by_oid(Oid relid)
 	return e;
 }
 
+SentRelation *
+sent_relation_known(Oid relid)
+{
+	return hash_search(relations, &relid, HASH_FIND, NULL);
+}
+
 /* Fills in a column's type. */
 static void
 describe_type(WireAttribute *a, Form_pg_attribute att)

@@ -38,6 +38,12 @@ typedef struct SentRelation
 	ValueWriter *key_writers;
 	ValueReader *key_readers;	/* for keys of tombstones, when they cannot be sent as they are */
 	ValueReader *readers;		/* SENT_WRITES: likewise for rows */
+
+	/* in the transaction at hand (capture_check.h) */
+	bool		touched;
+	struct SentRelation *next_touched;
+	int64		uncaptured;		/* changes less those that capture has told of */
+	int			truncates;		/* likewise */
 } SentRelation;
 
 extern void sent_relation_init(bool internal);
@@ -48,6 +54,9 @@ extern SentRelation *sent_relation_get(Relation rel);
 
 /* Entry by oid; NULL if the table is gone. */
 extern SentRelation *sent_relation_by_oid(Oid relid);
+
+/* Entry by oid, if there is one, also if the table is gone or has changed. */
+extern SentRelation *sent_relation_known(Oid relid);
 
 /* Appends the relation message. */
 extern void sent_relation_describe(StringInfo out, SentRelation *entry);

@@ -117,6 +117,19 @@ CREATE TABLE awaited_state (
 	PRIMARY KEY (schema_name, table_name, origin, origin_lsn, noted_by)
 ) WITH (user_catalog_table = true);
 
+-- Tables of which changes got past the triggers on a node, so that nodes may differ (seen is null), each with the end of the transaction there;
+-- and those of which a node has given its rows to all others since: seen is its frontier then. Rows are never changed. Replicated.
+CREATE TABLE out_of_step (
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	node_id integer NOT NULL,
+	lsn pg_lsn NOT NULL,
+	what text NOT NULL,
+	seen text,
+	noted_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (schema_name, table_name, node_id, lsn)
+);
+
 -- Columns that merge by themselves. A column does so for ever, in one way, so that all nodes make the same of all writes;
 -- when it is not wanted any more, new writes replace the value as a whole. Replicated.
 CREATE TABLE column_merge (

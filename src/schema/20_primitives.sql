@@ -206,6 +206,14 @@ COMMENT ON FUNCTION capture_install(regclass) IS 'gives a table the internal tri
 COMMENT ON FUNCTION capture_install_all() IS 'gives all tables the internal triggers that they need';
 COMMENT ON FUNCTION capture_remove_all() IS 'removes the internal triggers of this extension';
 
+CREATE FUNCTION resend_rows(relation regclass) RETURNS bigint
+AS 'MODULE_PATHNAME', 'replication_plugin_resend_rows' LANGUAGE C STRICT;
+COMMENT ON FUNCTION resend_rows(regclass) IS 'writes all rows of a table anew; returns how many';
+
+CREATE FUNCTION delete_key(relation regclass, key text[]) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_delete_key' LANGUAGE C STRICT;
+COMMENT ON FUNCTION delete_key(regclass, text[]) IS 'sends the delete of a row that is not here';
+
 CREATE FUNCTION copy_table(snapshot text, schema_name text, table_name text, columns text[], with_children boolean,
 	as_binary boolean, empty_first boolean, OUT rows bigint, OUT bytes bigint)
 AS 'MODULE_PATHNAME', 'replication_plugin_copy_table' LANGUAGE C STRICT;

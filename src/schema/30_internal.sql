@@ -328,6 +328,8 @@ AS $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = replication_plugin.group_slot_name()) THEN
 		PERFORM pg_create_logical_replication_slot(replication_plugin.group_slot_name(), 'replication_plugin');
+		-- that has waited for all who did not know of the group yet: they may have made tables
+		PERFORM replication_plugin.capture_install_all();
 	END IF;
 	UPDATE replication_plugin.stable_point SET slot_made = true;
 END
@@ -619,6 +621,7 @@ BEGIN
 	DELETE FROM replication_plugin.node_priority;
 	DELETE FROM replication_plugin.group_setting;
 	DELETE FROM replication_plugin.awaited_state;
+	DELETE FROM replication_plugin.out_of_step;
 	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.join_script;

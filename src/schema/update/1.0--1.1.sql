@@ -14,3 +14,21 @@ CREATE TABLE group_setting (
 );
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON group_setting FOR EACH ROW EXECUTE FUNCTION settings_changed();
 ALTER TABLE group_setting ENABLE ALWAYS TRIGGER changed;
+
+-- Tables of which changes got past the triggers on a node, so that nodes may differ (seen is null), each with the end of the transaction there;
+-- and those of which a node has given its rows to all others since: seen is its frontier then. Rows are never changed. Replicated.
+CREATE TABLE out_of_step (
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	node_id integer NOT NULL,
+	lsn pg_lsn NOT NULL,
+	what text NOT NULL,
+	seen text,
+	noted_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (schema_name, table_name, node_id, lsn)
+);
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON out_of_step FOR EACH ROW EXECUTE FUNCTION settings_changed();
+ALTER TABLE out_of_step ENABLE ALWAYS TRIGGER changed;
+
+-- Triggers that were disabled, or enabled for some sessions only, fire always from here on.
+SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replication_plugin.local_node);

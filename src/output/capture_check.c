@@ -1,0 +1,154 @@
+/*
+ * capture_check.c
+ *		Notices changes that capture did not see.
+ *
+ * Triggers of ours tell what they captured (wire/note.h, and the messages of writes of mergeable tables). Decoding
+ * sees what was changed. If in a transaction of this node there is more of the latter, something has written to the table past
+ * the triggers: writes of a mergeable table then reached nobody; deletes of a plain one did, but have left no tombstone, so an older write
+ * that arrives raises the row again here, and nowhere else. Neither can be made good from the WAL alone: the table is marked out
+ * of step, by a row that all nodes get, and the stream goes on. resend_table() ends that.
+ *
+ * A walsender cannot write while it decodes, so another session of this server does it, before the transaction's commit is sent: thus
+ * no finding is lost in a crash. The row's key is the position of the transaction; so several walsenders that find the same, or one that
+ * finds it again, mark it once.
+ */
+#include "postgres.h"
+
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/peer.h"
+#include "catalog/manager_status.h"
+#include "catalog/names.h"
+#include "catalog/origin_map.h"
+#include "output/capture_check.h"
+#include "wire/note.h"
+
+void
+capture_check_begin(NativeStream *s)
+{
+	SentRelation *next;
+
+	for (SentRelation *e = s->touched; e; e = next)
+	{
+		next = e->next_touched;
+		e->touched = false;
+		e->next_touched = NULL;
+		e->uncaptured = e->truncates = 0;
+	}
+	s->touched = NULL;
+}
+
+/* Has the end of the transaction look at a table. */
+static void
+touch(NativeStream *s, SentRelation *e)
+{
+	if (e->touched)
+		return;
+	e->touched = true;
+	e->next_touched = s->touched;
+	s->touched = e;
+}
+
+/* True if changes of a table in the transaction at hand must be captured: those of others have been where they were made. */
+static inline bool
+is_checked(const NativeStream *s, const SentRelation *e)
+{
+	return s->origin == ORIGIN_NODE_LOCAL && !e->own && e->identity == WIRE_IDENTITY_KEY;
+}
+
+void
+capture_check_count(NativeStream *s, SentRelation *e, int64 n)
+{
+	if (!is_checked(s, e))
+		return;
+	touch(s, e);
+	e->uncaptured += n;
+}
+
+void
+capture_check_truncate(NativeStream *s, SentRelation *e, Relation rel)
+{
+	if (rel->rd_rel->relkind != RELKIND_RELATION || (e->kind != SENT_ROWS && e->kind != SENT_WRITES) || !is_checked(s, e))
+		return;
+	touch(s, e);
+	e->truncates++;
+}
+
+bool
+capture_check_note(NativeStream *s, const char *content, Size size)
+{
+	List	   *notes;
+	ListCell   *lc;
+
+	if (size == 0 || content[0] != NOTE_OF_CAPTURE)
+		return false;
+	if (s->origin != ORIGIN_NODE_LOCAL)
+		return true;
+	notes = note_read(content, size);
+	foreach(lc, notes)
+	{
+		CaptureNote *n = lfirst(lc);
+		SentRelation *e = sent_relation_known(n->relid);
+
+		/* of a TRUNCATE, and of a table that has no other change, the note comes first */
+		if (!e)
+			e = sent_relation_by_oid(n->relid);
+		if (!e)
+			continue;
+		touch(s, e);
+		e->uncaptured -= n->changes;
+		e->truncates -= n->truncates;
+	}
+	list_free_deep(notes);
+	return true;
+}
+
+/* Runs one of our functions in another session of this server. */
+static void
+run_elsewhere(NativeStream *s, const char *sql, int n, const char *const *params)
+{
+	PGconn	   *conn = peer_connect(s->dsn, PEER_SQL, "replication_plugin check");
+
+	PG_TRY();
+	{
+		PQclear(peer_exec_params(conn, sql, n, params));
+	}
+	PG_FINALLY();
+	{
+		PQfinish(conn);
+	}
+	PG_END_TRY();
+}
+
+/* Marks a table out of step. */
+static void
+mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
+{
+	Relation	root = RelationIdGetRelation(e->root);
+	const char *params[5];
+
+	if (!root)
+		return;					/* dropped in the same transaction */
+	params[0] = psprintf(INT64_FORMAT, (int64) instance_token());
+	params[1] = get_namespace_name(RelationGetNamespace(root));
+	params[2] = pstrdup(RelationGetRelationName(root));
+	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(txn->end_lsn));
+	params[4] = psprintf(e->truncates > 0 ? "a TRUNCATE in transaction %u" : "changes in transaction %u", txn->xid);
+	RelationClose(root);
+	ereport(WARNING,
+			(errmsg("%s got past the triggers of table \"%s.%s\", so other nodes may lack them", params[4], params[1], params[2]),
+			 errhint("SELECT replication_plugin.resend_table(...) on the node whose rows are right gives them to all others.")));
+	run_elsewhere(s, "SELECT replication_plugin.note_out_of_step($1, $2, $3, $4, $5)", lengthof(params), params);
+}
+
+void
+capture_check_commit(NativeStream *s, ReorderBufferTXN *txn)
+{
+	for (SentRelation *e = s->touched; e; e = e->next_touched)
+	{
+		/* the WAL of an earlier version of this extension has no notes; it ends where that was updated */
+		if ((e->uncaptured > 0 || e->truncates > 0) && OidIsValid(extension_relation_oid(TABLE_OUT_OF_STEP)))
+			mark(s, e, txn);
+	}
+}
