@@ -118,37 +118,59 @@ pick_compiler() {
 	export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=include_file_ctime,include_file_mtime
 }
 
-# Builds the extension with COPT=$1 (and SHLIB_LINK=$2) in $work/build, and a private installation in $work/pg: a
+# Builds the extension whose sources are in $1/build with COPT=$2 (and SHLIB_LINK=$3), and a private installation in $1/pg: a
 # copy of the server's, with exactly what "make install" installs laid over it. The server is the stock one,
 # or the one in $server_root (see servers.sh). Sets bin, pkglib, server_includes.
-build_private() {
-	local config=$PGLIB/bin/pg_config prefix=/usr share
-	rm -rf "$work/build" "$work/pg" "$work/stage"
-	mkdir -p "$work/build" "$work/pg"
+build_in() {
+	local dir=$1 config=$PGLIB/bin/pg_config prefix=/usr share
+	rm -rf "$dir/pg" "$dir/stage"
+	mkdir -p "$dir/pg"
 	[ -n "${server_root:-}" ] && { config=$server_root/bin/pg_config; prefix=$server_root; }
-	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='./replication_plugin--*.sql' .) |
-		(cd "$work/build" && tar xf -)
 	pick_compiler
-	make -s -C "$work/build" PG_CONFIG="$config" CC="$cc" COPT="$1" SHLIB_LINK="${2:-}" -j2 >"$work/build.log" 2>&1 ||
-		{ cat "$work/build.log" >&2; die "the build failed"; }
-	make -s -C "$work/build" PG_CONFIG="$config" install DESTDIR="$work/stage" >>"$work/build.log" 2>&1 ||
-		{ cat "$work/build.log" >&2; die "make install failed"; }
+	make -s -C "$dir/build" PG_CONFIG="$config" CC="$cc" COPT="$2" SHLIB_LINK="${3:-}" -j2 >"$dir/build.log" 2>&1 ||
+		{ cat "$dir/build.log" >&2; die "the build failed"; }
+	make -s -C "$dir/build" PG_CONFIG="$config" install DESTDIR="$dir/stage" >>"$dir/build.log" 2>&1 ||
+		{ cat "$dir/build.log" >&2; die "make install failed"; }
 	if [ -n "${server_root:-}" ]; then
-		cp -a "$server_root/." "$work/pg/"
+		cp -a "$server_root/." "$dir/pg/"
 	else
-		mkdir -p "$work/pg/lib/postgresql" "$work/pg/share/postgresql"
-		cp -a $PGLIB "$work/pg/lib/postgresql/"
-		cp -a $PGSHARE "$work/pg/share/postgresql/"
+		mkdir -p "$dir/pg/lib/postgresql" "$dir/pg/share/postgresql"
+		cp -a $PGLIB "$dir/pg/lib/postgresql/"
+		cp -a $PGSHARE "$dir/pg/share/postgresql/"
 	fi
-	bin=$work/pg$("$config" --bindir | sed "s|^$prefix||")
-	pkglib=$work/pg$("$config" --pkglibdir | sed "s|^$prefix||")
-	share=$work/pg$("$config" --sharedir | sed "s|^$prefix||")
+	bin=$dir/pg$("$config" --bindir | sed "s|^$prefix||")
+	pkglib=$dir/pg$("$config" --pkglibdir | sed "s|^$prefix||")
+	share=$dir/pg$("$config" --sharedir | sed "s|^$prefix||")
 	server_includes=$("$config" --includedir-server)
-	cp -a "$work/stage$("$config" --pkglibdir)/." "$pkglib/"
-	cp -a "$work/stage$("$config" --sharedir)/." "$share/"
-	[ "$(id -u)" = 0 ] && chown -R "$run_user" "$work"
+	cp -a "$dir/stage$("$config" --pkglibdir)/." "$pkglib/"
+	cp -a "$dir/stage$("$config" --sharedir)/." "$share/"
+	[ "$(id -u)" = 0 ] && chown -R "$run_user" "$dir"
 	return 0
 }
+
+# The same for the sources of this checkout, in $work, with COPT=$1 and SHLIB_LINK=$2.
+build_private() {
+	rm -rf "$work/build"
+	mkdir -p "$work/build"
+	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='./replication_plugin--*.sql' .) |
+		(cd "$work/build" && tar xf -)
+	build_in "$work" "$@"
+}
+
+# Version 1.0 as it was, in $work/old, if this checkout has the history; sets old_bin.
+build_old() {
+	local new=("$bin" "$pkglib")
+	old_bin=
+	git -C "$root" cat-file -e "$version_1_0^{commit}" 2>/dev/null || return 1
+	mkdir -p "$work/old/build"
+	git -C "$root" archive "$version_1_0" | (cd "$work/old/build" && tar xf -)
+	# its headers relied on what the distribution's server happens to include
+	build_in "$work/old" "-DUSE_ASSERT_CHECKING=1 -include postgres.h -include access/xlogdefs.h"
+	old_bin=$bin
+	bin=${new[0]}
+	pkglib=${new[1]}
+}
+version_1_0=3cf14f7
 
 # True if the server has the setting output_plugin_libraries (15.19 and newer).
 has_plugin_whitelist() {

@@ -47,7 +47,7 @@ sub add_server
 {
 	my ($self, %opt) = @_;
 	my $name = sprintf('n%d', ++$count);
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, install_path => $self->{opt}{install_path});
 	if ($opt{backup_of})
 	{
 		$self->{nodes}[ $opt{backup_of} - 1 ]->backup('copy');

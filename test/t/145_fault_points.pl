@@ -102,7 +102,7 @@ sub traffic
 		$there{ $base + $i } = 1 if attempt($i, "INSERT INTO plain VALUES ($base + $i, 'of $i')");
 		$likes++ if attempt($i, "INSERT INTO likes VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = likes.n + 1");
 	}
-	$mesh->sql($_, "SELECT replication_plugin.pause_link('node" . ($_ == $m[0] ? $m[1] : $m[0]) . "')") for $m[0], $m[1];
+	insist($_, "SELECT replication_plugin.pause_link('node" . ($_ == $m[0] ? $m[1] : $m[0]) . "')") for $m[0], $m[1];
 	for my $i ($m[0], $m[1])
 	{
 		attempt($i, "INSERT INTO plain VALUES ($base + 50, 'both $i') ON CONFLICT (id) DO UPDATE SET v = 'both $i'");
@@ -129,6 +129,7 @@ sub check
 {
 	my ($what, $members, $there) = @_;
 	$mesh->poll($_, 'SELECT 1', '1') or die for @$members;
+	# a server that has crashed may still show the states of before
 	$mesh->wait_for_streaming(@$members);
 	free_places($members->[0]);
 	$mesh->wait_converged(@$members);
