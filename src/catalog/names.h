@@ -8,6 +8,7 @@
 #include "model/version.h"
 
 #define EXTENSION_NAME		"replication_plugin"
+#define EXTENSION_VERSION	"1.1"	/* the SQL that this library belongs to, as in the Makefile */
 #define EXTENSION_SCHEMA	"replication_plugin"
 #define PLUGIN_NAME			"replication_plugin"	/* output plugin and library */
 
@@ -50,8 +51,11 @@ extern Oid	extension_relation_oid(const char *relname);
 /* True if the extension is created in this database. Needs a transaction. */
 extern bool extension_exists(void);
 
+/* Version of the extension's SQL in this database, palloc'd; NULL if it is not created. Needs a transaction. */
+extern char *extension_version(void);
+
 /*
- * The same, and it cannot be dropped until the end of the transaction. Workers do this before they use any of its tables: DROP locks
+ * True if the extension is created, and it cannot be dropped until the end of the transaction. Workers do this before they use any of its tables: DROP locks
  * the extension before all that belongs to it, so neither can wait for the other with locks in hand.
  */
 extern bool extension_lock(void);

@@ -138,6 +138,7 @@ load_cache(void)
 {
 	static bool registered = false;
 	LocalNode  *n;
+	char	   *version;
 
 	if (cached)
 		return;
@@ -145,6 +146,7 @@ load_cache(void)
 		CacheRegisterRelcacheCallback(forget_id, (Datum) 0);
 	registered = true;
 	n = nodes_local();
+	version = n ? extension_version() : NULL;
 	memset(&cache, 0, sizeof(cache));
 	cache.id = INVALID_NODE_ID;
 	if (n)
@@ -155,6 +157,8 @@ load_cache(void)
 		cache.copy_since = n->copy_since;
 		strlcpy(cache.name, n->node_name, sizeof(cache.name));
 		strlcpy(cache.state, strcmp(n->state, "ready") == 0 && !n->announced ? "joining: announced" : n->state, sizeof(cache.state));
+		if (version && strcmp(version, EXTENSION_VERSION) != 0)
+			snprintf(cache.state, sizeof(cache.state), NODE_OTHER_VERSION "%s", version);
 	}
 	cached = true;
 }

@@ -49,6 +49,9 @@ extern uint64 nodes_local_since_xid(void);
 /* The member of whose server this one is a physical copy, and since when that was a member; INVALID_NODE_ID: none (cached likewise). */
 extern NodeId nodes_local_copy_of(uint64 *since);
 
+/* Begins the refusal where the extension's SQL in this database is of another version than the library; that version follows. */
+#define NODE_OTHER_VERSION	"version "
+
 /* NULL if local writes are welcome, else the state because of which they are not (cached likewise); the node's name. */
 extern const char *nodes_local_refusal(void);
 extern const char *nodes_local_name(void);

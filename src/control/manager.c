@@ -58,6 +58,7 @@ typedef struct Manager
 	int			group_failures; /* starts of the group worker since it ran for long */
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
+	bool		other_version;	/* the extension's SQL is of another version than this library; told */
 	char		noted_as[128];	/* the run of the server is noted for this node: its group and number */
 	int			check_failures;
 	Moment		next_check_at;
@@ -234,13 +235,14 @@ check_identity(LocalNode *local)
 
 /* ---------- rounds ---------- */
 
-/* Reads the local node and all nodes. */
+/* Reads the local node, all nodes, and the version of the extension's SQL. */
 static LocalNode *
-read_nodes(List **nodes)
+read_nodes(List **nodes, char **version)
 {
 	LocalNode  *local = NULL;
 	MemoryContext old;
 
+	*version = NULL;
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	old = MemoryContextSwitchTo(manager.round);
@@ -248,6 +250,7 @@ read_nodes(List **nodes)
 	{
 		local = nodes_local();
 		*nodes = nodes_all();
+		*version = extension_version();
 	}
 	MemoryContextSwitchTo(old);
 	PopActiveSnapshot();
@@ -304,17 +307,44 @@ make_clock_origin(void)
 	MemoryContextSwitchTo(manager.round);
 }
 
+/* True if the extension's SQL is that of this library. Else nothing runs until it is, and the view nodes says so. */
+static bool
+check_version(LocalNode *local, const char *version)
+{
+	const char *params[1];
+
+	if (strcmp(version, EXTENSION_VERSION) == 0)
+	{
+		if (manager.other_version)
+			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '%ALTER EXTENSION%'", 0, NULL);
+		manager.other_version = false;
+		return true;
+	}
+	(void) stop_everything();
+	if (manager.other_version)
+		return false;
+	params[0] = psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
+						 version, EXTENSION_VERSION);
+	ereport(LOG, (errmsg("node \"%s\": %s", local->node_name, params[0])));
+	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()", 1, params);
+	manager.other_version = true;
+	return false;
+}
+
 /* One round. Returns false when there is nothing to manage any more. */
 static bool
 work(void)
 {
 	List	   *nodes = NIL;
 	LocalNode  *local;
+	char	   *version;
 
 	manager_status_look(manager.dboid);
-	local = read_nodes(&nodes);
+	local = read_nodes(&nodes, &version);
 	if (!local)
 		return false;
+	if (!check_version(local, version))
+		return true;
 	if (!manager.found)
 	{
 		make_clock_origin();

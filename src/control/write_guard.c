@@ -54,6 +54,13 @@ refuse(Oid relid, const char *state)
 	RelationClose(rel);
 	if (!replicated)
 		return;
+	if (strncmp(state, NODE_OTHER_VERSION, strlen(NODE_OTHER_VERSION)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is of version %s in this database, and its library of version %s",
+						EXTENSION_NAME, state + strlen(NODE_OTHER_VERSION), EXTENSION_VERSION),
+				 errhint("Until they agree nothing is replicated, and replicated tables cannot be written to: ALTER EXTENSION %s UPDATE.",
+						 EXTENSION_NAME)));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), state),
