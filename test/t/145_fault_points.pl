@@ -205,6 +205,22 @@ sub removal
 	recreate_tables();
 }
 
+# Node 3 is taken for lost, comes back, learns that it is out, and starts anew.
+sub expulsion
+{
+	my ($point, $i, $action) = @_;
+	$mesh->node(3)->stop('immediate');
+	insist(1, "SELECT replication_plugin.remove_node('node3', lost => true)");
+	check("$point, before node 3 is back", [ 1, 2 ]);
+	arm($i, $point, $action);
+	$mesh->start_server(3);
+	ok(was_reached($i), "$point: reached, $action");
+	$mesh->poll(3, "SELECT state FROM replication_plugin.local_node", 'removed');
+	check("$point $action on node $i", [ 1, 2 ]);
+	insist(3, 'SELECT replication_plugin.forget_group()');
+	recreate_tables();
+}
+
 # Node 3's database is empty again.
 sub recreate_tables
 {
@@ -222,9 +238,10 @@ my %scenario = (
 		after_make_group_slot after_announce)),
 	(map { ($_ => [ \&in_join, 1 ]) } qw(after_admit_node after_provide_slot)),
 	(map { ($_ => [ \&leave, 3 ]) } qw(after_teardown after_drop_origins)),
-	(map { ($_ => [ \&removal, 1 ]) } qw(after_remove_node after_prepare_removal)),
+	(map { ($_ => [ \&removal, 1 ]) } qw(after_remove_node)),
+	after_prepare_removal => [ \&removal, 3 ],
 	after_drop_slots_of_removed => [ \&removal, 2 ],
-	after_note_expulsion => [ \&removal, 3 ],
+	after_note_expulsion => [ \&expulsion, 3 ],
 	(map { ($_ => [ \&topology, 2 ]) } qw(after_store_topology)),
 	(map { ($_ => [ \&clock_ahead, 2 ]) } qw(commit_stamp_before commit_stamp_after)),
 );
@@ -270,7 +287,7 @@ for my $point (sort { ($scenario{$a} ? $scenario{$a}[0] : 0) <=> ($scenario{$b} 
 	leave() if !$wants_member && $is_member;
 	note("== $point on node $node");
 	$run->($point, $node, 'crash');
-	$is_member = $run != \&leave && $run != \&removal;
+	$is_member = !grep { $run == $_ } \&leave, \&removal, \&expulsion;
 }
 # An error there, which is no crash: the worker, or the session, does it again, or is told.
 for my $point (grep { my $p = $_; !@only || grep { $_ eq $p } @only } qw(apply_commit_before parked_row_stored conflict_logged group_slot_moves position_confirmed unpark_commit_before))
