@@ -8,7 +8,7 @@
 \set home :DBNAME
 SET client_min_messages = warning;
 DROP DATABASE IF EXISTS regression_server;
-CREATE DATABASE regression_server TEMPLATE template0 ENCODING 'UTF8';
+CREATE DATABASE regression_server TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C';
 \c regression_server
 SET client_min_messages = warning;
 CREATE EXTENSION replication_plugin;
@@ -36,7 +36,10 @@ BEGIN
 	END LOOP;
 END
 $$;
+\set echo :ECHO
+\set ECHO none
 SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM leftover \gexec
+\set ECHO :echo
 DROP ROLE IF EXISTS regress_alice, regress_monitor, regress_nobody;
 -- What the course needs beyond what a group of two servers does: nine slots and as many origins, and room to come and go.
 CREATE FUNCTION missing() RETURNS SETOF text LANGUAGE plpgsql AS $$

@@ -2,7 +2,7 @@
 -- Commands and their errors, on one server.
 --
 \set home :DBNAME
-CREATE DATABASE regression_errors TEMPLATE template0 ENCODING 'UTF8';
+CREATE DATABASE regression_errors TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C';
 ALTER DATABASE regression_errors SET lc_messages = 'C';
 \c regression_errors
 SET client_min_messages = warning;
@@ -84,7 +84,7 @@ SELECT try(format('SELECT replication_plugin.create_group(''g'', %L, %L)', repea
 SELECT try(format('SELECT replication_plugin.create_group(%L, ''a'', %L)', repeat('x', 64), dsn_of(current_database())));
 SELECT try(format('SELECT replication_plugin.create_group(''g'', %L, %L)', E'a\nb', dsn_of(current_database())));
 -- another database that has the extension, too
-CREATE DATABASE regression_other TEMPLATE template0 ENCODING 'UTF8';
+CREATE DATABASE regression_other TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C';
 \c regression_other
 SET client_min_messages = warning;
 CREATE EXTENSION replication_plugin;

@@ -1,7 +1,7 @@
 -- What people without special rights can do and see.
 \set SHOW_CONTEXT never
 \set home :DBNAME
-CREATE DATABASE regression_rights TEMPLATE template0 ENCODING 'UTF8';
+CREATE DATABASE regression_rights TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C';
 ALTER DATABASE regression_rights SET lc_messages = 'C';
 \c regression_rights
 CREATE EXTENSION replication_plugin;

@@ -3,7 +3,7 @@
 -- tombstones, preflight().
 --
 \set home :DBNAME
-CREATE DATABASE regression_tables TEMPLATE template0 ENCODING 'UTF8';
+CREATE DATABASE regression_tables TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C';
 ALTER DATABASE regression_tables SET lc_messages = 'C';
 \c regression_tables
 SET client_min_messages = warning;

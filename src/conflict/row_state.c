@@ -293,6 +293,14 @@ row_state_forgettable(bytea *bytes, bool live, Version self, const Frontier *thr
 	RowState	state;
 
 	decode_state(bytes, self, &state);
+	for (int i = 0; i < state.set->n; i++)
+	{
+		const Sibling *s = &state.set->items[i];
+		TimestampTz seen = frontier_ts(through, s->version.node);
+
+		if (!s->deleted || (!version_is_oldest(s->version) && seen != PG_INT64_MIN && s->version.ts > seen))
+			return false;
+	}
 	for (int i = 0; i < state.ncolumns; i++)
 	{
 		if (!merge_forgettable(state.columns[i].state, live, through))
@@ -505,7 +513,7 @@ fill_slot(TupleTableSlot *slot, TombstoneKeys *keys, const Datum *key, const Sib
 	slot->tts_values[ATT_KEY_HASH - 1] = Int64GetDatum(tombstone_key_hash(keys, key));
 	slot->tts_values[ATT_KEY - 1] = PointerGetDatum(tombstone_key_bytes(keys, key, &buf));
 	slot->tts_values[ATT_SIBLINGS - 1] = Int16GetDatum(set->n);
-	slot->tts_values[ATT_DELETED - 1] = BoolGetDatum(set->n == 1 && set->items[0].deleted);
+	slot->tts_values[ATT_DELETED - 1] = BoolGetDatum(sibling_just_deleted(set));
 	slot->tts_values[ATT_MERGED - 1] = BoolGetDatum(ncolumns > 0);
 	slot->tts_isnull[ATT_NEWEST - 1] = slot->tts_isnull[ATT_NEWEST_NODE - 1] = self;
 	slot->tts_values[ATT_NEWEST - 1] = TimestampTzGetDatum(newest.ts);

@@ -77,7 +77,10 @@ extern List *row_state_keys(Oid relid, Snapshot snapshot, int least);
 extern bool row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, const SiblingSet *set,
 							const ColumnState *columns, int ncolumns);
 
-/* True if the merged columns of a stored state can be forgotten. self: version of the transaction that stored it. */
+/*
+ * True if a stored state can be forgotten: its values, if any, are deletes, and a vector of timestamps covers these (all that there is of
+ * a node which it does not name) and what is kept of merged columns. self: version of the transaction that stored it.
+ */
 extern bool row_state_forgettable(bytea *state, bool live, Version self, const Frontier *through);
 
 #endif							/* REPLICATION_PLUGIN_ROW_STATE_H */

@@ -70,7 +70,7 @@ collect_states(const Collector *c)
 					 "  OR (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($3::xid)"
 					 "  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
 					 "   <= coalesce(replication_plugin.frontier_ts($4, coalesce(s.newest_node, l.node_id)), 'infinity'))"
-					 "  AND (NOT s.merged OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
+					 "  AND (NOT s.merged AND s.siblings < 2 OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
 					 "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $4)))", 4, params);
 }
 

@@ -7,7 +7,8 @@
  * there exits at once, after telling so (the database is forgotten). From then on it knows
  * the databases in groups from shared memory (manager_status.c), where create_group() and
  * join_group() enter theirs, and starts a manager that is missing, with a growing pause
- * when managers fail.
+ * when managers fail. A database that takes no connections (ALTER DATABASE ... ALLOW_CONNECTIONS) is waited for:
+ * nothing of it is forgotten, and one that took none at server start is looked at when it does.
  */
 #include "postgres.h"
 
@@ -16,6 +17,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "base/moment.h"
 #include "catalog/pg_database.h"
@@ -35,6 +37,13 @@
 #define IDLE_MS		5000
 #define FIRST_LOOK_MS	10000	/* patience with one database at server start */
 
+/* The databases of this server. */
+typedef struct Databases
+{
+	List	   *open;			/* oids of those that can be connected to */
+	List	   *closed;			/* and of the others, but template0 */
+} Databases;
+
 void
 launcher_register(void)
 {
@@ -51,12 +60,12 @@ launcher_register(void)
 	RegisterBackgroundWorker(&w);
 }
 
-/* Oids of all databases that can be connected to. */
-static List *
+/* Reads which databases there are. */
+static Databases
 databases(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	List	   *result = NIL;
+	Databases	result = {NIL, NIL};
 	Relation	rel;
 	TableScanDesc scan;
 	HeapTuple	tuple;
@@ -71,7 +80,9 @@ databases(void)
 		MemoryContext old = MemoryContextSwitchTo(context);
 
 		if (db->datallowconn)
-			result = lappend_oid(result, db->oid);
+			result.open = lappend_oid(result.open, db->oid);
+		else if (db->oid >= FirstNormalObjectId)
+			result.closed = lappend_oid(result.closed, db->oid);
 		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
@@ -106,31 +117,62 @@ is_looking(Oid dboid, BackgroundWorkerHandle *handle)
 	return worker_is_running(handle) && !(manager_status_find(dboid, &m) && m.in_group);
 }
 
-/* Has each database looked at, one after the other. */
+/* Has a database looked at: a manager ends at once where there is no group. */
 static void
+look_at(Oid dboid)
+{
+	BackgroundWorkerHandle *handle = start_manager(dboid);
+	Moment		end = moment_after(FIRST_LOOK_MS);
+
+	while (handle && is_looking(dboid, handle) && moment_ms_until(end) > 0)
+		worker_wait(100);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Has each database looked at, one after the other. Returns those that take no connections now. */
+static List *
 look_at_all(void)
 {
-	List	   *all = databases();
+	Databases	all = databases();
 	ListCell   *lc;
 
-	foreach(lc, all)
-	{
-		Oid			dboid = lfirst_oid(lc);
-		BackgroundWorkerHandle *handle = start_manager(dboid);
-		Moment		end = moment_after(FIRST_LOOK_MS);
+	foreach(lc, all.open)
+		look_at(lfirst_oid(lc));
+	return all.closed;
+}
 
-		while (handle && is_looking(dboid, handle) && moment_ms_until(end) > 0)
-			worker_wait(100);
-		CHECK_FOR_INTERRUPTS();
+/* Has databases looked at that took no connections before. Returns those that still take none. */
+static List *
+look_again(List *closed, MemoryContext context)
+{
+	Databases	now;
+	List	   *still = NIL;
+	ListCell   *lc;
+
+	if (closed == NIL)
+		return NIL;
+	now = databases();
+	foreach(lc, closed)
+	{
+		MemoryContext old;
+
+		if (list_member_oid(now.open, lfirst_oid(lc)))
+			look_at(lfirst_oid(lc));
+		if (!list_member_oid(now.closed, lfirst_oid(lc)))
+			continue;
+		old = MemoryContextSwitchTo(context);
+		still = lappend_oid(still, lfirst_oid(lc));
+		MemoryContextSwitchTo(old);
 	}
-	list_free(all);
+	list_free(closed);
+	return still;
 }
 
 /* Starts the managers that are missing and due. Returns how long to sleep, ms. */
 static long
 restart_missing(void)
 {
-	List	   *existing = NIL;
+	Databases	existing = {NIL, NIL};
 	long		sleep = IDLE_MS;
 
 	for (int i = 0; i < manager_status_count(); i++)
@@ -144,9 +186,11 @@ restart_missing(void)
 			sleep = Min(sleep, moment_ms_until(m.next_start_at));
 			continue;
 		}
-		if (existing == NIL)
+		if (existing.open == NIL)
 			existing = databases();
-		if (!list_member_oid(existing, m.dboid))
+		if (list_member_oid(existing.closed, m.dboid))
+			continue;
+		if (!list_member_oid(existing.open, m.dboid))
 		{
 			manager_status_look(m.dboid);
 			(void) manager_status_forget(m.dboid);
@@ -155,7 +199,6 @@ restart_missing(void)
 		(void) start_manager(m.dboid);
 		sleep = Min(sleep, 100);
 	}
-	list_free(existing);
 	return sleep;
 }
 
@@ -170,6 +213,7 @@ void
 replication_plugin_launcher_main(Datum arg)
 {
 	MemoryContext context;
+	List	   *closed;
 
 	worker_setup(InvalidOid);
 	context = AllocSetContextCreate(TopMemoryContext, "launcher", ALLOCSET_DEFAULT_SIZES);
@@ -178,11 +222,14 @@ replication_plugin_launcher_main(Datum arg)
 	manager_status_set_run_start(GetRedoRecPtr());
 	manager_status_set_launcher(MyLatch);
 	before_shmem_exit(forget_launcher, (Datum) 0);
-	look_at_all();
+	MemoryContextSwitchTo(TopMemoryContext);
+	closed = look_at_all();
+	MemoryContextSwitchTo(context);
 	for (;;)
 	{
 		long		sleep = restart_missing();
 
+		closed = look_again(closed, TopMemoryContext);
 		clock_save();
 		MemoryContextReset(context);
 		worker_wait(sleep);

@@ -71,6 +71,15 @@ refuse(Oid relid, const char *state)
 					 "forget_group() makes it a database of its own.")));
 }
 
+void
+write_guard_check(Oid relid)
+{
+	const char *state = refusal();
+
+	if (state)
+		refuse(relid, state);
+}
+
 /* The hook for statements and COPY. */
 static bool
 check_perms(List *range_table, bool ereport_on_violation)

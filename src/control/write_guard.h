@@ -5,6 +5,9 @@
 #ifndef REPLICATION_PLUGIN_WRITE_GUARD_H
 #define REPLICATION_PLUGIN_WRITE_GUARD_H
 
+/* Raises the error that a local write of a table would get now, if any: for functions that write past the executor. */
+extern void write_guard_check(Oid relid);
+
 /* From _PG_init only. */
 extern void write_guard_install(void);
 

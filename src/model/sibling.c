@@ -171,12 +171,23 @@ sibling_merge(SiblingSet *set, const WriteContext *context, Sibling write)
 	return true;
 }
 
+bool
+sibling_just_deleted(const SiblingSet *set)
+{
+	for (int i = 0; i < set->n; i++)
+	{
+		if (!set->items[i].deleted)
+			return false;
+	}
+	return set->n > 0;
+}
+
 void
 sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *seen, const Version *read, int nread)
 {
 	memset(context, 0, sizeof(*context));
 	/* a row that is just deleted has nothing to keep; the delete may be forgotten here and not elsewhere: the vector covers it */
-	context->exact = read != NULL && set->n > 0 && !(set->n == 1 && set->items[0].deleted);
+	context->exact = read != NULL && set->n > 0 && !sibling_just_deleted(set);
 	context->seen = seen;
 	context->replaces = palloc(Max(set->n, 1) * sizeof(Version));
 	context->keeps = palloc(Max(set->n, 1) * sizeof(Version));

@@ -64,6 +64,9 @@ extern SiblingSet *sibling_set_create(void);
 /* Adds without asking; the rows are not copied. */
 extern void sibling_add(SiblingSet *set, Sibling s);
 
+/* True if the row is just deleted: all of its values, by whomever, are deletes. There is nothing to decide, and nothing to keep. */
+extern bool sibling_just_deleted(const SiblingSet *set);
+
 /* Replaces VERSION_SELF by what it stands for. */
 extern void sibling_resolve_self(SiblingSet *set, Version self);
 

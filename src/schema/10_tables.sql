@@ -216,7 +216,7 @@ CREATE TABLE row_state (
 	key_hash bigint NOT NULL,
 	key bytea NOT NULL,
 	siblings smallint NOT NULL, -- 0: the row in the table is the only one
-	deleted boolean NOT NULL, -- one value, and that is a delete: goes when all have it
+	deleted boolean NOT NULL, -- its value is a delete, or all of its values are: goes when all have them
 	merged boolean NOT NULL, -- has states of merged columns
 	newest timestamptz, -- version of the newest value; null: of the transaction that stored this
 	newest_node integer,

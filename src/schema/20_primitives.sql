@@ -84,6 +84,11 @@ CREATE FUNCTION siblings_of(relation regclass, key record, OUT version text, OUT
 AS 'MODULE_PATHNAME', 'replication_plugin_siblings_of' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION siblings_of(regclass, record) IS 'the concurrent values of the row with the key of another row, newest first';
 
+CREATE FUNCTION delete_unshown(relation regclass, key record) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_delete_unshown' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION delete_unshown(regclass, record) IS
+	'deletes a row that the table does not show, as the newest of its values is a delete, or as it is parked; DELETE does not find it';
+
 CREATE FUNCTION context_of(relation regclass, key record) RETURNS text
 AS 'MODULE_PATHNAME', 'replication_plugin_context_of' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION context_of(regclass, record) IS 'causal context of the row with the key of another row';
@@ -128,7 +133,7 @@ COMMENT ON FUNCTION import_state(regclass, jsonb) IS 'stores one of them';
 CREATE FUNCTION state_forgettable(state bytea, live boolean, stored_at timestamptz, stored_by integer, seen text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'replication_plugin_state_forgettable' LANGUAGE C STRICT;
 COMMENT ON FUNCTION state_forgettable(bytea, boolean, timestamptz, integer, text) IS
-	'whether all that a row state says of merged columns is covered by a vector of timestamps; the transaction that stored it has the version given';
+	'whether all that a row state says of deletes and merged columns is covered by a vector of timestamps; the transaction that stored it has the version given';
 
 CREATE FUNCTION check_merge(relation regclass, column_name text, merge text) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_check_merge' LANGUAGE C STRICT;

@@ -250,6 +250,7 @@ DECLARE
 	columns text;
 	sets text;
 	on_key text;
+	deleted bigint;
 	before text := current_setting('replication_plugin.causal_context');
 BEGIN
 	PERFORM replication_plugin.require_key(relation, key);
@@ -270,6 +271,11 @@ BEGIN
 		EXECUTE format('DELETE FROM %1$s t USING jsonb_populate_record(NULL::%1$s, $1) k WHERE (%2$s) = (%3$s)', relation,
 			(SELECT string_agg('t.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c),
 			(SELECT string_agg('k.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c)) USING key;
+		GET DIAGNOSTICS deleted = ROW_COUNT;
+		IF deleted = 0 THEN
+			-- of its values the newest is a delete
+			EXECUTE format('SELECT replication_plugin.delete_unshown($1, jsonb_populate_record(NULL::%s, $2))', relation) USING relation, key;
+		END IF;
 	ELSE
 		EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1)'
 			' ON CONFLICT (%3$s) DO UPDATE SET %4$s', relation, columns, on_key, sets) USING "row" || key;

@@ -180,7 +180,7 @@ COMMENT ON VIEW conflict_stats IS 'how many conflicts there were, by table, type
 
 CREATE VIEW unresolved WITH (security_barrier) AS
 	SELECT r.relid::regclass AS "table", replication_plugin.stored_key('row_state', r.ctid) AS row_key, r.siblings::integer AS siblings
-	FROM replication_plugin.row_state r WHERE r.siblings > 1 AND replication_plugin.may_read(r.relid);
+	FROM replication_plugin.row_state r WHERE r.siblings > 1 AND NOT r.deleted AND replication_plugin.may_read(r.relid);
 COMMENT ON VIEW unresolved IS 'rows of mergeable tables that have more than one value; see siblings()';
 
 CREATE VIEW parked_rows WITH (security_barrier) AS

@@ -25,11 +25,14 @@
 #include "catalog/as_owner.h"
 #include "catalog/seen.h"
 #include "catalog/table_info.h"
+#include "conflict/capture.h"
 #include "conflict/causal_context.h"
 #include "conflict/merge_columns.h"
 #include "conflict/state_copy.h"
+#include "control/write_guard.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_siblings_of);
+PG_FUNCTION_INFO_V1(replication_plugin_delete_unshown);
 PG_FUNCTION_INFO_V1(replication_plugin_context_of);
 PG_FUNCTION_INFO_V1(replication_plugin_context_is_here);
 PG_FUNCTION_INFO_V1(replication_plugin_export_states);
@@ -124,7 +127,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 	saved = as_owner_begin(rel->rd_rel->relowner);	/* casts to json can be anybody's */
 
 	/* that a row is just deleted is forgotten at some time, on each node at another one */
-	for (int i = 0; i < set->n && !(set->n == 1 && set->items[0].deleted); i++)
+	for (int i = 0; i < set->n && !sibling_just_deleted(set); i++)
 	{
 		const Sibling *s = &set->items[i];
 		SiblingSet	one = {.n = 1,.items = (Sibling *) s};
@@ -150,6 +153,72 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Opens a table whose rows the caller may delete. */
+static Relation
+open_deletable(Oid relid)
+{
+	Relation	rel = table_open(relid, RowExclusiveLock);
+
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
+	PreventCommandIfReadOnly("delete_unshown()");
+	write_guard_check(relid);
+	return rel;
+}
+
+/* True if the table has a row of the key by now, committed or about to be. */
+static bool
+row_is_coming(Relation rel, MergeTable *t, const Datum *key)
+{
+	TupleTableSlot *row = table_slot_create(rel, NULL);
+	SnapshotData dirty;
+	bool		found;
+
+	InitDirtySnapshot(dirty);
+	found = merge_table_find_row(t, rel, key, &dirty, row);
+	ExecDropSingleTupleTableSlot(row);
+	return found;
+}
+
+/*
+ * delete_unshown(relation regclass, key record) → void: deletes a row that the table does not show (the newest of its values is a delete,
+ * or it is parked), which DELETE cannot. The state that is stored is the lock. A session that inserts the key at the same time may have
+ * read the state before: then one of the two must try again.
+ */
+Datum
+replication_plugin_delete_unshown(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_deletable(PG_GETARG_OID(0));
+	MergeTable *t;
+	Datum		key[INDEX_MAX_KEYS];
+	MergedColumns merged;
+	SiblingSet *set;
+	TupleTableSlot *given;
+
+	if (!table_is_mergeable(rel) || !OidIsValid(table_key_index(rel)))
+	{
+		table_close(rel, NoLock);	/* it shows all that there is */
+		PG_RETURN_VOID();
+	}
+	table_close(open_readable(RelationGetRelid(rel)), AccessShareLock);
+	t = merge_table_open(rel);
+	set = siblings_of_key(rel, t, PG_GETARG_DATUM(1), &merged);
+	given = slot_of_record(rel, PG_GETARG_DATUM(1));
+	merge_table_key(t, given, key);
+	if (set->n > 0 && !sibling_just_deleted(set))
+	{
+		capture_write_delete_parked(rel, key);
+		if (row_is_coming(rel, t, key))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("a row of table \"%s\" was written by two transactions at once", RelationGetRelationName(rel)),
+					 errhint("Try again.")));
+	}
+	ExecDropSingleTupleTableSlot(given);
+	table_close(rel, NoLock);
+	PG_RETURN_VOID();
+}
+
 /* context_of(relation regclass, key record) → text */
 Datum
 replication_plugin_context_of(PG_FUNCTION_ARGS)
@@ -159,7 +228,7 @@ replication_plugin_context_of(PG_FUNCTION_ARGS)
 	SiblingSet *set = siblings_of_key(rel, merge_table_open(rel), PG_GETARG_DATUM(1), &merged);
 	char	   *text;
 
-	if (set->n == 1 && set->items[0].deleted)
+	if (sibling_just_deleted(set))
 		set->n = 0;
 	text = causal_context_to_text(set);
 	for (int i = 0; i < set->n; i++)
