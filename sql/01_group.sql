@@ -92,8 +92,10 @@ DECLARE
 	n record;
 BEGIN
 	FOR n IN SELECT * FROM replication_plugin.node WHERE state = 'ready' ORDER BY node_id LOOP
-		PERFORM replication_plugin.remote_query(n.dsn, 'SELECT replication_plugin.pause_link(provider) FROM replication_plugin.links');
-		PERFORM replication_plugin.remote_query(n.dsn, $q$CALL public.wait_until('bool_and(state = ''paused'') FROM replication_plugin.links')$q$);
+		PERFORM replication_plugin.remote_query(n.dsn, $q$SELECT replication_plugin.pause_link(node_name)
+			FROM replication_plugin.nodes WHERE state = 'ready' AND NOT is_local$q$);
+		PERFORM replication_plugin.remote_query(n.dsn, $q$CALL public.wait_until('count(*) = (SELECT count(*)
+			FROM replication_plugin.nodes WHERE state = ''ready'' AND NOT is_local) FROM replication_plugin.links WHERE state = ''paused''')$q$);
 	END LOOP;
 END
 $$;
@@ -103,7 +105,8 @@ DECLARE
 	n record;
 BEGIN
 	FOR n IN SELECT * FROM replication_plugin.node WHERE state = 'ready' ORDER BY node_id LOOP
-		PERFORM replication_plugin.remote_query(n.dsn, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links');
+		PERFORM replication_plugin.remote_query(n.dsn, $q$SELECT replication_plugin.resume_link(node_name)
+			FROM replication_plugin.nodes WHERE state = 'ready' AND NOT is_local$q$);
 	END LOOP;
 	FOR n IN SELECT * FROM replication_plugin.node WHERE state = 'ready' ORDER BY node_id LOOP
 		PERFORM replication_plugin.remote_query(n.dsn, 'SELECT 1 / replication_plugin.wait_for_apply()::integer');

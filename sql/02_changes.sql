@@ -71,7 +71,7 @@ INSERT INTO visit VALUES ('lima', '2025-06-01', DEFAULT), ('lima', '2026-06-01',
 UPDATE visit SET day = '2026-12-01' WHERE day = '2025-06-01'; -- moves to another partition
 SELECT replication_plugin.wait_for_apply();
 SELECT * FROM everywhere('SELECT * FROM visit ORDER BY day');
-SELECT * FROM everywhere('SELECT tableoid::regclass, count(*) FROM visit GROUP BY 1 ORDER BY 1::text');
+SELECT * FROM everywhere('SELECT tableoid::regclass, count(*) FROM visit GROUP BY tableoid ORDER BY tableoid::regclass::text');
 
 --
 -- Tables without a key

@@ -26,6 +26,15 @@ INSERT INTO guest VALUES (4, 'tokyo');
 CALL wait_until($$(SELECT state = 'removed' FROM replication_plugin.nodes WHERE is_local)$$);
 SELECT * FROM guest ORDER BY id;
 INSERT INTO guest VALUES (5, 'lima');
+UPDATE guest SET name = 'lima';
+TRUNCATE guest;
+-- nor can it say anything to the group
+SELECT replication_plugin.pause_link('tokyo');
+SELECT replication_plugin.set_topology('star');
+SELECT replication_plugin.exclude_table('guest');
+SELECT replication_plugin.set_conflict_policy('guest', 'siblings');
+SELECT replication_plugin.remove_node('paris');
+SELECT replication_plugin.wait_until_ready('0');
 SELECT node_name, state FROM replication_plugin.nodes WHERE is_local;
 
 --

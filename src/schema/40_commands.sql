@@ -162,7 +162,7 @@ BEGIN
 			USING ERRCODE = '55000', HINT = 'SELECT replication_plugin.leave_group() takes it out.';
 	END IF;
 	IF node_name !~ '^[^[:cntrl:]]{1,63}$' THEN
-		RAISE EXCEPTION 'a node name has 1 to 63 characters' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a node name has 1 to 63 characters, none of them a control character' USING ERRCODE = '22023';
 	END IF;
 END
 $$;
@@ -176,7 +176,7 @@ BEGIN
 	PERFORM replication_plugin.require_no_group(node_name);
 	PERFORM replication_plugin.require_preflight();
 	IF group_name !~ '^[^[:cntrl:]]{1,63}$' THEN
-		RAISE EXCEPTION 'a group name has 1 to 63 characters' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a group name has 1 to 63 characters, none of them a control character' USING ERRCODE = '22023';
 	END IF;
 	PERFORM replication_plugin.check_own_dsn(dsn);
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state)
@@ -595,7 +595,11 @@ BEGIN
 	END IF;
 	IF l.state <> 'ready' OR NOT l.announced THEN
 		RAISE EXCEPTION 'this node is not ready: %', CASE l.state WHEN 'ready' THEN 'joining: announced' ELSE l.state END USING ERRCODE = '55000',
-			HINT = 'SELECT replication_plugin.wait_until_ready() waits for it.';
+			HINT = CASE WHEN l.state IN ('removed', 'needs_rejoin')
+				THEN 'SELECT replication_plugin.rejoin() makes it a member again, with the rows of the others; forget_group() makes it a database of its own.'
+				WHEN l.state IN ('leaving', 'left')
+				THEN 'It is leaving its group. If that was interrupted: SELECT replication_plugin.leave_group() again, or cancel_leave().'
+				ELSE 'SELECT replication_plugin.wait_until_ready() waits for it.' END;
 	END IF;
 END
 $$;

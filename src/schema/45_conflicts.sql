@@ -21,7 +21,7 @@ BEGIN
 		WHEN NOT c.has_key THEN 'it has no primary key'
 		WHEN NOT c.replicated THEN 'it is excluded from replication' END;
 	IF reason IS NOT NULL THEN
-		RAISE EXCEPTION 'table "%" cannot have a conflict policy: %', relation, reason USING ERRCODE = '42809';
+		RAISE EXCEPTION 'table "%" cannot have a conflict policy, or columns that merge: %', relation, reason USING ERRCODE = '42809';
 	END IF;
 	schema_name := c.nspname;
 	table_name := c.relname;
@@ -182,7 +182,9 @@ AS $$
 DECLARE
 	missing text;
 BEGIN
-	PERFORM replication_plugin.require_arguments('this function', relation::text, key::text);
+	IF relation IS NULL OR key IS NULL THEN
+		RAISE EXCEPTION 'a row is named by its table and its key, and neither may be null' USING ERRCODE = '22004';
+	END IF;
 	SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) INTO missing
 		FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
 		WHERE i.indrelid = relation AND i.indisprimary AND coalesce(key -> a.attname, 'null') = 'null';

@@ -59,7 +59,7 @@ open_readable(Oid relid)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("table \"%s\" keeps no siblings", RelationGetRelationName(rel)),
 				 errhint("SELECT replication_plugin.set_conflict_policy('%s', 'siblings') makes it keep them.",
-						 RelationGetRelationName(rel))));
+						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)))));
 	return rel;
 }
 
