@@ -46,7 +46,7 @@ DECLARE
 BEGIN
 	FOR n IN SELECT * FROM replication_plugin.node WHERE state = 'ready' ORDER BY node_id LOOP
 		SELECT coalesce(jsonb_agg(array_to_string(r, ' | ', '')), '[]') INTO got 
-			FROM replication_plugin.remote_query(n.dsn, query, before => 'SET search_path = public') r;
+			FROM replication_plugin.remote_query(n.dsn, query, before => 'SET search_path = public; SET DateStyle = ISO; SET TimeZone = UTC') r;
 		SELECT min(place)::integer - 1 INTO i FROM jsonb_array_elements(results) WITH ORDINALITY e(x, place) WHERE x -> 'rows' = got;
 		IF i IS NULL THEN
 			results := results || jsonb_build_object('nodes', n.node_name, 'rows', got);

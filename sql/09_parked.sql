@@ -55,10 +55,10 @@ SELECT * FROM everywhere('SELECT row_key, blocked_by FROM replication_plugin.par
 -- whose row it was is told where the second of the two arrived: here by both that wrote
 \c regression_lima
 SELECT conflict_type, resolution, row_key, local_origin, remote_origin, detail FROM replication_plugin.conflicts
-	WHERE row_key IN ('{"id": 6}', '{"id": 7}') ORDER BY row_key;
+	WHERE table_name = 'public.member' AND row_key IN ('{"id": 6}', '{"id": 7}') ORDER BY row_key;
 \c regression_paris
 SELECT conflict_type, resolution, row_key, local_origin, remote_origin, detail FROM replication_plugin.conflicts
-	WHERE row_key IN ('{"id": 6}', '{"id": 7}') ORDER BY row_key;
+	WHERE table_name = 'public.member' AND row_key IN ('{"id": 6}', '{"id": 7}') ORDER BY row_key;
 INSERT INTO member VALUES (6, 'dora too', 60);
 SELECT replication_plugin.wait_for_apply();
 DELETE FROM member WHERE id = 9;
