@@ -41,6 +41,7 @@
 #include "apply/state.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "base/pulse.h"
 #include "catalog/activity.h"
 #include "catalog/clock.h"
 #include "catalog/names.h"
@@ -183,6 +184,7 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	set_origin(begin);			/* inside: an error of it releases its lock with the transaction */
+	pulse_begin();
 	apply.active = true;
 	apply.begin = *begin;
 	apply.version = (Version) {begin->commit_ts, begin->origin};
@@ -219,6 +221,7 @@ apply_commit(void)
 	FAULT_POINT("apply_commit_before");
 	CommitTransactionCommand();
 	FAULT_POINT("apply_commit_after");
+	pulse_end();
 	clear_origin();
 	apply.active = false;
 	if (!apply_was_heartbeat())
@@ -253,6 +256,7 @@ apply_reset(void)
 	target_reset();
 	MemoryContextReset(apply.row_context);
 	apply.active = false;
+	pulse_end();
 	apply_release_origin();
 }
 
@@ -299,6 +303,7 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	if (!put_is_gathering())
 		MemoryContextReset(apply.row_context);
 	apply.rows++;
+	pulse_step();
 	error_context_stack = callback.previous;
 }
 
@@ -424,8 +429,10 @@ apply_record_stop(const char *detail)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
+	pulse_begin();
 	if (!stop_is_recorded(prefix))
 		record_stop(psprintf("%s%s", prefix, detail));
+	pulse_end();
 	relation_close_all();
 	target_close_all();
 	PopActiveSnapshot();

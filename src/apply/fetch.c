@@ -21,6 +21,7 @@
 #include "apply/fetch.h"
 #include "apply/state.h"
 #include "base/peer.h"
+#include "base/pulse.h"
 #include "base/session.h"
 #include "catalog/awaited.h"
 
@@ -216,7 +217,9 @@ fetch_missing(ApplyRelation *ar, const Datum *key)
 	params[4] = psprintf(INT64_FORMAT, apply.version.ts);
 	params[5] = psprintf("%d", apply.version.node);
 	params[6] = psprintf("%u", apply.begin.xid);
+	pulse_end();				/* waiting for the provider is no row's fault */
 	res = run_query(params);
+	pulse_begin();
 	found = PQgetvalue(res, 0, 1)[0] == 't';
 	if (found)
 		read_answer(ar, res);

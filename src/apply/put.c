@@ -37,6 +37,7 @@
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/write.h"
+#include "base/pulse.h"
 #include "catalog/newest_delete.h"
 
 #define GATHER_ROWS		1000
@@ -125,6 +126,7 @@ check_inserted(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
 	{
 		Datum		key[INDEX_MAX_KEYS];
 
+		pulse_step();
 		place_key(t, slots[i], key);
 		if (!put_outlives_delete(ar, key, slots[i], CONFLICT_INSERT_EXISTS) &&
 			write_delete(ar, t, &slots[i]->tts_tid) != WRITE_DONE)

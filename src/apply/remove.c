@@ -15,7 +15,6 @@
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "catalog/pg_inherits.h"
-#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -29,6 +28,7 @@
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/write.h"
+#include "base/pulse.h"
 
 /*
  * There is no row of the key: remembers the delete if nothing newer is remembered. Returns
@@ -149,7 +149,7 @@ remove_seen_in(ApplyRelation *ar, ApplyTarget *t)
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, t->found))
 	{
-		CHECK_FOR_INTERRUPTS();
+		pulse_step();
 
 		/* a row that changed meanwhile is not one that the writer had seen */
 		if (apply_was_seen(place_version(ar, t, t->found, apply.version)))

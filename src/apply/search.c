@@ -19,7 +19,6 @@
 #include "catalog/pg_am_d.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -28,6 +27,7 @@
 #include "utils/typcache.h"
 
 #include "apply/search.h"
+#include "base/pulse.h"
 
 bool
 search_key(ApplyTarget *t, const Datum *key)
@@ -89,7 +89,7 @@ search_key_surely(ApplyTarget *t, const Datum *key)
 
 	for (;;)
 	{
-		CHECK_FOR_INTERRUPTS();
+		pulse();
 		if (search_key(t, key))
 			return true;
 		if (!is_coming(t, &writer))
@@ -178,7 +178,10 @@ search_equal(ApplyRelation *ar, ApplyTarget *t)
 
 		index_rescan(scan, keys, nkeys, NULL, 0);
 		while (!found && index_getnext_slot(scan, ForwardScanDirection, t->found))
+		{
+			pulse_step();
 			found = row_equal(ar, t, t->found);
+		}
 		if (found)
 			ExecMaterializeSlot(t->found);
 		index_endscan(scan);
@@ -189,7 +192,7 @@ search_equal(ApplyRelation *ar, ApplyTarget *t)
 
 		while (!found && table_scan_getnextslot(scan, ForwardScanDirection, t->found))
 		{
-			CHECK_FOR_INTERRUPTS();
+			pulse_step();
 			found = row_equal(ar, t, t->found);
 		}
 		if (found)

@@ -18,7 +18,6 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
-#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -26,6 +25,7 @@
 
 #include "apply/state.h"
 #include "apply/write.h"
+#include "base/pulse.h"
 #include "conflict/tombstone.h"
 
 OwnerContext
@@ -276,12 +276,16 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 	tombstone_flush();
 	saved = become_owner(ar);
 	for (int i = 0; i < n; i++)
+	{
 		finish_row(t, slots[i]);
+		pulse_step();
+	}
 	table_multi_insert(t->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < n && t->nindexes > 0; i++)
 	{
 		check_doubts(t, ExecInsertIndexTuples(t->rri, slots[i], t->estate, false, false, NULL, NIL));
 		ResetPerTupleExprContext(t->estate);
+		pulse_step();
 	}
 	become_worker(saved);
 	row_written(t, true);

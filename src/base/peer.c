@@ -29,6 +29,7 @@
 
 #include "base/moment.h"
 #include "base/peer.h"
+#include "base/pulse.h"
 #include "base/session.h"
 
 #define DEFAULT_CONNECT_TIMEOUT_S	10
@@ -553,6 +554,6 @@ peer_wait(PGconn *conn, int wake_events, long ms)
 	rc = WaitLatchOrSocket(MyLatch, events, PQsocket(conn), ms, PG_WAIT_EXTENSION);
 	if (rc & WL_LATCH_SET)
 		ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
+	pulse();
 	return rc;
 }

@@ -23,6 +23,7 @@ int			setting_max_retained_wal = -1;
 int			setting_frontier_interval = 1000;
 int			setting_retry_min = 500;
 int			setting_retry_max = 30000;
+int			setting_row_timeout = 60000;
 int			setting_conflict_retention = 30 * 86400;
 int			setting_conflict_log_rate = 100;
 
@@ -64,6 +65,9 @@ settings_define(void)
 	define_int("replication_plugin.retry_max",
 			   "Longest pause of a worker between two tries.",
 			   &setting_retry_max, 30000, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.row_timeout",
+			   "How long a worker lets one row take, apart from waiting for locks: triggers, expressions, constraints and types of the table. 0: no limit.",
+			   &setting_row_timeout, 60000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
 	define_int("replication_plugin.conflict_retention",
 			   "How long rows stay in the view conflicts; -1 keeps them for ever.",
 			   &setting_conflict_retention, 30 * 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);

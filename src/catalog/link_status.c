@@ -412,6 +412,15 @@ link_status_set_error(int index, const char *message, bool in_apply)
 }
 
 void
+link_status_tell(int index, const char *message)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	strlcpy(links[index].last_error, message, LINK_ERROR_SIZE);
+	links[index].last_error_at = GetCurrentTimestamp();
+	LWLockRelease(&shared->lock);
+}
+
+void
 link_status_set_healthy(int index)
 {
 	/* the pause shrinks when a transaction is applied, not when a connection succeeds */

@@ -110,6 +110,9 @@ extern void link_status_set_origins(int index, const char *wanted, const char *f
 /* Records an error, doubles the back-off and sets next_start_at; the text stays after it is over. */
 extern void link_status_set_error(int index, const char *message, bool in_apply);
 extern void link_status_set_healthy(int index);
+
+/* Shows an error that is no failure: the worker goes on trying. */
+extern void link_status_tell(int index, const char *message);
 extern const char *link_state_name(LinkState state);
 
 /* An origin's transactions are applied up to a position: wakes the link workers of the database that wait for that. */

@@ -20,6 +20,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "base/pulse.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 
@@ -188,7 +189,10 @@ origin_hold(NodeId origin)
 	{
 		ConditionVariablePrepareToSleep(&waiting->cv);
 		while (!try_hold(origin))
+		{
 			ConditionVariableTimedSleep(&waiting->cv, 1000, PG_WAIT_EXTENSION);
+			pulse();
+		}
 		ConditionVariableCancelSleep();
 	}
 	PG_FINALLY();

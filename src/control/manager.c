@@ -41,6 +41,7 @@
 #include "control/manager_sql.h"
 #include "control/slot_tender.h"
 #include "control/sql.h"
+#include "control/wait_watch.h"
 #include "control/workers.h"
 
 #define ROUND_MS		1000
@@ -359,6 +360,7 @@ work(void)
 		return true;
 	notice_removal(local, nodes);
 	link_tender_round(local, nodes);
+	wait_watch_round();
 	tend_join(local);
 	tend_group_worker(local);
 	if (strncmp(local->state, "joining", 7) != 0)

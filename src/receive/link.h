@@ -28,6 +28,9 @@ typedef struct Link
 	XLogRecPtr	seen_lsn;
 	bool		seen_changed;
 	bool		held_back;		/* the provider holds stubs back: its keepalives say nothing */
+	NodeId		awaits_hold;	/* waits until another link has applied a transaction of that origin, or INVALID_NODE_ID */
+	XLogRecPtr	awaits_lsn;
+	bool		shows_hold;		/* ... and that is shown */
 	Frontier   *base;			/* what the provider's group slot stood for when our slot was copied from it, or NULL */
 	PGconn	   *conn;
 } Link;
@@ -81,6 +84,9 @@ extern void link_transaction_reset(void);
 
 /* Waits until this node has what a slot's base stands for: its stream takes that for granted. */
 extern void link_wait_for_base(Link *link);
+
+/* Lets the provider hear from us in the middle of a message, if it is time; never raises an error. */
+extern void link_beat(Link *link);
 
 /* Waits, keeping the provider informed; used by transaction.c while a stub is not covered. */
 extern void link_wait(Link *link, long ms);

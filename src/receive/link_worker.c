@@ -20,7 +20,9 @@
 #include "utils/memutils.h"
 
 #include "apply/apply.h"
+#include "base/pulse.h"
 #include "base/session.h"
+#include "base/settings.h"
 #include "catalog/activity.h"
 #include "catalog/link_status.h"
 #include "catalog/names.h"
@@ -38,6 +40,8 @@ set_session(void)
 	session_pin_worker();
 	SetConfigOption("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	/* deadlocks are looked for again and again, and each time it would be said; the view links tells of waits */
+	SetConfigOption("log_lock_waits", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* Notes an error that is not of a transaction, and lets it end the process. */
@@ -64,6 +68,22 @@ note_error(Link *link, MemoryContext context)
 		link_note_expulsion(edata->sqlerrcode, text);
 		proc_exit(0);
 	}
+}
+
+/* What pulse() calls while a message takes long. */
+static void
+beat(void *arg)
+{
+	link_beat(arg);
+}
+
+/* This process ends. If that is because code did not heed the limit, nobody has told of it yet. */
+static void
+note_end(int code, Datum arg)
+{
+	if (pulse_timed_out())
+		link_status_set_error(DatumGetInt32(arg), psprintf("the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
+														   " did not let itself be cancelled", setting_row_timeout), true);
 }
 
 /* Streams, again and again as long as nothing goes wrong. */
@@ -112,6 +132,8 @@ replication_plugin_link_main(Datum link_status_index)
 	set_session();
 	activity_ignore_own();
 	origin_map_ensure_loaded();
+	pulse_init(beat, &link);
+	before_shmem_exit(note_end, link_status_index);
 	link.seen = frontier_create();
 	context = AllocSetContextCreate(TopMemoryContext, "link", ALLOCSET_DEFAULT_SIZES);
 	pgstat_report_activity(STATE_RUNNING, "streaming");

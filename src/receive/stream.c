@@ -8,6 +8,11 @@
  * A keepalive's position is passed like a message's, as long as no transaction is under
  * way and the provider has not said that it holds stubs back: then everything before that position
  * has been sent.
+ *
+ * While a message takes long to apply, nothing is read, but the provider still hears from us (link_beat()): our position, which
+ * such a message does not move. It cannot hear while one row's own code runs or a lock is waited for; so the provider is asked
+ * to be patient for longer than the first may take. If it has lost its patience nevertheless, what has arrived
+ * of the transaction is applied, and the loss is noticed when more is read.
  */
 #include "postgres.h"
 
@@ -29,6 +34,8 @@
 #include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/peer.h"
+#include "base/pulse.h"
+#include "base/settings.h"
 #include "catalog/link_status.h"
 #include "receive/clock_probe.h"
 #include "receive/feedback.h"
@@ -39,7 +46,10 @@
 #define STATUS_INTERVAL_MS	1000	/* at least so often the provider hears from us */
 #define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored */
 #define SLOT_TRIES			50
+#define SLOT_TAKE_TRIES		10		/* after which the walsender of our last stream is ended */
 #define SLOT_WAIT_MS		100
+#define PATIENCE			3		/* the provider waits for so many row_timeouts at least */
+#define UNLIMITED_PATIENCE_MS	3600000	/* ... or so long, where there is no row_timeout */
 #define FLUSH_DELAY_MS		10		/* quiet time after which we flush instead of the WAL writer */
 
 typedef struct StreamState
@@ -53,6 +63,7 @@ typedef struct StreamState
 	Moment		heard_at;
 	bool		ping_sent;
 	bool		streaming;
+	bool		deaf;			/* the provider could not be reached by an answer */
 } StreamState;
 
 static StreamState stream;
@@ -67,6 +78,13 @@ link_provider_answers(void)
 }
 
 /* ---------- connecting ---------- */
+
+/* Under which name our sessions are seen at the provider. */
+static char *
+session_name(Link *link)
+{
+	return psprintf("replication_plugin link to node %d", link->me);
+}
 
 /* Runs the handshake. Returns false if there is no slot for us yet. */
 static bool
@@ -126,6 +144,18 @@ slot_position(Link *link)
 	return confirmed;
 }
 
+/* Ends the walsender that our last stream has left behind, which may not have noticed yet. */
+static void
+end_old_sender(Link *link)
+{
+	char	   *sql = psprintf("SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots s"
+							   " JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid"
+							   " WHERE s.slot_name = %s AND r.application_name = %s",
+							   quote_literal_cstr(stream.slot), quote_literal_cstr(session_name(link)));
+
+	PQclear(peer_exec(link->conn, sql));
+}
+
 /* After a restart of the stream the walsender of the last one may still have the slot: waits for it a while. */
 static void
 wait_for_slot(Link *link)
@@ -140,9 +170,24 @@ wait_for_slot(Link *link)
 
 		active = PQntuples(res) > 0;
 		PQclear(res);
+		if (active && i == SLOT_TAKE_TRIES)
+			end_old_sender(link);
 		if (active)
 			link_wait(link, SLOT_WAIT_MS);
 	}
+}
+
+/* Asks the provider not to give us up while a row takes as long as it may (unless it never gives up). */
+static void
+ask_for_patience(Link *link)
+{
+	int64		ms = setting_row_timeout > 0 ? (int64) setting_row_timeout * PATIENCE : UNLIMITED_PATIENCE_MS;
+	char	   *sql = psprintf("SELECT pg_catalog.set_config('wal_sender_timeout', %d::pg_catalog.text, false)"
+							   " FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
+							   " AND setting::pg_catalog.int4 BETWEEN 1 AND %d",
+							   (int) Min(ms, INT_MAX), (int) Min(ms, INT_MAX));
+
+	PQclear(peer_exec(link->conn, sql));
 }
 
 /* What the provider is asked to send in full besides its own. */
@@ -177,14 +222,18 @@ start(Link *link)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("node \"%s\" did not start to stream", link->provider_name)));
 	PQclear(res);
+	/* an answer must not wait for a provider that does not read it */
+	if (PQsetnonblocking(link->conn, 1) != 0)
+		elog(ERROR, "could not make the connection non-blocking");
 }
 
 /* ---------- talking back ---------- */
 
-/* Sends our position. */
-static void
-send_status(Link *link, bool ping)
+/* Sends our position. Returns false if it cannot be sent. */
+static bool
+try_send_status(Link *link, bool ping)
 {
+	bool		sent;
 	StringInfoData buf;
 	XLogRecPtr	confirmed = feedback_confirmable(false);
 
@@ -195,17 +244,38 @@ send_status(Link *link, bool ping)
 	pq_sendint64(&buf, confirmed);
 	pq_sendint64(&buf, GetCurrentTimestamp());
 	pq_sendbyte(&buf, ping);
-	if (PQputCopyData(link->conn, buf.data, buf.len) <= 0 || PQflush(link->conn) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("could not answer node \"%s\": %s", link->provider_name,
-						pchomp(PQerrorMessage(link->conn)))));
+	sent = PQputCopyData(link->conn, buf.data, buf.len) >= 0 && PQflush(link->conn) >= 0;
 	pfree(buf.data);
 	FAULT_POINT("position_confirmed");
 	stream.sent = confirmed;
 	stream.status_at = moment_now();
 	link_status_set_positions(link->index, stream.received, feedback_last_passed(), confirmed,
 							  Max(stream.provider_end, stream.received));
+	return sent;
+}
+
+/* Sends our position. */
+static void
+send_status(Link *link, bool ping)
+{
+	if (!try_send_status(link, ping))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("could not answer node \"%s\": %s", link->provider_name,
+						pchomp(PQerrorMessage(link->conn)))));
+}
+
+void
+link_beat(Link *link)
+{
+	if (link->awaits_hold && !link->shows_hold)
+	{
+		link->shows_hold = true;
+		link_status_set_blocked(link->index, link->awaits_hold, link->awaits_lsn);
+	}
+	if (!stream.streaming || stream.deaf || !moment_is_past(stream.status_at, STATUS_INTERVAL_MS))
+		return;
+	stream.deaf = !try_send_status(link, false);
 }
 
 /* Sends our position if it is time, or if there is something new to confirm at a quiet moment. */
@@ -346,6 +416,8 @@ idle(Link *link)
 							   PG_WAIT_EXTENSION);
 	if (events & WL_LATCH_SET)
 		serve_interrupts();
+	if (!pending && (events & WL_TIMEOUT))
+		pulse_rest();
 	if (pending && (events & WL_TIMEOUT))
 		(void) feedback_confirmable(true);
 	if ((events & WL_SOCKET_READABLE) && PQconsumeInput(link->conn) == 0)
@@ -406,6 +478,7 @@ receive(Link *link, MemoryContext message_context)
 		MemoryContextSwitchTo(message_context);
 		go_on = copy_and_free(link, data, len);
 		MemoryContextReset(message_context);
+		stream.heard_at = moment_now();	/* before, nobody listened */
 		if (!go_on || restart_wanted(link))
 			return;
 		maybe_send_status(link, false);
@@ -436,8 +509,7 @@ link_stream(Link *link)
 
 	memset(&stream, 0, sizeof(stream));
 	link_status_set_state(link->index, LINK_CONNECTING);
-	link->conn = peer_connect(link->provider_dsn, PEER_REPLICATION,
-							  psprintf("replication_plugin link to node %d", link->me));
+	link->conn = peer_connect(link->provider_dsn, PEER_REPLICATION, session_name(link));
 	if (!handshake(link))
 	{
 		PQfinish(link->conn);
@@ -456,6 +528,7 @@ link_stream(Link *link)
 	link->held_back = false;
 	link_transaction_reset();
 	link_wait_for_base(link);
+	ask_for_patience(link);
 	start(link);
 	link_status_set_origins(link->index, link->full_origins, full_origins(link));
 	stream.streaming = true;

@@ -25,6 +25,7 @@
 
 #include "apply/apply.h"
 #include "base/moment.h"
+#include "base/pulse.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "catalog/origin_hold.h"
@@ -35,6 +36,7 @@
 
 #define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
+#define TELL_AFTER_MS	3000	/* of retrying one transaction, or waiting for a row: then people are told */
 
 /* What is done with the transaction at hand. */
 typedef enum Course
@@ -50,6 +52,8 @@ static WireBegin current;
 static XLogRecPtr careful_lsn = InvalidXLogRecPtr;	/* transaction to apply carefully */
 static int	careful_tries = 0;
 static int	retries = 0;		/* in a row, of one transaction */
+static Moment retrying_since = 0;	/* that transaction; 0: not retried */
+static int	told_sqlstate = 0;	/* the log has been told that it is retried for this */
 
 bool
 link_in_transaction(void)
@@ -66,12 +70,25 @@ link_transaction_reset(void)
 
 /* ---------- messages ---------- */
 
+/* Takes the hold on the origin of the transaction at hand; if that takes long, it is shown whose transaction is waited for. */
+static void
+take_hold(Link *link)
+{
+	link->awaits_hold = current.origin;
+	link->awaits_lsn = current.origin_lsn;
+	link->shows_hold = false;
+	gate_hold(current.origin);
+	link->awaits_hold = INVALID_NODE_ID;
+	if (link->shows_hold)
+		link_status_set_state(link->index, LINK_CATCHING_UP);
+}
+
 /* Decides what to do with a transaction. */
 static void
 begin_transaction(Link *link, WireReader *r)
 {
 	wire_read_begin(r, &current);
-	gate_hold(current.origin);
+	take_hold(link);
 	if (gate_covers(current.origin, current.origin_lsn))
 		course = COURSE_COVERED;
 	else if (link_skips(link, current.origin_lsn))
@@ -150,7 +167,8 @@ commit_transaction(Link *link, WireReader *r)
 		link_status_wake_blocked(MyDatabaseId, current.origin, current.origin_lsn);
 	}
 	course = COURSE_NONE;
-	retries = careful_tries = 0;
+	retries = careful_tries = told_sqlstate = 0;
+	retrying_since = 0;
 	frontier_raise(link->seen, current.origin, current.origin_lsn, current.commit_ts);
 	passed(link, commit.end_lsn);
 	gate_release_if_wanted();
@@ -396,6 +414,15 @@ remedy_for(int sqlstate)
 	}
 }
 
+/* Says of an error that it comes of the limit for a row's own code. */
+static void
+explain_limit(ErrorData *edata)
+{
+	edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)", setting_row_timeout);
+	edata->detail = edata->context ? psprintf("What ran was %.500s", edata->context) : NULL;
+	edata->hint = "Triggers, defaults, constraints, index expressions and types of the table run for each row: see what makes them slow here, or raise the setting.";
+}
+
 /* The text for last_error: what, where, and what can be done. */
 static char *
 error_text(Link *link, ErrorData *edata)
@@ -424,6 +451,24 @@ error_text(Link *link, ErrorData *edata)
 	return text;
 }
 
+/* Tells people of a transaction that is tried again for some time: in the view links, and once for each cause in the log. */
+static void
+tell_of_retry(Link *link, ErrorData *edata)
+{
+	char	   *text;
+
+	if (retrying_since == 0)
+		retrying_since = moment_now();
+	if (!moment_is_past(retrying_since, TELL_AFTER_MS))
+		return;
+	text = error_text(link, edata);
+	link_status_tell(link->index, text);
+	if (told_sqlstate != edata->sqlerrcode)
+		ereport(LOG,
+				(errmsg("link from node \"%s\" applies a transaction again and again: %s", link->provider_name, text)));
+	told_sqlstate = edata->sqlerrcode;
+}
+
 /* Waits a little, longer each time, before a transaction is tried again. */
 static void
 wait_before_retry(Link *link)
@@ -447,6 +492,8 @@ handle_error(Link *link, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	edata = CopyErrorData();
+	if (pulse_timed_out())
+		explain_limit(edata);
 	remedy = course == COURSE_APPLY ? remedy_for(edata->sqlerrcode) : REMEDY_NONE;
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
@@ -467,6 +514,8 @@ handle_error(Link *link, MemoryContext context)
 		careful_lsn = current.origin_lsn;
 	ereport(DEBUG1, (errmsg("transaction %X/%X of node %d is applied again: %s",
 							LSN_FORMAT_ARGS(current.origin_lsn), current.origin, edata->message)));
+	if (remedy == REMEDY_AGAIN)
+		tell_of_retry(link, edata);
 	FreeErrorData(edata);
 	gate_release();
 	course = COURSE_NONE;

@@ -6,14 +6,15 @@ CREATE VIEW nodes AS
 			WHEN l.node_id IS NOT NULL AND (n.state <> 'removed' OR l.state = 'needs_rejoin') THEN l.state
 			WHEN n.reason = 'needs_rejoin' THEN n.reason ELSE n.state END AS state,
 		l.node_id IS NOT NULL AS is_local,
-		CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END AS progress,
+		CASE WHEN l.node_id IS NOT NULL THEN nullif(concat_ws('; ', CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END,
+			replication_plugin.worker_waits()), '') END AS progress,
 		replication_plugin.clock_offset(n.node_id) AS clock_offset
 	FROM replication_plugin.node n
 	LEFT JOIN replication_plugin.local_node l ON l.node_id = n.node_id
 	UNION ALL
 	-- joining, and the table of nodes is not here yet
 	SELECT l.node_id, l.node_name, replication_plugin.dsn_without_password(l.dsn), l.state, true,
-		CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END, NULL
+		nullif(concat_ws('; ', CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END, replication_plugin.worker_waits()), ''), NULL
 	FROM replication_plugin.local_node l
 	WHERE NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = l.node_id);
 COMMENT ON VIEW nodes IS 'the members of the group, also former ones; clock_offset: by how much the node''s clock is ahead of this one''s';
@@ -28,18 +29,20 @@ $$;
 COMMENT ON FUNCTION origin_names(integer, text) IS 'names of the origins that a link carries in full';
 
 CREATE VIEW links AS
-	SELECT coalesce(n.node_name, 'node ' || s.provider) AS provider, s.state, s.received_lsn, s.applied_lsn,
+	SELECT coalesce(n.node_name, 'node ' || s.provider) AS provider, CASE WHEN w.waits_for IS NULL THEN s.state ELSE 'waiting' END AS state, s.received_lsn, s.applied_lsn,
 		CASE WHEN s.provider_lsn IS NOT NULL AND s.applied_lsn IS NOT NULL
 			THEN greatest(s.provider_lsn - s.applied_lsn, 0)::bigint END AS lag_bytes,
 		CASE WHEN s.state = 'streaming' THEN interval '0'
 			-- what was committed there before, is here
 			ELSE greatest(clock_timestamp() - greatest(s.last_commit_at, s.caught_up_at), interval '0') END AS lag_time,
 		s.transactions, s.rows, s.last_error, s.last_error_at, s.restarts,
-		CASE WHEN s.blocked_on IS NOT NULL THEN coalesce(b.node_name, s.blocked_on::text) || ' ' || s.blocked_lsn END AS waits_for,
-		s.blocked_since, replication_plugin.origin_names(s.provider, s.full_origins) AS full_origins, s.kind
+		CASE WHEN w.waits_for IS NOT NULL THEN w.waits_for
+			WHEN s.blocked_on IS NOT NULL THEN coalesce(b.node_name, s.blocked_on::text) || ' ' || s.blocked_lsn END AS waits_for,
+		coalesce(w.since, s.blocked_since) AS blocked_since, replication_plugin.origin_names(s.provider, s.full_origins) AS full_origins, s.kind
 	FROM replication_plugin.link_states() s
 	LEFT JOIN replication_plugin.node n ON n.node_id = s.provider
-	LEFT JOIN replication_plugin.node b ON b.node_id = s.blocked_on;
+	LEFT JOIN replication_plugin.node b ON b.node_id = s.blocked_on
+	LEFT JOIN LATERAL replication_plugin.lock_wait(s.pid) w ON true;
 COMMENT ON VIEW links IS 'the links on which this node takes changes';
 
 CREATE VIEW slots AS

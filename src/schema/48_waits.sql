@@ -1,0 +1,48 @@
+-- What our processes wait for, for the views.
+
+-- Which lock a process has waited for over two seconds, and who has it; nulls if it waits for none. A prepared transaction has
+-- no process.
+CREATE FUNCTION lock_wait(waiter integer, OUT waits_for text, OUT since timestamptz) LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	l record;
+	row_of text;
+	holders text;
+BEGIN
+	IF (SELECT a.wait_event_type FROM pg_stat_get_activity(waiter) a) IS DISTINCT FROM 'Lock' THEN
+		RETURN;
+	END IF;
+	SELECT k.* INTO l FROM pg_locks k WHERE k.pid = waiter AND NOT k.granted LIMIT 1;
+	IF NOT FOUND OR coalesce(l.waitstart, clock_timestamp()) > clock_timestamp() - interval '2 seconds' THEN
+		RETURN;
+	END IF;
+	SELECT k.relation::regclass::text INTO row_of FROM pg_locks k WHERE k.pid = waiter AND k.locktype = 'tuple' AND k.granted LIMIT 1;
+	SELECT string_agg(coalesce(format('process %s (%s%s)', b.pid, coalesce('user ' || a.usename || ', ', '')
+			|| coalesce(nullif(a.application_name, ''), a.backend_type), coalesce(', ' || a.state, '')),
+			(SELECT string_agg(format('prepared transaction %L', x.gid), ' or ') FROM pg_prepared_xacts x
+				WHERE x.database = current_database()
+				AND (l.transactionid IS NULL OR x.transaction = l.transactionid))), ' and ')
+		INTO holders FROM unnest(pg_blocking_pids(waiter)) b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid;
+	IF holders IS NOT NULL THEN
+		waits_for := format('%s, held by %s', CASE
+			WHEN row_of IS NOT NULL THEN 'a row of table ' || row_of
+			WHEN l.locktype = 'transactionid' THEN 'a row'
+			WHEN l.relation IS NOT NULL THEN format('%s of %s', CASE l.locktype WHEN 'relation' THEN 'a lock' ELSE 'a lock (' || l.locktype || ')' END, l.relation::regclass)
+			ELSE format('a lock (%s)', l.locktype) END, holders);
+		since := l.waitstart;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION lock_wait(integer) IS 'which lock a process has waited for over two seconds, and who has it';
+ALTER FUNCTION lock_wait(integer) SECURITY DEFINER;
+
+-- The same of the processes of this database that are no links, for the view nodes; null if none waits.
+CREATE FUNCTION worker_waits() RETURNS text LANGUAGE sql VOLATILE
+AS $$
+	SELECT string_agg(format('%s waits for %s', a.backend_type, w.waits_for), '; ' ORDER BY a.backend_type)
+	FROM pg_stat_activity a, LATERAL replication_plugin.lock_wait(a.pid) w
+	WHERE a.datname = current_database() AND a.backend_type ~ '^replication_plugin (manager|group|park|join|copy)' AND a.wait_event_type = 'Lock'
+		AND w.waits_for IS NOT NULL
+$$;
+COMMENT ON FUNCTION worker_waits() IS 'which locks processes of this database wait for, other than links';
+ALTER FUNCTION worker_waits() SECURITY DEFINER;

@@ -1,0 +1,127 @@
+# What a link waits for is told, and ends: transactions that are tried again and again, locks of sessions, deadlocks,
+# slow triggers and long statements under a short wal_sender_timeout, code that never ends.
+use strict;
+use warnings;
+use Mesh;
+use Test::More;
+
+my $mesh = Mesh->new(2);
+$mesh->make_group(<<'SQL');
+CREATE TABLE t (id int PRIMARY KEY, v text);
+CREATE TABLE f (a int, b int);
+ALTER TABLE f REPLICA IDENTITY FULL;
+CREATE TABLE slow (id int PRIMARY KEY, v text);
+INSERT INTO t SELECT i, 'start' FROM generate_series(1, 20) i;
+INSERT INTO f SELECT i, 0 FROM generate_series(1, 60000) i;
+SQL
+$mesh->wait_converged;
+
+sub link_is
+{
+	my ($what, $condition, $seconds) = @_;
+	return ok($mesh->poll(2, "SELECT $condition FROM replication_plugin.links WHERE provider = 'node1'", 't', $seconds || 30), $what);
+}
+
+sub trigger_on_2
+{
+	my ($table, $body) = @_;
+	$mesh->sql(2, "CREATE OR REPLACE FUNCTION hinder() RETURNS trigger LANGUAGE plpgsql AS \$\$ $body \$\$;
+		DROP TRIGGER IF EXISTS hinder ON $table;
+		CREATE TRIGGER hinder BEFORE INSERT OR UPDATE ON $table FOR EACH ROW EXECUTE FUNCTION hinder();
+		ALTER TABLE $table ENABLE ALWAYS TRIGGER hinder");
+}
+
+sub settings
+{
+	my ($i, %set) = @_;
+	$mesh->sql($i, "ALTER SYSTEM SET $_ = '$set{$_}'") for sort keys %set;
+	$mesh->sql($i, 'SELECT pg_reload_conf()');
+}
+
+sub log_of_2 { return PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile); }
+
+subtest 'a transaction that is tried again for ever is told' => sub {
+	trigger_on_2('t', "BEGIN IF NEW.v = 'again' THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF; RETURN NEW; END");
+	$mesh->sql(1, "UPDATE t SET v = 'again' WHERE id = 7");
+	link_is('last_error has the error, table and row', "last_error ~ 'not now' AND last_error ~ 'UPDATE in table .public.t., row \\(id=7\\)'");
+	link_is('the state says that it goes on trying', "state = 'retrying'");
+	is(() = log_of_2() =~ /applies a transaction again and again/g, 1, 'the log has it once');
+	$mesh->sql(2, 'DROP TRIGGER hinder ON t');
+	$mesh->wait_converged;
+	is($mesh->sql(2, 'SELECT v FROM t WHERE id = 7'), 'again', 'it is applied when the cause is gone');
+};
+
+subtest 'a lock of a session is waited for, and shown with who has it' => sub {
+	my $s = $mesh->node(2)->background_psql('app');
+	my $pid = $s->query_safe('SELECT pg_backend_pid()');
+	$s->query_safe('BEGIN; UPDATE t SET v = v WHERE id = 1');
+	$mesh->sql(1, "UPDATE t SET v = 'behind the lock' WHERE id = 1");
+	link_is('links names the process', "state = 'waiting' AND waits_for ~ '$pid' AND blocked_since IS NOT NULL");
+	ok($mesh->poll(2, "SELECT pg_read_file('" . $mesh->node(2)->logfile . "') ~ 'waits for a row.*held by process $pid'", 't', 30), 'so does the log');
+	$s->query_safe('COMMIT');
+	$s->quit;
+	link_is('and then it is over', "state = 'streaming' AND waits_for IS NULL");
+	my $l = $mesh->node(2)->background_psql('app');
+	$pid = $l->query_safe('SELECT pg_backend_pid()');
+	$l->query_safe('BEGIN; LOCK TABLE t IN SHARE MODE');
+	$mesh->sql(1, "UPDATE t SET v = 'behind a table lock' WHERE id = 2");
+	link_is('a lock of a table too', "state = 'waiting' AND waits_for ~ 'lock of public.t, held by process $pid'");
+	$l->query_safe('COMMIT');
+	$l->quit;
+	$mesh->wait_converged;
+};
+
+subtest 'in a deadlock the applier gives way, also when a session closes the circle late' => sub {
+	my $s = $mesh->node(2)->background_psql('app');
+	$s->query_safe('BEGIN; UPDATE t SET v = $$session$$ WHERE id = 11');
+	$mesh->sql(1, "BEGIN; UPDATE t SET v = 'first' WHERE id = 13; UPDATE t SET v = 'second' WHERE id = 11; COMMIT");
+	# longer than deadlock_timeout: its own look for a deadlock is over
+	ok($mesh->poll(2, "SELECT EXISTS (SELECT FROM pg_stat_activity a, pg_locks l WHERE a.backend_type LIKE 'replication_plugin link%' AND l.pid = a.pid
+		AND NOT l.granted AND l.waitstart < clock_timestamp() - interval '1500 ms')"), 'apply waits');
+	eval { $s->query_safe('UPDATE t SET v = $$session$$ WHERE id = 13; COMMIT'); $s->quit };
+	is($@, '', 'the session goes on');
+	$mesh->wait_converged;
+	is($mesh->sql(2, "SELECT string_agg(v, ',' ORDER BY id) FROM t WHERE id IN (11, 13)"), 'session,session', 'both are done, and the later write stays');
+};
+
+subtest 'a slow trigger under a short wal_sender_timeout' => sub {
+	settings(1, wal_sender_timeout => '2s');
+	my $restarts = $mesh->sql(2, 'SELECT restarts FROM replication_plugin.links');
+	trigger_on_2('slow', "BEGIN IF NEW.id = 50 THEN PERFORM pg_sleep(7); END IF; RETURN NEW; END");
+	# more than what is on its way between the two
+	$mesh->sql(1, "INSERT INTO slow SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 3000) j) FROM generate_series(1, 200) i");
+	ok($mesh->poll(2, 'SELECT count(*) FROM slow', '200', 40), 'the rows arrive');
+	is($mesh->sql(2, 'SELECT restarts FROM replication_plugin.links'), $restarts, 'in one go');
+	$mesh->sql(2, 'DROP TRIGGER hinder ON slow');
+};
+
+subtest 'a long statement under a short wal_sender_timeout' => sub {
+	# the provider is not asked for more patience than this
+	settings(2, 'replication_plugin.row_timeout' => '1s');
+	$mesh->sql(2, "SELECT replication_plugin.pause_link('node1')");
+	link_is('paused', "state = 'paused'") or diag($mesh->sql(2, 'SELECT * FROM replication_plugin.links'));
+	$mesh->sql(2, "SELECT replication_plugin.resume_link('node1')");
+	link_is('resumed', "state = 'streaming'");
+	my $restarts = $mesh->sql(2, 'SELECT restarts FROM replication_plugin.links');
+	trigger_on_2('slow', "BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END");
+	$mesh->sql(1, "UPDATE slow SET v = v || 'x'; UPDATE f SET b = 1 WHERE a > 59600");
+	ok($mesh->poll(2, 'SELECT count(*) FROM f WHERE b = 1', '400', 120), 'rows of a table without a key are found');
+	is($mesh->sql(2, "SELECT count(*) FROM slow WHERE v LIKE '%x'"), 200, 'rows with a trigger are written');
+	is($mesh->sql(2, 'SELECT restarts FROM replication_plugin.links'), $restarts, 'in one go');
+	$mesh->sql(2, 'DROP TRIGGER hinder ON slow');
+};
+
+subtest 'code that does not end' => sub {
+	trigger_on_2('t', "BEGIN PERFORM pg_sleep(1000); RETURN NEW; END");
+	$mesh->sql(1, "UPDATE t SET v = 'held up' WHERE id = 5");
+	link_is('last_error names setting, function, table and row', "last_error ~ 'row_timeout' AND last_error ~ 'function public.hinder' AND last_error ~ 'table .public.t., row \\(id=5\\)'");
+	trigger_on_2('t', "BEGIN LOOP BEGIN PERFORM pg_sleep(1000); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END");
+	link_is('code that goes on when it is cancelled ends with its process', "last_error ~ 'did not let itself be cancelled'", 60);
+	$mesh->sql(1, "UPDATE t SET v = 'behind' WHERE id = 6");
+	$mesh->sql(2, 'DROP TRIGGER hinder ON t');
+	$mesh->wait_converged;
+	is($mesh->sql(2, "SELECT string_agg(v, ',' ORDER BY id) FROM t WHERE id IN (5, 6)"), 'held up,behind', 'nothing is lost');
+};
+
+$mesh->is_identical('at the end');
+done_testing();
