@@ -53,7 +53,7 @@ else
 	while (time() < $until || $n < 2)
 	{
 		my $name = $seed + $n++;
-		my @steps = History::Maker::history($name, epochs => 4, steps => 50);
+		my @steps = History::Maker::history($name);
 		my $failure = try_history("history of seed $name", @steps) or next;
 		reduce($failure, $name, @steps[ 0 .. $failure->{step} - 1 ]);
 		last;

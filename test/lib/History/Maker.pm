@@ -115,8 +115,9 @@ sub set_clause
 	my ($item, $k, $m) = ('e' . int rand 4, pick(qw(a b c)), pick(qw(x y)));
 	my %merging = (n => "n = n + " . (int(rand 11) - 5), x => 'x = x - ' . int(rand 9) * 0.25,
 		tags => pick("tags = array_remove(tags, '$item')", "tags = CASE WHEN '$item' = ANY (tags) THEN tags ELSE tags || '$item'::text END"),
-		attrs => pick("attrs = attrs || '{\"$k\": \"$v\"}'", "attrs = jsonb_set(attrs, '{$k,$m}', '\"$v\"')",
-			"attrs = CASE jsonb_typeof(attrs) WHEN 'object' THEN attrs - '$k' ELSE attrs END", "attrs = attrs #- '{$k,$m}'"));
+		attrs => pick("attrs = attrs || '{\"$k\": \"$v\"}'", "attrs = CASE jsonb_typeof(attrs) WHEN 'object' THEN jsonb_set(attrs, '{$k,$m}', '\"$v\"') ELSE attrs END",
+			"attrs = CASE jsonb_typeof(attrs) WHEN 'object' THEN attrs - '$k' ELSE attrs END",
+			"attrs = CASE jsonb_typeof(attrs) WHEN 'object' THEN attrs #- '{$k,$m}' ELSE attrs END"));
 	my $is_merged = grep { $_ eq $table } @History::merged;
 	return CORE::join ', ', map { $is_merged && $merging{$_} && chance(0.85) ? $merging{$_} : "$_ = " . $any{$_}->() } some_columns($table);
 }
@@ -301,7 +302,8 @@ sub history
 	my ($seed, %opt) = @_;
 	srand($seed);
 	($number, $prepared) = (0, 0);
-	return map { epoch(($opt{steps} || 60) * (0.5 + rand)) } 1 .. $opt{epochs} || 4;
+	my $steps = $opt{steps} || pick(25, 50, 100, 160);
+	return map { epoch($steps * (0.5 + rand)) } 1 .. $opt{epochs} || 4;
 }
 
 1;
