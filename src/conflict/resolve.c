@@ -202,6 +202,14 @@ sibling_row(const Resolving *r, int i, TupleTableSlot *slot)
 	merge_columns_show(r->policy, r->merged, slot);
 }
 
+/* The same as a handler sees it, and as it is checked. */
+static void
+complete_row(Relation rel, const Resolving *r, int i, TupleTableSlot *slot)
+{
+	sibling_row(r, i, slot);
+	row_generate(rel, slot);
+}
+
 /* Folds the handler over the live siblings. */
 static void
 fold(Relation rel, Oid function, const Resolving *r, TupleTableSlot *slot)
@@ -214,11 +222,12 @@ fold(Relation rel, Oid function, const Resolving *r, TupleTableSlot *slot)
 		if (r->set->items[i].deleted)
 			continue;
 		if (first)
-			sibling_row(r, i, slot);
+			complete_row(rel, r, i, slot);
 		else
 		{
-			sibling_row(r, i, next);
+			complete_row(rel, r, i, next);
 			resolve_call_handler(rel, function, slot, next, slot);
+			row_generate(rel, slot);
 			check_key(rel, slot, next);
 		}
 		first = false;
@@ -249,7 +258,7 @@ compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	Oid			function;
 
 	if (index >= 0)
-		sibling_row(r, index, slot);
+		complete_row(rel, r, index, slot);
 	else
 	{
 		function = handler_oid(r->policy);

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
 #include "nodes/parsenodes.h"
 #include "utils/rel.h"
 
@@ -26,4 +27,18 @@ row_estate(Relation rel, ResultRelInfo **rri)
 	InitResultRelInfo(*rri, rel, 1, NULL, 0);
 	(*rri)->ri_TrigDesc = NULL;
 	return estate;
+}
+
+void
+row_generate(Relation rel, TupleTableSlot *slot)
+{
+	ResultRelInfo *rri;
+	EState	   *estate;
+
+	if (!RelationGetDescr(rel)->constr || !RelationGetDescr(rel)->constr->has_generated_stored)
+		return;
+	estate = row_estate(rel, &rri);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	ExecComputeStoredGenerated(rri, estate, slot, CMD_INSERT);
+	FreeExecutorState(estate);
 }

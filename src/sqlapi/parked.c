@@ -26,6 +26,7 @@
 #include "catalog/names.h"
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
+#include "conflict/row_estate.h"
 #include "conflict/row_json.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_stored_key);
@@ -135,6 +136,7 @@ replication_plugin_parked_json(PG_FUNCTION_ARGS)
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	saved = as_owner_begin(rel->rd_rel->relowner);
 	row_decode(row_codec(rel), &row, slot);
+	row_generate(rel, slot);
 	json = row_json(slot, NULL);
 	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(slot);
@@ -168,6 +170,7 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 
 		row_decode(codec, &((ParkedEntry *) lfirst(lc))->parked.row, slot);
+		row_generate(rel, slot);
 		slot_getallattrs(slot);
 		tuplestore_putvalues(result->setResult, result->setDesc, slot->tts_values, slot->tts_isnull);
 		ExecDropSingleTupleTableSlot(slot);

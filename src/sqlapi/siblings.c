@@ -28,6 +28,7 @@
 #include "conflict/capture.h"
 #include "conflict/causal_context.h"
 #include "conflict/merge_columns.h"
+#include "conflict/row_estate.h"
 #include "conflict/state_copy.h"
 #include "control/write_guard.h"
 
@@ -143,6 +144,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 		{
 			row_decode(t->codec, s, row);
 			merge_columns_show(&t->policy, &merged, row);
+			row_generate(rel, row);
 			values[4] = DirectFunctionCall1(row_to_json, record_of_slot(rel, row));
 		}
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
