@@ -120,6 +120,8 @@ BEGIN
 			tg_argv[0], tg_relid::regclass, tg_relid::regclass);
 	END IF;
 	EXECUTE format('INSERT INTO noted.write (tab, key, op) SELECT %L, noted.key_of(to_jsonb(t), %L), ''DELETE'' FROM %s t', tg_argv[0], tg_argv[0], tg_relid::regclass);
+	-- parked rows are gone as well
+	EXECUTE format('INSERT INTO noted.write (tab, key, op) SELECT %L, noted.key_of(to_jsonb(t), %L), ''DELETE'' FROM replication_plugin.parked_of(NULL::%s) t', tg_argv[0], tg_argv[0], tg_relid::regclass);
 	RETURN NULL;
 END $$;
 SQL
