@@ -178,7 +178,8 @@ sub siblings_of_row
 		next if $there{$version} || $replaced{$version};
 		# an insert found no row to lock, so who knows what it replaced
 		next if grep { by_version($last{$_}, $last{$version}) > 0 } keys %vague;
-		push @problems, "$version is lost: nobody has replaced it" unless !@$siblings && $last{$version}{op} eq 'DELETE' && version($newest) eq $version;
+		# deletes alone are forgotten in the end
+		push @problems, "$version ($last{$version}{op}) is lost: nobody has replaced it, the newest is " . version($newest) . " ($newest->{op})" unless !@$siblings && $last{$version}{op} eq 'DELETE';
 	}
 	push @problems, map { "$_ is from nowhere" } grep { $_ ne '-' && !$last{$_} } sort keys %there;
 	return map { "$name: sibling $_; there are " . (join(' ', map { $_->{version} } @$siblings) || 'none') } @problems;
