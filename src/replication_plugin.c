@@ -75,6 +75,7 @@ _PG_init(void)
 {
 	settings_define();
 	causal_context_define_setting();
+	settings_reserve_prefix();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	prev_shmem_request_hook = shmem_request_hook;

@@ -12,4 +12,11 @@
 #error "replication_plugin needs PostgreSQL 15 or newer"
 #endif
 
+/* 15.0 knows this function by its first name only. */
+#if PG_VERSION_NUM < 150001
+#define InitMaterializedSRF			SetSingleFuncCall
+#define MAT_SRF_USE_EXPECTED_DESC	SRF_SINGLE_USE_EXPECTED
+#define MAT_SRF_BLESS				SRF_SINGLE_BLESS
+#endif
+
 #endif							/* REPLICATION_PLUGIN_COMPAT_H */

@@ -39,11 +39,10 @@ define_int(const char *name, const char *desc, int *var, int boot, int min,
 void
 settings_define(void)
 {
-	/* without shared_preload_libraries there is no shared memory, and such a parameter cannot be defined */
-	if (process_shared_preload_libraries_in_progress)
-		define_int("replication_plugin.max_links",
-				   "Links and databases that this server can keep track of.",
-				   &setting_max_links, 64, 4, 4096, PGC_POSTMASTER, 0);
+	/* of a library that is loaded later it means nothing, and cannot be of the postmaster; but it may stand in postgresql.conf */
+	define_int("replication_plugin.max_links",
+			   "Links and databases that this server can keep track of.",
+			   &setting_max_links, 64, 4, 4096, process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0);
 	define_int("replication_plugin.copy_workers",
 			   "Tables copied at the same time while this node joins a group.",
 			   &setting_copy_workers, 2, 1, 16, PGC_SIGHUP, 0);
@@ -74,5 +73,10 @@ settings_define(void)
 	define_int("replication_plugin.conflict_log_rate",
 			   "Conflicts that a link may write into the view conflicts per second; more are only counted. 0: none, -1: all.",
 			   &setting_conflict_log_rate, 100, -1, INT_MAX, PGC_SIGHUP, 0);
+}
+
+void
+settings_reserve_prefix(void)
+{
 	MarkGUCPrefixReserved("replication_plugin");
 }

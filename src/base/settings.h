@@ -20,4 +20,7 @@ extern int	setting_conflict_log_rate;	/* rows per second and link worker; -1: no
 /* Defines all parameters; called once from _PG_init. */
 extern void settings_define(void);
 
+/* After all settings are defined, by whomever: what else begins with our name is refused, or was a mistake. */
+extern void settings_reserve_prefix(void);
+
 #endif							/* REPLICATION_PLUGIN_SETTINGS_H */

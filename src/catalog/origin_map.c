@@ -2,15 +2,21 @@
  * origin_map.c
  *		Which replication origin is which node, in shared memory.
  *
- * The output plugin must tell origins apart at every WAL record, where catalogs cannot
- * be read. So the map is kept in shared memory: filled from pg_replication_origin by
- * whoever needs it first after a server start, and extended by whoever creates an
- * origin, before anything is written under it. Entries only go when their database
- * leaves its group.
+ * The output plugin must tell origins apart at every WAL record, where catalogs cannot be read. So the map is kept in
+ * shared memory: it is filled from pg_replication_origin by whoever needs it first after a server start, and extended when an
+ * origin has been created, before anything is written under it.
  *
- * Each process keeps a copy of its database's entries, renewed when the generation
- * counter has moved: a look-up costs one read of shared memory. The lock protects all
- * of the shared struct but the counter, which is atomic and moves after a change.
+ * Invariants: an entry is in the map only if its row in pg_replication_origin is committed; a number belongs to one node as
+ * long as the database is in its group. So what a transaction makes or drops reaches the map when it has committed
+ * (at_end_of_transaction); if it is rolled back, or its process dies, the map never knew. An origin whose process died
+ * between its commit and the map is found by name by the next who needs it.
+ *
+ * PostgreSQL gives a new origin the lowest free number, and progress that was set under a number outlives a rolled back
+ * creation. So an origin that is made here begins with its progress set to nothing (make()).
+ *
+ * Each process keeps a copy of its database's entries, renewed when the generation counter has moved: a look-up costs one
+ * read of shared memory. The lock protects all of the shared struct but the counter, which is atomic and moves after a
+ * change. Catalogs are read without the lock.
  */
 #include "postgres.h"
 
@@ -26,11 +32,12 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
 
-#define MAX_ORIGINS		1024	/* per server; PostgreSQL tracks max_replication_slots of them */
+#define MAX_ORIGINS		4096	/* per server */
 #define MAX_DATABASES	256		/* databases whose origins have been read */
 
 typedef struct OriginEntry
@@ -53,9 +60,27 @@ typedef struct OriginMap
 static OriginMap *map = NULL;
 
 /* This process's copy, for its own database. */
-static OriginEntry *copy = NULL;
-static int	ncopy = 0;
-static uint64 copy_generation = 0;
+typedef struct OriginCopy
+{
+	uint64		generation;		/* 0: there is none */
+	bool		loaded;			/* the map has all origins of the database */
+	int			n;
+	int			numbers;		/* length of nodes */
+	NodeId	   *nodes;			/* by origin number */
+	OriginEntry *entries;
+} OriginCopy;
+
+static OriginCopy copy;
+
+/* What reaches the map when the transaction commits, in this order; in TopTransactionContext. */
+typedef struct Pending
+{
+	bool		forget_all;		/* else the entry is added */
+	OriginEntry entry;
+	SubTransactionId subid;
+} Pending;
+
+static List *pending = NIL;
 
 Size
 origin_map_shmem_size(void)
@@ -80,26 +105,153 @@ origin_map_shmem_init(void)
 	LWLockRegisterTranche(map->lock.tranche, "replication_plugin_origins");
 }
 
-/* Adds an entry if it is not there. The lock is held. */
-static void
-add_entry(RepOriginId origin, NodeId node)
+/* ---------- the shared map ---------- */
+
+/* Adds an entry of this database unless it is there; false if there is no room. The lock is held. */
+static bool
+add_entry(const OriginEntry *entry)
 {
 	for (int i = 0; i < map->n; i++)
 	{
 		OriginEntry *e = &map->entries[i];
 
-		if (e->dboid == MyDatabaseId && e->node == node && (e->origin == origin || node > 0))
+		if (e->dboid == entry->dboid && e->node == entry->node && (e->origin == entry->origin || e->node > 0))
 		{
-			e->origin = origin;
-			return;
+			e->origin = entry->origin;
+			return true;
 		}
 	}
 	if (map->n == MAX_ORIGINS)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("more than %d origins on this server", MAX_ORIGINS)));
-	map->entries[map->n++] = (OriginEntry) {MyDatabaseId, origin, node};
+		return false;
+	map->entries[map->n++] = *entry;
+	return true;
 }
+
+/* Removes all that the map has of this database. The lock is held. */
+static void
+forget_entries(void)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < map->n; i++)
+	{
+		if (map->entries[i].dboid != MyDatabaseId)
+			map->entries[kept++] = map->entries[i];
+	}
+	map->n = kept;
+	for (int i = 0; i < map->nloaded; i++)
+	{
+		if (map->loaded[i] == MyDatabaseId)
+			map->loaded[i--] = map->loaded[--map->nloaded];
+	}
+}
+
+/* Returns true if this database's origins have been read. The lock is held. */
+static bool
+is_loaded(void)
+{
+	for (int i = 0; i < map->nloaded; i++)
+	{
+		if (map->loaded[i] == MyDatabaseId)
+			return true;
+	}
+	return false;
+}
+
+/* The complaint that the map is full. */
+static void
+no_room(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("more than %d replication origins of groups on this server", MAX_ORIGINS),
+			 errhint("Take databases out of their groups that need not be in one.")));
+}
+
+/* Raises an error if the map has no room for one more entry. */
+static void
+require_room(void)
+{
+	bool		full;
+
+	LWLockAcquire(&map->lock, LW_SHARED);
+	full = map->n + list_length(pending) >= MAX_ORIGINS;
+	LWLockRelease(&map->lock);
+	if (full)
+		no_room();
+}
+
+/* ---------- changes, at commit ---------- */
+
+/* Takes a committed transaction's changes into the map. Nothing here can fail. */
+static void
+publish(void)
+{
+	ListCell   *lc;
+
+	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	foreach(lc, pending)
+	{
+		Pending    *p = lfirst(lc);
+
+		if (p->forget_all)
+			forget_entries();
+		else
+			(void) add_entry(&p->entry);
+	}
+	LWLockRelease(&map->lock);
+	pg_atomic_fetch_add_u64(&map->generation, 1);
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (pending == NIL)
+		return;
+	if (event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has made or dropped replication origins of the group")));
+	if (event == XACT_EVENT_COMMIT)
+		publish();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		pending = NIL;
+}
+
+/* Forgets what a rolled back subtransaction, or one inside it, would have changed. */
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (pending != NIL && ((Pending *) llast(pending))->subid >= subid)
+		pending = list_delete_last(pending);
+}
+
+/* Notes a change that the map gets when the transaction commits. */
+static void
+change_at_commit(bool forget_all, RepOriginId origin, NodeId node)
+{
+	static bool registered = false;
+	MemoryContext old;
+	Pending    *p;
+
+	if (!registered)
+	{
+		RegisterXactCallback(at_end_of_transaction, NULL);
+		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	}
+	registered = true;
+	if (!forget_all)
+		require_room();
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	p = palloc(sizeof(Pending));
+	*p = (Pending) {forget_all, {MyDatabaseId, origin, node}, GetCurrentSubTransactionId()};
+	pending = lappend(pending, p);
+	MemoryContextSwitchTo(old);
+}
+
+/* ---------- reading the catalog ---------- */
 
 /* Node of an origin's name if it is one of this database's, else ORIGIN_NODE_LOCAL. */
 static NodeId
@@ -117,101 +269,177 @@ node_of_name(const char *name)
 	return atoi(name + len);
 }
 
-/* True if this database's origins have been read. The lock is held. */
-static bool
-is_loaded(void)
-{
-	for (int i = 0; i < map->nloaded; i++)
-	{
-		if (map->loaded[i] == MyDatabaseId)
-			return true;
-	}
-	return false;
-}
-
-/* Reads pg_replication_origin into the map. The lock is held. */
-static void
-load(void)
+/* Reads this database's committed origins. Those of the transaction at hand are noted for its commit. */
+static List *
+read_origins(void)
 {
 	Relation	rel = table_open(ReplicationOriginRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List	   *found = NIL;
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_replication_origin form = (Form_pg_replication_origin) GETSTRUCT(tuple);
 		NodeId		node = node_of_name(text_to_cstring(&form->roname));
+		OriginEntry *e;
 
-		if (node != ORIGIN_NODE_LOCAL)
-			add_entry(form->roident, node);
+		if (node == ORIGIN_NODE_LOCAL)
+			continue;
+		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
+		{
+			change_at_commit(false, form->roident, node);
+			continue;
+		}
+		e = palloc(sizeof(OriginEntry));
+		*e = (OriginEntry) {MyDatabaseId, form->roident, node};
+		found = lappend(found, e);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	if (map->nloaded == MAX_DATABASES)
-		elog(ERROR, "origins of too many databases are in use");
-	map->loaded[map->nloaded++] = MyDatabaseId;
+	return found;
+}
+
+/* Takes origins into the map; false if the map was changed since the generation at which they were read. */
+static bool
+merge(List *found, uint64 generation)
+{
+	ListCell   *lc;
+	bool		room = true;
+
+	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&map->generation) != generation)
+	{
+		LWLockRelease(&map->lock);
+		return false;
+	}
+	foreach(lc, found)
+		room = room && add_entry(lfirst(lc));
+	/* a database too many is right as well, only slow: its origins are read each time */
+	if (room && !is_loaded() && map->nloaded < MAX_DATABASES)
+		map->loaded[map->nloaded++] = MyDatabaseId;
 	pg_atomic_fetch_add_u64(&map->generation, 1);
+	LWLockRelease(&map->lock);
+	if (!room)
+		no_room();
+	return true;
+}
+
+/* Reads the catalog into the map. */
+static void
+load(void)
+{
+	List	   *found;
+	uint64		generation;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		generation = pg_atomic_read_u64(&map->generation);
+		pg_memory_barrier();
+		found = read_origins();
+	} while (!merge(found, generation));
+}
+
+void
+origin_map_reload(void)
+{
+	Assert(IsTransactionState());
+	if (map)
+		load();
+}
+
+/* ---------- this process's copy ---------- */
+
+/* Copies this database's part of the map; false without memory. The lock is held. */
+static bool
+fill_copy(OriginCopy *c)
+{
+	int			room = Max(map->n, 1);
+	int			last = 0;
+
+	c->generation = pg_atomic_read_u64(&map->generation);
+	c->loaded = is_loaded();
+	for (int i = 0; i < map->n; i++)
+	{
+		if (map->entries[i].dboid == MyDatabaseId)
+			last = Max(last, map->entries[i].origin);
+	}
+	c->numbers = last + 1;
+	c->entries = malloc(room * sizeof(OriginEntry));
+	c->nodes = calloc(c->numbers, sizeof(NodeId));
+	if (!c->entries || !c->nodes)
+		return false;
+	for (int i = 0; i < map->n; i++)
+	{
+		OriginEntry *e = &map->entries[i];
+
+		if (e->dboid != MyDatabaseId)
+			continue;
+		c->entries[c->n++] = *e;
+		c->nodes[e->origin] = e->node;
+	}
+	return true;
+}
+
+/* Renews this process's copy if the map has changed. One that could not be renewed stays outdated, and is an error each time. */
+static void
+refresh_copy(void)
+{
+	OriginCopy	fresh = {0};
+	bool		filled;
+
+	if (pg_atomic_read_u64(&map->generation) == copy.generation)
+		return;
+	LWLockAcquire(&map->lock, LW_SHARED);
+	filled = fill_copy(&fresh);
+	LWLockRelease(&map->lock);
+	if (!filled)
+	{
+		free(fresh.entries);
+		free(fresh.nodes);
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	}
+	free(copy.entries);
+	free(copy.nodes);
+	copy = fresh;
 }
 
 void
 origin_map_ensure_loaded(void)
 {
 	bool		own_transaction = !IsTransactionState();
-	bool		loaded;
+	MemoryContext caller = CurrentMemoryContext;
 
-	if (!map)
+	if (!map || !OidIsValid(MyDatabaseId))
 		return;
-	LWLockAcquire(&map->lock, LW_SHARED);
-	loaded = is_loaded();
-	LWLockRelease(&map->lock);
-	if (loaded)
+	refresh_copy();
+	if (copy.loaded)
 		return;
 	if (own_transaction)
 		StartTransactionCommand();
-	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
-	if (!is_loaded())
-		load();
-	LWLockRelease(&map->lock);
+	load();
 	if (own_transaction)
 		CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
 }
 
-/* Renews this process's copy if the map has changed. */
-static void
-refresh_copy(void)
+uint64
+origin_map_generation(void)
 {
-	uint64		generation = pg_atomic_read_u64(&map->generation);
-
-	if (generation == copy_generation)
-		return;
-	LWLockAcquire(&map->lock, LW_SHARED);
-	copy_generation = pg_atomic_read_u64(&map->generation);
-	free(copy);
-	copy = malloc(Max(map->n, 1) * sizeof(OriginEntry));
-	ncopy = 0;
-	for (int i = 0; copy && i < map->n; i++)
-	{
-		if (map->entries[i].dboid == MyDatabaseId)
-			copy[ncopy++] = map->entries[i];
-	}
-	LWLockRelease(&map->lock);
-	if (!copy)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	return map ? pg_atomic_read_u64(&map->generation) : 0;
 }
 
 NodeId
 origin_map_node(RepOriginId origin)
 {
+	NodeId		node;
+
 	if (!map || origin == InvalidRepOriginId || origin == DoNotReplicateId)
 		return ORIGIN_NODE_LOCAL;
 	refresh_copy();
-	for (int i = 0; i < ncopy; i++)
-	{
-		if (copy[i].origin == origin)
-			return copy[i].node == ORIGIN_NODE_CLOCK ? ORIGIN_NODE_LOCAL :
-				copy[i].node == ORIGIN_NODE_COPY ? ORIGIN_NODE_REPAIR : copy[i].node;
-	}
-	return ORIGIN_NODE_LOCAL;
+	node = origin < copy.numbers ? copy.nodes[origin] : ORIGIN_NODE_LOCAL;
+	return node == ORIGIN_NODE_CLOCK ? ORIGIN_NODE_LOCAL : node == ORIGIN_NODE_COPY ? ORIGIN_NODE_REPAIR : node;
 }
 
 RepOriginId
@@ -220,28 +448,37 @@ origin_map_origin(NodeId node)
 	if (!map)
 		return InvalidRepOriginId;
 	refresh_copy();
-	for (int i = 0; i < ncopy; i++)
+	for (int i = 0; i < copy.n; i++)
 	{
-		if (copy[i].node == node)
-			return copy[i].origin;
+		if (copy.entries[i].node == node)
+			return copy.entries[i].origin;
 	}
 	return InvalidRepOriginId;
 }
 
-void
-origin_map_reload(void)
+/* ---------- making and dropping ---------- */
+
+/* Raises an error without shared memory. */
+static void
+require_map(void)
 {
-	Assert(IsTransactionState());
 	if (!map)
-		return;
-	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < map->nloaded; i++)
-	{
-		if (map->loaded[i] == MyDatabaseId)
-			map->loaded[i--] = map->loaded[--map->nloaded];
-	}
-	load();
-	LWLockRelease(&map->lock);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication_plugin is not in shared_preload_libraries"),
+				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
+}
+
+/* Creates an origin. Its number may have progress of one that was rolled back when it had been moved already. */
+static RepOriginId
+make(const char *name)
+{
+	RepOriginId origin = replorigin_create(name);
+
+	if (replorigin_get_progress(origin, false) != InvalidXLogRecPtr)
+		replorigin_advance(origin, InvalidXLogRecPtr, InvalidXLogRecPtr, true, true);
+	FAULT_POINT("origin_created");
+	return origin;
 }
 
 RepOriginId
@@ -250,8 +487,7 @@ origin_map_create(NodeId node)
 	RepOriginId origin;
 	char	   *name;
 
-	if (!map)
-		elog(ERROR, "replication_plugin is not in shared_preload_libraries");
+	require_map();
 	origin_map_ensure_loaded();
 	origin = origin_map_origin(node);
 	if (origin != InvalidRepOriginId)
@@ -260,44 +496,25 @@ origin_map_create(NodeId node)
 		node == ORIGIN_NODE_CLOCK ? clock_origin_name(MyDatabaseId) : origin_name(MyDatabaseId, node);
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
-	{
-		origin = replorigin_create(name);
-		FAULT_POINT("origin_created");
-	}
-	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
-	add_entry(origin, node);
-	pg_atomic_fetch_add_u64(&map->generation, 1);
-	LWLockRelease(&map->lock);
+		origin = make(name);
+	change_at_commit(false, origin, node);
 	return origin;
 }
 
 void
 origin_map_drop_all(void)
 {
-	if (!map)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication_plugin is not in shared_preload_libraries"),
-				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
+	require_map();
 	origin_map_ensure_loaded();
 	refresh_copy();
-	for (int i = 0; i < ncopy; i++)
+	for (int i = 0; i < copy.n; i++)
 	{
 		char	   *name;
 
-		if (replorigin_by_oid(copy[i].origin, true, &name))
+		if (replorigin_by_oid(copy.entries[i].origin, true, &name) && node_of_name(name) == copy.entries[i].node)
 			replorigin_drop_by_name(name, true, false);
 	}
-	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < map->n;)
-	{
-		if (map->entries[i].dboid == MyDatabaseId)
-			map->entries[i] = map->entries[--map->n];
-		else
-			i++;
-	}
-	pg_atomic_fetch_add_u64(&map->generation, 1);
-	LWLockRelease(&map->lock);
+	change_at_commit(true, InvalidRepOriginId, INVALID_NODE_ID);
 }
 
 XLogRecPtr
@@ -327,11 +544,11 @@ origin_map_nodes(NodeId **nodes)
 	if (!map)
 		return 0;
 	refresh_copy();
-	*nodes = palloc(Max(ncopy, 1) * sizeof(NodeId));
-	for (int i = 0; i < ncopy; i++)
+	*nodes = palloc(Max(copy.n, 1) * sizeof(NodeId));
+	for (int i = 0; i < copy.n; i++)
 	{
-		if (copy[i].node > 0)
-			(*nodes)[n++] = copy[i].node;
+		if (copy.entries[i].node > 0)
+			(*nodes)[n++] = copy.entries[i].node;
 	}
 	return n;
 }

@@ -23,16 +23,28 @@ extern void origin_map_ensure_loaded(void);
 /* Reads it again: origins were made by SQL. Needs a transaction. */
 extern void origin_map_reload(void);
 
-/* Node of an origin number in this database: a node, ORIGIN_NODE_LOCAL or ORIGIN_NODE_REPAIR. No catalog access. */
+/*
+ * Node of an origin number in this database: a node, ORIGIN_NODE_LOCAL or ORIGIN_NODE_REPAIR. No catalog access: whoever can
+ * be the first since the server was started calls origin_map_ensure_loaded() before.
+ */
 extern NodeId origin_map_node(RepOriginId origin);
+
+/* Moves whenever a number may have come to mean another node. */
+extern uint64 origin_map_generation(void);
 
 /* Origin of a node, or ORIGIN_NODE_CLOCK; InvalidRepOriginId if it has none yet. No catalog access. */
 extern RepOriginId origin_map_origin(NodeId node);
 
-/* The same, created when missing. Needs a transaction (the creation counts when that commits). */
+/*
+ * The same, created when missing. Needs a transaction, and nothing may be written under the origin, nor its progress be
+ * moved, before that has committed: its number is another one's if it is rolled back.
+ */
 extern RepOriginId origin_map_create(NodeId node);	/* or ORIGIN_NODE_REPAIR, ORIGIN_NODE_CLOCK */
 
-/* Drops all origins of this database (leaving a group). Needs a transaction. */
+/*
+ * Drops all origins of this database (leaving a group). Needs a transaction, as its last step: what progress they had is lost
+ * also if it is rolled back.
+ */
 extern void origin_map_drop_all(void);
 
 /* How far a node's transactions are applied here; InvalidXLogRecPtr if none. durable: also after a crash. */

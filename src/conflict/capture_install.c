@@ -124,6 +124,7 @@ capture_is_own_trigger(Oid trigger)
 static bool
 is_copying(void)
 {
+	origin_map_ensure_loaded();
 	return origin_map_node(replorigin_session_origin) == ORIGIN_NODE_REPAIR;
 }
 

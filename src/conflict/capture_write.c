@@ -227,6 +227,7 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("capture_write() is called by row triggers only")));
+	origin_map_ensure_loaded();
 	if (origin_map_node(replorigin_session_origin) == ORIGIN_NODE_REPAIR)
 		return PointerGetDatum(NULL);
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);

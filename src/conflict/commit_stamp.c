@@ -19,7 +19,11 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "access/commit_ts.h"
+#include "access/slru.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -28,6 +32,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "replication/origin.h"
+#include "storage/fd.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/timestamp.h"
@@ -79,9 +84,11 @@ begin_with_origin(void)
 {
 	NodeId		node;
 
+	if (!is_in_group())
+		return;
 	origin_map_ensure_loaded();
 	node = origin_map_node(replorigin_session_origin);
-	if (node == ORIGIN_NODE_LOCAL && is_in_group())
+	if (node == ORIGIN_NODE_LOCAL)
 	{
 		stamp_foreign();
 		stamp = replorigin_session_origin_timestamp;
@@ -119,15 +126,52 @@ begin_commit(void)
 	replorigin_session_origin_timestamp = stamp;
 }
 
+/* Number of the file of the commit timestamp data that has a transaction's. PostgreSQL keeps this layout to itself. */
+static int
+stamp_segment(TransactionId xid)
+{
+	const int	entry = sizeof(TimestampTz) + sizeof(RepOriginId);
+
+	return xid / (BLCKSZ / entry) / SLRU_PAGES_PER_SEGMENT;
+}
+
+/* Has such a file written to disk; like PostgreSQL itself, takes a failure for a reason to recover. */
+static void
+sync_segment(int segment)
+{
+	char		path[MAXPGPATH];
+	int			fd;
+
+	snprintf(path, sizeof(path), "pg_commit_ts/%04X", segment);
+	fd = BasicOpenFile(path, O_RDWR | PG_BINARY);
+	if (fd < 0 || pg_fsync(fd) != 0)
+		ereport(data_sync_elevel(LOG),
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", path)));
+	if (fd >= 0)
+		close(fd);
+}
+
 /*
  * A checkpoint may have written the page that we write once more, and recovery would begin behind the commit: then the page
  * must not be lost.
  */
 static void
-secure_stamp(void)
+secure_stamp(TransactionId xid, int n, const TransactionId *children)
 {
-	if (GetRedoRecPtr() >= XactLastCommitEnd)
-		CheckPointCommitTs();
+	int			last = stamp_segment(xid);
+
+	if (GetRedoRecPtr() < XactLastCommitEnd)
+		return;
+	CheckPointCommitTs();		/* the checkpoint that syncs what this writes is the next one */
+	sync_segment(last);
+	for (int i = 0; i < n; i++)
+	{
+		if (stamp_segment(children[i]) == last)
+			continue;
+		last = stamp_segment(children[i]);
+		sync_segment(last);
+	}
 }
 
 /* Writes the timestamp of a marked commit where readers look. An error here would be a PANIC, and recovery does it. */
@@ -138,7 +182,7 @@ rewrite_stamp(void)
 	int			n = xactGetCommittedChildren(&children);
 
 	TransactionTreeSetCommitTsData(GetTopTransactionIdIfAny(), n, children, stamp, InvalidRepOriginId);
-	secure_stamp();
+	secure_stamp(GetTopTransactionIdIfAny(), n, children);
 }
 
 /* The timestamp of a commit that PostgreSQL has given. Says so if the clock was set back right then. */

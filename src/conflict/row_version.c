@@ -10,7 +10,7 @@
  * Invariant: the result depends on the writing transaction alone, so every node
  * that holds a row gives it the same version; except VERSION_OLDEST, which stands
  * for rows older than anything that can still arrive: copied ones, and those that were
- * here before the database became a member.
+ * here before the database became a member, whoever wrote them: origin numbers may have been other nodes' then.
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@ row_full_xid(TransactionId xid)
 	return full;
 }
 
-/* True if a local transaction is from before this database became a member, or of the server of which it is a physical copy. */
+/* Returns true if a transaction is from before this database became a member, or of the server of which it is a physical copy. */
 static bool
 is_older_than_member(TransactionId xmin)
 {
@@ -62,7 +62,8 @@ lookup_version(TransactionId xmin)
 {
 	TimestampTz ts;
 	RepOriginId origin;
-	NodeId		node;
+	NodeId		node,
+				writer;
 
 	if (!TransactionIdGetCommitTsData(xmin, &ts, &origin))
 		return VERSION_OLDEST;
@@ -72,22 +73,21 @@ lookup_version(TransactionId xmin)
 		XactLockTableWait(xmin, NULL, NULL, XLTW_None);
 		(void) TransactionIdGetCommitTsData(xmin, &ts, &origin);
 	}
+	origin_map_ensure_loaded();
 	node = origin_map_node(origin);
 	if (node == ORIGIN_NODE_REPAIR)
 		return VERSION_OLDEST;
-	if (node == ORIGIN_NODE_LOCAL)
-	{
-		node = is_older_than_member(xmin) ? copied_from(xmin) : nodes_local_id();
-		if (node == INVALID_NODE_ID)
-			return VERSION_OLDEST;	/* other members have it as a copied row */
-	}
-	return (Version) {ts, node};
+	writer = is_older_than_member(xmin) ? copied_from(xmin) : nodes_local_id();
+	if (writer == INVALID_NODE_ID)
+		return VERSION_OLDEST;	/* other members have it as a copied row */
+	return (Version) {ts, node == ORIGIN_NODE_LOCAL ? writer : node};
 }
 
 Version
 row_version(TransactionId xmin, Version own)
 {
 	static TransactionId cached_xmin = InvalidTransactionId;
+	static uint64 cached_generation;
 	static Version cached;
 
 	if (!TransactionIdIsNormal(xmin))
@@ -99,10 +99,12 @@ row_version(TransactionId xmin, Version own)
 	 * A committed transaction's data does not change before its xid is reused,
 	 * and by then billions of others have passed through here.
 	 */
-	if (xmin != cached_xmin)
+	if (xmin != cached_xmin || origin_map_generation() != cached_generation)
 	{
+		cached_xmin = InvalidTransactionId;
 		cached = lookup_version(xmin);
 		cached_xmin = xmin;
+		cached_generation = origin_map_generation();
 	}
 	return cached;
 }

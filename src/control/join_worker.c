@@ -44,9 +44,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_replication_origin.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -245,6 +247,19 @@ rest_link(Joining *join)
 		worker_wait(POLL_MS);
 }
 
+/* Makes the origins of nodes that are in a frontier, besides our own. */
+static void
+make_origins(Joining *join, const Frontier *f)
+{
+	StartTransactionCommand();
+	for (int i = 0; i < f->n; i++)
+	{
+		if (f->entries[i].node != join->local->node_id)
+			(void) origin_map_create(f->entries[i].node);
+	}
+	CommitTransactionCommand();
+}
+
 /* Raises our progress to what the source had when it admitted us. */
 static void
 raise_progress(Joining *join)
@@ -254,17 +269,15 @@ raise_progress(Joining *join)
 
 	if (!f)
 		elog(ERROR, "malformed frontier \"%s\"", text ? text : "");
+	make_origins(join, f);
 	StartTransactionCommand();
+	LockRelationOid(ReplicationOriginRelationId, RowExclusiveLock);
 	for (int i = 0; i < f->n; i++)
 	{
 		FrontierEntry *e = &f->entries[i];
-		RepOriginId origin;
 
-		if (e->node == join->local->node_id)
-			continue;
-		origin = origin_map_create(e->node);
-		if (replorigin_get_progress(origin, false) < e->lsn)
-			replorigin_advance(origin, e->lsn, InvalidXLogRecPtr, false, true);
+		if (e->node != join->local->node_id && origin_map_progress(e->node) < e->lsn)
+			replorigin_advance(origin_map_origin(e->node), e->lsn, InvalidXLogRecPtr, false, true);
 		FAULT_POINT("join_progress_raised");
 	}
 	CommitTransactionCommand();

@@ -25,7 +25,7 @@ static int	look_ms = 0;		/* how long it took */
 static Moment collected_at = 0;
 static int	collect_ms = 0;
 
-/* Oids of the tables that one of ours has rows of, in a list that strtok() reads; those of tables that are gone go. */
+/* Oids of the tables that one of ours has rows of, in a list with spaces between; those of tables that are gone go. */
 static char *
 tables_in(const char *table)
 {
@@ -38,9 +38,10 @@ static bool
 look(void)
 {
 	char	   *list = tables_in("parked_row");
+	char	   *rest = NULL;
 	bool		all = true;
 
-	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
+	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name; name = strtok_r(NULL, " ", &rest))
 	{
 		UnparkResult result;
 		int			skipped = 0;
@@ -62,8 +63,9 @@ collect(void)
 {
 	Moment		start = moment_now();
 	char	   *list = tables_in("row_pin");
+	char	   *rest = NULL;
 
-	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
+	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name; name = strtok_r(NULL, " ", &rest))
 		unpark_collect_pins((Oid) strtoul(name, NULL, 10));
 	collected_at = moment_now();
 	collect_ms = (int) ((collected_at - start) / 1000);

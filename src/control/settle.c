@@ -77,7 +77,8 @@ settle_tables(XLogRecPtr stable)
 								 " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
 								 " WHERE NOT EXISTS (SELECT FROM replication_plugin.merge_settled s WHERE s.relid = c.oid)",
 								 0, NULL);
+	char	   *rest = NULL;
 
-	for (char *name = list ? strtok(list, " ") : NULL; name; name = strtok(NULL, " "))
+	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name; name = strtok_r(NULL, " ", &rest))
 		look_at((Oid) strtoul(name, NULL, 10), stable);
 }

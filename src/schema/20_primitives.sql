@@ -197,6 +197,10 @@ CREATE FUNCTION reload_origins() RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_reload_origins' LANGUAGE C STRICT;
 COMMENT ON FUNCTION reload_origins() IS 'tells the server of origins that were made by SQL';
 
+CREATE FUNCTION create_origin(node_id integer) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_create_origin' LANGUAGE C STRICT;
+COMMENT ON FUNCTION create_origin(integer) IS 'makes the replication origin of a node, if there is none; it can be used when the transaction has committed';
+
 CREATE FUNCTION drop_origins() RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_drop_origins' LANGUAGE C STRICT;
 COMMENT ON FUNCTION drop_origins() IS 'drops all replication origins of this database''s group';

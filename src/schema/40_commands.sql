@@ -377,9 +377,9 @@ BEGIN
 	DELETE FROM replication_plugin.node_reservation;
 	DELETE FROM replication_plugin.conflict_log;
 	DELETE FROM replication_plugin.conflict_count;
-	-- what was local there is the source's here, up to the end of the copy
-	PERFORM pg_replication_origin_create(replication_plugin.origin_name(source.node_id::text));
-	PERFORM replication_plugin.reload_origins();
+	-- what was local there is the source's here, up to the end of the copy; the origin is made in a transaction of its own, as
+	-- its number is another one's if that is rolled back
+	PERFORM replication_plugin.remote_query(dsn, format('SELECT replication_plugin.create_origin(%s)', source.node_id));
 	PERFORM pg_replication_origin_advance(replication_plugin.origin_name(source.node_id::text), copied.lsn);
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress, copy_of, copy_since)

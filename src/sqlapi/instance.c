@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 
+#include "base/compat.h"
 #include "base/peer.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
@@ -117,7 +118,7 @@ replication_plugin_remote_query(PG_FUNCTION_ARGS)
 	char	   *sql = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	char	   *before = text_to_cstring(PG_GETARG_TEXT_PP(2));
 
-	SetSingleFuncCall(fcinfo, SRF_SINGLE_USE_EXPECTED);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	PG_TRY();
 	{
 		PGresult   *res;

@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "apply/park_copy.h"
 #include "catalog/as_owner.h"
 #include "catalog/names.h"

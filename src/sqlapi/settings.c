@@ -23,6 +23,7 @@
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/seen.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
@@ -40,6 +41,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_capture_remove_all);
 static bool wake = false;
 static bool request = false;
 static bool request_in_group = false;
+static bool forget_seen = false;
 
 /* At commit: wakes; after any end: forgets. */
 static void
@@ -52,7 +54,9 @@ at_end_of_transaction(XactEvent event, void *arg)
 		manager_status_request(MyDatabaseId, request_in_group);
 	else if (wake && event != XACT_EVENT_ABORT)
 		manager_status_wake(MyDatabaseId);
-	wake = request = false;
+	if (forget_seen && event == XACT_EVENT_COMMIT)
+		seen_forget();
+	wake = request = forget_seen = false;
 }
 
 /* Sees to it that the end of this transaction is noticed. */
@@ -87,6 +91,13 @@ settings_suspend_workers(void)
 {
 	notice_end();
 	manager_status_suspend(MyDatabaseId);
+}
+
+void
+settings_forget_seen_at_commit(void)
+{
+	notice_end();
+	forget_seen = true;
 }
 
 /* Has a mergeable table's rows show what its policy makes of them; of one that is excluded now nothing is kept, nor of parked rows. */

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "base/compat.h"
 #include "catalog/as_owner.h"
 #include "catalog/seen.h"
 #include "catalog/table_info.h"

@@ -11,11 +11,11 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
-#include "catalog/seen.h"
 #include "sqlapi/settings.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_link_states);
@@ -26,6 +26,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_origin_progress);
 PG_FUNCTION_INFO_V1(replication_plugin_origin_progress_durable);
 PG_FUNCTION_INFO_V1(replication_plugin_reload_origins);
 PG_FUNCTION_INFO_V1(replication_plugin_drop_origins);
+PG_FUNCTION_INFO_V1(replication_plugin_create_origin);
 
 #define LINK_COLUMNS	18
 
@@ -80,7 +81,7 @@ replication_plugin_link_states(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
-	SetSingleFuncCall(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < link_status_count(); i++)
 	{
 		LinkStatus	l;
@@ -162,6 +163,18 @@ Datum
 replication_plugin_drop_origins(PG_FUNCTION_ARGS)
 {
 	origin_map_drop_all();
-	seen_forget();
+	settings_forget_seen_at_commit();
+	PG_RETURN_VOID();
+}
+
+/* create_origin(node_id integer) → void: counts when the transaction commits */
+Datum
+replication_plugin_create_origin(PG_FUNCTION_ARGS)
+{
+	if (PG_GETARG_INT32(0) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%d is no node number", PG_GETARG_INT32(0))));
+	(void) origin_map_create(PG_GETARG_INT32(0));
 	PG_RETURN_VOID();
 }

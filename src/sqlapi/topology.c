@@ -97,7 +97,7 @@ replication_plugin_topology_plan(PG_FUNCTION_ARGS)
 	int			n,
 				ndown;
 
-	SetSingleFuncCall(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, 0);
 	l = read_topology(fcinfo, &members, &n);
 	ndown = node_array(PG_GETARG_ARRAYTYPE_P(6), &down);
 	if (ndown > 0)
@@ -127,3 +127,4 @@ replication_plugin_topology_unreachable(PG_FUNCTION_ARGS)
 
 	PG_RETURN_DATUM(array_of_nodes(unreachable, count));
 }
+#include "base/compat.h"

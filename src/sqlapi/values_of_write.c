@@ -277,6 +277,7 @@ is_repair(TransactionId writer)
 	TimestampTz ts;
 	RepOriginId origin;
 
+	origin_map_ensure_loaded();
 	return TransactionIdIsNormal(writer) && TransactionIdGetCommitTsData(writer, &ts, &origin) &&
 		origin_map_node(origin) == ORIGIN_NODE_REPAIR;
 }
