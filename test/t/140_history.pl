@@ -50,7 +50,7 @@ if ($ENV{HISTORY})
 else
 {
 	my $n = 0;
-	while (time() < $until || $n < 2)
+	while (time() < $until || !$n)
 	{
 		my $name = $seed + $n++;
 		my @steps = History::Maker::history($name);
