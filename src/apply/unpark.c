@@ -31,6 +31,8 @@
 #include "apply/state.h"
 #include "apply/unpark.h"
 #include "apply/write.h"
+#include "base/pulse.h"
+#include "base/settings.h"
 #include "catalog/origin_map.h"
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
@@ -62,6 +64,7 @@ begin(void)
 	apply.immediate = false;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
+	pulse_begin();
 }
 
 static void
@@ -82,6 +85,7 @@ commit(void)
 	FAULT_POINT("unpark_commit_before");
 	CommitTransactionCommand();
 	FAULT_POINT("unpark_commit_after");
+	pulse_end();
 	release_origin();
 }
 
@@ -225,7 +229,7 @@ look_at_all(Oid relid)
 	{
 		ParkedEntry *e = lfirst(lc);
 
-		CHECK_FOR_INTERRUPTS();
+		pulse_step();
 		at_work = e->key;
 		MemoryContextSwitchTo(each);
 		changed += look_at(ar, e) ? 1 : 0;
@@ -295,15 +299,26 @@ is_passing(int sqlstate)
 		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE;
 }
 
+/* Says of an error that it comes of the limit for a row's own code. Returns after how many seconds to try again: that code holds others up. */
+static int
+explain_limit(ErrorData *edata)
+{
+	edata->message = psprintf("coming back took longer than replication_plugin.row_timeout (%d ms)%s%.200s", setting_row_timeout,
+							  edata->context ? ": " : "", edata->context ? edata->context : "");
+	return setting_row_timeout / 1000 * RETRY_AFTER + 1;
+}
+
 /* Cleans up after an error: one of a row is noted there, others are raised again, but for passing ones. */
 static UnparkResult
 clean_up(Oid relid, MemoryContext context)
 {
 	ErrorData  *edata;
 	bytea	   *key = NULL;
+	int			pause;
 
 	MemoryContextSwitchTo(context);
 	edata = CopyErrorData();
+	pause = pulse_timed_out() ? explain_limit(edata) : is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS : RETRY_AFTER;
 	if (at_work)
 	{
 		key = palloc(VARSIZE_ANY(at_work));
@@ -314,7 +329,7 @@ clean_up(Oid relid, MemoryContext context)
 	ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", relid, edata->message)));
 	if (key)
 	{
-		if (!try_note_error(relid, key, edata->message, is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS : RETRY_AFTER, context))
+		if (!try_note_error(relid, key, edata->message, pause, context))
 			return UNPARK_LATER;
 	}
 	else if (!is_passing(edata->sqlerrcode))
@@ -392,7 +407,7 @@ collect_pins(Oid relid)
 		bool		tells = false;
 		ListCell   *target;
 
-		CHECK_FOR_INTERRUPTS();
+		pulse_step();
 		if (!tombstone_key_values(ar->tombstones, lfirst(lc), key))
 			continue;
 		foreach(target, targets)

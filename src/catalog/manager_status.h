@@ -14,10 +14,11 @@
 typedef enum ManagedWorker
 {
 	MANAGED_GROUP,
-	MANAGED_JOIN
+	MANAGED_JOIN,
+	MANAGED_PARK
 } ManagedWorker;
 
-#define MANAGED_WORKERS	2
+#define MANAGED_WORKERS	3
 
 typedef struct ManagerStatus
 {

@@ -159,6 +159,35 @@ parked_any(Oid relid)
 }
 
 bool
+parked_none(void)
+{
+	Relation	heap = table_open(extension_relation_oid(TABLE_PARKED_ROW), AccessShareLock);
+	bool		empty = RelationGetNumberOfBlocks(heap) == 0;
+
+	table_close(heap, NoLock);
+	return empty;
+}
+
+bool
+parked_has(Oid relid, int64 hash)
+{
+	Relation	heap = table_open(extension_relation_oid(TABLE_PARKED_ROW), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyData search[2];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	ScanKeyInit(&search[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash));
+	scan = systable_beginscan(heap, extension_relation_oid(INDEX_PARKED_ROW), true, snapshot, 2, search);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(heap, NoLock);
+	return found;
+}
+
+bool
 pin_any(Oid relid)
 {
 	return any(TABLE_ROW_PIN, INDEX_ROW_PIN, relid);

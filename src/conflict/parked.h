@@ -46,6 +46,10 @@ extern void parked_unlock_shared(Oid relid);
 extern bool parked_any(Oid relid);
 extern bool pin_any(Oid relid);
 
+/* True if no table has any; if there is one with that hash of its key. */
+extern bool parked_none(void);
+extern bool parked_has(Oid relid, int64 hash);
+
 /* Finds the parked row of a key; in CurrentMemoryContext. */
 extern bool parked_find(TombstoneKeys *keys, const Datum *key, ParkedRow *found);
 

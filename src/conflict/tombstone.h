@@ -51,8 +51,11 @@ extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snaps
 /* Forgets all tombstones of a table: it is not replicated any more. */
 extern void tombstone_forget_all(Oid relid);
 
-/* Deletes the tombstones in these blocks (to: the first one behind) that transactions before this one wrote. */
-extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before);
+/*
+ * Deletes the tombstones in these blocks (to: the first one behind) that transactions before this one wrote, but for those of
+ * which keep() says that somebody still looks for them (by table and hash of the key). keep may be NULL.
+ */
+extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before, bool (*keep) (Oid relid, int64 hash));
 
 /* Notes all tombstones in catalog/newest_delete.h: its look at what was there before the server was started. */
 extern void tombstone_look(void);

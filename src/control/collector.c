@@ -25,6 +25,7 @@
 #include "catalog/names.h"
 #include "catalog/newest_delete.h"
 #include "catalog/origin_map.h"
+#include "conflict/parked.h"
 #include "conflict/tombstone.h"
 #include "control/collector.h"
 #include "control/sql.h"
@@ -46,14 +47,16 @@ collector_stable(Collector *c, TransactionId before, const char *seen)
 
 /* ---------- the pass ---------- */
 
-/* Deletes stable tombstones. */
+/* Deletes stable tombstones; those stay by which a parked row will be known to be over (apply/unpark.c). */
 static void
 collect_tombstones(const Collector *c)
 {
 	StartTransactionCommand();
 	(void) extension_lock();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	tombstone_collect(c->block, c->block + BLOCKS, c->started);
+	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
+	tombstone_collect(c->block, c->block + BLOCKS, c->started, parked_none() ? NULL : parked_has);
+	replorigin_session_origin = InvalidRepOriginId;
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 }
@@ -65,13 +68,15 @@ collect_states(const Collector *c)
 	const char *params[4] = {psprintf("(%u,0)", c->block), psprintf("(%u,0)", c->block + BLOCKS),
 	psprintf("%u", c->started), c->seen};
 
-	(void) sql_value("DELETE FROM replication_plugin.row_state s USING replication_plugin.local_node l"
+	sql_repair("DELETE FROM replication_plugin.row_state s USING replication_plugin.local_node l"
 					 " WHERE s.ctid >= $1::tid AND s.ctid < $2::tid AND (NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relid)"
 					 "  OR (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($3::xid)"
 					 "  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
 					 "   <= coalesce(replication_plugin.frontier_ts($4, coalesce(s.newest_node, l.node_id)), 'infinity'))"
 					 "  AND (NOT s.merged AND s.siblings < 2 OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
-					 "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $4)))", 4, params);
+					 "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $4))"
+					 "  AND NOT EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = s.relid AND p.key_hash = s.key_hash))",
+			   4, params, origin_map_origin(ORIGIN_NODE_REPAIR));
 }
 
 /* What a pass goes through. */
@@ -105,24 +110,15 @@ collect_blocks(Collector *c)
 		enter_table(c, c->table + 1);
 }
 
-/* Has what this process writes be a local repair: decoding never sees it. */
+/* Sees to it that there is the origin of local repairs, with which what is deleted here is marked: decoding never sees it. */
 static void
-begin_repair(void)
+ensure_origin(void)
 {
-	RepOriginId origin;
-
+	if (origin_map_origin(ORIGIN_NODE_REPAIR) != InvalidRepOriginId)
+		return;
 	StartTransactionCommand();
-	origin = origin_map_create(ORIGIN_NODE_REPAIR);
+	(void) origin_map_create(ORIGIN_NODE_REPAIR);
 	CommitTransactionCommand();
-	replorigin_session_setup(origin);
-	replorigin_session_origin = origin;
-}
-
-static void
-end_repair(void)
-{
-	replorigin_session_origin = InvalidRepOriginId;
-	replorigin_session_reset();
 }
 
 /* Goes on with the pass for a while; begins one if there is something new to collect. */
@@ -139,7 +135,7 @@ collect(Collector *c, Moment start)
 		enter_table(c, 0);
 	}
 	context = AllocSetContextCreate(CurrentMemoryContext, "collect", ALLOCSET_DEFAULT_SIZES);
-	begin_repair();
+	ensure_origin();
 	while (c->table < lengthof(tables) && !moment_is_past(start, WORK_MS))
 	{
 		old = MemoryContextSwitchTo(context);
@@ -148,7 +144,6 @@ collect(Collector *c, Moment start)
 		MemoryContextReset(context);
 		CHECK_FOR_INTERRUPTS();
 	}
-	end_repair();
 	MemoryContextDelete(context);
 	if (c->table == lengthof(tables))
 		c->started = InvalidTransactionId;

@@ -9,7 +9,6 @@
  *	- writes this node's frontier row: after commits that are more than frontier rows of others,
  *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
  *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
- *	- has parked rows come back when their place is free;
  *	- forgets writes that were passed over when what replaces them is here;
  *	- removes tombstones behind the group slot (control/collector.c).
  *
@@ -54,7 +53,6 @@
 #include "conflict/row_version.h"
 #include "control/collector.h"
 #include "control/manager_sql.h"
-#include "control/park_tender.h"
 #include "control/settle.h"
 #include "control/sql.h"
 #include "control/workers.h"
@@ -389,8 +387,7 @@ work(void)
 	tell_frontier();
 	announce();
 	advance_group_slot();
-	if (tend_parked_rows())
-		collector_work(&worker.collector);
+	collector_work(&worker.collector);
 	forget_awaited();
 	settle_tables(worker.moved_to);
 	if (!worker.healthy)

@@ -8,7 +8,7 @@
  *
  *	local state		what runs
  *	joining: ...	the join worker; the link from the source once its row is there
- *	ready, leaving	the links that the topology wants (link_tender.c); the group worker
+ *	ready, leaving	the links that the topology wants (link_tender.c); the group worker; the park worker, if there is work for it
  *	removed,		nothing; slots are dropped
  *	needs_rejoin
  *
@@ -47,16 +47,20 @@
 #define ROUND_MS		1000
 #define PRUNE_MS		60000
 
+/* One of the other workers of which there is one at most. */
+typedef struct ManagedState
+{
+	BackgroundWorkerHandle *handle;
+	Moment		started_at;
+	int			failures;		/* starts since it ran for long, or was not wanted */
+} ManagedState;
+
 typedef struct Manager
 {
 	Oid			dboid;
 	MemoryContext round;		/* reset after each round */
-	BackgroundWorkerHandle *join_worker;
-	BackgroundWorkerHandle *group_worker;
-	Moment		join_started_at;
+	ManagedState workers[MANAGED_WORKERS];
 	Moment		pruned_at;
-	Moment		group_started_at;
-	int			group_failures; /* starts of the group worker since it ran for long */
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
 	bool		other_version;	/* the extension's SQL is of another version than this library; told */
@@ -69,32 +73,47 @@ static Manager manager;
 
 /* ---------- other workers ---------- */
 
+/* Function and name of each kind. */
+static const struct
+{
+	const char *function;
+	const char *name;
+}			kinds[MANAGED_WORKERS] = {
+	[MANAGED_GROUP] = {"replication_plugin_group_main", "replication_plugin group"},
+	[MANAGED_JOIN] = {"replication_plugin_join_main", "replication_plugin join"},
+	[MANAGED_PARK] = {"replication_plugin_park_main", "replication_plugin park"},
+};
+
 /* True if a worker is running: one that this manager has started, or the manager before. */
 static bool
-is_running(BackgroundWorkerHandle *handle, ManagedWorker kind)
+is_running(ManagedWorker kind)
 {
-	return worker_is_running(handle) || manager_status_worker(manager.dboid, kind) != 0;
+	return worker_is_running(manager.workers[kind].handle) || manager_status_worker(manager.dboid, kind) != 0;
 }
 
-/* Ends it. */
-static void
-end_worker(BackgroundWorkerHandle *handle, ManagedWorker kind)
+/* Ends it. Returns true if it has ended. */
+static bool
+end_worker(ManagedWorker kind)
 {
 	pid_t		pid = manager_status_worker(manager.dboid, kind);
+	BackgroundWorkerHandle *handle = manager.workers[kind].handle;
 
 	if (worker_is_running(handle))
 		TerminateBackgroundWorker(handle);
 	else if (pid != 0)
 		kill(pid, SIGTERM);
+	return !is_running(kind);
 }
 
 /* Ends all other workers. Returns true if they have ended. */
 static bool
 stop_everything(void)
 {
-	end_worker(manager.join_worker, MANAGED_JOIN);
-	end_worker(manager.group_worker, MANAGED_GROUP);
-	return link_tender_stop_all() && !is_running(manager.join_worker, MANAGED_JOIN) && !is_running(manager.group_worker, MANAGED_GROUP);
+	bool		ended = true;
+
+	for (ManagedWorker kind = 0; kind < MANAGED_WORKERS; kind++)
+		ended &= end_worker(kind);
+	return link_tender_stop_all() && ended;
 }
 
 /* Pause after so many failures in a row, ms. */
@@ -104,46 +123,55 @@ pause_after(int failures)
 	return (int) Min((int64) setting_retry_min << Min(failures - 1, 16), (int64) setting_retry_max);
 }
 
-/* Joining: keeps the join worker running, with a pause after it failed. */
+/* Keeps a worker running, with a pause after it failed. */
 static void
-tend_join(LocalNode *local)
+keep_running(ManagedWorker kind)
 {
-	if (strncmp(local->state, "joining", 7) != 0 || is_running(manager.join_worker, MANAGED_JOIN))
+	ManagedState *w = &manager.workers[kind];
+
+	if (is_running(kind))
+	{
+		if (moment_is_past(w->started_at, setting_retry_max))
+			w->failures = 0;
 		return;
-	if (manager.join_worker &&
-		!moment_is_past(manager.join_started_at, setting_retry_min * 2))
+	}
+	if (w->failures > 0 && !moment_is_past(w->started_at, pause_after(w->failures)))
 		return;
-	manager.join_started_at = moment_now();
+	w->started_at = moment_now();
+	w->failures++;
 	MemoryContextSwitchTo(TopMemoryContext);
-	manager.join_worker = worker_start("replication_plugin_join_main", "replication_plugin join",
-									   ObjectIdGetDatum(manager.dboid));
+	w->handle = worker_start(kinds[kind].function, kinds[kind].name, ObjectIdGetDatum(manager.dboid));
 	MemoryContextSwitchTo(manager.round);
 }
 
-/* Keeps the group worker running on a member, with a pause after it failed. */
+/* Joining: keeps the join worker running; a try that fails is repeated soon, as others must be waiting for it. */
 static void
-tend_group_worker(LocalNode *local)
+tend_join(LocalNode *local)
+{
+	ManagedState *w = &manager.workers[MANAGED_JOIN];
+
+	if (strncmp(local->state, "joining", 7) != 0 ||
+		(w->handle && !is_running(MANAGED_JOIN) && !moment_is_past(w->started_at, setting_retry_min * 2)))
+		return;
+	w->failures = 0;
+	keep_running(MANAGED_JOIN);
+}
+
+/* On a member: keeps the group worker running, and the park worker while there is anything for it. */
+static void
+tend_member(LocalNode *local)
 {
 	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
 	{
-		end_worker(manager.group_worker, MANAGED_GROUP);
+		(void) end_worker(MANAGED_GROUP);
+		(void) end_worker(MANAGED_PARK);
 		return;
 	}
-	if (is_running(manager.group_worker, MANAGED_GROUP))
-	{
-		if (moment_is_past(manager.group_started_at, setting_retry_max))
-			manager.group_failures = 0;
-		return;
-	}
-	if (manager.group_failures > 0 &&
-		!moment_is_past(manager.group_started_at, pause_after(manager.group_failures)))
-		return;
-	manager.group_started_at = moment_now();
-	manager.group_failures++;
-	MemoryContextSwitchTo(TopMemoryContext);
-	manager.group_worker = worker_start("replication_plugin_group_main", "replication_plugin group",
-										ObjectIdGetDatum(manager.dboid));
-	MemoryContextSwitchTo(manager.round);
+	keep_running(MANAGED_GROUP);
+	if (sql_value("SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1 FROM replication_plugin.row_pin LIMIT 1", 0, NULL))
+		keep_running(MANAGED_PARK);
+	else
+		manager.workers[MANAGED_PARK].failures = 0;
 }
 
 /* ---------- identity ---------- */
@@ -362,7 +390,7 @@ work(void)
 	link_tender_round(local, nodes);
 	wait_watch_round();
 	tend_join(local);
-	tend_group_worker(local);
+	tend_member(local);
 	if (strncmp(local->state, "joining", 7) != 0)
 		slot_tender_round();
 	if (moment_is_past(manager.pruned_at, PRUNE_MS))

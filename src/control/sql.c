@@ -7,6 +7,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "replication/origin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -16,8 +17,9 @@
 
 #define MAX_PARAMS	8
 
-char *
-sql_value(const char *sql, int nparams, const char *const *params)
+/* Runs a statement; what it writes is marked with an origin, unless that is invalid, but the transaction is a local one. */
+static char *
+run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			types[MAX_PARAMS];
@@ -31,6 +33,7 @@ sql_value(const char *sql, int nparams, const char *const *params)
 	(void) extension_lock();	/* if it is not there, the statement fails */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
+	replorigin_session_origin = origin;
 	for (int i = 0; i < nparams; i++)
 	{
 		types[i] = TEXTOID;
@@ -46,10 +49,23 @@ sql_value(const char *sql, int nparams, const char *const *params)
 		result = value ? MemoryContextStrdup(context, value) : NULL;
 	}
 	SPI_finish();
+	replorigin_session_origin = InvalidRepOriginId;
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return result;
+}
+
+char *
+sql_value(const char *sql, int nparams, const char *const *params)
+{
+	return run(sql, nparams, params, InvalidRepOriginId);
+}
+
+void
+sql_repair(const char *sql, int nparams, const char *const *params, RepOriginId origin)
+{
+	(void) run(sql, nparams, params, origin);
 }
 
 char *

@@ -29,5 +29,6 @@ extern void launcher_register(void);
 extern PGDLLEXPORT void replication_plugin_launcher_main(Datum arg);
 extern PGDLLEXPORT void replication_plugin_manager_main(Datum dboid);
 extern PGDLLEXPORT void replication_plugin_group_main(Datum dboid);
+extern PGDLLEXPORT void replication_plugin_park_main(Datum dboid);
 
 #endif							/* REPLICATION_PLUGIN_WORKERS_H */

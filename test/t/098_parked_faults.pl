@@ -110,17 +110,17 @@ section 'collecting pins with a table locked', sub {
 	$mesh->poll(1, 'SELECT count(*) FROM pinned', 1, 20);
 	my $job = $mesh->start_sql(1, "BEGIN; LOCK TABLE pinned; SELECT pg_sleep(15); COMMIT");
 	sleep 0.5;
-	$mesh->sql(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'group'");
+	$mesh->sql(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'park'");
 	my $error = '';
 	for (1 .. 20) { sleep 0.5; $error ||= $mesh->sql(1, "SELECT coalesce(last_error, '') FROM replication_plugin.local_node"); }
-	unlike($error, qr/group worker/, 'the group worker lives while somebody has a lock on a table with pins');
+	unlike($error, qr/park worker/, 'the park worker lives while somebody has a lock on a table with pins');
 	$mesh->finish_sql($job);
 	sleep 2;
 };
 
 section 'pins go with their rows', sub {
 	my $pins = "SELECT string_agg(format('%s %s', relid::regclass, encode(key, 'hex')), ' ' ORDER BY relid, key) FROM replication_plugin.row_pin WHERE relid IN ('part'::regclass, 'gone'::regclass)";
-	my $collect = sub { $mesh->sql($_, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'group'") for 1, 2 };
+	my $collect = sub { $mesh->sql($_, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'park'") for 1, 2 };
 	my $count = sub { my ($n, $name) = @_; ok($mesh->poll($_, $pins =~ s/string_agg.*key\) FROM/count(*) FROM/r, $n, 30), "node $_: $name") || diag($mesh->sql($_, $pins)) for 1, 2 };
 	park('gone', 1, 2, 'a');
 	concurrently([ 1, "INSERT INTO part VALUES (1, 1, 'a'), (3, 2, 'b')" ], [ 2, "INSERT INTO part VALUES (2, 1, 'a'), (4, 2, 'b')" ]);
@@ -183,7 +183,7 @@ section 'key dropped', sub {
 	sleep 1;
 	$mesh->sql(2, 'DELETE FROM other WHERE id = 2');
 	ok($mesh->poll(1, 'SELECT count(*) FROM other WHERE id = 1', 1, 15), 'rows of other tables come back while a table with parked rows has no key');
-	is($mesh->sql(1, "SELECT coalesce(last_error, '') FROM replication_plugin.local_node"), '', 'the group worker does not fail');
+	is($mesh->sql(1, "SELECT coalesce(last_error, '') FROM replication_plugin.local_node"), '', 'the park worker does not fail');
 	$mesh->sql(1, 'ALTER TABLE nokey ADD PRIMARY KEY (id)');
 	sleep 3;
 };

@@ -11,6 +11,7 @@ CREATE TABLE t (id int PRIMARY KEY, v text);
 CREATE TABLE f (a int, b int);
 ALTER TABLE f REPLICA IDENTITY FULL;
 CREATE TABLE slow (id int PRIMARY KEY, v text);
+CREATE TABLE parked (id int PRIMARY KEY, name text UNIQUE);
 INSERT INTO t SELECT i, 'start' FROM generate_series(1, 20) i;
 INSERT INTO f SELECT i, 0 FROM generate_series(1, 60000) i;
 SQL
@@ -121,6 +122,38 @@ subtest 'code that does not end' => sub {
 	$mesh->sql(2, 'DROP TRIGGER hinder ON t');
 	$mesh->wait_converged;
 	is($mesh->sql(2, "SELECT string_agg(v, ',' ORDER BY id) FROM t WHERE id IN (5, 6)"), 'held up,behind', 'nothing is lost');
+};
+
+subtest 'code that does not end where a parked row comes back' => sub {
+	settings(2, 'replication_plugin.row_timeout' => '3s');
+	settings($_, 'replication_plugin.frontier_interval' => '200ms') for 1, 2;
+	$mesh->pause_all;
+	$mesh->sql(1, "INSERT INTO parked VALUES (1, 'a')");
+	$mesh->sql(2, "INSERT INTO parked VALUES (2, 'a')");
+	$mesh->resume_all;
+	ok($mesh->poll(2, 'SELECT count(*) FROM replication_plugin.parked_rows', 1), 'a row is parked');
+	$mesh->sql(2, 'CREATE FUNCTION sleepy(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF $1 = 1 THEN PERFORM pg_sleep(1000); END IF; RETURN $1; END $$;
+		CREATE INDEX sleepy ON parked (sleepy(id))');
+	$mesh->sql(1, 'DELETE FROM parked WHERE id = 2');
+	ok($mesh->poll(2, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin %' AND wait_event = 'PgSleep')"), 'it tries to come back');
+	$mesh->sql(2, 'INSERT INTO t VALUES (100); DELETE FROM t WHERE id = 100');
+	my $state = "SELECT (SELECT written_at FROM replication_plugin.frontier WHERE node_id = 2),
+		(SELECT confirmed_lsn FROM replication_plugin.slots WHERE subscriber IS NULL)";
+	my ($written, $moved) = split /\|/, $mesh->sql(2, $state);
+	ok($mesh->poll(2, "SELECT w > '$written' AND m > '$moved' FROM ($state) x(w, m)"), 'frontier rows and the group slot go on');
+	my $gone = 0;
+	for (1 .. 60)
+	{
+		$mesh->sql(2, 'UPDATE t SET v = v WHERE id = 20');
+		last if $gone = $mesh->sql(2, "SELECT count(*) = 0 FROM replication_plugin.tombstone WHERE relid = 't'::regclass") eq 't';
+		$mesh->poll(2, "SELECT written_at > '$written' FROM replication_plugin.frontier WHERE node_id = 2") or last;
+		$written = $mesh->sql(2, 'SELECT written_at FROM replication_plugin.frontier WHERE node_id = 2');
+	}
+	ok($gone, 'so do tombstones');
+	ok($mesh->poll(2, "SELECT coalesce(error ~ 'row_timeout.*function public.sleepy', false) FROM replication_plugin.parked_rows"), 'parked_rows says what holds it up');
+	$mesh->sql(2, 'DROP INDEX sleepy');
+	$mesh->sql(2, 'UPDATE replication_plugin.parked_row SET retry_at = NULL');
+	ok($mesh->poll(2, 'SELECT id FROM parked', 1), 'and it comes back when that is gone');
 };
 
 $mesh->is_identical('at the end');
