@@ -4,7 +4,8 @@
  *		the launcher. Nothing else belongs here.
  *
  * The library can be loaded without shared_preload_libraries (the output plugin's
- * JSON format works so); then there is no shared memory and no worker.
+ * JSON format works so); then there is no shared memory and no worker, and the guards refuse
+ * writes of a database that is in a group (catalog/requirement.h).
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 
 #include "base/fault_point.h"
 #include "base/settings.h"
+#include "base/shmem.h"
 #include "catalog/activity.h"
 #include "catalog/clock.h"
 #include "catalog/link_status.h"
@@ -21,6 +23,7 @@
 #include "catalog/newest_delete.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "catalog/requirement.h"
 #include "catalog/seen.h"
 #include "conflict/causal_context.h"
 #include "conflict/capture_note.h"
@@ -68,6 +71,7 @@ startup_shmem(void)
 	clock_shmem_init();
 	seen_shmem_init();
 	newest_delete_shmem_init();
+	shmem_attached();
 }
 
 void
@@ -76,16 +80,17 @@ _PG_init(void)
 	settings_define();
 	causal_context_define_setting();
 	settings_reserve_prefix();
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
 	drop_guard_install();
 	alter_guard_install();
 	capture_guard_install();
 	write_guard_install();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	requirement_keep_timestamps();
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
 	restore_guard_install();
 	capture_note_install();
 	activity_install();

@@ -17,6 +17,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "base/shmem.h"
 #include "catalog/activity.h"
 #include "catalog/origin_map.h"
 
@@ -110,8 +111,10 @@ activity_ignore_own(void)
 uint64
 activity_count(void)
 {
-	pg_atomic_uint64 *c = counter();
+	pg_atomic_uint64 *c;
 
+	shmem_require();
+	c = counter();
 	if (c)
 		return pg_atomic_read_u64(c);
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);

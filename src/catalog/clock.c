@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
+#include "base/shmem.h"
 #include "catalog/clock.h"
 
 #define CLOCK_FILE		"pg_stat/replication_plugin.clock"
@@ -86,12 +87,6 @@ clock_shmem_init(void)
 	}
 	LWLockRelease(AddinShmemInitLock);
 	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_clock");
-}
-
-bool
-clock_exists(void)
-{
-	return shared != NULL;
 }
 
 /* Timestamps after 2000 only: what is older is no reason to move. */
@@ -186,6 +181,7 @@ restore(void)
 static void
 ensure_restored(void)
 {
+	shmem_require();
 	if (pg_atomic_read_u32(&shared->restored))
 		return;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);

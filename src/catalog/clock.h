@@ -14,9 +14,6 @@
 extern Size clock_shmem_size(void);
 extern void clock_shmem_init(void);
 
-/* True if there is a clock: the library is in shared_preload_libraries. */
-extern bool clock_exists(void);
-
 /* A timestamp that comes from elsewhere becomes visible here: nothing that is given later is at or below it. */
 extern void clock_observe(TimestampTz ts);
 

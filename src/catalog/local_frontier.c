@@ -14,6 +14,7 @@
 #include "storage/procarray.h"
 #include "utils/timestamp.h"
 
+#include "base/shmem.h"
 #include "catalog/clock.h"
 #include "catalog/local_frontier.h"
 #include "catalog/origin_hold.h"
@@ -42,6 +43,7 @@ local_frontier(NodeId me)
 	NodeId	   *nodes;
 	int			n;
 
+	shmem_require();
 	origin_map_ensure_loaded();
 	horizon = clock_horizon();	/* first: what comes behind the end is later */
 	end = GetXLogInsertRecPtr();

@@ -21,6 +21,7 @@
 
 #include "base/moment.h"
 #include "base/settings.h"
+#include "base/shmem.h"
 #include "catalog/manager_status.h"
 
 #define MIN_PAUSE_MS	1000	/* a manager has that long to attach */
@@ -63,21 +64,10 @@ manager_status_shmem_init(void)
 	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_managers");
 }
 
-/* Raises the error of a missing preload. */
-static void
-require_shared(void)
-{
-	if (!shared)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication_plugin is not in shared_preload_libraries"),
-				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
-}
-
 uint64
 instance_token(void)
 {
-	require_shared();
+	shmem_require();
 	return shared->token;
 }
 
@@ -95,7 +85,7 @@ manager_status_run_start(void)
 {
 	XLogRecPtr	lsn;
 
-	require_shared();
+	shmem_require();
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	lsn = shared->run_start;
 	LWLockRelease(&shared->lock);
@@ -170,7 +160,7 @@ manager_status_reserve(Oid dboid)
 {
 	ManagerStatus *m;
 
-	require_shared();
+	shmem_require();
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	m = find(dboid, true);
 	if (m)
@@ -241,7 +231,7 @@ manager_status_suspend(Oid dboid)
 {
 	static bool registered = false;
 
-	require_shared();
+	shmem_require();
 	if (OidIsValid(suspended))
 		return;
 	if (!registered)

@@ -185,6 +185,13 @@ nodes_local_copy_of(uint64 *since)
 	return cache.copy_of;
 }
 
+bool
+nodes_local_in_group(void)
+{
+	load_cache();
+	return cache.id != INVALID_NODE_ID && strcmp(cache.state, "left") != 0;
+}
+
 const char *
 nodes_local_refusal(void)
 {

@@ -52,6 +52,9 @@ extern NodeId nodes_local_copy_of(uint64 *since);
 /* Begins the refusal where the extension's SQL in this database is of another version than the library; that version follows. */
 #define NODE_OTHER_VERSION	"version "
 
+/* Returns true if this database is in a group, or about to be (cached likewise). */
+extern bool nodes_local_in_group(void);
+
 /* NULL if local writes are welcome, else the state because of which they are not (cached likewise); the node's name. */
 extern const char *nodes_local_refusal(void);
 extern const char *nodes_local_name(void);

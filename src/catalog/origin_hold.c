@@ -21,6 +21,7 @@
 #include "storage/shmem.h"
 
 #include "base/pulse.h"
+#include "base/shmem.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 
@@ -180,6 +181,7 @@ origin_hold(NodeId origin)
 {
 	static bool registered = false;
 
+	shmem_require();
 	if (!registered)
 		on_shmem_exit(release_all, (Datum) 0);
 	registered = true;
@@ -249,6 +251,8 @@ origin_hold_visible(NodeId origin, bool durable)
 	XLogRecPtr	progress = durable ? origin_map_progress_durable(origin) : origin_map_progress(origin);
 	Hold	   *h;
 
+	if (!shared)
+		return progress;
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	h = find(origin);
 	/* with nobody at work, all that had progressed before is there to be seen */

@@ -25,6 +25,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/fault_point.h"
+#include "base/shmem.h"
 #include "catalog/pg_replication_origin.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -32,7 +33,9 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
@@ -286,7 +289,7 @@ read_origins(void)
 
 		if (node == ORIGIN_NODE_LOCAL)
 			continue;
-		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
+		if (map && TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
 		{
 			change_at_commit(false, form->roident, node);
 			continue;
@@ -351,35 +354,44 @@ origin_map_reload(void)
 
 /* ---------- this process's copy ---------- */
 
-/* Copies this database's part of the map; false without memory. The lock is held. */
+/* Copies this database's part of some entries; false without memory. */
 static bool
-fill_copy(OriginCopy *c)
+fill_copy(OriginCopy *c, const OriginEntry *entries, int n)
 {
-	int			room = Max(map->n, 1);
 	int			last = 0;
 
-	c->generation = pg_atomic_read_u64(&map->generation);
-	c->loaded = is_loaded();
-	for (int i = 0; i < map->n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		if (map->entries[i].dboid == MyDatabaseId)
-			last = Max(last, map->entries[i].origin);
+		if (entries[i].dboid == MyDatabaseId)
+			last = Max(last, entries[i].origin);
 	}
 	c->numbers = last + 1;
-	c->entries = malloc(room * sizeof(OriginEntry));
+	c->entries = malloc(Max(n, 1) * sizeof(OriginEntry));
 	c->nodes = calloc(c->numbers, sizeof(NodeId));
 	if (!c->entries || !c->nodes)
 		return false;
-	for (int i = 0; i < map->n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		OriginEntry *e = &map->entries[i];
-
-		if (e->dboid != MyDatabaseId)
+		if (entries[i].dboid != MyDatabaseId)
 			continue;
-		c->entries[c->n++] = *e;
-		c->nodes[e->origin] = e->node;
+		c->entries[c->n++] = entries[i];
+		c->nodes[entries[i].origin] = entries[i].node;
 	}
 	return true;
+}
+
+/* Puts a new copy in place of the one that there is; one that could not be filled is an error. */
+static void
+set_copy(OriginCopy *fresh, bool filled)
+{
+	OriginCopy	old = filled ? copy : *fresh;
+
+	if (filled)
+		copy = *fresh;
+	free(old.entries);
+	free(old.nodes);
+	if (!filled)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 }
 
 /* Renews this process's copy if the map has changed. One that could not be renewed stays outdated, and is an error each time. */
@@ -389,20 +401,43 @@ refresh_copy(void)
 	OriginCopy	fresh = {0};
 	bool		filled;
 
-	if (pg_atomic_read_u64(&map->generation) == copy.generation)
+	if (!map || pg_atomic_read_u64(&map->generation) == copy.generation)
 		return;
 	LWLockAcquire(&map->lock, LW_SHARED);
-	filled = fill_copy(&fresh);
+	fresh.generation = pg_atomic_read_u64(&map->generation);
+	fresh.loaded = is_loaded();
+	filled = fill_copy(&fresh, map->entries, map->n);
 	LWLockRelease(&map->lock);
-	if (!filled)
-	{
-		free(fresh.entries);
-		free(fresh.nodes);
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	}
-	free(copy.entries);
-	free(copy.nodes);
-	copy = fresh;
+	set_copy(&fresh, filled);
+}
+
+/* Syscache callback: an origin has been made or dropped. */
+static void
+origins_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	copy.loaded = false;
+}
+
+/* Without shared memory nobody makes origins, but rows are read: reads the catalog into this process's copy. */
+static void
+load_privately(void)
+{
+	static bool registered = false;
+	List	   *found;
+	OriginEntry *entries;
+	OriginCopy	fresh = {.generation = copy.generation + 1,.loaded = true};
+	int			n = 0;
+	ListCell   *lc;
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
+	registered = true;
+	found = read_origins();
+	entries = palloc(Max(list_length(found), 1) * sizeof(OriginEntry));
+	foreach(lc, found)
+		entries[n++] = *(OriginEntry *) lfirst(lc);
+	set_copy(&fresh, fill_copy(&fresh, entries, n));
+	pfree(entries);
 }
 
 void
@@ -411,14 +446,17 @@ origin_map_ensure_loaded(void)
 	bool		own_transaction = !IsTransactionState();
 	MemoryContext caller = CurrentMemoryContext;
 
-	if (!map || !OidIsValid(MyDatabaseId))
+	if (!OidIsValid(MyDatabaseId))
 		return;
 	refresh_copy();
 	if (copy.loaded)
 		return;
 	if (own_transaction)
 		StartTransactionCommand();
-	load();
+	if (map)
+		load();
+	else
+		load_privately();
 	if (own_transaction)
 		CommitTransactionCommand();
 	MemoryContextSwitchTo(caller);
@@ -427,7 +465,7 @@ origin_map_ensure_loaded(void)
 uint64
 origin_map_generation(void)
 {
-	return map ? pg_atomic_read_u64(&map->generation) : 0;
+	return map ? pg_atomic_read_u64(&map->generation) : copy.generation;
 }
 
 NodeId
@@ -435,7 +473,7 @@ origin_map_node(RepOriginId origin)
 {
 	NodeId		node;
 
-	if (!map || origin == InvalidRepOriginId || origin == DoNotReplicateId)
+	if (origin == InvalidRepOriginId || origin == DoNotReplicateId)
 		return ORIGIN_NODE_LOCAL;
 	refresh_copy();
 	node = origin < copy.numbers ? copy.nodes[origin] : ORIGIN_NODE_LOCAL;
@@ -445,8 +483,6 @@ origin_map_node(RepOriginId origin)
 RepOriginId
 origin_map_origin(NodeId node)
 {
-	if (!map)
-		return InvalidRepOriginId;
 	refresh_copy();
 	for (int i = 0; i < copy.n; i++)
 	{
@@ -457,17 +493,6 @@ origin_map_origin(NodeId node)
 }
 
 /* ---------- making and dropping ---------- */
-
-/* Raises an error without shared memory. */
-static void
-require_map(void)
-{
-	if (!map)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication_plugin is not in shared_preload_libraries"),
-				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
-}
 
 /* Creates an origin. Its number may have progress of one that was rolled back when it had been moved already. */
 static RepOriginId
@@ -487,7 +512,7 @@ origin_map_create(NodeId node)
 	RepOriginId origin;
 	char	   *name;
 
-	require_map();
+	shmem_require();
 	origin_map_ensure_loaded();
 	origin = origin_map_origin(node);
 	if (origin != InvalidRepOriginId)
@@ -504,7 +529,7 @@ origin_map_create(NodeId node)
 void
 origin_map_drop_all(void)
 {
-	require_map();
+	shmem_require();
 	origin_map_ensure_loaded();
 	refresh_copy();
 	for (int i = 0; i < copy.n; i++)
@@ -540,9 +565,6 @@ origin_map_nodes(NodeId **nodes)
 {
 	int			n = 0;
 
-	*nodes = NULL;
-	if (!map)
-		return 0;
 	refresh_copy();
 	*nodes = palloc(Max(copy.n, 1) * sizeof(NodeId));
 	for (int i = 0; i < copy.n; i++)

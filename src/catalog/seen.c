@@ -15,6 +15,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "base/shmem.h"
 #include "catalog/names.h"
 #include "catalog/seen.h"
 
@@ -88,6 +89,7 @@ seen_note_row(NodeId member, const char *vector)
 
 	if (!f)
 		return;
+	shmem_require();
 	through = frontier_ts(f, member);
 	frontier_free(f);
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -144,6 +146,8 @@ seen_through(void)
 {
 	Frontier   *f = frontier_create();
 
+	if (!shared)
+		return f;				/* who only reads can do with less */
 	if (!is_loaded())
 		load();
 	LWLockAcquire(&shared->lock, LW_SHARED);
@@ -163,6 +167,8 @@ seen_forget(void)
 {
 	int			kept = 0;
 
+	if (!shared)
+		return;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < shared->n; i++)
 	{
@@ -177,5 +183,5 @@ seen_forget(void)
 uint64
 seen_generation(void)
 {
-	return pg_atomic_read_u64(&shared->generation);
+	return shared ? pg_atomic_read_u64(&shared->generation) : 0;
 }

@@ -37,6 +37,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/fault_point.h"
+#include "catalog/requirement.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
@@ -227,6 +228,7 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("capture_row() is called by row triggers only")));
+	requirement_check();
 	state = capture_state(fcinfo, trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
 		same_key(state, trigger->tg_trigslot, trigger->tg_newslot))
@@ -308,6 +310,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("capture_truncate() is called by truncate triggers only")));
+	requirement_check();
 	rel = trigger->tg_relation;
 	state = capture_state(fcinfo, rel);
 	mergeable = !rel->rd_rel->relispartition && table_is_mergeable(rel);

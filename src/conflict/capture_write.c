@@ -29,6 +29,7 @@
 #include "base/fault_point.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
+#include "catalog/requirement.h"
 #include "catalog/seen.h"
 #include "catalog/table_info.h"
 #include "conflict/capture.h"
@@ -227,6 +228,7 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("capture_write() is called by row triggers only")));
+	requirement_check();
 	origin_map_ensure_loaded();
 	if (origin_map_node(replorigin_session_origin) == ORIGIN_NODE_REPAIR)
 		return PointerGetDatum(NULL);

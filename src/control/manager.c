@@ -36,8 +36,10 @@
 #include "catalog/nodes.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "catalog/requirement.h"
 #include "control/identity.h"
 #include "control/link_tender.h"
+#include "control/lost_timestamps.h"
 #include "control/manager_sql.h"
 #include "control/slot_tender.h"
 #include "control/sql.h"
@@ -67,6 +69,8 @@ typedef struct Manager
 	char		noted_as[128];	/* the run of the server is noted for this node: its group and number */
 	int			check_failures;
 	Moment		next_check_at;
+	const Unmet *unmet;			/* what the server lacks, as told in the log */
+	bool		timestamps_checked;
 } Manager;
 
 static Manager manager;
@@ -174,6 +178,54 @@ tend_member(LocalNode *local)
 		manager.workers[MANAGED_PARK].failures = 0;
 }
 
+/* ---------- what the server lacks ---------- */
+
+/* Shows why nothing runs, in the views nodes and links. */
+static void
+show_error(LocalNode *local, const char *message)
+{
+	link_tender_show_error(local, message);
+	sql_note_error(message);
+}
+
+/* Returns true if nothing is lacking; else ends all workers, and shows why in the view links (nodes looks itself). */
+static bool
+check_requirements(LocalNode *local)
+{
+	const Unmet *u = requirement_unmet();
+
+	if (u)
+	{
+		if (manager.unmet != u)
+			ereport(LOG, (errmsg("nothing is replicated: %s", u->problem), errhint("%s", u->fix)));
+		(void) stop_everything();
+		link_tender_show_error(local, psprintf("%s HINT: %s", u->problem, u->fix));
+	}
+	manager.unmet = u;
+	return !u;
+}
+
+/* Finds out, once, whether versions of rows are lost that are still needed: a node without them must join anew. */
+static bool
+check_timestamps(LocalNode *local)
+{
+	const char *why[1] = {TIMESTAMPS_LOST " HINT: SELECT replication_plugin.rejoin()"};
+
+	if (manager.timestamps_checked || strcmp(local->state, "removed") == 0 || strcmp(local->state, "needs_rejoin") == 0)
+		return true;
+	manager.timestamps_checked = !timestamps_are_lost();
+	if (manager.timestamps_checked)
+		return true;
+	if (strncmp(local->state, "joining", 7) == 0)
+		show_error(local, TIMESTAMPS_LOST " HINT: Call leave_group(), and join again.");
+	else
+	{
+		ereport(LOG, (errmsg("node \"%s\" must join anew: %s", local->node_name, TIMESTAMPS_LOST)));
+		sql_value("SELECT replication_plugin.note_expulsion('needs_rejoin', $1)", 1, why);
+	}
+	return false;
+}
+
 /* ---------- identity ---------- */
 
 /* Raises an error unless our own dsn leads here. */
@@ -185,14 +237,6 @@ require_identity(const char *dsn)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this server is a copy: the dsn of its node leads to another server"),
 				 errhint("Take the copy out with SELECT replication_plugin.forget_group(), then join it as a node of its own.")));
-}
-
-/* Shows why nothing runs, in the views nodes and links. */
-static void
-show_error(LocalNode *local, const char *message)
-{
-	link_tender_show_error(local, message);
-	sql_note_error(message);
 }
 
 /* Tries to find out whether our own dsn leads here. Returns NULL if it does, else why not. */
@@ -288,11 +332,12 @@ read_nodes(List **nodes, char **version)
 	return local;
 }
 
-/* The group has removed this node: follows. */
-static void
+/* The group has removed this node: follows. Returns false if the node is gone meanwhile. */
+static bool
 notice_removal(LocalNode *local, List *nodes)
 {
 	ListCell   *lc;
+	char	   *state;
 
 	foreach(lc, nodes)
 	{
@@ -302,11 +347,15 @@ notice_removal(LocalNode *local, List *nodes)
 			(strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0))
 			continue;
 		ereport(LOG, (errmsg("node \"%s\" has been removed from its group", local->node_name)));
-		local->state = sql_value_int("UPDATE replication_plugin.local_node l SET state ="
+		state = sql_value_int("UPDATE replication_plugin.local_node l SET state ="
 									 " CASE n.reason WHEN 'needs_rejoin' THEN n.reason ELSE 'removed' END"
 									 " FROM replication_plugin.node n WHERE n.node_id = l.node_id AND l.node_id = $1::integer"
 									 " RETURNING l.state", local->node_id);
+		if (!state)
+			return false;
+		local->state = state;
 	}
+	return true;
 }
 
 /* True while a session wants all other workers to rest. */
@@ -377,6 +426,7 @@ work(void)
 	if (!manager.found)
 	{
 		make_clock_origin();
+		sql_value("SELECT replication_plugin.preload_in_sessions(true)", 0, NULL);
 		manager.found = manager_status_found(manager.dboid);
 	}
 	if (strcmp(local->state, "left") == 0 || is_suspended())
@@ -384,9 +434,10 @@ work(void)
 		(void) stop_everything();
 		return true;
 	}
-	if (!check_identity(local))
+	if (!check_requirements(local) || !check_identity(local) || !check_timestamps(local))
 		return true;
-	notice_removal(local, nodes);
+	if (!notice_removal(local, nodes))
+		return true;
 	link_tender_round(local, nodes);
 	wait_watch_round();
 	tend_join(local);

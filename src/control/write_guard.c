@@ -7,6 +7,10 @@
  * statement and COPY before it writes; TRUNCATE comes by the hook for commands. Our own processes
  * write without either, and the sessions that copy rows have a replication origin.
  *
+ * On a server that cannot replicate (catalog/requirement.h) writes of any member are refused, also those of the group's settings and
+ * those under an origin that is not of our nodes. This works in a library without shared memory, too, if it is loaded:
+ * session_preload_libraries of a member's database sees to that.
+ *
  * Where the node is ready, or there is none, this costs a look at a cached value.
  */
 #include "postgres.h"
@@ -25,6 +29,8 @@
 
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/origin_map.h"
+#include "catalog/requirement.h"
 #include "catalog/table_info.h"
 #include "control/write_guard.h"
 
@@ -39,6 +45,44 @@ refusal(void)
 		!IsTransactionState() || !OidIsValid(MyDatabaseId) || creating_extension)
 		return NULL;
 	return nodes_local_refusal();
+}
+
+/* What this server lacks, if that matters to what this session writes now; NULL if not. */
+static const Unmet *
+unmet(void)
+{
+	const Unmet *u = requirement_unmet();
+
+	if (!u || !IsTransactionState() || !OidIsValid(MyDatabaseId) || creating_extension || !nodes_local_in_group())
+		return NULL;
+	if (replorigin_session_origin == InvalidRepOriginId)
+		return u;
+	origin_map_ensure_loaded();
+	return origin_map_node(replorigin_session_origin) == ORIGIN_NODE_LOCAL ? u : NULL;
+}
+
+/*
+ * Refuses to write a table of the group on a server that cannot replicate. Of the group's own tables, rows may go: the node may be
+ * taken out; and our processes may be in the middle of something.
+ */
+static void
+refuse_unmet(Oid relid, AclMode write, const Unmet *u)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		replicated;
+
+	if (!rel)
+		return;
+	if (RelationGetNamespace(rel) == extension_schema_oid())
+		replicated = table_is_own_replicated(rel) && (write & (ACL_INSERT | ACL_UPDATE)) != 0 && MyBackendType != B_BG_WORKER;
+	else
+		replicated = table_is_replicated(rel);
+	RelationClose(rel);
+	if (replicated)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), u->problem),
+				 errhint("%s", u->fix)));
 }
 
 /* Refuses if a table is one of the replicated ones. */
@@ -85,6 +129,7 @@ static bool
 check_perms(List *range_table, bool ereport_on_violation)
 {
 	const char *state;
+	const Unmet *u;
 	ListCell   *lc;
 
 	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
@@ -93,37 +138,65 @@ check_perms(List *range_table, bool ereport_on_violation)
 	{
 		RangeTblEntry *rte = lfirst(lc);
 
-		if (rte->rtekind == RTE_RELATION && (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0 &&
-			rte->rellockmode == RowExclusiveLock && (state = refusal()) != NULL)
+		if (rte->rtekind != RTE_RELATION || (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0 ||
+			rte->rellockmode != RowExclusiveLock)
+			continue;
+		if ((u = unmet()) != NULL)
+			refuse_unmet(rte->relid, rte->requiredPerms, u);
+		if ((state = refusal()) != NULL)
 			refuse(rte->relid, state);
 	}
 	return true;
 }
 
-/* The hook for commands: TRUNCATE, and COMMIT PREPARED of what was written when it was welcome. */
+/* Looks at the tables of a TRUNCATE. */
 static void
-check_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+check_truncate(TruncateStmt *stmt)
 {
-	const char *state;
+	const char *state = refusal();
+	const Unmet *u = unmet();
 	ListCell   *lc;
 
-	if (IsA(pstmt->utilityStmt, TruncateStmt) && (state = refusal()) != NULL)
+	foreach(lc, u || state ? stmt->relations : NIL)
 	{
-		foreach(lc, ((TruncateStmt *) pstmt->utilityStmt)->relations)
-		{
-			Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
+		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
 
-			if (OidIsValid(relid))
-				refuse(relid, state);
-		}
+		if (OidIsValid(relid) && u)
+			refuse_unmet(relid, ACL_TRUNCATE, u);
+		if (OidIsValid(relid) && state)
+			refuse(relid, state);
 	}
-	if (IsA(pstmt->utilityStmt, TransactionStmt) && ((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED &&
-		(state = refusal()) != NULL && (strcmp(state, "removed") == 0 || strcmp(state, "needs_rejoin") == 0))
+}
+
+/* Looks at a COMMIT PREPARED: what was written when it was welcome may be so no longer, or would get a timestamp that is none. */
+static void
+check_commit_prepared(void)
+{
+	const char *state = refusal();
+	const Unmet *u = unmet();
+
+	if (u)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), u->problem),
+				 errhint("%s", u->fix)));
+	if (state && (strcmp(state, "removed") == 0 || strcmp(state, "needs_rejoin") == 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), state),
 				 errhint("Nobody would get what the transaction has written: ROLLBACK PREPARED.")));
+}
+
+/* The hook for commands. */
+static void
+check_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (IsA(pstmt->utilityStmt, TruncateStmt))
+		check_truncate((TruncateStmt *) pstmt->utilityStmt);
+	else if (IsA(pstmt->utilityStmt, TransactionStmt) &&
+			 ((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+		check_commit_prepared();
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/shmem.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
@@ -105,6 +106,7 @@ start_native(LogicalDecodingContext *ctx)
 {
 	NativeOptions options;
 
+	shmem_require();			/* which origins are nodes' is not known without */
 	options_parse_native(ctx->output_plugin_options, &options);
 	origin_map_ensure_loaded();
 	ctx->output_plugin_private = native_startup(ctx, &options);

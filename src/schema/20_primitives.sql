@@ -5,6 +5,11 @@ CREATE FUNCTION instance_token() RETURNS bigint
 AS 'MODULE_PATHNAME', 'replication_plugin_instance_token' LANGUAGE C STRICT;
 COMMENT ON FUNCTION instance_token() IS 'random number of this server''s run: tells a copy of a server from the server';
 
+CREATE FUNCTION unmet_requirement(OUT problem text, OUT fix text)
+AS 'MODULE_PATHNAME', 'replication_plugin_unmet_requirement' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION unmet_requirement() IS
+	'what this server lacks so that writes of a node are refused, and what to do; nulls: nothing';
+
 CREATE FUNCTION value_layout() RETURNS text
 AS 'MODULE_PATHNAME', 'replication_plugin_value_layout' LANGUAGE C STRICT;
 COMMENT ON FUNCTION value_layout() IS 'memory layout of values; between servers with the same, values travel as they are';

@@ -29,7 +29,9 @@ BEGIN
 	RETURN NEXT;
 
 	requirement := 'track_commit_timestamp';
-	detail := current_setting('track_commit_timestamp');
+	-- while this server has nodes, timestamps are kept against the setting, so that no version is lost
+	detail := CASE WHEN (SELECT u.problem FROM replication_plugin.unmet_requirement() u) LIKE 'track_commit_timestamp%' THEN 'off'
+		ELSE current_setting('track_commit_timestamp') END;
 	ok := detail = 'on';
 	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET track_commit_timestamp = on; restart' END;
 	RETURN NEXT;
@@ -185,6 +187,7 @@ BEGIN
 	INSERT INTO replication_plugin.member_ready (node_id) VALUES (1);
 	INSERT INTO replication_plugin.stable_point (only_one) VALUES (true);
 	PERFORM replication_plugin.capture_install_all();
+	PERFORM replication_plugin.preload_in_sessions(true);
 	PERFORM replication_plugin.request_manager(true);
 END
 $$;
@@ -385,6 +388,7 @@ BEGIN
 			copy_schema, copy_data, progress, copy_of, copy_since)
 		VALUES (pg_current_xact_id()::text::bigint, source.group_id, source.group_name, number, node_name, dsn, 'joining: adopt', source.node_id, via,
 			false, false, 'waiting for the join worker', source.node_id, l.since_xid);
+	PERFORM replication_plugin.preload_in_sessions(true);
 	PERFORM replication_plugin.request_manager(true);
 END
 $$;
@@ -422,6 +426,7 @@ BEGIN
 			copy_schema, copy_data, progress)
 		VALUES (pg_current_xact_id()::text::bigint, source.group_id, source.group_name, number, node_name, dsn, 'joining: slot', source.node_id, via,
 			copy_schema, copy_data, 'waiting for the join worker');
+	PERFORM replication_plugin.preload_in_sessions(true);
 	PERFORM replication_plugin.request_manager(true);
 END
 $$;
@@ -532,12 +537,13 @@ BEGIN
 				HINT = 'A joining node needs all members. Start it, or take it out with remove_node().';
 		END;
 	END LOOP;
-	PERFORM replication_plugin.teardown();
 	number := replication_plugin.reserve_everywhere(source_dsn, l.group_id, l.node_name, l.dsn);
+	PERFORM replication_plugin.teardown();
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress)
 		VALUES (pg_current_xact_id()::text::bigint, l.group_id, l.group_name, number, l.node_name, l.dsn, 'joining: slot', source.node_id, source_dsn,
 			false, true, 'waiting for the join worker');
+	PERFORM replication_plugin.preload_in_sessions(true);
 	PERFORM replication_plugin.request_manager(true);
 END
 $$;
@@ -800,18 +806,53 @@ $$;
 COMMENT ON FUNCTION leave_group(interval) IS
 	'takes this node out of its group and ends all its replication; its rows stay; waits until its writes are applied elsewhere';
 
-CREATE FUNCTION forget_group() RETURNS void LANGUAGE plpgsql VOLATILE STRICT
+-- Whether others count on this node: they would wait for it, and lack what it has written. Not if it is out, alone, a copy of the
+-- server that they know, or if they know it as removed.
+CREATE FUNCTION is_counted_on() RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+	l replication_plugin.local_node;
 BEGIN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF l.state IN ('removed', 'needs_rejoin', 'left') OR NOT EXISTS (SELECT FROM replication_plugin.node n
+		WHERE n.node_id <> l.node_id AND n.state <> 'removed') AND l.state NOT LIKE 'joining%' THEN
+		RETURN false;
+	END IF;
+	BEGIN
+		PERFORM replication_plugin.loopback('SELECT');
+	EXCEPTION
+		WHEN object_not_in_prerequisite_state THEN
+			RETURN false; -- its dsn leads to the original
+		WHEN sqlclient_unable_to_establish_sqlconnection THEN
+			NULL;
+	END;
+	RETURN NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'ready' AND n.node_id <> l.node_id
+		AND replication_plugin.knows_removed(n.dsn));
+END
+$$;
+COMMENT ON FUNCTION is_counted_on() IS 'whether other members count on this node, as far as it can find out';
+
+CREATE FUNCTION forget_group(force boolean DEFAULT false) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	l replication_plugin.local_node;
+BEGIN
+	PERFORM replication_plugin.require_arguments('forget_group()', force::text);
 	PERFORM replication_plugin.require_no_transaction('forget_group()');
-	IF NOT EXISTS (SELECT FROM replication_plugin.local_node) THEN
+	SELECT * INTO l FROM replication_plugin.local_node;
+	IF NOT FOUND THEN
 		RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000';
+	END IF;
+	IF NOT force AND replication_plugin.is_counted_on() THEN
+		RAISE EXCEPTION 'other members of group "%" count on node "%"', l.group_name, l.node_name USING ERRCODE = '55000',
+			DETAIL = 'They would wait for it, keep WAL for it, and lack what it has written and not yet given to them.',
+			HINT = 'SELECT replication_plugin.leave_group() takes it out in order. If none of them can be reached: SELECT replication_plugin.forget_group(force => true), and replication_plugin.remove_node() with lost => true on those that come back.';
 	END IF;
 	PERFORM replication_plugin.teardown();
 END
 $$;
-COMMENT ON FUNCTION forget_group() IS
-	'on a copy of a server, or a node that was removed: ends its membership here without telling anybody';
+COMMENT ON FUNCTION forget_group(boolean) IS
+	'on a copy of a server, or a node that was removed: ends its membership here without telling anybody; force: also where others count on it';
 
 -- Numbers of ready members by their names, in that order.
 CREATE FUNCTION ready_nodes(names text[]) RETURNS integer[] LANGUAGE plpgsql STABLE

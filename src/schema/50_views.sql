@@ -1,12 +1,21 @@
 -- What people look at.
 
+-- How this node is doing, for people: what its server lacks comes first, as nothing runs then.
+CREATE FUNCTION local_progress(progress text, last_error text) RETURNS text LANGUAGE sql STABLE
+AS $$
+	SELECT CASE WHEN u.problem IS NOT NULL THEN format('error: %s HINT: %s', u.problem, u.fix)
+		WHEN $2 IS NOT NULL THEN 'error: ' || $2 ELSE $1 END
+	FROM replication_plugin.unmet_requirement() u
+$$;
+COMMENT ON FUNCTION local_progress(text, text) IS 'how this node is doing, for people';
+
 CREATE VIEW nodes AS
 	SELECT n.node_id, n.node_name, replication_plugin.dsn_without_password(n.dsn) AS dsn,
 		CASE WHEN l.state = 'ready' AND NOT l.announced AND n.state <> 'removed' THEN 'joining: announced'
 			WHEN l.node_id IS NOT NULL AND (n.state <> 'removed' OR l.state = 'needs_rejoin') THEN l.state
 			WHEN n.reason = 'needs_rejoin' THEN n.reason ELSE n.state END AS state,
 		l.node_id IS NOT NULL AS is_local,
-		CASE WHEN l.node_id IS NOT NULL THEN nullif(concat_ws('; ', CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END,
+		CASE WHEN l.node_id IS NOT NULL THEN nullif(concat_ws('; ', replication_plugin.local_progress(l.progress, l.last_error),
 			replication_plugin.worker_waits()), '') END AS progress,
 		replication_plugin.clock_offset(n.node_id) AS clock_offset
 	FROM replication_plugin.node n
@@ -14,7 +23,7 @@ CREATE VIEW nodes AS
 	UNION ALL
 	-- joining, and the table of nodes is not here yet
 	SELECT l.node_id, l.node_name, replication_plugin.dsn_without_password(l.dsn), l.state, true,
-		nullif(concat_ws('; ', CASE WHEN l.last_error IS NOT NULL THEN 'error: ' || l.last_error ELSE l.progress END, replication_plugin.worker_waits()), ''), NULL
+		nullif(concat_ws('; ', replication_plugin.local_progress(l.progress, l.last_error), replication_plugin.worker_waits()), ''), NULL
 	FROM replication_plugin.local_node l
 	WHERE NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = l.node_id);
 COMMENT ON VIEW nodes IS 'the members of the group, also former ones; clock_offset: by how much the node''s clock is ahead of this one''s';

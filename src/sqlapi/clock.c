@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "base/shmem.h"
 #include "catalog/clock.h"
 #include "catalog/link_status.h"
 
@@ -15,22 +16,11 @@ PG_FUNCTION_INFO_V1(replication_plugin_clock_tick);
 PG_FUNCTION_INFO_V1(replication_plugin_observe_clock);
 PG_FUNCTION_INFO_V1(replication_plugin_clock_offset);
 
-/* There is a clock only with shared memory. */
-static void
-require_clock(void)
-{
-	if (!clock_exists())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication_plugin is not in shared_preload_libraries"),
-				 errhint("Add it (shared_preload_libraries = 'replication_plugin') and restart the server.")));
-}
-
 /* clock_tick() → timestamptz */
 Datum
 replication_plugin_clock_tick(PG_FUNCTION_ARGS)
 {
-	require_clock();
+	shmem_require();
 	PG_RETURN_TIMESTAMPTZ(clock_tick());
 }
 
@@ -38,7 +28,7 @@ replication_plugin_clock_tick(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_observe_clock(PG_FUNCTION_ARGS)
 {
-	require_clock();
+	shmem_require();
 	clock_observe(PG_GETARG_TIMESTAMPTZ(0));
 	PG_RETURN_VOID();
 }
@@ -47,7 +37,7 @@ replication_plugin_observe_clock(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_clock_offset(PG_FUNCTION_ARGS)
 {
-	int			index = clock_exists() ? link_status_find(MyDatabaseId, PG_GETARG_INT32(0), false) : -1;
+	int			index = shmem_exists() ? link_status_find(MyDatabaseId, PG_GETARG_INT32(0), false) : -1;
 	LinkStatus	l;
 	Interval   *offset;
 

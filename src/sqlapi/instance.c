@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
@@ -20,6 +21,7 @@
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/requirement.h"
 #include "control/identity.h"
 #include "wire/value.h"
 
@@ -33,6 +35,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_flush_point);
 PG_FUNCTION_INFO_V1(replication_plugin_last_commit_lsn);
 PG_FUNCTION_INFO_V1(replication_plugin_run_start);
 PG_FUNCTION_INFO_V1(replication_plugin_require_no_transaction);
+PG_FUNCTION_INFO_V1(replication_plugin_unmet_requirement);
 
 /* instance_token() → bigint */
 Datum
@@ -222,4 +225,23 @@ replication_plugin_require_no_transaction(PG_FUNCTION_ARGS)
 {
 	PreventInTransactionBlock(true, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
+}
+
+/* unmet_requirement(OUT problem text, OUT fix text): nulls if all are met */
+Datum
+replication_plugin_unmet_requirement(PG_FUNCTION_ARGS)
+{
+	const Unmet *u = requirement_unmet();
+	TupleDesc	desc;
+	Datum		values[2] = {0, 0};
+	bool		nulls[2] = {u == NULL, u == NULL};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (u)
+	{
+		values[0] = CStringGetTextDatum(u->problem);
+		values[1] = CStringGetTextDatum(u->fix);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -32,3 +32,6 @@ ALTER TABLE out_of_step ENABLE ALWAYS TRIGGER changed;
 
 -- Triggers that were disabled, or enabled for some sessions only, fire always from here on.
 SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replication_plugin.local_node);
+
+-- it has an argument now
+DROP FUNCTION forget_group();

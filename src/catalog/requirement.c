@@ -1,0 +1,95 @@
+/*
+ * requirement.c
+ *		What this server must have so that a database of it can be a member.
+ *
+ * It is looked at when a node is made, and then at every write: a server can be restarted with other settings. While
+ * something is missing, local writes to replicated tables are refused (control/write_guard.c, and the triggers), and no
+ * worker of ours applies anything (control/manager.c); reading works.
+ *
+ * PostgreSQL forgets all commit timestamps, which are the versions of rows, when it is started without
+ * track_commit_timestamp. So a server that is started so while it has a group slot goes on keeping them, and counts as one
+ * that does not: nothing is lost until the setting is mended.
+ */
+#include "postgres.h"
+
+#include "access/commit_ts.h"
+#include "access/xlog.h"
+#include "storage/fd.h"
+#include "utils/guc.h"
+
+#include "base/shmem.h"
+#include "catalog/requirement.h"
+
+#define SLOT_DIRECTORY	"pg_replslot"
+#define SLOT_PREFIX		"replication_plugin_"
+#define SLOT_SUFFIX		"_group"
+
+static bool timestamps_off = false;	/* by the server's settings; we keep them all the same */
+
+/* Returns true if the name of a slot is that of a group slot. */
+static bool
+is_group_slot(const char *name)
+{
+	size_t		len = strlen(name);
+
+	return strncmp(name, SLOT_PREFIX, strlen(SLOT_PREFIX)) == 0 && len > strlen(SLOT_SUFFIX) &&
+		strcmp(name + len - strlen(SLOT_SUFFIX), SLOT_SUFFIX) == 0;
+}
+
+/* Returns true if a database of this server is a member of a group. */
+static bool
+has_group_slot(void)
+{
+	DIR		   *dir = AllocateDir(SLOT_DIRECTORY);
+	struct dirent *de;
+	bool		found = false;
+
+	while (!found && (de = ReadDirExtended(dir, SLOT_DIRECTORY, LOG)) != NULL)
+		found = is_group_slot(de->d_name);
+	if (dir)
+		FreeDir(dir);
+	return found;
+}
+
+void
+requirement_keep_timestamps(void)
+{
+	if (track_commit_timestamp || !has_group_slot())
+		return;
+	timestamps_off = true;
+	SetConfigOption("track_commit_timestamp", "on", PGC_POSTMASTER, PGC_S_ARGV);
+	ereport(WARNING,
+			(errmsg("track_commit_timestamp is off, but databases of this server are in replication groups"),
+			 errdetail("Commit timestamps are kept all the same, so that the versions of rows are not lost;"
+					   " writes to replicated tables are refused."),
+			 errhint("Set track_commit_timestamp = on and restart the server.")));
+}
+
+const Unmet *
+requirement_unmet(void)
+{
+	static const Unmet no_shmem = {SHMEM_MISSING, SHMEM_MISSING_HINT};
+	static const Unmet no_timestamps = {"track_commit_timestamp is off",
+	"ALTER SYSTEM SET track_commit_timestamp = on; restart the server."};
+	static const Unmet no_logical = {"wal_level is not logical", "ALTER SYSTEM SET wal_level = logical; restart the server."};
+
+	if (!shmem_exists())
+		return &no_shmem;
+	if (timestamps_off || !track_commit_timestamp)
+		return &no_timestamps;
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		return &no_logical;
+	return NULL;
+}
+
+void
+requirement_check(void)
+{
+	const Unmet *unmet = requirement_unmet();
+
+	if (unmet)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server is not ready for replication: %s", unmet->problem),
+				 errhint("%s", unmet->fix)));
+}

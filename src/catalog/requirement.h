@@ -1,0 +1,24 @@
+/*
+ * requirement.h
+ *		What this server must have so that a database of it can be a member; looked at as long as it is one.
+ */
+#ifndef REPLICATION_PLUGIN_REQUIREMENT_H
+#define REPLICATION_PLUGIN_REQUIREMENT_H
+
+/* A requirement that is not met: what is wrong, and what to do. */
+typedef struct Unmet
+{
+	const char *problem;
+	const char *fix;
+} Unmet;
+
+/* Once, when the library is loaded with the server. */
+extern void requirement_keep_timestamps(void);
+
+/* Returns the first requirement that is not met; NULL if all are. Cheap. */
+extern const Unmet *requirement_unmet(void);
+
+/* Raises an error if one is not met. */
+extern void requirement_check(void);
+
+#endif							/* REPLICATION_PLUGIN_REQUIREMENT_H */
