@@ -19,6 +19,7 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -75,6 +76,9 @@ tick(void)
 {
 	Moment		now = moment_now();
 
+	/* a process that exits has given MyProc back, and needs no pulse */
+	if (!MyProc || proc_exit_inprogress)
+		return;
 	if (waits_for_lock())
 	{
 		CheckDeadLockAlert();
