@@ -60,6 +60,40 @@ SELECT count(DISTINCT c->>'xid') = 1 AS one_xid, count(DISTINCT (c->>'timestamp'
 	FROM changes('include-xids', 'true', 'include-lsn', 'true', 'include-timestamp', 'true') c;
 SELECT count(*) > 0 FROM changes('format-version', '2', 'format', 'json', 'include-origin', 'false');
 
+-- what readers of wal2json ask for: which actions, and what is told of columns
+CREATE DOMAIN amount AS numeric(10,2);
+CREATE TYPE "Odd ""type" AS ENUM ('x');
+CREATE TABLE told (b int DEFAULT 7 CHECK (b > 0), a amount NOT NULL DEFAULT 1.5, o "Odd ""type", t text DEFAULT 'it''s "x"',
+	g numeric GENERATED ALWAYS AS (a * 2) STORED, f float8, PRIMARY KEY (a, b));
+INSERT INTO told (o, f) VALUES ('x', 'NaN');
+UPDATE told SET f = 2.5;
+TRUNCATE told;
+INSERT INTO told (f) VALUES (-1e20);
+DELETE FROM told;
+SELECT c->>'action' FROM changes('include-tables', '*.told', 'include-transaction', 'f', 'actions', 'insert, delete') c;
+SELECT c->>'action' FROM changes('include-tables', '*.told', 'include-transaction', 'f', 'actions', 'update,truncate') c;
+SELECT count(*) FROM changes('include-tables', '*.told', 'include-transaction', 'f', 'actions', '') c;
+SELECT count(*) FROM changes('include-tables', '*.told', 'include-transaction', 'f', 'actions', 'insert', 'pretty-print', '1', 'write-in-chunks', '1') c;
+SELECT changes('include-tables', '*.told', 'include-transaction', 'f', 'actions', 'insert,update', 'include-not-null', '1', 'include-column-positions', '1',
+	'include-default', '1', 'include-pk', '1', 'include-domain-data-type', '1');
+SELECT changes('include-tables', '*.told', 'include-transaction', 'f', 'actions', 'insert', 'numeric-data-types-as-string', '1', 'include-domain-data-type', '1', 'include-typmod', '0');
+SELECT changes('include-tables', '*.log_a', 'include-transaction', 'f', 'include-pk', '1');
+
+-- messages, by prefix
+SELECT 'x' FROM pg_logical_emit_message(true, 'one', 'of one') UNION ALL SELECT 'x' FROM pg_logical_emit_message(true, 'two, three', 'of the other');
+SELECT 'x' FROM pg_logical_emit_message(false, 'one', 'by itself');
+SELECT c->>'content' FROM changes('include-transaction', 'f', 'exclude-tables', '*.*', 'add-msg-prefixes', 'zero,one') c;
+SELECT c->>'content' FROM changes('include-transaction', 'f', 'exclude-tables', '*.*', 'filter-msg-prefixes', 'one') c;
+SELECT c->>'content' FROM changes('include-transaction', 'f', 'exclude-tables', '*.*', 'add-msg-prefixes', 'two\, three , one', 'filter-msg-prefixes', 'one') c;
+SELECT regexp_replace(c::text, '[0-9]{3,}|[-0-9: .]+[+]00', '#', 'g')
+	FROM changes('exclude-tables', '*.*', 'include-xids', 'true', 'include-timestamp', 'true', 'include-origin', 'true', 'add-msg-prefixes', 'one') c;
+
+-- a reader of wal2json says nothing of the format's name
+SELECT count(*) > 0 FROM pg_logical_slot_peek_changes('json_options', NULL, NULL, 'format-version', '2', 'include-xids', '1');
+
+-- a pattern with many stars takes no longer than others
+SELECT tables('include-tables', '*.' || repeat('*a', 40) || 'b,' || repeat('*e*s', 30) || '.*x,*.*l*o*g*_*b*');
+
 -- rows that came from elsewhere are shown as well, also of unknown origins
 SELECT pg_replication_origin_create('json_elsewhere') > 0;
 SELECT pg_replication_origin_session_setup('json_elsewhere');
@@ -68,7 +102,10 @@ SELECT pg_replication_origin_xact_setup('0/ABCD', '2024-01-01 00:00:00+00');
 INSERT INTO log_a VALUES (99);
 COMMIT;
 SELECT pg_replication_origin_session_reset();
-SELECT changes('include-timestamp', 'true') OFFSET 7;
+SELECT changes('include-timestamp', 'true', 'include-tables', '*.log_a', 'add-msg-prefixes', 'none') OFFSET 3;
+-- ... but for those that are not wanted; the number is that of the replication origin
+SELECT regexp_replace(c::text, '"origin":[1-9][0-9]*', '"origin":N') FROM changes('include-origin', 'true', 'include-tables', '*.log_a', 'add-msg-prefixes', 'none') c;
+SELECT changes('include-tables', '*.log_a', 'add-msg-prefixes', 'none', 'filter-origins', (SELECT '65534, ' || roident FROM pg_replication_origin WHERE roname = 'json_elsewhere'));
 SELECT pg_replication_origin_drop('json_elsewhere');
 
 -- errors
@@ -81,6 +118,12 @@ SELECT changes('include-tables', 'json_options.users,');
 SELECT changes('include-tables', '');
 SELECT changes('exclude-tables', 'a.b.c');
 SELECT changes('protocol', '4');
+SELECT changes('actions', 'insert,upsert');
+SELECT changes('filter-origins', 'json_elsewhere');
+SELECT changes('include-unchanged-toast', '1');
+SELECT changes('pretty-print', 'nicely');
+SELECT changes('include-tables', repeat('a.b,', 10000) || 'a.b');
+SELECT changes('add-msg-prefixes', repeat('a,', 10000));
 
 -- the format for nodes of a group wants its own options
 SELECT * FROM pg_logical_slot_peek_changes('json_options', NULL, NULL);

@@ -244,6 +244,12 @@ apply_nothing(const WireBegin *begin)
 	apply_commit();
 }
 
+bool
+apply_failed_at_many(void)
+{
+	return put_is_writing_many();
+}
+
 void
 apply_reset(void)
 {

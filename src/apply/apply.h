@@ -52,6 +52,9 @@ extern void apply_nothing(const WireBegin *begin);
 /* Between transactions: gives the origin back, so that another worker can have it. */
 extern void apply_release_origin(void);
 
+/* Before an abort: true if the error may be one of any of several rows. In careful mode it is one of a single row, which is known then. */
+extern bool apply_failed_at_many(void);
+
 /* After AbortCurrentTransaction(): forgets everything that the transaction had open. */
 extern void apply_reset(void);
 

@@ -109,9 +109,11 @@ resolve(Combining *c)
 static PlaceResult
 take_place(Combining *c)
 {
+	int			clashes = 0;
 	const PlaceFor who = {
 		.version = c->set->items[0].version,.own = apply.version,
-		.arriving = version_cmp(c->set->items[0].version, apply.version) == 0,.wait = true,.parked = park_note
+		.arriving = version_cmp(c->set->items[0].version, apply.version) == 0,.wait = true,.parked = park_note,
+		.clashes = &clashes
 	};
 	ParkedRow	parked;
 	PlaceResult result;

@@ -63,7 +63,7 @@ copy_for_root(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 
 void
 park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
-			TupleTableSlot *winner, Version winner_version)
+			TupleTableSlot *winner, Version winner_version, const PlaceFor *who)
 {
 	MemoryContext old;
 	Pending    *p;
@@ -74,7 +74,8 @@ park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRo
 	p = palloc(sizeof(Pending));
 	*p = (Pending) {
 		.ar = ar,.version = parked->version,.winner_version = winner_version,.index_id = parked->index_id,
-		.type = strcmp(apply.action, "UPDATE") == 0 ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS,
+		.type = who->clashes && *who->clashes > 1 ? CONFLICT_MULTIPLE_UNIQUE :
+		strcmp(apply.action, "UPDATE") == 0 ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS,
 		.row = copy_for_root(ar, t, row),.winner = copy_for_root(ar, t, winner),
 		.key = palloc(Max(ar->nkeys, 1) * sizeof(Datum))
 	};
@@ -270,7 +271,9 @@ hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
 static WriteResult
 try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 {
-	const PlaceFor who = {.version = apply.version,.own = apply.version,.arriving = true,.wait = true,.parked = park_note};
+	int			clashes = 0;
+	const PlaceFor who = {.version = apply.version,.own = apply.version,.arriving = true,.wait = true,.parked = park_note,
+	.clashes = &clashes};
 	ApplyTarget *to;
 	ParkedRow	parked;
 	PlaceResult place;
@@ -287,6 +290,7 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 	if (!seen)
 		before = copy_for_root(p->ar, p->target, p->base);
 	to = make_row(p);
+	clashes = !seen && exists == CONFLICT_INSERT_EXISTS ? 1 : 0;	/* an insert that met its own key */
 	place = place_take(p->ar, to, to->newslot, &who, &parked);
 	if (place == PLACE_AGAIN)
 		return WRITE_AGAIN;
@@ -294,7 +298,7 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 	if (result == WRITE_DONE && !seen)
 	{
 		row_to_root_slot(p->ar);
-		apply_conflict(p->ar, exists, RESOLUTION_APPLY_REMOTE, before, p->local, p->ar->root_slot, NULL);
+		apply_conflict(p->ar, clashes > 1 && exists == CONFLICT_INSERT_EXISTS ? CONFLICT_MULTIPLE_UNIQUE : exists, RESOLUTION_APPLY_REMOTE, before, p->local, p->ar->root_slot, NULL);
 	}
 	if (before)
 		ExecDropSingleTupleTableSlot(before);

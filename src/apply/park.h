@@ -5,6 +5,7 @@
 #ifndef REPLICATION_PLUGIN_PARK_H
 #define REPLICATION_PLUGIN_PARK_H
 
+#include "apply/place.h"
 #include "apply/row.h"
 #include "conflict/conflict_log.h"
 #include "conflict/parked.h"
@@ -20,7 +21,7 @@ extern bool park_remove(ApplyRelation *ar, const Datum *key);
 
 /* Notes that a row was parked, for the record of conflicts (PlaceFor.parked). */
 extern void park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
-					  TupleTableSlot *winner, Version winner_version);
+					  TupleTableSlot *winner, Version winner_version, const PlaceFor *who);
 
 /* Records, before commit, which rows the transaction has left parked. park_reset(): after an abort. */
 extern void park_record(void);

@@ -177,7 +177,7 @@ displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
 	gone.blocked_by = stored_key(ar, t, by);
 	(void) parked_store(ar->tombstones, key, &gone);
 	if (who->parked)
-		who->parked(ar, t, clash->row, &gone, by, who->version);
+		who->parked(ar, t, clash->row, &gone, by, who->version, who);
 	return true;
 }
 
@@ -206,7 +206,7 @@ look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, 
 	parked->index_id = winner->index_id;
 	parked->blocked_by = stored_key(ar, t, winner->row);
 	if (who->parked)
-		who->parked(ar, t, row, parked, winner->row, versions[newest]);
+		who->parked(ar, t, row, parked, winner->row, versions[newest], who);
 	return PLACE_TAKEN;
 }
 
@@ -240,6 +240,8 @@ place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFo
 		unique_clashes_free(clashes);
 		return PLACE_BUSY;
 	}
+	if (who->clashes)
+		*who->clashes += list_length(clashes);
 	versions = palloc(Max(list_length(clashes), 1) * sizeof(Version));
 	for (int i = 0; i < list_length(clashes); i++)
 		versions[i] = place_version(ar, t, ((Clash *) list_nth(clashes, i))->row, who->own);

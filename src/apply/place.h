@@ -45,7 +45,8 @@ typedef struct PlaceFor
 
 	/* told of each row that is parked, and of the one in its way; NULL: nobody wants to know */
 	void		(*parked) (ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
-						   TupleTableSlot *winner, Version winner_version);
+						   TupleTableSlot *winner, Version winner_version, const struct PlaceFor *who);
+	int		   *clashes;		/* before: conflicts that the row has besides; then also the rows, by index, that are in its way. NULL: not counted */
 } PlaceFor;
 
 /*

@@ -49,6 +49,7 @@ typedef struct Gathered
 	ApplyRelation *rel;			/* NULL: none */
 	ApplyTarget *target;
 	int			n;
+	bool		writing;		/* several are being written: an error now is one of any of them */
 	Size		bytes;
 	int			nslots;
 	Oid			slots_of;		/* table that the slots were made for */
@@ -145,6 +146,7 @@ put_flush(void)
 		return;
 	old = MemoryContextSwitchTo(apply.row_context);
 	gathered.rel = NULL;
+	gathered.writing = n > 1;
 	if (n == 1)
 		write_insert(ar, gathered.target, gathered.slots[0]);
 	else
@@ -154,6 +156,7 @@ put_flush(void)
 		ExecClearTuple(gathered.slots[i]);
 	gathered.n = 0;
 	gathered.bytes = 0;
+	gathered.writing = false;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(apply.row_context);
 }
@@ -162,6 +165,12 @@ bool
 put_is_gathering(void)
 {
 	return gathered.rel != NULL;
+}
+
+bool
+put_is_writing_many(void)
+{
+	return gathered.writing;
 }
 
 void

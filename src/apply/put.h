@@ -24,6 +24,9 @@ extern void put_flush(void);
 /* True if inserts are gathered whose values are still needed. */
 extern bool put_is_gathering(void);
 
+/* True if an error now may be one of any of several gathered inserts. */
+extern bool put_is_writing_many(void);
+
 /* Forgets gathered inserts, after an abort. */
 extern void put_reset(void);
 

@@ -278,6 +278,7 @@ link_status_request_restart(int index)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	links[index].restart = true;
+	links[index].next_start_at = 0;
 	if (links[index].latch)
 		SetLatch(links[index].latch);
 	LWLockRelease(&shared->lock);

@@ -90,7 +90,7 @@ extern bool link_status_set_paused(int index);
 extern bool link_status_set_failed(int index, const char *message);
 extern void link_status_set_reroute(int index, bool reroute);
 
-/* Has a running worker restart its stream, between two transactions. */
+/* Has a running worker restart its stream, between two transactions; one that is to be started begins at once. */
 extern void link_status_request_restart(int index);
 
 /*

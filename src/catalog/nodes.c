@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "catalog/group_setting.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 
@@ -255,6 +256,7 @@ List *
 nodes_all(void)
 {
 	List	   *all = NIL;
+	ListCell   *lc;
 	StateChange change;
 
 	for_each_row(TABLE_MEMBER, read_member, &all);
@@ -263,6 +265,13 @@ nodes_all(void)
 	change.state = "removed";
 	for_each_row(TABLE_REMOVAL, read_state, &change);
 	list_sort(all, compare_nodes);
+	foreach(lc, all)
+	{
+		NodeRow    *n = lfirst(lc);
+		char	   *moved = group_setting(psprintf(GROUP_SETTING_NODE_DSN, n->node_id));
+
+		n->dsn = moved ? moved : n->dsn;
+	}
 	return all;
 }
 

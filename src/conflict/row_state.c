@@ -195,6 +195,9 @@ row_sibling(RowCodec *c, Version version, TupleTableSlot *slot)
 
 /* ---------- the stored form ---------- */
 
+/* So many siblings, or more, are counted in four bytes behind this. */
+#define MANY	65535
+
 /* Writes a state. */
 static bytea *
 encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
@@ -204,7 +207,9 @@ encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 	initStringInfo(&buf);
 	appendStringInfoSpaces(&buf, VARHDRSZ);
 	pq_sendint8(&buf, FORMAT);
-	pq_sendint16(&buf, set->n);
+	pq_sendint16(&buf, Min(set->n, MANY));
+	if (set->n >= MANY)
+		pq_sendint32(&buf, set->n);
 	for (int i = 0; i < set->n; i++)
 	{
 		const Sibling *s = &set->items[i];
@@ -235,6 +240,8 @@ read_set(StringInfo in, Version self)
 	SiblingSet *set = sibling_set_create();
 	int			n = pq_getmsgint(in, 2);
 
+	if (n == MANY)
+		n = pq_getmsgint(in, 4);
 	for (int i = 0; i < n; i++)
 	{
 		int			flags = pq_getmsgbyte(in);
@@ -512,7 +519,7 @@ fill_slot(TupleTableSlot *slot, TombstoneKeys *keys, const Datum *key, const Sib
 	slot->tts_values[ATT_RELID - 1] = ObjectIdGetDatum(tombstone_relid(keys));
 	slot->tts_values[ATT_KEY_HASH - 1] = Int64GetDatum(tombstone_key_hash(keys, key));
 	slot->tts_values[ATT_KEY - 1] = PointerGetDatum(tombstone_key_bytes(keys, key, &buf));
-	slot->tts_values[ATT_SIBLINGS - 1] = Int16GetDatum(set->n);
+	slot->tts_values[ATT_SIBLINGS - 1] = Int16GetDatum(Min(set->n, PG_INT16_MAX));
 	slot->tts_values[ATT_DELETED - 1] = BoolGetDatum(sibling_just_deleted(set));
 	slot->tts_values[ATT_MERGED - 1] = BoolGetDatum(ncolumns > 0);
 	slot->tts_isnull[ATT_NEWEST - 1] = slot->tts_isnull[ATT_NEWEST_NODE - 1] = self;

@@ -52,6 +52,15 @@ typedef struct WantedLink
 
 static List *given_up = NIL;	/* providers (of int), in TopMemoryContext */
 
+/* Where a provider was when this manager last looked; in TopMemoryContext. */
+typedef struct Place
+{
+	NodeId		provider;
+	char	   *dsn;
+} Place;
+
+static List *places = NIL;		/* of Place * */
+
 /* ---------- what is wanted ---------- */
 
 /* The links that are given up, as integer[]. */
@@ -272,6 +281,54 @@ tend_link(WantedLink *w, bool well)
 	start_link(w->index, w->provider, l->started_at != 0 && l->state != LINK_PAUSED);
 }
 
+/* The dsn of a provider as last seen, made at first sight. */
+static Place *
+place_of(NodeRow *n)
+{
+	ListCell   *lc;
+	MemoryContext old;
+	Place	   *p;
+
+	foreach(lc, places)
+	{
+		p = lfirst(lc);
+		if (p->provider == n->node_id)
+			return p;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	p = palloc(sizeof(Place));
+	*p = (Place) {n->node_id, pstrdup(n->dsn)};
+	places = lappend(places, p);
+	MemoryContextSwitchTo(old);
+	return p;
+}
+
+/* Has the link from a node that has moved connect anew, at once. */
+static void
+follow(WantedLink *w, List *nodes)
+{
+	ListCell   *lc;
+
+	foreach(lc, nodes)
+	{
+		NodeRow    *n = lfirst(lc);
+		Place	   *p;
+
+		if (n->node_id != w->provider)
+			continue;
+		p = place_of(n);
+		if (strcmp(p->dsn, n->dsn) == 0)
+			return;
+		pfree(p->dsn);
+		p->dsn = MemoryContextStrdup(TopMemoryContext, n->dsn);
+		ereport(LOG, (errmsg("link from node \"%s\" follows it to another place", n->node_name)));
+		if (w->known && w->status.pid != 0 && w->status.down_since != 0)
+			stop_link(&w->status);	/* it may be trying the old place */
+		link_status_request_restart(w->index);
+		w->known = link_status_get(w->index, &w->status);
+	}
+}
+
 /* True if a node is a member that is not removed. */
 static bool
 is_member(List *nodes, NodeId node)
@@ -353,7 +410,10 @@ link_tender_round(LocalNode *local, List *nodes)
 		complete &= stands(lfirst(lc));
 	(void) stop_unwanted(wanted, nodes, !takes_part ? STOP_ALL : complete ? STOP_REPLACED : STOP_REMOVED);
 	foreach(lc, wanted)
+	{
+		follow(lfirst(lc), nodes);
 		tend_link(lfirst(lc), well);
+	}
 }
 
 void

@@ -67,6 +67,7 @@ typedef struct Manager
 	bool		identity_checked;
 	bool		other_version;	/* the extension's SQL is of another version than this library; told */
 	char		noted_as[128];	/* the run of the server is noted for this node: its group and number */
+	char	   *checked_dsn;	/* with which this node's identity was last checked; in TopMemoryContext */
 	int			check_failures;
 	Moment		next_check_at;
 	const Unmet *unmet;			/* what the server lacks, as told in the log */
@@ -259,10 +260,24 @@ try_identity(const char *dsn)
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 		MemoryContextSwitchTo(context);
+		if (edata->sqlerrcode == ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION && !edata->hint)
+			edata->hint = "This node must reach itself by its dsn. If it has moved: SELECT replication_plugin.set_node_dsn(...), here or on any member.";
 		message = edata->hint ? psprintf("%s HINT: %s", edata->message, edata->hint) : edata->message;
 	}
 	PG_END_TRY();
 	return message;
+}
+
+/* Remembers a dsn as checked. Returns whether it is another one than the last. */
+static bool
+note_checked(const char *dsn)
+{
+	if (manager.checked_dsn && strcmp(manager.checked_dsn, dsn) == 0)
+		return false;
+	if (manager.checked_dsn)
+		pfree(manager.checked_dsn);
+	manager.checked_dsn = MemoryContextStrdup(TopMemoryContext, dsn);
+	return true;
 }
 
 /* Notes that this server runs anew, once as each node that it is. */
@@ -288,7 +303,7 @@ check_identity(LocalNode *local)
 		note_run(local);
 		return true;
 	}
-	if (moment_ms_until(manager.next_check_at) > 0)
+	if (!note_checked(local->dsn) && moment_ms_until(manager.next_check_at) > 0)
 		return false;
 	message = try_identity(local->dsn);
 	if (message)
@@ -356,6 +371,28 @@ notice_removal(LocalNode *local, List *nodes)
 		local->state = state;
 	}
 	return true;
+}
+
+/* The group has been told another dsn of this node: takes it up, if it leads here. */
+static void
+notice_move(LocalNode *local, List *nodes)
+{
+	ListCell   *lc;
+
+	foreach(lc, nodes)
+	{
+		NodeRow    *n = lfirst(lc);
+		const char *params[1] = {n->dsn};
+		char	   *message;
+
+		if (n->node_id != local->node_id || strcmp(n->dsn, local->dsn) == 0 || !note_checked(n->dsn))
+			continue;
+		message = try_identity(n->dsn);
+		if (message)
+			ereport(LOG, (errmsg("this node keeps its dsn, as it does not reach itself by the one that the group was told: %s", message)));
+		else
+			sql_value("UPDATE replication_plugin.local_node SET dsn = $1", 1, params);
+	}
 }
 
 /* True while a session wants all other workers to rest. */
@@ -438,6 +475,7 @@ work(void)
 		return true;
 	if (!notice_removal(local, nodes))
 		return true;
+	notice_move(local, nodes);
 	link_tender_round(local, nodes);
 	wait_watch_round();
 	tend_join(local);

@@ -10,7 +10,7 @@
  *	{"action":"M","transactional":...,"prefix":...,"content":...}
  *	{"action":"C"}									commit
  *
- * With options also xid, timestamp, lsn, nextlsn, pk. Beyond wal2json: origin_node and
+ * With options also xid, timestamp, origin, lsn, nextlsn, pk; of columns typeoid, optional, position, default. Beyond wal2json: origin_node and
  * origin_lsn in begin and commit (the member of the group on which the transaction was first
  * written, and its place in the WAL there); "unchanged" in updates, the names of TOASTed columns whose
  * values are not in the WAL; NaN and infinities as strings; content that is no text as
@@ -22,6 +22,7 @@
 
 #include "access/htup_details.h"
 #include "mb/pg_wchar.h"
+#include "replication/origin.h"
 #include "replication/reorderbuffer.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -29,6 +30,7 @@
 
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
+#include "output/change_name.h"
 #include "output/json_format.h"
 #include "output/json_relation.h"
 #include "output/relation_cache.h"
@@ -84,14 +86,30 @@ append_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 	appendStringInfo(out, ",\"%s\":\"%X/%X\"", name, LSN_FORMAT_ARGS(lsn));
 }
 
+/* True for transactions of this node, also those whose commit timestamp our clock has set (conflict/commit_stamp.c). */
+static bool
+is_local(RepOriginId origin)
+{
+	return origin == InvalidRepOriginId || origin == DoNotReplicateId;
+}
+
 /* What every object of a transaction can carry. */
 static void
 append_transaction(StringInfo out, const JsonOptions *options, ReorderBufferTXN *txn)
 {
+	/* what is no part of a transaction */
+	if (txn == NULL)
+	{
+		appendStringInfo(out, "%s%s%s", options->include_xids ? ",\"xid\":null" : "", options->include_timestamp ? ",\"timestamp\":null" : "",
+						 options->include_origin ? ",\"origin\":null" : "");
+		return;
+	}
 	if (options->include_xids)
 		appendStringInfo(out, ",\"xid\":%u", txn->xid);
 	if (options->include_timestamp)
 		appendStringInfo(out, ",\"timestamp\":\"%s\"", timestamptz_to_str(txn->xact_time.commit_time));
+	if (options->include_origin)
+		appendStringInfo(out, ",\"origin\":%u", is_local(txn->origin_id) ? InvalidRepOriginId : txn->origin_id);
 }
 
 /* On which node the transaction was first written, where that is known. */
@@ -101,7 +119,7 @@ append_origin(StringInfo out, const JsonStream *stream, ReorderBufferTXN *txn)
 	NodeId		node = origin_map_node(txn->origin_id);
 	XLogRecPtr	lsn = txn->origin_lsn;
 
-	if (!stream->options.include_origin)
+	if (!stream->options.include_origin_node)
 		return;
 	if (node == ORIGIN_NODE_LOCAL)
 	{
@@ -153,7 +171,7 @@ is_unchanged(const JsonColumn *column, Datum value)
 
 /* Appends one column of a list, if its value is known. */
 static void
-append_column(StringInfo out, bool *first, JsonColumn *column, const Datum *values, const bool *nulls)
+append_column(StringInfo out, bool *first, JsonColumn *column, const Datum *values, const bool *nulls, const char *tail)
 {
 	if (!nulls[column->place] && is_unchanged(column, values[column->place]))
 		return;
@@ -165,6 +183,7 @@ append_column(StringInfo out, bool *first, JsonColumn *column, const Datum *valu
 		appendStringInfoString(out, "null");
 	else
 		append_value(out, column, values[column->place]);
+	appendStringInfoString(out, tail);
 	appendStringInfoChar(out, '}');
 }
 
@@ -176,7 +195,7 @@ append_columns(StringInfo out, JsonRelation *rel)
 
 	appendStringInfoString(out, ",\"columns\":[");
 	for (int i = 0; i < rel->ncolumns; i++)
-		append_column(out, &first, &rel->columns[i], rel->values, rel->nulls);
+		append_column(out, &first, &rel->columns[i], rel->values, rel->nulls, rel->columns[i].tail);
 	appendStringInfoChar(out, ']');
 }
 
@@ -210,7 +229,7 @@ append_identity(StringInfo out, JsonRelation *rel, const Datum *values, const bo
 	for (int i = 0; i < rel->ncolumns; i++)
 	{
 		if (whole || rel->columns[i].identity)
-			append_column(out, &first, &rel->columns[i], values, nulls);
+			append_column(out, &first, &rel->columns[i], values, nulls, "");
 	}
 	appendStringInfoChar(out, ']');
 }
@@ -363,18 +382,58 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, JsonRelation *r
 	end_object(ctx);
 }
 
+/* True for changes of a kind that is not wanted. */
+static bool
+is_hidden(const JsonOptions *options, enum ReorderBufferChangeType action)
+{
+	return action == REORDER_BUFFER_CHANGE_INSERT ? options->hide_insert :
+		action == REORDER_BUFFER_CHANGE_UPDATE ? options->hide_update : options->hide_delete;
+}
+
+/* The change at hand. */
+typedef struct Where
+{
+	Relation	rel;
+	JsonRelation *known;		/* NULL: not known yet */
+	ReorderBufferTXN *txn;
+	ReorderBufferChange *change;
+} Where;
+
+/* Says where an error happened, and of one that has no other remedy what is left to do. */
+static void
+error_context(void *arg)
+{
+	Where	   *w = arg;
+	AttrNumber	key[INDEX_MAX_KEYS];
+	int			n = 0;
+
+	for (int i = 0; w->known && w->known->shown && i < w->known->ncolumns && n < INDEX_MAX_KEYS; i++)
+	{
+		if (w->known->columns[i].identity)
+			key[n++] = w->known->columns[i].place + 1;
+	}
+	change_name_context(w->rel, w->change, key, n, psprintf("transaction %u, which ends at %X/%X", w->txn->xid, LSN_FORMAT_ARGS(w->txn->end_lsn)));
+	if (geterrcode() == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		errhint("A change must be shorter than 1 GB as JSON. The option \"exclude-tables\" leaves the table out.");
+}
+
 static void
 json_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation,
 			ReorderBufferChange *change)
 {
+	Where		where = {.rel = relation,.txn = txn,.change = change};
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = &where};
 	JsonStream *stream = stream_of(ctx);
 	MemoryContext caller = MemoryContextSwitchTo(stream->change_context);
-	JsonRelation *rel = json_relation_get(stream->relations, &stream->options, relation);
+	JsonRelation *rel;
 
-	if (rel->shown)
+	error_context_stack = &callback;
+	rel = where.known = json_relation_get(stream->relations, &stream->options, relation);
+	if (rel->shown && !is_hidden(&stream->options, change->action))
 		write_change(ctx, txn, rel, RelationGetDescr(relation), change);
 	else
 		count_hidden(ctx);
+	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(stream->change_context);
 }
@@ -390,7 +449,7 @@ json_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations
 	{
 		JsonRelation *rel = json_relation_get(stream->relations, &stream->options, relations[i]);
 
-		if (!rel->shown)
+		if (!rel->shown || stream->options.hide_truncate)
 			continue;
 		need_begin(ctx, txn);
 		appendStringInfo(start_object(ctx, txn, 'T', change->lsn), ",%s", rel->name);
@@ -417,6 +476,28 @@ append_content(StringInfo out, const char *content, Size size)
 	appendStringInfoString(out, "\",\"content_encoding\":\"hex\"");
 }
 
+/* True if a list has a text. */
+static bool
+has_text(List *list, const char *text)
+{
+	ListCell   *lc;
+
+	foreach(lc, list)
+	{
+		if (strcmp(lfirst(lc), text) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* True if messages of a prefix are shown. */
+static bool
+is_wanted_prefix(const JsonOptions *options, const char *prefix)
+{
+	return !has_text(options->filter_prefixes, prefix) &&
+		(!options->select_prefixes || has_text(options->add_prefixes, prefix));
+}
+
 static void
 json_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 			 bool transactional, const char *prefix, Size size, const char *content)
@@ -426,8 +507,11 @@ json_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 	StringInfo	out;
 
 	/* our own messages only keep a transaction from being empty */
-	if (strcmp(prefix, PLUGIN_NAME) == 0)
+	if (strcmp(prefix, PLUGIN_NAME) == 0 || !is_wanted_prefix(&stream->options, prefix))
+	{
+		count_hidden(ctx);
 		return;
+	}
 	caller = MemoryContextSwitchTo(stream->change_context);
 	if (transactional)
 	{
@@ -439,6 +523,7 @@ json_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 		OutputPluginPrepareWrite(ctx, true);
 		out = ctx->out;
 		appendStringInfoString(out, "{\"action\":\"M\"");
+		append_transaction(out, &stream->options, NULL);
 		if (stream->options.include_lsn)
 			append_lsn(out, "lsn", lsn);
 	}
@@ -450,13 +535,20 @@ json_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 	MemoryContextReset(stream->change_context);
 }
 
+/* Called for each record; true keeps it out. */
+static bool
+json_filter(LogicalDecodingContext *ctx, RepOriginId origin)
+{
+	return !is_local(origin) && list_member_int(stream_of(ctx)->options.filter_origins, origin);
+}
+
 void
-json_format_set_callbacks(OutputPluginCallbacks *callbacks)
+json_format_set_callbacks(OutputPluginCallbacks *callbacks, bool filter_origins)
 {
 	callbacks->begin_cb = json_begin;
 	callbacks->change_cb = json_change;
 	callbacks->truncate_cb = json_truncate;
 	callbacks->commit_cb = json_commit;
 	callbacks->message_cb = json_message;
-	callbacks->filter_by_origin_cb = NULL;
+	callbacks->filter_by_origin_cb = filter_origins ? json_filter : NULL;
 }

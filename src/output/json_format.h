@@ -12,8 +12,8 @@
 #include "model/version.h"
 #include "output/options.h"
 
-/* Sets the callbacks of the format. */
-extern void json_format_set_callbacks(OutputPluginCallbacks *callbacks);
+/* Sets the callbacks of the format. filter_origins: changes of some replication origins are left out. */
+extern void json_format_set_callbacks(OutputPluginCallbacks *callbacks, bool filter_origins);
 
 /* Called by the startup callback. local_node: INVALID_NODE_ID if this database is in no group. */
 extern void json_format_start(LogicalDecodingContext *ctx, const JsonOptions *options, NodeId local_node);

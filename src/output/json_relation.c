@@ -10,14 +10,13 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 #include "catalog/names.h"
 #include "output/json_relation.h"
@@ -71,7 +70,7 @@ is_shown(const JsonOptions *options, char relkind, const char *nspname, const ch
 
 /* The same types as in wal2json. */
 static JsonKind
-kind_of(Oid typid)
+kind_of(const JsonOptions *options, Oid typid)
 {
 	switch (typid)
 	{
@@ -82,7 +81,7 @@ kind_of(Oid typid)
 		case FLOAT4OID:
 		case FLOAT8OID:
 		case NUMERICOID:
-			return JSON_NUMBER;
+			return options->numbers_as_strings ? JSON_STRING : JSON_NUMBER;
 		case BOOLOID:
 			return JSON_BOOLEAN;
 		case BYTEAOID:
@@ -92,33 +91,89 @@ kind_of(Oid typid)
 	}
 }
 
+/* The name of a type without the quotes of SQL around it, as wal2json has it, where these are around all of it. */
+static const char *
+unquoted(const char *name)
+{
+	StringInfoData inside;
+
+	if (name[0] != '"')
+		return name;
+	initStringInfo(&inside);
+	for (const char *p = name + 1; *p != '\0'; p++)
+	{
+		if (*p == '"' && *++p != '"')
+			return *p == '\0' ? inside.data : name;
+		appendStringInfoChar(&inside, *p);
+	}
+	return name;
+}
+
 /* Appends what says which type a column has. */
 static void
 append_type(StringInfo out, const JsonOptions *options, CachedRelation *entry, Form_pg_attribute att)
 {
 	if (options->include_types)
 	{
-		char	   *name = options->include_typmod ?
-			format_type_with_typemod(att->atttypid, att->atttypmod) : format_type_be(att->atttypid);
+		int32		typmod = att->atttypmod;
+		Oid			typid = options->include_base_types ? getBaseTypeAndTypmod(att->atttypid, &typmod) : att->atttypid;
+		char	   *name = options->include_typmod ? format_type_with_typemod(typid, typmod) : format_type_be(typid);
 
 		appendStringInfoString(out, ",\"type\":");
-		json_append_string(out, name);
+		json_append_string(out, unquoted(name));
 		relation_cache_depends_on_type(entry, att->atttypid);
+		relation_cache_depends_on_type(entry, typid);
 	}
 	if (options->include_type_oids)
 		appendStringInfo(out, ",\"typeoid\":%u", att->atttypid);
 }
 
+/* The expression by which a column gets its value where none is given, as SQL; NULL if it has none. */
+static char *
+default_of(Relation rel, Form_pg_attribute att)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+
+	for (int i = 0; att->atthasdef && !att->attgenerated && constr && i < constr->num_defval; i++)
+	{
+		if (constr->defval[i].adnum == att->attnum)
+			return TextDatumGetCString(DirectFunctionCall2(pg_get_expr, CStringGetTextDatum(constr->defval[i].adbin),
+														   ObjectIdGetDatum(RelationGetRelid(rel))));
+	}
+	return NULL;
+}
+
+/* Prepares what is told of a column of a new row behind its value. */
+static char *
+build_tail(const JsonOptions *options, Relation rel, Form_pg_attribute att)
+{
+	StringInfoData text;
+	char	   *expression = options->include_default ? default_of(rel, att) : NULL;
+
+	initStringInfo(&text);
+	if (options->include_not_null)
+		appendStringInfo(&text, ",\"optional\":%s", att->attnotnull ? "false" : "true");
+	if (options->include_positions)
+		appendStringInfo(&text, ",\"position\":%d", att->attnum);
+	if (options->include_default)
+		appendStringInfoString(&text, ",\"default\":");
+	if (expression)
+		json_append_string(&text, expression);
+	else if (options->include_default)
+		appendStringInfoString(&text, "null");
+	return text.data;
+}
+
 /* Prepares a column. */
 static void
-build_column(JsonColumn *column, const JsonOptions *options, CachedRelation *entry,
+build_column(JsonColumn *column, const JsonOptions *options, CachedRelation *entry, Relation rel,
 			 Form_pg_attribute att, bool identity)
 {
 	StringInfoData text;
 	Oid			output;
 
 	column->place = att->attnum - 1;
-	column->kind = kind_of(att->atttypid);
+	column->kind = kind_of(options, att->atttypid);
 	column->identity = identity;
 	getTypeOutputInfo(att->atttypid, &output, &column->varlena);
 	fmgr_info(output, &column->out);
@@ -129,10 +184,9 @@ build_column(JsonColumn *column, const JsonOptions *options, CachedRelation *ent
 	initStringInfo(&text);
 	appendStringInfo(&text, "{\"name\":%s", column->name);
 	append_type(&text, options, entry, att);
-	if (options->include_positions)
-		appendStringInfo(&text, ",\"position\":%d", att->attnum);
 	appendStringInfoString(&text, ",\"value\":");
 	column->head = text.data;
+	column->tail = build_tail(options, rel, att);
 }
 
 /* Prepares all columns. */
@@ -149,39 +203,36 @@ build_columns(JsonRelation *result, const JsonOptions *options, CachedRelation *
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		if (!att->attisdropped)
-			build_column(&result->columns[result->ncolumns++], options, entry, att,
+			build_column(&result->columns[result->ncolumns++], options, entry, rel, att,
 						 bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, identity));
 	}
 }
 
-/* Prepares the list of primary key columns. */
+/* Prepares the list of primary key columns, in the order in which the table has them. */
 static char *
 build_pk(const JsonOptions *options, CachedRelation *entry, Relation rel)
 {
-	Oid			index = RelationGetPrimaryKeyIndex(rel);
+	Bitmapset  *key;
 	StringInfoData text;
-	HeapTuple	tup;
-	Form_pg_index form;
+	int			i = -1;
+	bool		first = true;
 
-	if (!options->include_pk || !OidIsValid(index))
+	if (!options->include_pk)
 		return pstrdup("");
-	tup = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
-	if (!HeapTupleIsValid(tup))
-		elog(ERROR, "cache lookup failed for index %u", index);
-	form = (Form_pg_index) GETSTRUCT(tup);
+	key = OidIsValid(RelationGetPrimaryKeyIndex(rel)) ? RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY) : NULL;
 	initStringInfo(&text);
 	appendStringInfoString(&text, ",\"pk\":[");
-	for (int i = 0; i < form->indnkeyatts; i++)
+	while ((i = bms_next_member(key, i)) >= 0)
 	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), form->indkey.values[i] - 1);
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i + FirstLowInvalidHeapAttributeNumber - 1);
 
-		appendStringInfoString(&text, i > 0 ? ",{\"name\":" : "{\"name\":");
+		appendStringInfoString(&text, first ? "{\"name\":" : ",{\"name\":");
+		first = false;
 		json_append_string(&text, NameStr(att->attname));
 		append_type(&text, options, entry, att);
 		appendStringInfoChar(&text, '}');
 	}
 	appendStringInfoChar(&text, ']');
-	ReleaseSysCache(tup);
 	return text.data;
 }
 

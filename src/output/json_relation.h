@@ -16,7 +16,7 @@
 /* How a value is written. */
 typedef enum JsonKind
 {
-	JSON_NUMBER,				/* as it is; NaN and infinities as strings */
+	JSON_NUMBER,				/* as it is; NaN and infinities as strings, and all where that is asked for */
 	JSON_BOOLEAN,
 	JSON_BYTES,					/* hexadecimal digits */
 	JSON_STRING					/* everything else */
@@ -31,6 +31,7 @@ typedef struct JsonColumn
 	FmgrInfo	out;
 	char	   *name;			/* as a JSON string */
 	char	   *head;			/* {"name":...,"type":...,"value": */
+	char	   *tail;			/* in new rows behind the value: ,"optional":...,"position":...,"default":...  or "" */
 } JsonColumn;
 
 typedef struct JsonRelation
@@ -38,7 +39,7 @@ typedef struct JsonRelation
 	bool		shown;			/* if not, nothing below is set */
 	int			natts;
 	char	   *name;			/* "schema":...,"table":... */
-	char	   *pk;				/* ,"pk":[...] or "" */
+	char	   *pk;				/* ,"pk":[...] or "" if that is not wanted */
 	bool		full;			/* REPLICA IDENTITY FULL */
 	int			ncolumns;
 	JsonColumn *columns;

@@ -22,10 +22,26 @@
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
 #include "output/capture_check.h"
+#include "output/change_name.h"
 #include "output/native.h"
 #include "wire/value.h"
 
 #define FLUSH_BYTES			(48 * 1024)
+
+/* The transaction that this process has begun to send and not ended; for whoever asks after an error. lsn is invalid: none. */
+static struct
+{
+	NodeId		node;
+	XLogRecPtr	lsn;
+}			at_hand = {INVALID_NODE_ID, InvalidXLogRecPtr};
+
+bool
+native_at_hand(NodeId *node, XLogRecPtr *lsn)
+{
+	*node = at_hand.node;
+	*lsn = at_hand.lsn;
+	return at_hand.lsn != InvalidXLogRecPtr;
+}
 #define SIGN_OF_LIFE_AFTER	100	/* changes passed over */
 
 /* Reads who we are, in a transaction of its own if there is none. */
@@ -110,22 +126,65 @@ write_startup(NativeStream *s)
 	s->started = true;
 }
 
+/* Writes a begin, and what has to come before. */
+static void
+write_begin_message(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *m)
+{
+	native_send_held_stubs(ctx, s);
+	if (!s->started)
+		write_startup(s);
+	wire_write_begin(s->buffer, m);
+}
+
 /* Writes the begin of a transaction. */
 static void
 write_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
 {
 	WireBegin	m = {
-		.origin = s->origin == ORIGIN_NODE_LOCAL ? s->me : s->origin,
-		.origin_lsn = s->origin == ORIGIN_NODE_LOCAL ? txn->end_lsn : txn->origin_lsn,
+		.origin = at_hand.node,.origin_lsn = at_hand.lsn,
 		.commit_ts = txn->xact_time.commit_time,.xid = txn->xid
 	};
 
-	native_send_held_stubs(ctx, s);
-	if (!s->started)
-		write_startup(s);
-	wire_write_begin(s->buffer, &m);
+	write_begin_message(ctx, s, &m);
 	s->begun = true;
 }
+
+void
+native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin, XLogRecPtr end)
+{
+	WireCommit	m = {.end_lsn = end};
+
+	write_begin_message(ctx, s, begin);
+	wire_write_commit(s->buffer, &m);
+	native_flush(ctx, s);
+}
+
+/* ---------- errors ---------- */
+
+/* The change at hand. */
+typedef struct Where
+{
+	Relation	rel;
+	SentRelation *entry;		/* NULL: not known yet */
+	ReorderBufferChange *change;
+} Where;
+
+/* Says where an error happened. */
+static void
+error_context(void *arg)
+{
+	Where	   *w = arg;
+	char	   *transaction = psprintf("transaction %X/%X of node %d", LSN_FORMAT_ARGS(at_hand.lsn), at_hand.node);
+
+	if (!w->rel)
+		errcontext("%s", transaction);
+	else if (w->entry && w->entry->kind == SENT_ROWS)
+		change_name_context(w->rel, w->change, w->entry->key_attnums, w->entry->nkeys, transaction);
+	else
+		change_name_context(w->rel, NULL, NULL, 0, transaction);
+}
+
+/* ---------- transactions ---------- */
 
 /* True if a node's transactions go to this subscriber in full. */
 static bool
@@ -142,6 +201,8 @@ void
 native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
 {
 	s->origin = origin_map_node(txn->origin_id);
+	at_hand.node = s->origin == ORIGIN_NODE_LOCAL ? s->me : s->origin;
+	at_hand.lsn = s->origin == ORIGIN_NODE_LOCAL ? txn->end_lsn : txn->origin_lsn;
 
 	/* rows written before a session set its origin came past the filter */
 	s->skip = !sends_in_full(s, s->origin);
@@ -157,6 +218,7 @@ native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 	WireCommit	m = {.end_lsn = txn->end_lsn};
 
 	capture_check_commit(s, txn);
+	at_hand.lsn = InvalidXLogRecPtr;
 	OutputPluginUpdateProgress(ctx, !s->begun);
 	if (!s->begun)
 		return;
@@ -182,12 +244,14 @@ pass_over(LogicalDecodingContext *ctx, NativeStream *s)
 	s->passed_over = 0;
 }
 
-void
-native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
-			  Relation rel, ReorderBufferChange *change)
+/* Sends a change. */
+static void
+send_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn, Where *w)
 {
 	MemoryContext old;
 	SentRelation *entry;
+	Relation	rel = w->rel;
+	ReorderBufferChange *change = w->change;
 	int			before = s->buffer->len;
 
 	if (s->skip)
@@ -195,7 +259,7 @@ native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 		pass_over(ctx, s);
 		return;
 	}
-	entry = sent_relation_get(rel);
+	entry = w->entry = sent_relation_get(rel);
 	if (entry->kind == SENT_WRITES)
 		capture_check_count(s, entry, 1);
 	if (entry->kind == SENT_NOTHING || entry->kind == SENT_WRITES)
@@ -219,6 +283,18 @@ native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 		pass_over(ctx, s);
 	if (s->buffer->len >= FLUSH_BYTES)
 		native_flush(ctx, s);
+}
+
+void
+native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
+			  Relation rel, ReorderBufferChange *change)
+{
+	Where		where = {.rel = rel,.change = change};
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = &where};
+
+	error_context_stack = &callback;
+	send_change(ctx, s, txn, &where);
+	error_context_stack = callback.previous;
 }
 
 void
@@ -251,6 +327,8 @@ void
 native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
 			   bool transactional, const char *prefix, Size size, const char *content)
 {
+	Where		where = {NULL};
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = &where};
 	MemoryContext old;
 
 	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0 || capture_check_note(s, content, size))
@@ -259,9 +337,11 @@ native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *t
 		write_begin(ctx, s, txn);
 	if (size == 0)
 		return;					/* it only wants the transaction to be sent */
+	error_context_stack = &callback;
 	old = MemoryContextSwitchTo(s->context);
 	native_write(ctx, s, content, size);
 	MemoryContextSwitchTo(old);
+	error_context_stack = callback.previous;
 	MemoryContextReset(s->context);
 	if (s->buffer->len >= FLUSH_BYTES)
 		native_flush(ctx, s);

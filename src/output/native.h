@@ -38,6 +38,12 @@ typedef struct NativeStream
 	int			nvalues;		/* room in them */
 } NativeStream;
 
+/* The transaction that this process has begun to send and not ended: its node and LSN. False if there is none. */
+extern bool native_at_hand(NodeId *node, XLogRecPtr *lsn);
+
+/* Sends a transaction without rows, in the place of one that the subscriber skips. */
+extern void native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin, XLogRecPtr end);
+
 /* Checks the options and learns who we are. */
 extern NativeStream *native_startup(LogicalDecodingContext *ctx, NativeOptions *options);
 

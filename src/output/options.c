@@ -6,7 +6,9 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 
@@ -85,6 +87,52 @@ unknown_option(const char *name, const char *format)
 			 errhint("Readers other than nodes of the group ask for format 'json'.") : 0));
 }
 
+/* Lists are looked at for each relation or message, or item by item. */
+#define MOST_ENTRIES	10000
+
+void
+options_check_length(const char *option, int length)
+{
+	if (length >= MOST_ENTRIES)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("option \"%s\" has more than %d entries", option, MOST_ENTRIES)));
+}
+
+/* Splits a list at commas; spaces around items do not count, a backslash protects what follows it. */
+static List *
+list_value(DefElem *option)
+{
+	List	   *items = NIL;
+	const char *p = text_value(option);
+	StringInfoData item;
+	int			len = 0;		/* of the item, without spaces at its end */
+
+	initStringInfo(&item);
+	for (;; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*p == ',' || *p == '\0')
+		{
+			options_check_length(option->defname, list_length(items));
+			if (len > 0 || *p == ',' || items != NIL)
+				items = lappend(items, pnstrdup(item.data, len));
+			if (*p == '\0')
+				return items;
+			resetStringInfo(&item);
+			len = 0;
+			continue;
+		}
+		if (*p == ' ' && item.len == 0)
+			continue;
+		if (*p == '\\' && p[1] != '\0')
+			p++;
+		appendStringInfoChar(&item, *p);
+		if (*p != ' ' || p[-1] == '\\')
+			len = item.len;
+	}
+}
+
 bool
 options_want_json(List *options)
 {
@@ -95,6 +143,8 @@ options_want_json(List *options)
 	{
 		DefElem    *option = lfirst(lc);
 
+		if (strcmp(option->defname, "format-version") == 0)
+			json = true;		/* a reader of wal2json does not know of other formats */
 		if (strcmp(option->defname, "format") != 0)
 			continue;
 		if (strcmp(text_value(option), "json") == 0)
@@ -148,9 +198,31 @@ parse_full_origins(DefElem *option, NativeOptions *result)
 	{
 		int			node = 0;
 
+		CHECK_FOR_INTERRUPTS();
+		options_check_length(option->defname, list_length(result->full_origins));
 		if (!parse_positive(item, &node))
 			bad_value(option->defname, text_value(option), "'own', 'all' or node numbers with commas between");
 		result->full_origins = list_append_unique_int(result->full_origins, node);
+	}
+}
+
+/* Reads LSNs of transactions to skip. */
+static void
+parse_skip(DefElem *option, NativeOptions *result)
+{
+	List	   *items = list_value(option);
+	ListCell   *lc;
+
+	result->skip = palloc(Max(list_length(items), 1) * sizeof(XLogRecPtr));
+	foreach(lc, items)
+	{
+		uint32		high,
+					low;
+		char		rest;
+
+		if (sscanf(lfirst(lc), "%X/%X%c", &high, &low, &rest) != 2)
+			bad_value(option->defname, text_value(option), "a list of LSNs with commas between");
+		result->skip[result->nskip++] = ((uint64) high) << 32 | low;
 	}
 }
 
@@ -185,6 +257,8 @@ options_parse_native(List *options, NativeOptions *result)
 			result->group_id = pstrdup(text_value(option));
 		else if (strcmp(option->defname, "full_origins") == 0)
 			parse_full_origins(option, result);
+		else if (strcmp(option->defname, "skip") == 0)
+			parse_skip(option, result);
 		else if (strcmp(option->defname, "layout") == 0)
 			result->internal = strcmp(text_value(option), value_layout()) == 0;
 		else if (strcmp(option->defname, "encoding") == 0)
@@ -215,7 +289,11 @@ static const BoolOption bool_options[] = {
 	{"include-xids", offsetof(JsonOptions, include_xids), false},
 	{"include-timestamp", offsetof(JsonOptions, include_timestamp), false},
 	{"include-lsn", offsetof(JsonOptions, include_lsn), false},
-	{"include-origin", offsetof(JsonOptions, include_origin), true},
+	{"include-origin", offsetof(JsonOptions, include_origin), false},
+	{"include-domain-data-type", offsetof(JsonOptions, include_base_types), false},
+	{"include-not-null", offsetof(JsonOptions, include_not_null), false},
+	{"include-default", offsetof(JsonOptions, include_default), false},
+	{"numeric-data-types-as-string", offsetof(JsonOptions, numbers_as_strings), false},
 	{"include-schemas", offsetof(JsonOptions, include_schemas), true},
 	{"include-types", offsetof(JsonOptions, include_types), true},
 	{"include-typmod", offsetof(JsonOptions, include_typmod), true},
@@ -240,12 +318,95 @@ set_bool_option(DefElem *option, JsonOptions *result)
 	return false;
 }
 
+/* Reads which actions are wanted; without a value all are. */
+static void
+parse_actions(DefElem *option, JsonOptions *result)
+{
+	bool		hide = option->arg != NULL;
+	ListCell   *lc;
+
+	result->hide_insert = result->hide_update = result->hide_delete = result->hide_truncate = hide;
+	if (!hide)
+		return;
+	foreach(lc, list_value(option))
+	{
+		const char *action = lfirst(lc);
+
+		if (strcmp(action, "insert") == 0)
+			result->hide_insert = false;
+		else if (strcmp(action, "update") == 0)
+			result->hide_update = false;
+		else if (strcmp(action, "delete") == 0)
+			result->hide_delete = false;
+		else if (strcmp(action, "truncate") == 0)
+			result->hide_truncate = false;
+		else
+			bad_value(option->defname, action, "a list of insert, update, delete and truncate, with commas between");
+	}
+}
+
+/* Reads numbers of replication origins (pg_replication_origin.roident). */
+static void
+parse_filter_origins(DefElem *option, JsonOptions *result)
+{
+	ListCell   *lc;
+
+	if (option->arg == NULL)
+		return;
+	foreach(lc, list_value(option))
+	{
+		int			origin = 0;
+
+		if (!parse_positive(lfirst(lc), &origin))
+			bad_value(option->defname, text_value(option), "a list of numbers of pg_replication_origin, with commas between");
+		result->filter_origins = lappend_int(result->filter_origins, origin);
+	}
+}
+
+/* Accepts what a reader of wal2json's format-version 2 may say, and what means nothing there; refuses the other format. */
+static bool
+parse_wal2json_option(DefElem *option, JsonOptions *result)
+{
+	const char *name = option->defname;
+
+	if (strcmp(name, "actions") == 0)
+		parse_actions(option, result);
+	else if (strcmp(name, "filter-origins") == 0)
+		parse_filter_origins(option, result);
+	else if (strcmp(name, "add-msg-prefixes") == 0)
+	{
+		result->select_prefixes = true;
+		result->add_prefixes = list_concat(result->add_prefixes, option->arg ? list_value(option) : NIL);
+	}
+	else if (strcmp(name, "filter-msg-prefixes") == 0)
+		result->filter_prefixes = list_concat(result->filter_prefixes, option->arg ? list_value(option) : NIL);
+	else if (strcmp(name, "pretty-print") == 0 || strcmp(name, "write-in-chunks") == 0)
+		(void) bool_value(option);	/* each object is one line, and sent by itself */
+	else if (strcmp(name, "include-unchanged-toast") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is not supported, as it is not by wal2json", name),
+				 errhint("Leave it out: values that an update did not touch are not in the WAL; \"unchanged\" names their columns.")));
+	else if (strcmp(name, "format-version") == 0)
+	{
+		if (strcmp(text_value(option), "2") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("format-version %s is not supported", text_value(option)),
+					 errhint("Ask for format-version 2: one JSON object for each change. Version 1 has one for each transaction, which must fit into memory.")));
+	}
+	else
+		return false;
+	return true;
+}
+
 void
 options_parse_json(List *options, JsonOptions *result)
 {
 	ListCell   *lc;
 
 	memset(result, 0, sizeof(*result));
+	result->include_origin_node = true;
 	for (int i = 0; i < lengthof(bool_options); i++)
 		*(bool *) ((char *) result + bool_options[i].offset) = bool_options[i].initial;
 
@@ -254,19 +415,20 @@ options_parse_json(List *options, JsonOptions *result)
 		DefElem    *option = lfirst(lc);
 		const char *name = option->defname;
 
-		if (strcmp(name, "format") == 0 || set_bool_option(option, result))
+		if (strcmp(name, "format") == 0 || parse_wal2json_option(option, result))
 			continue;
+		if (set_bool_option(option, result))
+		{
+			if (strcmp(name, "include-origin") == 0)
+				result->include_origin_node = result->include_origin;
+			continue;
+		}
 		if (strcmp(name, "include-tables") == 0 || strcmp(name, "add-tables") == 0)
 			result->include_tables = list_concat(result->include_tables,
 												 table_pattern_parse(name, text_value(option)));
 		else if (strcmp(name, "exclude-tables") == 0 || strcmp(name, "filter-tables") == 0)
 			result->exclude_tables = list_concat(result->exclude_tables,
 												 table_pattern_parse(name, text_value(option)));
-		else if (strcmp(name, "format-version") == 0)
-		{
-			if (strcmp(text_value(option), "2") != 0)
-				bad_value(name, text_value(option), "2, which is the only one");
-		}
 		else
 			unknown_option(name, "json");
 	}

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 #include "model/version.h"
@@ -19,7 +20,21 @@ typedef struct NativeOptions
 	bool		internal;		/* same layout of memory: WIRE_INTERNAL */
 	bool		all_origins;	/* every origin in full */
 	List	   *full_origins;	/* else those (node numbers), besides the provider's own */
+	int			nskip;
+	XLogRecPtr *skip;			/* transactions that the subscriber skips, by their origin's LSN */
 } NativeOptions;
+
+/* True if a transaction is to be skipped. */
+static inline bool
+options_skip(const NativeOptions *options, XLogRecPtr lsn)
+{
+	for (int i = 0; i < options->nskip; i++)
+	{
+		if (options->skip[i] == lsn)
+			return true;
+	}
+	return false;
+}
 
 /* Anybody: the names and defaults are wal2json's where the meaning is. */
 typedef struct JsonOptions
@@ -27,7 +42,8 @@ typedef struct JsonOptions
 	bool		include_xids;
 	bool		include_timestamp;
 	bool		include_lsn;
-	bool		include_origin; /* origin_node and origin_lsn */
+	bool		include_origin; /* origin, as wal2json has it: the number of the replication origin */
+	bool		include_origin_node;	/* origin_node and origin_lsn */
 	bool		include_schemas;
 	bool		include_types;
 	bool		include_typmod;
@@ -35,12 +51,27 @@ typedef struct JsonOptions
 	bool		include_positions;
 	bool		include_pk;
 	bool		include_transaction;	/* begin and commit */
+	bool		include_base_types; /* of a domain: the type that it is made of */
+	bool		include_not_null;
+	bool		include_default;
+	bool		numbers_as_strings;
 	bool		skip_empty;		/* no begin and commit without anything between */
+	bool		hide_insert;	/* actions that are not wanted */
+	bool		hide_update;
+	bool		hide_delete;
+	bool		hide_truncate;
+	List	   *filter_origins; /* of int: changes of these replication origins are not shown */
+	bool		select_prefixes;	/* only messages of add_prefixes are shown */
+	List	   *add_prefixes;	/* of char * */
+	List	   *filter_prefixes;
 	List	   *include_tables; /* of TablePattern; NIL: all */
 	List	   *exclude_tables;
 } JsonOptions;
 
-/* True if format 'json' is asked for; any other format but 'native' is an error. */
+/* Raises an error if a list in an option is as long as it may be. */
+extern void options_check_length(const char *option, int length);
+
+/* True if format 'json' is asked for, or something that only readers of JSON ask for; any other format but 'native' is an error. */
 extern bool options_want_json(List *options);
 
 /* Both raise an error for an option that is unknown, missing or malformed. */

@@ -120,7 +120,7 @@ start_json(LogicalDecodingContext *ctx)
 
 	options_parse_json(ctx->output_plugin_options, &options);
 	origin_map_ensure_loaded();
-	json_format_set_callbacks(&ctx->callbacks);
+	json_format_set_callbacks(&ctx->callbacks, options.filter_origins != NIL);
 	json_format_start(ctx, &options, local_node_id());
 }
 

@@ -4,6 +4,9 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
+#include "output/options.h"
 #include "output/table_pattern.h"
 
 /* Both parts keep their backslashes: they are looked at when matching. */
@@ -70,6 +73,8 @@ table_pattern_parse(const char *option, const char *text)
 	{
 		size_t		len = part_length(text, ',');
 
+		CHECK_FOR_INTERRUPTS();
+		options_check_length(option, list_length(patterns));
 		patterns = lappend(patterns, parse_entry(option, trim(text, len)));
 		if (text[len] == '\0')
 			return patterns;
@@ -77,31 +82,41 @@ table_pattern_parse(const char *option, const char *text)
 	}
 }
 
-/* Matches one name; recursion is as deep as the pattern has stars. */
+/*
+ * Matches one name. Where a star has to take more than it has, it is always the last one: what the earlier ones took is as
+ * little as possible, and more of it would not help. So the work is at most the product of both lengths.
+ */
 static bool
 name_matches(const char *pattern, const char *name)
 {
-	for (; *pattern != '\0'; pattern++, name++)
+	const char *behind_star = NULL; /* the pattern behind the last star, ... */
+	const char *taken = NULL;	/* ... which has taken the name up to here */
+
+	while (*name != '\0')
 	{
+		const char *p = *pattern == '\\' && pattern[1] != '\0' ? pattern + 1 : pattern;
+
 		if (*pattern == '*')
 		{
-			while (*pattern == '*')
-				pattern++;
-			if (*pattern == '\0')
-				return true;
-			for (; *name != '\0'; name++)
-			{
-				if (name_matches(pattern, name))
-					return true;
-			}
-			return false;
+			behind_star = ++pattern;
+			taken = name;
 		}
-		if (*pattern == '\\' && pattern[1] != '\0')
-			pattern++;
-		if (*pattern != *name)
+		else if (*p == *name)
+		{
+			pattern = p + 1;
+			name++;
+		}
+		else if (behind_star)
+		{
+			pattern = behind_star;
+			name = ++taken;
+		}
+		else
 			return false;
 	}
-	return *name == '\0';
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
 }
 
 bool

@@ -41,6 +41,7 @@
 #include "receive/feedback.h"
 #include "receive/gate.h"
 #include "receive/link.h"
+#include "receive/link_error.h"
 #include "wire/value.h"
 
 #define STATUS_INTERVAL_MS	1000	/* at least so often the provider hears from us */
@@ -207,14 +208,29 @@ full_origins(Link *link)
 	return buf.data;
 }
 
+/* Which transactions the provider is asked to leave out, as an option; "" if there are none. */
+static char *
+skip_option(Link *link)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, link->skip)
+		appendStringInfo(&buf, "%s%X/%X", buf.len ? "," : ", skip '", LSN_FORMAT_ARGS(*(XLogRecPtr *) lfirst(lc)));
+	if (buf.len > 0)
+		appendStringInfoChar(&buf, '\'');
+	return buf.data;
+}
+
 /* Starts streaming from the slot's confirmed position. */
 static void
 start(Link *link)
 {
 	char	   *sql = psprintf("START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (protocol '%d', node_id '%d', "
-							   "group_id '%s', full_origins '%s', layout '%s', encoding '%s')",
+							   "group_id '%s', full_origins '%s', layout '%s', encoding '%s'%s)",
 							   stream.slot, WIRE_PROTOCOL_VERSION, link->me, link->group_id,
-							   full_origins(link), value_layout(), GetDatabaseEncodingName());
+							   full_origins(link), value_layout(), GetDatabaseEncodingName(), skip_option(link));
 	PGresult   *res = peer_exec(link->conn, sql);
 
 	if (PQresultStatus(res) != PGRES_COPY_BOTH)
@@ -341,15 +357,7 @@ copy_data(Link *link, char *data, int len)
 static void
 stream_ended(Link *link)
 {
-	PGresult   *res = PQgetResult(link->conn);
-	char	   *why = res && PQresultErrorMessage(res)[0] ? pchomp(PQresultErrorMessage(res)) :
-	pchomp(PQerrorMessage(link->conn));
-
-	PQclear(res);
-	ereport(ERROR,
-			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("node \"%s\" has ended the stream%s%s", link->provider_name,
-					why[0] ? ": " : "", why)));
+	link_error_of_provider(link, PQgetResult(link->conn));
 }
 
 /* Complains if the provider has been silent too long; asks for a sign of life before. */

@@ -33,6 +33,7 @@
 #include "receive/feedback.h"
 #include "receive/gate.h"
 #include "receive/link.h"
+#include "receive/link_error.h"
 
 #define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
@@ -394,9 +395,9 @@ typedef enum Remedy
 	REMEDY_CAREFUL				/* again, looking before each insert */
 } Remedy;
 
-/* Chooses by SQLSTATE. */
+/* Chooses by SQLSTATE. many: it may come of any of several rows, so the right one has to be found to be told. */
 static Remedy
-remedy_for(int sqlstate)
+remedy_for(int sqlstate, bool many)
 {
 	switch (sqlstate)
 	{
@@ -410,45 +411,8 @@ remedy_for(int sqlstate)
 				return REMEDY_CAREFUL;
 			return ++careful_tries < CAREFUL_TRIES ? REMEDY_CAREFUL : REMEDY_NONE;
 		default:
-			return REMEDY_NONE;
+			return many && careful_lsn != current.origin_lsn ? REMEDY_CAREFUL : REMEDY_NONE;
 	}
-}
-
-/* Says of an error that it comes of the limit for a row's own code. */
-static void
-explain_limit(ErrorData *edata)
-{
-	edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)", setting_row_timeout);
-	edata->detail = edata->context ? psprintf("What ran was %.500s", edata->context) : NULL;
-	edata->hint = "Triggers, defaults, constraints, index expressions and types of the table run for each row: see what makes them slow here, or raise the setting.";
-}
-
-/* The text for last_error: what, where, and what can be done. */
-static char *
-error_text(Link *link, ErrorData *edata)
-{
-	char	   *row;
-	char	   *text = psprintf("%s", edata->message);
-
-	if (edata->detail)
-		text = psprintf("%s DETAIL: %s", text, edata->detail);
-	if (course == COURSE_APPLY)
-	{
-		StartTransactionCommand();
-		row = apply_failed_row();
-		if (row)
-			row = MemoryContextStrdup(TopMemoryContext, row);
-		CommitTransactionCommand();
-		text = psprintf("%s CONTEXT: %s%stransaction %X/%X of node %d", text, row ? row : "",
-						row ? ", " : "", LSN_FORMAT_ARGS(current.origin_lsn), current.origin);
-		text = psprintf("%s HINT: %s%sThe link tries again by itself. As a last resort: "
-						"SELECT replication_plugin.skip_transaction('%s', '%X/%X')",
-						text, edata->hint ? edata->hint : "", edata->hint ? " " : "",
-						link->provider_name, LSN_FORMAT_ARGS(current.origin_lsn));
-	}
-	else if (edata->hint)
-		text = psprintf("%s HINT: %s", text, edata->hint);
-	return text;
 }
 
 /* Tells people of a transaction that is tried again for some time: in the view links, and once for each cause in the log. */
@@ -461,7 +425,7 @@ tell_of_retry(Link *link, ErrorData *edata)
 		retrying_since = moment_now();
 	if (!moment_is_past(retrying_since, TELL_AFTER_MS))
 		return;
-	text = error_text(link, edata);
+	text = link_error_text(link, edata, &current);
 	link_status_tell(link->index, text);
 	if (told_sqlstate != edata->sqlerrcode)
 		ereport(LOG,
@@ -493,20 +457,23 @@ handle_error(Link *link, MemoryContext context)
 	MemoryContextSwitchTo(context);
 	edata = CopyErrorData();
 	if (pulse_timed_out())
-		explain_limit(edata);
-	remedy = course == COURSE_APPLY ? remedy_for(edata->sqlerrcode) : REMEDY_NONE;
+		link_error_explain_limit(edata);
+	remedy = course == COURSE_APPLY ? remedy_for(edata->sqlerrcode, apply_failed_at_many()) : REMEDY_NONE;
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	apply_reset();
 	MemoryContextSwitchTo(context);
 	if (remedy == REMEDY_NONE)
 	{
-		char	   *text = error_text(link, edata);
+		char	   *text = course == COURSE_APPLY ? link_error_text(link, edata, &current) : NULL;
 
 		if (course == COURSE_APPLY && edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
 			apply_record_stop(psprintf("%s %s", edata->message, edata->detail ? edata->detail : ""));
-		link_status_set_error(link->index, text, course == COURSE_APPLY);
-		link_status_set_state(link->index, LINK_BACKOFF);
+		if (text)
+		{
+			link_status_set_error(link->index, text, true);
+			link_status_set_state(link->index, LINK_BACKOFF);
+		}
 		course = COURSE_NONE;
 		ReThrowError(edata);
 	}

@@ -1,8 +1,10 @@
 -- What the functions read first.
 
--- The members and former members, as these tables have them.
+-- The members and former members, as these tables have them. A node that has moved has its dsn in a group setting (43_node_dsn.sql,
+-- catalog/nodes.c).
 CREATE VIEW node AS
-	SELECT m.node_id, m.node_name, m.dsn,
+	SELECT m.node_id, m.node_name, coalesce((SELECT g.value FROM replication_plugin.group_setting g
+			WHERE g.name = 'dsn of node ' || m.node_id ORDER BY g.serial DESC, g.set_by DESC LIMIT 1), m.dsn) AS dsn,
 		CASE WHEN r.reason IS NOT NULL THEN 'removed' WHEN y.node_id IS NOT NULL THEN 'ready' ELSE 'joining' END AS state,
 		m.add_frontier, m.add_fenced, m.source, m.added_at, r.reason
 	FROM replication_plugin.member m

@@ -182,6 +182,10 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'replication_plugin_link_states' LANGUAGE C STRICT;
 COMMENT ON FUNCTION link_states() IS 'what this database''s link workers are doing';
 
+CREATE FUNCTION transaction_at_hand(OUT node_id integer, OUT lsn pg_lsn)
+AS 'MODULE_PATHNAME', 'replication_plugin_transaction_at_hand' LANGUAGE C STRICT;
+COMMENT ON FUNCTION transaction_at_hand() IS 'after an error in a walsender''s stream, in the same session: which transaction it was about to send';
+
 CREATE FUNCTION manager_pid() RETURNS integer
 AS 'MODULE_PATHNAME', 'replication_plugin_manager_pid' LANGUAGE C STRICT;
 COMMENT ON FUNCTION manager_pid() IS 'process of this database''s manager, null if none';

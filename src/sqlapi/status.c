@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -16,9 +17,12 @@
 #include "catalog/manager_status.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
+#include "catalog/seen.h"
+#include "output/native.h"
 #include "sqlapi/settings.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_link_states);
+PG_FUNCTION_INFO_V1(replication_plugin_transaction_at_hand);
 PG_FUNCTION_INFO_V1(replication_plugin_manager_pid);
 PG_FUNCTION_INFO_V1(replication_plugin_request_manager);
 PG_FUNCTION_INFO_V1(replication_plugin_suspend_workers);
@@ -94,6 +98,24 @@ replication_plugin_link_states(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* transaction_at_hand() → (node_id integer, lsn pg_lsn) */
+Datum
+replication_plugin_transaction_at_hand(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	NodeId		node;
+	XLogRecPtr	lsn;
+	Datum		values[2];
+	bool		nulls[2];
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	nulls[0] = nulls[1] = !native_at_hand(&node, &lsn);
+	values[0] = Int32GetDatum(node);
+	values[1] = LSNGetDatum(lsn);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 /* manager_pid() → integer */

@@ -15,6 +15,9 @@
 PG_FUNCTION_INFO_V1(replication_plugin_topology_plan);
 PG_FUNCTION_INFO_V1(replication_plugin_topology_unreachable);
 
+/* Working out the links takes time and memory by the cube of the members. */
+#define MOST_MEMBERS	128
+
 /* An argument integer[] as an array of node numbers; returns their number. */
 static int
 node_array(ArrayType *array, NodeId **result)
@@ -80,6 +83,10 @@ read_topology(FunctionCallInfo fcinfo, TopologyMember **members, int *n)
 	*n = node_array(PG_GETARG_ARRAYTYPE_P(3), &ids);
 	if (node_array(PG_GETARG_ARRAYTYPE_P(4), &sources) != *n)
 		elog(ERROR, "members and their sources differ in number");
+	if (*n > MOST_MEMBERS || t.nlinks > MOST_MEMBERS * MOST_MEMBERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a group has at most %d members", MOST_MEMBERS)));
 	*members = palloc(Max(*n, 1) * sizeof(TopologyMember));
 	for (int i = 0; i < *n; i++)
 		(*members)[i] = (TopologyMember) {ids[i], sources[i]};

@@ -1,0 +1,241 @@
+/*
+ * link_error.c
+ *		What people are told of an error on a link: what, where, and what to do.
+ *
+ * Remedies come in this order: the error's own hint; else what is right for its kind; that the link goes on by itself; and last,
+ * always as the last resort, skip_transaction(). All of it must fit into LINK_ERROR_SIZE, so long parts are cut.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+
+#include "apply/apply.h"
+#include "base/peer.h"
+#include "base/settings.h"
+#include "receive/link_error.h"
+
+#define MOST_MESSAGE	600		/* bytes of the message, of the detail, ... */
+#define MOST_WHERE		300		/* ... of what ran, and of the row */
+
+/* ---------- remedies ---------- */
+
+/* What is right for errors that have no hint of their own. */
+typedef struct Kind
+{
+	int			sqlstate;		/* one, or a class */
+	const char *remedy;
+} Kind;
+
+#define FITS	"Let the table take here what it takes on the other nodes: the same types and constraints (ALTER TABLE)."
+#define SPACE	"Make room on this server."
+
+static const Kind kinds[] = {
+	{ERRCODE_DISK_FULL, SPACE},
+	{ERRCODE_OUT_OF_MEMORY, "Give this server more memory, or lower what its sessions use."},
+	{ERRCODE_PROGRAM_LIMIT_EXCEEDED, "A value, row or index entry is larger than PostgreSQL can take here: drop the index, or the constraint or trigger that makes it so, or widen the column."},
+	{ERRCODE_INVALID_TEXT_REPRESENTATION, "The types of the column differ between the nodes: give an enum, domain or type the same definition here (ALTER TYPE ... ADD VALUE)."},
+	{ERRCODE_INVALID_BINARY_REPRESENTATION, "The types of the column differ between the nodes: give the type the same definition here."},
+	{ERRCODE_UNIQUE_VIOLATION, "Change or delete the row in the way (view conflicts, resolution 'stop'), or drop the constraint; with a primary key on all nodes the newer row would be shown, and the other parked."},
+	{ERRCODE_EXCLUSION_VIOLATION, "Change or delete the row in the way (view conflicts, resolution 'stop'), or drop the constraint; with a primary key on all nodes the newer row would be shown, and the other parked."},
+	{ERRCODE_INSUFFICIENT_PRIVILEGE, "The owner of the table here lacks a right that its triggers, functions or partitions need: GRANT it."},
+	{ERRCODE_UNDEFINED_FUNCTION, "Create the function here as it is on the other nodes."},
+	{ERRCODE_UNDEFINED_TABLE, "Create the table here as it is on the other nodes."},
+	{ERRCODE_UNDEFINED_OBJECT, "Create the object here as it is on the other nodes."},
+	{ERRCODE_FEATURE_NOT_SUPPORTED, NULL},
+};
+
+static const Kind classes[] = {
+	{ERRCODE_DATA_EXCEPTION, FITS},
+	{ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION, FITS},
+	{ERRCODE_INSUFFICIENT_RESOURCES, SPACE},
+	{ERRCODE_DATA_CORRUPTED, "Something is damaged on this server: see its log; REINDEX the table, or restore the server."},
+	{ERRCODE_IO_ERROR, "Something is wrong with this server's disk or files: see its log."},
+};
+
+/* The remedy for an error by its SQLSTATE; NULL if there is none but to look. */
+static const char *
+remedy_for_sqlstate(int sqlstate)
+{
+	for (int i = 0; i < lengthof(kinds); i++)
+	{
+		if (kinds[i].sqlstate == sqlstate)
+			return kinds[i].remedy;
+	}
+	for (int i = 0; i < lengthof(classes); i++)
+	{
+		if (ERRCODE_TO_CATEGORY(classes[i].sqlstate) == ERRCODE_TO_CATEGORY(sqlstate))
+			return classes[i].remedy;
+	}
+	return NULL;
+}
+
+/* What ran when the error happened: its context without our own line, which is the last; NULL if nothing is left. */
+static char *
+what_ran(const ErrorData *edata)
+{
+	char	   *end = edata->context ? strrchr(edata->context, '\n') : NULL;
+
+	return end ? pnstrdup(edata->context, end - edata->context) : NULL;
+}
+
+/* The right remedy. */
+static const char *
+remedy(const ErrorData *edata, const char *ran)
+{
+	const char *result = edata->hint;
+
+	if (!result && ran)
+		result = "A function that comes with the table (trigger, default, constraint, index expression) fails here: mend it, or drop or disable what calls it.";
+	return result ? result : remedy_for_sqlstate(edata->sqlerrcode);
+}
+
+/* ---------- texts ---------- */
+
+/* Appends a text in one line, cut to so many bytes. */
+static void
+append_cut(StringInfo buf, const char *before, const char *text, int most)
+{
+	int			len;
+
+	if (!text || !text[0])
+		return;
+	len = strlen(text);
+	appendStringInfoString(buf, before);
+	for (int i = 0, n = len <= most ? len : pg_mbcliplen(text, len, most); i < n; i++)
+		appendStringInfoChar(buf, text[i] == '\n' ? ' ' : text[i]);
+	if (len > most)
+		appendStringInfoString(buf, "...");
+}
+
+/* Appends the last resort. */
+static void
+append_last_resort(StringInfo buf, Link *link, XLogRecPtr lsn)
+{
+	appendStringInfo(buf, "The link tries again by itself. As a last resort: SELECT replication_plugin.skip_transaction(%s, '%X/%X')",
+					 quote_literal_cstr(link->provider_name), LSN_FORMAT_ARGS(lsn));
+}
+
+/* The row at which it failed, in a transaction of its own; NULL if there is none. */
+static char *
+failed_row(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *row;
+
+	StartTransactionCommand();
+	row = apply_failed_row();
+	row = row ? MemoryContextStrdup(context, row) : NULL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return row;
+}
+
+char *
+link_error_text(Link *link, const ErrorData *edata, const WireBegin *transaction)
+{
+	StringInfoData buf;
+	char	   *ran = what_ran(edata);
+	const char *right = remedy(edata, ran);
+
+	initStringInfo(&buf);
+	append_cut(&buf, "", edata->message, MOST_MESSAGE);
+	append_cut(&buf, " DETAIL: ", edata->detail, MOST_MESSAGE);
+	append_cut(&buf, " IN: ", ran, MOST_WHERE);
+	appendStringInfoString(&buf, " CONTEXT: ");
+	append_cut(&buf, "", failed_row(), MOST_WHERE);
+	appendStringInfo(&buf, "%stransaction %X/%X of node %d HINT: ", buf.data[buf.len - 1] == ' ' ? "" : ", ",
+					 LSN_FORMAT_ARGS(transaction->origin_lsn), transaction->origin);
+	append_cut(&buf, "", right, MOST_MESSAGE);
+	if (right)
+		appendStringInfoChar(&buf, ' ');
+	append_last_resort(&buf, link, transaction->origin_lsn);
+	return buf.data;
+}
+
+void
+link_error_explain_limit(ErrorData *edata)
+{
+	edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)", setting_row_timeout);
+	edata->detail = NULL;
+	edata->hint = "Triggers, defaults, constraints, index expressions and types of the table run for each row: see what makes them slow here, or raise the setting.";
+}
+
+/* ---------- the provider's errors ---------- */
+
+/* A field of an error; NULL if it has none. */
+static char *
+field(PGresult *res, int code)
+{
+	const char *text = res ? PQresultErrorField(res, code) : NULL;
+
+	return text ? pstrdup(text) : NULL;
+}
+
+/* Which transaction the provider was about to send; false if it was none, or cannot be asked. */
+static bool
+transaction_at_hand(Link *link, XLogRecPtr *lsn)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool found = false;
+
+	PG_TRY();
+	{
+		PGresult   *res;
+
+		PQsetnonblocking(link->conn, 0);
+		res = peer_exec(link->conn, "SELECT lsn FROM replication_plugin.transaction_at_hand() WHERE lsn IS NOT NULL");
+		found = PQntuples(res) == 1;
+		if (found)
+			*lsn = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));
+		PQclear(res);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return found;
+}
+
+void
+link_error_of_provider(Link *link, PGresult *res)
+{
+	char	   *sqlstate = field(res, PG_DIAG_SQLSTATE);
+	char	   *message = field(res, PG_DIAG_MESSAGE_PRIMARY);
+	StringInfoData detail,
+				hint;
+	PGresult   *more;
+	XLogRecPtr	lsn;
+
+	initStringInfo(&detail);
+	initStringInfo(&hint);
+	append_cut(&detail, "", field(res, PG_DIAG_MESSAGE_DETAIL), MOST_MESSAGE);
+	append_cut(&detail, detail.len ? " THERE: " : "THERE: ", field(res, PG_DIAG_CONTEXT), MOST_MESSAGE);
+	append_cut(&hint, "", field(res, PG_DIAG_MESSAGE_HINT), MOST_MESSAGE);
+	if (!message)
+		message = pchomp(PQerrorMessage(link->conn));
+	PQclear(res);
+	while ((more = PQgetResult(link->conn)) != NULL)
+		PQclear(more);
+	if (sqlstate && strlen(sqlstate) == 5 && PQstatus(link->conn) == CONNECTION_OK && transaction_at_hand(link, &lsn))
+	{
+		if (hint.len > 0)
+			appendStringInfoChar(&hint, ' ');
+		appendStringInfo(&hint, "See the log of node \"%s\": what is wrong there must be mended there. ", link->provider_name);
+		append_last_resort(&hint, link, lsn);
+		ereport(ERROR,
+				(errcode(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4])),
+				 errmsg("node \"%s\" cannot send its transaction %X/%X: %s", link->provider_name, LSN_FORMAT_ARGS(lsn), message),
+				 detail.len ? errdetail_internal("%s", detail.data) : 0, errhint("%s", hint.data)));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("node \"%s\" has ended the stream%s%s", link->provider_name, message[0] ? ": " : "", message),
+			 detail.len ? errdetail_internal("%s", detail.data) : 0, hint.len ? errhint("%s", hint.data) : 0));
+}
