@@ -45,12 +45,15 @@ replication_plugin--1.0--1.1.sql: $(sort $(wildcard src/schema/*.sql src/schema/
 	cat $(update)/views_after.sql) > $@
 
 # Each installs what is missing, works in a private directory and leaves nothing behind.
-.PHONY: test demo bench format
+.PHONY: test demo bench fuzz format
 test:
 	@bash $(srcdir)/test/bin/run $(TESTS)
 demo:
 	@bash $(srcdir)/test/bin/demo
 bench:
 	@bash $(srcdir)/bench/run
+# SECONDS or RUNS for each target; TARGETS names some; FUZZ_OUT keeps what grows (test/fuzz/README.md)
+fuzz:
+	@FUZZ_SECONDS=$(or $(SECONDS),3600) FUZZ_RUNS=$(RUNS) bash $(srcdir)/test/fuzz/run $(TARGETS)
 format:
 	clang-format -i $(srcdir)/src/*.[ch] $(srcdir)/src/*/*.[ch]

@@ -177,6 +177,22 @@ run_query(const char *const *params)
 							7, params);
 }
 
+/* Refuses an answer that is none: it has a row for each value, or a single one where there are no values. */
+static void
+check_answer(ApplyRelation *ar, PGresult *res)
+{
+	int			n = 0;
+
+	for (int i = 0; i < ar->remote.natts; i++)
+		n += is_missing(ar, i) ? 1 : 0;
+	if (PQnfields(res) != 3 || PQntuples(res) < 1 || PQgetisnull(res, 0, 0) || PQgetisnull(res, 0, 1) ||
+		(PQgetvalue(res, 0, 1)[0] == 't' && PQntuples(res) != n))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the provider's answer about a row of table \"%s\" has not as many values as were asked for",
+						RelationGetRelationName(ar->rel))));
+}
+
 /* Takes the values out of the answer, which has a row for each. */
 static void
 read_answer(ApplyRelation *ar, PGresult *res)
@@ -220,6 +236,7 @@ fetch_missing(ApplyRelation *ar, const Datum *key)
 	pulse_end();				/* waiting for the provider is no row's fault */
 	res = run_query(params);
 	pulse_begin();
+	check_answer(ar, res);
 	found = PQgetvalue(res, 0, 1)[0] == 't';
 	if (found)
 		read_answer(ar, res);

@@ -209,55 +209,46 @@ park_export(Relation rel, uint64 since, ReturnSetInfo *result)
 
 /* ---------- in ---------- */
 
-/* An object in an entry; NULL if it is not there. */
-static JsonbContainer *
-object_in(Jsonb *entry, const char *name)
-{
-	JsonbValue *v = json_field(&entry->root, name);
-
-	return v && v->type == jbvBinary ? v->val.binary.data : NULL;
-}
-
 /* Key values in an object. */
 static void
 read_key(ApplyRelation *ar, JsonbContainer *object, Datum *key)
 {
 	TupleTableSlot *row = row_text_read(ar->rel, object);
 
-	for (int k = 0; k < ar->nkeys; k++)
-		key[k] = row->tts_values[ar->key_atts[k] - 1];
+	row_text_key(row, ar->key_atts, ar->nkeys, key);
 	ExecDropSingleTupleTableSlot(row);	/* the values live on */
 }
 
 /* Stores a parked row. */
 static void
-import_parked(ApplyRelation *ar, Jsonb *entry, Version version)
+import_parked(ApplyRelation *ar, JsonbContainer *entry, Version version)
 {
-	TupleTableSlot *row = row_text_read(ar->rel, object_in(entry, "parked"));
-	JsonbValue *index = json_field(&entry->root, "index");
+	TupleTableSlot *row = row_text_read(ar->rel, json_object_at(entry, "parked"));
+	JsonbValue *index = json_field(entry, "index");
 	ParkedRow	parked = {.version = version,.row = row_sibling(ar->codec, version, row)};
 	Datum		key[INDEX_MAX_KEYS];
 	Datum		blocker[INDEX_MAX_KEYS];
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	read_key(ar, object_in(entry, "blocked_by"), blocker);
+	read_key(ar, json_object_at(entry, "blocked_by"), blocker);
 	parked.blocked_by = tombstone_key_bytes(ar->tombstones, blocker, &buf);
-	parked.index_id = get_relname_relid(pnstrdup(index->val.string.val, index->val.string.len), RelationGetNamespace(ar->rel));
-	read_key(ar, object_in(entry, "parked"), key);
+	parked.index_id = index && index->type == jbvString ?
+		get_relname_relid(pnstrdup(index->val.string.val, index->val.string.len), RelationGetNamespace(ar->rel)) : InvalidOid;
+	read_key(ar, json_object_at(entry, "parked"), key);
 	(void) parked_store(ar->tombstones, key, &parked);
 	ExecDropSingleTupleTableSlot(row);
 }
 
 /* Pins a copied row. */
 static void
-import_pin(ApplyRelation *ar, Jsonb *entry, Version version)
+import_pin(ApplyRelation *ar, JsonbContainer *entry, Version version)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
 	bool		isnull;
 
-	read_key(ar, object_in(entry, "pinned"), key);
+	read_key(ar, json_object_at(entry, "pinned"), key);
 	row_key_to_root_slot(ar, key);
 	t = relation_route(ar);
 	if (search_key(t, key))
@@ -270,7 +261,8 @@ static void
 import_entry(Oid relid, Jsonb *entry)
 {
 	ApplyRelation *ar = relation_open_local(relid);
-	Version		version = {json_number(&entry->root, "ts"), json_number(&entry->root, "node")};
+	JsonbContainer *root = json_root(entry);
+	Version		version = json_version(root);
 	OwnerContext saved;
 
 	if (!ar->tombstones)
@@ -279,10 +271,10 @@ import_entry(Oid relid, Jsonb *entry)
 				 errmsg("table \"%s\" has no key here", RelationGetRelationName(ar->rel)),
 				 errhint("Give the table the same primary key or replica identity on all nodes.")));
 	saved = become_owner(ar);
-	if (object_in(entry, "parked"))
-		import_parked(ar, entry, version);
-	else if (object_in(entry, "pinned"))
-		import_pin(ar, entry, version);
+	if (json_field(root, "parked"))
+		import_parked(ar, root, version);
+	else if (json_field(root, "pinned"))
+		import_pin(ar, root, version);
 	become_worker(saved);
 }
 

@@ -90,16 +90,17 @@ store(WireRelation remote, MemoryContext context)
 		MemoryContextDelete(ar->remote_context);
 	else
 		memset((char *) ar + sizeof(uint32), 0, sizeof(ApplyRelation) - sizeof(uint32));
+	MemoryContextSetParent(context, TopMemoryContext);
 	ar->remote_context = context;
 	ar->remote = remote;
 	ar->valid = false;
 }
 
-/* Memory for a description. */
+/* Memory for a description; until it is stored it goes with what is at hand. */
 static MemoryContext
 description_context(void)
 {
-	return AllocSetContextCreate(TopMemoryContext, "remote relation", ALLOCSET_SMALL_SIZES);
+	return AllocSetContextCreate(CurrentMemoryContext, "remote relation", ALLOCSET_SMALL_SIZES);
 }
 
 void
@@ -188,7 +189,8 @@ map_columns(ApplyRelation *ar)
 		WireAttribute *remote = &ar->remote.atts[i];
 		AttrNumber	att = get_attnum(ar->relid, remote->name);
 
-		if (att == InvalidAttrNumber || TupleDescAttr(desc, att - 1)->attgenerated)
+		/* a number below 0 is a system column's */
+		if (att <= InvalidAttrNumber || TupleDescAttr(desc, att - 1)->attgenerated)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("table \"%s.%s\" has no column \"%s\" on this node that could be written",

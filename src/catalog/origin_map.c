@@ -37,6 +37,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/number_text.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
 
@@ -262,6 +263,7 @@ node_of_name(const char *name)
 {
 	char	   *prefix = psprintf("replication_plugin_%u_", MyDatabaseId);
 	int			len = strlen(prefix);
+	NodeId		node;
 
 	if (strncmp(name, prefix, len) != 0)
 		return ORIGIN_NODE_LOCAL;
@@ -269,7 +271,8 @@ node_of_name(const char *name)
 		return name[len + 6] ? ORIGIN_NODE_COPY : ORIGIN_NODE_REPAIR;
 	if (strcmp(name + len, "clock") == 0)
 		return ORIGIN_NODE_CLOCK;
-	return atoi(name + len);
+	name += len;
+	return number_read_node(&name, &node) && *name == '\0' ? node : ORIGIN_NODE_LOCAL;
 }
 
 /* Reads this database's committed origins. Those of the transaction at hand are noted for its commit. */

@@ -161,7 +161,7 @@ read_columns(Relation root, TablePolicy *policy)
 		bool		retired;
 		int			i;
 
-		if (attnum == InvalidAttrNumber || !merge_kind_parse(TextDatumGetCString(merge), &kind))
+		if (attnum <= InvalidAttrNumber || !merge_kind_parse(TextDatumGetCString(merge), &kind))
 			continue;			/* the column is gone */
 		retired = DatumGetBool(heap_getattr(tuple, 5, RelationGetDescr(settings), &isnull));
 		for (i = policy->ncolumns++; i > 0 && policy->columns[i - 1].attnum > attnum; i--)

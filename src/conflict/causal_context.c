@@ -6,6 +6,7 @@
 
 #include "utils/guc.h"
 
+#include "base/number_text.h"
 #include "catalog/local_frontier.h"
 #include "catalog/nodes.h"
 #include "conflict/causal_context.h"
@@ -32,23 +33,19 @@ causal_context_to_text(const SiblingSet *set)
 	return buf.data;
 }
 
-/* Reads one version, up to a comma or the end; NULL if it is malformed. */
+/* Reads one version, up to a comma or the end; NULL if it is malformed, or no write can have it. */
 static const char *
 parse_version(const char *p, Version *v)
 {
-	char	   *end;
-
 	if (*p == '-')
 	{
 		*v = VERSION_OLDEST;
 		return p + 1;
 	}
-	v->node = (NodeId) strtol(p, &end, 10);
-	if (end == p || *end != ':' || v->node <= 0)
+	if (!number_read_node(&p, &v->node) || *p++ != ':' || !number_read_int64(&p, &v->ts) ||
+		version_is_oldest(*v) || version_is_self(*v))
 		return NULL;
-	p = end + 1;
-	v->ts = strtoll(p, &end, 10);
-	return end == p ? NULL : end;
+	return p;
 }
 
 bool

@@ -233,6 +233,15 @@ encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 	return (bytea *) buf.data;
 }
 
+/* The complaint about a state that cannot be one. */
+static void
+spoilt(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("a stored row state is spoilt: %s", what)));
+}
+
 /* Reads the siblings; self is the version of the transaction that stored them. */
 static SiblingSet *
 read_set(StringInfo in, Version self)
@@ -270,13 +279,17 @@ read_columns(StringInfo in, Version self, int *n)
 	for (int i = 0; i < *n; i++)
 	{
 		int			len;
+		const char *bytes;
 		bytea	   *state;
 
 		columns[i].attnum = (AttrNumber) pq_getmsgint(in, 2);
+		if (columns[i].attnum <= 0)
+			spoilt("a column's number is impossible");
 		len = (int) pq_getmsgint(in, 4);
+		bytes = pq_getmsgbytes(in, len);	/* refuses a length that cannot be */
 		state = palloc(VARHDRSZ + len);
 		SET_VARSIZE(state, VARHDRSZ + len);
-		memcpy(VARDATA(state), pq_getmsgbytes(in, len), len);
+		memcpy(VARDATA(state), bytes, len);
 		columns[i].state = version_is_self(self) ? state : merge_state_resolve(state, self);
 	}
 	return columns;
@@ -289,7 +302,7 @@ decode_state(bytea *bytes, Version self, RowState *state)
 	StringInfoData in = {.data = VARDATA_ANY(bytes),.len = VARSIZE_ANY_EXHDR(bytes),.maxlen = VARSIZE_ANY_EXHDR(bytes)};
 
 	if (pq_getmsgbyte(&in) != FORMAT)
-		elog(ERROR, "a row state has an unknown format");
+		spoilt("its format is unknown");
 	state->set = read_set(&in, self);
 	state->columns = read_columns(&in, self, &state->ncolumns);
 }

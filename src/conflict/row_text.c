@@ -68,6 +68,79 @@ json_truth(JsonbContainer *object, const char *name)
 	return v && v->type == jbvBool && v->val.boolean;
 }
 
+/* The complaint about a value that is no such row or state. */
+static void
+malformed(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("malformed row of a joining node: %s", what)));
+}
+
+JsonbContainer *
+json_root(Jsonb *value)
+{
+	if (!JB_ROOT_IS_OBJECT(value))
+		malformed("it is no object");
+	return &value->root;
+}
+
+/* A value as a container. */
+static JsonbContainer *
+container(const JsonbValue *v, bool array, const char *name)
+{
+	if (!v || v->type != jbvBinary ||
+		(array ? !JsonContainerIsArray(v->val.binary.data) : !JsonContainerIsObject(v->val.binary.data)))
+		malformed(psprintf("\"%s\" is no %s", name, array ? "array" : "object"));
+	return v->val.binary.data;
+}
+
+JsonbContainer *
+json_object_at(JsonbContainer *object, const char *name)
+{
+	return container(json_field(object, name), false, name);
+}
+
+JsonbContainer *
+json_array_at(JsonbContainer *object, const char *name)
+{
+	return container(json_field(object, name), true, name);
+}
+
+JsonbContainer *
+json_object_in(JsonbContainer *array, int i)
+{
+	return container(getIthJsonbValueFromContainer(array, i), false, "element");
+}
+
+Version
+json_version(JsonbContainer *object)
+{
+	Version		v;
+	int64		node;
+
+	if (!json_field(object, "node"))
+		return VERSION_OLDEST;
+	node = json_number(object, "node");
+	v = (Version) {json_number(object, "ts"), (NodeId) node};
+	if (node <= 0 || node > PG_INT32_MAX || version_is_oldest(v) || version_is_self(v))
+		malformed("a version is impossible");
+	return v;
+}
+
+void
+row_text_key(TupleTableSlot *row, const AttrNumber *attnums, int n, Datum *key)
+{
+	for (int k = 0; k < n; k++)
+	{
+		bool		isnull;
+
+		key[k] = slot_getattr(row, attnums[k], &isnull);
+		if (isnull)
+			malformed("a column of the key is missing");
+	}
+}
+
 TupleTableSlot *
 row_text_read(Relation rel, JsonbContainer *values)
 {

@@ -47,13 +47,21 @@ key_row(Relation rel, MergeTable *t, const Datum *key)
 static void
 append_columns(StringInfo out, Relation rel, const RowState *state)
 {
+	bool		first = true;
+
 	for (int i = 0; i < state->ncolumns; i++)
 	{
 		const ColumnState *c = &state->columns[i];
 
+		if (c->attnum > RelationGetDescr(rel)->natts)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("a stored row state of table \"%s\" has a column that the table does not have",
+							RelationGetRelationName(rel))));
 		if (TupleDescAttr(RelationGetDescr(rel), c->attnum - 1)->attisdropped)
 			continue;
-		appendStringInfoString(out, i ? "," : "");
+		appendStringInfoString(out, first ? "" : ",");
+		first = false;
 		escape_json(out, NameStr(TupleDescAttr(RelationGetDescr(rel), c->attnum - 1)->attname));
 		appendStringInfoString(out, ":\"");
 		for (int k = 0; k < VARSIZE_ANY_EXHDR(c->state); k++)
@@ -161,11 +169,10 @@ state_export(Relation rel, uint64 since, ReturnSetInfo *result)
 static bytea *
 read_hex(const JsonbValue *v)
 {
-	int			n = v->val.string.len / 2;
-	bytea	   *result = palloc(VARHDRSZ + n);
+	bytea	   *result = palloc(VARHDRSZ + v->val.string.len / 2);
+	int			n = hex_decode(v->val.string.val, v->val.string.len, VARDATA(result));
 
-	hex_decode(v->val.string.val, v->val.string.len, VARDATA(result));
-	SET_VARSIZE(result, VARHDRSZ + n);
+	SET_VARSIZE(result, VARHDRSZ + n);	/* there may be spaces between them */
 	return result;
 }
 
@@ -179,7 +186,8 @@ read_columns(Relation rel, JsonbContainer *object, ColumnState **columns)
 	*columns = palloc(Max(desc->natts, 1) * sizeof(ColumnState));
 	for (int i = 0; i < desc->natts; i++)
 	{
-		JsonbValue *v = json_field(object, NameStr(TupleDescAttr(desc, i)->attname));
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		JsonbValue *v = att->attisdropped ? NULL : json_field(object, NameStr(att->attname));
 
 		if (v && v->type == jbvString)
 			(*columns)[n++] = (ColumnState) {i + 1, read_hex(v)};
@@ -195,11 +203,10 @@ read_siblings(Relation rel, MergeTable *t, JsonbContainer *array)
 
 	for (int i = 0; i < JsonContainerSize(array); i++)
 	{
-		JsonbContainer *object = getIthJsonbValueFromContainer(array, i)->val.binary.data;
+		JsonbContainer *object = json_object_in(array, i);
 		bool		deleted = json_truth(object, "deleted");
-		Version		v = json_field(object, "node") ? (Version) {json_number(object, "ts"), json_number(object, "node")} : VERSION_OLDEST;
-		TupleTableSlot *row = row_text_read(rel, json_field(object, "values")->val.binary.data);
-		Sibling		s = row_sibling(t->codec, v, deleted ? NULL : row);
+		TupleTableSlot *row = row_text_read(rel, json_object_at(object, "values"));
+		Sibling		s = row_sibling(t->codec, json_version(object), deleted ? NULL : row);
 
 		s.plain = json_truth(object, "plain");
 		sibling_add(set, s);
@@ -212,14 +219,15 @@ void
 state_import(Relation rel, Jsonb *state)
 {
 	MergeTable *t = merge_table_open(rel);
-	TupleTableSlot *row = row_text_read(rel, json_field(&state->root, "key")->val.binary.data);
-	SiblingSet *set = read_siblings(rel, t, json_field(&state->root, "siblings")->val.binary.data);
+	JsonbContainer *root = json_root(state);
+	TupleTableSlot *row = row_text_read(rel, json_object_at(root, "key"));
+	SiblingSet *set = read_siblings(rel, t, json_array_at(root, "siblings"));
 	RowState	found;
 	ColumnState *columns;
-	int			n = read_columns(rel, json_field(&state->root, "columns")->val.binary.data, &columns);
+	int			n = read_columns(rel, json_object_at(root, "columns"), &columns);
 	Datum		key[INDEX_MAX_KEYS];
 
-	merge_table_key(t, row, key);
+	row_text_key(row, t->key_attnums, t->nkeys, key);
 	row_state_find(t->keys, key, VERSION_SELF, &found);
 	(void) row_state_store(t->keys, key, &found, set, columns, n);
 	ExecDropSingleTupleTableSlot(row);

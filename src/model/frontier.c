@@ -9,6 +9,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/number_text.h"
 #include "model/frontier.h"
 
 Frontier *
@@ -150,39 +151,39 @@ frontier_to_text(const Frontier *f)
 	return buf.data;
 }
 
+/* Reads a character; moves *p past it. Returns false if another one is there. */
+static bool
+frontier_read_char(const char **p, char c)
+{
+	if (**p != c)
+		return false;
+	(*p)++;
+	return true;
+}
+
+/* Reads a timestamp, or "-" for one that is not known. */
+static bool
+frontier_read_ts(const char **p, TimestampTz *ts)
+{
+	if (number_read_int64(p, ts))
+		return *ts != PG_INT64_MIN;
+	*ts = PG_INT64_MIN;
+	return frontier_read_char(p, '-');
+}
+
 /* Reads one "node:hi/lo:ts" at *p; moves *p past it. Returns false if malformed. */
 static bool
 frontier_read_entry(const char **p, FrontierEntry *e)
 {
-	unsigned int hi,
+	uint64		hi,
 				lo;
-	int			used = 0;
-	char	   *end;
 
-	if (sscanf(*p, "%d:%X/%X:%n", &e->node, &hi, &lo, &used) != 3 || used == 0 || e->node <= 0)
+	if (!number_read_node(p, &e->node) || !frontier_read_char(p, ':') ||
+		!number_read(p, 16, PG_UINT32_MAX, &hi) || !frontier_read_char(p, '/') ||
+		!number_read(p, 16, PG_UINT32_MAX, &lo) || !frontier_read_char(p, ':'))
 		return false;
-	e->lsn = ((uint64) hi) << 32 | lo;
-	*p += used;
-	if (**p == '-' && (*p)[1] != '\0' && (*p)[1] != ',')
-	{
-		/* a negative timestamp: before 2000 */
-		e->ts = strtoi64(*p, &end, 10);
-		if (end == *p)
-			return false;
-		*p = end;
-		return true;
-	}
-	if (**p == '-')
-	{
-		e->ts = PG_INT64_MIN;
-		(*p)++;
-		return true;
-	}
-	e->ts = strtoi64(*p, &end, 10);
-	if (end == *p)
-		return false;
-	*p = end;
-	return true;
+	e->lsn = hi << 32 | lo;
+	return frontier_read_ts(p, &e->ts);
 }
 
 Frontier *

@@ -71,6 +71,16 @@ link_transaction_reset(void)
 
 /* ---------- messages ---------- */
 
+/* Refuses what has no place in the middle of a transaction. */
+static void
+refuse_inside(const char *what)
+{
+	if (course != COURSE_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the stream has %s inside a transaction", what)));
+}
+
 /* Takes the hold on the origin of the transaction at hand; if that takes long, it is shown whose transaction is waited for. */
 static void
 take_hold(Link *link)
@@ -88,6 +98,7 @@ take_hold(Link *link)
 static void
 begin_transaction(Link *link, WireReader *r)
 {
+	refuse_inside("a begin");
 	wire_read_begin(r, &current);
 	take_hold(link);
 	if (gate_covers(current.origin, current.origin_lsn))
@@ -317,6 +328,7 @@ stub_message(Link *link, WireReader *r)
 {
 	WireStub	stub;
 
+	refuse_inside("a stub");
 	wire_read_stub(r, &stub);
 	if (!wait_for_stub(link, &stub))
 		return false;
@@ -334,6 +346,7 @@ startup_message(Link *link, WireReader *r)
 {
 	WireStartup m;
 
+	refuse_inside("a startup message");
 	wire_read_startup(r, &m);
 	if (m.protocol != WIRE_PROTOCOL_VERSION || m.node != link->provider ||
 		strcmp(m.group_id, link->group_id) != 0)

@@ -328,7 +328,7 @@ replication_plugin_check_merge(PG_FUNCTION_ARGS)
 	MergeKind	kind;
 	char	   *reason;
 
-	if (attnum == InvalidAttrNumber || !merge_kind_parse(merge, &kind))
+	if (attnum <= InvalidAttrNumber || !merge_kind_parse(merge, &kind))
 		elog(ERROR, "no such column, or merge");
 	reason = merge_check_type(kind, get_atttype(relid, attnum));
 	if (reason)

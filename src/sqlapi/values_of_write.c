@@ -132,7 +132,7 @@ column_number(Relation rel, Datum name)
 {
 	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), TextDatumGetCString(name));
 
-	if (attnum == InvalidAttrNumber)
+	if (attnum <= InvalidAttrNumber)	/* below: a system column */
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("table \"%s\" has no column \"%s\" on this node", RelationGetRelationName(rel), TextDatumGetCString(name))));
@@ -152,6 +152,7 @@ read_key(Question *q)
 		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(q->rel), attnums[i] - 1);
 		Oid			in,
 					ioparam;
+		bool		given = false;
 
 		getTypeInputInfo(a->atttypid, &in, &ioparam);
 		for (int k = 0; k < q->nkeys; k++)
@@ -159,10 +160,11 @@ read_key(Question *q)
 			if (column_number(q->rel, q->key_columns[k]) != attnums[i])
 				continue;
 			q->key_values[i] = OidInputFunctionCall(in, TextDatumGetCString(q->key[k]), ioparam, a->atttypmod);
-			found++;
+			given = true;
 		}
+		found += given ? 1 : 0;
 	}
-	if (n == 0 || found != n)
+	if (n == 0 || found != n || q->nkeys != n)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has another key on this node", RelationGetRelationName(q->rel))));

@@ -415,8 +415,10 @@ read_column(WireReader *r, WireColumn *c)
 void
 wire_read_tuple(WireReader *r, WireTuple *t)
 {
-	int			n = read_u16(r);
+	int			n;
 
+	t->ncolumns = 0;			/* of a row that cannot be read to its end nothing is there */
+	n = read_u16(r);
 	if (n > MAX_COLUMNS)
 		malformed(r, "a row has an impossible number of columns");
 	if (n > t->capacity)
@@ -424,9 +426,9 @@ wire_read_tuple(WireReader *r, WireTuple *t)
 		t->columns = repalloc(t->columns, n * sizeof(WireColumn));
 		t->capacity = n;
 	}
-	t->ncolumns = n;
 	for (int i = 0; i < n; i++)
 		read_column(r, &t->columns[i]);
+	t->ncolumns = n;
 }
 
 uint32
