@@ -18,6 +18,7 @@
 
 #include "access/xact.h"
 #include "base/fault_point.h"
+#include "base/session.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -375,14 +376,15 @@ stop_is_recorded(const char *prefix)
 	Oid			types[1] = {TEXTOID};
 	Datum		args[1] = {CStringGetTextDatum(prefix)};
 	bool		recorded;
+	int			nest;
 
-	SPI_connect();
+	nest = session_sql_begin();
 	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".conflict_log"
 							  " WHERE resolution = 'stop' AND starts_with(detail, $1)",
 							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the conflicts");
 	recorded = SPI_processed > 0;
-	SPI_finish();
+	session_sql_end(nest);
 	return recorded;
 }
 
@@ -400,11 +402,11 @@ record_stop(const char *detail)
 	List	   *clashes;
 	int			n;
 
+	saved = become_owner(ar);
 	(void) row_read(ar, &apply.newtup);
 	row_to_root_slot(ar);
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
-	saved = become_owner(ar);
 	clashes = unique_clashes(t, t->newslot, true, NULL);
 	become_worker(saved);
 	n = list_length(clashes);

@@ -32,6 +32,7 @@
 
 #include "apply/relation.h"
 #include "catalog/as_owner.h"
+#include "catalog/table_code.h"
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
 
@@ -297,6 +298,7 @@ map_relation(ApplyRelation *ar)
 	map_columns(ar);
 	map_defaults(ar);
 	map_key(ar);
+	ar->runs_code = table_runs_code(ar->rel);
 	ar->root_slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(ar->rel)),
 											 &TTSOpsVirtual);
 	ar->valid = true;
@@ -327,7 +329,7 @@ relation_open_remote(uint32 remote_id)
 	if (!ar->valid)
 	{
 		/* planning default expressions may run functions */
-		OwnerContext saved = as_owner_begin(ar->rel->rd_rel->relowner);
+		OwnerContext saved = as_owner_begin_code(ar->rel->rd_rel->relowner);
 
 		map_relation(ar);
 		as_owner_end(saved);

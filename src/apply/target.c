@@ -236,7 +236,7 @@ target_get(Oid relid, Oid key_index, Relation root)
 	if (!t->valid || t->rri->ri_RelationDesc != t->rel)
 	{
 		/* planning expressions of indexes may run functions */
-		OwnerContext saved = as_owner_begin(t->rel->rd_rel->relowner);
+		OwnerContext saved = as_owner_begin_code(t->rel->rd_rel->relowner);
 
 		build(t, key_index, root);
 		as_owner_end(saved);

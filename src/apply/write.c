@@ -31,7 +31,7 @@
 OwnerContext
 become_owner(ApplyRelation *ar)
 {
-	return as_owner_begin(ar->owner);
+	return ar->runs_code ? as_owner_begin_code(ar->owner) : as_owner_begin(ar->owner);
 }
 
 void

@@ -9,6 +9,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgtime.h"
@@ -186,6 +187,13 @@ session_pin_code(const char *search_path)
 	return nest;
 }
 
+void
+session_set_path(const char *search_path)
+{
+	if (!namespace_search_path || strcmp(namespace_search_path, search_path) != 0)
+		set_nested("search_path", search_path);
+}
+
 int
 session_pin_path(const char *search_path)
 {
@@ -194,8 +202,24 @@ session_pin_path(const char *search_path)
 	if (namespace_search_path && strcmp(namespace_search_path, search_path) == 0)
 		return 0;
 	nest = NewGUCNestLevel();
-	set_nested("search_path", search_path);
+	session_set_path(search_path);
 	return nest;
+}
+
+int
+session_sql_begin(void)
+{
+	int			nest = session_pin_path(SESSION_OWN_PATH);
+
+	SPI_connect();
+	return nest;
+}
+
+void
+session_sql_end(int nest)
+{
+	SPI_finish();
+	session_unpin(nest);
 }
 
 void

@@ -26,10 +26,17 @@ extern int	session_pin_binary(void);
 /* Has code of users do the same on all nodes; names mean what they mean under search_path. */
 extern int	session_pin_code(const char *search_path);
 
-/* Our own SQL in somebody's session: names mean what they mean to us. */
+/* Has names mean what they mean under search_path. */
 extern int	session_pin_path(const char *search_path);
 
 extern void session_unpin(int nest);
+
+/* The same in the nest level that the caller has begun. */
+extern void session_set_path(const char *search_path);
+
+/* SPI_connect() and SPI_finish() for SQL of our own: names mean what they mean to us, in whoever's session, whatever it has set. */
+extern int	session_sql_begin(void);
+extern void session_sql_end(int nest);
 
 /* Pins everything in a background worker of ours, for good. */
 extern void session_pin_worker(void);

@@ -6,6 +6,7 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "base/session.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -55,10 +56,11 @@ awaited_note(Relation root, NodeId origin, XLogRecPtr origin_lsn, const char *un
 		CStringGetTextDatum(RelationGetRelationName(root)),
 		Int32GetDatum(origin), LSNGetDatum(origin_lsn), Int32GetDatum(nodes_local_id()), CStringGetTextDatum(until)
 	};
+	int			nest;
 
-	SPI_connect();
+	nest = session_sql_begin();
 	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " VALUES ($1, $2, $3, $4, $5, $6)",
 							  6, types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not note a write that was passed over");
-	SPI_finish();
+	session_sql_end(nest);
 }

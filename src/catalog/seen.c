@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/session.h"
 #include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -123,17 +124,18 @@ load(void)
 {
 	int			user_security;
 	Oid			user;
+	int			nest;
 
 	/* asked for by whoever writes; the table is ours */
 	GetUserIdAndSecContext(&user, &user_security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, user_security | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
+	nest = session_sql_begin();
 	if (SPI_execute("SELECT node_id, vector FROM " EXTENSION_SCHEMA "." TABLE_FRONTIER, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the frontier rows");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		seen_note_row(atoi(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)),
 					  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
-	SPI_finish();
+	session_sql_end(nest);
 	SetUserIdAndSecContext(user, user_security);
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	if (shared->nloaded < MAX_DATABASES)

@@ -14,9 +14,9 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "base/fault_point.h"
 #include "catalog/indexing.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -25,6 +25,7 @@
 
 #include "base/settings.h"
 #include "base/token_bucket.h"
+#include "catalog/as_owner.h"
 #include "catalog/names.h"
 #include "conflict/conflict_count.h"
 #include "conflict/conflict_log.h"
@@ -103,6 +104,20 @@ set_version(Datum *values, bool *nulls, Version version, int col_origin, int col
 	nulls[col_origin] = nulls[col_ts] = false;
 }
 
+/* True if a column's type is not built in. */
+static bool
+has_users_types(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->atttypid >= FirstNormalObjectId)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Sets key and rows. Types can have casts to json that are functions of users: they run as the
  * owner of the table, like all code that comes with it.
@@ -111,12 +126,9 @@ static void
 set_rows(Datum *values, bool *nulls, const Conflict *c)
 {
 	TupleTableSlot *key_row = c->key_row ? c->key_row : c->remote_row ? c->remote_row : c->local_row;
-	Oid			user;
-	int			security;
+	OwnerContext saved = has_users_types(c->rel) ? as_owner_begin_code(c->rel->rd_rel->relowner) :
+		as_owner_begin(c->rel->rd_rel->relowner);
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(c->rel->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
 	if (key_row)
 		nulls[COL_ROW_KEY] = !row_json_key(c->rel, key_row, &values[COL_ROW_KEY]);
 	if (c->local_row)
@@ -125,7 +137,7 @@ set_rows(Datum *values, bool *nulls, const Conflict *c)
 		values[COL_REMOTE_ROW] = row_json(c->remote_row, c->remote_present);
 	nulls[COL_LOCAL_ROW] = !c->local_row;
 	nulls[COL_REMOTE_ROW] = !c->remote_row;
-	SetUserIdAndSecContext(user, security);
+	as_owner_end(saved);
 }
 
 /* Sets what decided, and how. Of what is gone without a trace nobody knows whether it had been seen. */

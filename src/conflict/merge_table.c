@@ -16,6 +16,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/as_owner.h"
 #include "catalog/table_info.h"
 #include "conflict/capture_note.h"
 #include "conflict/merge_columns.h"
@@ -218,6 +219,7 @@ replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 	ResultRelInfo *rri;
 	EState	   *estate = row_estate(rel, &rri);	/* without triggers: they have seen the writes that this is made of */
 	EPQState	epq;
+	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);	/* whoever's session it is */
 
 	ExecOpenIndices(rri, false);
 	EvalPlanQualInit(&epq, estate, NULL, NIL, -1);
@@ -229,6 +231,7 @@ replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 		ExecSimpleRelationUpdate(rri, estate, &epq, from, to);
 	EvalPlanQualEnd(&epq);
 	ExecCloseIndices(rri);
+	as_owner_end(saved);
 	FreeExecutorState(estate);
 	CommandCounterIncrement();
 	capture_note(RelationGetRelid(rel), 1);	/* a change without a message */

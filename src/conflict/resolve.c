@@ -28,6 +28,7 @@
 
 #include "base/session.h"
 #include "catalog/nodes.h"
+#include "catalog/owner_path.h"
 #include "catalog/table_info.h"
 #include "conflict/merge_columns.h"
 #include "conflict/resolve.h"
@@ -181,17 +182,22 @@ check_key(Relation rel, TupleTableSlot *merged, TupleTableSlot *sibling)
 	}
 }
 
-/* Raises an error if a merged row violates a constraint of the table. */
+/* Raises an error if a merged row violates a constraint of the table, where names mean what they mean to its owner. */
 static void
 check_constraints(Relation rel, TupleTableSlot *slot)
 {
 	ResultRelInfo *rri;
-	EState	   *estate = row_estate(rel, &rri);
+	EState	   *estate;
+	int			nest;
 
+	if (!RelationGetDescr(rel)->constr)
+		return;
+	nest = session_pin_path(owner_path(rel->rd_rel->relowner));
+	estate = row_estate(rel, &rri);
 	slot->tts_tableOid = RelationGetRelid(rel);
-	if (RelationGetDescr(rel)->constr)
-		ExecConstraints(rri, slot, estate);
+	ExecConstraints(rri, slot, estate);
 	FreeExecutorState(estate);
+	session_unpin(nest);
 }
 
 /* A sibling's row, with the values of merged columns. */
@@ -296,12 +302,8 @@ take_failure(MemoryContext context)
 	return edata->message;
 }
 
-/*
- * Begins a nest level of settings under which a handler runs, the same on all nodes and in all sessions: what it makes of the same rows
- * must be the same. Names mean what they mean in the table's schema.
- */
-static int
-pin_settings(Relation rel)
+int
+resolve_pin_settings(Relation rel)
 {
 	return session_pin_code(psprintf("%s, pg_catalog, pg_temp", quote_identifier(get_namespace_name(RelationGetNamespace(rel)))));
 }
@@ -315,7 +317,7 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	char	   *volatile failure = NULL;
 	Oid			user;
 	int			security;
-	int			nest = index < 0 ? pin_settings(rel) : NewGUCNestLevel();
+	int			nest = index < 0 ? resolve_pin_settings(rel) : NewGUCNestLevel();
 
 	GetUserIdAndSecContext(&user, &security);
 	BeginInternalSubTransaction(NULL);

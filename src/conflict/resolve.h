@@ -26,6 +26,12 @@ extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec
 /* Checks that a function can be a table's handler; an error with a reason if not. */
 extern void resolve_check_handler(Relation rel, Oid function);
 
+/*
+ * Begins a nest level of settings under which handlers run, the same on all nodes and in all sessions: what one makes of the same rows must be
+ * the same. Names mean what they mean in the table's schema. Ends with session_unpin().
+ */
+extern int	resolve_pin_settings(Relation rel);
+
 /* Runs a handler on two rows, under the caller's settings; raises what it raises. The result goes into the slot. */
 extern void resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer,
 								 TupleTableSlot *result);

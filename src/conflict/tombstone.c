@@ -24,6 +24,7 @@
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "base/session.h"
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -491,11 +492,12 @@ tombstone_forget_all(Oid relid)
 {
 	Oid			types[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(relid)};
+	int			nest;
 
-	SPI_connect();
+	nest = session_sql_begin();
 	if (SPI_execute_with_args("DELETE FROM " EXTENSION_SCHEMA "." TABLE_TOMBSTONE " WHERE relid = $1", 1, types, args, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not forget the tombstones of table %u", relid);
-	SPI_finish();
+	session_sql_end(nest);
 }
 
 void

@@ -28,11 +28,12 @@
 #include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/peer.h"
+#include "base/session.h"
+#include "catalog/as_owner.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 
@@ -48,10 +49,18 @@ static struct
 	int64		bytes;			/* of the table so far */
 } input;
 
-/* Opens a session of the source inside the snapshot. */
+/*
+ * Opens a session of the source inside the snapshot, to read a table. A partition key's functions may be put in place when it is
+ * read, and find names by the path of the table's owner, as far as the source knows that.
+ */
 static PGconn *
-open_source(const char *snapshot)
+open_source(const char *snapshot, const char *table)
 {
+	static const char *const find_names =
+	"DO $do$ BEGIN IF to_regprocedure('replication_plugin.code_search_path(oid)') IS NOT NULL THEN"
+	" EXECUTE $q$ SELECT set_config('search_path', replication_plugin.code_search_path(c.relowner), true) FROM pg_class c WHERE c.oid = %s::regclass $q$;"
+	" END IF; END $do$";
+
 	LocalNode  *local = nodes_local();
 	PGconn	   *conn;
 
@@ -64,6 +73,7 @@ open_source(const char *snapshot)
 	PQclear(peer_exec(conn, psprintf("SET TRANSACTION SNAPSHOT %s", quote_literal_cstr(snapshot))));
 	/* rows that a policy hides would be missing here: an error instead */
 	PQclear(peer_exec(conn, "SET row_security = off"));
+	PQclear(peer_exec(conn, psprintf(find_names, quote_literal_cstr(table))));
 	return conn;
 }
 
@@ -73,6 +83,7 @@ empty_table(const char *schema, const char *name, char relkind)
 {
 	const char *how;
 	bool		freeze = false;
+	int			nest;
 
 	/* our own tables are small, and somebody may be reading them */
 	if (strcmp(schema, EXTENSION_SCHEMA) == 0)
@@ -84,9 +95,9 @@ empty_table(const char *schema, const char *name, char relkind)
 		how = "TRUNCATE ONLY";
 		freeze = true;
 	}
-	SPI_connect();
+	nest = session_sql_begin();
 	SPI_execute(psprintf("%s %s", how, name), false, 0);
-	SPI_finish();
+	session_sql_end(nest);
 	return freeze;
 }
 
@@ -189,20 +200,14 @@ take_rows(Relation rel, List *columns, List *options)
 	ParseState *pstate = make_parsestate(NULL);
 	CopyFromState copy;
 	uint64		rows;
-	Oid			user;
-	int			security;
-	int			nestlevel;
+	OwnerContext saved;
 
 	addRangeTableEntryForRelation(pstate, rel, RowExclusiveLock, NULL, false, false);
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   security | SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
-	nestlevel = NewGUCNestLevel();
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	copy = BeginCopyFrom(pstate, rel, NULL, NULL, false, read_input, columns, options);
 	rows = CopyFrom(copy);
 	EndCopyFrom(copy);
-	AtEOXact_GUC(false, nestlevel);
-	SetUserIdAndSecContext(user, security);
+	as_owner_end(saved);
 	free_parsestate(pstate);
 	return rows;
 }
@@ -214,7 +219,7 @@ take_rows(Relation rel, List *columns, List *options)
 Datum
 replication_plugin_copy_table(PG_FUNCTION_ARGS)
 {
-	PGconn	   *conn = open_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PGconn	   *conn;
 	char	   *schema = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	char	   *name = quote_qualified_identifier(schema, table);
@@ -231,6 +236,7 @@ replication_plugin_copy_table(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	conn = open_source(text_to_cstring(PG_GETARG_TEXT_PP(0)), name);
 	if (PG_GETARG_BOOL(6))
 		freeze = empty_table(schema, name, get_rel_relkind(relid));
 	rel = table_open(relid, RowExclusiveLock);

@@ -1,6 +1,6 @@
 /*
  * restore_guard.h
- *		Foreign keys of a node that is joining.
+ *		What is done otherwise while the schema of a joining node is restored.
  */
 #ifndef REPLICATION_PLUGIN_RESTORE_GUARD_H
 #define REPLICATION_PLUGIN_RESTORE_GUARD_H

@@ -232,6 +232,16 @@ CREATE FUNCTION delete_key(relation regclass, key text[]) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_delete_key' LANGUAGE C STRICT;
 COMMENT ON FUNCTION delete_key(regclass, text[]) IS 'sends the delete of a row that is not here';
 
+CREATE FUNCTION runs_code(relation regclass) RETURNS boolean
+AS 'MODULE_PATHNAME', 'replication_plugin_runs_code' LANGUAGE C STRICT STABLE;
+COMMENT ON FUNCTION runs_code(regclass) IS
+	'whether writing rows of a table as replication does can run functions that are not built in';
+
+CREATE FUNCTION code_search_path(owner oid) RETURNS text
+AS 'MODULE_PATHNAME', 'replication_plugin_code_search_path' LANGUAGE C STRICT STABLE;
+COMMENT ON FUNCTION code_search_path(oid) IS
+	'the search_path under which functions run that come with tables of a role: that of its sessions in this database, pg_catalog first, pg_temp last';
+
 CREATE FUNCTION copy_table(snapshot text, schema_name text, table_name text, columns text[], with_children boolean,
 	as_binary boolean, empty_first boolean, OUT rows bigint, OUT bytes bigint)
 AS 'MODULE_PATHNAME', 'replication_plugin_copy_table' LANGUAGE C STRICT;

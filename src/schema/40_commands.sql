@@ -118,6 +118,20 @@ BEGIN
 			fix := 'make the node reachable from here';
 		END;
 		RETURN NEXT;
+
+		-- functions without a schema would be others there
+		requirement := 'search_path as on node ' || peer.node_name;
+		BEGIN
+			SELECT string_agg(format('%s: here %s, there %s', h.owner, h.search_path, q.r[2]), '; ' ORDER BY h.owner) INTO detail
+				FROM replication_plugin.remote_query(peer.dsn, 'SELECT owner, search_path FROM replication_plugin.code_paths()') q(r)
+				JOIN replication_plugin.code_paths() h ON h.owner = q.r[1] AND h.search_path <> q.r[2];
+			ok := detail IS NULL;
+			detail := coalesce(detail, 'the same for all owners of tables with functions');
+			fix := CASE WHEN NOT ok THEN 'give database or role the same search_path on both: ALTER DATABASE ... SET search_path or ALTER ROLE ... SET search_path; or name the schema in the functions' END;
+			RETURN NEXT;
+		EXCEPTION WHEN others THEN
+			NULL; -- an older version, or not reachable, which has been said
+		END;
 	END LOOP;
 END
 $$;

@@ -269,8 +269,10 @@ BEGIN
 		INTO columns, sets, on_key
 		FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
 		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+	-- constraints, indexes and triggers of the table call functions by the names that its owner knows them by
+	PERFORM set_config('search_path', (SELECT replication_plugin.code_search_path(c.relowner) FROM pg_class c WHERE c.oid = relation), true);
 	IF "row" IS NULL THEN
-		EXECUTE format('DELETE FROM %1$s t USING jsonb_populate_record(NULL::%1$s, $1) k WHERE (%2$s) = (%3$s)', relation,
+		EXECUTE format('DELETE FROM %1$s t USING pg_catalog.jsonb_populate_record(NULL::%1$s, $1) k WHERE (%2$s) = (%3$s)', relation,
 			(SELECT string_agg('t.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c),
 			(SELECT string_agg('k.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c)) USING key;
 		GET DIAGNOSTICS deleted = ROW_COUNT;
@@ -279,9 +281,10 @@ BEGIN
 			EXECUTE format('SELECT replication_plugin.delete_unshown($1, jsonb_populate_record(NULL::%s, $2))', relation) USING relation, key;
 		END IF;
 	ELSE
-		EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1)'
+		EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM pg_catalog.jsonb_populate_record(NULL::%1$s, $1)'
 			' ON CONFLICT (%3$s) DO UPDATE SET %4$s', relation, columns, on_key, sets) USING "row" || key;
 	END IF;
+	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 	PERFORM set_config('replication_plugin.causal_context', before, true);
 END
 $$;

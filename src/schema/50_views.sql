@@ -243,3 +243,13 @@ END
 $$;
 COMMENT ON FUNCTION dangling_references() IS
 	'rows (key and reference) whose foreign key points to a row that is not there: a concurrent delete won, or the row is parked; of tables that the caller may read. Reads all of them';
+
+-- Owners of replicated tables with functions of their own, for a comparison of nodes.
+CREATE FUNCTION code_paths(OUT owner text, OUT search_path text) RETURNS SETOF record LANGUAGE sql STABLE
+AS $$
+	SELECT DISTINCT r.rolname::text, replication_plugin.code_search_path(r.oid)
+	FROM replication_plugin.tables t JOIN pg_class c ON c.oid = t."table" JOIN pg_roles r ON r.oid = c.relowner
+	WHERE t.replicated AND replication_plugin.runs_code(t."table")
+$$;
+COMMENT ON FUNCTION code_paths() IS
+	'owners of replicated tables whose constraints, indexes, defaults, types or triggers call functions that are not built in, and the search_path under which these run here';

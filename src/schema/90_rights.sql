@@ -17,7 +17,7 @@ GRANT SELECT ON unresolved, parked_rows TO PUBLIC;
 GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), siblings_of(regclass, record), causal_context(regclass, jsonb), context_of(regclass, record),
 	context_is_here(regclass, record, text), wait_for_context(regclass, jsonb, text, interval), resolve(regclass, jsonb, jsonb, text), delete_unshown(regclass, record),
-	require_key(regclass, jsonb), require_arguments(text, text[]), stored_key(text, tid) TO PUBLIC;
+	require_key(regclass, jsonb), require_arguments(text, text[]), stored_key(text, tid), code_search_path(oid) TO PUBLIC;
 ALTER FUNCTION origin_names(integer, text) SECURITY DEFINER;
 GRANT EXECUTE ON FUNCTION wait_for_apply(interval), flush_point() TO PUBLIC;
 ALTER FUNCTION wait_for_apply(interval) SECURITY DEFINER;

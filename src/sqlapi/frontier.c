@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "base/session.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -166,14 +167,15 @@ Datum
 replication_plugin_raise_stable_point(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	int			nest;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("raise_stable_point() is called by triggers only")));
-	SPI_connect();
+	nest = session_sql_begin();
 	if (nodes_local_id() != INVALID_NODE_ID)
 		raise_stable_point();
-	SPI_finish();
+	session_sql_end(nest);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

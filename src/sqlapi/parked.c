@@ -111,7 +111,7 @@ replication_plugin_stored_key(PG_FUNCTION_ARGS)
 
 	if (!rel)
 		PG_RETURN_NULL();
-	saved = as_owner_begin(rel->rd_rel->relowner);
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	found = key_json(rel, bytes, &json);
 	as_owner_end(saved);
 	relation_close(rel, AccessShareLock);
@@ -135,7 +135,7 @@ replication_plugin_parked_json(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	row = (Sibling) {.row = VARDATA(bytes),.len = VARSIZE(bytes) - VARHDRSZ};
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-	saved = as_owner_begin(rel->rd_rel->relowner);
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	row_decode(row_codec(rel), &row, slot);
 	row_generate(rel, slot);
 	json = row_json(slot, NULL);
@@ -164,7 +164,7 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 				 errmsg("you may not see all rows of table \"%s\"", get_rel_name(relid))));
 	rel = table_open(relid, AccessShareLock);
 	codec = row_codec(rel);
-	saved = as_owner_begin(rel->rd_rel->relowner);
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC | MAT_SRF_BLESS);
 	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
 	{

@@ -10,6 +10,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "base/session.h"
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -159,8 +160,10 @@ awaited_changed(HeapTuple tuple, TupleDesc desc)
 static void
 priority_changed(void)
 {
+	int			nest;
+
 	CommandCounterIncrement();
-	SPI_connect();
+	nest = session_sql_begin();
 	if (SPI_execute("SELECT c.oid FROM " EXTENSION_SCHEMA "." TABLE_MERGEABLE_TABLE " m"
 					" JOIN pg_namespace n ON n.nspname = m.schema_name"
 					" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name", false, 0) != SPI_OK_SELECT)
@@ -173,7 +176,7 @@ priority_changed(void)
 		CacheInvalidateRelcacheByRelid(relid);
 		show_again(relid);
 	}
-	SPI_finish();
+	session_sql_end(nest);
 }
 
 /* settings_changed() → trigger */

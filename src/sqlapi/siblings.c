@@ -23,6 +23,7 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
+#include "base/session.h"
 #include "catalog/as_owner.h"
 #include "catalog/seen.h"
 #include "catalog/table_info.h"
@@ -126,7 +127,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 
-	saved = as_owner_begin(rel->rd_rel->relowner);	/* casts to json can be anybody's */
+	saved = as_owner_begin_code(rel->rd_rel->relowner);	/* casts to json can be anybody's */
 
 	/* that a row is just deleted is forgotten at some time, on each node at another one */
 	for (int i = 0; i < set->n && !sibling_just_deleted(set); i++)
@@ -282,10 +283,12 @@ replication_plugin_call_handler(PG_FUNCTION_ARGS)
 	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	TupleTableSlot *older = slot_of_record(rel, PG_GETARG_DATUM(2));
 	TupleTableSlot *newer = slot_of_record(rel, PG_GETARG_DATUM(3));
+	int			nest = resolve_pin_settings(rel);
 	Datum		json;
 
 	resolve_check_handler(rel, PG_GETARG_OID(1));
 	resolve_call_handler(rel, PG_GETARG_OID(1), older, newer, result);
+	session_unpin(nest);
 	json = DirectFunctionCall1(row_to_json, record_of_slot(rel, result));
 	ExecDropSingleTupleTableSlot(result);
 	ExecDropSingleTupleTableSlot(older);

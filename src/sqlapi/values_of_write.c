@@ -24,6 +24,7 @@
 #include "access/table.h"
 #include "access/toast_internals.h"
 #include "access/transam.h"
+#include "base/session.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -401,6 +402,7 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {false, false};
 	TupleDesc	desc;
 	OwnerContext saved;
+	int			nest;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -409,14 +411,14 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	if (read_texts(PG_GETARG_DATUM(2), &q.key) != q.nkeys)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there must be as many key columns as values")));
 	q.n = read_texts(PG_GETARG_DATUM(3), &q.columns);
-	saved = as_owner_begin(q.rel->rd_rel->relowner);
+	saved = as_owner_begin_code(q.rel->rd_rel->relowner);
 	read_key(&q);
 	as_owner_end(saved);
 	q.keys = tombstone_keys(q.rel);
 	q.snapshot = committed_snapshot();
-	SPI_connect();
+	nest = session_sql_begin();
 	nulls[0] = !answer(&q, &result[0]);
-	SPI_finish();
+	session_sql_end(nest);
 	table_close(q.rel, AccessShareLock);
 	/* not before the row has been read */
 	result[1] = CStringGetTextDatum(frontier_to_text(local_frontier(nodes_local_id())));

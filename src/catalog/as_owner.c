@@ -1,0 +1,40 @@
+/*
+ * as_owner.c
+ *		Running what comes with a table with its owner's rights and settings only.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "base/session.h"
+#include "catalog/as_owner.h"
+#include "catalog/owner_path.h"
+
+OwnerContext
+as_owner_begin(Oid owner)
+{
+	OwnerContext saved = {.nest = NewGUCNestLevel()};
+
+	GetUserIdAndSecContext(&saved.user, &saved.security);
+	if (owner != saved.user)
+		SetUserIdAndSecContext(owner, saved.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	return saved;
+}
+
+OwnerContext
+as_owner_begin_code(Oid owner)
+{
+	const char *path = owner_path(owner);
+	OwnerContext saved = as_owner_begin(owner);
+
+	session_set_path(path);
+	return saved;
+}
+
+void
+as_owner_end(OwnerContext saved)
+{
+	AtEOXact_GUC(false, saved.nest);
+	SetUserIdAndSecContext(saved.user, saved.security);
+}
