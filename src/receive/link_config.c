@@ -221,9 +221,16 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 void
 link_check_run(Link *link, const char *const *run)
 {
-	char	   *sql = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s, %s)", link->provider,
-							   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
-							   quote_literal_cstr(run[3]));
+	char	   *sql;
+
+	/* a joining node has copied what is newer than its stream */
+	if (link->joining)
+		sql = psprintf("SELECT " EXTENSION_SCHEMA ".note_peer_run(%d, %s, %s)", link->provider,
+					   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]));
+	else
+		sql = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s, %s)", link->provider,
+					   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
+					   quote_literal_cstr(run[3]));
 
 	begin();
 	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)

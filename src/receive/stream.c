@@ -119,8 +119,7 @@ handshake(Link *link)
 
 		stream.slot = pstrdup(PQgetvalue(res, 0, 1));
 		link->base = PQgetisnull(res, 0, 3) ? NULL : frontier_from_text(PQgetvalue(res, 0, 3));
-		if (!link->joining)
-			link_check_run(link, run);
+		link_check_run(link, run);
 	}
 	PQclear(res);
 	return made;

@@ -149,6 +149,13 @@ CREATE TABLE node_priority (
 	PRIMARY KEY (serial, set_by)
 );
 
+-- The run of each other node's server with which this node has last agreed to talk.
+CREATE TABLE peer_run (
+	node_id integer PRIMARY KEY,
+	incarnation bigint NOT NULL,
+	run_token bigint NOT NULL
+);
+
 -- Settings of the whole group, by name; of each the row with the greatest (serial, set_by) counts. Replicated.
 CREATE TABLE group_setting (
 	name text NOT NULL,

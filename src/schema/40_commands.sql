@@ -389,6 +389,7 @@ BEGIN
 	PERFORM replication_plugin.drop_slots();
 	DELETE FROM replication_plugin.local_node;
 	DELETE FROM replication_plugin.link;
+	DELETE FROM replication_plugin.peer_run;
 	DELETE FROM replication_plugin.stable_point;
 	DELETE FROM replication_plugin.slot_base;
 	DELETE FROM replication_plugin.node_reservation;

@@ -35,3 +35,10 @@ SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replic
 
 -- it has an argument now
 DROP FUNCTION forget_group();
+
+-- The run of each other node's server with which this node has last agreed to talk.
+CREATE TABLE peer_run (
+	node_id integer PRIMARY KEY,
+	incarnation bigint NOT NULL,
+	run_token bigint NOT NULL
+);
