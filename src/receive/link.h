@@ -53,7 +53,7 @@ extern void link_skip_done(Link *link, XLogRecPtr lsn);
 extern bool link_skips(Link *link, XLogRecPtr lsn);
 
 /*
- * Raises an error if the provider has been set back to an earlier state (own transaction). Arguments are
+ * Raises an error if the provider has been set back to an earlier state, and remembers its run (own transaction). Arguments are
  * what it says of its run: incarnation, token, start, first frontier row.
  */
 extern void link_check_run(Link *link, const char *const *run);

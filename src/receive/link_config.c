@@ -221,20 +221,18 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 void
 link_check_run(Link *link, const char *const *run)
 {
-	char	   *sql;
-
-	/* a joining node has copied what is newer than its stream */
-	if (link->joining)
-		sql = psprintf("SELECT " EXTENSION_SCHEMA ".note_peer_run(%d, %s, %s)", link->provider,
-					   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]));
-	else
-		sql = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s, %s)", link->provider,
-					   quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
-					   quote_literal_cstr(run[3]));
+	char	   *check = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s, %s)", link->provider,
+								 quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
+								 quote_literal_cstr(run[3]));
+	char	   *note = psprintf("SELECT " EXTENSION_SCHEMA ".note_peer_run(%d, %s, %s)", link->provider,
+								quote_literal_cstr(run[0]), quote_literal_cstr(run[1]));
 
 	begin();
-	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+	/* a joining node has copied what is newer than its stream */
+	if (!link->joining && SPI_execute(check, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not check the run of node %d", link->provider);
+	if (SPI_execute(note, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not note the run of node %d", link->provider);
 	end();
 }
 

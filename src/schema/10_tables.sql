@@ -149,7 +149,7 @@ CREATE TABLE node_priority (
 	PRIMARY KEY (serial, set_by)
 );
 
--- The run of each other node's server with which this node has last agreed to talk.
+-- The run of each other node's server from which this node has last begun to take changes.
 CREATE TABLE peer_run (
 	node_id integer PRIMARY KEY,
 	incarnation bigint NOT NULL,

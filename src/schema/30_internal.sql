@@ -45,13 +45,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION note_expulsion(text, text) IS 'notes that this node is out (removed), or must join anew (needs_rejoin)';
 
--- Remembers that this node talks with a run of another node's server.
+-- Remembers that this node takes changes from a run of another node's server.
 CREATE FUNCTION note_peer_run(peer integer, incarnation bigint, run_token bigint) RETURNS void LANGUAGE sql VOLATILE
 AS $$
 	INSERT INTO replication_plugin.peer_run AS p (node_id, incarnation, run_token) VALUES ($1, $2, $3)
 	ON CONFLICT (node_id) DO UPDATE SET incarnation = $2, run_token = $3 WHERE (p.incarnation, p.run_token) IS DISTINCT FROM ($2, $3)
 $$;
-COMMENT ON FUNCTION note_peer_run(integer, bigint, bigint) IS 'remembers that this node talks with a run of another node''s server';
+COMMENT ON FUNCTION note_peer_run(integer, bigint, bigint) IS 'remembers that this node takes changes from a run of another node''s server';
 
 -- An error if a node has been set back (an old backup restored, a copy put in its place). What tells: we know of a later run, or
 -- of the same run of another server; or we have of its transactions what comes after the first frontier row of
@@ -67,7 +67,6 @@ DECLARE
 BEGIN
 	SELECT * INTO known FROM replication_plugin.frontier f WHERE f.node_id = peer;
 	IF NOT FOUND THEN
-		PERFORM replication_plugin.note_peer_run(peer, $2, $3);
 		RETURN; -- it has only just become a member
 	END IF;
 	IF known.incarnation > $2 OR known.incarnation = $2 AND known.run_token <> $3 OR known.incarnation < $2 AND have >= $5 THEN
@@ -82,7 +81,6 @@ BEGIN
 			USING ERRCODE = '55000', DETAIL = format('Other nodes have its transactions up to %s; its present run began at %s.', have, $4),
 			HINT = 'If this stays: SELECT replication_plugin.remove_node() of it, then replication_plugin.rejoin() on it.';
 	END IF;
-	PERFORM replication_plugin.note_peer_run(peer, $2, $3);
 END
 $$;
 COMMENT ON FUNCTION check_run(integer, bigint, bigint, pg_lsn, pg_lsn) IS 'an error if a node has been set back to an earlier state';

@@ -36,7 +36,7 @@ SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replic
 -- it has an argument now
 DROP FUNCTION forget_group();
 
--- The run of each other node's server with which this node has last agreed to talk.
+-- The run of each other node's server from which this node has last begun to take changes.
 CREATE TABLE peer_run (
 	node_id integer PRIMARY KEY,
 	incarnation bigint NOT NULL,
