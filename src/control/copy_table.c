@@ -51,14 +51,17 @@ static struct
 
 /*
  * Opens a session of the source inside the snapshot, to read a table. A partition key's functions may be put in place when it is
- * read, and find names by the path of the table's owner, as far as the source knows that.
+ * read, and find names by the path of the table's owner, as far as the source knows that. Names of objects in rows (regclass and
+ * the like) are printed by the same path, and must come with their schemas: tables that have such are read under the pinned one.
  */
 static PGconn *
 open_source(const char *snapshot, const char *table)
 {
 	static const char *const find_names =
 	"DO $do$ BEGIN IF to_regprocedure('replication_plugin.code_search_path(oid)') IS NOT NULL THEN"
-	" EXECUTE $q$ SELECT set_config('search_path', replication_plugin.code_search_path(c.relowner), true) FROM pg_class c WHERE c.oid = %s::regclass $q$;"
+	" EXECUTE $q$ SELECT set_config('search_path', replication_plugin.code_search_path(c.relowner), true) FROM pg_class c WHERE c.oid = %s::regclass"
+	" AND c.relkind = 'p' AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+	"  AND format_type(a.atttypid, NULL) LIKE 'reg%%') $q$;"
 	" END IF; END $do$";
 
 	LocalNode  *local = nodes_local();
