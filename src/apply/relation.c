@@ -287,7 +287,7 @@ map_relation(ApplyRelation *ar)
 						ar->remote.nspname, ar->remote.relname)));
 	if (ar->context)
 		MemoryContextDelete(ar->context);
-	ar->context = AllocSetContextCreate(TopMemoryContext, "apply relation", ALLOCSET_DEFAULT_SIZES);
+	ar->context = AllocSetContextCreate(TopMemoryContext, "apply relation", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(ar->context);
 	ar->tombstones = NULL;
 	ar->codec = NULL;
@@ -409,10 +409,13 @@ check_leaf_rights(ApplyRelation *ar, Relation leaf)
 ApplyTarget *
 relation_leaf(ApplyRelation *ar, Oid relid)
 {
-	Relation	leaf = table_open(relid, RowExclusiveLock);
+	ApplyTarget *t = target_open_already(relid);
+	Relation	leaf;
 	Oid			key_index = InvalidOid;
-	ApplyTarget *t;
 
+	if (t)
+		return t;
+	leaf = table_open(relid, RowExclusiveLock);
 	check_leaf_rights(ar, leaf);
 	if (OidIsValid(ar->key_index))
 		key_index = target_partition_index(leaf, ar->key_index);

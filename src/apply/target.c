@@ -37,8 +37,11 @@
 #include "catalog/as_owner.h"
 #include "conflict/capture.h"
 
+#define MAX_TARGETS		256		/* kept; each has some 30 kB */
+
 static HTAB *targets = NULL;
 static MemoryContext targets_context = NULL;
+static uint64 transactions = 0; /* counted at their ends */
 static List *open_targets = NIL;	/* in targets_context's parent, rebuilt per transaction */
 
 /* Relcache callback: the definition of a table (or of all) has changed. */
@@ -193,7 +196,7 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 
 	if (t->context)
 		MemoryContextDelete(t->context);
-	t->context = AllocSetContextCreate(targets_context, "apply target", ALLOCSET_DEFAULT_SIZES);
+	t->context = AllocSetContextCreate(targets_context, "apply target", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(t->context);
 	build_estate(t);
 	build_indexes(t, key_index);
@@ -216,6 +219,14 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 	t->scan = NULL;
 	t->valid = true;
 	MemoryContextSwitchTo(old);
+}
+
+ApplyTarget *
+target_open_already(Oid relid)
+{
+	ApplyTarget *t = targets ? hash_search(targets, &relid, HASH_FIND, NULL) : NULL;
+
+	return t && t->rel ? t : NULL;
 }
 
 ApplyTarget *
@@ -243,10 +254,31 @@ target_get(Oid relid, Oid key_index, Relation root)
 	}
 	for (int i = 0; i < t->nindexes; i++)
 		t->rri->ri_IndexRelationDescs[i] = index_open(t->index_oids[i], RowExclusiveLock);
+	t->used = transactions;
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	open_targets = lappend(open_targets, t);
 	MemoryContextSwitchTo(old);
 	return t;
+}
+
+/* Forgets the targets that were not used in the last transactions; all, if each of these was. */
+static void
+forget_old_targets(void)
+{
+	HASH_SEQ_STATUS seq;
+	ApplyTarget *t;
+
+	hash_seq_init(&seq, targets);
+	while ((t = hash_seq_search(&seq)) != NULL)
+	{
+		if (t->used + MAX_TARGETS / 4 > transactions)
+			continue;
+		if (t->context)
+			MemoryContextDelete(t->context);
+		hash_search(targets, &t->relid, HASH_REMOVE, NULL);
+	}
+	if (hash_get_num_entries(targets) > 2 * MAX_TARGETS)
+		target_reset();
 }
 
 void
@@ -276,6 +308,9 @@ target_close_all(void)
 	}
 	list_free(open_targets);
 	open_targets = NIL;
+	transactions++;
+	if (targets && hash_get_num_entries(targets) > MAX_TARGETS)
+		forget_old_targets();
 }
 
 void

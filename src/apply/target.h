@@ -17,6 +17,7 @@ typedef struct ApplyTarget
 	Oid			relid;			/* hash key */
 	bool		valid;			/* false: rebuild at the next opening */
 	Relation	rel;			/* open in this transaction, else NULL */
+	uint64		used;			/* number of the transaction that last opened it */
 	MemoryContext context;		/* of everything below */
 	EState	   *estate;
 	ResultRelInfo *rri;
@@ -41,7 +42,10 @@ typedef struct ApplyTarget
  */
 extern ApplyTarget *target_get(Oid relid, Oid key_index, Relation root);
 
-/* Ends scans and closes relations, before commit. */
+/* The target of a table, if it is open in the running transaction already; else NULL. */
+extern ApplyTarget *target_open_already(Oid relid);
+
+/* Ends scans and closes relations, before commit. Of many targets, those that were not used for long are forgotten. */
 extern void target_close_all(void);
 
 /* Forgets all targets, after an abort. */

@@ -42,6 +42,7 @@
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
 #include "conflict/capture_note.h"
+#include "conflict/merge_table.h"
 #include "conflict/parked.h"
 #include "conflict/row_estate.h"
 #include "conflict/tombstone.h"
@@ -266,13 +267,12 @@ is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
 	return result;
 }
 
-/* Writes tombstones for rows that are not in the table, as newer ones are in their place: they do not come back. Returns how many. */
-static int
-delete_parked(CaptureState *state, Relation rel, bool mergeable)
+/* Deletes rows that are not in the table, as newer ones are in their place: they do not come back. t: of a mergeable table. */
+static void
+delete_parked(CaptureState *state, Relation rel, MergeTable *t)
 {
 	Relation	root = table_open(tombstone_relid(state->keys), AccessShareLock);
 	ListCell   *lc;
-	int			n = 0;
 
 	foreach(lc, parked_list(RelationGetRelid(root), GetActiveSnapshot(), true))
 	{
@@ -281,14 +281,12 @@ delete_parked(CaptureState *state, Relation rel, bool mergeable)
 		if (!tombstone_key_values(state->keys, ((ParkedEntry *) lfirst(lc))->key, key) ||
 			(rel->rd_rel->relispartition && !is_of_partition(rel, root, lfirst(lc))))
 			continue;
-		if (mergeable)
-			capture_write_delete_parked(rel, key);
+		if (t)
+			capture_write_delete_parked(t, rel, key);
 		else
 			tombstone_write(state->keys, key, true);
-		n++;
 	}
 	table_close(root, NoLock);
-	return n;
 }
 
 /*
@@ -302,7 +300,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	CaptureState *state;
 	TupleTableSlot *slot;
 	TableScanDesc scan;
-	bool		mergeable;
+	MergeTable *t;
 	MemoryContext context,
 				old;
 
@@ -313,7 +311,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	requirement_check();
 	rel = trigger->tg_relation;
 	state = capture_state(fcinfo, rel);
-	mergeable = !rel->rd_rel->relispartition && table_is_mergeable(rel);
+	t = !rel->rd_rel->relispartition && table_is_mergeable(rel) ? merge_table_open(rel) : NULL;
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_DEFAULT_SIZES);
 	slot = table_slot_create(rel, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -329,8 +327,8 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 
 			CHECK_FOR_INTERRUPTS();
 			old = MemoryContextSwitchTo(context);
-			if (mergeable)
-				capture_write_delete(rel, slot);
+			if (t)
+				capture_write_delete(t, rel, slot);
 			else
 			{
 				key_values(state, slot, key);
@@ -340,10 +338,10 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 			MemoryContextReset(context);
 			nrows++;
 		}
-		nrows += delete_parked(state, rel, mergeable);
+		delete_parked(state, rel, t);
 		tombstone_end_transaction();
 		/* each of them is a message without a change of the heap */
-		capture_note_truncate(state->relid, mergeable ? -nrows : 0);
+		capture_note_truncate(state->relid, t ? -nrows : 0);
 	}
 	PG_CATCH();
 	{

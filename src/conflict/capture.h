@@ -22,9 +22,10 @@ extern void capture_install_all(void);
 /* Removes all of them (leaving a group). */
 extern void capture_remove_all(void);
 
-/* A row of a mergeable table goes, by TRUNCATE: as if it were deleted. */
-extern void capture_write_delete(Relation rel, TupleTableSlot *row);
-extern void capture_write_delete_parked(Relation rel, const Datum *key);
+/* A row of a mergeable table goes, by TRUNCATE: as if it were deleted. t: of that table. */
+struct MergeTable;
+extern void capture_write_delete(struct MergeTable *t, Relation rel, TupleTableSlot *row);
+extern void capture_write_delete_parked(struct MergeTable *t, Relation rel, const Datum *key);
 
 /* True for a trigger function of ours: apply writes tombstones itself. */
 extern bool capture_is_own_function(Oid funcoid);

@@ -242,9 +242,8 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 }
 
 void
-capture_write_delete(Relation rel, TupleTableSlot *row)
+capture_write_delete(MergeTable *t, Relation rel, TupleTableSlot *row)
 {
-	MergeTable *t = merge_table_open(rel);
 	Datum		key[INDEX_MAX_KEYS];
 
 	merge_table_key(t, row, key);
@@ -252,7 +251,8 @@ capture_write_delete(Relation rel, TupleTableSlot *row)
 }
 
 void
-capture_write_delete_parked(Relation rel, const Datum *key)
+capture_write_delete_parked(MergeTable *t, Relation rel, const Datum *key)
 {
-	write_row(merge_table_open(rel), rel, key, NULL, NULL);
+	write_row(t, rel, key, NULL, NULL);
+	capture_note(RelationGetRelid(rel), -1);	/* a message without a change */
 }

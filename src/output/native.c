@@ -208,6 +208,7 @@ native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn
 	s->skip = !sends_in_full(s, s->origin);
 	s->begun = false;
 	capture_check_begin(s);
+	sent_relation_trim();
 	if (!s->skip && s->origin != ORIGIN_NODE_LOCAL)
 		write_begin(ctx, s, txn);
 }

@@ -27,52 +27,76 @@
 #include "catalog/table_policy.h"
 #include "output/sent_relation.h"
 
+#define MAX_RELATIONS	1000	/* more are not kept from one transaction to the next */
+
 static HTAB *relations = NULL;
+static HTAB *names = NULL;		/* hash values of the schemas and types whose names are in entries */
 static MemoryContext relations_context = NULL;
 static bool send_internal = false;
 static SentRelation *last = NULL;	/* most rows are of the table of the row before */
 
-/* Marks entries that depend on a relation; all if it is InvalidOid. */
+/* Marks all entries. */
 static void
-invalidate(Oid relid)
+invalidate_all(void)
 {
 	HASH_SEQ_STATUS seq;
 	SentRelation *e;
 
-	if (!relations)
-		return;
 	hash_seq_init(&seq, relations);
 	while ((e = hash_seq_search(&seq)) != NULL)
-	{
-		if (relid == InvalidOid || e->relid == relid || e->root == relid)
-			e->valid = false;
-	}
+		e->valid = false;
 }
 
+/* A relation has changed: its entry is built anew, and so are those of its partitions, which see that it has another generation. */
 static void
 relcache_callback(Datum arg, Oid relid)
 {
-	invalidate(relid);
+	SentRelation *e;
+
+	if (!relations)
+		return;
+	if (relid == InvalidOid)
+	{
+		invalidate_all();
+		return;
+	}
+	e = hash_search(relations, &relid, HASH_FIND, NULL);
+	if (!e)
+		return;
+	e->valid = false;
+	e->generation++;
 }
 
+/* A schema or type has changed, perhaps its name. */
 static void
 syscache_callback(Datum arg, int cacheid, uint32 hash)
 {
-	invalidate(InvalidOid);
+	if (relations && (hash == 0 || hash_search(names, &hash, HASH_FIND, NULL)))
+		invalidate_all();
+}
+
+/* Makes the empty tables. */
+static void
+create_tables(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation)};
+
+	relations_context = AllocSetContextCreate(CacheMemoryContext, "sent relations",
+											  ALLOCSET_DEFAULT_SIZES);
+	ctl.hcxt = relations_context;
+	relations = hash_create("sent relations", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.entrysize = sizeof(uint32);
+	names = hash_create("names in sent relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 void
 sent_relation_init(bool internal)
 {
 	static bool registered = false;
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation)};
 
 	sent_relation_shutdown();
 	send_internal = internal;
-	relations_context = AllocSetContextCreate(CacheMemoryContext, "sent relations",
-											  ALLOCSET_DEFAULT_SIZES);
-	ctl.hcxt = relations_context;
-	relations = hash_create("sent relations", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	create_tables();
 	if (registered)
 		return;
 	registered = true;
@@ -84,11 +108,64 @@ sent_relation_init(bool internal)
 void
 sent_relation_shutdown(void)
 {
-	relations = NULL;
+	relations = names = NULL;
 	last = NULL;
 	if (relations_context)
 		MemoryContextDelete(relations_context);
 	relations_context = NULL;
+}
+
+void
+sent_relation_trim(void)
+{
+	if (hash_get_num_entries(relations) <= MAX_RELATIONS)
+		return;
+	sent_relation_shutdown();
+	create_tables();
+}
+
+/* The entry of a relation, empty if it is new. */
+static SentRelation *
+entry_of(Oid relid)
+{
+	bool		found;
+	SentRelation *e = hash_search(relations, &relid, HASH_ENTER, &found);
+
+	if (!found)
+		memset((char *) e + sizeof(Oid), 0, sizeof(SentRelation) - sizeof(Oid));
+	return e;
+}
+
+/* True if an entry says what its relation, and that one's root, are now. */
+static inline bool
+is_current(const SentRelation *e)
+{
+	return e->valid && (!e->root_entry || e->root_entry->generation == e->root_generation);
+}
+
+/* Notes that an entry holds the name of an object. */
+static void
+depends_on(int cacheid, Oid object)
+{
+	uint32		hash = GetSysCacheHashValue1(cacheid, ObjectIdGetDatum(object));
+
+	(void) hash_search(names, &hash, HASH_ENTER, NULL);
+}
+
+/* The same for a type's name and schema, unless it is built in. */
+static void
+depends_on_type(Oid typid)
+{
+	HeapTuple	tuple;
+
+	if (typid < FirstNormalObjectId)
+		return;
+	depends_on(TYPEOID, typid);
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	depends_on(NAMESPACEOID, ((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+	ReleaseSysCache(tuple);
 }
 
 /* Number of a root's column in this table. */
@@ -132,6 +209,8 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 		if (att->attisdropped || att->attgenerated)
 			continue;
 		e->attnums[e->natts] = map_attribute(rel, root, att->attnum);
+		depends_on_type(att->atttypid);
+		depends_on_type(getBaseType(att->atttypid));
 		value_writer_init(&e->writers[e->natts], att->atttypid, send_internal);
 		build_reader(&e->readers[e->natts], att);
 		e->natts++;
@@ -159,6 +238,17 @@ build_key(SentRelation *e, Relation rel, Relation root)
 	}
 }
 
+/* Finds the relation as which a partition is sent. */
+static void
+find_root(SentRelation *e, Relation rel)
+{
+	e->root = table_root(e->relid);
+	if (e->root == e->relid)
+		return;
+	e->root_entry = entry_of(e->root);
+	e->root_generation = e->root_entry->generation;
+}
+
 /* Builds an entry. */
 static void
 build(SentRelation *e, Relation rel)
@@ -171,21 +261,23 @@ build(SentRelation *e, Relation rel)
 	e->context = AllocSetContextCreate(relations_context, "sent relation", ALLOCSET_SMALL_SIZES);
 	e->described = false;
 	e->root = e->relid;
+	e->valid = true;			/* first: what changes while it is built makes it invalid again */
+	e->root_entry = NULL;
+	depends_on(NAMESPACEOID, RelationGetNamespace(rel));
 	if (RelationGetRelid(rel) == extension_relation_oid(TABLE_TOMBSTONE))
 	{
 		e->kind = SENT_TOMBSTONES;
-		e->valid = true;
 		return;
 	}
+	find_root(e, rel);
 	e->kind = table_is_replicated(rel) ? SENT_ROWS : SENT_NOTHING;
-	e->valid = true;
 	if (e->kind == SENT_NOTHING)
 		return;
 	e->own = table_is_own_replicated(rel);
-	e->root = table_root(e->relid);
 	root = e->root == e->relid ? rel : RelationIdGetRelation(e->root);
 	if (!root)
 		elog(ERROR, "could not open relation %u", e->root);
+	depends_on(NAMESPACEOID, RelationGetNamespace(root));
 	if (OidIsValid(table_key_index(root)) && table_is_mergeable(root))
 		e->kind = SENT_WRITES;
 	e->awaited = awaited_any(root);
@@ -201,14 +293,11 @@ SentRelation *
 sent_relation_get(Relation rel)
 {
 	Oid			relid = RelationGetRelid(rel);
-	bool		found;
 
-	if (last && last->relid == relid && last->valid)
+	if (last && last->relid == relid && is_current(last))
 		return last;
-	last = hash_search(relations, &relid, HASH_ENTER, &found);
-	if (!found)
-		memset((char *) last + sizeof(Oid), 0, sizeof(SentRelation) - sizeof(Oid));
-	if (!last->valid)
+	last = entry_of(relid);
+	if (!is_current(last))
 		build(last, rel);
 	return last;
 }
@@ -219,7 +308,7 @@ sent_relation_by_oid(Oid relid)
 	SentRelation *e = hash_search(relations, &relid, HASH_FIND, NULL);
 	Relation	rel;
 
-	if (e && e->valid)
+	if (e && is_current(e))
 		return e;
 	rel = RelationIdGetRelation(relid);
 	if (!rel)

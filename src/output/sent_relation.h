@@ -25,7 +25,10 @@ typedef struct SentRelation
 	bool		valid;
 	bool		described;		/* the subscriber has the relation message */
 	SentKind	kind;
+	uint32		generation;		/* how often the relation has changed */
 	Oid			root;			/* under whose name, and with whose columns, rows are sent */
+	struct SentRelation *root_entry;	/* of a partition: whose generation was ... */
+	uint32		root_generation;	/* ... this when the entry was built */
 	MemoryContext context;		/* of the rest */
 	bool		awaited;		/* values that are not sent are marked (catalog/awaited.h) */
 	bool		own;			/* settings of the group: their rows are never deleted elsewhere */
@@ -48,6 +51,9 @@ typedef struct SentRelation
 
 extern void sent_relation_init(bool internal);
 extern void sent_relation_shutdown(void);
+
+/* Between transactions: forgets all entries if there are too many. */
+extern void sent_relation_trim(void);
 
 /* Entry of a table, up to date. */
 extern SentRelation *sent_relation_get(Relation rel);

@@ -31,7 +31,7 @@
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
-#include "conflict/capture_note.h"
+#include "conflict/merge_table.h"
 #include "conflict/row_estate.h"
 #include "conflict/tombstone.h"
 
@@ -221,10 +221,7 @@ replication_plugin_delete_key(PG_FUNCTION_ARGS)
 
 	read_key(root, PG_GETARG_ARRAYTYPE_P(1), key);
 	if (table_is_mergeable(root))
-	{
-		capture_write_delete_parked(root, key);
-		capture_note(RelationGetRelid(root), -1);	/* a message without a change */
-	}
+		capture_write_delete_parked(merge_table_open(root), root, key);
 	else
 		tombstone_write(tombstone_keys(root), key, true);
 	as_owner_end(saved);

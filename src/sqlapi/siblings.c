@@ -211,7 +211,7 @@ replication_plugin_delete_unshown(PG_FUNCTION_ARGS)
 	merge_table_key(t, given, key);
 	if (set->n > 0 && !sibling_just_deleted(set))
 	{
-		capture_write_delete_parked(rel, key);
+		capture_write_delete_parked(t, rel, key);
 		if (row_is_coming(rel, t, key))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
