@@ -66,6 +66,11 @@ extern void join_restore_indexes(Joining *join);
 /* Copies all rows in the snapshot, several tables at a time. */
 extern void join_copy_tables(Joining *join);
 
+/* ---------- join_sequence.c ---------- */
+
+/* Sets the sequences to where they are on the source; not first: those that are further there by now. */
+extern void join_copy_sequences(Joining *join, bool first);
+
 /* ---------- join_worker.c ---------- */
 
 extern PGDLLEXPORT void replication_plugin_join_main(Datum dboid);

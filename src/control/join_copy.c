@@ -91,11 +91,6 @@ static const char *const table_query =
 " ORDER BY n.nspname = 'replication_plugin' DESC,"
 " coalesce((SELECT sum(pg_total_relation_size(i.relid)) FROM pg_partition_tree(c.oid) i), pg_total_relation_size(c.oid)) DESC";
 
-/* Sequences that have been used. */
-static const char *const sequence_query =
-"SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename), last_value"
-" FROM pg_sequences WHERE last_value IS NOT NULL AND schemaname <> 'replication_plugin'";
-
 /* ---------- sessions ---------- */
 
 /* Opens a session of the source inside the snapshot, to read what there is. */
@@ -216,19 +211,6 @@ empty_tables(CopyJob *job)
 	}
 	if (any)
 		PQclear(peer_exec(job->sessions[0], psprintf("TRUNCATE %s", list.data)));
-}
-
-/* Sets the sequences to where they are on the source, so that new rows do not meet copied ones. */
-static void
-copy_sequences(PGconn *source, PGconn *local)
-{
-	PGresult   *res = peer_exec(source, sequence_query);
-
-	for (int i = 0; i < PQntuples(res); i++)
-		PQclear(peer_exec(local, psprintf("SELECT pg_catalog.setval(s, %s) FROM pg_catalog.to_regclass(%s) s"
-										  " WHERE s IS NOT NULL",
-										  PQgetvalue(res, i, 1), quote_literal_cstr(PQgetvalue(res, i, 0)))));
-	PQclear(res);
 }
 
 /* Mergeable tables that are copied. */
@@ -442,7 +424,7 @@ join_copy_tables(Joining *join)
 	run_job(job);
 	if (join->local->copy_data)
 	{
-		copy_sequences(source, job->sessions[0]);
+		join_copy_sequences(join, true);
 		copy_states(source, job->sessions[0]);
 	}
 	PQfinish(source);

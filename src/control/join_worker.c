@@ -305,6 +305,8 @@ open_links(Joining *join)
 	join_progress("opening links");
 	rest_link(join);
 	raise_progress(join);
+	if (join->local->copy_data)
+		join_copy_sequences(join, false);
 	become_ready(join);
 }
 
