@@ -34,6 +34,7 @@
 #include "apply/apply.h"
 #include "apply/combine.h"
 #include "apply/fetch.h"
+#include "apply/image_index.h"
 #include "apply/park.h"
 #include "apply/place.h"
 #include "apply/put.h"
@@ -259,6 +260,7 @@ apply_reset(void)
 	park_reset();
 	fetch_reset();
 	put_reset();
+	image_index_reset();
 	relation_reset();
 	target_reset();
 	MemoryContextReset(apply.row_context);

@@ -35,6 +35,7 @@
 #include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
+#include "apply/search_image.h"
 #include "apply/state.h"
 #include "apply/write.h"
 #include "base/pulse.h"
@@ -432,7 +433,7 @@ put_update_by_row(ApplyRelation *ar)
 		row_read(ar, &apply.oldtup);
 		row_to_root_slot(ar);
 		t = relation_route(ar);
-		if (!search_equal(ar, t))
+		if (!search_image(ar, t))
 			break;
 		row_read(ar, &apply.newtup);
 		if (replace_found(ar, t) == WRITE_DONE)

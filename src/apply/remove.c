@@ -26,6 +26,7 @@
 #include "apply/remove.h"
 #include "apply/row.h"
 #include "apply/search.h"
+#include "apply/search_image.h"
 #include "apply/state.h"
 #include "apply/write.h"
 #include "base/pulse.h"
@@ -102,7 +103,7 @@ remove_equal(ApplyRelation *ar)
 	row_read(ar, &apply.oldtup);
 	row_to_root_slot(ar);
 	t = relation_route(ar);
-	while (search_equal(ar, t))
+	while (search_image(ar, t))
 	{
 		if (write_delete(ar, t, &t->found->tts_tid) == WRITE_DONE)
 			return;

@@ -16,15 +16,13 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "catalog/pg_am_d.h"
+#include "access/relscan.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "storage/lmgr.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/typcache.h"
 
 #include "apply/search.h"
 #include "base/pulse.h"
@@ -97,108 +95,4 @@ search_key_surely(ApplyTarget *t, const Datum *key)
 		if (TransactionIdIsValid(writer))
 			XactLockTableWait(writer, t->rel, NULL, XLTW_None);
 	}
-}
-
-/* True if a local row equals the arriving old row. */
-static bool
-row_equal(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
-{
-	if (t->to_root)
-		slot = execute_attr_map_slot(t->to_root->attrMap, slot, ar->root_slot);
-	slot_getallattrs(slot);
-	for (int att = 0; att < ar->natts; att++)
-	{
-		Form_pg_attribute a = TupleDescAttr(slot->tts_tupleDescriptor, att);
-
-		if (!ar->present[att])
-			continue;
-		if (ar->nulls[att] != slot->tts_isnull[att])
-			return false;
-		if (ar->nulls[att])
-			continue;
-		if (!t->eq[att])
-			t->eq[att] = lookup_type_cache(a->atttypid, TYPECACHE_EQ_OPR_FINFO);
-		if (!OidIsValid(t->eq[att]->eq_opr_finfo.fn_oid))
-			continue;			/* json, xml, point: cannot be compared, the other columns decide */
-		if (!DatumGetBool(FunctionCall2Coll(&t->eq[att]->eq_opr_finfo, a->attcollation,
-											ar->values[att], slot->tts_values[att])))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Chooses an index by whose columns the old row can be looked up: a plain btree one.
- * Fills in scan keys; returns its place, or -1.
- */
-static int
-choose_index(ApplyRelation *ar, ApplyTarget *t, ScanKeyData *keys, int *nkeys)
-{
-	for (int i = 0; i < t->nindexes && !t->from_root; i++)
-	{
-		Relation	index = t->rri->ri_IndexRelationDescs[i];
-		IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
-		int			n = 0;
-
-		if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID || info->ii_Expressions || info->ii_Predicate)
-			continue;
-		while (n < info->ii_NumIndexKeyAttrs)
-		{
-			int			att = info->ii_IndexAttrNumbers[n] - 1;
-			Oid			type = index->rd_opcintype[n];
-			Oid			op = get_opfamily_member(index->rd_opfamily[n], type, type,
-												 BTEqualStrategyNumber);
-
-			if (!ar->present[att] || ar->nulls[att] || !OidIsValid(op))
-				break;
-			ScanKeyInit(&keys[n], n + 1, BTEqualStrategyNumber, get_opcode(op), ar->values[att]);
-			keys[n].sk_collation = index->rd_indcollation[n];
-			n++;
-		}
-		*nkeys = n;
-		if (n > 0)
-			return i;
-	}
-	return -1;
-}
-
-bool
-search_equal(ApplyRelation *ar, ApplyTarget *t)
-{
-	ScanKeyData keys[INDEX_MAX_KEYS];
-	int			nkeys = 0;
-	int			i = choose_index(ar, t, keys, &nkeys);
-	bool		found = false;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (i >= 0)
-	{
-		IndexScanDesc scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[i],
-											 GetActiveSnapshot(), nkeys, 0);
-
-		index_rescan(scan, keys, nkeys, NULL, 0);
-		while (!found && index_getnext_slot(scan, ForwardScanDirection, t->found))
-		{
-			pulse_step();
-			found = row_equal(ar, t, t->found);
-		}
-		if (found)
-			ExecMaterializeSlot(t->found);
-		index_endscan(scan);
-	}
-	else
-	{
-		TableScanDesc scan = table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
-
-		while (!found && table_scan_getnextslot(scan, ForwardScanDirection, t->found))
-		{
-			pulse_step();
-			found = row_equal(ar, t, t->found);
-		}
-		if (found)
-			ExecMaterializeSlot(t->found);
-		table_endscan(scan);
-	}
-	PopActiveSnapshot();
-	return found;
 }

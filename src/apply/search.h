@@ -19,7 +19,4 @@ extern bool search_key_surely(ApplyTarget *t, const Datum *key);
 /* True if there is a row of the key, or a transaction in progress may have one; nobody is waited for. */
 extern bool search_key_or_coming(ApplyTarget *t, const Datum *key);
 
-/* Finds one row that equals the one in ar->values in all columns that the provider has. */
-extern bool search_equal(ApplyRelation *ar, ApplyTarget *t);
-
 #endif							/* REPLICATION_PLUGIN_APPLY_SEARCH_H */

@@ -206,7 +206,6 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 
 		t->found = MakeSingleTupleTableSlot(desc, table_slot_callbacks(t->rel));
 		t->newslot = MakeSingleTupleTableSlot(desc, table_slot_callbacks(t->rel));
-		t->eq = palloc0(Max(desc->natts, root ? RelationGetDescr(root)->natts : 0) * sizeof(TypeCacheEntry *));
 		t->from_root = t->to_root = NULL;
 		if (root)
 		{

@@ -10,7 +10,6 @@
 #include "access/skey.h"
 #include "access/tupconvert.h"
 #include "nodes/execnodes.h"
-#include "utils/typcache.h"
 
 typedef struct ApplyTarget
 {
@@ -30,7 +29,6 @@ typedef struct ApplyTarget
 	IndexScanDesc scan;			/* on the key's index, in this transaction; NULL: none yet */
 	TupleTableSlot *found;		/* row found by a search */
 	TupleTableSlot *newslot;	/* row to be written */
-	TypeCacheEntry **eq;		/* per column, for comparing whole rows */
 	TupleConversionMap *from_root;	/* NULL: same layout as the root, or is the root */
 	TupleConversionMap *to_root;
 } ApplyTarget;

@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/image_index.h"
 #include "apply/state.h"
 #include "apply/write.h"
 #include "base/pulse.h"
@@ -120,6 +121,8 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	if (triggers)
 		AfterTriggerEndQuery(t->estate);
 	become_worker(saved);
+	if (heap && ar->nkeys == 0)
+		image_index_add(ar, t, slot);
 	row_written(t, heap);
 }
 
@@ -218,6 +221,8 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		}
 	}
 	become_worker(saved);
+	if (heap && ar->nkeys == 0)
+		image_index_add(ar, t, slot);
 	row_written(t, heap);
 	return result;
 }
@@ -288,5 +293,7 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 		pulse_step();
 	}
 	become_worker(saved);
+	for (int i = 0; i < n && ar->nkeys == 0; i++)
+		image_index_add(ar, t, slots[i]);
 	row_written(t, true);
 }

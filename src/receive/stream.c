@@ -31,6 +31,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "apply/image_index.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/peer.h"
@@ -402,6 +403,7 @@ idle(Link *link)
 	{
 		gate_release();
 		(void) pgstat_report_stat(false);
+		image_index_tend();
 		link_status_set_state(link->index, current ? LINK_STREAMING : LINK_CATCHING_UP);
 		if (link->seen_changed &&
 			moment_is_past(stream.stored_at, STORE_INTERVAL_MS))

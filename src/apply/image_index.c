@@ -1,0 +1,362 @@
+/*
+ * image_index.c
+ *		Finding rows of a table without a key: an index of row images in the memory of the worker.
+ *
+ * Without one, each change of a row that has no key reads half of its table. So when a table has been searched
+ * often enough that it pays, all its rows are hashed. What this process itself writes is kept up to date. What others
+ * do is not: an entry leads to a row that is looked at before it is believed, and where none leads to the row that is
+ * wanted the caller searches the table. So an index can be kept over transactions, and it is never wrong, only useless.
+ *
+ * It goes when the table gets another definition or other storage, when the worker has no work, and when it
+ * would need more than maintenance_work_mem; a table that is larger is searched for each row.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/bufmgr.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "apply/image_index.h"
+#include "apply/row_image.h"
+#include "base/moment.h"
+#include "base/pulse.h"
+
+#define WORTH_SEARCHES	10		/* of a whole table, before it is indexed: what that costs is a fifth of them at most */
+#define IDLE_MS			10000
+#define NO_ENTRY		PG_UINT32_MAX
+
+typedef struct Entry
+{
+	uint32		hash;
+	uint32		next;			/* of the same bucket, or of the free ones */
+	ItemPointerData tid;
+} Entry;
+
+typedef struct ImageIndex
+{
+	Oid			relid;			/* of the target */
+	uint32		remote_id;		/* whose columns are hashed */
+	bool		valid;			/* else it is made anew */
+	bool		too_large;
+	MemoryContext context;		/* of the arrays; NULL: there are none */
+	Entry	   *entries;
+	uint32	   *buckets;
+	uint32		nbuckets;		/* a power of two */
+	uint32		size;			/* of entries */
+	uint32		used;			/* of them, have been */
+	uint32		free;			/* first of those that are free again */
+	uint64		searched;		/* pages of the table looked at since then */
+	Moment		used_at;
+} ImageIndex;
+
+static List *indexes = NIL;		/* of ImageIndex *, all in TopMemoryContext */
+
+/* ---------- life ---------- */
+
+/* Relcache callback. */
+static void
+invalidate(Datum arg, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		ImageIndex *x = lfirst(lc);
+
+		if (relid == InvalidOid || x->relid == relid)
+			x->valid = x->too_large = false;
+	}
+}
+
+/* Frees what an index holds. */
+static void
+clear(ImageIndex *x)
+{
+	if (x->context)
+		MemoryContextDelete(x->context);
+	x->context = NULL;
+	x->entries = NULL;
+	x->buckets = NULL;
+	x->nbuckets = x->size = x->used = 0;
+	x->free = NO_ENTRY;
+	x->searched = 0;
+}
+
+/* What there is of a table; NULL: nothing. */
+static ImageIndex *
+find(Oid relid, uint32 remote_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		ImageIndex *x = lfirst(lc);
+
+		if (x->relid != relid)
+			continue;
+		if (!x->valid || x->remote_id != remote_id)
+		{
+			clear(x);
+			x->remote_id = remote_id;
+			x->valid = true;
+		}
+		return x;
+	}
+	return NULL;
+}
+
+/* The same; made if there is none. */
+static ImageIndex *
+get(Oid relid, uint32 remote_id)
+{
+	static bool registered = false;
+	ImageIndex *x = find(relid, remote_id);
+	MemoryContext old;
+
+	if (x)
+		return x;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	x = palloc0(sizeof(ImageIndex));
+	x->relid = relid;
+	x->remote_id = remote_id;
+	x->valid = true;
+	x->free = NO_ENTRY;
+	indexes = lappend(indexes, x);
+	MemoryContextSwitchTo(old);
+	if (!registered)
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	registered = true;
+	return x;
+}
+
+/* Frees all indexes that have not been used for so long. */
+static void
+free_unused(int ms)
+{
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		ImageIndex *x = lfirst(lc);
+
+		if (!moment_is_past(x->used_at, ms))
+			continue;
+		clear(x);
+		pfree(x);
+		indexes = foreach_delete_current(indexes, lc);
+	}
+}
+
+void
+image_index_tend(void)
+{
+	if (indexes != NIL)
+		free_unused(IDLE_MS);
+}
+
+void
+image_index_reset(void)
+{
+	free_unused(0);
+}
+
+/* ---------- entries ---------- */
+
+/* Memory that an index has taken. */
+static Size
+memory_of(ImageIndex *x)
+{
+	return (Size) x->size * sizeof(Entry) + (Size) x->nbuckets * sizeof(uint32);
+}
+
+/* Memory that all have taken. */
+static Size
+memory_used(void)
+{
+	Size		sum = 0;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+		sum += memory_of(lfirst(lc));
+	return sum;
+}
+
+/* Makes room for more entries, if there is memory twice as many; false: there is none. */
+static bool
+grow(ImageIndex *x)
+{
+	Size		limit = (Size) maintenance_work_mem * 1024;
+	Size		others = memory_used() - memory_of(x);
+	Size		most = limit > others ? (limit - others) / (sizeof(Entry) + sizeof(uint32)) : 0;
+	uint32		size = Min(Max(1024, (Size) x->size * 2), Min(most, NO_ENTRY));
+
+	if (size < x->size + 1024)
+		return false;
+	if (!x->context)
+	{
+		x->context = AllocSetContextCreate(TopMemoryContext, "row images", ALLOCSET_DEFAULT_SIZES);
+		x->entries = MemoryContextAllocHuge(x->context, (Size) size * sizeof(Entry));
+	}
+	else
+	{
+		x->entries = repalloc_huge(x->entries, (Size) size * sizeof(Entry));
+		pfree(x->buckets);
+	}
+	x->size = size;
+	x->nbuckets = (uint32) 1 << pg_leftmost_one_pos32(size);
+	x->buckets = MemoryContextAllocHuge(x->context, (Size) x->nbuckets * sizeof(uint32));
+	memset(x->buckets, 0xFF, (Size) x->nbuckets * sizeof(uint32));
+	for (uint32 i = 0; i < x->used; i++)
+	{
+		uint32	   *bucket = &x->buckets[x->entries[i].hash & (x->nbuckets - 1)];
+
+		x->entries[i].next = *bucket;
+		*bucket = i;
+	}
+	return true;
+}
+
+/* Adds an entry; false: there is no memory for that. */
+static bool
+add(ImageIndex *x, uint32 hash, ItemPointer tid)
+{
+	uint32		i = x->free;
+	uint32	   *bucket;
+
+	if (i != NO_ENTRY)
+		x->free = x->entries[i].next;
+	else
+	{
+		if (x->used == x->size && !grow(x))
+			return false;
+		i = x->used++;
+	}
+	bucket = &x->buckets[hash & (x->nbuckets - 1)];
+	x->entries[i] = (Entry) {hash, *bucket, *tid};
+	*bucket = i;
+	return true;
+}
+
+/* Takes an entry out; link leads to it. */
+static void
+unlink_entry(ImageIndex *x, uint32 *link)
+{
+	uint32		i = *link;
+
+	*link = x->entries[i].next;
+	x->entries[i].next = x->free;
+	x->free = i;
+}
+
+/* Hashes all rows of a table. */
+static void
+build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
+{
+	TableScanDesc scan = table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "row image", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	clear(x);
+	while (!x->too_large && table_scan_getnextslot(scan, ForwardScanDirection, t->found))
+	{
+		TupleTableSlot *row = row_image_of(ar, t, t->found);
+
+		pulse_step();
+		x->too_large = !add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &t->found->tts_tid);
+		MemoryContextReset(context);
+	}
+	if (x->too_large)
+		clear(x);
+	ExecClearTuple(t->found);
+	table_endscan(scan);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* ---------- use ---------- */
+
+/* True if all columns that are hashed are there. */
+static bool
+has_all_columns(ApplyRelation *ar)
+{
+	for (int i = 0; i < ar->remote.natts; i++)
+	{
+		if (!ar->present[ar->local_att[i] - 1])
+			return false;
+	}
+	return true;
+}
+
+/* Goes through the entries of a hash; those that lead to no row are taken out as well. */
+static bool
+take(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t, uint32 hash)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(t->rel);
+	uint32	   *link = &x->buckets[hash & (x->nbuckets - 1)];
+
+	while (*link != NO_ENTRY)
+	{
+		Entry	   *e = &x->entries[*link];
+
+		pulse_step();
+		if (e->hash != hash)
+		{
+			link = &e->next;
+			continue;
+		}
+		if (ItemPointerGetBlockNumber(&e->tid) >= nblocks ||
+			!table_tuple_fetch_row_version(t->rel, &e->tid, GetActiveSnapshot(), t->found))
+		{
+			unlink_entry(x, link);
+			continue;
+		}
+		if (row_image_equal(ar, row_image_of(ar, t, t->found)))
+		{
+			unlink_entry(x, link);
+			return true;
+		}
+		link = &e->next;
+	}
+	ExecClearTuple(t->found);
+	return false;
+}
+
+bool
+image_index_take(ApplyRelation *ar, ApplyTarget *t)
+{
+	ImageIndex *x = find(t->relid, ar->remote_id);
+
+	if (!x || x->too_large || !has_all_columns(ar))
+		return false;
+	if (x->searched >= WORTH_SEARCHES * (uint64) Max(RelationGetNumberOfBlocks(t->rel), 1))
+		build(x, ar, t);
+	x->used_at = moment_now();
+	return x->entries && take(x, ar, t, row_image_hash(ar, ar->values, ar->nulls));
+}
+
+void
+image_index_searched(ApplyRelation *ar, ApplyTarget *t, uint64 pages)
+{
+	ImageIndex *x = get(t->relid, ar->remote_id);
+
+	x->searched += pages;
+	x->used_at = moment_now();
+}
+
+void
+image_index_add(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
+{
+	ImageIndex *x = indexes == NIL ? NULL : find(t->relid, ar->remote_id);
+	TupleTableSlot *row;
+	ItemPointerData tid = slot->tts_tid;
+
+	if (!x || !x->entries)
+		return;
+	row = row_image_of(ar, t, slot);
+	if (!add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &tid))
+		clear(x);
+}

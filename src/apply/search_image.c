@@ -1,0 +1,176 @@
+/*
+ * search_image.c
+ *		Finding the local row that a change of a table without a key is about.
+ *
+ * It is the row with the same image (row_image.h); of several, any. Where there is none, a value may have been put together here in
+ * another way than the arriving one was: then the row with the same texts is meant. A row that equals it by its type's
+ * equality only is another row (1.0 is not 1.00), and none at all is a conflict, update_missing or delete_missing.
+ *
+ * Ways to it, by price: the worker's own index of images, an index of the table by some of the values, the whole table.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "catalog/pg_am_d.h"
+#include "executor/executor.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "apply/image_index.h"
+#include "apply/row_image.h"
+#include "apply/search_image.h"
+#include "base/pulse.h"
+#include "base/session.h"
+
+#define MOST_CANDIDATES	1000	/* of an index: one that gives more is no help */
+
+typedef bool (*Compare) (ApplyRelation *ar, TupleTableSlot *row);
+
+/*
+ * Chooses an index by whose columns the old row can be looked up: a plain btree one.
+ * Fills in scan keys; returns its place, or -1.
+ */
+static int
+choose_index(ApplyRelation *ar, ApplyTarget *t, ScanKeyData *keys, int *nkeys)
+{
+	for (int i = 0; i < t->nindexes && !t->from_root; i++)
+	{
+		Relation	index = t->rri->ri_IndexRelationDescs[i];
+		IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
+		int			n = 0;
+
+		if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID || info->ii_Expressions || info->ii_Predicate)
+			continue;
+		while (n < info->ii_NumIndexKeyAttrs)
+		{
+			int			att = info->ii_IndexAttrNumbers[n] - 1;
+			Oid			type = index->rd_opcintype[n];
+			Oid			op = get_opfamily_member(index->rd_opfamily[n], type, type,
+												 BTEqualStrategyNumber);
+
+			if (!ar->present[att] || ar->nulls[att] || !OidIsValid(op))
+				break;
+			ScanKeyInit(&keys[n], n + 1, BTEqualStrategyNumber, get_opcode(op), ar->values[att]);
+			keys[n].sk_collation = index->rd_indcollation[n];
+			n++;
+		}
+		*nkeys = n;
+		if (n > 0)
+			return i;
+	}
+	return -1;
+}
+
+typedef enum IndexSearch
+{
+	INDEX_FOUND,
+	INDEX_NONE,					/* there is no such row */
+	INDEX_NO_HELP				/* no index, or one that has too many candidates */
+} IndexSearch;
+
+/* Looks among the rows that an index of the table gives for some of the values; it has all that are the same. */
+static IndexSearch
+search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
+{
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	int			nkeys = 0;
+	int			i = choose_index(ar, t, keys, &nkeys);
+	int			candidates = 0;
+	IndexScanDesc scan;
+	IndexSearch result = INDEX_NONE;
+
+	if (i < 0)
+		return INDEX_NO_HELP;
+	scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[i], GetActiveSnapshot(), nkeys, 0);
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	while (result == INDEX_NONE && index_getnext_slot(scan, ForwardScanDirection, t->found))
+	{
+		pulse_step();
+		if (is_same(ar, row_image_of(ar, t, t->found)))
+			result = INDEX_FOUND;
+		else if (++candidates >= MOST_CANDIDATES)
+			result = INDEX_NO_HELP;
+	}
+	if (result == INDEX_FOUND)
+		ExecMaterializeSlot(t->found);
+	index_endscan(scan);
+	if (candidates > 0)
+		image_index_searched(ar, t, candidates);
+	return result;
+}
+
+/* Reads the table until a row is found. Returns whether one was; *pages: how many were read. */
+static bool
+scan_table(ApplyRelation *ar, ApplyTarget *t, Compare is_same, uint64 *pages)
+{
+	TableScanDesc scan = table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "search", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	BlockNumber last = InvalidBlockNumber;
+	bool		found = false;
+
+	*pages = 0;
+	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, t->found))
+	{
+		BlockNumber block = ItemPointerGetBlockNumber(&t->found->tts_tid);
+
+		if (block != last)
+		{
+			pulse_step();
+			MemoryContextReset(context);
+			last = block;
+			(*pages)++;
+		}
+		found = is_same(ar, row_image_of(ar, t, t->found));
+	}
+	if (found)
+		ExecMaterializeSlot(t->found);
+	table_endscan(scan);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return found;
+}
+
+/* Searches without the worker's own index. */
+static bool
+search_stored(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
+{
+	IndexSearch result = search_by_index(ar, t, is_same);
+	uint64		pages;
+	bool		found;
+
+	if (result != INDEX_NO_HELP)
+		return result == INDEX_FOUND;
+	found = scan_table(ar, t, is_same, &pages);
+	image_index_searched(ar, t, pages);
+	return found;
+}
+
+/* Searches by texts, where that can make a difference. */
+static bool
+search_texts(ApplyRelation *ar, ApplyTarget *t)
+{
+	int			nest;
+	bool		found;
+
+	if (!row_image_has_texts(ar))
+		return false;
+	nest = session_pin_text(true);
+	found = search_stored(ar, t, row_image_same_texts);
+	session_unpin(nest);
+	return found;
+}
+
+bool
+search_image(ApplyRelation *ar, ApplyTarget *t)
+{
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = image_index_take(ar, t) || search_stored(ar, t, row_image_equal) || search_texts(ar, t);
+	PopActiveSnapshot();
+	return found;
+}
