@@ -229,7 +229,7 @@ mend_event_trigger(void)
 	table_close(catalog, NoLock);
 }
 
-/* Gives all tables the triggers that they need. */
+/* Renews all relation caches, and gives all tables the triggers that they need. */
 static void
 mend(void)
 {
@@ -244,6 +244,14 @@ mend(void)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pushed = true;
 	}
+	CommandCounterIncrement();
+
+	/*
+	 * This takes a command of its own: beside it PostgreSQL would not note that single relations have changed, and it passes over
+	 * those that this transaction has made.
+	 */
+	CacheInvalidateRelcacheAll();
+	(void) GetCurrentCommandId(true);	/* else it would not end here */
 	CommandCounterIncrement();
 	mend_event_trigger();
 	CommandCounterIncrement();
@@ -280,10 +288,7 @@ check_perms(List *range_table, bool ereport_on_violation)
 			mend();
 	}
 	if (tampers && is_in_group())
-	{
 		tampered = true;
-		CacheInvalidateRelcacheAll();
-	}
 	return true;
 }
 
