@@ -76,8 +76,8 @@ keyless_log_whole_rows(Oid relid, bool created)
 
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
 		return;
-	/* a root first, so that its partitions see what it has */
-	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	/* A root comes first, so that its partitions see what it has. Locks of tables for which nothing is to do are not kept. */
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
 	{
 		Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
 		bool		should;
@@ -86,9 +86,8 @@ keyless_log_whole_rows(Oid relid, bool created)
 			continue;
 		should = should_log_whole_rows(rel, created && lfirst_oid(lc) == relid);
 		relation_close(rel, AccessShareLock);
-		if (should)
+		if (should && (rel = try_relation_open(lfirst_oid(lc), AccessExclusiveLock)) != NULL)
 		{
-			rel = relation_open(lfirst_oid(lc), AccessExclusiveLock);
 			log_whole_rows(lfirst_oid(lc));
 			relation_close(rel, NoLock);
 		}

@@ -37,11 +37,11 @@ sub write_sibling
 	return [ @kept, $write ];
 }
 
-# What a client reads: of a row that is just deleted nothing.
+# What a client reads: of a row that is just deleted, by whomever, nothing.
 sub readable
 {
 	my ($here) = @_;
-	return @$here == 1 && $here->[0]{deleted} ? [] : [@$here];
+	return (grep { !$_->{deleted} } @$here) ? [@$here] : [];
 }
 
 # What a policy shows of siblings: a value, or undef for no row. rank: places of the nodes for node_priority.

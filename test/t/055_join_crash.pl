@@ -102,7 +102,8 @@ for my $state ('joining: slot', 'joining: schema', 'joining: copy', 'joining: in
 			if ($state eq 'joining: opening links')
 			{
 				wait_for_state('joining: catching up');
-				$mesh->poll($joiner, 'SELECT state FROM replication_plugin.links', 'streaming') or die;
+				# there is a second link already, if the other member was not stopped in time
+				$mesh->poll($joiner, "SELECT count(*) > 0 FROM replication_plugin.links WHERE state = 'streaming'", 't') or die;
 				$hold = hold(@{ $holds{$state} });
 				$mesh->start_server($other);
 			}

@@ -603,7 +603,8 @@ make_tables();
 Mesh::seed();
 my $until = time() + $seconds;
 my $good = 1;
-while ($good && time() < $until)
+# on a busy machine longer, until there was each kind of round
+while ($good && (time() < $until || (!$done{live_rounds} && time() < $until + 300)))
 {
 	$good = run_round();
 	check_all("round $round") if $round % 20 == 0;

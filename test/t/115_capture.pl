@@ -123,6 +123,10 @@ like($mesh->sql(1, "BEGIN; CREATE TABLE few (id int PRIMARY KEY); INSERT INTO fe
 	UPDATE pg_class SET reltuples = 2, relpages = pg_relation_size('few') / 8192 WHERE relname = 'few';
 	CREATE TABLE another AS SELECT 1 AS id; EXPLAIN SELECT * FROM few; ROLLBACK"), qr/Seq Scan on few .*rows=2 /, 'statistics set by hand count');
 $mesh->sql(1, 'UPDATE pg_trigger SET tgenabled = tgenabled');
+# Nobody is held up by a look at all tables for longer than it takes.
+is($mesh->sql(1, "BEGIN; UPDATE pg_class SET reltuples = reltuples WHERE relname = 'early'; CREATE TEMP TABLE made (a int);
+	SELECT string_agg(relation::regclass::text, ' ') FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN (SELECT oid FROM pg_class
+		WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace); ROLLBACK"), '', 'no lock of a table is kept');
 fill();
 
 # ---------- a dump that is restored with --disable-triggers ----------
