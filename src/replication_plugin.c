@@ -25,6 +25,7 @@
 #include "catalog/origin_map.h"
 #include "catalog/requirement.h"
 #include "catalog/seen.h"
+#include "catalog/wall_clock.h"
 #include "conflict/causal_context.h"
 #include "conflict/capture_note.h"
 #include "conflict/commit_stamp.h"
@@ -53,6 +54,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(origin_hold_shmem_size());
 	RequestAddinShmemSpace(activity_shmem_size());
 	RequestAddinShmemSpace(clock_shmem_size());
+	RequestAddinShmemSpace(wall_clock_shmem_size());
 	RequestAddinShmemSpace(seen_shmem_size());
 	RequestAddinShmemSpace(newest_delete_shmem_size());
 }
@@ -69,6 +71,7 @@ startup_shmem(void)
 	origin_hold_shmem_init();
 	activity_shmem_init();
 	clock_shmem_init();
+	wall_clock_shmem_init();
 	seen_shmem_init();
 	newest_delete_shmem_init();
 	shmem_attached();

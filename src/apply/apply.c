@@ -50,6 +50,7 @@
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
 #include "catalog/table_info.h"
+#include "catalog/wall_clock.h"
 #include "conflict/row_version.h"
 
 ApplyState	apply;
@@ -180,7 +181,8 @@ set_origin(const WireBegin *begin)
 void
 apply_begin(const WireBegin *begin, ApplyMode mode)
 {
-	clock_observe(begin->commit_ts);
+	if (!mode.nothing || wall_clock_excess(begin->commit_ts) == 0)
+		clock_observe(begin->commit_ts);
 	(void) origin_of(begin->origin);
 	(void) origin_of(ORIGIN_NODE_REPAIR);	/* under which rows make room */
 	SetCurrentStatementStartTimestamp();
@@ -242,7 +244,7 @@ apply_was_heartbeat(void)
 void
 apply_nothing(const WireBegin *begin)
 {
-	apply_begin(begin, (ApplyMode) {0});
+	apply_begin(begin, (ApplyMode) {.nothing = true});
 	apply_commit();
 }
 

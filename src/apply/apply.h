@@ -17,6 +17,7 @@
 typedef struct ApplyMode
 {
 	bool		careful;		/* look before every insert: the quick way met a unique violation */
+	bool		nothing;		/* it is passed over: no row of it */
 	bool		source_decides; /* forwarded by a source that has decided all conflicts: none is recorded */
 } ApplyMode;
 

@@ -19,6 +19,7 @@ int			setting_max_links = 64;
 int			setting_copy_workers = 2;
 int			setting_reroute_timeout = 10000;
 int			setting_clock_offset_warning = 1000;
+int			setting_max_clock_skew = 86400;
 int			setting_max_retained_wal = -1;
 int			setting_frontier_interval = 1000;
 int			setting_retry_min = 500;
@@ -52,6 +53,9 @@ settings_define(void)
 	define_int("replication_plugin.clock_offset_warning",
 			   "Offset of a provider's clock from this one's that is worth a warning. -1: none is.",
 			   &setting_clock_offset_warning, 1000, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.max_clock_skew",
+			   "How far timestamps of other nodes may be ahead of this server's clock, and that from theirs. -1: no limit.",
+			   &setting_max_clock_skew, 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
 	define_int("replication_plugin.max_retained_wal",
 			   "WAL kept here for a member; one that needs more must join anew. -1: no limit.",
 			   &setting_max_retained_wal, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB);

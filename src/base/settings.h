@@ -11,6 +11,7 @@ extern int	setting_reroute_timeout;	/* ms that a link may be blocked on a stub *
 extern int	setting_retry_min;			/* ms, first back-off of a failed worker */
 extern int	setting_retry_max;			/* ms, longest back-off */
 extern int	setting_clock_offset_warning;	/* ms; -1: none */
+extern int	setting_max_clock_skew;	/* s; -1: no limit */
 extern int	setting_max_retained_wal;	/* MB; -1: no limit */
 extern int	setting_frontier_interval;	/* ms */
 extern int	setting_row_timeout;		/* ms that other people's code may take for a row; 0: no limit */

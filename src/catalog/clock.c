@@ -36,12 +36,15 @@
 #include "base/moment.h"
 #include "base/shmem.h"
 #include "catalog/clock.h"
+#include "catalog/wall_clock.h"
 
 #define CLOCK_FILE		"pg_stat/replication_plugin.clock"
-#define CLOCK_FORMAT	"replication_plugin clock 1: " INT64_FORMAT " " UINT64_FORMAT "\n"
+#define CLOCK_FORMAT	"replication_plugin clock %d: " INT64_FORMAT " " UINT64_FORMAT " " INT64_FORMAT "\n"
+#define CLOCK_VERSION	2		/* 1 has no wall clock's time at the end */
 #define SAVE_MS			10000	/* the file is at most so old, and ... */
 #define SAVE_XIDS		200000	/* ... so many transactions behind, while the launcher can keep up */
 #define SCAN_MOST		4000000 /* transactions that are looked at without the file */
+#define SAVE_IDLE_MS	60000	/* the file is at most so old when the clock does not move: it has the wall clock's time */
 #define XID_MARGIN		10000	/* transactions end a moment before we hear of their timestamps */
 #define SPIN_US			50		/* so far behind, waiting is cheaper than marking the commit */
 
@@ -56,6 +59,7 @@ typedef struct Clock
 	LWLock		lock;			/* for restoring */
 	pg_atomic_uint32 restored;
 	pg_atomic_uint64 max_seen;
+	pg_atomic_uint64 counted;	/* commits of older transactions are in max_seen for sure, or do not count (FullTransactionId) */
 	int			ncommits;
 	CommitSlot	commits[FLEXIBLE_ARRAY_MEMBER]; /* by PGPROC number */
 } Clock;
@@ -81,6 +85,7 @@ clock_shmem_init(void)
 		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
 		pg_atomic_init_u32(&shared->restored, 0);
 		pg_atomic_init_u64(&shared->max_seen, 0);
+		pg_atomic_init_u64(&shared->counted, 0);
 		shared->ncommits = MaxBackends;
 		for (int i = 0; i < shared->ncommits; i++)
 			pg_atomic_init_u64(&shared->commits[i].above, 0);
@@ -108,18 +113,20 @@ raise_to(uint64 to)
 
 /* ---------- over a restart ---------- */
 
-/* Reads the file: true if there is one that makes sense. */
+/* Reads the file: true if there is one that makes sense. wall: what time it was when it was written, 0 if it does not say. */
 static bool
-read_file(uint64 *seen, FullTransactionId *from)
+read_file(uint64 *seen, FullTransactionId *from, TimestampTz *wall)
 {
 	FILE	   *f = AllocateFile(CLOCK_FILE, "r");
+	int			version;
 	int64		ts;
 	uint64		xid;
 	bool		good;
 
+	*wall = 0;
 	if (!f)
 		return false;
-	good = fscanf(f, CLOCK_FORMAT, &ts, &xid) == 2 && ts >= 0;
+	good = fscanf(f, CLOCK_FORMAT, &version, &ts, &xid, wall) >= 3 && ts >= 0;
 	FreeFile(f);
 	if (!good)
 	{
@@ -166,20 +173,22 @@ restore(void)
 	FullTransactionId next = ReadNextFullTransactionId();
 	FullTransactionId from = xid_before(next, SCAN_MOST);
 	FullTransactionId noted;
+	TimestampTz wall;
 	uint64		seen;
 
-	if (read_file(&seen, &noted))
+	if (read_file(&seen, &noted, &wall))
 	{
 		raise_to(seen);
 		if (FullTransactionIdFollows(noted, from))
 			from = noted;
+		pg_atomic_write_u64(&shared->counted, U64FromFullTransactionId(noted));
 	}
 	raise_to(newest_commit(from, next));
+	wall_clock_start(wall);
 }
 
-/* Restores the clock if nobody has done it since the server was started. */
-static void
-ensure_restored(void)
+void
+clock_ensure_restored(void)
 {
 	shmem_require();
 	if (pg_atomic_read_u32(&shared->restored))
@@ -200,8 +209,9 @@ ended_before(void)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
 	TransactionId oldest = GetOldestActiveTransactionId();
+	FullTransactionId ended = xid_before(next, (uint32) (XidFromFullTransactionId(next) - oldest) + XID_MARGIN);
 
-	return xid_before(next, (uint32) (XidFromFullTransactionId(next) - oldest) + XID_MARGIN);
+	return FullTransactionIdFromU64(Max(U64FromFullTransactionId(ended), pg_atomic_read_u64(&shared->counted)));
 }
 
 /* Writes the file, in one piece or not at all; an old one means more to look at after a start, no less is found. */
@@ -210,7 +220,8 @@ write_file(uint64 seen, FullTransactionId from)
 {
 	const char *temp = CLOCK_FILE ".tmp";
 	FILE	   *f = AllocateFile(temp, "w");
-	bool		written = f && fprintf(f, CLOCK_FORMAT, (int64) seen, U64FromFullTransactionId(from)) > 0;
+	bool		written = f && fprintf(f, CLOCK_FORMAT, CLOCK_VERSION, (int64) seen, U64FromFullTransactionId(from),
+										(int64) wall_clock_now()) > 0;
 
 	if ((f && FreeFile(f) != 0) || !written)
 		ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", temp)));
@@ -227,17 +238,27 @@ clock_save(void)
 	FullTransactionId from;
 	uint64		seen;
 
-	ensure_restored();
+	clock_ensure_restored();
 	from = ended_before();
 	pg_memory_barrier();
 	seen = pg_atomic_read_u64(&shared->max_seen);
-	if (seen == saved || (U64FromFullTransactionId(from) < saved_xid + SAVE_XIDS &&
-						  !moment_is_past(saved_at, SAVE_MS)))
+	if (seen == saved ? !moment_is_past(saved_at, SAVE_IDLE_MS) :
+		(U64FromFullTransactionId(from) < saved_xid + SAVE_XIDS && !moment_is_past(saved_at, SAVE_MS)))
 		return;
 	write_file(seen, from);
 	saved = seen;
 	saved_xid = U64FromFullTransactionId(from);
 	saved_at = moment_now();
+}
+
+void
+clock_set_back(TimestampTz to)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+
+	pg_atomic_write_u64(&shared->counted, U64FromFullTransactionId(next));
+	pg_atomic_write_u64(&shared->max_seen, as_number(to));
+	write_file(as_number(to), next);
 }
 
 /* ---------- giving timestamps ---------- */
@@ -249,7 +270,10 @@ clock_observe(TimestampTz ts)
 		raise_to(as_number(ts));
 }
 
-/* Takes the wall clock's time if it is ahead of all that was seen (true), else the next one after that. */
+/*
+ * Takes the wall clock's time if it is ahead of all that was seen (true), else the next one after that; or what time it is where the
+ * wall clock is in doubt.
+ */
 static bool
 take(uint64 *ts)
 {
@@ -257,7 +281,8 @@ take(uint64 *ts)
 
 	for (;;)
 	{
-		uint64		now = as_number(GetCurrentTimestamp());
+		bool		in_doubt;
+		uint64		now = as_number(wall_clock_read(&in_doubt));
 		bool		is_ahead = now > seen;
 
 		if (!is_ahead && seen - now < SPIN_US)
@@ -267,8 +292,15 @@ take(uint64 *ts)
 		}
 		*ts = is_ahead ? now : seen + 1;
 		if (pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, *ts))
-			return is_ahead;
+			return is_ahead && !in_doubt;
 	}
+}
+
+int64
+clock_lead(void)
+{
+	clock_ensure_restored();
+	return (int64) pg_atomic_read_u64(&shared->max_seen) - wall_clock_now();
 }
 
 TimestampTz
@@ -276,7 +308,7 @@ clock_tick(void)
 {
 	uint64		ts;
 
-	ensure_restored();
+	clock_ensure_restored();
 	(void) take(&ts);
 	return (TimestampTz) ts;
 }
@@ -306,15 +338,16 @@ claim(uint64 given)
 TimestampTz
 clock_begin_commit(TimestampTz given)
 {
-	uint64		expected = as_number(given ? given : GetCurrentTimestamp());
+	uint64		expected;
 	uint64		ts;
 
-	ensure_restored();
+	clock_ensure_restored();
+	expected = as_number(given ? given : wall_clock_now());
 	pg_atomic_write_u64(my_commit(), Max(Min(expected, pg_atomic_read_u64(&shared->max_seen)), 2) - 1);
 	pg_memory_barrier();
 	if (given)
 	{
-		if (claim(expected))
+		if (wall_clock_excess(given) == 0 && claim(expected))
 			return 0;
 		(void) take(&ts);
 		return (TimestampTz) ts;
@@ -335,8 +368,8 @@ clock_horizon(void)
 {
 	uint64		horizon;
 
-	ensure_restored();
-	horizon = Max(pg_atomic_read_u64(&shared->max_seen), as_number(GetCurrentTimestamp()));
+	clock_ensure_restored();
+	horizon = Max(pg_atomic_read_u64(&shared->max_seen), as_number(wall_clock_now()));
 	pg_memory_barrier();
 	for (int i = 0; i < shared->ncommits; i++)
 	{

@@ -358,13 +358,14 @@ link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz
 }
 
 void
-link_status_set_clock(int index, int64 offset, int64 error)
+link_status_set_clock(int index, int64 base, int64 error)
 {
 	LinkStatus *l = &links[index];
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	l->clock_offset = offset;
+	l->clock_base = base;
 	l->clock_error = error;
+	l->clock_at = moment_now();
 	LWLockRelease(&shared->lock);
 }
 

@@ -47,8 +47,9 @@ typedef struct LinkStatus
 	XLogRecPtr	provider_lsn;	/* provider's end of WAL as last heard */
 	TimestampTz last_commit_ts; /* of the last transaction applied */
 	TimestampTz caught_up_at;	/* when we were last up to date */
-	int64		clock_offset;	/* us that the provider's clock is ahead of ours */
+	int64		clock_base;		/* us that the provider's wall clock is ahead of our monotonic clock */
 	int64		clock_error;	/* ... at most so wrong; 0: not known */
+	Moment		clock_at;		/* when that was measured */
 	uint64		transactions;
 	uint64		rows;
 	uint64		restarts;
@@ -102,7 +103,7 @@ extern void link_status_set_state(int index, LinkState state);
 extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 									  XLogRecPtr confirmed, XLogRecPtr provider);
 extern void link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts);
-extern void link_status_set_clock(int index, int64 offset, int64 error);
+extern void link_status_set_clock(int index, int64 base, int64 error);
 extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
 extern bool link_status_restart_requested(int index);
 extern void link_status_set_origins(int index, const char *wanted, const char *full);

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -32,6 +33,7 @@ typedef struct SharedManagers
 	uint64		token;			/* instance_token(); never changes */
 	XLogRecPtr	run_start;		/* set once */
 	Latch	   *launcher;
+	pg_atomic_uint32 clock_problems;	/* databases with one, at least: to be looked for */
 	int			max;
 	ManagerStatus entries[FLEXIBLE_ARRAY_MEMBER];
 } SharedManagers;
@@ -56,6 +58,7 @@ manager_status_shmem_init(void)
 	{
 		memset(shared, 0, manager_status_shmem_size());
 		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		pg_atomic_init_u32(&shared->clock_problems, 0);
 		shared->max = setting_max_links;
 		if (!pg_strong_random(&shared->token, sizeof(shared->token)))
 			elog(ERROR, "no random numbers");
@@ -282,6 +285,8 @@ manager_status_attach(Oid dboid)
 	{
 		m->pid = MyProcPid;
 		m->latch = MyLatch;
+		if (m->attached_at == 0)
+			m->attached_at = moment_now();
 		ours = true;
 	}
 	LWLockRelease(&shared->lock);
@@ -396,12 +401,87 @@ manager_status_worker(Oid dboid, ManagedWorker kind)
 	return manager_status_find(dboid, &m) ? m.workers[kind] : 0;
 }
 
+/* ---------- the clock ---------- */
+
+/* Counts the databases with a problem anew. The lock is held. */
+static void
+count_clock_problems(void)
+{
+	uint32		n = 0;
+
+	for (int i = 0; i < shared->max; i++)
+		n += shared->entries[i].in_use && shared->entries[i].clock_problem.problem[0] != '\0';
+	pg_atomic_write_u32(&shared->clock_problems, n);
+}
+
+bool
+manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem)
+{
+	ManagerStatus *m;
+	bool		changed = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+	{
+		changed = (problem != NULL) != (m->clock_problem.problem[0] != '\0');
+		m->clock_judged = judged;
+		m->clock_problem = problem ? *problem : (ClockProblem) {""};
+		count_clock_problems();
+	}
+	LWLockRelease(&shared->lock);
+	return changed;
+}
+
+bool
+manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *problem)
+{
+	ManagerStatus *m;
+
+	*judged = false;
+	*problem = (ClockProblem) {""};
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	m = find(dboid, false);
+	if (m)
+	{
+		*judged = m->clock_judged;
+		*problem = m->clock_problem;
+	}
+	LWLockRelease(&shared->lock);
+	return problem->problem[0] != '\0';
+}
+
+bool
+manager_status_any_clock_problem(void)
+{
+	return pg_atomic_read_u32(&shared->clock_problems) != 0;
+}
+
+Moment
+manager_status_attached_at(Oid dboid)
+{
+	ManagerStatus m;
+
+	return manager_status_find(dboid, &m) ? m.attached_at : 0;
+}
+
 /* ---------- everybody ---------- */
 
 int
 manager_status_count(void)
 {
 	return shared ? shared->max : 0;
+}
+
+int
+manager_status_groups(void)
+{
+	ManagerStatus m;
+	int			n = 0;
+
+	for (int i = 0; i < manager_status_count(); i++)
+		n += manager_status_get(i, &m) && m.in_group;
+	return n;
 }
 
 bool

@@ -20,6 +20,13 @@ typedef enum ManagedWorker
 
 #define MANAGED_WORKERS	3
 
+/* What is wrong with this server's clock, and what to do; "" if nothing is. */
+typedef struct ClockProblem
+{
+	char		problem[256];
+	char		fix[400];
+} ClockProblem;
+
 typedef struct ManagerStatus
 {
 	bool		in_use;			/* a manager has to look at this database */
@@ -32,6 +39,9 @@ typedef struct ManagerStatus
 	pid_t		workers[MANAGED_WORKERS];	/* 0: none */
 	int			failures;		/* starts since a manager last got through its work */
 	Moment		next_start_at;
+	Moment		attached_at;	/* when the first manager in this run of the server came */
+	bool		clock_judged;	/* this server's clock has been compared with the others', or cannot be */
+	ClockProblem clock_problem;	/* why local writes are refused for its sake */
 } ManagerStatus;
 
 extern Size manager_status_shmem_size(void);
@@ -75,6 +85,18 @@ extern bool manager_status_forget(Oid dboid);
 /* The other workers: attach returns false if another one of the kind is there, and this one has to go; the process of a kind, 0 if none. */
 extern bool manager_status_attach_worker(Oid dboid, ManagedWorker kind);
 extern pid_t manager_status_worker(Oid dboid, ManagedWorker kind);
+
+/*
+ * What the manager found out about this server's clock (control/clock_guard.c); NULL for none. set returns true if there is one
+ * now and was none, or the other way round. any is cheap: true while a database of this server has one.
+ */
+extern bool manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem);
+extern bool manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *problem);
+extern bool manager_status_any_clock_problem(void);
+extern Moment manager_status_attached_at(Oid dboid);
+
+/* Databases of this server that are in groups. */
+extern int	manager_status_groups(void);
 
 extern int	manager_status_count(void);
 extern bool manager_status_get(int index, ManagerStatus *copy);

@@ -6,6 +6,9 @@
  * something is missing, local writes to replicated tables are refused (control/write_guard.c, and the triggers), and no
  * worker of ours applies anything (control/manager.c); reading works.
  *
+ * A clock that is further from those of the other members than max_clock_skew is one of them (control/clock_guard.c), but does not stop our
+ * workers: applying is right then, too, and is how it is noticed that the clocks agree again.
+ *
  * PostgreSQL forgets all commit timestamps, which are the versions of rows, when it is started without
  * track_commit_timestamp. So a server that is started so while it has a group slot goes on keeping them, and counts as one
  * that does not: nothing is lost until the setting is mended.
@@ -14,11 +17,15 @@
 
 #include "access/commit_ts.h"
 #include "access/xlog.h"
+#include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/guc.h"
 
 #include "base/shmem.h"
+#include "catalog/clock.h"
+#include "catalog/manager_status.h"
 #include "catalog/requirement.h"
+#include "catalog/wall_clock.h"
 
 #define SLOT_DIRECTORY	"pg_replslot"
 #define SLOT_PREFIX		"replication_plugin_"
@@ -65,8 +72,43 @@ requirement_keep_timestamps(void)
 			 errhint("Set track_commit_timestamp = on and restart the server.")));
 }
 
+/* Returns what is wrong with this server's clock, as far as this database's node knows; NULL for nothing. */
+static const Unmet *
+unmet_by_clock(void)
+{
+	bool		at_start;
+	bool		judged;
+	ClockProblem p;
+	Unmet	   *u;
+
+	clock_ensure_restored();
+	at_start = wall_clock_doubted_at_start();
+	if ((!at_start && !manager_status_any_clock_problem()) || !OidIsValid(MyDatabaseId))
+		return NULL;
+	if (!manager_status_clock_problem(MyDatabaseId, &judged, &p))
+	{
+		if (!at_start || judged)
+			return NULL;
+		snprintf(p.problem, sizeof(p.problem),
+				 "the clock of this server has gone %s %s since it was stopped, and has not been compared with those of other members yet",
+				 wall_clock_span(wall_clock_doubt()), wall_clock_doubt() > 0 ? "on" : "back");
+		strlcpy(p.fix, CLOCK_FIX, sizeof(p.fix));
+	}
+	u = palloc(sizeof(Unmet));
+	*u = (Unmet) {pstrdup(p.problem), pstrdup(p.fix)};
+	return u;
+}
+
 const Unmet *
 requirement_unmet(void)
+{
+	const Unmet *u = requirement_unmet_by_server();
+
+	return u ? u : unmet_by_clock();
+}
+
+const Unmet *
+requirement_unmet_by_server(void)
 {
 	static const Unmet no_shmem = {SHMEM_MISSING, SHMEM_MISSING_HINT};
 	static const Unmet no_timestamps = {"track_commit_timestamp is off",

@@ -15,8 +15,14 @@ typedef struct Unmet
 /* Once, when the library is loaded with the server. */
 extern void requirement_keep_timestamps(void);
 
-/* Returns the first requirement that is not met; NULL if all are. Cheap. */
+#define CLOCK_FIX	"Set the clock of this server right (NTP): writes are welcome then by themselves. Where the others' are wrong: theirs;" \
+	" or raise replication_plugin.max_clock_skew on all nodes, if the difference is to stay."
+
+/* Returns the first requirement that is not met; NULL if all are (palloc'd, or constant). Cheap. */
 extern const Unmet *requirement_unmet(void);
+
+/* The same without the clock: these are met by a restart only, and nothing is replicated until then. Constant. */
+extern const Unmet *requirement_unmet_by_server(void);
 
 /* Raises an error if one is not met. */
 extern void requirement_check(void);

@@ -41,6 +41,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
+#include "catalog/wall_clock.h"
 #include "conflict/commit_stamp.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
@@ -78,6 +79,14 @@ stamp_foreign(void)
 		replorigin_session_origin_timestamp = ts;
 }
 
+/* A transaction of another node: who applies it has raised the clock before the first row; who skips it does not, if it is too far. */
+static void
+observe_applied(TimestampTz ts)
+{
+	if (wall_clock_excess(ts) == 0)
+		clock_observe(ts);
+}
+
 /* A transaction under an origin: one of our nodes' brings its timestamp, any other may need another one. */
 static void
 begin_with_origin(void)
@@ -96,7 +105,7 @@ begin_with_origin(void)
 		begun = true;
 	}
 	else if (node > 0)
-		clock_observe(replorigin_session_origin_timestamp);	/* the apply worker has, before the first row */
+		observe_applied(replorigin_session_origin_timestamp);
 }
 
 /* Before the commit record. Errors are possible. */
@@ -117,6 +126,9 @@ begin_commit(void)
 		return;
 	if (!is_in_group())
 	{
+		/* no version of any node; and the wall clock may be in doubt */
+		clock_end_commit(stamp);
+		begun = false;
 		stamp = 0;
 		return;
 	}
@@ -288,7 +300,7 @@ end_commit_prepared(bool taken)
 		clear_origin();
 		replorigin_session_reset();
 	}
-	clock_end_commit(GetCurrentTimestamp());
+	clock_end_commit(wall_clock_now());
 }
 
 /* Runs COMMIT PREPARED with a timestamp of the clock. */

@@ -51,14 +51,17 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "base/fault_point.h"
 #include "base/peer.h"
 #include "base/settings.h"
+#include "catalog/clock.h"
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
+#include "catalog/wall_clock.h"
 #include "control/join.h"
 #include "control/sql.h"
 #include "control/workers.h"
@@ -98,14 +101,35 @@ make_source_slot(Joining *join, PGconn *conn)
 	FAULT_POINT("join_slot_made");
 }
 
-/* What is written here from now on is later than all that is copied. */
+/* A clock that is too far ahead of the source's would have its writes refused as soon as this node is ready. */
+static void
+require_near_clock(const char *source_time)
+{
+	int64		ahead = GetCurrentTimestamp() - (TimestampTz) strtoll(source_time, NULL, 10);
+
+	if (ahead > wall_clock_limit())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the clock of this server is %s ahead of the source's, which is more than replication_plugin.max_clock_skew",
+						wall_clock_span(ahead)),
+				 errhint("Synchronise the clocks of both servers (NTP); the join goes on by itself.")));
+}
+
+/*
+ * What is written here from now on is later than all that is copied. A clock that has run ahead is set back: of what this server wrote before,
+ * nothing stays.
+ */
 static void
 follow_clock(PGconn *conn)
 {
-	PGresult   *res = peer_exec(conn, "SELECT replication_plugin.clock_tick()");
+	PGresult   *res = peer_exec(conn, "SELECT replication_plugin.clock_tick(), (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
+								" - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8");
 	const char *params[1] = {pstrdup(PQgetvalue(res, 0, 0))};
 
+	require_near_clock(PQgetvalue(res, 0, 1));
 	PQclear(res);
+	if (clock_lead() > wall_clock_limit() && manager_status_groups() == 1)
+		clock_set_back(DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(params[0]), InvalidOid, Int32GetDatum(-1))));
 	sql_value("SELECT replication_plugin.observe_clock($1::timestamptz)", 1, params);
 }
 

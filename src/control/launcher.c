@@ -32,6 +32,7 @@
 #include "catalog/clock.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
+#include "catalog/wall_clock.h"
 #include "control/workers.h"
 
 #define IDLE_MS		5000
@@ -231,6 +232,7 @@ replication_plugin_launcher_main(Datum arg)
 
 		closed = look_again(closed, TopMemoryContext);
 		clock_save();
+		wall_clock_follow();
 		MemoryContextReset(context);
 		worker_wait(sleep);
 	}

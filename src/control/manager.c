@@ -37,6 +37,7 @@
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "catalog/requirement.h"
+#include "control/clock_guard.h"
 #include "control/identity.h"
 #include "control/link_tender.h"
 #include "control/lost_timestamps.h"
@@ -193,7 +194,7 @@ show_error(LocalNode *local, const char *message)
 static bool
 check_requirements(LocalNode *local)
 {
-	const Unmet *u = requirement_unmet();
+	const Unmet *u = requirement_unmet_by_server();
 
 	if (u)
 	{
@@ -471,6 +472,7 @@ work(void)
 		(void) stop_everything();
 		return true;
 	}
+	clock_guard_round(local, nodes);
 	if (!check_requirements(local) || !check_identity(local) || !check_timestamps(local))
 		return true;
 	if (!notice_removal(local, nodes))

@@ -6,13 +6,17 @@
  * the middle between question and answer; so it is wrong by half the round trip at most. The best measurement of the last
  * minute counts. Asked is only when all that has come is worked through, so an answer does not lie around unread.
  *
- * The clock of commits does not need this (catalog/clock.h); it is for people.
+ * The first measurement is an ordinary query, before anything is streamed. What is kept is how far the provider's clock is ahead of
+ * our monotonic one: so it stays true when ours is set.
+ *
+ * The clock of commits does not need this (catalog/clock.h); it is for people, and for control/clock_guard.c.
  */
 #include "postgres.h"
 
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
+#include "base/peer.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "receive/clock_probe.h"
@@ -21,14 +25,18 @@
 #define PROBE_MS			10000	/* then at this interval */
 #define BEST_FOR_MS			60000	/* a measurement counts until a better one comes, at most so long */
 
-static TimestampTz asked_at;	/* 0: no answer is due */
+#define SECOND		INT64CONST(1000000)
+
+static Moment asked_at;			/* 0: no answer is due */
 static Moment last_asked_at;
 static int	probes;
 static int64 best_error;		/* 0: no measurement */
+static int64 best_base;
 static Moment best_at;
 static bool warned = false;		/* over all streams of this process */
 
-void
+/* Forgets what was measured. */
+static void
 clock_probe_start(void)
 {
 	asked_at = 0;
@@ -46,8 +54,7 @@ clock_probe_is_due(void)
 void
 clock_probe_asked(void)
 {
-	asked_at = GetCurrentTimestamp();
-	last_asked_at = moment_now();
+	asked_at = last_asked_at = moment_now();
 	probes++;
 }
 
@@ -70,20 +77,45 @@ warn(Link *link, int64 offset, int64 error)
 	warned = too_far;
 }
 
+/* Returns true if the provider's clock cannot be where it was at the best measurement. */
+static bool
+has_moved(int64 base, int64 error)
+{
+	int64		by = base - best_base;
+
+	return Max(by, -by) > error + best_error + SECOND;
+}
+
 void
 clock_probe_answered(Link *link, TimestampTz provider_time)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	Moment		now = moment_now();
 	int64		error = (now - asked_at) / 2 + 1;
-	int64		offset = provider_time - (asked_at + (now - asked_at) / 2);
+	int64		base = provider_time - (asked_at + (now - asked_at) / 2);
 
-	if (asked_at == 0 || now < asked_at)
+	if (asked_at == 0)
 		return;
 	asked_at = 0;
-	if (best_error != 0 && error > best_error && !moment_is_past(best_at, BEST_FOR_MS))
+	if (best_error != 0 && error > best_error && !moment_is_past(best_at, BEST_FOR_MS) && !has_moved(base, error))
 		return;
 	best_error = error;
-	best_at = moment_now();
-	link_status_set_clock(link->index, offset, error);
-	warn(link, offset, error);
+	best_base = base;
+	best_at = now;
+	link_status_set_clock(link->index, base, error);
+	warn(link, base + moment_now() - GetCurrentTimestamp(), error);
+}
+
+void
+clock_probe_first(Link *link)
+{
+	PGresult   *res;
+	TimestampTz time;
+
+	clock_probe_start();
+	clock_probe_asked();
+	res = peer_exec(link->conn, "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
+					" - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8");
+	time = (TimestampTz) strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	PQclear(res);
+	clock_probe_answered(link, time);
 }

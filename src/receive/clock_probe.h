@@ -7,8 +7,8 @@
 
 #include "receive/link.h"
 
-/* A stream begins: nothing is known. */
-extern void clock_probe_start(void);
+/* A connection is made: nothing is known; asks at once, by a query. */
+extern void clock_probe_first(Link *link);
 
 /* True if the provider should be asked for a keepalive now; only when there is nothing to read. */
 extern bool clock_probe_is_due(void);

@@ -519,6 +519,7 @@ link_stream(Link *link)
 	memset(&stream, 0, sizeof(stream));
 	link_status_set_state(link->index, LINK_CONNECTING);
 	link->conn = peer_connect(link->provider_dsn, PEER_REPLICATION, session_name(link));
+	clock_probe_first(link);
 	if (!handshake(link))
 	{
 		PQfinish(link->conn);
@@ -533,7 +534,6 @@ link_stream(Link *link)
 		link->seen_stored = NULL;
 	}
 	feedback_start();
-	clock_probe_start();
 	link->held_back = false;
 	link_transaction_reset();
 	link_wait_for_base(link);

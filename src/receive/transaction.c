@@ -29,6 +29,7 @@
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "catalog/origin_hold.h"
+#include "catalog/wall_clock.h"
 #include "queue/replay.h"
 #include "receive/feedback.h"
 #include "receive/gate.h"
@@ -94,6 +95,28 @@ take_hold(Link *link)
 		link_status_set_state(link->index, LINK_CATCHING_UP);
 }
 
+/*
+ * Refuses a transaction whose timestamp is too far ahead of the time: this node's clock would go on from there, and so would those of
+ * all others. Nothing of it has been written, nor has the clock been raised; it comes again with the next try.
+ */
+static void
+refuse_future(Link *link)
+{
+	int64		excess = wall_clock_excess(current.commit_ts);
+
+	if (excess == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("a transaction of node %s has a timestamp that is %s ahead of this server's clock",
+					current.origin == link->provider ? psprintf("\"%s\"", link->provider_name) : psprintf("%d", current.origin),
+					wall_clock_span(excess)),
+			 errdetail("replication_plugin.max_clock_skew is %d s. Neither it nor what comes after it is applied.", setting_max_clock_skew),
+			 errhint("Compare the clocks (clock_offset in the view nodes). If this server's is behind, set it right."
+					 " If that node's was ahead when it committed this: set it right, and either raise replication_plugin.max_clock_skew on all nodes,"
+					 " or take it in anew without what it wrote then: remove_node(..., lost => true) here, and rejoin() there.")));
+}
+
 /* Decides what to do with a transaction. */
 static void
 begin_transaction(Link *link, WireReader *r)
@@ -108,6 +131,7 @@ begin_transaction(Link *link, WireReader *r)
 	else
 	{
 		course = COURSE_APPLY;
+		refuse_future(link);
 		apply_begin(&current, (ApplyMode) {
 			.careful = careful_lsn == current.origin_lsn,
 			.source_decides = link->joining && current.origin != link->provider

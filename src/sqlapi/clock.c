@@ -8,9 +8,11 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/shmem.h"
 #include "catalog/clock.h"
 #include "catalog/link_status.h"
+#include "catalog/wall_clock.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_clock_tick);
 PG_FUNCTION_INFO_V1(replication_plugin_observe_clock);
@@ -28,7 +30,16 @@ replication_plugin_clock_tick(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_observe_clock(PG_FUNCTION_ARGS)
 {
+	int64		excess;
+
 	shmem_require();
+	if ((excess = wall_clock_excess(PG_GETARG_TIMESTAMPTZ(0))) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the timestamp is %s ahead of this server's clock, which is more than replication_plugin.max_clock_skew",
+						wall_clock_span(excess)),
+				 errhint("Compare the clocks of the servers. If this one's is right, and transactions of the group have such timestamps:"
+						 " raise replication_plugin.max_clock_skew here.")));
 	clock_observe(PG_GETARG_TIMESTAMPTZ(0));
 	PG_RETURN_VOID();
 }
@@ -44,6 +55,6 @@ replication_plugin_clock_offset(PG_FUNCTION_ARGS)
 	if (index < 0 || !link_status_get(index, &l) || l.clock_error == 0)
 		PG_RETURN_NULL();
 	offset = palloc0(sizeof(Interval));
-	offset->time = l.clock_offset;
+	offset->time = l.clock_base + moment_now() - GetCurrentTimestamp();
 	PG_RETURN_INTERVAL_P(offset);
 }
