@@ -24,7 +24,7 @@
 #include "control/clock_guard.h"
 
 #define FRESH_MS	300000		/* a measurement counts so long after the link was cut */
-#define ANSWER_MS	30000		/* after a start, so long an answer is waited for while links are still trying */
+#define ANSWER_MS	30000		/* after a start, so long an answer is waited for: others may be starting as well */
 
 /* What the other members say of this server's clock. */
 typedef struct Votes
@@ -32,7 +32,6 @@ typedef struct Votes
 	int			members;		/* other members */
 	int			agree;
 	int			disagree;
-	int			trying;			/* links that may still bring an answer */
 	int64		nearest;		/* least difference of those that disagree: member's clock less this one's */
 	int64		nearest_base;	/* and what that clock is ahead of the monotonic one */
 	const char *nearest_name;
@@ -46,10 +45,7 @@ count_link(Votes *v, const LinkStatus *l, const char *name)
 	int64		offset = l->clock_base + moment_now() - GetCurrentTimestamp();
 
 	if (l->clock_error == 0 || (!connected && moment_is_past(l->clock_at, FRESH_MS)))
-	{
-		v->trying += l->state != LINK_PAUSED && l->failures == 0;
 		return;
-	}
 	if (Max(offset, -offset) - l->clock_error <= wall_clock_limit())
 	{
 		v->agree++;
@@ -115,7 +111,7 @@ settle_doubt(const Votes *v)
 		wall_clock_confirm();
 	else if (!asked && wall_clock_doubted_at_start())
 	{
-		if ((v->trying > 0 || v->members > 0) && moment_now() < manager_status_attached_at(MyDatabaseId) + ANSWER_MS * INT64CONST(1000))
+		if (moment_now() < manager_status_attached_at(MyDatabaseId) + ANSWER_MS * INT64CONST(1000))
 			return false;
 		ereport(LOG,
 				(errmsg("the clock of this server has gone %s %s since it was stopped, and no other member can be asked",
@@ -173,6 +169,7 @@ clock_guard_round(LocalNode *local, List *nodes)
 		manager_status_set_clock(MyDatabaseId, true, NULL);
 		return;
 	}
+	clock_ensure_restored();
 	v = count_votes(local, nodes);
 	if (!settle_doubt(&v))
 		return;

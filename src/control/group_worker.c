@@ -79,6 +79,7 @@ typedef struct GroupWorker
 	int			nnotes;
 	bool		row_written;
 	bool		healthy;		/* got through a round */
+	bool		slot_is_ahead;	/* somebody has moved the group slot */
 	bool		announced;		/* all members know that this node is ready */
 	XLogRecPtr	announced_at;	/* ... when they have this transaction of ours */
 	uint64		told;			/* activity_count() before the last row */
@@ -94,16 +95,39 @@ static GroupWorker worker;
 
 /* ---------- the group slot ---------- */
 
+/*
+ * Somebody has moved the group slot, or made another one: what it passed over is still sent by the slots that are there. Until all members
+ * have that, no slot can be made from it; says so as long as it lasts.
+ */
+static void
+tell_of_moved_slot(bool is_ahead)
+{
+	const char *text = "the group slot of this node was moved by somebody, and does not have what other members may lack";
+
+	if (is_ahead && !worker.slot_is_ahead)
+	{
+		ereport(WARNING,
+				(errmsg("%s", text),
+				 errhint("It is made good when all members have what was written here. Until then no other slot of this node must be lost.")));
+		sql_note_error(psprintf("group worker: %s", text));
+	}
+	else if (!is_ahead && worker.slot_is_ahead)
+		worker.healthy = false;	/* the view nodes says so no more */
+	worker.slot_is_ahead = is_ahead;
+}
+
 /* Makes the group slot, once; if it is gone later, this node can no longer give what others may lack. */
 static void
 tend_group_slot(void)
 {
 	char	   *state = sql_value("SELECT CASE WHEN NOT p.slot_made THEN 'missing'"
-								  " WHEN r.slot_name IS NULL OR r.wal_status = 'lost' THEN 'lost' END"
+								  " WHEN r.slot_name IS NULL OR r.wal_status = 'lost' THEN 'lost'"
+								  " WHEN replication_plugin.group_slot_is_ahead() THEN 'ahead' END"
 								  " FROM replication_plugin.stable_point p LEFT JOIN pg_replication_slots r"
 								  " ON r.slot_name = replication_plugin.group_slot_name()", 0, NULL);
 
-	if (!state)
+	tell_of_moved_slot(state && strcmp(state, "ahead") == 0);
+	if (!state || strcmp(state, "ahead") == 0)
 		return;
 	if (strcmp(state, "missing") == 0)
 	{
@@ -220,7 +244,7 @@ advance_group_slot(void)
 {
 	char	   *text = sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL);
 	Frontier   *stable = text ? frontier_from_text(text) : NULL;
-	const char *params[3];
+	const char *params[4];
 	int			n = 0;
 
 	while (stable && n < worker.nnotes && stable_covers(stable, worker.notes[n].covers))
@@ -234,7 +258,9 @@ advance_group_slot(void)
 	params[0] = text;
 	params[1] = psprintf(UINT64_FORMAT, row_full_xid(worker.notes[n - 1].oldest));
 	params[2] = frontier_to_text(worker.notes[n - 1].seen);
-	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3", 3, params);
+	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker.notes[n - 1].position));
+	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3,"
+			  " slot_lsn = $4::pg_lsn", 4, params);
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);
 	worker.moved_to = worker.notes[n - 1].position;
@@ -390,7 +416,7 @@ work(void)
 	collector_work(&worker.collector);
 	forget_awaited();
 	settle_tables(worker.moved_to);
-	if (!worker.healthy)
+	if (!worker.healthy && !worker.slot_is_ahead)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);
 	worker.healthy = true;
 	MemoryContextReset(worker.round);

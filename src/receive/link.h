@@ -67,6 +67,9 @@ extern bool link_node_removed(NodeId node);
 /* stream.c: connects and streams until something ends it. */
 extern LinkEnd link_stream(Link *link);
 
+/* The process ends: stores what it has confirmed. */
+extern void link_note_end(Link *link);
+
 /* True if an error that was raised now is the provider's answer to who we are. */
 extern bool link_provider_answers(void);
 

@@ -81,8 +81,11 @@ beat(void *arg)
 static void
 note_end(int code, Datum arg)
 {
+	Link	   *link = (Link *) DatumGetPointer(arg);
+
+	link_note_end(link);
 	if (pulse_timed_out())
-		link_status_set_error(DatumGetInt32(arg), psprintf("the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
+		link_status_set_error(link->index, psprintf("the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
 														   " did not let itself be cancelled", setting_row_timeout), true);
 }
 
@@ -133,7 +136,7 @@ replication_plugin_link_main(Datum link_status_index)
 	activity_ignore_own();
 	origin_map_ensure_loaded();
 	pulse_init(beat, &link);
-	before_shmem_exit(note_end, link_status_index);
+	before_shmem_exit(note_end, PointerGetDatum(&link));
 	link.seen = frontier_create();
 	context = AllocSetContextCreate(TopMemoryContext, "link", ALLOCSET_DEFAULT_SIZES);
 	pgstat_report_activity(STATE_RUNNING, "streaming");

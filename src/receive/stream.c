@@ -39,6 +39,7 @@
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "receive/clock_probe.h"
+#include "receive/confirmed.h"
 #include "receive/feedback.h"
 #include "receive/gate.h"
 #include "receive/link.h"
@@ -46,7 +47,7 @@
 #include "wire/value.h"
 
 #define STATUS_INTERVAL_MS	1000	/* at least so often the provider hears from us */
-#define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored */
+#define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored, and what was confirmed */
 #define SLOT_TRIES			50
 #define SLOT_TAKE_TRIES		10		/* after which the walsender of our last stream is ended */
 #define SLOT_WAIT_MS		100
@@ -60,6 +61,8 @@ typedef struct StreamState
 	XLogRecPtr	received;		/* last position received */
 	XLogRecPtr	provider_end;	/* provider's end of WAL as last heard */
 	XLogRecPtr	sent;			/* last position confirmed to the provider */
+	XLogRecPtr	noted;			/* ... that is stored */
+	Moment		noted_at;
 	Moment		status_at;
 	Moment		stored_at;
 	Moment		heard_at;
@@ -143,6 +146,31 @@ slot_position(Link *link)
 	}
 	PQclear(res);
 	return confirmed;
+}
+
+/*
+ * Returns true if the slot is where this subscriber has left it, or before that. Else somebody has moved it, and what it passed over would be lost:
+ * has the provider drop it, so that it is made anew from the group slot, which has all that we may lack.
+ */
+static bool
+slot_is_ours(Link *link, XLogRecPtr position)
+{
+	bool		exact;
+	XLogRecPtr	known = confirmed_known(link, &exact);
+	char	   *text;
+
+	if (link->joining || link->base || position <= known)
+		return true;
+	text = psprintf("slot \"%s\" of node \"%s\" is at %X/%X, and only %X/%X was confirmed here%s", stream.slot, link->provider_name,
+					LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known), exact ? ": somebody has moved it, or made another one" : " for certain");
+	PQclear(peer_exec(link->conn, psprintf("SELECT replication_plugin.renew_slot(%d, '%X/%X', '%X/%X')", link->me,
+										   LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known))));
+	ereport(exact ? WARNING : LOG,
+			(errmsg("%s", text),
+			 errdetail("It is made anew from the group slot of that node, which has what this one may lack.")));
+	if (exact)
+		link_status_tell(link->index, psprintf("%s. It is made anew, and nothing is lost", text));
+	return false;
 }
 
 /* Ends the walsender that our last stream has left behind, which may not have noticed yet. */
@@ -391,6 +419,24 @@ serve_interrupts(void)
 	}
 }
 
+/* Stores what has been confirmed, if it is time. */
+static void
+note_confirmed(Link *link)
+{
+	if (stream.sent <= stream.noted || !moment_is_past(stream.noted_at, STORE_INTERVAL_MS))
+		return;
+	confirmed_store(link, stream.sent, false);
+	stream.noted = stream.sent;
+	stream.noted_at = moment_now();
+}
+
+void
+link_note_end(Link *link)
+{
+	if (stream.sent != InvalidXLogRecPtr)
+		confirmed_store(link, stream.sent, true);
+}
+
 /* Nothing to read: confirm, store, wait for the socket. */
 static void
 idle(Link *link)
@@ -412,6 +458,7 @@ idle(Link *link)
 			stream.stored_at = moment_now();
 		}
 	}
+	note_confirmed(link);
 	if (clock_probe_is_due())
 	{
 		clock_probe_asked();
@@ -491,6 +538,7 @@ receive(Link *link, MemoryContext message_context)
 		if (!go_on || restart_wanted(link))
 			return;
 		maybe_send_status(link, false);
+		note_confirmed(link);
 	}
 }
 
@@ -515,6 +563,7 @@ link_stream(Link *link)
 	MemoryContext message_context = AllocSetContextCreate(CurrentMemoryContext, "link message",
 														  ALLOCSET_DEFAULT_SIZES);
 	XLogRecPtr	confirmed;
+	bool		exact;
 
 	memset(&stream, 0, sizeof(stream));
 	link_status_set_state(link->index, LINK_CONNECTING);
@@ -528,6 +577,12 @@ link_stream(Link *link)
 	}
 	wait_for_slot(link);
 	confirmed = slot_position(link);
+	if (!slot_is_ours(link, confirmed))
+	{
+		PQfinish(link->conn);
+		link->conn = NULL;
+		return LINK_END_RESTART;
+	}
 	if (link->seen_stored && confirmed >= link->seen_lsn)
 	{
 		frontier_merge(link->seen, link->seen_stored);
@@ -539,6 +594,8 @@ link_stream(Link *link)
 	link_wait_for_base(link);
 	ask_for_patience(link);
 	start(link);
+	stream.noted = Max(confirmed, confirmed_known(link, &exact));
+	confirmed_store(link, stream.noted, false);
 	link_status_set_origins(link->index, link->full_origins, full_origins(link));
 	stream.streaming = true;
 	link_status_set_healthy(link->index);

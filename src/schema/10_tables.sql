@@ -292,7 +292,8 @@ CREATE TABLE stable_point (
 	slot_vector text NOT NULL DEFAULT '',
 	stable_xid bigint NOT NULL DEFAULT 0, -- what older transactions wrote here, all members have
 	stable_seen text NOT NULL DEFAULT '', -- and what each node wrote through these timestamps
-	slot_made boolean NOT NULL DEFAULT false -- there is a group slot; if it is gone this node must join anew
+	slot_made boolean NOT NULL DEFAULT false, -- there is a group slot; if it is gone this node must join anew
+	slot_lsn pg_lsn -- where it was moved to, at most; null: not known
 ) WITH (fillfactor = 50);
 
 -- Slots that were copied from the group slot: where, and what all members had then.

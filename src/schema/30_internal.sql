@@ -85,6 +85,29 @@ END
 $$;
 COMMENT ON FUNCTION check_run(integer, bigint, bigint, pg_lsn, pg_lsn) IS 'an error if a node has been set back to an earlier state';
 
+-- True if the group slot is further than this node has moved it: then it does not have what members may lack.
+CREATE FUNCTION group_slot_is_ahead() RETURNS boolean LANGUAGE sql VOLATILE
+AS $$
+	SELECT EXISTS (SELECT FROM replication_plugin.stable_point p JOIN pg_replication_slots r
+		ON r.slot_name = replication_plugin.group_slot_name() AND r.confirmed_flush_lsn > p.slot_lsn)
+$$;
+COMMENT ON FUNCTION group_slot_is_ahead() IS 'whether somebody has moved the group slot';
+
+-- A subscriber finds its slot beyond what it has confirmed: drops it, so that provide_slot() makes it anew.
+CREATE FUNCTION renew_slot(subscriber integer, found pg_lsn, confirmed pg_lsn) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	IF replication_plugin.group_slot_is_ahead() THEN
+		RAISE EXCEPTION 'slot "%" of node "%" was moved from % to % by somebody, and so was the group slot "%", from which it could be made anew',
+			replication_plugin.slot_name($1), (SELECT l.node_name FROM replication_plugin.local_node l), $3, $2, replication_plugin.group_slot_name()
+			USING ERRCODE = '55000', DETAIL = 'What was written there between is not sent to this node any more.',
+			HINT = 'If all members have what was written there, this ends by itself. Else take this node in anew: remove_node(..., lost => true) on another one, and rejoin() here.';
+	END IF;
+	PERFORM pg_drop_replication_slot(replication_plugin.slot_name($1));
+END
+$$;
+COMMENT ON FUNCTION renew_slot(integer, pg_lsn, pg_lsn) IS 'drops a slot that somebody has moved, so that it is made anew';
+
 -- The slot that feeds a subscriber. If there is none, it is made from the group slot, which has everything that any member
 -- may lack. base: what all members had when it was copied, while nothing has been taken from it; the subscriber has it as well.
 CREATE FUNCTION provide_slot(subscriber integer, OUT slot_name text, OUT base text) LANGUAGE plpgsql VOLATILE
@@ -94,8 +117,9 @@ DECLARE
 	copied_at pg_lsn;
 BEGIN
 	slot_name := replication_plugin.slot_name($1);
-	SELECT r.confirmed_flush_lsn, r.wal_status, r.active INTO s FROM pg_replication_slots r WHERE r.slot_name = provide_slot.slot_name;
-	IF FOUND AND NOT (s.wal_status = 'lost' AND NOT s.active) THEN
+	SELECT r.confirmed_flush_lsn, r.wal_status, r.active, r.plugin IS NOT DISTINCT FROM 'replication_plugin'
+		AND r.database = current_database() AS is_ours INTO s FROM pg_replication_slots r WHERE r.slot_name = provide_slot.slot_name;
+	IF FOUND AND (s.active OR s.wal_status IS DISTINCT FROM 'lost' AND s.is_ours) THEN
 		IF s.confirmed_flush_lsn IS NULL THEN
 			slot_name := NULL;
 		END IF;
@@ -110,6 +134,11 @@ BEGIN
 		ON r.slot_name = replication_plugin.group_slot_name() AND r.wal_status <> 'lost' WHERE p.slot_made) THEN
 		slot_name := NULL; -- not made yet, or lost: then the node itself says so
 		RETURN;
+	END IF;
+	IF replication_plugin.group_slot_is_ahead() THEN
+		RAISE EXCEPTION 'node "%" has no slot for this node, and the group slot "%", from which it would be made, was moved by somebody',
+			(SELECT l.node_name FROM replication_plugin.local_node l), replication_plugin.group_slot_name() USING ERRCODE = '55000',
+			HINT = 'If all members have what was written there, this ends by itself. Else take this node in anew: remove_node(..., lost => true) on another one, and rejoin() here.';
 	END IF;
 	SELECT c.lsn INTO copied_at FROM pg_copy_logical_replication_slot(replication_plugin.group_slot_name(), slot_name) c;
 	-- read after the copy, as it is written before the group slot moves: so it covers all that is before the copy
@@ -341,7 +370,8 @@ BEGIN
 		-- that has waited for all who did not know of the group yet: they may have made tables
 		PERFORM replication_plugin.capture_install_all();
 	END IF;
-	UPDATE replication_plugin.stable_point SET slot_made = true;
+	UPDATE replication_plugin.stable_point SET slot_made = true,
+		slot_lsn = (SELECT r.confirmed_flush_lsn FROM pg_replication_slots r WHERE r.slot_name = replication_plugin.group_slot_name());
 END
 $$;
 COMMENT ON FUNCTION make_group_slot() IS 'makes the slot that keeps what any member may lack';
@@ -518,6 +548,7 @@ BEGIN
 		JOIN pg_replication_slots r ON r.slot_name = replication_plugin.slot_name(n.node_id)
 		JOIN pg_replication_slots g ON g.slot_name = replication_plugin.group_slot_name()
 		WHERE n.state = 'ready' AND NOT r.active AND g.confirmed_flush_lsn - r.confirmed_flush_lsn > 64 * 1048576::numeric
+			AND NOT replication_plugin.group_slot_is_ahead()
 	LOOP
 		BEGIN
 			PERFORM pg_drop_replication_slot(s.slot_name);

@@ -42,3 +42,6 @@ CREATE TABLE peer_run (
 	incarnation bigint NOT NULL,
 	run_token bigint NOT NULL
 );
+
+-- Where the group slot was moved to.
+ALTER TABLE stable_point ADD COLUMN slot_lsn pg_lsn;

@@ -1,0 +1,80 @@
+/*
+ * confirmed.c
+ *		What this subscriber has confirmed to a provider, over restarts.
+ *
+ * Only a subscriber moves its slot, by confirming. If the slot is further than what has been confirmed, somebody else has moved it, or has made
+ * another one in its place: what is between is not sent any more.
+ *
+ * In one run of this server shared memory has the position. Over restarts a file has it (a row of a table would be WAL, of which the others'
+ * position would be moved, and so on without end): written every few seconds, and by each worker when it ends. After a crash
+ * the file may be old; then the provider's transactions that are applied here say more. If the slot is beyond that as well it is not known what
+ * happened. It is treated alike: a slot that is made anew from the group slot sends more than is needed, never less.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+#include "catalog/link_status.h"
+#include "catalog/origin_map.h"
+#include "receive/confirmed.h"
+
+#define CONFIRMED_FORMAT	"replication_plugin link 1: %63s %d %X/%X %d\n"
+
+/* Name of the file of a link; palloc'd. */
+static char *
+file_name(Link *link)
+{
+	return psprintf("pg_stat/replication_plugin.link.%u.%d", MyDatabaseId, link->provider);
+}
+
+/* Reads the file. Returns InvalidXLogRecPtr if it is not there, or another member's. */
+static XLogRecPtr
+read_file(Link *link, bool *exact)
+{
+	FILE	   *f = AllocateFile(file_name(link), "r");
+	char		group[64];
+	uint32		hi,
+				lo;
+	int			me,
+				is_exact;
+	bool		good;
+
+	if (!f)
+		return InvalidXLogRecPtr;
+	good = fscanf(f, CONFIRMED_FORMAT, group, &me, &hi, &lo, &is_exact) == 5 &&
+		strcmp(group, link->group_id) == 0 && me == link->me;
+	FreeFile(f);
+	*exact = good && is_exact;
+	return good ? ((uint64) hi << 32 | lo) : InvalidXLogRecPtr;
+}
+
+XLogRecPtr
+confirmed_known(Link *link, bool *exact)
+{
+	LinkStatus	l;
+	XLogRecPtr	known;
+
+	*exact = true;
+	if (link_status_get(link->index, &l) && l.confirmed_lsn != InvalidXLogRecPtr)
+		return l.confirmed_lsn;
+	*exact = false;
+	known = read_file(link, exact);
+	return Max(known, origin_map_progress(link->provider));
+}
+
+void
+confirmed_store(Link *link, XLogRecPtr position, bool last)
+{
+	char	   *name = file_name(link);
+	char	   *temp = psprintf("%s.tmp", name);
+	FILE	   *f = fopen(temp, "w");
+	bool		written = f && fprintf(f, "replication_plugin link 1: %s %d %X/%X %d\n", link->group_id, link->me,
+									   LSN_FORMAT_ARGS(position), last ? 1 : 0) > 0;
+
+	if ((f && fclose(f) != 0) || !written || rename(temp, name) != 0)
+		ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", name)));
+	pfree(temp);
+	pfree(name);
+}
