@@ -266,6 +266,7 @@ build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
 		TupleTableSlot *row = row_image_of(ar, t, t->found);
 
 		pulse_step();
+		slot_getallattrs(row);
 		x->too_large = !add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &t->found->tts_tid);
 		MemoryContextReset(context);
 	}
@@ -357,6 +358,7 @@ image_index_add(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	if (!x || !x->entries)
 		return;
 	row = row_image_of(ar, t, slot);
+	slot_getallattrs(row);
 	if (!add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &tid))
 		clear(x);
 }

@@ -121,6 +121,7 @@ static WireRelation
 describe(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
+	Bitmapset  *sent = table_sent_columns(rel);
 	AttrNumber *keys;
 	WireRelation m = {
 		.relid = RelationGetRelid(rel),.nspname = get_namespace_name(RelationGetNamespace(rel)),
@@ -134,7 +135,7 @@ describe(Relation rel)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		WireAttribute *a = &m.atts[m.natts];
 
-		if (att->attisdropped || att->attgenerated)
+		if (!bms_is_member(att->attnum, sent))
 			continue;
 		*a = (WireAttribute) {.name = pstrdup(NameStr(att->attname)),.typid = att->atttypid,.typmod = att->atttypmod,
 			.typschema = "",.typname = ""
@@ -178,6 +179,7 @@ static void
 map_columns(ApplyRelation *ar)
 {
 	TupleDesc	desc = RelationGetDescr(ar->rel);
+	Bitmapset  *sent = table_sent_columns(ar->rel);
 
 	ar->natts = desc->natts;
 	ar->local_att = palloc0(ar->remote.natts * sizeof(AttrNumber));
@@ -191,7 +193,7 @@ map_columns(ApplyRelation *ar)
 		AttrNumber	att = get_attnum(ar->relid, remote->name);
 
 		/* a number below 0 is a system column's */
-		if (att <= InvalidAttrNumber || TupleDescAttr(desc, att - 1)->attgenerated)
+		if (att <= InvalidAttrNumber || !bms_is_member(att, sent))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("table \"%s.%s\" has no column \"%s\" on this node that could be written",

@@ -23,22 +23,26 @@ row_image_of(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 {
 	if (t->to_root)
 		slot = execute_attr_map_slot(t->to_root->attrMap, slot, ar->root_slot);
-	slot_getallattrs(slot);
 	return slot;
 }
 
 /* ---------- values ---------- */
 
 /* Compares two values that are passed by value: only the bytes that are stored count. */
-static bool
+static inline bool
 byval_equal(Datum a, Datum b, int16 len)
 {
-	char		x[sizeof(Datum)];
-	char		y[sizeof(Datum)];
-
-	store_att_byval(x, a, len);
-	store_att_byval(y, b, len);
-	return memcmp(x, y, len) == 0;
+	switch (len)
+	{
+		case sizeof(char):
+			return DatumGetChar(a) == DatumGetChar(b);
+		case sizeof(int16):
+			return DatumGetInt16(a) == DatumGetInt16(b);
+		case sizeof(int32):
+			return DatumGetInt32(a) == DatumGetInt32(b);
+		default:
+			return a == b;
+	}
 }
 
 /* Compares two varlenas; those of different length are not taken out of TOAST. */
@@ -63,7 +67,7 @@ varlena_equal(Datum a, Datum b)
 }
 
 /* True if two values of a column have the same image. */
-static bool
+static inline bool
 value_equal(Form_pg_attribute att, Datum a, Datum b)
 {
 	if (att->attbyval)
@@ -150,21 +154,25 @@ text_equal(Form_pg_attribute att, Datum a, Datum b)
 
 /* ---------- rows ---------- */
 
-/* Compares the columns that the provider has. */
+/* Compares the columns that the provider has; most rows differ in the first of them, and are not taken apart further. */
 static bool
 row_equal(ApplyRelation *ar, TupleTableSlot *row, bool by_text)
 {
 	for (int att = 0; att < ar->natts; att++)
 	{
-		Form_pg_attribute a = TupleDescAttr(row->tts_tupleDescriptor, att);
+		Form_pg_attribute a;
+		Datum		value;
+		bool		isnull;
 
 		if (!ar->present[att])
 			continue;
-		if (ar->nulls[att] != row->tts_isnull[att])
+		value = slot_getattr(row, att + 1, &isnull);
+		if (ar->nulls[att] != isnull)
 			return false;
-		if (ar->nulls[att] || value_equal(a, ar->values[att], row->tts_values[att]))
+		a = TupleDescAttr(row->tts_tupleDescriptor, att);
+		if (isnull || value_equal(a, ar->values[att], value))
 			continue;
-		if (!by_text || has_one_image(a->atttypid) || !text_equal(a, ar->values[att], row->tts_values[att]))
+		if (!by_text || has_one_image(a->atttypid) || !text_equal(a, ar->values[att], value))
 			return false;
 	}
 	return true;

@@ -11,8 +11,7 @@
 #include "apply/relation.h"
 
 /*
- * The row of a target in the layout of the table that it belongs to, all columns fetched. Good until the next call
- * for the table.
+ * The row of a target in the layout of the table that it belongs to. Good until the next call for the table.
  */
 extern TupleTableSlot *row_image_of(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot);
 

@@ -14,6 +14,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_am_d.h"
 #include "executor/executor.h"
+#include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -102,18 +103,23 @@ search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
 	return result;
 }
 
-/* Reads the table until a row is found. Returns whether one was; *pages: how many were read. */
+/* Reads blocks of the table (to: the first one behind) until a row is found. Returns whether one was; adds to *pages how many were read. */
 static bool
-scan_table(ApplyRelation *ar, ApplyTarget *t, Compare is_same, uint64 *pages)
+scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from, BlockNumber to, uint64 *pages)
 {
-	TableScanDesc scan = table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "search", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
+	MemoryContext old;
 	BlockNumber last = InvalidBlockNumber;
 	bool		found = false;
+	ItemPointerData first,
+				end;
+	TableScanDesc scan;
 
-	*pages = 0;
-	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, t->found))
+	ItemPointerSet(&first, from, FirstOffsetNumber);
+	ItemPointerSet(&end, to - 1, MaxOffsetNumber);
+	scan = table_beginscan_tidrange(t->rel, GetActiveSnapshot(), &first, &end);
+	old = MemoryContextSwitchTo(context);
+	while (!found && table_scan_getnextslot_tidrange(scan, ForwardScanDirection, t->found))
 	{
 		BlockNumber block = ItemPointerGetBlockNumber(&t->found->tts_tid);
 
@@ -127,11 +133,26 @@ scan_table(ApplyRelation *ar, ApplyTarget *t, Compare is_same, uint64 *pages)
 		found = is_same(ar, row_image_of(ar, t, t->found));
 	}
 	if (found)
+	{
 		ExecMaterializeSlot(t->found);
+		t->found_block = last;
+	}
 	table_endscan(scan);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return found;
+}
+
+/* Reads the table until a row is found, from where the last one was: changes mostly come in the order of the rows. */
+static bool
+scan_table(ApplyRelation *ar, ApplyTarget *t, Compare is_same, uint64 *pages)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(t->rel);
+	BlockNumber start = t->found_block < nblocks ? t->found_block : 0;
+
+	*pages = 0;
+	return (start < nblocks && scan_blocks(ar, t, is_same, start, nblocks, pages)) ||
+		(start > 0 && scan_blocks(ar, t, is_same, 0, start, pages));
 }
 
 /* Searches without the worker's own index. */

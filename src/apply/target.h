@@ -28,6 +28,7 @@ typedef struct ApplyTarget
 	ScanKeyData *skeys;
 	IndexScanDesc scan;			/* on the key's index, in this transaction; NULL: none yet */
 	TupleTableSlot *found;		/* row found by a search */
+	BlockNumber found_block;	/* where the last row without a key was found by reading the table */
 	TupleTableSlot *newslot;	/* row to be written */
 	TupleConversionMap *from_root;	/* NULL: same layout as the root, or is the root */
 	TupleConversionMap *to_root;

@@ -12,6 +12,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
@@ -164,6 +165,58 @@ table_key_attributes(Relation rel, AttrNumber **attnums)
 		(*attnums)[i] = index->rd_index->indkey.values[i];
 	RelationClose(index);
 	return n;
+}
+
+int
+table_root_key_attributes(Relation rel, Relation root, AttrNumber **attnums)
+{
+	int			n = table_key_attributes(root, attnums);
+
+	for (int i = 0; i < n && RelationGetRelid(rel) != RelationGetRelid(root); i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(root), (*attnums)[i] - 1);
+
+		(*attnums)[i] = get_attnum(RelationGetRelid(rel), NameStr(att->attname));
+		if ((*attnums)[i] == InvalidAttrNumber)
+			elog(ERROR, "partition \"%s\" has no column \"%s\"", RelationGetRelationName(rel), NameStr(att->attname));
+	}
+	return n;
+}
+
+Bitmapset *
+table_sent_columns(Relation root)
+{
+	TupleDesc	desc = RelationGetDescr(root);
+	Bitmapset  *columns = NULL;
+	AttrNumber *keys;
+	int			n = table_key_attributes(root, &keys);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && !att->attgenerated)
+			columns = bms_add_member(columns, att->attnum);
+	}
+	for (int k = 0; k < n; k++)
+		columns = bms_add_member(columns, keys[k]);
+	return columns;
+}
+
+bool
+table_logs_columns(Relation rel, const AttrNumber *attnums, int n)
+{
+	Bitmapset  *identity;
+
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return true;
+	identity = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	for (int i = 0; i < n; i++)
+	{
+		if (!bms_is_member(attnums[i] - FirstLowInvalidHeapAttributeNumber, identity))
+			return false;
+	}
+	return n > 0;
 }
 
 bool

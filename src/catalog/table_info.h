@@ -6,6 +6,7 @@
 #ifndef REPLICATION_PLUGIN_TABLE_INFO_H
 #define REPLICATION_PLUGIN_TABLE_INFO_H
 
+#include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 #include "wire/wire.h"
 
@@ -42,6 +43,18 @@ extern WireIdentity table_identity(Relation rel);
  * table has no key.
  */
 extern int	table_key_attributes(Relation rel, AttrNumber **attnums);
+
+/* The same of a root, as attribute numbers of one of its partitions (or of itself). */
+extern int	table_root_key_attributes(Relation rel, Relation root, AttrNumber **attnums);
+
+/*
+ * The columns of a table that are sent, as a set of attribute numbers: all that are not generated, and those of the key. A generated key column is
+ * computed again where the row is written, but the row has to be found first.
+ */
+extern Bitmapset *table_sent_columns(Relation root);
+
+/* True if the WAL of a table has these columns of each row that is deleted, and of one that is updated if they change or are stored out of line. */
+extern bool table_logs_columns(Relation rel, const AttrNumber *attnums, int n);
 
 /* True if rows can be in each other's way by more than the key: by another unique index, or an exclusion constraint. */
 extern bool table_is_contested(Relation rel);

@@ -27,9 +27,11 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/tupconvert.h"
+#include "commands/defrem.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -60,53 +62,50 @@ typedef struct CaptureState
 	bool		wal_has_key;	/* the WAL of a delete has the key: it is sent for itself */
 } CaptureState;
 
-/* Finds a partition's columns by the names that its root's key has. */
-static AttrNumber *
-map_key_columns(Relation rel, Relation root)
+/* What to do for a table whose primary key is deferrable: a unique index beside it that is not. NULL: it has no such key. */
+static char *
+deferrable_key_hint(Relation root)
 {
-	AttrNumber *attnums;
-	int			n = table_key_attributes(root, &attnums);
+	char	   *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root));
+	char	   *hint = NULL;
+	ListCell   *lc;
 
-	if (RelationGetRelid(rel) == RelationGetRelid(root))
-		return attnums;
-	for (int i = 0; i < n; i++)
+	foreach(lc, RelationGetIndexList(root))
 	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(root), attnums[i] - 1);
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		StringInfoData columns;
 
-		attnums[i] = get_attnum(RelationGetRelid(rel), NameStr(att->attname));
-		if (attnums[i] == InvalidAttrNumber)
-			elog(ERROR, "partition \"%s\" has no column \"%s\"",
-				 RelationGetRelationName(rel), NameStr(att->attname));
+		initStringInfo(&columns);
+		for (int i = 0; index->rd_index->indisprimary && !index->rd_index->indimmediate && i < index->rd_index->indnkeyatts; i++)
+			appendStringInfo(&columns, "%s%s", i ? ", " : "",
+							 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(root), index->rd_index->indkey.values[i] - 1)->attname)));
+		if (columns.len > 0)
+		{
+			const char *name = quote_identifier(ChooseRelationName(RelationGetRelationName(root), NULL, "identity",
+																   RelationGetNamespace(root), false));
+
+			hint = psprintf("Its primary key is deferrable, and rows cannot be told apart by such a key. On all nodes: CREATE UNIQUE INDEX %s ON %s (%s);"
+							" ALTER TABLE %s REPLICA IDENTITY USING INDEX %s. Or set REPLICA IDENTITY FULL.",
+							name, table, columns.data, table, name);
+		}
+		index_close(index, NoLock);
 	}
-	return attnums;
+	return hint;
 }
 
 /* Refuses a change of a row that could not be told apart elsewhere. */
 static void
 refuse_no_key(Relation rel, const char *what)
 {
+	Relation	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
+	char	   *deferrable = deferrable_key_hint(root);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot %s table \"%s\" because it is replicated and its rows have no key",
 					what, RelationGetRelationName(rel)),
+			 deferrable ? errhint("%s", deferrable) :
 			 errhint("Add a primary key, or set REPLICA IDENTITY FULL, or take the table out with replication_plugin.exclude_table().")));
-}
-
-/* True if the WAL record of a delete holds the key columns. */
-static bool
-wal_has_key(Relation rel, const AttrNumber *attnums, int n)
-{
-	Bitmapset  *identity;
-
-	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
-		return true;
-	identity = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
-	for (int i = 0; i < n; i++)
-	{
-		if (!bms_is_member(attnums[i] - FirstLowInvalidHeapAttributeNumber, identity))
-			return false;
-	}
-	return n > 0;
 }
 
 /* Returns what is needed for a table, built at the first row of a statement. */
@@ -126,8 +125,8 @@ capture_state(FunctionCallInfo fcinfo, Relation rel)
 		refuse_no_key(rel, "change");	/* its index was dropped after the trigger was made */
 	state->relid = RelationGetRelid(rel);
 	state->keys = tombstone_keys(root);
-	state->attnums = map_key_columns(rel, root);
-	state->wal_has_key = wal_has_key(rel, state->attnums, tombstone_nkeys(state->keys));
+	(void) table_root_key_attributes(rel, root, &state->attnums);
+	state->wal_has_key = table_logs_columns(rel, state->attnums, tombstone_nkeys(state->keys));
 	table_close(root, AccessShareLock);
 	MemoryContextSwitchTo(old);
 	fcinfo->flinfo->fn_extra = state;

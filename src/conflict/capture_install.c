@@ -176,6 +176,7 @@ update_columns(Relation rel)
 	Relation	root;
 	AttrNumber *attnums;
 	List	   *names = NIL;
+	bool		generated = false;
 	int			n;
 
 	if (rel->trigdesc && rel->trigdesc->trig_update_before_row)
@@ -183,10 +184,14 @@ update_columns(Relation rel)
 	root = open_root(rel);
 	n = table_key_attributes(root, &attnums);
 	for (int i = 0; i < n; i++)
-		names = lappend(names, makeString(pstrdup(NameStr(TupleDescAttr(RelationGetDescr(root),
-																		 attnums[i] - 1)->attname))));
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(root), attnums[i] - 1);
+
+		generated |= att->attgenerated != '\0';
+		names = lappend(names, makeString(pstrdup(NameStr(att->attname))));
+	}
 	RelationClose(root);
-	return names;
+	return generated ? NIL : names;
 }
 
 /* Creates one trigger. */

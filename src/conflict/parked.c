@@ -85,7 +85,7 @@ start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKey
 	s->snapshot = RegisterSnapshot(read_as_of ? read_as_of : GetLatestSnapshot());
 	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	if (keys)
-		ScanKeyInit(&search[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(tombstone_key_hash(keys, key)));
+		tombstone_key_search(keys, key, &search[1], ATT_KEY_HASH);
 	s->scan = systable_beginscan(s->heap, extension_relation_oid(index), true, s->snapshot, keys ? 2 : 1, search);
 }
 

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/names.h"
+#include "catalog/table_info.h"
 #include "conflict/row_state.h"
 #include "conflict/row_version.h"
 #include "model/merge.h"
@@ -57,6 +58,7 @@ RowCodec *
 row_codec(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
+	Bitmapset  *sent = table_sent_columns(rel);
 	RowCodec   *c = palloc0(sizeof(RowCodec));
 
 	c->attnums = palloc(desc->natts * sizeof(AttrNumber));
@@ -69,7 +71,7 @@ row_codec(Relation rel)
 		WireAttribute same = {.name = NameStr(att->attname),.typid = att->atttypid,.typmod = att->atttypmod,
 		.typschema = "",.typname = ""};
 
-		if (att->attisdropped || att->attgenerated)
+		if (!bms_is_member(att->attnum, sent))
 			continue;
 		c->attnums[c->n] = att->attnum;
 		value_writer_init(&c->writers[c->n], att->atttypid, true);
@@ -362,8 +364,7 @@ start_search(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 	IndexScanDesc scan = index_beginscan(s->heap, s->index, snapshot, 2, 0);
 
 	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(tombstone_relid(keys)));
-	ScanKeyInit(&search[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(tombstone_key_hash(keys, key)));
+	tombstone_key_search(keys, key, &search[1], ATT_KEY_HASH);
 	index_rescan(scan, search, 2, NULL, 0);
 	return scan;
 }

@@ -31,7 +31,7 @@ row_text_append(StringInfo out, TupleTableSlot *row, const AttrNumber *only, int
 
 		for (int k = 0; k < n; k++)
 			wanted |= only[k] == att->attnum;
-		if (att->attisdropped || att->attgenerated || !wanted)
+		if (att->attisdropped || !wanted)
 			continue;
 		appendStringInfoString(out, first ? "" : ",");
 		first = false;

@@ -4,11 +4,10 @@
  *
  * A tombstone is a row of replication_plugin.tombstone: the table (its partition
  * root), a hash of the key, and the key as a wire tuple in key index order. Its own
- * xmin is the version of the delete, as for any row. The hash comes from the key
- * types' hash functions, so that keys that are equal but not identical (1.0 and
+ * xmin is the version of the delete, as for any row. The hash goes with the key
+ * types' equality (key_hash.c), so that keys that are equal but not identical (1.0 and
  * 1.00, texts under a case-insensitive collation) meet; candidates are compared by
- * the types' equality. A type without a hash function hashes to 0, which is slow
- * and right.
+ * the types' equality.
  *
  * Invariant: if a row of the key is live, its version is newer than any tombstone
  * of the key that its node knows. So updates that find their row need not look here.
@@ -33,6 +32,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -43,6 +43,7 @@
 #include "catalog/names.h"
 #include "catalog/newest_delete.h"
 #include "catalog/table_info.h"
+#include "conflict/key_hash.h"
 #include "conflict/row_version.h"
 #include "conflict/tombstone.h"
 #include "wire/value.h"
@@ -60,7 +61,7 @@ typedef struct KeyColumn
 	Oid			collation;
 	ValueWriter writer;
 	ValueReader reader;
-	FmgrInfo	hash;			/* fn_oid invalid: the type cannot be hashed */
+	KeyHash    *hash;
 	FmgrInfo	eq;
 } KeyColumn;
 
@@ -99,9 +100,7 @@ static SnapshotData dirty;
 static void
 init_column(KeyColumn *c, Form_pg_attribute att, Oid collation)
 {
-	TypeCacheEntry *type = lookup_type_cache(att->atttypid,
-											 TYPECACHE_HASH_EXTENDED_PROC_FINFO |
-											 TYPECACHE_EQ_OPR_FINFO);
+	TypeCacheEntry *type = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR_FINFO);
 	WireAttribute same = {.name = NameStr(att->attname), .typid = att->atttypid,
 		.typmod = att->atttypmod,.typschema = "",.typname = ""};
 
@@ -110,9 +109,7 @@ init_column(KeyColumn *c, Form_pg_attribute att, Oid collation)
 	value_writer_init(&c->writer, att->atttypid, true);
 	value_reader_init(&c->reader, &same, att->atttypid, att->atttypmod);
 	value_reader_trust(&c->reader);
-	c->hash.fn_oid = InvalidOid;
-	if (OidIsValid(type->hash_extended_proc))
-		fmgr_info(type->hash_extended_proc, &c->hash);
+	c->hash = key_hash_make(att->atttypid);
 	if (!OidIsValid(type->eq_opr_finfo.fn_oid))
 		elog(ERROR, "key type %u has no equality operator", att->atttypid);
 	fmgr_info(type->eq_opr_finfo.fn_oid, &c->eq);
@@ -177,16 +174,37 @@ tombstone_key_hash(TombstoneKeys *k, const Datum *key)
 	}
 
 	for (int i = 0; i < k->n; i++)
-	{
-		KeyColumn  *c = &k->columns[i];
-		uint64		hi = 0;
-
-		if (OidIsValid(c->hash.fn_oid))
-			hi = DatumGetUInt64(FunctionCall2Coll(&c->hash, c->collation, key[i],
-												  UInt64GetDatum(0)));
-		h = hash_combine64(h, hi);
-	}
+		h = hash_combine64(h, key_hash(k->columns[i].hash, k->columns[i].collation, key[i]));
 	return (int64) h;
+}
+
+/* What version 1.0 stored as the hash of a key. */
+static int64
+hash_before(TombstoneKeys *k, const Datum *key)
+{
+	uint64		h = 0;
+
+	for (int i = 0; i < k->n; i++)
+		h = hash_combine64(h, key_hash_before(k->columns[i].hash, k->columns[i].collation, key[i]));
+	return (int64) h;
+}
+
+void
+tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey search, AttrNumber attnum)
+{
+	Datum		hashes[2] = {Int64GetDatum(tombstone_key_hash(k, key))};
+	bool		differs = false;
+
+	for (int i = 0; i < k->n; i++)
+		differs |= key_hash_differs(k->columns[i].hash);
+	if (!differs)
+	{
+		ScanKeyInit(search, attnum, BTEqualStrategyNumber, F_INT8EQ, hashes[0]);
+		return;
+	}
+	hashes[1] = Int64GetDatum(hash_before(k, key));
+	ScanKeyEntryInitialize(search, SK_SEARCHARRAY, attnum, BTEqualStrategyNumber, InvalidOid, InvalidOid, F_INT8EQ,
+						   PointerGetDatum(construct_array(hashes, 2, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 }
 
 /* Appends a key as a wire tuple behind a varlena header; returns the bytea. */
@@ -201,7 +219,6 @@ tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf)
 	return (bytea *) buf->data;
 }
 
-/* Compares a stored key with key values. */
 /* Reads a stored key into k->scratch; false if the key had other columns, or types, when it was stored. */
 static bool
 read_stored(TombstoneKeys *k, bytea *stored)
@@ -385,19 +402,19 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 }
 
 /*
- * Starts a scan for one key hash of a table; it is kept for the next time. Tombstones of transactions in progress
+ * Starts a scan for the hash of a key; it is kept for the next time. Tombstones of transactions in progress
  * are seen as well (dirty.xmin is set then): a put and a delete of one key that are applied at the same time must
  * not pass each other unseen.
  */
 static IndexScanDesc
-start_scan(Oid relid, int64 hash)
+start_scan(TombstoneKeys *k, const Datum *key)
 {
 	ScanKeyData keys[2];
 	MemoryContext old = MemoryContextSwitchTo(store.context);
 
 	InitDirtySnapshot(dirty);
-	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash));
+	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(k->relid));
+	tombstone_key_search(k, key, &keys[1], ATT_KEY_HASH);
 	if (!store.scan)
 		store.scan = index_beginscan(store.heap, store.index, &dirty, lengthof(keys), 0);
 	index_rescan(store.scan, keys, lengthof(keys), NULL, 0);
@@ -419,7 +436,6 @@ next_row(IndexScanDesc scan)
 bool
 tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
 {
-	int64		hash = tombstone_key_hash(k, key);
 	IndexScanDesc scan;
 	bool		found = false;
 
@@ -427,7 +443,7 @@ tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
 	flush_store();
 again:
 	found = false;
-	scan = start_scan(k->relid, hash);
+	scan = start_scan(k, key);
 	while (next_row(scan))
 	{
 		TransactionId writer = dirty.xmin;
@@ -466,7 +482,7 @@ tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version
 	/* its writers have committed, but need not have ended */
 	snapshot = RegisterSnapshot(snapshot);
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(k->relid));
-	ScanKeyInit(&keys[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(tombstone_key_hash(k, key)));
+	tombstone_key_search(k, key, &keys[1], ATT_KEY_HASH);
 	scan = systable_beginscan(heap, extension_relation_oid(INDEX_TOMBSTONE), true, snapshot, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{

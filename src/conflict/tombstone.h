@@ -6,6 +6,7 @@
 #ifndef REPLICATION_PLUGIN_TOMBSTONE_H
 #define REPLICATION_PLUGIN_TOMBSTONE_H
 
+#include "access/skey.h"
 #include "lib/stringinfo.h"
 #include "storage/block.h"
 #include "utils/relcache.h"
@@ -23,9 +24,10 @@ extern TombstoneKeys *tombstone_keys(Relation root);
 extern int	tombstone_nkeys(const TombstoneKeys *k);
 extern Oid	tombstone_relid(const TombstoneKeys *k);
 
-/* A key in its stored form: hash (equal keys hash alike), bytes (appended to buf, with a varlena header), comparison. */
+/* A key in its stored form: hash (equal keys hash alike), bytes (appended to buf, with a varlena header), scan key by the hash, comparison. */
 extern int64 tombstone_key_hash(TombstoneKeys *k, const Datum *key);
 extern bytea *tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf);
+extern void tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey search, AttrNumber attnum);
 extern bool tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key);
 
 /* Takes a stored key apart; false if the key had other columns, or types of another length, then. */

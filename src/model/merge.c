@@ -139,11 +139,13 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 	c->item_names_objects = session_type_names_objects(base);
 	if (kind == MERGE_SET)
 	{
-		TypeCacheEntry *t = lookup_type_cache(c->item_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC);
+		TypeCacheEntry *t = lookup_type_cache(c->item_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC | TYPECACHE_CMP_PROC);
 
 		fmgr_info(t->eq_opr_finfo.fn_oid, &c->item_equal);
 		if (OidIsValid(t->hash_proc))
 			fmgr_info(t->hash_proc, &c->item_hash);
+		else if (OidIsValid(t->cmp_proc))
+			fmgr_info(t->cmp_proc, &c->item_cmp);
 	}
 	if (kind == MERGE_COUNTER)
 		merge_number_limits(c);

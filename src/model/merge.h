@@ -62,6 +62,7 @@ typedef struct MergeColumn
 	bool		item_names_objects; /* ... and on search_path */
 	FmgrInfo	item_equal;		/* sets only */
 	FmgrInfo	item_hash;		/* fn_oid invalid if it has none */
+	FmgrInfo	item_cmp;		/* the same; of those that have no hash */
 	/* counters: the type's limits as numeric, or NULL */
 	struct NumericData *least;
 	struct NumericData *most;

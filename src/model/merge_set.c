@@ -16,13 +16,18 @@
 
 #include "utils/array.h"
 
+#include "base/pulse.h"
 #include "model/merge_items.h"
 
-/* Elements told apart: a hash table of the first of each; open addressing. */
+/*
+ * Elements told apart: a hash table of the first of each; open addressing. Of a type without a hash function: a list of the first of each, in
+ * the type's order, with a free place behind it.
+ */
 typedef struct Classes
 {
 	const MergeColumn *column;
-	uint32		mask;
+	bool		sorted;
+	uint32		mask;			/* sorted: how many there are */
 	int		   *first;			/* index + 1 of the first equal item; 0: free */
 	int		   *count;
 	const MergeItems *items;
@@ -101,15 +106,90 @@ is_equal(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 	return DatumGetBool(FunctionCall2Coll((FmgrInfo *) &c->item_equal, c->collation, a->value, b->value));
 }
 
+/* Marks come first, then nulls. */
+static int
+rank(const MergeItem *item)
+{
+	return is_mark(item) ? 0 : item->len < 0 ? 1 : 2;
+}
+
+/* The type's order of elements. */
+static int
+cmp_values(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
+{
+	pulse();
+	if (rank(a) != rank(b) || rank(a) < 2)
+		return rank(a) - rank(b);
+	return DatumGetInt32(FunctionCall2Coll((FmgrInfo *) &c->item_cmp, c->collation, a->value, b->value));
+}
+
+/* Returns the place of an element's class in the sorted list, or the free one. */
+static uint32
+sorted_slot(const Classes *k, const MergeItem *item)
+{
+	uint32		from = 0,
+				to = k->mask;
+
+	while (from < to)
+	{
+		uint32		middle = from + (to - from) / 2;
+		int			c = cmp_values(k->column, &k->items->list[k->first[middle] - 1], item);
+
+		if (c == 0)
+			return middle;
+		if (c < 0)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return k->mask;
+}
+
 /* Returns the slot of an element's class, or the free one where it belongs. */
 static uint32
 class_slot(const Classes *k, const MergeItem *item)
 {
 	uint32		slot = (item->hash * 0x9E3779B1) & k->mask;
 
+	if (k->sorted)
+		return sorted_slot(k, item);
 	while (k->first[slot] && !is_equal(k->column, &k->items->list[k->first[slot] - 1], item))
+	{
+		pulse();
 		slot = (slot + 1) & k->mask;
+	}
 	return slot;
+}
+
+/* For qsort_arg: the order of two elements by their places; equal ones stay in that of the places. */
+static int
+cmp_places(const void *a, const void *b, void *arg)
+{
+	const Classes *k = arg;
+	int			x = *(const int *) a;
+	int			y = *(const int *) b;
+	int			c = cmp_values(k->column, &k->items->list[x - 1], &k->items->list[y - 1]);
+
+	return c != 0 ? c : x - y;
+}
+
+/* Tells the classes of elements by sorting them. */
+static void
+sort_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
+{
+	int		   *places = palloc((items->n + 1) * sizeof(int));
+
+	*k = (Classes) {c, true, 0, palloc0((items->n + 1) * sizeof(int)), palloc0((items->n + 1) * sizeof(int)), items};
+	for (int i = 0; i < items->n; i++)
+		places[i] = i + 1;
+	qsort_arg(places, items->n, sizeof(int), cmp_places, k);
+	for (int i = 0; i < items->n; i++)
+	{
+		if (i == 0 || cmp_values(c, &items->list[places[i] - 1], &items->list[places[i - 1] - 1]) != 0)
+			k->first[k->mask++] = places[i];
+		k->count[k->mask - 1]++;
+	}
+	pfree(places);
 }
 
 /* Tells the classes of elements, which have their values and stay where they are. */
@@ -118,9 +198,14 @@ make_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
 {
 	uint32		size = 16;
 
+	if (OidIsValid(c->item_cmp.fn_oid))
+	{
+		sort_classes(k, c, items);
+		return;
+	}
 	while (size < (uint32) items->n * 2)
 		size *= 2;
-	*k = (Classes) {c, size - 1, palloc0(size * sizeof(int)), palloc0(size * sizeof(int)), items};
+	*k = (Classes) {c, false, size - 1, palloc0(size * sizeof(int)), palloc0(size * sizeof(int)), items};
 	for (int i = 0; i < items->n; i++)
 	{
 		uint32		slot = class_slot(k, &items->list[i]);

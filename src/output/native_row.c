@@ -96,7 +96,10 @@ write_old_key(NativeStream *s, SentRelation *e)
 		value_write(s->buffer, &e->key_writers[k], s->old_values[e->key_attnums[k] - 1]);
 }
 
-/* True if old and new row have different keys. */
+/*
+ * True if old and new row have different keys. What the update did not touch of a key that is stored out of line is not in
+ * the WAL with the new row, and is not looked up: by now it may be gone. The old row has it.
+ */
 static bool
 key_changed(NativeStream *s, Relation rel, SentRelation *e)
 {
@@ -107,6 +110,8 @@ key_changed(NativeStream *s, Relation rel, SentRelation *e)
 
 		if (s->old_nulls[att] || s->nulls[att])
 			return false;		/* the WAL does not have the old key: it did not change */
+		if (is_unchanged(&e->key_writers[k], s->values[att]))
+			continue;
 		if (!datum_image_eq(s->values[att], s->old_values[att], a->attbyval, a->attlen))
 			return true;
 	}
@@ -119,7 +124,6 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 			 ReorderBufferChange *change)
 {
 	bool		has_old = change->data.tp.oldtuple != NULL;
-	bool		full = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
 	bool		send_key;
 
 	if (has_old)
@@ -140,7 +144,7 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	}
 	else
 		return;					/* no identity: capture_no_key() refuses such updates */
-	write_row(s, e, has_old && full);
+	write_row(s, e, has_old);
 }
 
 /* True if the old row in hand has all columns of the key. */

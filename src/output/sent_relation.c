@@ -197,6 +197,7 @@ static void
 build_columns(SentRelation *e, Relation rel, Relation root)
 {
 	TupleDesc	desc = RelationGetDescr(root);
+	Bitmapset  *sent = table_sent_columns(root);
 
 	e->natts = 0;
 	e->attnums = palloc(desc->natts * sizeof(AttrNumber));
@@ -206,7 +207,7 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped || att->attgenerated)
+		if (!bms_is_member(att->attnum, sent))
 			continue;
 		e->attnums[e->natts] = map_attribute(rel, root, att->attnum);
 		depends_on_type(att->atttypid);
@@ -349,6 +350,7 @@ sent_relation_describe(StringInfo out, SentRelation *e)
 	Relation	root = RelationIdGetRelation(e->root);
 	TupleDesc	desc;
 	AttrNumber *keys;
+	Bitmapset  *sent;
 	WireRelation m = {0};
 
 	if (!root)
@@ -359,13 +361,14 @@ sent_relation_describe(StringInfo out, SentRelation *e)
 	m.relname = RelationGetRelationName(root);
 	m.identity = e->identity;
 	m.nkeys = table_key_attributes(root, &keys);
+	sent = table_sent_columns(root);
 	m.atts = palloc0(Max(e->natts, 1) * sizeof(WireAttribute));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		WireAttribute *a = &m.atts[m.natts];
 
-		if (att->attisdropped || att->attgenerated)
+		if (!bms_is_member(att->attnum, sent))
 			continue;
 		a->name = NameStr(att->attname);
 		describe_type(a, att);

@@ -138,6 +138,8 @@ CREATE VIEW tables AS
 		(SELECT string_agg(m.column_name || ' ' || m.merge, ', ' ORDER BY m.column_name) FROM replication_plugin.column_merge m
 			WHERE m.schema_name = n.nspname AND m.table_name = c.relname AND NOT m.retired) AS merges,
 		nullif(concat_ws('; ', CASE WHEN NOT coalesce(s.replicated, true) THEN 'excluded by exclude_table()'
+			 WHEN i.identity = 'none' AND EXISTS (SELECT FROM pg_index y WHERE y.indrelid = c.oid AND y.indisprimary AND NOT y.indimmediate)
+			 THEN 'rows have no key, as the primary key is deferrable: UPDATE and DELETE are refused; add a unique index of its columns and set REPLICA IDENTITY USING INDEX, or set REPLICA IDENTITY FULL'
 			 WHEN i.identity = 'none' THEN 'rows have no key: UPDATE and DELETE are refused; add a primary key, set REPLICA IDENTITY FULL, or exclude the table'
 			 WHEN i.identity = 'full' THEN 'rows have no key: conflicts cannot be resolved, rows that were changed on two nodes at once may differ' END,
 			o.note), '') AS note,

@@ -1,0 +1,230 @@
+# Keys of every kind: of types without a hash function, stored out of line, generated, deferrable; and sets of types without a hash function.
+use strict;
+use warnings;
+use Mesh;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes 'time';
+
+my $mesh = Mesh->new(2);
+my %hashless = (
+	int => ['int', 'g'],
+	bit => ['bit(32)', 'g::bit(32)'],
+	money => ['money', 'g::numeric::money'],
+	ltree => ['ext.ltree', "('a.b' || g || '.c')::ext.ltree"],
+	varbit => ['varbit', 'substring(g::bit(32) from 10)::varbit'],
+	bits => ['bit(32)[]', 'ARRAY[g::bit(32), NULL]'],
+	pair => ['pair', "ROW(g::numeric::money, 'x')::pair"],
+	words => ['tsvector', "('a' || g || ':1 b:2A')::tsvector"],
+	cube => ['ext.cube', "ext.cube(g)"]);
+my $setup = <<'SQL';
+CREATE SCHEMA ext;
+CREATE EXTENSION ltree SCHEMA ext;
+CREATE EXTENSION citext SCHEMA ext;
+CREATE EXTENSION cube SCHEMA ext;
+CREATE TYPE pair AS (m money, t text);
+CREATE TABLE dk (k int PRIMARY KEY DEFERRABLE, v int);
+CREATE TABLE "D k" (a int, b int, v int, PRIMARY KEY (a, b) DEFERRABLE INITIALLY DEFERRED) PARTITION BY LIST (a);
+CREATE TABLE dk1 PARTITION OF "D k" FOR VALUES IN (1);
+CREATE TABLE tags (id int PRIMARY KEY, t bit(32)[], m money[], c ext.cube[]);
+CREATE TABLE doc (k ext.ltree PRIMARY KEY, v int, body text);
+CREATE TABLE doc2 (k ext.citext PRIMARY KEY, v int, body text);
+ALTER TABLE doc ALTER body SET STORAGE EXTERNAL;
+ALTER TABLE doc2 ALTER body SET STORAGE EXTERNAL;
+CREATE TABLE url (k text PRIMARY KEY, v int);
+CREATE TABLE url_full (k text PRIMARY KEY, v int, w text);
+ALTER TABLE url_full REPLICA IDENTITY FULL;
+CREATE TABLE url_none (k text PRIMARY KEY, v int);
+ALTER TABLE url_none REPLICA IDENTITY NOTHING;
+CREATE TABLE url_index (id int, k text NOT NULL, v int);
+CREATE UNIQUE INDEX url_index_k ON url_index (k);
+ALTER TABLE url_index REPLICA IDENTITY USING INDEX url_index_k;
+CREATE TABLE url_other (id int PRIMARY KEY, k text NOT NULL, v int);
+CREATE UNIQUE INDEX url_other_k ON url_other (k);
+ALTER TABLE url_other REPLICA IDENTITY USING INDEX url_other_k;
+CREATE TABLE url_two (a text, b text, v int, PRIMARY KEY (b, a));
+ALTER TABLE url_two ALTER a SET STORAGE EXTERNAL, ALTER b SET STORAGE EXTERNAL;
+CREATE TABLE url_second (k text PRIMARY KEY, v int, u text UNIQUE);
+CREATE TABLE url_merge (k text PRIMARY KEY, v int, w int);
+CREATE TABLE url_part (p int, k text, v int, PRIMARY KEY (k, p)) PARTITION BY LIST (p);
+CREATE TABLE url_part1 PARTITION OF url_part FOR VALUES IN (1);
+CREATE TABLE url_part2 PARTITION OF url_part FOR VALUES IN (2);
+CREATE TABLE url_ipart (p int NOT NULL, k text NOT NULL, v int) PARTITION BY LIST (p);
+CREATE TABLE url_ipart1 PARTITION OF url_ipart FOR VALUES IN (1);
+CREATE UNIQUE INDEX url_ipart_k ON url_ipart (k, p);
+ALTER TABLE url_ipart REPLICA IDENTITY USING INDEX url_ipart_k;
+CREATE TABLE url_ipart2 PARTITION OF url_ipart FOR VALUES IN (2);
+CREATE TABLE gk (a int, b int GENERATED ALWAYS AS (a * 10) STORED PRIMARY KEY);
+CREATE TABLE gk2 (a text, v int, h text GENERATED ALWAYS AS (md5(a)) STORED, g int GENERATED ALWAYS AS (v + 1) STORED, PRIMARY KEY (h, v));
+CREATE TABLE gk_merge (a int, b int GENERATED ALWAYS AS (a * 10) STORED PRIMARY KEY, v int, w int);
+CREATE TABLE gk_second (a int, b int GENERATED ALWAYS AS (a * 10) STORED PRIMARY KEY, u int UNIQUE);
+SQL
+$setup .= 'CREATE TABLE wide (k text PRIMARY KEY, '.join(', ', map { "t$_ text" } 1 .. 12).", v int);\n";
+$setup .= "CREATE TABLE h_$_ (k $hashless{$_}[0] PRIMARY KEY, v int);\n" for sort keys %hashless;
+$mesh->make_group($setup);
+
+# All nodes get the same rows of these tables, without an error?
+sub same
+{
+	my ($name, @tables) = @_;
+	ok($mesh->wait_identical(\@tables, 40, 1, 2), $name)
+		or diag($mesh->sql(1, 'SELECT provider, subscriber, last_error FROM replication_plugin.links').$mesh->sql(2, 'SELECT provider, subscriber, last_error FROM replication_plugin.links'));
+}
+
+# ---------- deferrable keys ----------
+subtest 'deferrable keys' => sub {
+	for my $case ([ 'dk', 'INSERT INTO dk VALUES (1, 1), (2, 2)', 'UPDATE dk SET v = v + 1', 'UPDATE dk SET k = k + 1 WHERE k = 2', 'DELETE FROM dk WHERE k = 1' ],
+		[ '"D k"', 'INSERT INTO "D k" VALUES (1, 1, 1), (1, 2, 2)', 'UPDATE "D k" SET v = v + 1', 'UPDATE "D k" SET b = b + 1 WHERE b = 2', 'DELETE FROM "D k" WHERE b = 1' ])
+	{
+		my ($table, $insert, @writes) = @$case;
+		$mesh->sql(1, $insert);
+		my (undef, undef, $err) = $mesh->try_sql(1, $writes[0]);
+		like($err, qr/rows have no key/, "$table: refused");
+		my ($fix) = $err =~ /HINT:.*?(CREATE UNIQUE INDEX .*? REPLICA IDENTITY USING INDEX [^.;]+)/;
+		ok($fix, "$table: the hint has commands") or next;
+		$mesh->sql($_, $fix) for 1, 2;
+		$mesh->sql(1, $_) for @writes;
+		same("$table: with what the hint says, changes travel", $table);
+		is($mesh->sql(2, "SELECT count(*) FROM $table"), 1, "$table: one row is left");
+	}
+	like($mesh->sql(2, q{CREATE TABLE dk3 (k int PRIMARY KEY DEFERRABLE); SELECT note FROM replication_plugin.tables WHERE "table"::text = 'dk3'}), qr/deferrable/, 'a note says it');
+	$mesh->sql(1, 'CREATE TABLE dk3 (k int PRIMARY KEY DEFERRABLE)');
+};
+
+# ---------- types without a hash function ----------
+my $n = 6000;
+my $plain;
+for my $what ('int', sort grep { $_ ne 'int' } keys %hashless)
+{
+	my $n = $what =~ /^(int|bit|money|ltree)$/ ? $n : 300;
+	my $insert = "INSERT INTO h_$what SELECT $hashless{$what}[1], 1 FROM";
+	$mesh->sql(1, "$insert generate_series(1, $n) g");
+	same("$what: rows", "h_$what");
+	$mesh->pause(1, 2);
+	$mesh->pause(2, 1);
+	$mesh->sql(2, "DELETE FROM h_$what");
+	$mesh->sql(1, "$insert generate_series($n + 1, 2 * $n) g; UPDATE h_$what SET v = 2 WHERE ctid = (SELECT min(ctid) FROM h_$what)");
+	my $t = time();
+	$mesh->resume(1, 2);
+	$mesh->resume(2, 1);
+	same("$what: $n deletes and as many inserts elsewhere", "h_$what");
+	$t = time() - $t;
+	$plain //= $t;
+	cmp_ok($t, '<', 3 * $plain + 3, sprintf('%s: in %.1f s', $what, $t));
+	$mesh->sql(2, "DELETE FROM h_$what WHERE v = 1; $insert generate_series(101, 110) g; UPDATE h_$what SET k = (SELECT $hashless{$what}[1] FROM generate_series(20, 20) g) WHERE ctid = (SELECT min(ctid) FROM h_$what)");
+	same("$what: deletes and inserts by one node", "h_$what");
+}
+
+subtest 'values are fetched by keys whose equality is in another schema' => sub {
+	my %key = (doc => 'a.b', doc2 => 'Aa');
+	for my $table (sort keys %key)
+	{
+		$mesh->sql(1, "INSERT INTO $table SELECT '$key{$table}', 1, (SELECT string_agg(md5(g::text), '') FROM generate_series(1, 200) g)");
+		same("$table: a row", $table);
+		$mesh->pause(1, 2);
+		$mesh->pause(2, 1);
+		$mesh->sql(2, "UPDATE $table SET v = 2, body = 'short'");
+		$mesh->sql(1, "UPDATE $table SET v = 3");
+		$mesh->resume(1, 2);
+		$mesh->resume(2, 1);
+		same("$table: an update without its large value, over another one", $table);
+		is($mesh->sql(2, "SELECT v, length(body) FROM $table"), '3|6400', "$table: the newer one");
+	}
+};
+
+subtest 'sets of types without a hash function' => sub {
+	$mesh->sql(1, "SELECT replication_plugin.set_column_merge('tags', '$_', 'set')") for qw(t m c);
+	$mesh->poll(2, "SELECT merges LIKE '%c set%' FROM replication_plugin.tables WHERE \"table\"::text = 'tags'");
+	$mesh->sql(1, "INSERT INTO tags SELECT 1, array_agg(g::bit(32)), array_agg(g::numeric::money), array_agg(ext.cube(g % 50)) FROM generate_series(1, 8000) g");
+	same('a set', 'tags');
+	my $t = time();
+	$mesh->pause(1, 2);
+	$mesh->sql(2, "UPDATE tags SET t = t || 100000::bit(32), m = array_remove(m, 7::money) || ARRAY[0::money, NULL, NULL], c = ext.cube(3) || c");
+	$mesh->sql(1, "UPDATE tags SET t = array_remove(t, 5::bit(32)) || 100000::bit(32), m = m || 9000::money, c = (SELECT array_agg(x) FROM unnest(c) x WHERE x::text <> '(4)')");
+	$mesh->resume(1, 2);
+	same('changed by both', 'tags');
+	$t = time() - $t;
+	cmp_ok($t, '<', 15, sprintf('in %.1f s', $t));
+	is($mesh->sql(2, "SELECT cardinality(t), 5::bit(32) = ANY (t), coalesce(7::money = ANY (m), false), '(4)' = ANY (c::text[]) FROM tags"), '8000|f|f|f', 'what was removed is gone');
+};
+
+# ---------- keys that are stored out of line ----------
+my $long = "(SELECT string_agg(md5(n || ' ' || g), '') FROM generate_series(1, 80) g)";
+subtest 'keys stored out of line' => sub {
+	my @tables = qw(url url_full url_none url_index url_other url_two url_second url_merge url_part url_ipart wide);
+	$mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('url_merge', 'siblings'); SELECT replication_plugin.set_column_merge('url_merge', 'w', 'counter')");
+	$mesh->poll(2, "SELECT merges LIKE '%w counter%' FROM replication_plugin.tables WHERE \"table\"::text = 'url_merge'");
+	my $rows = 'FROM generate_series(1, 4) n';
+	$mesh->sql(1, <<SQL);
+INSERT INTO url SELECT $long, n $rows;
+INSERT INTO url_full SELECT $long, n, 'w' $rows;
+INSERT INTO url_none SELECT $long, n $rows;
+INSERT INTO url_index SELECT n, $long, n $rows;
+INSERT INTO url_other SELECT n, $long, n $rows;
+INSERT INTO url_two SELECT $long, 'b' || n, n $rows;
+INSERT INTO url_second SELECT $long, n, 'u' || n $rows;
+INSERT INTO url_merge SELECT $long, n, n $rows;
+INSERT INTO url_part SELECT 1 + n % 2, $long, n $rows;
+INSERT INTO url_ipart SELECT 1 + n % 2, $long, n $rows;
+INSERT INTO wide SELECT (SELECT string_agg(md5(n || ' ' || g), '') FROM generate_series(1, 10) g), ${\ join(', ', map { "(SELECT string_agg(md5('$_' || n || g), '') FROM generate_series(1, 5) g)" } 1 .. 12) }, n $rows;
+SQL
+	same('rows', @tables);
+	is($mesh->sql(1, "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname LIKE 'url%' AND relkind = 'r' AND pg_relation_size(reltoastrelid) = 0"), '', 'the keys are out of line');
+	cmp_ok($mesh->sql(1, "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE relname = 'wide'"), '>', 0, 'also those of which TOAST took the largest value of the row');
+	for my $node (1, 2)
+	{
+		$mesh->sql($node, join ';', map { "UPDATE $_ SET v = v + 10 WHERE v % 2 = 0" } @tables);
+		same("node $node: updates", @tables);
+		$mesh->sql($node, "UPDATE url_full SET w = repeat('x', 3000) WHERE v % 2 = 0; UPDATE url_two SET b = b || '.$node' WHERE v % 2 = 0; UPDATE url_part SET p = 3 - p; UPDATE url_ipart SET p = 3 - p;
+			UPDATE url_second SET u = u || '.$node'; UPDATE url_merge SET w = w + 1; UPDATE wide SET t1 = 'short', t2 = repeat(t2, 10) WHERE v % 2 = 1");
+		same("node $node: other columns, and part of the key", @tables);
+		$mesh->sql($node, join ';', map { my $k = /two/ ? 'a' : 'k'; "UPDATE $_ SET $k = 'short $node' WHERE v % 4 = 2" } @tables);
+		same("node $node: a short key", @tables);
+		$mesh->sql($node, join ';', map { my $k = /two/ ? 'a' : 'k'; "UPDATE $_ SET $k = (SELECT string_agg(md5('node $node ' || g), '') FROM generate_series(1, 80) g) WHERE $k = 'short $node'" } @tables);
+		same("node $node: a long key", @tables);
+	}
+	# concurrent updates
+	$mesh->pause(1, 2);
+	$mesh->pause(2, 1);
+	$mesh->sql($_, join ';', map { "UPDATE $_ SET v = v + 100" } @tables) for 1, 2;
+	$mesh->resume(1, 2);
+	$mesh->resume(2, 1);
+	same('updates by both at once', @tables);
+	$mesh->sql(2, join ';', map { "DELETE FROM $_ WHERE v % 2 = 1" } @tables);
+	same('deletes', @tables);
+	isnt($mesh->sql(1, "SELECT count(*) FROM url"), 4, 'some are gone');
+	$mesh->sql(1, 'TRUNCATE '.join(', ', @tables));
+	same('TRUNCATE', @tables);
+	is($mesh->sql(2, join ' UNION ALL ', map { "SELECT 1 FROM $_" } @tables), '', 'nothing is left');
+};
+
+# ---------- generated keys ----------
+subtest 'generated keys' => sub {
+	my @tables = qw(gk gk2 gk_merge gk_second);
+	$mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('gk_merge', 'siblings'); SELECT replication_plugin.set_column_merge('gk_merge', 'w', 'counter')");
+	$mesh->poll(2, "SELECT merges LIKE '%w counter%' FROM replication_plugin.tables WHERE \"table\"::text = 'gk_merge'");
+	$mesh->sql(1, "INSERT INTO gk SELECT generate_series(1, 6); INSERT INTO gk2 SELECT 'a' || g, g FROM generate_series(1, 6) g; INSERT INTO gk_merge (a, v, w) SELECT g, g, g FROM generate_series(1, 6) g;
+		INSERT INTO gk_second (a, u) SELECT g, g FROM generate_series(1, 6) g");
+	same('inserts', @tables);
+	$mesh->sql(2, "UPDATE gk SET a = a + 100 WHERE a % 2 = 0; UPDATE gk2 SET a = a || 'x' WHERE v = 1; UPDATE gk2 SET v = v + 10 WHERE v = 2; UPDATE gk_merge SET v = 7, w = w + 1; UPDATE gk_merge SET a = a + 100 WHERE a = 6; UPDATE gk_second SET u = u + 100");
+	same('updates of the key and of other columns', @tables);
+	$mesh->sql(1, "DELETE FROM gk WHERE a IN (1, 102); DELETE FROM gk2 WHERE v = 3; DELETE FROM gk_merge WHERE a = 1; DELETE FROM gk_second WHERE a = 1");
+	same('deletes', @tables);
+	$mesh->pause(1, 2);
+	$mesh->pause(2, 1);
+	$mesh->sql(1, "UPDATE gk_merge SET v = 8, w = w + 1; UPDATE gk_second SET u = 7 WHERE a = 2; DELETE FROM gk WHERE a = 3; INSERT INTO gk VALUES (50)");
+	$mesh->sql(2, "UPDATE gk_merge SET v = 9, w = w + 1; UPDATE gk_second SET u = 7 WHERE a = 3; INSERT INTO gk VALUES (50), (51); UPDATE gk SET a = 52 WHERE a = 3");
+	$mesh->resume(1, 2);
+	$mesh->resume(2, 1);
+	same('by both at once', @tables);
+	$mesh->is_same_siblings('gk_merge', 'generated keys');
+	$mesh->sql(1, 'DELETE FROM gk_second WHERE u = 7');
+	same('a place is free', @tables);
+	is($mesh->sql(2, 'SELECT count(*) FROM gk_second'), $mesh->sql(2, 'SELECT count(*) FROM gk_second WHERE b = a * 10'), 'the parked row is back');
+	$mesh->sql(2, 'TRUNCATE gk, gk2, gk_merge, gk_second');
+	same('TRUNCATE', @tables);
+};
+
+$mesh->wait_converged;
+$mesh->is_identical('all of it');
+done_testing();
