@@ -79,9 +79,9 @@ SELECT changes('include-tables', '*.told', 'include-transaction', 'f', 'actions'
 SELECT changes('include-tables', '*.told', 'include-transaction', 'f', 'actions', 'insert', 'numeric-data-types-as-string', '1', 'include-domain-data-type', '1', 'include-typmod', '0');
 SELECT changes('include-tables', '*.log_a', 'include-transaction', 'f', 'include-pk', '1');
 
--- messages, by prefix
-SELECT 'x' FROM pg_logical_emit_message(true, 'one', 'of one') UNION ALL SELECT 'x' FROM pg_logical_emit_message(true, 'two, three', 'of the other');
+-- messages, by prefix (what is written last has it flushed)
 SELECT 'x' FROM pg_logical_emit_message(false, 'one', 'by itself');
+SELECT 'x' FROM pg_logical_emit_message(true, 'one', 'of one') UNION ALL SELECT 'x' FROM pg_logical_emit_message(true, 'two, three', 'of the other');
 SELECT c->>'content' FROM changes('include-transaction', 'f', 'exclude-tables', '*.*', 'add-msg-prefixes', 'zero,one') c;
 SELECT c->>'content' FROM changes('include-transaction', 'f', 'exclude-tables', '*.*', 'filter-msg-prefixes', 'one') c;
 SELECT c->>'content' FROM changes('include-transaction', 'f', 'exclude-tables', '*.*', 'add-msg-prefixes', 'two\, three , one', 'filter-msg-prefixes', 'one') c;

@@ -38,7 +38,8 @@ choose_kind(Oid typid, Form_pg_type type, bool internal)
 	switch (type->typtype)
 	{
 		case TYPTYPE_BASE:
-			if (builtin && internal)
+			/* the bytes of xml are its text, whatever the layout; its other forms lose a newline at the beginning */
+			if (builtin && (internal || typid == XMLOID))
 				return WIRE_INTERNAL;
 			/* arrays of user types have oids in their binary form */
 			if (has_binary && (builtin || (!OidIsValid(type->typelem) && !session_type_names_objects(typid))))
