@@ -28,6 +28,7 @@
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
+#include "conflict/keyless.h"
 #include "conflict/merge_table.h"
 #include "conflict/parked.h"
 #include "sqlapi/settings.h"
@@ -137,7 +138,10 @@ table_setting_changed(HeapTuple tuple, TupleDesc desc)
 		return;
 	CommandCounterIncrement();
 	if (nodes_local_id() != INVALID_NODE_ID)
+	{
+		keyless_log_whole_rows(relid, false);
 		capture_install(relid);
+	}
 	CacheInvalidateRelcacheByRelid(relid);
 	CommandCounterIncrement();
 	show_again(relid);

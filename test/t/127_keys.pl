@@ -183,6 +183,15 @@ SQL
 		$mesh->sql($node, join ';', map { my $k = /two/ ? 'a' : 'k'; "UPDATE $_ SET $k = (SELECT string_agg(md5('node $node ' || g), '') FROM generate_series(1, 80) g) WHERE $k = 'short $node'" } @tables);
 		same("node $node: a long key", @tables);
 	}
+	# a table that comes back
+	$mesh->sql(1, "SELECT replication_plugin.exclude_table('url')");
+	$mesh->wait_converged;
+	$mesh->sql($_, 'ALTER TABLE url REPLICA IDENTITY NOTHING') for 1, 2;
+	$mesh->sql(1, "SELECT replication_plugin.include_table('url')");
+	$mesh->wait_converged;
+	$mesh->sql(1, 'UPDATE url SET v = v + 1000');
+	same('a table that was excluded, and got another identity', 'url');
+
 	# concurrent updates
 	$mesh->pause(1, 2);
 	$mesh->pause(2, 1);
@@ -225,6 +234,25 @@ subtest 'generated keys' => sub {
 	same('TRUNCATE', @tables);
 };
 
+# ---------- a new node gets all of them, with what is stored beside the rows ----------
+$mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('h_bit', 'siblings')");
 $mesh->wait_converged;
+$mesh->sql(1, "INSERT INTO gk_merge (a, v, w) SELECT g, g, g FROM generate_series(1, 6) g; INSERT INTO gk SELECT generate_series(1, 6); INSERT INTO gk_second (a, u) VALUES (1, 1), (2, 2);
+	INSERT INTO url_merge SELECT $long, n, n FROM generate_series(1, 4) n; INSERT INTO url SELECT $long, n FROM generate_series(1, 4) n; INSERT INTO h_bit SELECT g::bit(32), 5 FROM generate_series(1000001, 1000006) g");
+$mesh->wait_converged;
+$mesh->pause(1, 2);
+$mesh->pause(2, 1);
+$mesh->sql($_, "UPDATE gk_merge SET v = 10 * $_, w = w + 1; UPDATE gk_merge SET a = 30 + a WHERE a = $_; UPDATE gk_second SET u = 7 WHERE a = $_; UPDATE url_merge SET v = 10 * $_, w = w + 1;
+	UPDATE h_bit SET v = 10 * $_ WHERE v = 5; DELETE FROM h_bit WHERE k = (1000000 + $_)::bit(32)") for 1, 2;
+$mesh->resume(1, 2);
+$mesh->resume(2, 1);
+$mesh->wait_converged;
+is($mesh->sql(2, 'SELECT string_agg(DISTINCT "table"::text, \' \' ORDER BY "table"::text) FROM replication_plugin.unresolved WHERE "table" <> \'tags\'::regclass'), 'gk_merge h_bit url_merge', 'there are siblings');
+$mesh->add_server;
+$mesh->join(3);
+$mesh->wait_for_streaming;
+$mesh->sql(3, "UPDATE gk_merge SET w = w + 1; UPDATE gk_merge SET v = 99 WHERE a = 3; UPDATE url_merge SET v = 99 WHERE v = (SELECT min(v) FROM url_merge); DELETE FROM gk_second WHERE u = 7; UPDATE gk SET a = a + 10; UPDATE url SET v = v + 1; UPDATE h_bit SET v = 8 WHERE k = 1000003::bit(32)");
+$mesh->wait_converged;
+$mesh->is_same_siblings($_, "$_, after a join") for qw(gk_merge url_merge h_bit);
 $mesh->is_identical('all of it');
 done_testing();
