@@ -33,6 +33,8 @@
 #include "control/capture_guard.h"
 #include "control/drop_guard.h"
 #include "control/restore_guard.h"
+#include "control/rewrite_guard.h"
+#include "control/template_guard.h"
 #include "control/write_guard.h"
 #include "control/workers.h"
 #include "replication_plugin.h"
@@ -95,6 +97,8 @@ _PG_init(void)
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
 	restore_guard_install();
+	template_guard_install();
+	rewrite_guard_install();
 	capture_note_install();
 	activity_install();
 	newest_delete_install();

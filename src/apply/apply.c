@@ -281,6 +281,17 @@ apply_relation(WireReader *r)
 	relation_store(r);
 }
 
+/* A row of a table that is gone, or left out: it is none of ours. */
+static void
+pass_over_row(MemoryContext context)
+{
+	apply.significant = true;
+	MemoryContextSwitchTo(context);
+	if (!put_is_gathering())
+		MemoryContextReset(apply.row_context);
+	pulse_step();
+}
+
 /* Runs what one row message asks for; of a mergeable table, what that asks for. */
 static void
 apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *),
@@ -297,6 +308,12 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	apply.has_old = has_old;
 	old = MemoryContextSwitchTo(apply.row_context);
 	ar = relation_open_remote(remote_id);
+	if (!ar)
+	{
+		pass_over_row(old);
+		error_context_stack = callback.previous;
+		return;
+	}
 	if (!apply.significant)
 		apply.significant = !table_is_frontier(ar->rel);
 	if (!ar->placed)
@@ -472,6 +489,23 @@ append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 	value_reader_init(&reader, att, att->typid, att->typmod);
 	getTypeOutputInfo(att->typid, &out, &varlena);
 	appendStringInfoString(buf, OidOutputFunctionCall(out, value_read(&reader, c)));
+}
+
+bool
+apply_lost_table(LostTable *table)
+{
+	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+
+	if (!remote || relation_exists(remote))
+		return false;
+	*table = (LostTable) {remote->nspname, remote->relname, remote->relid, apply.begin.origin, apply.begin.origin_lsn};
+	return true;
+}
+
+void
+apply_pass_over_table(void)
+{
+	relation_pass_over(apply.remote_id);
 }
 
 char *

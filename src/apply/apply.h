@@ -13,6 +13,16 @@
 #include "model/frontier.h"
 #include "wire/wire.h"
 
+/* A table of the provider that does not exist here. */
+typedef struct LostTable
+{
+	const char *nspname;
+	const char *relname;
+	uint32		remote_relid;	/* there */
+	NodeId		origin;			/* of the row that met this ... */
+	XLogRecPtr	origin_lsn;		/* ... and its transaction */
+} LostTable;
+
 /* How a transaction is applied. */
 typedef struct ApplyMode
 {
@@ -70,5 +80,14 @@ extern void apply_record_stop(const char *detail);
  * as text for messages, palloc'd; NULL if it failed at none.
  */
 extern char *apply_failed_row(void);
+
+/*
+ * After an abort, in a new transaction: true if the table of the row at which it failed does not exist here. What is returned is good
+ * until the next relation message.
+ */
+extern bool apply_lost_table(LostTable *table);
+
+/* Passes over the rows of that table from here on, as long as it does not exist here. */
+extern void apply_pass_over_table(void);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_H */

@@ -27,11 +27,13 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 
 #include "apply/relation.h"
 #include "catalog/as_owner.h"
+#include "catalog/exclusion.h"
 #include "catalog/table_code.h"
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
@@ -88,7 +90,12 @@ store(WireRelation remote, MemoryContext context)
 		create_table_of_relations();
 	ar = hash_search(relations, &remote.relid, HASH_ENTER, &found);
 	if (found)
+	{
+		/* what is known of a table by its number and name is not forgotten when the transaction comes again */
+		ar->passed_over = ar->passed_over && strcmp(ar->remote.nspname, remote.nspname) == 0 &&
+			strcmp(ar->remote.relname, remote.relname) == 0;
 		MemoryContextDelete(ar->remote_context);
+	}
 	else
 		memset((char *) ar + sizeof(uint32), 0, sizeof(ApplyRelation) - sizeof(uint32));
 	MemoryContextSetParent(context, TopMemoryContext);
@@ -158,14 +165,36 @@ relation_remote(uint32 remote_id)
 	return ar ? &ar->remote : NULL;
 }
 
-/* Oid of the local table. */
+/* Oid of the local table; InvalidOid if there is none. */
 static Oid
-find_local_table(const WireRelation *remote)
+local_table(const WireRelation *remote)
 {
-	RangeVar   *name = makeRangeVar(remote->nspname, remote->relname, -1);
-	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+	return RangeVarGetRelid(makeRangeVar(remote->nspname, remote->relname, -1), NoLock, true);
+}
 
-	if (!OidIsValid(relid))
+bool
+relation_exists(const WireRelation *remote)
+{
+	return OidIsValid(local_table(remote));
+}
+
+void
+relation_pass_over(uint32 remote_id)
+{
+	ApplyRelation *ar = hash_search(relations, &remote_id, HASH_FIND, NULL);
+
+	if (ar)
+		ar->passed_over = true;
+}
+
+/* Oid of the local table; InvalidOid if there is none and rows are to be passed over. */
+static Oid
+find_local_table(const ApplyRelation *ar)
+{
+	const WireRelation *remote = &ar->remote;
+	Oid			relid = local_table(remote);
+
+	if (!OidIsValid(relid) && !ar->passed_over && exclusion_reason(remote->nspname, remote->relname) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist on this node",
@@ -198,7 +227,7 @@ map_columns(ApplyRelation *ar)
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("table \"%s.%s\" has no column \"%s\" on this node that could be written",
 							ar->remote.nspname, ar->remote.relname, remote->name),
-					 errhint("Add the column here; the link then goes on by itself.")));
+					 errhint("Add the column here; the link then goes on by itself. An order of steps for tables that others write to: \"Schema changes while others write\" in docs/operations.md.")));
 		ar->local_att[i] = att;
 		value_reader_init(&ar->readers[i], remote, TupleDescAttr(desc, att - 1)->atttypid,
 						  TupleDescAttr(desc, att - 1)->atttypmod);
@@ -240,7 +269,7 @@ key_differs(ApplyRelation *ar)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the key of table \"%s.%s\" has other columns on the provider than here",
 					ar->remote.nspname, ar->remote.relname),
-			 errhint("Give the table the same primary key or replica identity on all nodes.")));
+			 errhint("Give the table the same primary key or replica identity on all nodes. An order of steps for tables that others write to: \"Schema changes while others write\" in docs/operations.md.")));
 }
 
 /* Maps the key's columns. */
@@ -322,7 +351,9 @@ relation_open_remote(uint32 remote_id)
 	if (!ar->rel)
 	{
 		if (!ar->valid)
-			ar->relid = find_local_table(&ar->remote);
+			ar->relid = find_local_table(ar);
+		if (!OidIsValid(ar->relid))
+			return NULL;
 		ar->rel = table_open(ar->relid, RowExclusiveLock);
 		old = MemoryContextSwitchTo(TopMemoryContext);
 		open_relations = lappend(open_relations, ar);
@@ -426,22 +457,53 @@ relation_leaf(ApplyRelation *ar, Oid relid)
 	return t;
 }
 
-ApplyTarget *
-relation_route(ApplyRelation *ar)
+/* The routing of a partitioned table in this transaction. */
+static Routing *
+routing_of(ApplyRelation *ar)
 {
-	Routing    *r = NULL;
-	ResultRelInfo *leaf;
 	ListCell   *lc;
 
-	if (!ar->partitioned)
-		return ar->target;
 	foreach(lc, routings)
 	{
 		if (((Routing *) lfirst(lc))->rel == ar)
-			r = lfirst(lc);
+			return lfirst(lc);
 	}
-	if (!r)
-		r = start_routing(ar);
+	return start_routing(ar);
+}
+
+ApplyTarget *
+relation_route_any(ApplyRelation *ar)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ApplyTarget *volatile t = NULL;
+
+	/* expressions of partition keys are code of users, whose errors are none of ours */
+	if (!ar->partitioned || RelationGetPartitionKey(ar->rel)->partexprs != NIL)
+		return relation_route(ar);
+	PG_TRY();
+	{
+		t = relation_route(ar);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_CHECK_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return t;
+}
+
+ApplyTarget *
+relation_route(ApplyRelation *ar)
+{
+	Routing    *r;
+	ResultRelInfo *leaf;
+
+	if (!ar->partitioned)
+		return ar->target;
+	r = routing_of(ar);
 	leaf = ExecFindPartition(r->mtstate, r->rri, r->proute, ar->root_slot, r->estate);
 	ResetPerTupleExprContext(r->estate);
 	return relation_leaf(ar, RelationGetRelid(leaf->ri_RelationDesc));

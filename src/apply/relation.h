@@ -16,6 +16,7 @@ typedef struct ApplyRelation
 	uint32		remote_id;		/* hash key */
 	MemoryContext remote_context;	/* of remote */
 	WireRelation remote;
+	bool		passed_over;	/* no member had the table when a row of it came (receive/lost_table.c) */
 	bool		valid;			/* false: map to the local table anew */
 	MemoryContext context;		/* of everything below */
 	Oid			relid;			/* local table (root) */
@@ -58,7 +59,16 @@ extern void relation_store(WireReader *r);
 /* Name and columns that came for a relation id; NULL if none. */
 extern const WireRelation *relation_remote(uint32 remote_id);
 
-/* The relation with its local table open in this transaction. */
+/* True if there is a local table of that name. Takes no lock. */
+extern bool relation_exists(const WireRelation *remote);
+
+/* Rows of a relation are passed over from here on, as long as there is no local table. */
+extern void relation_pass_over(uint32 remote_id);
+
+/*
+ * The relation with its local table open in this transaction. NULL if there is no such table and its rows are to be passed over: it is
+ * left out here (catalog/exclusion.h), or gone everywhere.
+ */
 extern ApplyRelation *relation_open_remote(uint32 remote_id);
 
 /* A local table, without any provider; its columns are known by their own names and types. */
@@ -69,6 +79,9 @@ extern ApplyRelation *relation_open_local(Oid relid);
  * in rel->root_slot. For a key search only the key columns need to be set.
  */
 extern ApplyTarget *relation_route(ApplyRelation *rel);
+
+/* The same; NULL if there is no partition for the values. */
+extern ApplyTarget *relation_route_any(ApplyRelation *rel);
 
 /* The target for a leaf partition. */
 extern ApplyTarget *relation_leaf(ApplyRelation *rel, Oid leaf);

@@ -94,6 +94,26 @@ remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	return WRITE_DONE;
 }
 
+/* A row whose partition is not there is gone already; nor may it come by an older write, if the partition is made again. */
+static void
+remove_nowhere(ApplyRelation *ar, const Datum *key)
+{
+	Version		deleted;
+	bool		known;
+
+	if (ar->parking && park_remove(ar, key))
+		return;
+	known = ar->tombstones && tombstone_find(ar->tombstones, key, apply.version, &deleted);
+	if (ar->tombstones && (!known || version_cmp(deleted, apply.version) < 0))
+	{
+		tombstone_write(ar->tombstones, key, true);
+		apply.wrote = true;
+	}
+	row_key_to_root_slot(ar, key);
+	if (!known)
+		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST, NULL, ar->root_slot);
+}
+
 /* Deletes one row that equals the old row of a table without a key. */
 static void
 remove_equal(ApplyRelation *ar)
@@ -102,8 +122,8 @@ remove_equal(ApplyRelation *ar)
 
 	row_read(ar, &apply.oldtup);
 	row_to_root_slot(ar);
-	t = relation_route(ar);
-	while (search_image(ar, t))
+	t = relation_route_any(ar);
+	while (t && search_image(ar, t))
 	{
 		if (write_delete(ar, t, &t->found->tts_tid) == WRITE_DONE)
 			return;
@@ -128,7 +148,12 @@ remove_row(ApplyRelation *ar)
 	row_read_key(ar, &apply.oldtup, key);
 	if (ar->partitioned)
 		row_key_to_root_slot(ar, key);
-	t = relation_route(ar);
+	t = relation_route_any(ar);
+	if (!t)
+	{
+		remove_nowhere(ar, key);
+		return;
+	}
 	if (search_key(t, key) && remove_found(ar, t, key) == WRITE_DONE)
 		return;
 	do

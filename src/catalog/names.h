@@ -29,6 +29,7 @@
 #define TABLE_AWAITED_STATE		"awaited_state"
 #define TABLE_GROUP_SETTING		"group_setting"
 #define TABLE_OUT_OF_STEP		"out_of_step"
+#define TABLE_EXCLUSION			"exclusion"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"
@@ -41,6 +42,7 @@
 #define TABLE_PARKED_ROW	"parked_row"
 #define INDEX_PARKED_ROW	"parked_row_key"
 #define TABLE_ROW_PIN		"row_pin"
+#define TABLE_TABLE_REWRITE	"table_rewrite"
 #define INDEX_ROW_PIN		"row_pin_key"
 #define TABLE_MERGE_SETTLED	"merge_settled"
 

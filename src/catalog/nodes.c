@@ -28,7 +28,7 @@ enum
 	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
 	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA,
 	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_PROGRESS, LOCAL_LAST_ERROR,
-	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 25, LOCAL_COPY_OF, LOCAL_COPY_SINCE
+	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 25, LOCAL_COPY_OF, LOCAL_COPY_SINCE, LOCAL_FAILED_STATE
 };
 
 /* Columns of member; in member_ready and removal the node's number is the first as well. */
@@ -114,6 +114,8 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->copy_of = get_int(tuple, desc, LOCAL_COPY_OF);
 	n->copy_since = heap_attisnull(tuple, LOCAL_COPY_SINCE, desc) ? 0 :
 		DatumGetInt64(heap_getattr(tuple, LOCAL_COPY_SINCE, desc, &isnull));
+	/* before an update of the extension there is no such column */
+	n->failed_state = desc->natts >= LOCAL_FAILED_STATE ? get_text(tuple, desc, LOCAL_FAILED_STATE) : NULL;
 	*(LocalNode **) arg = n;
 }
 

@@ -25,6 +25,7 @@ typedef struct LocalNode
 	uint64		since_xid;		/* its local rows of older transactions have no version: others have them as copied rows */
 	NodeId		copy_of;		/* but: a physical copy of this member's server has its rows, ... */
 	uint64		copy_since;		/* ... of this transaction or later; INVALID_NODE_ID: it is none */
+	char	   *failed_state;	/* joining: state of the last error, NULL if none is noted */
 } LocalNode;
 
 /* A member of the group: tables member, member_ready and removal, replicated. */

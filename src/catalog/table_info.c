@@ -3,7 +3,7 @@
  *		Which tables are replicated, under which name, and by which key rows are found.
  *
  * Everything here works from the relation cache and system catalogs, and from
- * table_setting, which is a user catalog table: so it gives the same answers under the
+ * user catalog tables (exclusion.c): so it gives the same answers under the
  * historic snapshot of logical decoding, as of the transaction that is decoded.
  * No locks are taken on users' tables: decoding must not wait for them, and everybody
  * else holds one on the table that he asks about.
@@ -11,26 +11,18 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/sysattr.h"
-#include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation_d.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "catalog/exclusion.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
-
-/* Columns of table_setting. */
-#define ATT_SCHEMA		1
-#define ATT_TABLE		2
-#define ATT_REPLICATED	3
 
 Oid
 table_root(Oid relid)
@@ -51,7 +43,7 @@ table_is_own_replicated(Relation rel)
 {
 	static const char *const names[] = {TABLE_MEMBER, TABLE_MEMBER_READY, TABLE_REMOVAL,
 	TABLE_TOPOLOGY_SETTING, TABLE_FRONTIER, TABLE_TABLE_SETTING, TABLE_MERGEABLE_TABLE, TABLE_COLUMN_MERGE, TABLE_NODE_PRIORITY,
-	TABLE_AWAITED_STATE, TABLE_GROUP_SETTING, TABLE_OUT_OF_STEP};
+	TABLE_AWAITED_STATE, TABLE_GROUP_SETTING, TABLE_OUT_OF_STEP, TABLE_EXCLUSION};
 
 	if (RelationGetNamespace(rel) != extension_schema_oid())
 		return false;
@@ -70,44 +62,20 @@ table_is_frontier(Relation rel)
 		RelationGetNamespace(rel) == extension_schema_oid();
 }
 
-/* True if table_setting takes a table out. */
-static bool
-is_excluded(const char *schema, const char *name)
+bool
+table_is_replicated(Relation rel)
 {
-	Oid			relid = extension_relation_oid(TABLE_TABLE_SETTING);
-	Relation	settings;
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		excluded = false;
-
-	if (!OidIsValid(relid))
-		return false;
-	settings = table_open(relid, AccessShareLock);
-	ScanKeyInit(&keys[0], ATT_SCHEMA, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(schema));
-	ScanKeyInit(&keys[1], ATT_TABLE, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	keys[0].sk_collation = keys[1].sk_collation = C_COLLATION_OID;
-	scan = systable_beginscan(settings, InvalidOid, false, NULL, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-
-		if (!DatumGetBool(heap_getattr(tuple, ATT_REPLICATED, RelationGetDescr(settings), &isnull)))
-			excluded = true;
-	}
-	systable_endscan(scan);
-	table_close(settings, AccessShareLock);
-	return excluded;
+	return rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT && table_is_replicated_if_logged(rel);
 }
 
 bool
-table_is_replicated(Relation rel)
+table_is_replicated_if_logged(Relation rel)
 {
 	Form_pg_class c = rel->rd_rel;
 	char	   *schema;
 
 	if ((c->relkind != RELKIND_RELATION && c->relkind != RELKIND_PARTITIONED_TABLE) ||
-		c->relpersistence != RELPERSISTENCE_PERMANENT || IsSystemRelation(rel) ||
+		c->relpersistence == RELPERSISTENCE_TEMP || IsSystemRelation(rel) ||
 		RelationGetRelid(rel) < FirstNormalObjectId)
 		return false;
 	if (c->relispartition)
@@ -124,7 +92,7 @@ table_is_replicated(Relation rel)
 	schema = get_namespace_name(c->relnamespace);
 	if (!schema || strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0)
 		return false;
-	return !is_excluded(schema, RelationGetRelationName(rel));
+	return exclusion_reason(schema, RelationGetRelationName(rel)) == NULL;
 }
 
 Oid

@@ -23,6 +23,9 @@ extern Oid	table_root(Oid relid);
  */
 extern bool table_is_replicated(Relation rel);
 
+/* The same of an unlogged table: what it will be when it is logged. */
+extern bool table_is_replicated_if_logged(Relation rel);
+
 /* True for the tables whose rows are settings of the whole group. */
 extern bool table_is_own_replicated(Relation rel);
 

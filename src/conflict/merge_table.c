@@ -83,9 +83,8 @@ merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, Snapshot sna
 	return found;
 }
 
-/* The version of a row that the table shows. */
-static Version
-shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, Version own)
+Version
+merge_table_shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, Version own)
 {
 	Version		v = row_version_of_slot(row, own);
 	bool		isnull;
@@ -127,7 +126,7 @@ merge_table_siblings(MergeTable *t, Relation rel, const Datum *key, TupleTableSl
 		return found->set;
 	if (row)
 	{
-		Version		v = shown_version(t, key, row, own);
+		Version		v = merge_table_shown_version(t, key, row, own);
 		Sibling		s = rows ? row_sibling(t->codec, v, row) : (Sibling) {.version = v};
 
 		s.plain = t->policy.young;

@@ -31,6 +31,9 @@ extern void merge_table_key(MergeTable *t, TupleTableSlot *row, Datum *key);
 /* The row of a key that a snapshot shows, into a slot of the table; false if there is none. */
 extern bool merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, Snapshot snapshot, TupleTableSlot *slot);
 
+/* The version of a row that the table shows, where it has no state. */
+extern Version merge_table_shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, Version own);
+
 /*
  * The siblings of a key: what is stored (found says), else the row that is, or just was, in the table (NULL: none). own: the
  * version of the running transaction. rows: the rows of what is not stored are wanted, too.

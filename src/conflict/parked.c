@@ -24,6 +24,7 @@
 
 #include "catalog/names.h"
 #include "conflict/parked.h"
+#include "conflict/row_version.h"
 
 /* Columns of both tables; the first three are alike. */
 enum
@@ -368,6 +369,8 @@ pin_find(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version *v
 	if (tuple)
 		*version = (Version) {DatumGetInt64(column(&s, tuple, PIN_TS)), DatumGetInt32(column(&s, tuple, PIN_NODE))};
 	end(&s);
+	if (tuple && version_cmp(*version, PIN_OF_WRITER) == 0)
+		*version = row_version(writer, VERSION_SELF);
 	return tuple != NULL;
 }
 
@@ -386,11 +389,18 @@ pin_remove(TombstoneKeys *keys, const Datum *key)
 void
 pin_store(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version version)
 {
+	pin_remove(keys, key);
+	pin_add(keys, key, writer, version);
+	CommandCounterIncrement();
+}
+
+void
+pin_add(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version version)
+{
 	Relation	heap;
 	Datum		values[PIN_ATTS];
 	bool		nulls[PIN_ATTS] = {0};
 
-	pin_remove(keys, key);
 	heap = table_open(extension_relation_oid(TABLE_ROW_PIN), RowExclusiveLock);
 	put_key(keys, key, values);
 	values[PIN_WRITER - 1] = Int64GetDatum(writer);
@@ -398,7 +408,6 @@ pin_store(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version v
 	values[PIN_NODE - 1] = Int32GetDatum(version.node);
 	CatalogTupleInsert(heap, heap_form_tuple(RelationGetDescr(heap), values, nulls));
 	table_close(heap, NoLock);
-	CommandCounterIncrement();
 }
 
 List *

@@ -63,9 +63,15 @@ extern void parked_note_error(TombstoneKeys *keys, const Datum *key, const char 
 /* All of a table that a snapshot shows, newest version first: a List of ParkedEntry *. rows: with their rows. */
 extern List *parked_list(Oid relid, Snapshot snapshot, bool rows);
 
-/* The pinned version of the row of a key that transaction writer wrote. */
+/* A pin of this version: the row has that of transaction writer, though it is a copy (rewrite.h). */
+#define PIN_OF_WRITER	((Version) {0, INVALID_NODE_ID})
+
+/* The pinned version of the row of a key that transaction writer wrote; VERSION_SELF if that is the running one's own. */
 extern bool pin_find(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version *version);
 extern void pin_store(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version version);
+
+/* Adds a pin beside those that there are; the next command sees it. */
+extern void pin_add(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version version);
 
 /* Forgets all parked rows and pins of a table: it is not replicated any more. */
 extern void parked_forget_all(Oid relid);

@@ -22,6 +22,7 @@
 
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
+#include "conflict/rewrite_known.h"
 #include "conflict/row_version.h"
 
 uint64
@@ -113,8 +114,10 @@ Version
 row_version_of_slot(TupleTableSlot *slot, Version own)
 {
 	bool		isnull;
-	Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
+	TransactionId xmin = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+	CommandId	cmin = DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull));
 
-	Assert(!isnull);
-	return row_version(DatumGetTransactionId(xmin), own);
+	if (rewrite_is_known(slot->tts_tableOid, xmin, cmin))
+		return VERSION_OLDEST;
+	return row_version(xmin, own);
 }

@@ -15,7 +15,10 @@
  */
 extern Version row_version(TransactionId xmin, Version own);
 
-/* The same for a row in a slot that holds a heap tuple. */
+/*
+ * The same for a row in a slot that holds a heap tuple. Of a copy that ALTER TABLE has made (rewrite.h), VERSION_OLDEST: the row may have
+ * a pin.
+ */
 extern Version row_version_of_slot(TupleTableSlot *slot, Version own);
 
 /* A past transaction's number with its epoch; 0 for a frozen one. */

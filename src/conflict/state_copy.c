@@ -129,7 +129,7 @@ export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result, 
 		(void) row_state_visible(t->keys, key, GetActiveSnapshot(), &found);
 		if (found.set->n == 0)
 		{
-			sibling_add(found.set, row_sibling(t->codec, row_version_of_slot(row, VERSION_SELF), row));
+			sibling_add(found.set, row_sibling(t->codec, merge_table_shown_version(t, key, row, VERSION_SELF), row));
 			found.set->items[0].plain = t->policy.young;
 			put_state(rel, t, key, &found, result);
 		}

@@ -83,10 +83,9 @@ static const char *const table_query =
 " n.nspname = 'replication_plugin'"
 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
-" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step')"
+" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step', 'exclusion')"
 "  OR n.nspname <> 'replication_plugin' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
-"  AND NOT EXISTS (SELECT FROM replication_plugin.table_setting s"
-"   WHERE s.schema_name = n.nspname AND s.table_name = c.relname AND NOT s.replicated)"
+"  AND replication_plugin.exclusion(n.nspname, c.relname) IS NULL"
 "  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))"
 " ORDER BY n.nspname = 'replication_plugin' DESC,"
 " coalesce((SELECT sum(pg_total_relation_size(i.relid)) FROM pg_partition_tree(c.oid) i), pg_total_relation_size(c.oid)) DESC";
@@ -217,8 +216,7 @@ empty_tables(CopyJob *job)
 static const char *const mergeable_query =
 "SELECT pg_catalog.format('%I.%I', m.schema_name, m.table_name) FROM replication_plugin.mergeable_table m"
 " JOIN pg_namespace n ON n.nspname = m.schema_name JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
-" WHERE NOT EXISTS (SELECT FROM replication_plugin.table_setting s"
-"  WHERE s.schema_name = m.schema_name AND s.table_name = m.table_name AND NOT s.replicated)";
+" WHERE replication_plugin.exclusion(m.schema_name, m.table_name) IS NULL";
 
 /* Tables that are copied, with a key, whose rows can be in each other's way by more than the key, or were. */
 static const char *const contested_query =

@@ -77,17 +77,30 @@ join_read_state(Joining *join)
 	proc_exit(0);
 }
 
+/* True if the state of the last error, if there is one, comes before another. */
+static bool
+is_behind(const char *failed_state, JoinStep step)
+{
+	for (int i = 0; failed_state && i < JOIN_READY; i++)
+	{
+		if (strcmp(failed_state, states[i].name) == 0)
+			return i < (int) step;
+	}
+	return true;
+}
+
 void
 join_set_state(Joining *join, JoinStep to)
 {
-	const char *params[2] = {states[to].name, states[join->state].name};
+	const char *params[3] = {states[to].name, states[join->state].name, is_behind(join->local->failed_state, to) ? "t" : "f"};
 
 	Assert(states[join->state].successors & BIT(to));
-	/* starting over does not mean that the errors are gone */
+	/* an error is gone when the state that it was met in is behind us, not when a try starts over */
 	if (!sql_value("UPDATE replication_plugin.local_node SET state = $1, progress = NULL,"
-				   " failures = CASE WHEN $1 = 'joining: slot' THEN failures ELSE 0 END,"
-				   " last_error = CASE WHEN $1 = 'joining: slot' THEN last_error END"
-				   " WHERE state = $2 RETURNING 1", 2, params))
+				   " failures = CASE WHEN $3::boolean THEN 0 ELSE failures END,"
+				   " last_error = CASE WHEN NOT $3::boolean THEN last_error END,"
+				   " failed_state = CASE WHEN NOT $3::boolean THEN failed_state END"
+				   " WHERE state = $2 RETURNING 1", 3, params))
 		proc_exit(0);
 	ereport(DEBUG1, (errmsg_internal("join: from \"%s\" to \"%s\"", params[1], params[0])));
 	join->state = to;
@@ -129,7 +142,7 @@ join_note_error(MemoryContext context)
 	if (edata->context)
 		text = psprintf("%s CONTEXT: %s", text, edata->context);
 	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = clock_timestamp(),"
-			  " failures = failures + 1 WHERE state LIKE 'joining:%'", 1, &text);
+			  " failures = failures + 1, failed_state = state WHERE state LIKE 'joining:%'", 1, &text);
 }
 
 void

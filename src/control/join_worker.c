@@ -68,6 +68,7 @@
 #include "model/frontier.h"
 
 #define POLL_MS		100
+#define SLOT_POLL_MS	500		/* between two looks at who holds up our slot on the source */
 
 /* ---------- joining: slot ---------- */
 
@@ -83,6 +84,41 @@ drop_old_slot(Joining *join, PGconn *conn)
 									 " WHERE slot_name = %s", name)));
 }
 
+/* Who holds up the slot that a walsender of the source makes, as text; NULL if nobody is known. */
+static char *
+slot_waits_for(PGconn *conn, int walsender)
+{
+	PGresult   *res = peer_exec(conn, psprintf("SELECT w.waits_for FROM replication_plugin.transaction_waited_for(%d) w(waits_for)"
+											   " WHERE w.waits_for IS NOT NULL", walsender));
+	char	   *text = PQntuples(res) > 0 ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
+
+	PQclear(res);
+	return text;
+}
+
+/* Waits for the answer of the session that makes the slot, and says meanwhile for whom that waits. */
+static PGresult *
+wait_for_slot(Joining *join, PGconn *conn, const char *sql)
+{
+	if (PQsendQuery(join->replication, sql) == 0)
+		return peer_exec(join->replication, sql);	/* says why */
+	while (PQisBusy(join->replication))
+	{
+		if (peer_wait(join->replication, WL_SOCKET_READABLE | WL_TIMEOUT, SLOT_POLL_MS) & WL_SOCKET_READABLE)
+		{
+			if (PQconsumeInput(join->replication) == 0)
+				break;
+		}
+		else
+		{
+			char	   *waits_for = slot_waits_for(conn, PQbackendPID(join->replication));
+
+			join_progress("making a slot on the source, which waits for %s", waits_for ? waits_for : "transactions that are open there");
+		}
+	}
+	return peer_result(join->replication, sql);
+}
+
 /* Makes our slot on the source; its session keeps the snapshot alive. */
 static void
 make_source_slot(Joining *join, PGconn *conn)
@@ -94,8 +130,8 @@ make_source_slot(Joining *join, PGconn *conn)
 	drop_old_slot(join, conn);
 	join_progress("making a slot on the source (waits for transactions that are open there)");
 	join->replication = peer_connect(join->local->source_dsn, PEER_REPLICATION, "replication_plugin join");
-	res = peer_exec(join->replication, psprintf("CREATE_REPLICATION_SLOT \"%s\" LOGICAL " PLUGIN_NAME
-												" EXPORT_SNAPSHOT", join->slot));
+	res = wait_for_slot(join, conn, psprintf("CREATE_REPLICATION_SLOT \"%s\" LOGICAL " PLUGIN_NAME
+											 " EXPORT_SNAPSHOT", join->slot));
 	join->snapshot = pstrdup(PQgetvalue(res, 0, 2));
 	PQclear(res);
 	FAULT_POINT("join_slot_made");
@@ -205,7 +241,7 @@ build_indexes(Joining *join)
 	sql_value("SELECT replication_plugin.make_group_slot()", 0, NULL);
 	FAULT_POINT("join_group_slot_made");
 	if (!sql_value_int("WITH s AS (UPDATE replication_plugin.local_node SET state = 'joining: catching up', progress = NULL,"
-					   "  last_error = NULL, failures = 0 WHERE state = 'joining: indexes' RETURNING 1)"
+					   "  last_error = NULL, failures = 0, failed_state = NULL WHERE state = 'joining: indexes' RETURNING 1)"
 					   " INSERT INTO replication_plugin.link (provider, full_origins) SELECT $1::integer, 'all' FROM s"
 					   " ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET full_origins = 'all', paused = false RETURNING 1",
 					   join->local->source_id))
@@ -313,7 +349,7 @@ static void
 become_ready(Joining *join)
 {
 	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', announced = false, progress = NULL,"
-				   "  last_error = NULL, failures = 0 WHERE state = 'joining: opening links' RETURNING node_id),"
+				   "  last_error = NULL, failures = 0, failed_state = NULL WHERE state = 'joining: opening links' RETURNING node_id),"
 				   " o AS (UPDATE replication_plugin.link SET paused = false FROM l)"
 				   " INSERT INTO replication_plugin.member_ready (node_id) SELECT node_id FROM l RETURNING 1", 0, NULL))
 		proc_exit(0);

@@ -35,6 +35,7 @@
 #include "receive/gate.h"
 #include "receive/link.h"
 #include "receive/link_error.h"
+#include "receive/lost_table.h"
 
 #define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
@@ -429,6 +430,7 @@ typedef enum Remedy
 {
 	REMEDY_NONE,				/* a failure */
 	REMEDY_AGAIN,
+	REMEDY_NOW,					/* again, as what was in the way is not there any more */
 	REMEDY_CAREFUL				/* again, looking before each insert */
 } Remedy;
 
@@ -500,6 +502,9 @@ handle_error(Link *link, MemoryContext context)
 	AbortOutOfAnyTransaction();
 	apply_reset();
 	MemoryContextSwitchTo(context);
+	if (remedy == REMEDY_NONE && edata->sqlerrcode == ERRCODE_UNDEFINED_TABLE && course == COURSE_APPLY &&
+		lost_table_passed_over(link, &edata->detail, &edata->hint))
+		remedy = REMEDY_NOW;
 	if (remedy == REMEDY_NONE)
 	{
 		char	   *text = course == COURSE_APPLY ? link_error_text(link, edata, &current) : NULL;

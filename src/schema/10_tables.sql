@@ -32,7 +32,8 @@ CREATE TABLE local_node (
 	run_row pg_lsn, -- end of its first frontier row
 	announced boolean NOT NULL DEFAULT true, -- false: ready, but not all members know; local writes wait for that
 	copy_of integer, -- a physical copy of this member's server: what was local before since_xid is that member's ...
-	copy_since bigint -- ... if it is of this transaction or later
+	copy_since bigint, -- ... if it is of this transaction or later
+	failed_state text -- joining: the state in which last_error happened; forgotten when a later one is reached
 );
 
 -- Admissions: one row per node that is or was a member; a number is never used again. Written by the
@@ -115,6 +116,18 @@ CREATE TABLE awaited_state (
 	noted_by integer NOT NULL,
 	until text NOT NULL, -- a frontier
 	PRIMARY KEY (schema_name, table_name, origin, origin_lsn, noted_by)
+) WITH (user_catalog_table = true);
+
+-- Rules of which tables are left out, by names with stars, also of tables that do not exist yet: of those that match a table the one with the
+-- greatest (serial, set_by) counts. Rows are never changed. Replicated; read while decoding.
+CREATE TABLE exclusion (
+	serial bigint NOT NULL,
+	set_by integer NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	excluded boolean NOT NULL,
+	set_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (serial, set_by)
 ) WITH (user_catalog_table = true);
 
 -- Tables of which changes got past the triggers on a node, so that nodes may differ (seen is null), each with the end of the transaction there;
@@ -215,6 +228,14 @@ CREATE TABLE row_pin (
 );
 ALTER TABLE row_pin ALTER COLUMN key SET STORAGE MAIN;
 CREATE INDEX row_pin_key ON row_pin (relid, key_hash);
+
+-- Tables whose rows ALTER TABLE has written anew: rows of that transaction, by commands before that one, are copies. They are older than all that
+-- can arrive, unless they are pinned. A row goes when all members have what was here then.
+CREATE TABLE table_rewrite (
+	relid oid NOT NULL,
+	xid bigint NOT NULL,
+	before_cid bigint NOT NULL
+);
 
 -- Rows of mergeable tables that are not just what is in the table, written by the transaction that wrote it there: those with
 -- concurrent values or merged columns, and deleted ones. The write of the transaction that stored such a row has its version from there.

@@ -214,6 +214,10 @@ CREATE FUNCTION drop_origins() RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_drop_origins' LANGUAGE C STRICT;
 COMMENT ON FUNCTION drop_origins() IS 'drops all replication origins of this database''s group';
 
+CREATE FUNCTION exclusion(schema_name text, table_name text) RETURNS text
+AS 'MODULE_PATHNAME', 'replication_plugin_exclusion' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION exclusion(text, text) IS 'why a table of that name is not replicated; null if it is';
+
 CREATE FUNCTION capture_install(relation regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_capture_install' LANGUAGE C STRICT;
 CREATE FUNCTION capture_install_all() RETURNS void

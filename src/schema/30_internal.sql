@@ -702,13 +702,14 @@ BEGIN
 	DELETE FROM replication_plugin.group_setting;
 	DELETE FROM replication_plugin.awaited_state;
 	DELETE FROM replication_plugin.out_of_step;
+	DELETE FROM replication_plugin.exclusion;
 	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;
 	DELETE FROM replication_plugin.peer_run;
 	DELETE FROM replication_plugin.join_script;
 	DELETE FROM replication_plugin.join_state;
 	DELETE FROM replication_plugin.node_reservation;
-	TRUNCATE replication_plugin.tombstone, replication_plugin.row_state, replication_plugin.parked_row, replication_plugin.row_pin;
+	TRUNCATE replication_plugin.tombstone, replication_plugin.row_state, replication_plugin.parked_row, replication_plugin.row_pin, replication_plugin.table_rewrite;
 	PERFORM replication_plugin.capture_remove_all();
 	PERFORM replication_plugin.preload_in_sessions(false);
 	PERFORM replication_plugin.request_manager(false);

@@ -9,8 +9,7 @@ DECLARE
 BEGIN
 	SELECT n.nspname, k.relname, k.relkind, k.relpersistence, k.relispartition,
 		EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.oid AND i.indisprimary) AS has_key,
-		coalesce((SELECT s.replicated FROM replication_plugin.table_setting s
-			WHERE s.schema_name = n.nspname AND s.table_name = k.relname), true) AS replicated
+		replication_plugin.exclusion(n.nspname, k.relname) IS NULL AS replicated
 		INTO c FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
 	reason := CASE
 		WHEN c IS NULL THEN 'it does not exist'

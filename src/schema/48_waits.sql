@@ -36,6 +36,20 @@ $$;
 COMMENT ON FUNCTION lock_wait(integer) IS 'which lock a process has waited for over two seconds, and who has it';
 ALTER FUNCTION lock_wait(integer) SECURITY DEFINER;
 
+-- Whose transaction a process that makes a slot waits for; null if for none.
+CREATE FUNCTION transaction_waited_for(waiter integer) RETURNS text LANGUAGE sql VOLATILE STRICT
+AS $$
+	SELECT coalesce(
+		(SELECT format('prepared transaction %L of user %s, open since %s', x.gid, x.owner, x.prepared)
+			FROM pg_prepared_xacts x WHERE x.transaction = l.transactionid),
+		(SELECT format('the transaction of process %s (user %s%s%s, %s), open since %s', a.pid, coalesce(a.usename, a.backend_type),
+				coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(', database ' || a.datname, ''), coalesce(a.state, 'active'), a.xact_start)
+			FROM pg_locks h JOIN pg_stat_activity a USING (pid)
+			WHERE h.locktype = 'transactionid' AND h.transactionid = l.transactionid AND h.granted LIMIT 1))
+	FROM pg_locks l WHERE l.pid = waiter AND NOT l.granted AND l.locktype = 'transactionid' LIMIT 1
+$$;
+COMMENT ON FUNCTION transaction_waited_for(integer) IS 'whose transaction a process that makes a slot waits for';
+
 -- The same of the processes of this database that are no links, for the view nodes; null if none waits.
 CREATE FUNCTION worker_waits() RETURNS text LANGUAGE sql VOLATILE
 AS $$

@@ -4,7 +4,7 @@
 CREATE FUNCTION local_progress(progress text, last_error text) RETURNS text LANGUAGE sql STABLE
 AS $$
 	SELECT CASE WHEN u.problem IS NOT NULL THEN format('error: %s HINT: %s', u.problem, u.fix)
-		WHEN $2 IS NOT NULL THEN 'error: ' || $2 ELSE $1 END
+		WHEN $2 IS NOT NULL THEN 'error: ' || $2 || coalesce('; the next try: ' || $1, '') ELSE $1 END
 	FROM replication_plugin.unmet_requirement() u
 $$;
 COMMENT ON FUNCTION local_progress(text, text) IS 'how this node is doing, for people';
@@ -132,28 +132,66 @@ CREATE VIEW progress AS
 	LEFT JOIN replication_plugin.link_states() s ON s.provider = n.node_id;
 COMMENT ON VIEW progress IS 'how far the transactions of each node have been applied here';
 
+-- What is to be known of the columns by which a table's rows are found; null if nothing.
+CREATE FUNCTION identity_note(relation oid, identity "char") RETURNS text LANGUAGE sql STABLE
+AS $$
+	WITH key AS (SELECT x.indexrelid, x.indkey FROM pg_index x
+		WHERE x.indrelid = relation AND x.indisvalid AND x.indimmediate AND (x.indisreplident AND identity = 'i' OR x.indisprimary)
+		ORDER BY (x.indisreplident AND identity = 'i') DESC LIMIT 1)
+	SELECT CASE WHEN EXISTS (SELECT FROM key) THEN
+		(SELECT format('key column %I is generated: each node computes it, so its expression must be the same on all nodes', a.attname)
+			FROM key k JOIN pg_attribute a ON a.attrelid = relation AND a.attnum = ANY (k.indkey) WHERE a.attgenerated <> '' LIMIT 1)
+	WHEN identity = 'f' THEN
+		(SELECT format('no equality for the type of %s: rows are found there by identical values', string_agg(format('%I (%s)', a.attname, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum))
+			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
+			WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND coalesce(b.typtype, t.typtype) = 'b'
+				AND coalesce(b.typcategory, t.typcategory) <> 'A'
+				AND NOT EXISTS (SELECT FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod AND m.amname IN ('btree', 'hash')
+					WHERE o.opcdefault AND (o.opcintype = coalesce(b.oid, t.oid) OR EXISTS (SELECT FROM pg_cast s
+						WHERE s.castsource = coalesce(b.oid, t.oid) AND s.casttarget = o.opcintype AND s.castmethod = 'b' AND s.castcontext = 'i')))
+			HAVING count(*) > 0)
+	END
+$$;
+COMMENT ON FUNCTION identity_note(oid, "char") IS 'what is to be known of the columns by which a table''s rows are found';
+
+-- Tables of which the internal triggers are not all there, or not in force: what is written to them may be missing elsewhere; null if all are.
+CREATE FUNCTION capture_note(relation oid, identity text) RETURNS text LANGUAGE sql STABLE
+AS $$
+	SELECT format('capture is not in force: internal triggers are missing or disabled on %s; SELECT replication_plugin.capture_install(%L) puts them back',
+		string_agg(p.relid::regclass::text, ', '), min(p.relid::regclass::text))
+	FROM (SELECT relid FROM pg_partition_tree(relation) WHERE isleaf UNION SELECT relation::regclass WHERE NOT EXISTS (SELECT FROM pg_partition_tree(relation))) p
+	JOIN pg_class c ON c.oid = p.relid AND c.relkind = 'r'
+	WHERE identity <> 'full' AND EXISTS (SELECT FROM replication_plugin.local_node)
+		AND (NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = p.relid AND g.tgname ~ '^replication_plugin')
+			OR EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = p.relid AND g.tgname ~ '^replication_plugin' AND g.tgenabled <> 'A'))
+	HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION capture_note(oid, text) IS 'whether the internal triggers of a table are missing or disabled';
+ALTER FUNCTION capture_note(oid, text) SECURITY DEFINER;
+
 CREATE VIEW tables AS
-	SELECT c.oid::regclass AS "table", coalesce(s.replicated, true) AS replicated, i.identity,
+	SELECT c.oid::regclass AS "table", x.reason IS NULL AS replicated, i.identity,
 		coalesce(s.policy, 'last_write_wins') AS policy,
 		(SELECT string_agg(m.column_name || ' ' || m.merge, ', ' ORDER BY m.column_name) FROM replication_plugin.column_merge m
 			WHERE m.schema_name = n.nspname AND m.table_name = c.relname AND NOT m.retired) AS merges,
-		nullif(concat_ws('; ', CASE WHEN NOT coalesce(s.replicated, true) THEN 'excluded by exclude_table()'
+		nullif(concat_ws('; ', CASE WHEN x.reason IS NOT NULL THEN x.reason
 			 WHEN i.identity = 'none' AND EXISTS (SELECT FROM pg_index y WHERE y.indrelid = c.oid AND y.indisprimary AND NOT y.indimmediate)
 			 THEN 'rows have no key, as the primary key is deferrable: UPDATE and DELETE are refused; add a unique index of its columns and set REPLICA IDENTITY USING INDEX, or set REPLICA IDENTITY FULL'
 			 WHEN i.identity = 'none' THEN 'rows have no key: UPDATE and DELETE are refused; add a primary key, set REPLICA IDENTITY FULL, or exclude the table'
 			 WHEN i.identity = 'full' THEN 'rows have no key: conflicts cannot be resolved, rows that were changed on two nodes at once may differ' END,
-			o.note), '') AS note,
+			CASE WHEN x.reason IS NULL THEN i.note END, CASE WHEN x.reason IS NULL THEN replication_plugin.capture_note(c.oid, i.identity) END, o.note), '') AS note,
 		o.note IS NOT NULL AS out_of_step
 	FROM pg_class c
 	JOIN pg_namespace n ON n.oid = c.relnamespace
-	LEFT JOIN replication_plugin.table_setting s ON s.schema_name = n.nspname AND s.table_name = c.relname,
-	LATERAL (SELECT coalesce((SELECT 'key (' || string_agg(a.attname, ', ' ORDER BY k.place) || ')'
+	LEFT JOIN replication_plugin.table_setting s ON s.schema_name = n.nspname AND s.table_name = c.relname
+	CROSS JOIN LATERAL (SELECT replication_plugin.exclusion(n.nspname, c.relname) AS reason) x
+	CROSS JOIN LATERAL (SELECT coalesce((SELECT 'key (' || string_agg(a.attname, ', ' ORDER BY k.place) || ')'
 			FROM pg_index x, unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY k(attnum, place), pg_attribute a
 			WHERE x.indexrelid = (SELECT y.indexrelid FROM pg_index y
 					WHERE y.indrelid = c.oid AND y.indisvalid AND y.indimmediate AND (y.indisreplident AND c.relreplident = 'i' OR y.indisprimary)
 					ORDER BY (y.indisreplident AND c.relreplident = 'i') DESC LIMIT 1)
 				AND a.attrelid = c.oid AND a.attnum = k.attnum),
-			CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END) AS identity) i
+			CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END) AS identity, replication_plugin.identity_note(c.oid, c.relreplident) AS note) i
 	LEFT JOIN LATERAL (SELECT format('out of step: %s of node %s (%s) got past the triggers, so its rows may differ between nodes;'
 				' SELECT replication_plugin.resend_table(%L) on the node whose rows are right gives them to all others',
 			m.what, coalesce(d.node_name, m.node_id::text), m.lsn, c.oid::regclass) AS note
@@ -162,6 +200,11 @@ CREATE VIEW tables AS
 	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
 		AND n.nspname NOT IN ('replication_plugin', 'information_schema') AND n.nspname !~ '^pg_';
 COMMENT ON VIEW tables IS 'the tables of this database: whether and how they are replicated, and what becomes of concurrent writes; merges: columns that merge';
+
+CREATE VIEW exclusions AS
+	SELECT e.schema_name AS "schema", e.table_name AS "table", e.excluded, e.set_at, n.node_name AS set_on
+	FROM replication_plugin.exclusion e LEFT JOIN replication_plugin.node n ON n.node_id = e.set_by ORDER BY e.serial DESC, e.set_by DESC;
+COMMENT ON VIEW exclusions IS 'rules of exclude_tables() and include_tables(); of those that match a table the first one counts';
 
 -- Whether the reader of a view may see rows of a table: he has SELECT, and no row security hides any from him.
 CREATE FUNCTION may_read(relid oid) RETURNS boolean LANGUAGE plpgsql STABLE

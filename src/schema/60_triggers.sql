@@ -5,7 +5,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step'] LOOP
+	FOREACH t IN ARRAY ARRAY['local_node', 'member', 'member_ready', 'removal', 'topology_setting', 'link', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step', 'exclusion'] LOOP
 		EXECUTE format('CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON replication_plugin.%I'
 			' FOR EACH ROW EXECUTE FUNCTION replication_plugin.settings_changed()', t);
 		EXECUTE format('ALTER TABLE replication_plugin.%I ENABLE ALWAYS TRIGGER changed', t);

@@ -2,7 +2,7 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA replication_plugin FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA replication_plugin FROM PUBLIC;
 GRANT USAGE ON SCHEMA replication_plugin TO PUBLIC;
-GRANT SELECT ON group_settings, nodes, slots, tables, conflicts, conflict_stats TO PUBLIC;
+GRANT SELECT ON group_settings, nodes, slots, tables, exclusions, conflicts, conflict_stats TO PUBLIC;
 -- errors of links can hold values of rows
 GRANT SELECT ON links, progress, topology TO pg_monitor;
 GRANT EXECUTE ON FUNCTION lock_wait(integer), link_states(), origin_progress(integer), topology_graph(text), planned_links(integer[]),
@@ -11,7 +11,7 @@ ALTER FUNCTION planned_links(integer[]) SECURITY DEFINER;
 ALTER FUNCTION topology_graph(text) SECURITY DEFINER;
 -- what those views call (with the rights of the reader)
 GRANT EXECUTE ON FUNCTION dsn_without_password(text), frontier_lsn(text, integer), clock_offset(integer), slot_name(integer), origin_name(text),
-	unmet_requirement(), local_progress(text, text), worker_waits(), may_read(oid), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
+	unmet_requirement(), local_progress(text, text), worker_waits(), may_read(oid), exclusion(text, text), identity_note(oid, "char"), capture_note(oid, text), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
 -- these look at the caller's rights on the table themselves
 GRANT SELECT ON unresolved, parked_rows TO PUBLIC;
 GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references() TO PUBLIC;

@@ -8,10 +8,14 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "base/session.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -21,6 +25,8 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/name_pattern.h"
+#include "catalog/exclusion.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -35,6 +41,7 @@
 
 PG_FUNCTION_INFO_V1(replication_plugin_settings_changed);
 PG_FUNCTION_INFO_V1(replication_plugin_invalidate_table);
+PG_FUNCTION_INFO_V1(replication_plugin_exclusion);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_install);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_install_all);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_remove_all);
@@ -124,7 +131,21 @@ show_again(Oid relid)
 		row_state_forget_all(relid);
 }
 
-/* A row of table_setting, mergeable_table or column_merge has changed: its table is looked at anew. */
+/* A table is treated otherwise from here on: it is looked at anew. */
+static void
+look_again(Oid relid)
+{
+	if (nodes_local_id() != INVALID_NODE_ID)
+	{
+		keyless_log_whole_rows(relid, false);
+		capture_install(relid);
+	}
+	CacheInvalidateRelcacheByRelid(relid);
+	CommandCounterIncrement();
+	show_again(relid);
+}
+
+/* A row of table_setting, mergeable_table or column_merge has changed. */
 static void
 table_setting_changed(HeapTuple tuple, TupleDesc desc)
 {
@@ -137,14 +158,48 @@ table_setting_changed(HeapTuple tuple, TupleDesc desc)
 	if (!OidIsValid(relid))
 		return;
 	CommandCounterIncrement();
-	if (nodes_local_id() != INVALID_NODE_ID)
+	look_again(relid);
+}
+
+/* Tables whose names match; partitions follow their roots. */
+static List *
+matching_tables(const char *schemas, const char *tables)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(pg_class, InvalidOid, false, NULL, 0, NULL);
+	List	   *relids = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		keyless_log_whole_rows(relid, false);
-		capture_install(relid);
+		Form_pg_class c = (Form_pg_class) GETSTRUCT(tuple);
+		char	   *schema;
+
+		if ((c->relkind != RELKIND_RELATION && c->relkind != RELKIND_PARTITIONED_TABLE) || c->relispartition ||
+			c->relpersistence != RELPERSISTENCE_PERMANENT || c->oid < FirstNormalObjectId ||
+			!name_pattern_matches(tables, NameStr(c->relname)))
+			continue;
+		schema = get_namespace_name(c->relnamespace);
+		if (schema && strcmp(schema, EXTENSION_SCHEMA) != 0 && name_pattern_matches(schemas, schema))
+			relids = lappend_oid(relids, c->oid);
 	}
-	CacheInvalidateRelcacheByRelid(relid);
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return relids;
+}
+
+/* There is another rule of which tables are excluded. */
+static void
+exclusion_changed(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	char	   *schemas = TextDatumGetCString(heap_getattr(tuple, 3, desc, &isnull));
+	char	   *tables = TextDatumGetCString(heap_getattr(tuple, 4, desc, &isnull));
+	ListCell   *lc;
+
 	CommandCounterIncrement();
-	show_again(relid);
+	foreach(lc, matching_tables(schemas, tables))
+		look_again(lfirst_oid(lc));
 }
 
 /* Writes of a table have been passed over, or what replaces them has come: updates of it are sent in another way. */
@@ -209,6 +264,8 @@ replication_plugin_settings_changed(PG_FUNCTION_ARGS)
 		strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_MERGEABLE_TABLE) == 0 ||
 		strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_COLUMN_MERGE) == 0)
 		table_setting_changed(tuple, RelationGetDescr(trigger->tg_relation));
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_EXCLUSION) == 0)
+		exclusion_changed(tuple, RelationGetDescr(trigger->tg_relation));
 	return PointerGetDatum(NULL);
 }
 
@@ -218,6 +275,17 @@ replication_plugin_invalidate_table(PG_FUNCTION_ARGS)
 {
 	CacheInvalidateRelcacheByRelid(PG_GETARG_OID(0));
 	PG_RETURN_VOID();
+}
+
+/* exclusion(schema_name text, table_name text) → text: why the table is not replicated; null if it is */
+Datum
+replication_plugin_exclusion(PG_FUNCTION_ARGS)
+{
+	char	   *reason = exclusion_reason(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+
+	if (!reason)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(reason));
 }
 
 /* capture_install(regclass) → void */

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
+#include "parser/parse_coerce.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -312,7 +313,36 @@ read_text(ValueReader *r, char *text)
 	return value;
 }
 
-/* Converts a value of another type by way of text. */
+/* Finds the cast between two types of numbers, which ALTER TABLE uses as well when it changes one into the other. */
+static void
+look_up_cast(ValueReader *r)
+{
+	Oid			func;
+	char		category,
+				remote_category;
+	bool		preferred;
+
+	r->cast_looked_up = true;
+	if (r->typid >= FirstNormalObjectId || r->remote_typid >= FirstNormalObjectId)
+		return;
+	get_type_category_preferred(r->typid, &category, &preferred);
+	get_type_category_preferred(r->remote_typid, &remote_category, &preferred);
+	if (category == TYPCATEGORY_NUMERIC && remote_category == TYPCATEGORY_NUMERIC &&
+		find_coercion_pathway(r->typid, r->remote_typid, COERCION_ASSIGNMENT, &func) == COERCION_PATH_FUNC &&
+		func < FirstNormalObjectId && get_func_nargs(func) == 1)
+		fmgr_info_cxt(func, &r->cast, r->context);
+}
+
+/* Makes a number of another type of number. */
+static Datum
+cast_number(ValueReader *r, Datum remote)
+{
+	Datum		value = FunctionCall1(&r->cast, remote);
+
+	return r->typid == NUMERICOID && r->typmod != -1 ? DirectFunctionCall2(numeric, value, Int32GetDatum(r->typmod)) : value;
+}
+
+/* Converts a value of another type: a number as ALTER TABLE does it, others by way of text. */
 static Datum
 convert(ValueReader *r, const WireColumn *c)
 {
@@ -330,6 +360,10 @@ convert(ValueReader *r, const WireColumn *c)
 		remote = read_internal(r->remote_typid, r->remote_typlen, r->remote_typbyval, c);
 	else
 		remote = read_binary(r, &r->remote_recv, &r->remote_typioparam, r->remote_typid, -1, c);
+	if (!r->cast_looked_up)
+		look_up_cast(r);
+	if (OidIsValid(r->cast.fn_oid))
+		return cast_number(r, remote);
 	if (!OidIsValid(r->remote_out.fn_oid))
 	{
 		Oid			func;

@@ -54,6 +54,8 @@ typedef struct ValueReader
 	FmgrInfo	in;
 	FmgrInfo	remote_recv;
 	FmgrInfo	remote_out;
+	bool		cast_looked_up;
+	FmgrInfo	cast;			/* from the remote type, between numbers; fn_oid invalid: by way of text */
 } ValueReader;
 
 /*

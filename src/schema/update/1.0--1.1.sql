@@ -30,6 +30,30 @@ CREATE TABLE out_of_step (
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON out_of_step FOR EACH ROW EXECUTE FUNCTION settings_changed();
 ALTER TABLE out_of_step ENABLE ALWAYS TRIGGER changed;
 
+-- Rules of which tables are left out, by names with stars, also of tables that do not exist yet: of those that match a table the one with the
+-- greatest (serial, set_by) counts. Rows are never changed. Replicated; read while decoding.
+CREATE TABLE exclusion (
+	serial bigint NOT NULL,
+	set_by integer NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	excluded boolean NOT NULL,
+	set_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (serial, set_by)
+) WITH (user_catalog_table = true);
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON exclusion FOR EACH ROW EXECUTE FUNCTION settings_changed();
+ALTER TABLE exclusion ENABLE ALWAYS TRIGGER changed;
+
+ALTER TABLE local_node ADD COLUMN failed_state text;
+
+-- Tables whose rows ALTER TABLE has written anew: rows of that transaction, by commands before that one, are copies. They are older than all that
+-- can arrive, unless they are pinned. A row goes when all members have what was here then.
+CREATE TABLE table_rewrite (
+	relid oid NOT NULL,
+	xid bigint NOT NULL,
+	before_cid bigint NOT NULL
+);
+
 -- Triggers that were disabled, or enabled for some sessions only, fire always from here on.
 SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replication_plugin.local_node);
 

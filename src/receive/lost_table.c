@@ -1,0 +1,196 @@
+/*
+ * lost_table.c
+ *		Rows of a table that does not exist here: whether it is gone everywhere.
+ *
+ * A table that does not exist here may be one that is only made here later: then its rows must wait. It may also have been dropped on
+ * all nodes while rows were under way, or have been a scratch table of one node: then they would wait for ever. So all members are
+ * asked. If none has a table of that name, and the provider does not have it under another name either, nobody has the rows any more,
+ * and they are passed over here as well; that is told in the log and in the view conflicts, once for each
+ * process of the link. A member that cannot be asked may have it: so the rows wait, and people are told for whom.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "apply/apply.h"
+#include "base/peer.h"
+#include "base/session.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "receive/lost_table.h"
+
+/* What one member says. */
+typedef enum Answer
+{
+	HAS_NO_TABLE,
+	HAS_TABLE,
+	HAS_RENAMED,				/* the provider's table has another name by now */
+	CANNOT_BE_ASKED
+} Answer;
+
+/* Asks in a session that is open. *name: of the table, if it has another one. */
+static Answer
+ask_session(PGconn *conn, const LostTable *table, bool is_provider, char **name)
+{
+	const char *params[3] = {table->nspname, table->relname, is_provider ? psprintf("%u", table->remote_relid) : "0"};
+	PGresult   *res = peer_exec_params(conn, "SELECT n.nspname = $1 AND c.relname = $2, pg_catalog.format('%I.%I', n.nspname, c.relname)"
+									   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+									   " WHERE n.nspname = $1 AND c.relname = $2 OR c.oid = $3::pg_catalog.oid"
+									   " ORDER BY 1 DESC LIMIT 1", 3, params);
+	Answer		answer = HAS_NO_TABLE;
+
+	if (PQntuples(res) > 0)
+	{
+		answer = PQgetvalue(res, 0, 0)[0] == 't' ? HAS_TABLE : HAS_RENAMED;
+		*name = pstrdup(PQgetvalue(res, 0, 1));
+	}
+	PQclear(res);
+	return answer;
+}
+
+/* Asks one member whether it has the table. */
+static Answer
+ask(const char *dsn, const LostTable *table, bool is_provider, char **name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile Answer answer = CANNOT_BE_ASKED;
+	PGconn	   *volatile conn = NULL;
+
+	PG_TRY();
+	{
+		conn = peer_connect(dsn, PEER_SQL, "replication_plugin table");
+		answer = ask_session(conn, table, is_provider, name);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (conn)
+		PQfinish(conn);
+	return answer;
+}
+
+/* All other members, in the caller's memory. */
+static List *
+other_members(Link *link)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *members = NIL;
+	ListCell   *lc;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	foreach(lc, nodes_all())
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (n->node_id != link->me && strcmp(n->state, "removed") != 0)
+			members = lappend(members, n);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return members;
+}
+
+/* Appends a node's name to a list. */
+static void
+append_name(StringInfo list, const char *name)
+{
+	appendStringInfo(list, "%s\"%s\"", list->len ? ", " : "", name);
+}
+
+/* Asks the provider and all other members. Returns true if none has the table; else says who has it, or may have it. */
+static bool
+is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hint)
+{
+	StringInfoData having,
+				silent;
+	char	   *name = NULL;
+	Answer		provider = ask(link->provider_dsn, table, true, &name);
+	ListCell   *lc;
+
+	initStringInfo(&having);
+	initStringInfo(&silent);
+	if (provider == HAS_RENAMED)
+	{
+		*detail = psprintf("Node \"%s\" had it under that name, and calls it %s now.", link->provider_name, name);
+		*hint = psprintf("Give the table that belongs to it here its former name %s until the link has gone on, and rename it then.",
+						 quote_qualified_identifier(table->nspname, table->relname));
+		return false;
+	}
+	if (provider != HAS_NO_TABLE)
+		append_name(provider == HAS_TABLE ? &having : &silent, link->provider_name);
+	foreach(lc, other_members(link))
+	{
+		NodeRow    *n = lfirst(lc);
+		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(n->dsn, table, false, &name);
+
+		if (answer != HAS_NO_TABLE)
+			append_name(answer == HAS_TABLE ? &having : &silent, n->node_name);
+	}
+	if (having.len > 0)
+		*detail = psprintf("It exists on node %s.", having.data);
+	else if (silent.len > 0)
+	{
+		*detail = psprintf("It may be gone everywhere, but node %s cannot be asked.", silent.data);
+		*hint = psprintf("The link goes on when the node answers. To pass over the rows: SELECT replication_plugin.exclude_tables(%s, %s)",
+						 quote_literal_cstr(table->nspname), quote_literal_cstr(table->relname));
+	}
+	return having.len == 0 && silent.len == 0;
+}
+
+/* Tells people, in the log and in the view conflicts. */
+static void
+tell(Link *link, const LostTable *table)
+{
+	char	   *name = quote_qualified_identifier(table->nspname, table->relname);
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		args[2];
+	int			nest;
+
+	ereport(LOG,
+			(errmsg("link from node \"%s\" passes over rows of table %s: no member has it any more", link->provider_name, name)));
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	nest = session_sql_begin();
+	args[0] = CStringGetTextDatum(name);
+	args[1] = CStringGetTextDatum(psprintf("rows of transaction %X/%X of node %d, and later ones of this table: no member has it any more",
+										   LSN_FORMAT_ARGS(table->origin_lsn), table->origin));
+	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA ".conflict_log (detected_at, relid, table_name, conflict_type, resolution, detail)"
+							  " VALUES (pg_catalog.clock_timestamp(), 0, $1, 'table_missing', 'skip', $2)",
+							  2, types, args, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not record that rows are passed over");
+	session_sql_end(nest);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+bool
+lost_table_passed_over(Link *link, char **detail, char **hint)
+{
+	LostTable	table;
+	MemoryContext context = CurrentMemoryContext;
+	bool		missing;
+
+	StartTransactionCommand();
+	missing = apply_lost_table(&table);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (!missing || !is_gone_everywhere(link, &table, detail, hint))
+		return false;
+	tell(link, &table);
+	MemoryContextSwitchTo(context);
+	apply_pass_over_table();
+	return true;
+}
