@@ -26,6 +26,7 @@ int			setting_retry_min = 500;
 int			setting_retry_max = 30000;
 int			setting_row_timeout = 60000;
 int			setting_conflict_retention = 30 * 86400;
+int			setting_conflict_log_size = 256;
 int			setting_conflict_log_rate = 100;
 
 /* Defines one integer parameter. */
@@ -74,6 +75,9 @@ settings_define(void)
 	define_int("replication_plugin.conflict_retention",
 			   "How long rows stay in the view conflicts; -1 keeps them for ever.",
 			   &setting_conflict_retention, 30 * 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
+	define_int("replication_plugin.conflict_log_size",
+			   "Size that the rows of the view conflicts may have; the oldest go first. -1: no limit.",
+			   &setting_conflict_log_size, 256, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB);
 	define_int("replication_plugin.conflict_log_rate",
 			   "Conflicts that a link may write into the view conflicts per second; more are only counted. 0: none, -1: all.",
 			   &setting_conflict_log_rate, 100, -1, INT_MAX, PGC_SIGHUP, 0);

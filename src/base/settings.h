@@ -16,6 +16,7 @@ extern int	setting_max_retained_wal;	/* MB; -1: no limit */
 extern int	setting_frontier_interval;	/* ms */
 extern int	setting_row_timeout;		/* ms that other people's code may take for a row; 0: no limit */
 extern int	setting_conflict_retention; /* seconds that conflicts are kept; -1 for ever */
+extern int	setting_conflict_log_size;	/* MB; -1: no limit */
 extern int	setting_conflict_log_rate;	/* rows per second and link worker; -1: no limit */
 
 /* Defines all parameters; called once from _PG_init. */

@@ -127,11 +127,6 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 		found = empty;
 	}
 	LWLockRelease(&shared->lock);
-	if (found < 0 && create)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("all %d links of this server are in use", shared->max),
-				 errhint("Raise replication_plugin.max_links and restart the server.")));
 	return found;
 }
 

@@ -74,7 +74,10 @@ typedef struct LinkStatus
 extern Size link_status_shmem_size(void);
 extern void link_status_shmem_init(void);
 
-/* Entry of (this database, provider): index, or -1. create: makes one, or raises an error when max_links are in use. */
+#define LINKS_IN_USE		"all %d places for links of this server are in use"
+#define LINKS_IN_USE_HINT	"Raise replication_plugin.max_links and restart the server."
+
+/* Entry of (this database, provider): index, or -1. create: makes one; -1 then means that max_links are in use. */
 extern int	link_status_find(Oid dboid, NodeId provider, bool create);
 
 /* Number of entries; copy of one (returns false when not in use). */

@@ -14,6 +14,9 @@
  * PostgreSQL gives a new origin the lowest free number, and progress that was set under a number outlives a rolled back
  * creation. So an origin that is made here begins with its progress set to nothing (make()).
  *
+ * The origin of a node that is out keeps its number, and gives its place for progress back (catalog/former_origin.c); how far it had got is in its name
+ * then, and in the map.
+ *
  * Each process keeps a copy of its database's entries, renewed when the generation counter has moved: a look-up costs one
  * read of shared memory. The lock protects all of the shared struct but the counter, which is atomic and moves after a
  * change. Catalogs are read without the lock.
@@ -38,6 +41,7 @@
 #include "utils/syscache.h"
 
 #include "base/number_text.h"
+#include "catalog/former_origin.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
 
@@ -49,6 +53,7 @@ typedef struct OriginEntry
 	Oid			dboid;
 	RepOriginId origin;
 	NodeId		node;
+	XLogRecPtr	former;			/* of a node that is out: its progress when its place for that was given back, else InvalidXLogRecPtr */
 } OriginEntry;
 
 typedef struct OriginMap
@@ -122,6 +127,7 @@ add_entry(const OriginEntry *entry)
 		if (e->dboid == entry->dboid && e->node == entry->node && (e->origin == entry->origin || e->node > 0))
 		{
 			e->origin = entry->origin;
+			e->former = Max(e->former, entry->former);
 			return true;
 		}
 	}
@@ -234,7 +240,7 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransact
 
 /* Notes a change that the map gets when the transaction commits. */
 static void
-change_at_commit(bool forget_all, RepOriginId origin, NodeId node)
+change_at_commit(bool forget_all, RepOriginId origin, NodeId node, XLogRecPtr former)
 {
 	static bool registered = false;
 	MemoryContext old;
@@ -250,21 +256,22 @@ change_at_commit(bool forget_all, RepOriginId origin, NodeId node)
 		require_room();
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	p = palloc(sizeof(Pending));
-	*p = (Pending) {forget_all, {MyDatabaseId, origin, node}, GetCurrentSubTransactionId()};
+	*p = (Pending) {forget_all, {MyDatabaseId, origin, node, former}, GetCurrentSubTransactionId()};
 	pending = lappend(pending, p);
 	MemoryContextSwitchTo(old);
 }
 
 /* ---------- reading the catalog ---------- */
 
-/* Node of an origin's name if it is one of this database's, else ORIGIN_NODE_LOCAL. */
+/* Node of an origin's name if it is one of this database's, else ORIGIN_NODE_LOCAL. former: where it had got, if it is a former one. */
 static NodeId
-node_of_name(const char *name)
+node_of_name(const char *name, XLogRecPtr *former)
 {
 	char	   *prefix = psprintf("replication_plugin_%u_", MyDatabaseId);
 	int			len = strlen(prefix);
 	NodeId		node;
 
+	*former = InvalidXLogRecPtr;
 	if (strncmp(name, prefix, len) != 0)
 		return ORIGIN_NODE_LOCAL;
 	if (strncmp(name + len, "repair", 6) == 0)
@@ -272,7 +279,7 @@ node_of_name(const char *name)
 	if (strcmp(name + len, "clock") == 0)
 		return ORIGIN_NODE_CLOCK;
 	name += len;
-	return number_read_node(&name, &node) && *name == '\0' ? node : ORIGIN_NODE_LOCAL;
+	return number_read_node(&name, &node) && (*name == '\0' || former_origin_read(name, former)) ? node : ORIGIN_NODE_LOCAL;
 }
 
 /* Reads this database's committed origins. Those of the transaction at hand are noted for its commit. */
@@ -287,18 +294,19 @@ read_origins(void)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_replication_origin form = (Form_pg_replication_origin) GETSTRUCT(tuple);
-		NodeId		node = node_of_name(text_to_cstring(&form->roname));
+		XLogRecPtr	former;
+		NodeId		node = node_of_name(text_to_cstring(&form->roname), &former);
 		OriginEntry *e;
 
 		if (node == ORIGIN_NODE_LOCAL)
 			continue;
 		if (map && TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
 		{
-			change_at_commit(false, form->roident, node);
+			change_at_commit(false, form->roident, node, former);
 			continue;
 		}
 		e = palloc(sizeof(OriginEntry));
-		*e = (OriginEntry) {MyDatabaseId, form->roident, node};
+		*e = (OriginEntry) {MyDatabaseId, form->roident, node, former};
 		found = lappend(found, e);
 	}
 	systable_endscan(scan);
@@ -525,8 +533,56 @@ origin_map_create(NodeId node)
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
 		origin = make(name);
-	change_at_commit(false, origin, node);
+	change_at_commit(false, origin, node, InvalidXLogRecPtr);
 	return origin;
+}
+
+void
+origin_map_create_former(NodeId node, XLogRecPtr progress)
+{
+	shmem_require();
+	origin_map_ensure_loaded();
+	if (origin_map_origin(node) == InvalidRepOriginId)
+		change_at_commit(false, make(former_origin_name(origin_name(MyDatabaseId, node), progress)), node, progress);
+}
+
+/* One of the two transactions of origin_map_retire(): gives the origin its name, or its place for progress back. */
+static void
+retire(RepOriginId origin, NodeId node, XLogRecPtr progress, bool rename)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *name;
+
+	StartTransactionCommand();
+	name = former_origin_name(origin_name(MyDatabaseId, node), progress);
+	if (rename)
+		former_origin_rename(origin, name);
+	else
+		former_origin_free(origin, name);
+	change_at_commit(false, origin, node, progress);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	XLogFlush(XactLastCommitEnd);
+}
+
+void
+origin_map_retire(NodeId node)
+{
+	RepOriginId origin = origin_map_origin(node);
+	XLogRecPtr	progress = origin_map_progress_durable(node);
+
+	Assert(!IsTransactionState());
+	retire(origin, node, progress, true);
+	FAULT_POINT("origin_renamed");
+	retire(origin, node, progress, false);
+}
+
+bool
+origin_map_has_place(NodeId node)
+{
+	RepOriginId origin = origin_map_origin(node);
+
+	return origin != InvalidRepOriginId && replorigin_get_progress(origin, false) != InvalidXLogRecPtr;
 }
 
 void
@@ -538,29 +594,37 @@ origin_map_drop_all(void)
 	for (int i = 0; i < copy.n; i++)
 	{
 		char	   *name;
+		XLogRecPtr	former;
 
-		if (replorigin_by_oid(copy.entries[i].origin, true, &name) && node_of_name(name) == copy.entries[i].node)
+		if (replorigin_by_oid(copy.entries[i].origin, true, &name) && node_of_name(name, &former) == copy.entries[i].node)
 			replorigin_drop_by_name(name, true, false);
 	}
-	change_at_commit(true, InvalidRepOriginId, INVALID_NODE_ID);
+	change_at_commit(true, InvalidRepOriginId, INVALID_NODE_ID, InvalidXLogRecPtr);
+}
+
+/* How far a node's transactions are applied; durable: flushes what says so. */
+static XLogRecPtr
+progress_of(NodeId node, bool durable)
+{
+	refresh_copy();
+	for (int i = 0; i < copy.n; i++)
+	{
+		if (copy.entries[i].node == node)
+			return Max(copy.entries[i].former, replorigin_get_progress(copy.entries[i].origin, durable));
+	}
+	return InvalidXLogRecPtr;
 }
 
 XLogRecPtr
 origin_map_progress(NodeId node)
 {
-	RepOriginId origin = origin_map_origin(node);
-
-	return origin == InvalidRepOriginId ? InvalidXLogRecPtr :
-		replorigin_get_progress(origin, false);
+	return progress_of(node, false);
 }
 
 XLogRecPtr
 origin_map_progress_durable(NodeId node)
 {
-	RepOriginId origin = origin_map_origin(node);
-
-	return origin == InvalidRepOriginId ? InvalidXLogRecPtr :
-		replorigin_get_progress(origin, true);
+	return progress_of(node, true);
 }
 
 int

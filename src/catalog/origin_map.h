@@ -41,6 +41,18 @@ extern RepOriginId origin_map_origin(NodeId node);
  */
 extern RepOriginId origin_map_create(NodeId node);	/* or ORIGIN_NODE_REPAIR, ORIGIN_NODE_CLOCK */
 
+/* The same for a node that is out, with what is applied here of it; it takes no place for progress. */
+extern void origin_map_create_former(NodeId node, XLogRecPtr progress);
+
+/*
+ * Gives the place for progress of a node's origin back, for others; the number stays the node's. For nodes that are out, when nothing of them is
+ * applied any more; if it is nevertheless, it gets a place again. Transactions of its own.
+ */
+extern void origin_map_retire(NodeId node);
+
+/* True if a node's origin takes a place. */
+extern bool origin_map_has_place(NodeId node);
+
 /*
  * Drops all origins of this database (leaving a group). Needs a transaction, as its last step: what progress they had is lost
  * also if it is rolled back.

@@ -140,6 +140,16 @@ send_write(MergeTable *t, Relation rel, const WriteContext *context, const Merge
 	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
 }
 
+/* A write with a context would add one more value to many. */
+static void
+refuse_more_siblings(Relation rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("a row of table \"%s\" has %d concurrent values, and this write would add one more", RelationGetRelationName(rel), SIBLINGS_MOST),
+			 errhint("Read the row and its context anew, and write with that: then the write replaces them. Or replace all by one with replication_plugin.resolve().")));
+}
+
 /*
  * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there (NULL: nothing).
  */
@@ -159,13 +169,18 @@ write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old, Tu
 		read = NULL;
 	do
 	{
+		int			before;
+
 		set = merge_table_siblings(t, rel, key, old, VERSION_SELF, &found, read != NULL);
 		if (read && !causal_context_covered(set, seen, read, nread))
 			refuse_context(rel);
 		sibling_context(&context, set, seen, read, nread);
 		shown.version = set->n > 0 ? set->items[0].version : VERSION_OLDEST;
 		merge_columns_local(t, &found, &shown, row, row && !old, seen, &merged);
+		before = set->n;
 		(void) sibling_merge(set, &context, row_sibling(t->codec, VERSION_SELF, row));
+		if (read && set->n > SIBLINGS_MOST && set->n > before)
+			refuse_more_siblings(rel);
 	} while (!merge_table_store(t, key, &found, set, &merged));
 	send_write(t, rel, &context, &merged, key, row);
 	if (set->n > 1 || merged.rewrite)

@@ -407,6 +407,30 @@ is_member(void)
 	return state != NULL;
 }
 
+/*
+ * Gives the places for progress of nodes that are out back to PostgreSQL: one of them in a round, when all members have what any of them has of it.
+ * Each node that joins anew leaves one, and there are max_replication_slots.
+ */
+static void
+retire_origins(void)
+{
+	char	   *list = sql_value("SELECT string_agg(f::text, ' ') FROM unnest(replication_plugin.fenced_nodes()) f", 0, NULL);
+	char	   *text = list ? sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL) : NULL;
+	Frontier   *stable = text ? frontier_from_text(text) : NULL;
+	char	   *save = NULL;
+
+	for (char *item = stable ? strtok_r(list, " ", &save) : NULL; item; item = strtok_r(NULL, " ", &save))
+	{
+		NodeId		node = atoi(item);
+
+		if (!origin_map_has_place(node) || origin_hold_is_held(node) ||
+			frontier_lsn(stable, node) < origin_map_progress(node))
+			continue;
+		origin_map_retire(node);
+		return;
+	}
+}
+
 /* One round. */
 static void
 work(void)
@@ -418,6 +442,7 @@ work(void)
 	advance_group_slot();
 	collector_work(&worker.collector);
 	forget_awaited();
+	retire_origins();
 	settle_tables(worker.moved_to);
 	if (!worker.healthy && !worker.slot_is_ahead)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);

@@ -13,6 +13,9 @@
  * trigger or foreign key looks at them. These origins are never dropped while the database is
  * in the group: the rows' commit data points to them.
  *
+ * Functions of a table (of CHECKs, say) may read other tables, which another session has just emptied: so two sessions can wait for each other.
+ * PostgreSQL ends one of the two; its table is copied once more when no other session is at work.
+ *
  * The sessions end with this process, whatever ends it.
  */
 #include "postgres.h"
@@ -58,6 +61,7 @@ typedef struct CopyJob
 	int			ntables;
 	CopyTable  *tables;
 	int			next;			/* table that is taken next */
+	List	   *again;			/* tables whose copying met a deadlock (CopyTable *) */
 	int			done;
 	int64		rows;			/* of tables that are done */
 	int64		bytes;
@@ -299,6 +303,37 @@ say_progress(CopyJob *job)
 				  Min(job->done + 1, job->ntables), job->ntables, job->rows + rows, (job->bytes + bytes) >> 20);
 }
 
+/* True if a session is at work. */
+static bool
+any_at_work(CopyJob *job)
+{
+	for (int i = 0; i < job->nsessions; i++)
+	{
+		if (job->at_work[i])
+			return true;
+	}
+	return false;
+}
+
+/* The next table for a session that is idle; NULL if there is none for it now. */
+static CopyTable *
+next_table(CopyJob *job)
+{
+	CopyTable  *t = NULL;
+
+	/* after a deadlock one session goes on */
+	if (job->again != NIL && any_at_work(job))
+		return NULL;
+	if (job->again != NIL)
+	{
+		t = linitial(job->again);
+		job->again = list_delete_first(job->again);
+	}
+	else if (job->next < job->ntables)
+		t = &job->tables[job->next++];
+	return t;
+}
+
 /* Gives a session the next table; leaves it idle if there is none. */
 static void
 start_table(CopyJob *job, int session)
@@ -307,9 +342,9 @@ start_table(CopyJob *job, int session)
 	const char *params[7];
 
 	job->at_work[session] = NULL;
-	if (job->next >= job->ntables)
+	t = next_table(job);
+	if (!t)
 		return;
-	t = &job->tables[job->next++];
 	params[0] = job->snapshot;
 	params[1] = t->schema;
 	params[2] = t->name;
@@ -331,19 +366,50 @@ copy_error_context(void *arg)
 	errcontext("copying table \"%s.%s\"", t->schema, t->name);
 }
 
+/* The result of a session's table; NULL if that has met a deadlock. */
+static PGresult *
+table_result(PGconn *conn, CopyTable *table)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ErrorContextCallback context = {error_context_stack, copy_error_context, table};
+	PGresult   *volatile res = NULL;
+
+	PG_TRY();
+	{
+		error_context_stack = &context;
+		res = peer_result(conn, "copy_table()");
+		error_context_stack = context.previous;
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_T_R_DEADLOCK_DETECTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(memory);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return res;
+}
+
 /* Takes what a session has to say; when its table is done, gives it the next. */
 static void
 tend_session(CopyJob *job, int session)
 {
 	PGconn	   *conn = job->sessions[session];
-	ErrorContextCallback context = {error_context_stack, copy_error_context, job->at_work[session]};
 	PGresult   *res;
 
 	if (PQconsumeInput(conn) != 0 && PQisBusy(conn))
 		return;
-	error_context_stack = &context;
-	res = peer_result(conn, "copy_table()");
-	error_context_stack = context.previous;
+	res = table_result(conn, job->at_work[session]);
+	if (!res)
+	{
+		ereport(LOG,
+				(errmsg("copying table \"%s.%s\" met a deadlock; it is done once more by itself",
+						job->at_work[session]->schema, job->at_work[session]->name)));
+		job->again = lappend(job->again, job->at_work[session]);
+		start_table(job, session);
+		return;
+	}
 	job->rows += atoll(PQgetvalue(res, 0, 0));
 	job->bytes += atoll(PQgetvalue(res, 0, 1));
 	PQclear(res);
@@ -384,6 +450,12 @@ run_job(CopyJob *job)
 		{
 			if (job->at_work[i])
 				tend_session(job, i);
+		}
+		/* when all that met a deadlock are done, the others go on as well */
+		for (int i = 0; i < job->nsessions; i++)
+		{
+			if (!job->at_work[i])
+				start_table(job, i);
 		}
 		say_progress(job);
 	}

@@ -51,6 +51,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/fault_point.h"
@@ -60,6 +61,7 @@
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
+#include "catalog/nodes.h"
 #include "catalog/origin_map.h"
 #include "catalog/wall_clock.h"
 #include "control/join.h"
@@ -301,22 +303,34 @@ rest_link(Joining *join)
 	int			index = link_status_find(MyDatabaseId, join->local->source_id, true);
 	LinkStatus	l;
 
+	if (index < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg(LINKS_IN_USE, link_status_count()),
+				 errhint(LINKS_IN_USE_HINT)));
 	sql_value_int("UPDATE replication_plugin.link SET paused = true WHERE provider = $1::integer",
 				  join->local->source_id);
 	while (link_status_get(index, &l) && (l.pid != 0 || l.state != LINK_PAUSED))
 		worker_wait(POLL_MS);
 }
 
-/* Makes the origins of nodes that are in a frontier, besides our own. */
+/* Makes the origins of nodes that are in a frontier, besides our own. Those of nodes that are out need no place for progress. */
 static void
 make_origins(Joining *join, const Frontier *f)
 {
 	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
 	for (int i = 0; i < f->n; i++)
 	{
-		if (f->entries[i].node != join->local->node_id)
-			(void) origin_map_create(f->entries[i].node);
+		NodeId		node = f->entries[i].node;
+		NodeRow    *row = node == join->local->node_id ? NULL : nodes_by_id(node);
+
+		if (row && strcmp(row->state, "removed") == 0)
+			origin_map_create_former(node, f->entries[i].lsn);
+		else if (node != join->local->node_id)
+			(void) origin_map_create(node);
 	}
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 }
 

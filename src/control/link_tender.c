@@ -45,7 +45,7 @@ typedef struct WantedLink
 	bool		joining;		/* part of a join: from our source, or from a node that joins through us */
 	bool		paused;
 	char	   *origins;		/* 'own', 'all' or node numbers */
-	int			index;			/* of its LinkStatus */
+	int			index;			/* of its LinkStatus; -1: there is no place for it now */
 	LinkStatus	status;
 	bool		known;			/* status is filled */
 } WantedLink;
@@ -89,8 +89,11 @@ add_wanted(List *wanted, NodeId provider, char kind, bool paused, char *origins)
 	w->paused = paused;
 	w->origins = origins;
 	w->index = link_status_find(MyDatabaseId, provider, true);
-	link_status_set_reroute(w->index, w->reroute);
-	w->known = link_status_get(w->index, &w->status);
+	if (w->index >= 0)
+	{
+		link_status_set_reroute(w->index, w->reroute);
+		w->known = link_status_get(w->index, &w->status);
+	}
 	return lappend(wanted, w);
 }
 
@@ -314,7 +317,7 @@ follow(WantedLink *w, List *nodes)
 		NodeRow    *n = lfirst(lc);
 		Place	   *p;
 
-		if (n->node_id != w->provider)
+		if (n->node_id != w->provider || w->index < 0)
 			continue;
 		p = place_of(n);
 		if (strcmp(p->dsn, n->dsn) == 0)
@@ -394,7 +397,19 @@ link_tender_stop_all(void)
 	return stop_unwanted(NIL, NIL, STOP_ALL);
 }
 
-void
+/* How many links have no place. */
+static int
+count_without_place(List *wanted)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, wanted)
+		n += ((WantedLink *) lfirst(lc))->index < 0;
+	return n;
+}
+
+int
 link_tender_round(LocalNode *local, List *nodes)
 {
 	List	   *wanted = wanted_links(local);
@@ -414,6 +429,7 @@ link_tender_round(LocalNode *local, List *nodes)
 		follow(lfirst(lc), nodes);
 		tend_link(lfirst(lc), well);
 	}
+	return count_without_place(wanted);
 }
 
 void
@@ -422,5 +438,10 @@ link_tender_show_error(LocalNode *local, const char *message)
 	ListCell   *lc;
 
 	foreach(lc, wanted_links(local))
-		(void) link_status_set_failed(((WantedLink *) lfirst(lc))->index, message);
+	{
+		WantedLink *w = lfirst(lc);
+
+		if (w->index >= 0)
+			(void) link_status_set_failed(w->index, message);
+	}
 }

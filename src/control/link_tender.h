@@ -7,8 +7,11 @@
 
 #include "catalog/nodes.h"
 
-/* One round: starts, restarts and stops link workers. Memory: the current context. */
-extern void link_tender_round(LocalNode *local, List *nodes);
+/*
+ * One round: starts, restarts and stops link workers. Returns how many links cannot run, as this server has no place for them (max_links).
+ * Memory: the current context.
+ */
+extern int	link_tender_round(LocalNode *local, List *nodes);
 
 /* Ends all links. Returns true if they have ended. */
 extern bool link_tender_stop_all(void);

@@ -31,6 +31,7 @@
 
 #include "base/moment.h"
 #include "base/settings.h"
+#include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -48,7 +49,7 @@
 #include "control/workers.h"
 
 #define ROUND_MS		1000
-#define PRUNE_MS		60000
+#define PRUNE_MS		10000
 
 /* One of the other workers of which there is one at most. */
 typedef struct ManagedState
@@ -73,6 +74,7 @@ typedef struct Manager
 	Moment		next_check_at;
 	const Unmet *unmet;			/* what the server lacks, as told in the log */
 	bool		timestamps_checked;
+	int			without_place;	/* links that cannot run, as told */
 } Manager;
 
 static Manager manager;
@@ -447,6 +449,23 @@ check_version(LocalNode *local, const char *version)
 	return false;
 }
 
+/* Says that some links cannot run, as max_links are in use; and that they can again. The others go on. */
+static void
+tell_of_places(int without_place)
+{
+	if (without_place > 0 && manager.without_place == 0)
+	{
+		ereport(WARNING,
+				(errmsg("%d links of this node cannot run: " LINKS_IN_USE, without_place, link_status_count()),
+				 errhint(LINKS_IN_USE_HINT)));
+		sql_note_error(psprintf("%d links of this node cannot run: " LINKS_IN_USE " HINT: " LINKS_IN_USE_HINT,
+								without_place, link_status_count()));
+	}
+	else if (without_place == 0 && manager.without_place > 0)
+		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '% links of this node cannot run: %'", 0, NULL);
+	manager.without_place = without_place;
+}
+
 /* One round. Returns false when there is nothing to manage any more. */
 static bool
 work(void)
@@ -478,7 +497,7 @@ work(void)
 	if (!notice_removal(local, nodes))
 		return true;
 	notice_move(local, nodes);
-	link_tender_round(local, nodes);
+	tell_of_places(link_tender_round(local, nodes));
 	wait_watch_round();
 	tend_join(local);
 	tend_member(local);

@@ -37,8 +37,9 @@ sql_note_error(const char *message)
 			  " WHERE last_error IS DISTINCT FROM $1", 1, &message);
 }
 
-void
-sql_prune_conflicts(void)
+/* Deletes rows of conflict_log that are too old. */
+static void
+prune_old_conflicts(void)
 {
 	const char *seconds = psprintf("%d", setting_conflict_retention);
 
@@ -46,4 +47,30 @@ sql_prune_conflicts(void)
 		return;
 	sql_value("DELETE FROM replication_plugin.conflict_log"
 			  " WHERE detected_at < now() - make_interval(secs => $1::double precision)", 1, &seconds);
+}
+
+/*
+ * Deletes the oldest rows of conflict_log where all together are too large; a tenth more, so that it does not happen each time. The table's files
+ * say whether it is worth while to look; they do not get smaller by it, but VACUUM makes room in them.
+ */
+static void
+prune_large_conflicts(void)
+{
+	const char *limit = psprintf(INT64_FORMAT, setting_conflict_log_size * INT64CONST(1048576));
+
+	if (setting_conflict_log_size < 0 ||
+		!is_true(sql_value("SELECT pg_total_relation_size('replication_plugin.conflict_log') > $1::bigint", 1, &limit)))
+		return;
+	sql_value("WITH sizes AS (SELECT l.ctid AS id, sum(80 + pg_column_size(l.table_name) + coalesce(pg_column_size(l.row_key), 0)"
+			  "   + coalesce(pg_column_size(l.local_row), 0) + coalesce(pg_column_size(l.remote_row), 0) + coalesce(pg_column_size(l.detail), 0))"
+			  "  OVER (ORDER BY l.detected_at DESC, l.ctid DESC) AS size FROM replication_plugin.conflict_log l)"
+			  " DELETE FROM replication_plugin.conflict_log l USING sizes s"
+			  " WHERE l.ctid = s.id AND s.size > 0.9 * $1::bigint AND EXISTS (SELECT FROM sizes t WHERE t.size > $1::bigint)", 1, &limit);
+}
+
+void
+sql_prune_conflicts(void)
+{
+	prune_old_conflicts();
+	prune_large_conflicts();
 }

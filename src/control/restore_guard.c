@@ -7,6 +7,8 @@
  * stays valid for all that is written here, but would not let itself be made anew, so the node could not join. So while the schema
  * is restored, the rows that were copied are not checked; that also saves the time.
  *
+ * A schema that is here already is taken as it is: join_group() has looked that there is nothing in it.
+ *
  * Functions run under the search_path of a table's owner where they have to. A schema is restored under an empty search_path, which pg_dump
  * writes its statements for. But a function that an index, a constraint or a partition key calls may find the names in its body by the
  * search_path of its users' sessions; and it is run, or put in place, by the very statement. So what cannot be done under the empty one is
@@ -295,6 +297,13 @@ guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtility
 		c.pstmt = copyObject(pstmt);
 		c.read_only_tree = false;
 		trust((AlterTableStmt *) c.pstmt->utilityStmt);
+	}
+	if (restoring && IsA(pstmt->utilityStmt, CreateSchemaStmt))
+	{
+		/* an empty one of that name may be here already */
+		c.pstmt = copyObject(pstmt);
+		c.read_only_tree = false;
+		((CreateSchemaStmt *) c.pstmt->utilityStmt)->if_not_exists = true;
 	}
 	if (restoring && context == PROCESS_UTILITY_TOPLEVEL)
 		roles = owners_of_code(c.pstmt->utilityStmt);

@@ -59,6 +59,12 @@ typedef struct WriteContext
 	const Frontier *seen;		/* timestamps through which the writer's node had seen each node's writes */
 } WriteContext;
 
+/*
+ * So many siblings a row can get by writes of one node that say what they have read. Who writes enforces it: writes that arrive are merged
+ * whatever there is, or nodes would differ.
+ */
+#define SIBLINGS_MOST	1000
+
 extern SiblingSet *sibling_set_create(void);
 
 /* Adds without asking; the rows are not copied. */

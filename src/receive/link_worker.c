@@ -31,7 +31,8 @@
 #include "receive/link.h"
 #include "receive/link_worker.h"
 
-#define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot */
+#define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot, first */
+#define NO_SLOT_LONGEST_MS	5000	/* ... and when that takes long */
 
 /* Session settings that applying rests on. */
 static void
@@ -93,6 +94,8 @@ note_end(int code, Datum arg)
 static void
 work(Link *link, MemoryContext context)
 {
+	int			looks = 0;		/* at a provider that has no slot for us yet, in a row */
+
 	for (;;)
 	{
 		MemoryContextSwitchTo(context);
@@ -104,12 +107,14 @@ work(Link *link, MemoryContext context)
 		switch (link_stream(link))
 		{
 			case LINK_END_RESTART:
+				looks = 0;
 				break;
 			case LINK_END_NO_SLOT:
 				link_status_set_healthy(link->index);
 				link_status_set_state(link->index, LINK_WAITING_FOR_SLOT);
+				looks++;
 				if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							  NO_SLOT_WAIT_MS, PG_WAIT_EXTENSION) & WL_LATCH_SET)
+							  looks < 20 ? NO_SLOT_WAIT_MS : NO_SLOT_LONGEST_MS, PG_WAIT_EXTENSION) & WL_LATCH_SET)
 					ResetLatch(MyLatch);
 				CHECK_FOR_INTERRUPTS();
 				break;

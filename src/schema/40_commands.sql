@@ -221,11 +221,19 @@ BEGIN
 	IF copy_schema THEN
 		SELECT min(d) INTO found FROM (
 			SELECT pg_describe_object('pg_class'::regclass, c.oid, 0), c.relnamespace, 'pg_class'::regclass, c.oid
-				FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
+				FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND c.relpersistence <> 't'
 			UNION ALL SELECT pg_describe_object('pg_proc'::regclass, p.oid, 0), p.pronamespace, 'pg_proc'::regclass, p.oid
 				FROM pg_proc p
 			UNION ALL SELECT pg_describe_object('pg_type'::regclass, y.oid, 0), y.typnamespace, 'pg_type'::regclass, y.oid
-				FROM pg_type y WHERE y.typrelid = 0 AND y.typtype IN ('d', 'e', 'r')) o(d, space, class, id)
+				FROM pg_type y WHERE y.typrelid = 0 AND y.typtype IN ('d', 'e', 'r')
+			UNION ALL SELECT pg_describe_object('pg_collation'::regclass, l.oid, 0), l.collnamespace, 'pg_collation'::regclass, l.oid
+				FROM pg_collation l
+			UNION ALL SELECT pg_describe_object('pg_operator'::regclass, p.oid, 0), p.oprnamespace, 'pg_operator'::regclass, p.oid
+				FROM pg_operator p
+			UNION ALL SELECT pg_describe_object('pg_ts_config'::regclass, g.oid, 0), g.cfgnamespace, 'pg_ts_config'::regclass, g.oid
+				FROM pg_ts_config g
+			UNION ALL SELECT pg_describe_object('pg_ts_dict'::regclass, g.oid, 0), g.dictnamespace, 'pg_ts_dict'::regclass, g.oid
+				FROM pg_ts_dict g) o(d, space, class, id)
 		WHERE id >= 16384
 			AND space NOT IN (SELECT n.oid FROM pg_namespace n
 				WHERE n.nspname IN ('replication_plugin', 'information_schema') OR n.nspname ~ '^pg_')
@@ -733,20 +741,38 @@ $$;
 COMMENT ON FUNCTION remove_node(text, boolean) IS
 	'takes a node out of the group, on all members; its number is never used again; lost: it is dead, and the others make do with what they have of it';
 
--- Whether another member has this node down as removed; null if it does not answer.
-CREATE FUNCTION knows_removed(member_dsn text) RETURNS boolean LANGUAGE plpgsql VOLATILE
+-- Called by a node that leaves: whether this one has it down as removed; waits for it.
+CREATE FUNCTION wait_for_removal(leaving integer, timeout interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + timeout;
+BEGIN
+	LOOP
+		IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = leaving AND n.state = 'removed') THEN
+			RETURN true;
+		ELSIF clock_timestamp() >= deadline THEN
+			RETURN false;
+		END IF;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wait_for_removal(integer, interval) IS 'waits until this node has another one down as removed; false after the timeout';
+
+-- Whether another member has this node down as removed; waits for it; null if it does not answer.
+CREATE FUNCTION knows_removed(member_dsn text, timeout interval DEFAULT '0') RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	answer text[];
 BEGIN
 	SELECT q INTO answer FROM replication_plugin.remote_query(member_dsn,
-		format('SELECT state FROM replication_plugin.node WHERE node_id = %s', replication_plugin.my_id())) q;
-	RETURN coalesce(answer[1] = 'removed', false);
+		format('SELECT replication_plugin.wait_for_removal(%s, %L)', replication_plugin.my_id(), timeout)) q;
+	RETURN coalesce(answer[1] = 't', false);
 EXCEPTION WHEN others THEN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION knows_removed(text) IS 'whether a member has this node down as removed; null if it does not answer';
+COMMENT ON FUNCTION knows_removed(text, interval) IS 'whether a member has this node down as removed; null if it does not answer';
 
 -- Has the members take this node out, once they have all that it has written.
 CREATE FUNCTION say_goodbye(timeout interval) RETURNS void LANGUAGE plpgsql VOLATILE
@@ -764,11 +790,7 @@ BEGIN
 	FOR member IN SELECT n.node_name, n.dsn FROM replication_plugin.node n
 		WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id() ORDER BY n.node_id
 	LOOP
-		LOOP
-			told := replication_plugin.knows_removed(member.dsn);
-			EXIT WHEN told OR told IS NULL OR clock_timestamp() >= deadline;
-			PERFORM pg_sleep(0.02);
-		END LOOP;
+		told := replication_plugin.knows_removed(member.dsn, greatest(deadline - clock_timestamp(), '0'));
 		IF told IS NOT TRUE THEN
 			RAISE WARNING 'node "%" does not know yet that this node has left', member.node_name
 				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells the others.', me);
@@ -1124,23 +1146,43 @@ AS $$ BEGIN PERFORM replication_plugin.add_exclusion('include_tables()', schema_
 COMMENT ON FUNCTION include_tables(text, text) IS
 	'replicates the tables of these names, on all nodes, also those that are made later; of the rules that match a table the newest counts';
 
--- Whether a member has, durably, what was committed here up to a position. Asked where there is no slot for it here;
+-- Called by another member: whether this one has, durably, what was committed there up to a position; waits for it. So who waits asks over one
+-- connection, and need not connect again and again.
+CREATE FUNCTION wait_for_progress(origin integer, target pg_lsn, timeout interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + timeout;
+BEGIN
+	LOOP
+		IF replication_plugin.origin_progress_durable(origin) >= target THEN
+			RETURN true;
+		ELSIF clock_timestamp() >= deadline THEN
+			RETURN false;
+		END IF;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wait_for_progress(integer, pg_lsn, interval) IS 'waits until this node has what another one has committed up to a position; false after the timeout';
+
+-- Whether a member has, durably, what was committed here up to a position; waits for it. Asked where there is no slot for it here;
 -- one that does not answer is known by its frontier row.
-CREATE FUNCTION member_has(member integer, member_dsn text, target pg_lsn) RETURNS boolean LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION member_has(member integer, member_dsn text, target pg_lsn, timeout interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	me integer := replication_plugin.my_id();
 	answer text[];
 BEGIN
 	SELECT q INTO answer FROM replication_plugin.remote_query(member_dsn,
-		format('SELECT replication_plugin.origin_progress_durable(%s) >= %L', me, target)) q;
+		format('SELECT replication_plugin.wait_for_progress(%s, %L, %L)', me, target, timeout)) q;
 	RETURN coalesce(answer[1] = 't', false);
 EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
+	PERFORM pg_sleep(extract(epoch FROM timeout) / 2);
 	RETURN EXISTS (SELECT FROM replication_plugin.frontier f WHERE f.node_id = member
 		AND replication_plugin.frontier_lsn(f.vector, me) >= target);
 END
 $$;
-COMMENT ON FUNCTION member_has(integer, text, pg_lsn) IS 'whether a member has what was committed here up to a position';
+COMMENT ON FUNCTION member_has(integer, text, pg_lsn, interval) IS 'whether a member has what was committed here up to a position; waits for it';
 
 -- Commits an empty transaction that travels like a write; returns its position.
 CREATE FUNCTION commit_mark() RETURNS pg_lsn LANGUAGE plpgsql VOLATILE
@@ -1174,7 +1216,8 @@ BEGIN
 				EXIT WHEN EXISTS (SELECT FROM pg_get_replication_slots() s WHERE s.slot_name = n.slot AND s.confirmed_flush_lsn >= target);
 			ELSE
 				mark := coalesce(mark, replication_plugin.commit_mark());
-				EXIT WHEN replication_plugin.member_has(n.node_id, n.dsn, mark);
+				-- not for longer: it may be removed
+				EXIT WHEN replication_plugin.member_has(n.node_id, n.dsn, mark, greatest(least(deadline - clock_timestamp(), '2 seconds'), '0'));
 			END IF;
 			-- it may be removed while we wait
 			EXIT WHEN EXISTS (SELECT FROM replication_plugin.removal r WHERE r.node_id = n.node_id);

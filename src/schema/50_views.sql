@@ -128,7 +128,7 @@ CREATE VIEW progress AS
 	SELECT n.node_name AS origin, replication_plugin.origin_progress(n.node_id) AS lsn,
 		s.last_commit_at AS commit_timestamp
 	FROM replication_plugin.node n
-	JOIN pg_replication_origin o ON o.roname = replication_plugin.origin_name(n.node_id::text)
+	JOIN pg_replication_origin o ON split_part(o.roname, '@', 1) = replication_plugin.origin_name(n.node_id::text)
 	LEFT JOIN replication_plugin.link_states() s ON s.provider = n.node_id;
 COMMENT ON VIEW progress IS 'how far the transactions of each node have been applied here';
 

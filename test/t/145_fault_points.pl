@@ -243,7 +243,7 @@ my %scenario = (
 		after_make_group_slot after_announce)),
 	(map { ($_ => [ \&in_join, 1 ]) } qw(after_admit_node after_provide_slot)),
 	(map { ($_ => [ \&leave, 3 ]) } qw(after_teardown after_drop_origins)),
-	(map { ($_ => [ \&removal, 1 ]) } qw(after_remove_node)),
+	(map { ($_ => [ \&removal, 1 ]) } qw(after_remove_node origin_renamed)),
 	after_prepare_removal => [ \&removal, 3 ],
 	after_drop_slots_of_removed => [ \&removal, 2 ],
 	after_note_expulsion => [ \&expulsion, 3 ],

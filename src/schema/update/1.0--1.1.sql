@@ -57,8 +57,10 @@ CREATE TABLE table_rewrite (
 -- Triggers that were disabled, or enabled for some sessions only, fire always from here on.
 SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replication_plugin.local_node);
 
--- it has an argument now
+-- they have other arguments now
 DROP FUNCTION forget_group();
+DROP FUNCTION member_has(integer, text, pg_lsn);
+DROP FUNCTION knows_removed(text);
 
 -- The run of each other node's server from which this node has last begun to take changes.
 CREATE TABLE peer_run (

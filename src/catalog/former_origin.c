@@ -1,0 +1,90 @@
+/*
+ * former_origin.c
+ *		Replication origins of nodes that are out.
+ *
+ * PostgreSQL keeps the progress of each origin in one of max_replication_slots places; only dropping the origin gives its place back. But the
+ * number of a node that is out must not get another meaning: it stands beside the commit timestamps of all rows that the node has written.
+ *
+ * So such an origin is dropped, and its row inserted again in the same transaction, with the same number. What is known of it then is in its
+ * name: how far the node's transactions were applied. The name is changed by a transaction before, so a crash, or an error, between the two
+ * finds the progress in both places.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_replication_origin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "catalog/former_origin.h"
+
+#define SEPARATOR	'@'
+
+char *
+former_origin_name(const char *name, XLogRecPtr progress)
+{
+	return psprintf("%s%c%X/%X", name, SEPARATOR, LSN_FORMAT_ARGS(progress));
+}
+
+bool
+former_origin_read(const char *suffix, XLogRecPtr *progress)
+{
+	uint32		hi,
+				lo;
+	int			length = 0;
+
+	if (suffix[0] != SEPARATOR || sscanf(suffix + 1, "%8X/%8X%n", &hi, &lo, &length) != 2 || suffix[1 + length] != '\0')
+		return false;
+	*progress = (uint64) hi << 32 | lo;
+	return true;
+}
+
+/* The row of an origin, copied; an error if there is none. */
+static HeapTuple
+origin_row(RepOriginId origin)
+{
+	HeapTuple	tuple = SearchSysCacheCopy1(REPLORIGIDENT, ObjectIdGetDatum((Oid) origin));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "replication origin %u does not exist", origin);
+	return tuple;
+}
+
+void
+former_origin_rename(RepOriginId origin, const char *name)
+{
+	Relation	rel = table_open(ReplicationOriginRelationId, ExclusiveLock);
+	HeapTuple	tuple = origin_row(origin);
+	Datum		values[Natts_pg_replication_origin] = {0};
+	bool		nulls[Natts_pg_replication_origin] = {0};
+	bool		replaces[Natts_pg_replication_origin] = {0};
+	HeapTuple	changed;
+
+	values[Anum_pg_replication_origin_roname - 1] = CStringGetTextDatum(name);
+	replaces[Anum_pg_replication_origin_roname - 1] = true;
+	changed = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces);
+	CatalogTupleUpdate(rel, &tuple->t_self, changed);
+	CommandCounterIncrement();
+	table_close(rel, NoLock);
+}
+
+void
+former_origin_free(RepOriginId origin, const char *name)
+{
+	Relation	rel = table_open(ReplicationOriginRelationId, ExclusiveLock);
+	Datum		values[Natts_pg_replication_origin];
+	bool		nulls[Natts_pg_replication_origin] = {0};
+
+	replorigin_drop_by_name(name, false, true);
+	values[Anum_pg_replication_origin_roident - 1] = ObjectIdGetDatum((Oid) origin);
+	values[Anum_pg_replication_origin_roname - 1] = CStringGetTextDatum(name);
+	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	CommandCounterIncrement();
+	table_close(rel, NoLock);
+}
