@@ -6,13 +6,16 @@
  * another one in its place: what is between is not sent any more.
  *
  * In one run of this server shared memory has the position. Over restarts a file has it (a row of a table would be WAL, of which the others'
- * position would be moved, and so on without end): written every few seconds, and by each worker when it ends. After a crash
- * the file may be old; then the provider's transactions that are applied here say more. If the slot is beyond that as well it is not known what
- * happened. It is treated alike: a slot that is made anew from the group slot sends more than is needed, never less.
+ * position would be moved, and so on without end): it is written before each position that is confirmed, so a crash of PostgreSQL does not make it
+ * less. It is not synced: after a crash of the machine it may be old, and then the provider's transactions that are applied here say more. If the slot is
+ * beyond that as well it is not known what happened. It is treated alike: a slot that is made anew from the group slot sends more than is needed,
+ * never less.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "miscadmin.h"
 #include "storage/fd.h"
 
@@ -68,13 +71,14 @@ void
 confirmed_store(Link *link, XLogRecPtr position, bool last)
 {
 	char	   *name = file_name(link);
-	char	   *temp = psprintf("%s.tmp", name);
-	FILE	   *f = fopen(temp, "w");
-	bool		written = f && fprintf(f, "replication_plugin link 1: %s %d %X/%X %d\n", link->group_id, link->me,
-									   LSN_FORMAT_ARGS(position), last ? 1 : 0) > 0;
+	/* always of the same length: it is written over the one before */
+	char	   *line = psprintf("replication_plugin link 1: %s %d %08X/%08X %d\n", link->group_id, link->me,
+								LSN_FORMAT_ARGS(position), last ? 1 : 0);
 
-	if ((f && fclose(f) != 0) || !written || rename(temp, name) != 0)
+	if (link->confirmed_file <= 0)
+		link->confirmed_file = BasicOpenFile(name, O_WRONLY | O_CREAT | PG_BINARY);
+	if (link->confirmed_file <= 0 || pg_pwrite(link->confirmed_file, line, strlen(line), 0) != strlen(line))
 		ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", name)));
-	pfree(temp);
+	pfree(line);
 	pfree(name);
 }

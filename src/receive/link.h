@@ -32,6 +32,7 @@ typedef struct Link
 	XLogRecPtr	awaits_lsn;
 	bool		shows_hold;		/* ... and that is shown */
 	Frontier   *base;			/* what the provider's group slot stood for when our slot was copied from it, or NULL */
+	int			confirmed_file; /* of confirmed.c; 0: not open */
 	PGconn	   *conn;
 } Link;
 

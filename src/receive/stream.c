@@ -47,7 +47,7 @@
 #include "wire/value.h"
 
 #define STATUS_INTERVAL_MS	1000	/* at least so often the provider hears from us */
-#define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored, and what was confirmed */
+#define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored */
 #define SLOT_TRIES			50
 #define SLOT_TAKE_TRIES		10		/* after which the walsender of our last stream is ended */
 #define SLOT_WAIT_MS		100
@@ -62,7 +62,6 @@ typedef struct StreamState
 	XLogRecPtr	provider_end;	/* provider's end of WAL as last heard */
 	XLogRecPtr	sent;			/* last position confirmed to the provider */
 	XLogRecPtr	noted;			/* ... that is stored */
-	Moment		noted_at;
 	Moment		status_at;
 	Moment		stored_at;
 	Moment		heard_at;
@@ -162,7 +161,8 @@ slot_is_ours(Link *link, XLogRecPtr position)
 	if (link->joining || link->base || position <= known)
 		return true;
 	text = psprintf("slot \"%s\" of node \"%s\" is at %X/%X, and only %X/%X was confirmed here%s", stream.slot, link->provider_name,
-					LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known), exact ? ": somebody has moved it, or made another one" : " for certain");
+					LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known), exact ? ": somebody has moved it, or made another one" :
+					": somebody has moved it, or this server has crashed");
 	PQclear(peer_exec(link->conn, psprintf("SELECT replication_plugin.renew_slot(%d, '%X/%X', '%X/%X')", link->me,
 										   LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known))));
 	ereport(exact ? WARNING : LOG,
@@ -281,6 +281,9 @@ try_send_status(Link *link, bool ping)
 	StringInfoData buf;
 	XLogRecPtr	confirmed = feedback_confirmable(false);
 
+	if (confirmed > stream.noted)
+		confirmed_store(link, confirmed, false);
+	stream.noted = Max(stream.noted, confirmed);
 	initStringInfo(&buf);
 	pq_sendbyte(&buf, 'r');
 	pq_sendint64(&buf, stream.received);
@@ -419,22 +422,11 @@ serve_interrupts(void)
 	}
 }
 
-/* Stores what has been confirmed, if it is time. */
-static void
-note_confirmed(Link *link)
-{
-	if (stream.sent <= stream.noted || !moment_is_past(stream.noted_at, STORE_INTERVAL_MS))
-		return;
-	confirmed_store(link, stream.sent, false);
-	stream.noted = stream.sent;
-	stream.noted_at = moment_now();
-}
-
 void
 link_note_end(Link *link)
 {
-	if (stream.sent != InvalidXLogRecPtr)
-		confirmed_store(link, stream.sent, true);
+	if (stream.noted != InvalidXLogRecPtr)
+		confirmed_store(link, stream.noted, true);
 }
 
 /* Nothing to read: confirm, store, wait for the socket. */
@@ -458,7 +450,6 @@ idle(Link *link)
 			stream.stored_at = moment_now();
 		}
 	}
-	note_confirmed(link);
 	if (clock_probe_is_due())
 	{
 		clock_probe_asked();
@@ -538,7 +529,6 @@ receive(Link *link, MemoryContext message_context)
 		if (!go_on || restart_wanted(link))
 			return;
 		maybe_send_status(link, false);
-		note_confirmed(link);
 	}
 }
 

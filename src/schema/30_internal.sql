@@ -158,6 +158,7 @@ AS $$
 DECLARE
 	l replication_plugin.local_node;
 	caller replication_plugin.node;
+	lacks record;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
 	IF NOT FOUND OR l.state = 'left' THEN
@@ -201,6 +202,10 @@ BEGIN
 	END IF;
 	IF l.state NOT IN ('ready', 'leaving') OR l.run_row IS NULL OR l.run_token IS DISTINCT FROM replication_plugin.instance_token()
 		OR caller.state = 'ready' AND $7 IS NULL THEN
+		SELECT u.problem, u.fix INTO lacks FROM replication_plugin.unmet_requirement() u;
+		IF lacks.problem IS NOT NULL AND l.run_row IS NULL THEN
+			RAISE EXCEPTION 'node "%" is not ready: %', l.node_name, lacks.problem USING ERRCODE = '55000', HINT = lacks.fix;
+		END IF;
 		RETURN; -- soon: the first frontier row of a run comes first
 	END IF;
 	IF caller.state = 'ready' THEN

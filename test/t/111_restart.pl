@@ -113,7 +113,8 @@ refused(1, 'replication_plugin is not in shared_preload_libraries', 'shared_prel
 is(survives_everything(1), '', 'not preloaded: nothing crashes');
 is($mesh->sql(1, $nodes =~ s/id \|\|/'s' || id ||/r), 's1 node1, s3 node3', 'not preloaded: rows are those of the nodes that wrote them');
 $mesh->sql(2, "INSERT INTO t VALUES (1001, 'meanwhile')");
-ok($mesh->poll(2, "SELECT last_error ~ 'shared_preload_libraries' AND state <> 'streaming' FROM replication_plugin.links WHERE provider = 'node1'"), 'others say that they get nothing, and why');
+ok($mesh->poll(2, "SELECT last_error ~ 'shared_preload_libraries' AND state <> 'streaming' FROM replication_plugin.links WHERE provider = 'node1'"), 'others say that they get nothing, and why')
+	or diag($mesh->sql(2, "SELECT * FROM replication_plugin.links"));
 restart_with(1, "shared_preload_libraries = 'replication_plugin'\n");
 $mesh->sql(1, "COMMIT PREPARED 'before'");
 $mesh->wait_for_streaming;
