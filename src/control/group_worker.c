@@ -33,6 +33,7 @@
 #include "replication/slot.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
+#include "storage/standby.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -62,6 +63,8 @@
 #define ROW_AFTER_WAL		(16 * 1024 * 1024)	/* bytes of any node's WAL after which there is a row in any case */
 #define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)	/* bytes that the group slot can move at least, or ... */
 #define ADVANCE_INTERVALS	10	/* ... so many frontier_intervals since it moved */
+#define QUIET_INTERVALS		3	/* the group rests if hardly any WAL was written for so many */
+#define QUIET_WAL			(256 * 1024)
 
 typedef struct Note
 {
@@ -88,6 +91,12 @@ typedef struct GroupWorker
 	Moment		row_at;
 	Moment		advanced_at;
 	XLogRecPtr	moved_to;		/* all members have what was before this position */
+	XLogRecPtr	kept_from;		/* the slot kept WAL from here on, ... */
+	Moment		kept_looked_at; /* ... at this moment */
+	XLogRecPtr	given_back_at;	/* end of the WAL when old WAL was last given back */
+	int			gives_back;		/* 2: the next row is to be answered by all members, 1: the row after that is to be written */
+	XLogRecPtr	quiet_end;		/* little WAL has been written since it ended here, ... */
+	Moment		quiet_since;	/* ... at this moment */
 	Collector	collector;
 } GroupWorker;
 
@@ -309,7 +318,7 @@ much_written(void)
 static bool
 want_row(const char *state)
 {
-	return !worker.row_written || activity_count() != worker.told ||
+	return !worker.row_written || worker.gives_back > 0 || activity_count() != worker.told ||
 		strcmp(state, worker.told_state) != 0 || much_written();
 }
 
@@ -348,6 +357,9 @@ tell_frontier(void)
 	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);
 	worker.row_at = moment_now();
 	worker.row_written = true;
+	if (worker.gives_back == 2)
+		sql_value_int("UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer RETURNING 1", worker.me);
+	worker.gives_back = Max(worker.gives_back - 1, 0);
 }
 
 /* After a start of the server: how new the transactions are that were applied before, as far as we had told. */
@@ -396,6 +408,52 @@ forget_awaited(void)
 			  " OR replication_plugin.frontier_covers(p.vector, a.until)", 0, NULL);
 }
 
+/* Reads from where the group slot keeps WAL, and what it has confirmed; false if there is no slot. */
+static bool
+read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
+{
+	char	   *text = sql_value("SELECT restart_lsn || ' ' || confirmed_flush_lsn FROM pg_replication_slots"
+								 " WHERE slot_name = replication_plugin.group_slot_name()", 0, NULL);
+	uint32		part[4];
+
+	if (!text || sscanf(text, "%X/%X %X/%X", &part[0], &part[1], &part[2], &part[3]) != 4)
+		return false;
+	*restart = ((uint64) part[0] << 32) | part[1];
+	*confirmed = ((uint64) part[2] << 32) | part[3];
+	return true;
+}
+
+/*
+ * After a burst the group rests: nothing is told any more, so the group slot does not move, and the server keeps the WAL of the burst, for
+ * which decoding needs a later record of running transactions to begin from. So that is written, then a frontier row, then a change that
+ * all members answer: their answers cover the row; then another row, as the others' positions may cover that change by now.
+ */
+static void
+give_back_wal(void)
+{
+	XLogRecPtr	end = GetXLogInsertRecPtr();
+	XLogRecPtr	confirmed;
+
+	if (end - worker.quiet_end > QUIET_WAL)
+	{
+		worker.quiet_end = end;
+		worker.quiet_since = moment_now();
+	}
+	if (end - worker.kept_from < ROW_AFTER_WAL || activity_count() != worker.told ||
+		!moment_is_past(worker.quiet_since, QUIET_INTERVALS * setting_frontier_interval) ||
+		!moment_is_past(worker.kept_looked_at, ADVANCE_INTERVALS * setting_frontier_interval))
+		return;
+	worker.kept_looked_at = moment_now();
+	if (!read_group_slot(&worker.kept_from, &confirmed) || end - worker.kept_from < ROW_AFTER_WAL)
+		return;
+	/* who has not answered the last one does not answer another one either */
+	if (confirmed < worker.given_back_at && end - worker.given_back_at < ROW_AFTER_WAL)
+		return;
+	worker.given_back_at = end;
+	(void) LogStandbySnapshot();
+	worker.gives_back = 2;
+}
+
 /* ---------- the worker ---------- */
 
 /* True while this node is a member that takes part. */
@@ -440,6 +498,7 @@ work(void)
 	tell_frontier();
 	announce();
 	advance_group_slot();
+	give_back_wal();
 	collector_work(&worker.collector);
 	forget_awaited();
 	retire_origins();

@@ -1,11 +1,11 @@
-# What new users stumble over: notes on tables, joins that wait or fail, copies of a member's database.
+# What new users stumble over: notes on tables, joins that wait or fail, WAL that is kept, copies of a member's database.
 use strict;
 use warnings;
 use Mesh;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $mesh = Mesh->new(2, conf => "max_prepared_transactions = 5\n");
+my $mesh = Mesh->new(2, conf => "max_prepared_transactions = 5\ncheckpoint_timeout = 1h\nmax_wal_size = 4GB\n");
 $mesh->make_group(<<'SQL');
 CREATE TABLE t (id int PRIMARY KEY, v text);
 CREATE TABLE gk (a int, b int GENERATED ALWAYS AS (a * 10) STORED, UNIQUE (a));
@@ -24,8 +24,14 @@ my $escaped = $note->(1, 'escaped');
 ok($escaped eq '' && $mesh->sql(1, "SELECT count(*) > 0 FROM pg_trigger WHERE tgrelid = 'escaped'::regclass") eq 't' || $escaped =~ /capture is not in force/,
 	'capture that is not in force') or diag($escaped);
 
-$mesh->sql(1, "INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 1000) g");
+# ---------- WAL of a burst ----------
+
+$mesh->sql(1, "INSERT INTO t SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 100000) g");
 $mesh->wait_converged;
+my $t0 = time();
+ok($mesh->poll($_, 'SELECT max(retained_bytes) < 40000000 FROM replication_plugin.slots', 't', 60), "node $_: an idle group does not keep the WAL of a burst")
+	or diag($mesh->sql($_, 'SELECT slot_name, restart_lsn, confirmed_flush_lsn, pg_current_wal_lsn() FROM pg_replication_slots')) for 1, 2;
+note(sprintf 'figures: %.1f s', time() - $t0);
 
 # ---------- a join that waits ----------
 
@@ -71,7 +77,7 @@ if ($status == 0)
 	$mesh->sql(1, 'DELETE FROM t WHERE id > 10');
 	$mesh->wait_converged;
 	is($mesh->sql(3, 'SELECT count(*) FROM t'), 10, 'the group goes on');
-	is($mesh->sql(1, 'SELECT count(*) FROM t', 'copy'), 1000, 'the copy has the rows');
+	is($mesh->sql(1, 'SELECT count(*) FROM t', 'copy'), 100000, 'the copy has the rows');
 	($status, undef, $err) = $mesh->try_sql(1, 'SELECT replication_plugin.forget_group()', 'copy');
 	is($status, 0, 'and is told to be a database of its own') or diag($err);
 	($status, undef, $err) = $mesh->try_sql(1, "INSERT INTO t VALUES (-1, 'copy')", 'copy');
