@@ -103,6 +103,36 @@ search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
 	return result;
 }
 
+/* True if a part of the table can be read: access methods other than heap need not be able to. */
+static bool
+has_ranges(ApplyTarget *t)
+{
+	return t->rel->rd_tableam->scan_set_tidrange != NULL && t->rel->rd_tableam->scan_getnextslot_tidrange != NULL;
+}
+
+/* Begins to read blocks of the table; all of it, if it has no ranges. */
+static TableScanDesc
+start_scan(ApplyTarget *t, BlockNumber from, BlockNumber to)
+{
+	ItemPointerData first,
+				end;
+
+	if (!has_ranges(t))
+		return table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
+	ItemPointerSet(&first, from, FirstOffsetNumber);
+	ItemPointerSet(&end, to - 1, MaxOffsetNumber);
+	return table_beginscan_tidrange(t->rel, GetActiveSnapshot(), &first, &end);
+}
+
+/* Next row of that. */
+static bool
+next_row(ApplyTarget *t, TableScanDesc scan)
+{
+	if (!has_ranges(t))
+		return table_scan_getnextslot(scan, ForwardScanDirection, t->found);
+	return table_scan_getnextslot_tidrange(scan, ForwardScanDirection, t->found);
+}
+
 /* Reads blocks of the table (to: the first one behind) until a row is found. Returns whether one was; adds to *pages how many were read. */
 static bool
 scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from, BlockNumber to, uint64 *pages)
@@ -111,15 +141,10 @@ scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from
 	MemoryContext old;
 	BlockNumber last = InvalidBlockNumber;
 	bool		found = false;
-	ItemPointerData first,
-				end;
-	TableScanDesc scan;
+	TableScanDesc scan = start_scan(t, from, to);
 
-	ItemPointerSet(&first, from, FirstOffsetNumber);
-	ItemPointerSet(&end, to - 1, MaxOffsetNumber);
-	scan = table_beginscan_tidrange(t->rel, GetActiveSnapshot(), &first, &end);
 	old = MemoryContextSwitchTo(context);
-	while (!found && table_scan_getnextslot_tidrange(scan, ForwardScanDirection, t->found))
+	while (!found && next_row(t, scan))
 	{
 		BlockNumber block = ItemPointerGetBlockNumber(&t->found->tts_tid);
 
@@ -148,7 +173,7 @@ static bool
 scan_table(ApplyRelation *ar, ApplyTarget *t, Compare is_same, uint64 *pages)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(t->rel);
-	BlockNumber start = t->found_block < nblocks ? t->found_block : 0;
+	BlockNumber start = has_ranges(t) && t->found_block < nblocks ? t->found_block : 0;
 
 	*pages = 0;
 	return (start < nblocks && scan_blocks(ar, t, is_same, start, nblocks, pages)) ||
