@@ -2,9 +2,9 @@
  * key_hash.c
  *		Hashing values of key columns.
  *
- * Most types have a hash function that goes with their equality. Some that can be keys have none: then values hash by their bytes or their
- * text where equal ones are known to have the same, and arrays and composites by what their parts hash to. What is left (cube, seg, types
- * that we have never heard of) all hashes to 0, which is slow and right.
+ * Most types have a hash function that goes with their equality. Some that can be keys have none: then values hash by their bytes, their
+ * text or the numbers in them where equal ones are known to have the same, and arrays and composites by what their parts hash to. What is
+ * left (types that we have never heard of) all hashes to 0, which is slow and right.
  *
  * Hashes are stored (tombstone.c, row_state.c, parked.c), so a type that hashes in another way in a new version is looked for by both.
  */
@@ -34,6 +34,8 @@ typedef enum HashBy
 	BY_FUNCTION,
 	BY_BYTES,					/* equal values have the same bytes */
 	BY_TEXT,					/* equal values have the same text */
+	BY_CUBE,					/* equal values have the same bounds, -0 being 0 */
+	BY_SEG,
 	BY_ELEMENTS,				/* an array */
 	BY_COLUMNS					/* a composite */
 } HashBy;
@@ -51,19 +53,31 @@ struct KeyHash
 	KeyHash   **columns;
 };
 
-/* True for type ltree of the extension of that name, wherever that is installed. */
-static bool
-is_ltree(Oid typid)
+/* How values of types that come with an extension of their name are hashed, wherever that is installed. */
+static HashBy
+choose_of_extension(Oid typid)
 {
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
-	Oid			extension;
-	bool		result;
+	static const struct
+	{
+		const char *name;
+		HashBy		by;
+	}			known[] = {{"ltree", BY_TEXT}, {"cube", BY_CUBE}, {"seg", BY_SEG}};
+	Oid			extension = getExtensionOfObject(TypeRelationId, typid);
+	HeapTuple	tuple;
+	HashBy		by = BY_NOTHING;
 
-	result = HeapTupleIsValid(tuple) && strcmp(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname), "ltree") == 0;
+	if (!OidIsValid(extension))
+		return BY_NOTHING;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	for (int i = 0; HeapTupleIsValid(tuple) && i < lengthof(known); i++)
+	{
+		if (strcmp(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname), known[i].name) == 0 &&
+			strcmp(get_extension_name(extension), known[i].name) == 0)
+			by = known[i].by;
+	}
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
-	extension = result ? getExtensionOfObject(TypeRelationId, typid) : InvalidOid;
-	return OidIsValid(extension) && strcmp(get_extension_name(extension), "ltree") == 0;
+	return by;
 }
 
 /* How values of a type without a hash function are hashed. */
@@ -86,7 +100,7 @@ choose(Oid typid)
 		return BY_ELEMENTS;
 	if (get_typtype(typid) == TYPTYPE_COMPOSITE)
 		return BY_COLUMNS;
-	return is_ltree(typid) ? BY_TEXT : BY_NOTHING;
+	return choose_of_extension(typid);
 }
 
 /* Prepares for the columns of a composite. */
@@ -139,6 +153,8 @@ key_hash_make(Oid typid)
 		case BY_NOTHING:
 		case BY_FUNCTION:
 		case BY_BYTES:
+		case BY_CUBE:
+		case BY_SEG:
 			break;
 	}
 	return h;
@@ -158,6 +174,53 @@ hash_image(KeyHash *h, Datum value)
 	}
 	v = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
 	return hash_bytes_extended((unsigned char *) VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), 0);
+}
+
+/* Adds a number to a hash. */
+static uint64
+add_number(uint64 hash, double number)
+{
+	number += 0.0;				/* -0 becomes 0 */
+	return hash_combine64(hash, hash_bytes_extended((unsigned char *) &number, sizeof(number), 0));
+}
+
+/* Hashes a cube: u32 number of dimensions, with the greatest bit set for a point; a corner; and unless it is a point, the one across. */
+static uint64
+hash_cube(Datum value)
+{
+	struct varlena *v = pg_detoast_datum((struct varlena *) DatumGetPointer(value));
+	uint32		header;
+	uint32		n;
+	uint64		hash = 0;
+
+	if (VARSIZE(v) < VARHDRSZ + sizeof(header))
+		return 0;
+	memcpy(&header, VARDATA(v), sizeof(header));
+	n = header & 0x7fffffff;
+	for (uint32 i = 0; i < n; i++)
+	{
+		Size		place = VARHDRSZ + sizeof(header) + i * sizeof(double);
+		Size		across = header == n ? place + n * sizeof(double) : place;
+		double		a,
+					b;
+
+		if (across + sizeof(double) > VARSIZE(v))
+			return 0;
+		memcpy(&a, (char *) v + place, sizeof(a));
+		memcpy(&b, (char *) v + across, sizeof(b));
+		hash = add_number(add_number(hash, Min(a, b)), Max(a, b));
+	}
+	return hash;
+}
+
+/* Hashes a seg: two float4, and how exact they are. */
+static uint64
+hash_seg(Datum value)
+{
+	float4		bounds[2];
+
+	memcpy(bounds, DatumGetPointer(value), sizeof(bounds));
+	return add_number(add_number(0, bounds[0]), bounds[1]);
 }
 
 /* Hashes the elements of an array, in their order. */
@@ -212,6 +275,10 @@ key_hash(KeyHash *h, Oid collation, Datum value)
 		case BY_TEXT:
 			text = OutputFunctionCall(&h->function, value);
 			return hash_bytes_extended((unsigned char *) text, strlen(text), 0);
+		case BY_CUBE:
+			return hash_cube(value);
+		case BY_SEG:
+			return hash_seg(value);
 		case BY_ELEMENTS:
 			return hash_elements(h, collation, value);
 		case BY_COLUMNS:

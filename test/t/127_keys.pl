@@ -16,12 +16,14 @@ my %hashless = (
 	bits => ['bit(32)[]', 'ARRAY[g::bit(32), NULL]'],
 	pair => ['pair', "ROW(g::numeric::money, 'x')::pair"],
 	words => ['tsvector', "('a' || g || ':1 b:2A')::tsvector"],
-	cube => ['ext.cube', "ext.cube(g)"]);
+	cube => ['ext.cube', "ext.cube(ARRAY[g, 1], ARRAY[0, g])"],
+	seg => ['ext.seg', "(g || ' .. ' || (g + 1))::ext.seg"]);
 my $setup = <<'SQL';
 CREATE SCHEMA ext;
 CREATE EXTENSION ltree SCHEMA ext;
 CREATE EXTENSION citext SCHEMA ext;
 CREATE EXTENSION cube SCHEMA ext;
+CREATE EXTENSION seg SCHEMA ext;
 CREATE TYPE pair AS (m money, t text);
 CREATE TABLE dk (k int PRIMARY KEY DEFERRABLE, v int);
 CREATE TABLE "D k" (a int, b int, v int, PRIMARY KEY (a, b) DEFERRABLE INITIALLY DEFERRED) PARTITION BY LIST (a);
@@ -96,7 +98,7 @@ my $n = 6000;
 my $plain;
 for my $what ('int', sort grep { $_ ne 'int' } keys %hashless)
 {
-	my $n = $what =~ /^(int|bit|money|ltree)$/ ? $n : 300;
+	my $n = $what =~ /^(int|bit|money|ltree|cube)$/ ? $n : 300;
 	my $insert = "INSERT INTO h_$what SELECT $hashless{$what}[1], 1 FROM";
 	$mesh->sql(1, "$insert generate_series(1, $n) g");
 	same("$what: rows", "h_$what");
@@ -114,6 +116,17 @@ for my $what ('int', sort grep { $_ ne 'int' } keys %hashless)
 	$mesh->sql(2, "DELETE FROM h_$what WHERE v = 1; $insert generate_series(101, 110) g; UPDATE h_$what SET k = (SELECT $hashless{$what}[1] FROM generate_series(20, 20) g) WHERE ctid = (SELECT min(ctid) FROM h_$what)");
 	same("$what: deletes and inserts by one node", "h_$what");
 }
+
+subtest 'equal keys that look different' => sub {
+	$mesh->sql(1, "INSERT INTO h_cube VALUES ('(0,1),(2,3)', 7), ('(-0)', 7), ('(0,0,5)', 7); INSERT INTO h_seg VALUES ('0', 7)");
+	same('rows', 'h_cube', 'h_seg');
+	$mesh->pause(2, 1);
+	$mesh->sql(1, "UPDATE h_cube SET k = '(2,1),(0,3)' WHERE k::text = '(0, 1),(2, 3)'; UPDATE h_cube SET k = '(0)' WHERE k::text = '(-0)'; UPDATE h_seg SET v = 8 WHERE v = 7");
+	$mesh->sql(2, "DELETE FROM h_cube WHERE v = 7; DELETE FROM h_seg WHERE v = 7");
+	$mesh->resume(2, 1);
+	same('the later deletes stay', 'h_cube', 'h_seg');
+	is($mesh->sql(2, 'SELECT count(*) FROM h_cube WHERE v = 7') + $mesh->sql(1, 'SELECT count(*) FROM h_seg WHERE v > 6'), 0, 'nothing is left');
+};
 
 subtest 'values are fetched by keys whose equality is in another schema' => sub {
 	my %key = (doc => 'a.b', doc2 => 'Aa');
