@@ -33,6 +33,7 @@
 
 #include "apply/apply.h"
 #include "apply/combine.h"
+#include "apply/doubt.h"
 #include "apply/fetch.h"
 #include "apply/image_index.h"
 #include "apply/park.h"
@@ -197,6 +198,7 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	apply.significant = false;
 	apply.immediate = false;
 	apply.rows = 0;
+	apply.doubts = NIL;
 	apply.action = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
@@ -211,6 +213,7 @@ apply_commit(void)
 	error_context_stack = &callback;
 	apply.action = NULL;
 	put_flush();
+	doubt_check_all();
 	MemoryContextReset(apply.row_context);
 	tombstone_end_transaction();
 	park_record();

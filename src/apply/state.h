@@ -25,6 +25,7 @@ typedef struct ApplyState
 	bool		wrote;			/* changed something that decoding will see */
 	bool		immediate;		/* deferred triggers fire at once in this transaction */
 	uint64		rows;
+	List	   *doubts;			/* constraints to be checked at its end: doubt.c */
 
 	/* of the row */
 	MemoryContext row_context;	/* reset after each row (run of inserts) */

@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/doubt.h"
 #include "apply/image_index.h"
 #include "apply/state.h"
 #include "apply/write.h"
@@ -83,13 +84,19 @@ row_written(ApplyTarget *t, bool heap)
 
 /*
  * A deferrable constraint is not checked by writing to its index; that says which ones are in doubt, and would be checked by
- * triggers that do not fire here. So doubt is a violation: place.c then makes room, as for any other.
+ * triggers that do not fire here. So doubt is a violation: place.c then makes room, as for any other. Where it cannot, doubts are
+ * looked at when the transaction ends.
  */
 static void
-check_doubts(ApplyTarget *t, List *doubts)
+check_doubts(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot, List *doubts)
 {
 	if (doubts == NIL)
 		return;
+	if (ar->nkeys == 0)
+	{
+		doubt_note(t, &slot->tts_tid, doubts);
+		return;
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
 			 errmsg("a row of table \"%s\" may violate deferrable constraint \"%s\"", RelationGetRelationName(t->rel),
@@ -114,7 +121,7 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		finish_row(t, slot);
 		table_tuple_insert(t->rel, slot, GetCurrentCommandId(true), 0, NULL);
 		if (t->nindexes > 0)
-			check_doubts(t, ExecInsertIndexTuples(t->rri, slot, t->estate, false, false, NULL, NIL));
+			check_doubts(ar, t, slot, ExecInsertIndexTuples(t->rri, slot, t->estate, false, false, NULL, NIL));
 		if (triggers)
 			ExecARInsertTriggers(t->estate, t->rri, slot, NIL, NULL);
 	}
@@ -166,7 +173,7 @@ write_result(TM_Result result)
 
 /* Replaces the row; triggers and constraints have been seen to by the caller. */
 static WriteResult
-update_heap(ApplyTarget *t, TupleTableSlot *slot)
+update_heap(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
@@ -180,7 +187,7 @@ update_heap(ApplyTarget *t, TupleTableSlot *slot)
 	if (result == WRITE_AGAIN)
 		return result;
 	if (t->nindexes > 0 && update_indexes)
-		check_doubts(t, ExecInsertIndexTuples(t->rri, slot, t->estate, true, false, NULL, NIL));
+		check_doubts(ar, t, slot, ExecInsertIndexTuples(t->rri, slot, t->estate, true, false, NULL, NIL));
 	if (t->rri->ri_TrigDesc)
 		ExecARUpdateTriggers(t->estate, t->rri, NULL, NULL, &t->found->tts_tid, NULL, slot,
 							 NIL, NULL, false);
@@ -211,7 +218,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 			ExecBRUpdateTriggers(t->estate, &epq, t->rri, &t->found->tts_tid, NULL, slot, NULL))
 		{
 			finish_row(t, slot);
-			result = update_heap(t, slot);
+			result = update_heap(ar, t, slot);
 			heap = result == WRITE_DONE;
 		}
 		if (triggers)
@@ -288,7 +295,7 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 	table_multi_insert(t->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < n && t->nindexes > 0; i++)
 	{
-		check_doubts(t, ExecInsertIndexTuples(t->rri, slots[i], t->estate, false, false, NULL, NIL));
+		check_doubts(ar, t, slots[i], ExecInsertIndexTuples(t->rri, slots[i], t->estate, false, false, NULL, NIL));
 		ResetPerTupleExprContext(t->estate);
 		pulse_step();
 	}

@@ -28,6 +28,8 @@ CREATE TYPE pair AS (m money, t text);
 CREATE TABLE dk (k int PRIMARY KEY DEFERRABLE, v int);
 CREATE TABLE "D k" (a int, b int, v int, PRIMARY KEY (a, b) DEFERRABLE INITIALLY DEFERRED) PARTITION BY LIST (a);
 CREATE TABLE dk1 PARTITION OF "D k" FOR VALUES IN (1);
+CREATE TABLE dk_full (k int PRIMARY KEY DEFERRABLE, v int);
+ALTER TABLE dk_full REPLICA IDENTITY FULL;
 CREATE TABLE tags (id int PRIMARY KEY, t bit(32)[], m money[], c ext.cube[]);
 CREATE TABLE doc (k ext.ltree PRIMARY KEY, v int, body text);
 CREATE TABLE doc2 (k ext.citext PRIMARY KEY, v int, body text);
@@ -89,6 +91,24 @@ subtest 'deferrable keys' => sub {
 		same("$table: with what the hint says, changes travel", $table);
 		is($mesh->sql(2, "SELECT count(*) FROM $table"), 1, "$table: one row is left");
 	}
+	$mesh->sql(1, 'INSERT INTO dk_full SELECT g, g FROM generate_series(1, 5) g');
+	same('whole rows: inserts', 'dk_full');
+	for my $write ('UPDATE dk_full SET k = k + 1', 'UPDATE dk_full SET k = 7 - k', 'BEGIN; SET CONSTRAINTS ALL DEFERRED; INSERT INTO dk_full VALUES (3, 9); DELETE FROM dk_full WHERE v < 9 AND k = 3; COMMIT')
+	{
+		$mesh->sql(1, $write);
+		same("whole rows: keys that are the same for a while: $write", 'dk_full');
+	}
+	is($mesh->sql(2, 'SELECT count(*), sum(k) FROM dk_full'), $mesh->sql(1, 'SELECT count(*), sum(k) FROM dk_full'), 'also by the index');
+	# two that stay the same stop the link, until there is room
+	$mesh->pause(1, 2);
+	$mesh->pause(2, 1);
+	$mesh->sql($_, "INSERT INTO dk_full VALUES (100, $_)") for 1, 2;
+	$mesh->resume(1, 2);
+	$mesh->resume(2, 1);
+	ok($mesh->poll($_, "SELECT count(*) FILTER (WHERE last_error ~ 'duplicate key|dk_full_pkey') FROM replication_plugin.links", 1, 30), "node $_: a violation that stays is told") for 1, 2;
+	$mesh->sql($_, 'DELETE FROM dk_full WHERE k = 100') for 1, 2;
+	$mesh->wait_converged;
+	same('room was made', 'dk_full');
 	like($mesh->sql(2, q{CREATE TABLE dk3 (k int PRIMARY KEY DEFERRABLE); SELECT note FROM replication_plugin.tables WHERE "table"::text = 'dk3'}), qr/deferrable/, 'a note says it');
 	$mesh->sql(1, 'CREATE TABLE dk3 (k int PRIMARY KEY DEFERRABLE)');
 };

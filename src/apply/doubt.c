@@ -1,0 +1,99 @@
+/*
+ * doubt.c
+ *		Deferrable constraints of tables without a key: checked when the transaction ends.
+ *
+ * Writing to the index of a deferrable constraint does not check it, but tells when another row may be in the way. Of a table with
+ * a key that counts as a violation, since rows can make room there (place.c). In one without a key they cannot; but the provider's
+ * transaction may have written rows that were in each other's way for a while (UPDATE ... SET k = k + 1), as the constraint lets it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "apply/doubt.h"
+#include "apply/state.h"
+#include "base/pulse.h"
+#include "catalog/as_owner.h"
+
+typedef struct Doubt
+{
+	ApplyTarget *target;		/* open until the transaction ends */
+	Oid			index;
+	ItemPointerData tid;
+} Doubt;
+
+void
+doubt_note(ApplyTarget *t, ItemPointer tid, List *indexes)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Doubt	   *d = palloc(sizeof(Doubt));
+
+		*d = (Doubt) {t, lfirst_oid(lc), *tid};
+		apply.doubts = lappend(apply.doubts, d);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Fetches the row that an index entry leads to now; false: it is gone. */
+static bool
+fetch(ApplyTarget *t, ItemPointerData tid, TupleTableSlot *slot)
+{
+	IndexFetchTableData *scan = table_index_fetch_begin(t->rel);
+	bool		again = false;
+	bool		found = table_index_fetch_tuple(scan, &tid, SnapshotSelf, slot, &again, NULL);
+
+	table_index_fetch_end(scan);
+	return found;
+}
+
+/* Checks one index for a row that is still there. */
+static void
+check(ApplyTarget *t, int i, ItemPointer tid, TupleTableSlot *slot)
+{
+	Relation	index = t->rri->ri_IndexRelationDescs[i];
+	IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	GetPerTupleExprContext(t->estate)->ecxt_scantuple = slot;
+	FormIndexDatum(info, slot, t->estate, values, nulls);
+	if (info->ii_ExclusionOps)
+		check_exclusion_constraint(t->rel, index, info, tid, values, nulls, t->estate, false);
+	else
+		(void) index_insert(index, values, nulls, tid, t->rel, UNIQUE_CHECK_EXISTING, false, info);
+	ResetPerTupleExprContext(t->estate);
+}
+
+void
+doubt_check_all(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, apply.doubts)
+	{
+		Doubt	   *d = lfirst(lc);
+		ApplyTarget *t = d->target;
+		OwnerContext saved = as_owner_begin_code(t->rel->rd_rel->relowner);
+		TupleTableSlot *slot = table_slot_create(t->rel, NULL);
+
+		pulse_step();
+		for (int i = 0; i < t->nindexes; i++)
+		{
+			if (t->index_oids[i] == d->index && fetch(t, d->tid, slot))
+				check(t, i, &d->tid, slot);
+		}
+		ExecDropSingleTupleTableSlot(slot);
+		as_owner_end(saved);
+	}
+	apply.doubts = NIL;
+}

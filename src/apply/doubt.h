@@ -1,0 +1,16 @@
+/*
+ * doubt.h
+ *		Deferrable constraints of tables without a key: checked when the transaction ends.
+ */
+#ifndef REPLICATION_PLUGIN_APPLY_DOUBT_H
+#define REPLICATION_PLUGIN_APPLY_DOUBT_H
+
+#include "apply/target.h"
+
+/* Remembers that a row that has just been written may violate the constraints of these indexes. */
+extern void doubt_note(ApplyTarget *t, ItemPointer tid, List *indexes);
+
+/* Raises the violation if one of the rows still does. */
+extern void doubt_check_all(void);
+
+#endif							/* REPLICATION_PLUGIN_APPLY_DOUBT_H */
