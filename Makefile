@@ -12,7 +12,7 @@ EXTRA_CLEAN = tmp_check
 REGRESS = $(notdir $(basename $(sort $(wildcard $(srcdir)/sql/*.sql))))
 REGRESS_PREP = fit_server
 TAP_TESTS = 1
-PROVE_TESTS = test/t/010_mesh.pl
+PROVE_TESTS = test/t/010_mesh.pl test/t/100_smoke.pl
 
 PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -Wextra -Werror=implicit-function-declaration -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 SHLIB_LINK_INTERNAL = $(libpq)

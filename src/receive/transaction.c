@@ -388,6 +388,8 @@ process(Link *link, const char *data, int len)
 {
 	WireReader	r = {.data = data,.len = len};
 
+	/* an earlier row, at which it failed, is not the row of this message; its bytes are gone */
+	apply_message_done();
 	while (!wire_at_end(&r))
 	{
 		WireMessage type = wire_read_type(&r);

@@ -6,9 +6,16 @@ use strict;
 use warnings;
 use IO::Select;
 use IO::Socket::UNIX;
+use Test::More;
+
+# "make installcheck" runs some of the tests wherever it is called
+BEGIN
+{
+	plan skip_all => 'PostgreSQL does not run as root: call make installcheck as an ordinary user for these tests' if $> == 0;
+	plan skip_all => 'the Perl module IPC::Run is missing (package libipc-run-perl)' if !eval { require IPC::Run; 1 };
+}
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
-use Test::More;
 use Time::HiRes qw(time sleep);
 
 my $count = 0;
