@@ -1,4 +1,4 @@
-# The commands of docs/topologies.md, as they stand there, in their order.
+# The commands of docs/topologies.md, as they stand there, in their order; README's group of three databases of one server.
 use strict;
 use warnings;
 use File::Basename;
@@ -91,4 +91,53 @@ for my $c (@join)
 }
 is($mesh->sql(5, "SELECT node_name || ' ' || state FROM replication_plugin.nodes WHERE is_local"), 'kyoto ready', 'kyoto is a node');
 works('with kyoto', 1 .. 5);
+
+# README: its settings, on a server that has no others, and what it has people type into psql there
+my (%indented, $title);
+for my $line (split /\n/, slurp_file(dirname(__FILE__) . '/../../README.md'))
+{
+	$title = $1 if $line =~ /^## (.*)/;
+	push @{ $indented{$title} }, $1 if $line =~ /^    (.*)/;
+}
+my $readme = PostgreSQL::Test::Cluster->new('readme');
+$readme->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+my @settings = grep { /^[a-z_]+ = / && (!/^output_plugin_libraries/ || Mesh::has_whitelist()) } @{ $indented{'Five minutes'} };
+cmp_ok(scalar @settings, '>=', 5, 'README has settings');
+$readme->append_conf('postgresql.conf', join("\n", @settings) . "\n");
+$readme->start;
+
+# Runs lines in psql; each that says what it shows is one assertion. A link that is to rest is waited for.
+sub run_psql
+{
+	my (@lines) = @_;
+	my ($script, @expected) = ('');
+	for my $line (@lines)
+	{
+		my ($code, $shows) = $line =~ /^(.*?)\s*(?:-- (?:shows (.*)|.*))?$/;
+		push @expected, [ $code, $shows ] if defined $shows;
+		$script .= defined $shows ? "\\echo <<\n$code\n\\echo >>\n" : "$code\n";
+		$script .= "DO \$\$ BEGIN FOR i IN 1 .. 1800 LOOP EXIT WHEN EXISTS (SELECT FROM replication_plugin.links WHERE state = 'paused');"
+			. " PERFORM pg_sleep(0.1); END LOOP; END \$\$;\n" if $code =~ /pause_link/;
+	}
+	my $file = PostgreSQL::Test::Utils::tempdir_short() . '/readme.sql';
+	open my $fh, '>', $file or die "$file: $!";
+	print $fh $script;
+	close $fh;
+	my ($out, $err) = run_command([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', $readme->host, '-p', $readme->port,
+		'-d', 'postgres', '-f', $file ]);
+	is(join("\n", grep { !/NOTICE/ } split /\n/, $err), '', 'README: no errors');
+	my @got = $out =~ /^<<\n(.*?)^>>$/msg;
+	is(scalar @got, scalar @expected, 'README: all shown');
+	for my $i (0 .. $#expected)
+	{
+		is($got[$i] =~ s/\n\z//r =~ s/\n/ /gr, $expected[$i][1], "README: $expected[$i][0]");
+	}
+}
+
+my @one_server = @{ $indented{'On one server'} };
+my ($end) = grep { $one_server[$_] =~ /leave_group/ } 0 .. $#one_server;
+run_psql(@one_server[ 0 .. $end - 2 ]);
+run_psql('\c postgres', @one_server[ $end - 1 .. $#one_server ]);
+is($readme->safe_psql('postgres', 'SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_replication_origin)'), 0,
+	'README: neither slots nor origins are left');
 done_testing();
