@@ -100,7 +100,7 @@ for my $line (split /\n/, slurp_file(dirname(__FILE__) . '/../../README.md'))
 	push @{ $indented{$title} }, $1 if $line =~ /^    (.*)/;
 }
 my $readme = PostgreSQL::Test::Cluster->new('readme');
-$readme->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+$readme->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--locale=C' ]);
 my @settings = grep { /^[a-z_]+ = / && (!/^output_plugin_libraries/ || Mesh::has_whitelist()) } @{ $indented{'Five minutes'} };
 cmp_ok(scalar @settings, '>=', 5, 'README has settings');
 $readme->append_conf('postgresql.conf', join("\n", @settings) . "\n");
