@@ -70,7 +70,7 @@ rewrite_prepare(Relation rel)
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION || !table_is_replicated_if_logged(rel) || table_is_own_replicated(rel))
 		return NULL;
-	root = table_open(table_root(RelationGetRelid(rel)), NoLock);
+	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
 	if (table_identity(root) == WIRE_IDENTITY_KEY)
 	{
 		r = palloc0(sizeof(Rewriting));
@@ -81,7 +81,7 @@ rewrite_prepare(Relation rel)
 		r->context = CurrentMemoryContext;
 		map_key(r, root);
 	}
-	table_close(root, NoLock);
+	table_close(root, AccessShareLock);
 	return r;
 }
 

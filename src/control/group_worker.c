@@ -83,6 +83,7 @@ typedef struct GroupWorker
 	bool		row_written;
 	bool		healthy;		/* got through a round */
 	bool		slot_is_ahead;	/* somebody has moved the group slot */
+	Moment		asked_at;		/* ... and all members were asked to answer at this moment */
 	bool		announced;		/* all members know that this node is ready */
 	XLogRecPtr	announced_at;	/* ... when they have this transaction of ours */
 	uint64		told;			/* activity_count() before the last row */
@@ -465,6 +466,17 @@ is_member(void)
 	return state != NULL;
 }
 
+/* A group slot that somebody has moved is good again when all members have answered a later row, which a group at rest does not write. */
+static void
+ask_for_answers(void)
+{
+	if (!worker.slot_is_ahead || worker.gives_back > 0 ||
+		!moment_is_past(worker.asked_at, ADVANCE_INTERVALS * setting_frontier_interval))
+		return;
+	worker.asked_at = moment_now();
+	worker.gives_back = 2;
+}
+
 /*
  * Gives the places for progress of nodes that are out back to PostgreSQL: one of them in a round, when all members have what any of them has of it.
  * Each node that joins anew leaves one, and there are max_replication_slots.
@@ -499,6 +511,7 @@ work(void)
 	announce();
 	advance_group_slot();
 	give_back_wal();
+	ask_for_answers();
 	collector_work(&worker.collector);
 	forget_awaited();
 	retire_origins();

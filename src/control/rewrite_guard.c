@@ -176,7 +176,7 @@ has_rows(Relation rel)
 static void
 mark_out_of_step(Relation rel)
 {
-	Relation	root = table_open(table_root(RelationGetRelid(rel)), NoLock);
+	Relation	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
 	Oid			types[4] = {TEXTOID, TEXTOID, INT4OID, LSNOID};
 	Datum		args[4];
 	Oid			user;
@@ -200,7 +200,7 @@ mark_out_of_step(Relation rel)
 			(errmsg("rows of table \"%s\" may be missing on other nodes, as it was unlogged", RelationGetRelationName(root)),
 			 errhint("When it is logged on all nodes: SELECT replication_plugin.resend_table('%s') on the node whose rows are right.",
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root)))));
-	table_close(root, NoLock);
+	table_close(root, AccessShareLock);
 }
 
 /* A table that was unlogged is logged now: others may lack its rows. */
