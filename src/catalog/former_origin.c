@@ -37,11 +37,15 @@ former_origin_read(const char *suffix, XLogRecPtr *progress)
 {
 	uint32		hi,
 				lo;
-	int			length = 0;
+	XLogRecPtr	found;
 
-	if (suffix[0] != SEPARATOR || sscanf(suffix + 1, "%8X/%8X%n", &hi, &lo, &length) != 2 || suffix[1 + length] != '\0')
+	if (suffix[0] != SEPARATOR || sscanf(suffix + 1, "%8X/%8X", &hi, &lo) != 2)
 		return false;
-	*progress = (uint64) hi << 32 | lo;
+	found = (uint64) hi << 32 | lo;
+	/* only as it is written: no sign, no space, nothing behind it */
+	if (strcmp(suffix, former_origin_name("", found)) != 0)
+		return false;
+	*progress = found;
 	return true;
 }
 

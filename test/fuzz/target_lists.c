@@ -116,12 +116,15 @@ run_lists(FuzzInput *in)
 	while (in->size > 0)
 	{
 		char	   *name = fuzz_line(in, '\n');
-		NodeId		node = node_of_name(psprintf("replication_plugin_%u_%s", MyDatabaseId, name));
+		XLogRecPtr	former;
+		NodeId		node = node_of_name(psprintf("replication_plugin_%u_%s", MyDatabaseId, name), &former);
+		char	   *number = psprintf("%d", node);
 
-		/* what stands for a node is its number, as we print it */
+		/* what stands for a node is its number, as we print it; where it had got, if it is a former one, comes after it */
 		if (node > 0)
-			fuzz_check(strcmp(psprintf("%d", node), name) == 0);
-		(void) node_of_name(name);
+			fuzz_check(strcmp(former_origin_name(number, former), name) == 0 ||
+					   (former == InvalidXLogRecPtr && strcmp(number, name) == 0));
+		(void) node_of_name(name, &former);
 	}
 	(void) parse_wanted(wanted);
 	return true;
