@@ -386,7 +386,7 @@ apply_truncate(WireReader *r)
 }
 
 void
-apply_message_done(void)
+apply_message_begin(void)
 {
 	apply.action = NULL;
 }

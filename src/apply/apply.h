@@ -45,8 +45,8 @@ extern void apply_delete(WireReader *r);
 extern void apply_truncate(WireReader *r);
 extern void apply_write(WireReader *r);
 
-/* The message that the last row was read from goes away. */
-extern void apply_message_done(void);
+/* A message begins: the one that the last row was read from is gone, also if that row failed. */
+extern void apply_message_begin(void);
 
 /* Commits. Returns the number of rows applied. */
 extern uint64 apply_commit(void);

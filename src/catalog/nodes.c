@@ -277,12 +277,13 @@ nodes_all(void)
 	return all;
 }
 
-NodeRow *
-nodes_by_id(NodeId id)
+/* The node of a number in a list; NULL if it is not there. */
+static NodeRow *
+node_in(List *nodes, NodeId id)
 {
 	ListCell   *lc;
 
-	foreach(lc, nodes_all())
+	foreach(lc, nodes)
 	{
 		NodeRow    *n = lfirst(lc);
 
@@ -290,6 +291,20 @@ nodes_by_id(NodeId id)
 			return n;
 	}
 	return NULL;
+}
+
+NodeRow *
+nodes_by_id(NodeId id)
+{
+	return node_in(nodes_all(), id);
+}
+
+const char *
+nodes_name_in(List *nodes, NodeId id)
+{
+	NodeRow    *n = node_in(nodes, id);
+
+	return n ? n->node_name : "?";
 }
 
 NodeRow *

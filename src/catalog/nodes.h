@@ -65,4 +65,7 @@ extern List *nodes_all(void);
 extern NodeRow *nodes_by_id(NodeId id);
 extern NodeRow *nodes_by_name(const char *name);
 
+/* A node's name in such a list, for messages; "?" if it is not there. */
+extern const char *nodes_name_in(List *nodes, NodeId id);
+
 #endif							/* REPLICATION_PLUGIN_NODES_H */

@@ -60,22 +60,6 @@ count_link(Votes *v, const LinkStatus *l, const char *name)
 	}
 }
 
-/* Name of a node. */
-static const char *
-name_of(List *nodes, NodeId node)
-{
-	ListCell   *lc;
-
-	foreach(lc, nodes)
-	{
-		NodeRow    *n = lfirst(lc);
-
-		if (n->node_id == node)
-			return n->node_name;
-	}
-	return "?";
-}
-
 /* Asks all. */
 static Votes
 count_votes(LocalNode *local, List *nodes)
@@ -94,7 +78,7 @@ count_votes(LocalNode *local, List *nodes)
 		LinkStatus	l;
 
 		if (link_status_get(i, &l) && l.dboid == MyDatabaseId)
-			count_link(&v, &l, name_of(nodes, l.provider));
+			count_link(&v, &l, nodes_name_in(nodes, l.provider));
 	}
 	return v;
 }

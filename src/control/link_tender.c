@@ -145,22 +145,6 @@ is_down(const WantedLink *w)
 		moment_is_past(l->down_since, setting_reroute_timeout);
 }
 
-/* Name of a node, for messages. */
-static const char *
-name_of(List *nodes, NodeId node)
-{
-	ListCell   *lc;
-
-	foreach(lc, nodes)
-	{
-		NodeRow    *n = lfirst(lc);
-
-		if (n->node_id == node)
-			return n->node_name;
-	}
-	return "?";
-}
-
 /* Gives links up that are down, takes back those that are up to date. Returns true if something changed. */
 static bool
 judge_links(List *wanted, List *nodes)
@@ -181,12 +165,12 @@ judge_links(List *wanted, List *nodes)
 		if (!was)
 			ereport(LOG,
 					(errmsg("link from node \"%s\" has been down for %d ms: what it carries is taken from other nodes, where there is a way",
-							name_of(nodes, w->provider), setting_reroute_timeout)));
+							nodes_name_in(nodes, w->provider), setting_reroute_timeout)));
 	}
 	foreach(lc, given_up)
 	{
 		if (!list_member_int(now, lfirst_int(lc)))
-			ereport(LOG, (errmsg("link from node \"%s\" is back, or no longer wanted", name_of(nodes, lfirst_int(lc)))));
+			ereport(LOG, (errmsg("link from node \"%s\" is back, or no longer wanted", nodes_name_in(nodes, lfirst_int(lc)))));
 	}
 	changed = list_difference_int(now, given_up) != NIL || list_difference_int(given_up, now) != NIL;
 	list_free(given_up);

@@ -388,8 +388,7 @@ process(Link *link, const char *data, int len)
 {
 	WireReader	r = {.data = data,.len = len};
 
-	/* an earlier row, at which it failed, is not the row of this message; its bytes are gone */
-	apply_message_done();
+	apply_message_begin();
 	while (!wire_at_end(&r))
 	{
 		WireMessage type = wire_read_type(&r);
@@ -421,7 +420,6 @@ process(Link *link, const char *data, int len)
 				break;
 		}
 	}
-	apply_message_done();
 	return true;
 }
 
