@@ -1041,7 +1041,7 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET paused = true;
 END
 $$;
-COMMENT ON FUNCTION pause_link(text) IS 'stops taking changes from a node until resume_link(); it keeps them for us';
+COMMENT ON FUNCTION pause_link(text) IS 'stops taking changes from a node until resume_link(); it keeps them for us. The link rests when the view links shows it as paused, soon after the commit of the transaction';
 
 CREATE FUNCTION resume_link(provider text) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$

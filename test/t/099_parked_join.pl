@@ -26,7 +26,7 @@ $mesh->start_join($new, 1);
 $mesh->poll($new, "SELECT state IN ('joining: schema', 'joining: copy') FROM replication_plugin.local_node", 't', 20) or die;
 sleep 1;
 $mesh->sql($_, 'SELECT replication_plugin.pause_link(provider) FROM replication_plugin.links') for 1, 2;
-sleep 1;
+$mesh->poll($_, "SELECT bool_and(state = 'paused') FROM replication_plugin.links") || die 'links do not pause' for 1, 2;
 $mesh->sql(1, "UPDATE handle SET body = 'one' WHERE id = 1");
 $mesh->sql(2, "UPDATE handle SET body = 'two' WHERE id = 1");
 $mesh->sql($_, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links') for 1, 2;

@@ -33,7 +33,7 @@ $mesh->sql(1, "INSERT INTO posts VALUES (1, 0, '{}', '{}'); INSERT INTO parts VA
 $mesh->wait_converged;
 
 # concurrent writes of each kind
-$mesh->sql($_, "SELECT replication_plugin.pause_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local") for 1 .. 3;
+$mesh->pause_all;
 for my $i (1 .. 3)
 {
 	$mesh->sql($i, "UPDATE plain SET v = 'of $i' WHERE id = 1; DELETE FROM plain WHERE id = 10 + $i; UPDATE plain SET id = 1000 + $i WHERE id = 20 + $i;

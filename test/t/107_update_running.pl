@@ -16,7 +16,7 @@ is($mesh->sql(1, "SELECT extversion FROM pg_extension WHERE extname = 'replicati
 $mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('wiki', 'siblings'), replication_plugin.set_column_merge('posts', 'likes', 'counter')");
 $mesh->sql(1, 'INSERT INTO posts VALUES (1, 0)');
 $mesh->wait_converged;
-$mesh->sql($_, "SELECT replication_plugin.pause_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local") for 1 .. 3;
+$mesh->pause_all;
 $mesh->sql($_, "INSERT INTO wiki VALUES (1, 'of $_'); UPDATE posts SET likes = likes + $_; INSERT INTO rooms VALUES ($_, 'one');
 	DELETE FROM plain WHERE id = 100 + $_; UPDATE plain SET v = 'by $_' WHERE id < 10") for 1 .. 3;
 $mesh->sql($_, "SELECT replication_plugin.resume_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local") for 1 .. 3;
