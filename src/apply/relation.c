@@ -228,6 +228,7 @@ map_columns(ApplyRelation *ar)
 					 errmsg("table \"%s.%s\" has no column \"%s\" on this node that could be written",
 							ar->remote.nspname, ar->remote.relname, remote->name),
 					 errhint("Add the column here; the link then goes on by itself. An order of steps for tables that others write to: \"Schema changes while others write\" in docs/operations.md.")));
+		Assert(att > 0 && att <= desc->natts);
 		ar->local_att[i] = att;
 		value_reader_init(&ar->readers[i], remote, TupleDescAttr(desc, att - 1)->atttypid,
 						  TupleDescAttr(desc, att - 1)->atttypmod);

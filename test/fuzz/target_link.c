@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "catalog/origin_hold.h"
@@ -52,11 +53,18 @@ fuzz_value_read(ValueReader *r, const WireColumn *c)
 	return value_read(r, c);
 }
 
+/* In microseconds since 2000: the years 2025 and 2063. */
+#define FUTURE_TIMES	INT64CONST(800000000000000)
+#define FAR_TIMES		INT64CONST(2000000000000000)
+
 static void
 fuzz_read_begin(WireReader *r, WireBegin *m)
 {
 	wire_read_begin(r, m);
 	m->origin = m->origin % 3 + 1;
+	/* newer than the rows here, but not by more than max_clock_skew, so that what the transaction brings is looked at */
+	if (m->commit_ts >= FUTURE_TIMES && m->commit_ts < FAR_TIMES)
+		m->commit_ts = GetCurrentTimestamp() + m->commit_ts % USECS_PER_SEC;
 }
 
 static void
@@ -341,6 +349,24 @@ seed_write(StringInfo m, int relation, bool deleted, bool plain, int variant)
 	seed_tuple(m, relation, deleted, variant);
 }
 
+/* A row of a relation of which a column has a system column's name. */
+static void
+seed_system_column(StringInfo m, const WireBegin *begin)
+{
+	uint32		shop = 7;
+	char	   *name;
+
+	wire_write_begin(m, begin);
+	appendBinaryStringInfo(m, descriptions[shop].data, descriptions[shop].len);
+	name = memmem(m->data, m->len, "note", 4);
+	if (!name)
+		elog(ERROR, "the relation has no column \"note\"");
+	memcpy(name, "ctid", 4);
+	wire_write_insert_head(m, shop);
+	seed_tuple(m, shop, false, 0);
+	seed("system-column", 0, m);
+}
+
 static void
 seeds(void)
 {
@@ -401,6 +427,7 @@ seeds(void)
 	wire_write_truncate(&m, 1, &id);
 	wire_write_commit(&m, &commit);
 	seed("truncate", 0, &m);
+	seed_system_column(&m, &begin);
 	fuzz_seed("keepalive", "\0\0\22k\0\0\0\0\0\0\20\0\0\0\0\0\0\0\0\0\1", 21);
 }
 
