@@ -419,7 +419,7 @@ sub pause_all
 sub resume_all
 {
 	my ($self) = @_;
-	$self->sql($_, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links') for 1 .. $self->size;
+	$self->sql($_, 'SELECT replication_plugin.resume_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local') for 1 .. $self->size;
 	$self->wait_converged;
 }
 

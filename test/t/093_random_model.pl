@@ -534,7 +534,7 @@ sub run_round
 	pause_links($live);
 	my ($outputs, @problems) = run_scripts($live, $fault eq 'writing' ? pick(1 .. 3) : 0);
 	push @problems, check_refusal($outputs) if !$live;
-	$mesh->sql($_, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links') for 1 .. 3;
+	$mesh->sql($_, 'SELECT replication_plugin.resume_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local') for 1 .. 3;
 	if ($fault eq 'catching up')
 	{
 		sleep(rand 0.3);

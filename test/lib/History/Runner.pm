@@ -227,7 +227,8 @@ sub step_pause_all
 sub step_resume_all
 {
 	my ($self) = @_;
-	$self->quietly($_, 'SELECT replication_plugin.resume_link(provider) FROM replication_plugin.links') for @nodes;
+	# of all nodes, as the view links has no rows in the first moments after a restart
+	$self->quietly($_, 'SELECT replication_plugin.resume_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local') for @nodes;
 }
 
 sub step_topology
