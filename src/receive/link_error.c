@@ -162,7 +162,8 @@ link_error_explain_limit(ErrorData *edata)
 {
 	edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)", setting_row_timeout);
 	edata->detail = NULL;
-	edata->hint = "Triggers, defaults, constraints, index expressions and types of the table run for each row: see what makes them slow here, or raise the setting.";
+	edata->hint = pstrdup("Triggers, defaults, constraints, index expressions and types of the table run for each row:"
+						  " see what makes them slow here, or raise the setting.");
 }
 
 /* ---------- the provider's errors ---------- */

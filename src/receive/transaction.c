@@ -533,14 +533,17 @@ handle_error(Link *link, MemoryContext context)
 	return replay_complete();
 }
 
-/* Works through one message; on a passing error cleans up and sets *replay. */
+/*
+ * Works through one message in a memory context that outlives transactions: what is kept of an error is there. On a passing error
+ * cleans up and sets *replay.
+ */
 static bool
-try_message(Link *link, const char *data, int len, bool *replay)
+try_message(Link *link, MemoryContext context, const char *data, int len, bool *replay)
 {
-	MemoryContext context = CurrentMemoryContext;
 	volatile bool go_on = true;
 
 	*replay = false;
+	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		go_on = process(link, data, len);
@@ -557,13 +560,14 @@ try_message(Link *link, const char *data, int len, bool *replay)
 bool
 link_message(Link *link, const char *data, int len)
 {
+	MemoryContext context = CurrentMemoryContext;
 	bool		replay;
 	const char *message;
 
 	if (course == COURSE_NONE)
 		replay_start();
 	replay_add(data, len);
-	if (try_message(link, data, len, &replay))
+	if (try_message(link, context, data, len, &replay))
 		return true;
 	while (replay)
 	{
@@ -571,7 +575,7 @@ link_message(Link *link, const char *data, int len)
 		bool		go_on = true;
 
 		while (go_on && (message = replay_message(i++, &len)) != NULL)
-			go_on = try_message(link, message, len, &replay);
+			go_on = try_message(link, context, message, len, &replay);
 		if (go_on)
 			return true;
 	}

@@ -52,6 +52,19 @@ subtest 'a transaction that is tried again for ever is told' => sub {
 	is($mesh->sql(2, 'SELECT v FROM t WHERE id = 7'), 'again', 'it is applied when the cause is gone');
 };
 
+subtest 'a large transaction whose last rows fail again and again' => sub {
+	# it comes in many messages; each time it is applied again all of them are
+	trigger_on_2('t', "BEGIN IF NEW.id = 3000 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF; RETURN NEW; END");
+	$mesh->sql(1, "INSERT INTO t SELECT i, repeat(md5(i::text), 10) FROM generate_series(1001, 3000) i");
+	link_is('last_error has the row', "state = 'retrying' AND last_error ~ 'INSERT in table .public.t., row \\(id=3000\\)'");
+	unlike(log_of_2(), qr/terminated by signal/, 'nothing crashes');
+	$mesh->sql(2, 'DROP TRIGGER hinder ON t');
+	$mesh->wait_converged;
+	is($mesh->sql(2, 'SELECT count(*) FROM t WHERE id > 1000'), 2000, 'it is applied when the cause is gone');
+	$mesh->sql(1, 'DELETE FROM t WHERE id > 1000');
+	$mesh->wait_converged;
+};
+
 subtest 'a lock of a session is waited for, and shown with who has it' => sub {
 	my $s = $mesh->node(2)->background_psql('app');
 	my $pid = $s->query_safe('SELECT pg_backend_pid()');
@@ -122,6 +135,17 @@ subtest 'code that does not end' => sub {
 	$mesh->sql(2, 'DROP TRIGGER hinder ON t');
 	$mesh->wait_converged;
 	is($mesh->sql(2, "SELECT string_agg(v, ',' ORDER BY id) FROM t WHERE id IN (5, 6)"), 'held up,behind', 'nothing is lost');
+};
+
+subtest 'code that does not end where several rows are written at once' => sub {
+	$mesh->sql(2, 'CREATE FUNCTION sleepy_index(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN IF $1 = 1005 THEN PERFORM pg_sleep(1000); END IF; RETURN $1; END $$;
+		CREATE INDEX sleepy_index ON t (sleepy_index(id))');
+	$mesh->sql(1, "INSERT INTO t SELECT i, 'one of many' FROM generate_series(1001, 1010) i");
+	link_is('last_error names setting, function and row', "last_error ~ 'row_timeout' AND last_error ~ 'sleepy_index' AND last_error ~ 'table .public.t., row \\(id=1005\\)'");
+	unlike(log_of_2(), qr/terminated by signal/, 'nothing crashes');
+	$mesh->sql(2, 'DROP INDEX sleepy_index');
+	$mesh->wait_converged;
+	is($mesh->sql(2, "SELECT count(*) FROM t WHERE v = 'one of many'"), 10, 'nothing is lost');
 };
 
 subtest 'code that does not end where a parked row comes back' => sub {
