@@ -104,24 +104,29 @@ capture_check_note(NativeStream *s, const char *content, Size size)
 	return true;
 }
 
-/* Runs one of our functions in another session of this server. */
-static void
+/* Runs one of our functions in another session of this server. Returns true if it does. */
+static bool
 run_elsewhere(NativeStream *s, const char *sql, int n, const char *const *params)
 {
 	PGconn	   *conn = peer_connect(s->dsn, PEER_SQL, "replication_plugin check");
+	volatile bool result = false;
 
 	PG_TRY();
 	{
-		PQclear(peer_exec_params(conn, sql, n, params));
+		PGresult   *res = peer_exec_params(conn, sql, n, params);
+
+		result = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "t") == 0;
+		PQclear(res);
 	}
 	PG_FINALLY();
 	{
 		PQfinish(conn);
 	}
 	PG_END_TRY();
+	return result;
 }
 
-/* Marks a table out of step. */
+/* Marks a table out of step, and tells so, if it is not marked. */
 static void
 mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
 {
@@ -136,10 +141,10 @@ mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
 	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(txn->end_lsn));
 	params[4] = psprintf(e->truncates > 0 ? "a TRUNCATE in transaction %u" : "changes in transaction %u", txn->xid);
 	RelationClose(root);
-	ereport(WARNING,
-			(errmsg("%s got past the triggers of table \"%s.%s\", so other nodes may lack them", params[4], params[1], params[2]),
-			 errhint("SELECT replication_plugin.resend_table(...) on the node whose rows are right gives them to all others.")));
-	run_elsewhere(s, "SELECT replication_plugin.note_out_of_step($1, $2, $3, $4, $5)", lengthof(params), params);
+	if (run_elsewhere(s, "SELECT replication_plugin.note_out_of_step($1, $2, $3, $4, $5)", lengthof(params), params))
+		ereport(WARNING,
+				(errmsg("%s got past the triggers of table \"%s.%s\", so other nodes may lack them", params[4], params[1], params[2]),
+				 errhint("SELECT replication_plugin.resend_table(...) on the node whose rows are right gives them to all others.")));
 }
 
 void

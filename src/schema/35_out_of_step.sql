@@ -9,7 +9,7 @@ CREATE VIEW out_of_step_mark AS
 COMMENT ON VIEW out_of_step_mark IS 'tables whose rows may differ between nodes, as writes got past the triggers';
 
 -- The output plugin has seen writes that were not captured, up to a position of this node's WAL. One mark of a node is enough for a table.
-CREATE FUNCTION note_out_of_step(token bigint, schema_name text, table_name text, lsn pg_lsn, what text) RETURNS void
+CREATE FUNCTION note_out_of_step(token bigint, schema_name text, table_name text, lsn pg_lsn, what text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -24,7 +24,8 @@ BEGIN
 			AND NOT EXISTS (SELECT FROM replication_plugin.out_of_step r WHERE (r.schema_name, r.table_name) = ($2, $3)
 				AND replication_plugin.frontier_lsn(r.seen, me) >= $4)
 		ON CONFLICT ON CONSTRAINT out_of_step_pkey DO NOTHING;
+	RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION note_out_of_step(bigint, text, text, pg_lsn, text) IS
-	'marks a table of which a transaction of this node has written past the triggers';
+	'marks a table of which a transaction of this node has written past the triggers; false if it is marked, or has been sent again since';

@@ -196,6 +196,11 @@ $mesh->sql(1, "INSERT INTO plain VALUES (400, 'goes on')");
 $mesh->wait_converged;
 is($mesh->sql(3, 'SELECT v FROM plain WHERE id = 400'), 'goes on', 'and the links go on');
 is($mesh->sql($_, 'SELECT sum(restarts) FROM replication_plugin.links'), $before[ $_ - 1 ], "node $_: without a restart") for 1 .. 3;
+$mesh->sql(1, 'INSERT INTO plain SELECT g, $$more$$ FROM generate_series(401, 405) g');
+$mesh->sql(1, "SELECT raw_delete('plain', ctid) FROM plain WHERE id = $_") for 401 .. 405;
+$mesh->wait_converged;
+my @told = slurp_file($mesh->node(1)->logfile) =~ /WARNING:.* got past the triggers of table "public\.plain"/g;
+is(scalar @told, 1, 'the log of the node says it once, not for each transaction');
 
 # ---------- and is mended ----------
 
