@@ -276,7 +276,8 @@ peer_dsn_for_program(const char *dsn)
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, peer_dsn_without_secrets(dsn));
-	append_dsn_option(&buf, "options", session_peer_options(dsn_value(options, "options")));	/* the last one counts */
+	/* the last one counts; programs sort as much as a schema needs */
+	append_dsn_option(&buf, "options", psprintf("%s -c temp_file_limit=-1", session_peer_options(dsn_value(options, "options"))));
 	PQconninfoFree(options);
 	return buf.data;
 }

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/float.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_locale.h"
@@ -75,9 +76,11 @@ static const Pin session_pins[] = {
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"exit_on_error", "off"},
+	{"work_mem", "4MB"},		/* so what our statements read needs no temporary files, of which there may be a limit */
 	{"check_function_bodies", "on"},
 	{"default_table_access_method", "heap"},
 	{"default_tablespace", ""},
+	{"temp_tablespaces", ""},
 };
 
 /* The same, but only superusers may set them; a session on another node sets what it needs of them itself. */
@@ -85,6 +88,7 @@ static const Pin superuser_pins[] = {
 	{"session_replication_role", "origin"},
 	{"zero_damaged_pages", "off"},
 	{"ignore_checksum_failure", "off"},
+	{"temp_file_limit", "-1"},
 };
 
 bool
@@ -110,6 +114,19 @@ session_type_names_objects(Oid typid)
 		default:
 			return false;
 	}
+}
+
+Oid
+session_output_function(Oid typid)
+{
+	Oid			out;
+	bool		varlena;
+
+	/* the bytes of xml are its text; its own function leaves out an encoding that is named, and a line break at the beginning */
+	if (getBaseType(typid) == XMLOID)
+		return F_TEXTOUT;
+	getTypeOutputInfo(typid, &out, &varlena);
+	return out;
 }
 
 /* ---------- nest levels ---------- */
@@ -258,6 +275,9 @@ set_all(const Pin *pins, int n)
 void
 session_pin_worker(void)
 {
+	/* PostgreSQL lets a database's session_authorization count only where a session begins without a user's name: in workers */
+	if (GetSessionUserId() != GetAuthenticatedUserId())
+		SetSessionAuthorization(GetAuthenticatedUserId(), true);
 	set_all(text_pins, lengthof(text_pins));
 	set_all(statement_pins, lengthof(statement_pins));
 	set_all(patience_pins, lengthof(patience_pins));

@@ -17,6 +17,9 @@
 /* True for types whose values are OIDs of objects, which their text form names. */
 extern bool session_type_names_objects(Oid typid);
 
+/* The function that writes values of a type as text that reads back as the same value, byte by byte. */
+extern Oid	session_output_function(Oid typid);
+
 /* Has text forms of values be the same everywhere. path: also names of objects in them. Returns a nest level; 0 if nothing had to be set. */
 extern int	session_pin_text(bool path);
 

@@ -20,7 +20,7 @@ my %other = (default_transaction_isolation => "'repeatable read'", default_trans
 	standard_conforming_strings => 'off', escape_string_warning => 'off', backslash_quote => 'off', transform_null_equals => 'on', session_replication_role => 'replica',
 	synchronous_commit => 'off', work_mem => "'64kB'", zero_damaged_pages => 'on', exit_on_error => 'on', gin_fuzzy_search_limit => 1,
 	force_parallel_mode => 'regress', default_text_search_config => 'german', 'plpgsql.extra_errors' => "'all'", 'plpgsql.variable_conflict' => 'use_column',
-	enable_indexscan => 'off', enable_bitmapscan => 'off', role => 'nobody_much');
+	enable_indexscan => 'off', enable_bitmapscan => 'off', role => 'nobody_much', temp_file_limit => "'64kB'", maintenance_work_mem => "'1MB'");
 # Other values of the same settings, for another node.
 my %text2 = (%text, extra_float_digits => 0, datestyle => "'SQL, MDY'", intervalstyle => 'iso_8601', timezone => "'America/Caracas'", client_encoding => 'WIN1252',
 	search_path => "'also nowhere'");
@@ -29,7 +29,7 @@ sub settings { my ($prefix, %s) = @_; return join '; ', map { "$prefix SET $_ = 
 
 # Sessions of this test are none of theirs, but where a writer's settings are what is tried.
 my $calm = join ' ', map { my ($k, $v) = split /=/; "-c $k=$v" } qw(statement_timeout=0 lock_timeout=0 idle_in_transaction_session_timeout=0 idle_session_timeout=0
-	default_transaction_read_only=off role=none session_replication_role=origin exit_on_error=off search_path=public
+	default_transaction_read_only=off role=none temp_file_limit=-1 session_replication_role=origin exit_on_error=off search_path=public
 	datestyle=ISO intervalstyle=postgres extra_float_digits=3 array_nulls=on standard_conforming_strings=on client_encoding=UTF8 timezone=UTC
 	bytea_output=hex quote_all_identifiers=off lc_monetary=C xmloption=content force_parallel_mode=off row_security=on);
 $calm .= ' -c default_transaction_isolation=read\\ committed';
@@ -62,6 +62,9 @@ CREATE FUNCTION join_h(older h, newer h) RETURNS h LANGUAGE plpgsql AS $$
 BEGIN newer.word := older.d || ' ' || newer.d || ' ' || '04.05.2021'::date || ' ' || to_char(1.5, '0D0') || ' ' || (ARRAY['x', 'NULL'])::text
 	|| ' ' || (1::float8 / 3) || ' ' || 'a\b' || ' ' || to_tsvector('die Häuser')::text; RETURN newer; END $$;
 CREATE TABLE uq (id int PRIMARY KEY, p pair_k UNIQUE, v text);
+CREATE TABLE sorted (id int PRIMARY KEY, v text);
+CREATE INDEX ON sorted (v);
+INSERT INTO sorted SELECT g, repeat(md5(g::text), 4) FROM generate_series(1, 20000) g;
 INSERT INTO v (id, r) VALUES (0, 0.1::float8 + 0.2);
 SQL
 
@@ -133,7 +136,8 @@ write_all(1, \%text, 1);
 my %system = (%text, %other);
 delete @system{qw(role plpgsql.extra_errors plpgsql.variable_conflict)};
 $mesh->sql(2, "ALTER SYSTEM SET $_ = $system{$_}") for sort keys %system;
-$mesh->sql(3, settings('ALTER DATABASE app', %text2));
+# (who a session is for its database counts where a session begins without a name: in workers)
+$mesh->sql(3, settings('ALTER DATABASE app', %text2, session_authorization => 'nobody_much'));
 $mesh->sql(3, settings("ALTER ROLE $user IN DATABASE app", datestyle => 'Postgres', intervalstyle => 'postgres_verbose', array_nulls => 'off'));
 $mesh->sql(3, settings("ALTER ROLE $user", %other));
 $mesh->node(2)->restart;
@@ -149,6 +153,9 @@ subtest 'joining' => sub {
 		$mesh->sql($i, 'SELECT replication_plugin.wait_until_ready()');
 	}
 	$mesh->wait_for_streaming;
+	is($mesh->sql($_, 'SELECT count(*) FROM public.sorted'), 20000, "node $_ has the rows whose index took temporary files") for 2, 3;
+	$mesh->sql(1, 'DELETE FROM sorted WHERE id > 9');
+	$mesh->wait_converged;
 	$mesh->is_identical('after joining');
 };
 
