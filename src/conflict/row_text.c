@@ -26,8 +26,6 @@ row_text_append(StringInfo out, TupleTableSlot *row, const AttrNumber *only, int
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		bool		wanted = n == 0;
-		Oid			fn;
-		bool		varlena;
 
 		for (int k = 0; k < n; k++)
 			wanted |= only[k] == att->attnum;
@@ -37,11 +35,10 @@ row_text_append(StringInfo out, TupleTableSlot *row, const AttrNumber *only, int
 		first = false;
 		escape_json(out, NameStr(att->attname));
 		appendStringInfoChar(out, ':');
-		getTypeOutputInfo(att->atttypid, &fn, &varlena);
 		if (row->tts_isnull[i])
 			appendStringInfoString(out, "null");
 		else
-			escape_json(out, OidOutputFunctionCall(fn, row->tts_values[i]));
+			escape_json(out, OidOutputFunctionCall(session_output_function(att->atttypid), row->tts_values[i]));
 	}
 	session_unpin(nest);
 }

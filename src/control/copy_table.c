@@ -104,31 +104,57 @@ empty_table(const char *schema, const char *name, char relkind)
 	return freeze;
 }
 
-/* Statement that sends the rows. */
-static char *
-copy_out_statement(const char *name, ArrayType *columns, bool with_children, bool binary, List **column_names)
+/*
+ * What a column is sent as; NULL: as it is. What PostgreSQL writes of xml is another text than is stored (an encoding that is named, a
+ * line break at the beginning), but its text form reads back as it was. The binary form of some vectors does not read back at all.
+ * plain: set if the type must go as text.
+ */
+static const char *
+sent_as(Oid relid, const char *column, bool *plain)
 {
-	StringInfoData sql;
+	Oid			declared = get_atttype(relid, get_attnum(relid, column));
+	Oid			type = OidIsValid(declared) ? getBaseType(declared) : InvalidOid;	/* it may be missing here */
+	Oid			element = get_base_element_type(type);
+	Oid			part = OidIsValid(element) ? getBaseType(element) : type;
+
+	if (part == XMLOID || type == OIDVECTOROID || type == INT2VECTOROID || part == OIDVECTOROID || part == INT2VECTOROID)
+		*plain = true;
+	if (part != XMLOID)
+		return NULL;
+	return OidIsValid(element) ? "pg_catalog.text[]" : "pg_catalog.text";
+}
+
+/* Statement that sends the rows. binary: whether they may go in binary form; changed to whether they do. */
+static char *
+copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_children, bool *binary, List **column_names)
+{
+	StringInfoData sql,
+				list;
 	Datum	   *values;
 	int			n;
+	bool		query = with_children;	/* COPY of a table takes its own rows only */
+	bool		plain = false;
 
 	deconstruct_array(columns, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
-	initStringInfo(&sql);
-	/* COPY of a table takes its own rows only; a table without columns cannot name them */
-	appendStringInfoString(&sql, with_children || n == 0 ? "COPY (SELECT " : "COPY ");
-	if (!with_children && n > 0)
-		appendStringInfo(&sql, "%s (", name);
+	query |= n == 0;			/* a table without columns cannot name them */
+	initStringInfo(&list);
 	*column_names = NIL;
 	for (int i = 0; i < n; i++)
 	{
 		char	   *column = TextDatumGetCString(values[i]);
+		const char *as = sent_as(relid, column, &plain);
 
-		appendStringInfo(&sql, "%s%s", i ? ", " : "", quote_identifier(column));
+		appendStringInfo(&list, "%s%s%s%s", i ? ", " : "", quote_identifier(column), as ? "::" : "", as ? as : "");
+		query |= as != NULL;
 		*column_names = lappend(*column_names, makeString(column));
 	}
-	if (with_children || n == 0)
-		appendStringInfo(&sql, " FROM %s%s", with_children ? "" : "ONLY ", name);
-	appendStringInfo(&sql, ") TO STDOUT%s", binary ? " WITH (FORMAT binary)" : "");
+	initStringInfo(&sql);
+	if (query)
+		appendStringInfo(&sql, "COPY (SELECT %s FROM %s%s", list.data, with_children ? "" : "ONLY ", name);
+	else
+		appendStringInfo(&sql, "COPY %s (%s", name, list.data);
+	*binary = *binary && !plain;
+	appendStringInfo(&sql, ") TO STDOUT%s", *binary ? " WITH (FORMAT binary)" : "");
 	return sql.data;
 }
 
@@ -230,7 +256,7 @@ replication_plugin_copy_table(PG_FUNCTION_ARGS)
 	bool		binary = PG_GETARG_BOOL(5);
 	Oid			relid = RangeVarGetRelid(makeRangeVar(schema, table, -1), RowExclusiveLock, false);
 	List	   *columns;
-	char	   *sql = copy_out_statement(name, PG_GETARG_ARRAYTYPE_P(3), with_children, binary, &columns);
+	char	   *sql = copy_out_statement(relid, name, PG_GETARG_ARRAYTYPE_P(3), with_children, &binary, &columns);
 	bool		freeze = false;
 	Relation	rel;
 	TupleDesc	desc;

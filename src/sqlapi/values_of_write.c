@@ -25,6 +25,7 @@
 #include "access/toast_internals.h"
 #include "access/transam.h"
 #include "base/session.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -201,7 +202,8 @@ build_query(Question *q, Oid *types)
 	appendStringInfoString(&sql, "SELECT t.xmin");
 	for (int i = 0; i < q->n; i++)
 		appendStringInfo(&sql, ", t.%s", quote_identifier(TextDatumGetCString(q->columns[i])));
-	appendStringInfo(&sql, " FROM %s t",
+	/* rows of tables that inherit from it are none of its own */
+	appendStringInfo(&sql, " FROM %s%s t", q->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(q->rel)), RelationGetRelationName(q->rel)));
 	for (int k = 0; k < n; k++)
 	{
@@ -218,13 +220,9 @@ build_query(Question *q, Oid *types)
 static Datum
 value_text(Form_pg_attribute a, Datum value)
 {
-	Oid			out;
-	bool		varlena;
-
-	getTypeOutputInfo(a->atttypid, &out, &varlena);
-	if (varlena)
+	if (a->attlen == -1)
 		value = PointerGetDatum(PG_DETOAST_DATUM(value));
-	return CStringGetTextDatum(OidOutputFunctionCall(out, value));
+	return CStringGetTextDatum(OidOutputFunctionCall(session_output_function(a->atttypid), value));
 }
 
 /* The transaction that wrote the chunks of a value; InvalidTransactionId: they are gone. */
