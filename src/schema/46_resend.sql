@@ -11,6 +11,7 @@ BEGIN
 	PERFORM replication_plugin.require_arguments('resend_table()', relation::text);
 	PERFORM replication_plugin.require_ready();
 	SELECT s.nspname, k.relname, coalesce(t.replicated, false) AS replicated, coalesce(t.identity LIKE 'key %', false) AS has_key,
+		CASE k.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END AS scope, -- tables that inherit from it are others
 		(SELECT string_agg(format('format(''%%s'', %I)', a.attname), ', ' ORDER BY u.place)
 			FROM (SELECT y.indkey, y.indnkeyatts FROM pg_index y
 				WHERE y.indrelid = k.oid AND y.indisvalid AND y.indimmediate AND (y.indisreplident AND k.relreplident = 'i' OR y.indisprimary)
@@ -26,7 +27,7 @@ BEGIN
 	-- keys that others have and this node has not: they are deleted there, if they had been here
 	CREATE TEMP TABLE IF NOT EXISTS replication_plugin_keys (key text[]) ON COMMIT DROP;
 	DELETE FROM pg_temp.replication_plugin_keys;
-	list := format('SELECT %s FROM %I.%I', c.columns, c.nspname, c.relname);
+	list := format('SELECT %s FROM %s%I.%I', c.columns, c.scope, c.nspname, c.relname);
 	FOR member IN SELECT m.node_name, m.dsn FROM replication_plugin.node m
 		WHERE m.state = 'ready' AND m.node_id <> replication_plugin.my_id() ORDER BY m.node_id
 	LOOP

@@ -261,8 +261,9 @@ DECLARE
 	parts record;
 	shown text;
 BEGIN
-	FOR c IN SELECT k.conname, k.conrelid, k.confrelid, k.conkey, k.confkey, k.conpfeqop FROM pg_constraint k
-		JOIN pg_class r ON r.oid = k.conrelid JOIN pg_namespace s ON s.oid = r.relnamespace
+	FOR c IN SELECT k.conname, k.conrelid, k.confrelid, k.conkey, k.confkey, k.conpfeqop,
+			CASE r.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END AS scope, CASE f.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END AS ref_scope
+		FROM pg_constraint k JOIN pg_class r ON r.oid = k.conrelid JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace s ON s.oid = r.relnamespace
 		WHERE k.contype = 'f' AND k.conparentid = 0 AND s.nspname <> 'replication_plugin'
 			AND replication_plugin.may_read(k.conrelid) AND replication_plugin.may_read(k.confrelid)
 		ORDER BY k.conrelid::regclass::text, k.conname
@@ -280,9 +281,10 @@ BEGIN
 			INTO shown
 			FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum > 0 AND NOT a.attisdropped
 				AND (a.attnum = ANY (c.conkey) OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)));
-		RETURN QUERY EXECUTE format('SELECT %L::text, %L::regclass, jsonb_build_object(%s), %L::regclass, jsonb_build_object(%s) FROM %s c'
-			' WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)', c.conname, c.conrelid::regclass::text, shown, c.confrelid::regclass::text, parts.missing,
-			c.conrelid::regclass, parts.complete, c.confrelid::regclass, parts.equal);
+		-- a foreign key is one of its table alone, and points to rows of the other one alone, whatever inherits from them
+		RETURN QUERY EXECUTE format('SELECT %L::text, %L::regclass, jsonb_build_object(%s), %L::regclass, jsonb_build_object(%s) FROM %s%s c'
+			' WHERE %s AND NOT EXISTS (SELECT FROM %s%s p WHERE %s)', c.conname, c.conrelid::regclass::text, shown, c.confrelid::regclass::text, parts.missing,
+			c.scope, c.conrelid::regclass, parts.complete, c.ref_scope, c.confrelid::regclass, parts.equal);
 	END LOOP;
 END
 $$;

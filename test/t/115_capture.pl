@@ -223,4 +223,20 @@ $mesh->sql(3, 'UPDATE hits SET n = n + 100 WHERE id = 301');
 $mesh->resume_all;
 is($mesh->sql($_, 'SELECT n FROM hits WHERE id = 301'), 117, "node $_: a counter goes on from there") for 1 .. 3;
 $mesh->is_identical('counters');
+
+# ---------- rows of tables that inherit are none of the table's own ----------
+
+$mesh->sql(1, "SELECT replication_plugin.exclude_table('base')");
+$mesh->wait_converged;
+$mesh->sql(2, "INSERT INTO base VALUES (500, 'of node 2 alone')");
+$mesh->sql(1, "INSERT INTO heir VALUES (500, 'of all nodes'); SELECT replication_plugin.include_table('base')");
+$mesh->wait_converged;
+$mesh->sql(1, "SELECT replication_plugin.resend_table('base')");
+$mesh->wait_converged;
+is($mesh->sql($_, "SELECT string_agg(v, ' ') FROM base WHERE id = 500"), 'of all nodes', "node $_: a row that only another table has here is sent as none") for 1 .. 3;
+$mesh->is_identical('a table with heirs, sent again');
+$mesh->all_sql('CREATE TABLE plain_heir (PRIMARY KEY (id)) INHERITS (plain)');
+$mesh->sql(1, "SET session_replication_role = replica; INSERT INTO plain_heir VALUES (900, 'heir'); INSERT INTO child VALUES (1, 900)");
+$mesh->wait_converged;
+is($mesh->sql($_, 'SELECT "constraint" || missing FROM replication_plugin.dangling_references()'), 'child_plain_fkey{"id": 900}', "node $_: a reference to what only an heir has is a dangling one") for 1 .. 3;
 done_testing();
