@@ -30,7 +30,7 @@ sub fails
 		if ($failure && $failure->{kind} eq $self->{kind})
 		{
 			$self->{again} = 1;
-			note("still fails with " . @steps . ' steps');
+			note("still fails with " . @steps . ' steps: ' . substr $failure->{text}, 0, 1000);
 			return 1;
 		}
 	}

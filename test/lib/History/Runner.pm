@@ -279,7 +279,7 @@ sub step_check
 	$self->wait_converged or return;
 	my @problems = History::Check::problems($mesh, $self->{tokens});
 	# what comes back by itself does so soon
-	for (1 .. 8)
+	for (1 .. 30)
 	{
 		last if !@problems;
 		sleep 1;
