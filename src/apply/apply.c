@@ -199,6 +199,7 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	apply.immediate = false;
 	apply.rows = 0;
 	apply.doubts = NIL;
+	apply.doubtful = InvalidOid;
 	apply.action = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
@@ -511,6 +512,15 @@ apply_pass_over_table(void)
 	relation_pass_over(apply.remote_id);
 }
 
+/* What failed when no row was at hand: constraints at the end of the transaction; NULL if it was something else. */
+static char *
+failed_at_end(void)
+{
+	Oid			nsp = OidIsValid(apply.doubtful) ? get_rel_namespace(apply.doubtful) : InvalidOid;
+
+	return OidIsValid(nsp) ? psprintf("constraints of table \"%s.%s\"", get_namespace_name(nsp), get_rel_name(apply.doubtful)) : NULL;
+}
+
 char *
 apply_failed_row(void)
 {
@@ -520,8 +530,10 @@ apply_failed_row(void)
 	StringInfoData buf;
 	int			shown = 0;
 
-	if (!remote || strcmp(apply.action, "TRUNCATE") == 0)
-		return NULL;
+	if (!remote)
+		return failed_at_end();
+	if (strcmp(apply.action, "TRUNCATE") == 0)
+		return psprintf("TRUNCATE of table \"%s.%s\"", remote->nspname, remote->relname);
 	t = apply.has_old ? &apply.oldtup : &apply.newtup;
 	by_key = apply.has_old && remote->identity == WIRE_IDENTITY_KEY;
 	initStringInfo(&buf);

@@ -87,6 +87,7 @@ doubt_check_all(void)
 		TupleTableSlot *slot = table_slot_create(t->rel, NULL);
 
 		pulse_step();
+		apply.doubtful = RelationGetRelid(t->rel);
 		for (int i = 0; i < t->nindexes; i++)
 		{
 			if (t->index_oids[i] == d->index && fetch(t, d->tid, slot))
@@ -96,4 +97,5 @@ doubt_check_all(void)
 		as_owner_end(saved);
 	}
 	apply.doubts = NIL;
+	apply.doubtful = InvalidOid;
 }

@@ -50,7 +50,7 @@ typedef struct Gathered
 	ApplyRelation *rel;			/* NULL: none */
 	ApplyTarget *target;
 	int			n;
-	bool		writing;		/* several are being written: an error now is one of any of them */
+	bool		writing;		/* they are being written: an error now is one of any of them, not of the message at hand */
 	Size		bytes;
 	int			nslots;
 	Oid			slots_of;		/* table that the slots were made for */
@@ -147,7 +147,7 @@ put_flush(void)
 		return;
 	old = MemoryContextSwitchTo(apply.row_context);
 	gathered.rel = NULL;
-	gathered.writing = n > 1;
+	gathered.writing = true;
 	if (n == 1)
 		write_insert(ar, gathered.target, gathered.slots[0]);
 	else

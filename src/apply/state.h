@@ -26,6 +26,7 @@ typedef struct ApplyState
 	bool		immediate;		/* deferred triggers fire at once in this transaction */
 	uint64		rows;
 	List	   *doubts;			/* constraints to be checked at its end: doubt.c */
+	Oid			doubtful;		/* table that is being checked then, also after a failure */
 
 	/* of the row */
 	MemoryContext row_context;	/* reset after each row (run of inserts) */

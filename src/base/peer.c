@@ -33,6 +33,7 @@
 #include "base/session.h"
 
 #define DEFAULT_CONNECT_TIMEOUT_S	10
+#define SILENCE_MS	5000	/* after which people are told that a peer does not answer */
 
 /* A connection or result that is open, and the subtransaction that made it. */
 typedef struct Tracked
@@ -435,13 +436,65 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 	return NULL;				/* keep the compiler quiet */
 }
 
-/* Waits until the statement sent has its next result; NULL when there is no more. */
+/* Where a connection leads, for the context of an error. */
+static char *
+peer_description(PGconn *conn)
+{
+	const char *host = PQhost(conn);
+	const char *port = PQport(conn);
+	const char *db = PQdb(conn);
+
+	return psprintf("host=%s port=%s dbname=%s", host ? host : "", port ? port : "", db ? db : "");
+}
+
+/* ---------- peers that do not answer ---------- */
+
+static void (*silence_function) (void *arg, const char *text) = NULL;
+static void *silence_arg = NULL;
+
+void
+peer_tell_silence(void (*tell) (void *arg, const char *text), void *arg)
+{
+	silence_function = tell;
+	silence_arg = arg;
+}
+
+/* Tells people for whom this process waits. A session of a user waits for that user, who knows what he has asked for. */
+static void
+tell_silence(PGconn *conn)
+{
+	char	   *where = peer_description(conn);
+	char	   *text;
+
+	if (MyBackendType != B_BG_WORKER)
+		return;
+	text = psprintf("the peer \"%s\" has not answered for %d seconds HINT: Its session there is process %d: see in pg_stat_activity and pg_locks"
+					" of that server what it waits for, or whether it was stopped. This process waits for it.",
+					where, SILENCE_MS / 1000, PQbackendPID(conn));
+	if (silence_function)
+		silence_function(silence_arg, text);
+	else
+		ereport(LOG, (errmsg("%s", text)));
+	pfree(text);
+	pfree(where);
+}
+
+/* Waits until the statement sent has its next result; NULL when there is no more. No row of anybody's takes that time. */
 static PGresult *
 next_result(PGconn *conn)
 {
+	Moment		since = moment_now();
+	bool		told = false;
+
 	while (PQisBusy(conn))
 	{
-		peer_wait(conn, WL_SOCKET_READABLE, -1);
+		peer_wait(conn, WL_SOCKET_READABLE, 1000);
+		pulse_step();
+		if (!told && moment_is_past(since, SILENCE_MS))
+		{
+			tell_silence(conn);
+			told = true;
+		}
 		if (PQconsumeInput(conn) == 0)
 			break;				/* the connection is lost: PQgetResult says so */
 	}
@@ -455,17 +508,6 @@ error_field(const PGresult *result, int field)
 	const char *value = PQresultErrorField(result, field);
 
 	return value ? pstrdup(value) : NULL;
-}
-
-/* Where a connection leads, for the context of an error. */
-static char *
-peer_description(PGconn *conn)
-{
-	const char *host = PQhost(conn);
-	const char *port = PQport(conn);
-	const char *db = PQdb(conn);
-
-	return psprintf("host=%s port=%s dbname=%s", host ? host : "", port ? port : "", db ? db : "");
 }
 
 /* Raises the error in result (may be NULL: could not even send) as one of our own. Frees result. */

@@ -50,6 +50,12 @@ extern char *peer_dsn_without_secrets(const char *dsn);
 /* The same for a program, which shall run in a session with the settings of peer_connect(). */
 extern char *peer_dsn_for_program(const char *dsn);
 
+/*
+ * A peer has not answered a statement for some seconds: what is called then, once for each statement. Without one, a background worker writes into
+ * the log. It may not raise errors. The text is for people; memory is the caller's.
+ */
+extern void peer_tell_silence(void (*tell) (void *arg, const char *text), void *arg);
+
 /* Waits until the socket is readable, the latch is set or ms have passed; serves interrupts. */
 extern int	peer_wait(PGconn *conn, int wake_events, long ms);
 

@@ -139,6 +139,12 @@ manager_status_set_launcher(Latch *latch)
 }
 
 bool
+manager_status_has_launcher(void)
+{
+	return shared && *(Latch *volatile *) &shared->launcher != NULL;
+}
+
+bool
 manager_status_set_starting(Oid dboid)
 {
 	ManagerStatus *m;

@@ -56,6 +56,9 @@ extern XLogRecPtr manager_status_run_start(void);
 
 /* The launcher: its latch (NULL: gone), and a manager that it is about to start; false when the table is full. */
 extern void manager_status_set_launcher(Latch *latch);
+
+/* True while there is one. May be called from a signal handler. */
+extern bool manager_status_has_launcher(void);
 extern bool manager_status_set_starting(Oid dboid);
 
 /*

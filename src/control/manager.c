@@ -50,6 +50,7 @@
 
 #define ROUND_MS		1000
 #define PRUNE_MS		10000
+#define NO_WORKER		"no free background worker for "
 
 /* One of the other workers of which there is one at most. */
 typedef struct ManagedState
@@ -57,6 +58,8 @@ typedef struct ManagedState
 	BackgroundWorkerHandle *handle;
 	Moment		started_at;
 	int			failures;		/* starts since it ran for long, or was not wanted */
+	bool		lacking;		/* there was no place for it */
+	bool		placed;			/* this manager has found one: what an earlier one told is forgotten */
 } ManagedState;
 
 typedef struct Manager
@@ -75,6 +78,7 @@ typedef struct Manager
 	const Unmet *unmet;			/* what the server lacks, as told in the log */
 	bool		timestamps_checked;
 	int			without_place;	/* links that cannot run, as told */
+	bool		healthy;		/* has got through a round */
 } Manager;
 
 static Manager manager;
@@ -131,6 +135,18 @@ pause_after(int failures)
 	return (int) Min((int64) setting_retry_min << Min(failures - 1, 16), (int64) setting_retry_max);
 }
 
+/* Shows in the view nodes that a worker cannot be started, and no longer when it can. */
+static void
+tell_of_lack(ManagedState *w, const char *name)
+{
+	if (!w->handle)
+		sql_note_error(psprintf(NO_WORKER "\"%s\": what it does stands still HINT: Raise max_worker_processes and restart the server.", name));
+	else if (w->lacking || !w->placed)
+		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '" NO_WORKER "%'", 0, NULL);
+	w->lacking = !w->handle;
+	w->placed |= w->handle != NULL;
+}
+
 /* Keeps a worker running, with a pause after it failed. */
 static void
 keep_running(ManagedWorker kind)
@@ -150,6 +166,7 @@ keep_running(ManagedWorker kind)
 	MemoryContextSwitchTo(TopMemoryContext);
 	w->handle = worker_start(kinds[kind].function, kinds[kind].name, ObjectIdGetDatum(manager.dboid));
 	MemoryContextSwitchTo(manager.round);
+	tell_of_lack(w, kinds[kind].name);
 }
 
 /* Joining: keeps the join worker running; a try that fails is repeated soon, as others must be waiting for it. */
@@ -511,6 +528,49 @@ work(void)
 	return true;
 }
 
+/* Shows the error at hand in the view nodes, as far as that can be written; the launcher starts a manager again after a pause. */
+static void
+note_failure(void)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	edata = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	PG_TRY();
+	{
+		sql_note_error(psprintf("manager: %s%s%s", edata->message, edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	ReThrowError(edata);
+}
+
+/* The same; an error in it is shown. */
+static bool
+try_work(void)
+{
+	volatile bool more = false;
+
+	PG_TRY();
+	{
+		more = work();
+		if (more && !manager.healthy)
+			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'manager: %'", 0, NULL);
+		manager.healthy |= more;
+	}
+	PG_CATCH();
+	{
+		note_failure();
+	}
+	PG_END_TRY();
+	return more;
+}
+
 void
 replication_plugin_manager_main(Datum dboid)
 {
@@ -524,7 +584,7 @@ replication_plugin_manager_main(Datum dboid)
 	{
 		MemoryContextReset(manager.round);
 		MemoryContextSwitchTo(manager.round);
-		if (work())
+		if (try_work())
 		{
 			manager_status_healthy(manager.dboid);
 			worker_wait(ROUND_MS);

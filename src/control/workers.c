@@ -6,17 +6,45 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "base/session.h"
 #include "catalog/activity.h"
 #include "catalog/names.h"
 #include "control/workers.h"
+
+/* Notes that there is no place for a worker, or that there is one again. Returns true if that is news. */
+static bool
+note_lack(const char *name, bool lacking)
+{
+	static List *without = NIL; /* names of workers that found no place, in TopMemoryContext */
+	MemoryContext old;
+	ListCell   *lc;
+
+	foreach(lc, without)
+	{
+		if (strcmp(lfirst(lc), name) != 0)
+			continue;
+		if (lacking)
+			return false;
+		pfree(lfirst(lc));
+		without = foreach_delete_current(without, lc);
+		return true;
+	}
+	if (!lacking)
+		return false;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	without = lappend(without, pstrdup(name));
+	MemoryContextSwitchTo(old);
+	return true;
+}
 
 BackgroundWorkerHandle *
 worker_start(const char *function, const char *name, Datum arg)
@@ -35,11 +63,15 @@ worker_start(const char *function, const char *name, Datum arg)
 	strlcpy(w.bgw_name, name, sizeof(w.bgw_name));
 	strlcpy(w.bgw_type, name, sizeof(w.bgw_type));
 	if (RegisterDynamicBackgroundWorker(&w, &handle))
+	{
+		note_lack(name, false);
 		return handle;
-	ereport(WARNING,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("no free background worker for \"%s\"", name),
-			 errhint("Raise max_worker_processes and restart the server.")));
+	}
+	if (note_lack(name, true))
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no free background worker for \"%s\"", name),
+				 errhint("Raise max_worker_processes and restart the server.")));
 	return NULL;
 }
 

@@ -22,6 +22,7 @@
 #include "output/native.h"
 #include "output/options.h"
 #include "output/plugin.h"
+#include "output/server_stop.h"
 
 static void
 begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
@@ -65,6 +66,7 @@ filter_by_origin(LogicalDecodingContext *ctx, RepOriginId origin)
 static void
 shutdown_native(LogicalDecodingContext *ctx)
 {
+	server_stop_forget();
 	sent_relation_shutdown();
 }
 
@@ -110,6 +112,7 @@ start_native(LogicalDecodingContext *ctx)
 	options_parse_native(ctx->output_plugin_options, &options);
 	origin_map_ensure_loaded();
 	ctx->output_plugin_private = native_startup(ctx, &options);
+	server_stop_watch();
 }
 
 /* Starts a stream of JSON. */

@@ -42,9 +42,11 @@ static const Kind kinds[] = {
 	{ERRCODE_INVALID_BINARY_REPRESENTATION, "The types of the column differ between the nodes: give the type the same definition here."},
 	{ERRCODE_UNIQUE_VIOLATION, "Change or delete the row in the way (view conflicts, resolution 'stop'), or drop the constraint; with a primary key on all nodes the newer row would be shown, and the other parked."},
 	{ERRCODE_EXCLUSION_VIOLATION, "Change or delete the row in the way (view conflicts, resolution 'stop'), or drop the constraint; with a primary key on all nodes the newer row would be shown, and the other parked."},
+	{ERRCODE_FOREIGN_KEY_VIOLATION, "Insert the row that is referred to here, or drop the foreign key here."},
 	{ERRCODE_INSUFFICIENT_PRIVILEGE, "The owner of the table here lacks a right that its triggers, functions or partitions need: GRANT it."},
 	{ERRCODE_UNDEFINED_FUNCTION, "Create the function here as it is on the other nodes."},
 	{ERRCODE_UNDEFINED_TABLE, "Create the table here as it is on the other nodes."},
+	{ERRCODE_WRONG_OBJECT_TYPE, "Rename or drop what has the table's name here, and create the table as it is on the other nodes."},
 	{ERRCODE_UNDEFINED_OBJECT, "Create the object here as it is on the other nodes."},
 	{ERRCODE_FEATURE_NOT_SUPPORTED, NULL},
 };

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "apply/apply.h"
+#include "base/peer.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "base/settings.h"
@@ -33,6 +34,7 @@
 
 #define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot, first */
 #define NO_SLOT_LONGEST_MS	5000	/* ... and when that takes long */
+#define NO_SLOT_TELL	8		/* after so many looks people are told */
 
 /* Session settings that applying rests on. */
 static void
@@ -78,6 +80,17 @@ beat(void *arg)
 	link_beat(arg);
 }
 
+/* The provider, or another peer, does not answer a question of ours. */
+static void
+note_silence(void *arg, const char *text)
+{
+	Link	   *link = arg;
+
+	link_status_tell(link->index, text);
+	ereport(LOG,
+			(errmsg("link from node \"%s\": %s", link->provider_name ? link->provider_name : "", text)));
+}
+
 /* This process ends. If that is because code did not heed the limit, nobody has told of it yet. */
 static void
 note_end(int code, Datum arg)
@@ -88,6 +101,20 @@ note_end(int code, Datum arg)
 	if (pulse_timed_out())
 		link_status_set_error(link->index, psprintf("the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
 														   " did not let itself be cancelled", setting_row_timeout), true);
+}
+
+/* Tells people why there is no slot for so long, as far as that can be known from here. */
+static void
+tell_of_missing_slot(Link *link)
+{
+	bool		ours = strstr(link->run, "NULL") != NULL;
+	char	   *text = ours ? "waits for this node's group worker, which has not told the others of this run of the server yet"
+		" HINT: See the progress of this node in the view nodes." :
+		psprintf("node \"%s\" has no slot for this node yet HINT: It is made when the group worker of that node runs, and the transactions that were open there"
+				 " before it have ended: see the progress of that node in the view nodes there, and pg_stat_activity.", link->provider_name);
+
+	link_status_tell(link->index, text);
+	ereport(LOG, (errmsg("link from node \"%s\": %s", link->provider_name, text)));
 }
 
 /* Streams, again and again as long as nothing goes wrong. */
@@ -112,7 +139,8 @@ work(Link *link, MemoryContext context)
 			case LINK_END_NO_SLOT:
 				link_status_set_healthy(link->index);
 				link_status_set_state(link->index, LINK_WAITING_FOR_SLOT);
-				looks++;
+				if (++looks == NO_SLOT_TELL)
+					tell_of_missing_slot(link);
 				if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							  looks < 20 ? NO_SLOT_WAIT_MS : NO_SLOT_LONGEST_MS, PG_WAIT_EXTENSION) & WL_LATCH_SET)
 					ResetLatch(MyLatch);
@@ -141,6 +169,7 @@ replication_plugin_link_main(Datum link_status_index)
 	activity_ignore_own();
 	origin_map_ensure_loaded();
 	pulse_init(beat, &link);
+	peer_tell_silence(note_silence, &link);
 	before_shmem_exit(note_end, PointerGetDatum(&link));
 	link.seen = frontier_create();
 	context = AllocSetContextCreate(TopMemoryContext, "link", ALLOCSET_DEFAULT_SIZES);

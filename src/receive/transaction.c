@@ -492,10 +492,12 @@ handle_error(Link *link, MemoryContext context)
 {
 	ErrorData  *edata;
 	Remedy		remedy;
+	bool		timed_out;
 
 	MemoryContextSwitchTo(context);
 	edata = CopyErrorData();
-	if (pulse_timed_out())
+	timed_out = pulse_timed_out();
+	if (timed_out)
 		link_error_explain_limit(edata);
 	remedy = course == COURSE_APPLY ? remedy_for(edata->sqlerrcode, apply_failed_at_many()) : REMEDY_NONE;
 	FlushErrorState();
@@ -521,6 +523,8 @@ handle_error(Link *link, MemoryContext context)
 	}
 	if (remedy == REMEDY_CAREFUL)
 		careful_lsn = current.origin_lsn;
+	if (remedy == REMEDY_CAREFUL && timed_out)
+		link_status_tell(link->index, psprintf("%s: the rows are applied one by one, to find which HINT: %s", edata->message, edata->hint));
 	ereport(DEBUG1, (errmsg("transaction %X/%X of node %d is applied again: %s",
 							LSN_FORMAT_ARGS(current.origin_lsn), current.origin, edata->message)));
 	if (remedy == REMEDY_AGAIN)

@@ -203,6 +203,10 @@ BEGIN
 	IF l.state NOT IN ('ready', 'leaving') OR l.run_row IS NULL OR l.run_token IS DISTINCT FROM replication_plugin.instance_token()
 		OR caller.state = 'ready' AND $7 IS NULL THEN
 		SELECT u.problem, u.fix INTO lacks FROM replication_plugin.unmet_requirement() u;
+		IF pg_is_in_recovery() THEN
+			RAISE EXCEPTION 'the server of node "%" is in recovery: it is a standby, which sends nothing', l.node_name USING ERRCODE = '55000',
+				HINT = 'If it is to take the node''s place: SELECT pg_promote() on it. Else give the node''s own dsn: SELECT replication_plugin.set_node_dsn(...).';
+		END IF;
 		IF lacks.problem IS NOT NULL AND l.run_row IS NULL THEN
 			RAISE EXCEPTION 'node "%" is not ready: %', l.node_name, lacks.problem USING ERRCODE = '55000', HINT = lacks.fix;
 		END IF;

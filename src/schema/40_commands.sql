@@ -616,6 +616,7 @@ CREATE FUNCTION require_ready() RETURNS void LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
 	l replication_plugin.local_node;
+	lacks record;
 BEGIN
 	SELECT * INTO l FROM replication_plugin.local_node;
 	IF NOT FOUND THEN
@@ -629,6 +630,10 @@ BEGIN
 				WHEN l.state IN ('leaving', 'left')
 				THEN 'It is leaving its group. If that was interrupted: SELECT replication_plugin.leave_group() again, or cancel_leave().'
 				ELSE 'SELECT replication_plugin.wait_until_ready() waits for it.' END;
+	END IF;
+	SELECT * INTO lacks FROM replication_plugin.unmet_requirement();
+	IF lacks.problem IS NOT NULL THEN
+		RAISE EXCEPTION 'node "%" is not ready for writes: %', l.node_name, lacks.problem USING ERRCODE = '55000', HINT = lacks.fix;
 	END IF;
 END
 $$;

@@ -105,7 +105,8 @@ BEGIN
 	ELSE
 		PERFORM replication_plugin.require_member_at(target, dsn);
 	END IF;
-	LOCK TABLE replication_plugin.group_setting IN SHARE ROW EXCLUSIVE MODE;
+	-- one at a time here; what other members tell this one meanwhile must not wait, as they may be waiting for us
+	LOCK TABLE replication_plugin.group_setting IN SHARE UPDATE EXCLUSIVE MODE;
 	SELECT coalesce(max(g.serial), 0) + 1 INTO number FROM replication_plugin.group_setting g
 		WHERE g.name = 'dsn of node ' || target.node_id;
 	INSERT INTO replication_plugin.group_setting (name, serial, set_by, value)

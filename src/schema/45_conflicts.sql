@@ -183,12 +183,14 @@ DECLARE
 BEGIN
 	IF relation IS NULL OR key IS NULL THEN
 		RAISE EXCEPTION 'a row is named by its table and its key, and neither may be null' USING ERRCODE = '22004';
+	ELSIF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation) THEN
+		RAISE EXCEPTION 'there is no relation with OID %', relation::oid USING ERRCODE = '42P01';
 	END IF;
 	SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) INTO missing
 		FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
 		WHERE i.indrelid = relation AND i.indisprimary AND coalesce(key -> a.attname, 'null') = 'null';
 	IF missing IS NOT NULL OR jsonb_typeof(key) <> 'object' THEN
-		RAISE EXCEPTION 'the key of table "%" is not complete: % missing', relation, missing USING ERRCODE = '22023',
+		RAISE EXCEPTION 'the key of table "%" is not complete: % missing', relation, coalesce(missing, 'columns are') USING ERRCODE = '22023',
 			HINT = 'A key is an object like {"id": 42}, with all columns of the primary key.';
 	END IF;
 END

@@ -9,7 +9,7 @@ DECLARE
 	row_of text;
 	holders text;
 BEGIN
-	IF (SELECT a.wait_event_type FROM pg_stat_get_activity(waiter) a) IS DISTINCT FROM 'Lock' THEN
+	IF (SELECT a.wait_event_type FROM pg_stat_get_activity(waiter) a WHERE a.pid = waiter) IS DISTINCT FROM 'Lock' THEN
 		RETURN;
 	END IF;
 	SELECT k.* INTO l FROM pg_locks k WHERE k.pid = waiter AND NOT k.granted LIMIT 1;

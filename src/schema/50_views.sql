@@ -4,6 +4,9 @@
 CREATE FUNCTION local_progress(progress text, last_error text) RETURNS text LANGUAGE sql STABLE
 AS $$
 	SELECT CASE WHEN u.problem IS NOT NULL THEN format('error: %s HINT: %s', u.problem, u.fix)
+		WHEN replication_plugin.manager_pid() IS NULL AND NOT pg_is_in_recovery() AND pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'
+			THEN 'error: no manager process of this database runs, so nothing is replicated HINT: The log of the server says why. If there is no free background worker: raise max_worker_processes and restart the server.'
+				|| coalesce('; the last error: ' || $2, '')
 		WHEN $2 IS NOT NULL THEN 'error: ' || $2 || coalesce('; the next try: ' || $1, '') ELSE $1 END
 	FROM replication_plugin.unmet_requirement() u
 $$;

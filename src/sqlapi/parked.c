@@ -29,6 +29,7 @@
 #include "conflict/parked.h"
 #include "conflict/row_estate.h"
 #include "conflict/row_json.h"
+#include "sqlapi/argument.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_stored_key);
 PG_FUNCTION_INFO_V1(replication_plugin_parked_json);
@@ -185,7 +186,7 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_export_parked(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	Relation	rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	park_export(rel, (uint64) PG_GETARG_INT64(1), (ReturnSetInfo *) fcinfo->resultinfo);

@@ -34,6 +34,7 @@
 #include "conflict/merge_table.h"
 #include "conflict/row_estate.h"
 #include "conflict/tombstone.h"
+#include "sqlapi/argument.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_resend_rows);
 PG_FUNCTION_INFO_V1(replication_plugin_delete_key);
@@ -215,7 +216,7 @@ read_key(Relation root, ArrayType *texts, Datum *key)
 Datum
 replication_plugin_delete_key(PG_FUNCTION_ARGS)
 {
-	Relation	root = table_open(PG_GETARG_OID(0), RowExclusiveLock);
+	Relation	root = argument_table(PG_GETARG_OID(0), RowExclusiveLock);
 	OwnerContext saved = as_owner_begin(root->rd_rel->relowner);
 	Datum		key[INDEX_MAX_KEYS];
 

@@ -33,6 +33,7 @@
 #include "conflict/row_estate.h"
 #include "conflict/state_copy.h"
 #include "control/write_guard.h"
+#include "sqlapi/argument.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_siblings_of);
 PG_FUNCTION_INFO_V1(replication_plugin_delete_unshown);
@@ -49,7 +50,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_call_handler);
 static Relation
 open_readable(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = argument_table(relid, AccessShareLock);
 
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
@@ -161,7 +162,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 static Relation
 open_deletable(Oid relid)
 {
-	Relation	rel = table_open(relid, RowExclusiveLock);
+	Relation	rel = argument_table(relid, RowExclusiveLock);
 
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
@@ -268,7 +269,7 @@ replication_plugin_context_is_here(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_check_handler(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	Relation	rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
 
 	resolve_check_handler(rel, PG_GETARG_OID(1));
 	table_close(rel, AccessShareLock);
@@ -279,7 +280,7 @@ replication_plugin_check_handler(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_call_handler(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	Relation	rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
 	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	TupleTableSlot *older = slot_of_record(rel, PG_GETARG_DATUM(2));
 	TupleTableSlot *newer = slot_of_record(rel, PG_GETARG_DATUM(3));
@@ -313,7 +314,7 @@ replication_plugin_export_states(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_import_state(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(PG_GETARG_OID(0), RowExclusiveLock);
+	Relation	rel = argument_table(PG_GETARG_OID(0), RowExclusiveLock);
 
 	state_import(rel, PG_GETARG_JSONB_P(1));
 	table_close(rel, NoLock);
@@ -332,7 +333,9 @@ replication_plugin_check_merge(PG_FUNCTION_ARGS)
 	char	   *reason;
 
 	if (attnum <= InvalidAttrNumber || !merge_kind_parse(merge, &kind))
-		elog(ERROR, "no such column, or merge");
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("no such column \"%s\", or merge \"%s\"", column, merge)));
 	reason = merge_check_type(kind, get_atttype(relid, attnum));
 	if (reason)
 		ereport(ERROR,

@@ -50,6 +50,7 @@
 #include "conflict/parked.h"
 #include "conflict/row_state.h"
 #include "conflict/row_version.h"
+#include "sqlapi/argument.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_values_of_write);
 
@@ -404,7 +405,7 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	q.rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	q.rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
 	q.nkeys = read_texts(PG_GETARG_DATUM(1), &q.key_columns);
 	if (read_texts(PG_GETARG_DATUM(2), &q.key) != q.nkeys)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there must be as many key columns as values")));

@@ -111,6 +111,12 @@ $mesh->sql(1, "BEGIN; INSERT INTO t VALUES (1000, 'prepared'); PREPARE TRANSACTI
 restart_with(1, "shared_preload_libraries = ''\n");
 refused(1, 'replication_plugin is not in shared_preload_libraries', 'shared_preload_libraries = \'replication_plugin\'', 'not preloaded');
 is(survives_everything(1), '', 'not preloaded: nothing crashes');
+for my $command ("remove_node('node2')", "set_topology('ring')", "resend_table('t')", "prepare_base_backup('x', 'host=/nowhere dbname=x')", "add_link('node1', 'node2')")
+{
+	my (undef, undef, $err) = $mesh->try_sql(1, "SELECT replication_plugin.$command");
+	like($err, qr/is not ready for writes: replication_plugin is not in shared_preload_libraries.*HINT:  .*shared_preload_libraries = 'replication_plugin'/s, "$command says at once what is lacking");
+}
+is($mesh->sql(2, 'SELECT state FROM replication_plugin.nodes WHERE is_local'), 'ready', 'nobody has been told to leave');
 is($mesh->sql(1, $nodes =~ s/id \|\|/'s' || id ||/r), 's1 node1, s3 node3', 'not preloaded: rows are those of the nodes that wrote them');
 $mesh->sql(2, "INSERT INTO t VALUES (1001, 'meanwhile')");
 ok($mesh->poll(2, "SELECT last_error ~ 'shared_preload_libraries' AND state <> 'streaming' FROM replication_plugin.links WHERE provider = 'node1'"), 'others say that they get nothing, and why')
@@ -163,6 +169,18 @@ $mesh->sql(1, "INSERT INTO t VALUES (3001, 'again')");
 $mesh->wait_converged;
 $mesh->is_identical('after the rejoin');
 is($mesh->sql(1, $session_preload), 'session_preload_libraries=plpgsql, replication_plugin', 'sessions load the library');
+
+# ---------- as a standby ----------
+open my $signal, '>', $mesh->node(1)->data_dir . '/standby.signal' or die;
+close $signal;
+restart_with(1, '');
+ok($mesh->poll(2, "SELECT last_error ~ 'the server of node .node1. is in recovery: .*HINT: .*pg_promote' AND state <> 'streaming' FROM replication_plugin.links WHERE provider = 'node1'"), 'of a node that is a standby others say so')
+	or diag($mesh->sql(2, 'SELECT * FROM replication_plugin.links'));
+$mesh->node(1)->promote;
+$mesh->wait_for_streaming;
+$mesh->sql(1, "INSERT INTO t VALUES (3002, 'promoted')");
+$mesh->wait_converged;
+$mesh->is_identical('promoted');
 
 # ---------- leaving takes the setting back ----------
 $mesh->sql($_, 'SELECT replication_plugin.leave_group()') for 1, 3;

@@ -85,6 +85,33 @@ subtest 'a lock of a session is waited for, and shown with who has it' => sub {
 	$mesh->wait_converged;
 };
 
+subtest 'a server stops in seconds, whatever its subscribers wait for' => sub {
+	my $stop = sub {
+		my ($i, $what) = @_;
+		my $began = time();
+		$mesh->node($i)->stop('fast');
+		cmp_ok(time() - $began, '<', 20, "node $i stops: $what");
+		$mesh->start_server($i);
+	};
+	trigger_on_2('t', "BEGIN IF NEW.v = 'no end' THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF; RETURN NEW; END");
+	$mesh->sql(1, "UPDATE t SET v = 'no end' WHERE id = 8");
+	link_is('a transaction is tried again and again', "state = 'retrying'");
+	$stop->($_, 'a transaction is tried again and again') for 2, 1;
+	$mesh->sql(2, 'DROP TRIGGER hinder ON t');
+	link_is('streams', "state = 'streaming'");
+	$mesh->wait_converged;
+	my $s = $mesh->node(2)->background_psql('app');
+	$s->query_safe('BEGIN; SELECT v FROM t WHERE id = 9 FOR UPDATE');
+	$mesh->sql(1, "UPDATE t SET v = 'behind' WHERE id = 9");
+	link_is('the link waits', "state = 'waiting'");
+	$stop->(1, 'a row is locked');
+	$s->query_safe('COMMIT');
+	$s->quit;
+	link_is('streams again', "state = 'streaming'");
+	$mesh->wait_converged;
+	is($mesh->sql(2, 'SELECT string_agg(v, $$, $$ ORDER BY id) FROM t WHERE id IN (8, 9)'), 'no end, behind', 'nothing is lost');
+};
+
 subtest 'in a deadlock the applier gives way, also when a session closes the circle late' => sub {
 	my $s = $mesh->node(2)->background_psql('app');
 	$s->query_safe('BEGIN; UPDATE t SET v = $$session$$ WHERE id = 11');
@@ -96,6 +123,20 @@ subtest 'in a deadlock the applier gives way, also when a session closes the cir
 	is($@, '', 'the session goes on');
 	$mesh->wait_converged;
 	is($mesh->sql(2, "SELECT string_agg(v, ',' ORDER BY id) FROM t WHERE id IN (11, 13)"), 'session,session', 'both are done, and the later write stays');
+};
+
+subtest 'a provider that does not answer is told of' => sub {
+	my $s = $mesh->node(1)->background_psql('app');
+	$s->query_safe('BEGIN; LOCK TABLE replication_plugin.local_node IN ACCESS EXCLUSIVE MODE');
+	$mesh->sql(2, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'replication_plugin link from node 1'");
+	link_is('the link says who does not answer, and which process to look at there', "state = 'connecting' AND last_error ~ 'has not answered for 5 seconds.*process [0-9]+: see in pg_stat_activity'");
+	my ($pid) = $mesh->sql(2, "SELECT last_error FROM replication_plugin.links WHERE provider = 'node1'") =~ /process ([0-9]+)/;
+	is($mesh->sql(1, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = " . ($pid || 0), 'postgres'), 'Lock', 'it is the one that waits');
+	is(() = log_of_2() =~ /has not answered for 5 seconds/g, 1, 'the log has it once');
+	$s->query_safe('COMMIT');
+	$s->quit;
+	link_is('and goes on when the lock is gone', "state = 'streaming'");
+	$mesh->wait_converged;
 };
 
 subtest 'a slow trigger under a short wal_sender_timeout' => sub {

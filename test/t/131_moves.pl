@@ -67,6 +67,17 @@ subtest 'another user, another password' => sub {
 	hears('other password');
 };
 
+subtest 'members are moved on all nodes at once' => sub {
+	my @jobs = map { my $i = $_; map { $mesh->start_sql($i, sprintf("SET statement_timeout = '30s'; SELECT replication_plugin.set_node_dsn('node%d', '%s application_name=by%d')",
+		$_, $mesh->dsn($_), $i)) } 1, 3 } 1 .. 3;
+	my @errors = grep { $_ ne '' } map { ($mesh->finish_sql($_))[1] } @jobs;
+	is("@errors", '', 'nobody waits for ever, or fails');
+	my $dsns = q{SELECT string_agg(dsn, ' ' ORDER BY node_id) FROM replication_plugin.node};
+	my $first = $mesh->sql(1, $dsns);
+	ok($mesh->poll($_, $dsns, $first), "node $_ has come to the same") for 2, 3;
+	hears('moved on all nodes at once');
+};
+
 subtest 'what is refused' => sub {
 	my $refused = sub {
 		my ($name, $dsn, $message, $hint) = @_;

@@ -12,6 +12,11 @@ CREATE TABLE e (id int PRIMARY KEY, v text);
 CREATE TABLE two (id int PRIMARY KEY, a text UNIQUE, b text UNIQUE);
 CREATE TABLE spec (id int PRIMARY KEY, v int);
 CREATE TABLE other (id int PRIMARY KEY);
+CREATE TABLE keyless (a int, v text);
+ALTER TABLE keyless REPLICA IDENTITY FULL;
+CREATE TABLE child (id int PRIMARY KEY, p int, extra text);
+CREATE TABLE viewed (id int PRIMARY KEY);
+CREATE TABLE parent (id int PRIMARY KEY);
 SQL
 $mesh->wait_converged;
 
@@ -58,6 +63,88 @@ subtest 'each kind of error has its remedy' => sub {
 	like(last_error(), qr/row \(id=2\).*HINT: .*the same types and constraints.*skip_transaction/, 'a value that does not fit');
 	$mesh->sql(2, 'ALTER TABLE e ALTER v TYPE text');
 	goes_on('value');
+};
+
+subtest 'a single insert, what is checked at the end, and TRUNCATE have their names, too' => sub {
+	$mesh->sql(2, 'ALTER TABLE e ALTER v SET NOT NULL');
+	$mesh->sql(1, 'INSERT INTO e VALUES (11, NULL)');
+	stops('violates not-null constraint');
+	like(last_error(), qr/INSERT in table "public.e", row \(id=11\), transaction/, 'an insert that is written when the transaction ends');
+	$mesh->sql(2, 'ALTER TABLE e ALTER v DROP NOT NULL');
+	goes_on('single insert');
+	$mesh->sql(2, 'ALTER TABLE e ADD CHECK (id <> 12)');
+	$mesh->sql(1, "BEGIN; INSERT INTO e VALUES (12, 'x'); INSERT INTO other VALUES (77); UPDATE t SET v = v WHERE id = 1; COMMIT");
+	stops('e_id_check');
+	like(last_error(), qr/INSERT in table "public.e", row \(id=12\), transaction/, 'an insert that is written when the next table comes');
+	$mesh->sql(2, 'ALTER TABLE e DROP CONSTRAINT e_id_check');
+	goes_on('insert before another table');
+	$mesh->sql(2, 'ALTER TABLE keyless ADD CONSTRAINT late UNIQUE (v) DEFERRABLE INITIALLY DEFERRED');
+	$mesh->sql(1, "INSERT INTO keyless VALUES (1, 'x'), (2, 'x')");
+	stops('unique constraint "late"');
+	like(last_error(), qr/Key \(v\)=\(x\).*CONTEXT: constraints of table "public.keyless", transaction/, 'a constraint that is checked at the end');
+	$mesh->sql(2, 'ALTER TABLE keyless DROP CONSTRAINT late');
+	goes_on('deferred constraint');
+	$mesh->sql(2, "CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN RAISE EXCEPTION 'not this one'; END \$\$;
+		CREATE TRIGGER keeps BEFORE DELETE ON keyless FOR EACH ROW EXECUTE FUNCTION keeps(); ALTER TABLE keyless ENABLE ALWAYS TRIGGER keeps");
+	$mesh->sql(1, 'TRUNCATE keyless');
+	stops('not this one');
+	like(last_error(), qr/TRUNCATE of table "public.keyless", transaction/, 'TRUNCATE');
+	$mesh->sql(2, 'DROP TRIGGER keeps ON keyless');
+	goes_on('TRUNCATE');
+};
+
+subtest 'remedies for what differs here' => sub {
+	$mesh->sql(2, 'ALTER TABLE child ADD FOREIGN KEY (p) REFERENCES parent;
+		DO $$ DECLARE r record; BEGIN FOR r IN SELECT tgname FROM pg_trigger WHERE tgrelid = \'child\'::regclass AND tgname LIKE \'RI%\' LOOP EXECUTE format(\'ALTER TABLE child ENABLE ALWAYS TRIGGER %I\', r.tgname); END LOOP; END $$');
+	$mesh->sql(1, 'INSERT INTO child VALUES (1, 7)');
+	stops('violates foreign key constraint');
+	like(last_error(), qr/row \(id=1\).*HINT: Insert the row that is referred to here/, 'a foreign key');
+	$mesh->sql(2, 'INSERT INTO parent VALUES (7)');
+	goes_on('foreign key');
+	$mesh->sql(2, 'ALTER TABLE child DROP COLUMN extra; ALTER TABLE child ADD COLUMN extra text GENERATED ALWAYS AS (id::text) STORED');
+	$mesh->sql(1, "INSERT INTO child VALUES (2, NULL, 'x')");
+	stops('is generated on this node');
+	like(last_error(), qr/column "extra" of table "public.child" .*HINT: .*DROP EXPRESSION/, 'a column that is generated here');
+	$mesh->sql(2, 'ALTER TABLE child ALTER COLUMN extra DROP EXPRESSION');
+	goes_on('generated column');
+	$mesh->sql(1, 'DELETE FROM child'); # what was computed here is not there
+	$mesh->wait_converged;
+	$mesh->sql(2, 'ALTER TABLE viewed RENAME TO viewed_; CREATE VIEW viewed AS SELECT * FROM viewed_');
+	$mesh->sql(1, 'INSERT INTO viewed VALUES (1)');
+	stops('is not a table on this node');
+	like(last_error(), qr/HINT: Rename or drop what has the table.s name here/, 'a view in its place');
+	$mesh->sql(2, 'DROP VIEW viewed');
+	$mesh->sql(2, 'ALTER TABLE viewed_ RENAME TO viewed');
+	goes_on('view');
+};
+
+subtest 'tables of the extension stay as they are' => sub {
+	my @accepted;
+	for my $sql ('ALTER SCHEMA replication_plugin RENAME TO rp', 'ALTER TABLE replication_plugin.member RENAME TO m', 'ALTER TABLE replication_plugin.member RENAME COLUMN dsn TO d',
+		'ALTER TABLE replication_plugin.member SET SCHEMA public', 'ALTER TABLE replication_plugin.frontier DROP COLUMN vector', 'ALTER TABLE replication_plugin.member ADD COLUMN x int',
+		'ALTER TABLE replication_plugin.member SET UNLOGGED', 'ALTER TABLE replication_plugin.member DISABLE TRIGGER ALL', 'ALTER TABLE replication_plugin.member REPLICA IDENTITY NOTHING',
+		'ALTER TABLE replication_plugin.member DROP CONSTRAINT member_pkey', 'ALTER VIEW replication_plugin.nodes RENAME TO n', 'ALTER INDEX replication_plugin.member_pkey RENAME TO x')
+	{
+		my (undef, undef, $err) = $mesh->try_sql(1, "BEGIN; $sql; ROLLBACK");
+		push @accepted, "$sql: $err" unless $err =~ /cannot change .* of extension "replication_plugin" while this database is a node.*HINT: .*leave_group/s;
+	}
+	is(CORE::join("\n", @accepted), '', 'a superuser is told, too');
+	$mesh->sql(1, 'ALTER TABLE replication_plugin.conflict_log SET (fillfactor = 90)');
+};
+
+subtest 'a relation that does not exist' => sub {
+	my @internal;
+	for my $oid (0, 4294967295)
+	{
+		for my $call ("siblings($oid, '{\"id\": 1}')", "causal_context($oid, '{\"id\": 1}')", "resolve($oid, '{\"id\": 1}', '{}', NULL)", "siblings_of($oid, ROW(1))",
+			"context_of($oid, ROW(1))", "delete_unshown($oid, ROW(1))", "set_conflict_policy($oid, 'siblings')", "exclude_table($oid)", "resend_table($oid)",
+			"call_handler($oid, 0, ROW(1), ROW(1))", "values_of_write($oid, '{}', '{}', '{}', 1, 1, '1')")
+		{
+			my (undef, undef, $err) = $mesh->try_sql(1, "\\set VERBOSITY verbose\nSELECT * FROM replication_plugin.$call");
+			push @internal, "$call: $err" unless $err =~ /ERROR:  (42P01|42809|22023|55000): /;
+		}
+	}
+	is(CORE::join("\n", @internal), '', 'is refused by that name');
 };
 
 subtest 'a transaction that the provider cannot decode' => sub {

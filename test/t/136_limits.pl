@@ -81,6 +81,30 @@ isnt($mesh->sql($i, "SELECT min((row_key ->> 'id')::int) FROM replication_plugin
 is($mesh->sql($i, "SELECT sum(n) >= 400 FROM replication_plugin.conflict_count"), 't', 'they are counted all the same');
 $mesh->is_identical('conflicts');
 
+# ---------- worker processes ----------
+my $few = $mesh->node(3);
+for my $n (3, 5)
+{
+	$few->append_conf('postgresql.conf', "max_worker_processes = $n\n");
+	my $from = -s $few->logfile;
+	$few->restart;
+	my $all = $n == 3 ? "last_error ~ 'no free background worker HINT: Raise max_worker_processes'" : "state = 'waiting for slot' AND last_error ~ 'waits for this node.s group worker'";
+	ok($mesh->poll(3, "SELECT count(*) = 2 AND bool_and($all) FROM replication_plugin.links"), "$n worker processes: links say why they do not run") or diag($mesh->sql(3, 'SELECT * FROM replication_plugin.links'));
+	ok($mesh->poll(3, "SELECT progress ~ 'no free background worker for .replication_plugin group.*HINT: Raise max_worker_processes' FROM replication_plugin.nodes WHERE is_local"), "$n worker processes: the node says why nothing goes on")
+		or diag($mesh->sql(3, 'SELECT progress FROM replication_plugin.nodes'));
+	my $told = () = PostgreSQL::Test::Utils::slurp_file($few->logfile, $from) =~ /no free background worker for "replication_plugin group/g;
+	is($told, 1, "$n worker processes: the log says it once");
+}
+$few->append_conf('postgresql.conf', "max_worker_processes = 2\n");
+$few->restart;
+ok($mesh->poll(3, "SELECT progress ~ 'no manager process of this database runs' FROM replication_plugin.nodes WHERE is_local"), 'no place for the manager itself: the node says so');
+$few->append_conf('postgresql.conf', "max_worker_processes = 40\n");
+$few->restart;
+$mesh->wait_for_streaming;
+$mesh->sql(3, "INSERT INTO t VALUES (3001, 'again')");
+$mesh->wait_converged;
+ok($mesh->poll(3, "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local"), 'with enough of them all is well') or diag($mesh->sql(3, 'SELECT progress FROM replication_plugin.nodes'));
+
 # ---------- links of a server ----------
 # three databases of one server, with two links each
 my $one = $mesh->add_server;
