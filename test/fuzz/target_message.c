@@ -2,7 +2,7 @@
  * target_message.c
  *		message: what a logical message of ours holds, and stored keys of tombstones, as the output plugin hands them on.
  *
- * The input is: the subscriber's layout, then a message; or a key.
+ * The input is: the subscriber's layout, then a message; or a key; or a note of capture.
  */
 #include "postgres.h"
 
@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 
 #include "fuzz.h"
+#include "wire/note.h"
 #include "wire/value.h"
 
 /* Values in internal form are trusted, where they are of a type that has a structure. */
@@ -76,6 +77,19 @@ check_stream(StringInfo out)
 	}
 }
 
+/* Reads notes of capture; what is written of them is what was read. */
+static void
+run_note(const char *data, int len)
+{
+	List	   *notes = note_read(data, len);
+	StringInfo	again = makeStringInfo();
+
+	if (notes == NIL)
+		return;
+	note_write(again, notes);
+	fuzz_check(again->len <= len && memcmp(again->data, data, again->len) == 0);
+}
+
 static bool
 run(FuzzInput *in)
 {
@@ -98,6 +112,11 @@ run(FuzzInput *in)
 		wire_write_delete_head(stream.buffer, write.relid);
 		write_tombstone_key(&stream, e, key);
 		check_stream(stream.buffer);
+		return true;
+	}
+	if (what & 4)
+	{
+		run_note(data, len);
 		return true;
 	}
 	/* most messages are of tables that are there */
@@ -157,6 +176,7 @@ seeds(void)
 		}
 	}
 	fuzz_seed("key", "\7\0\1i\4\1\0\0\0", 9);
+	fuzz_seed("note", "\4K\0\0\0\1\0\0\100\0\0\0\0\0\0\0\0\2\0\0\0\1", 22);
 }
 
 const FuzzTarget fuzz_message = {"message", prepare, run, seeds,.internal_errors = true};
