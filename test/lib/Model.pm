@@ -29,8 +29,8 @@ sub write_sibling
 {
 	my ($here, $write) = @_;
 	my $read = $write->{context};
-	# a row that is just deleted has nothing to keep
-	$read = undef if !@$here || (@$here == 1 && $here->[0]{deleted});
+	# a row that is just deleted, by whomever, has nothing to keep
+	$read = undef if !grep { !$_->{deleted} } @$here;
 	my @replaced = grep { my $s = $_; !$read || $s->{token} eq $write->{token} || grep { $_ == $s } @$read } @$here;
 	$_->{replaced} = 1 for @replaced;
 	my @kept = grep { my $s = $_; !grep { $_ == $s } @replaced } @$here;
