@@ -34,7 +34,7 @@
 
 #define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot, first */
 #define NO_SLOT_LONGEST_MS	5000	/* ... and when that takes long */
-#define NO_SLOT_TELL	8		/* after so many looks people are told */
+#define NO_SLOT_TELL	16		/* after so many looks people are told */
 
 /* Session settings that applying rests on. */
 static void

@@ -4,9 +4,6 @@
 CREATE FUNCTION local_progress(progress text, last_error text) RETURNS text LANGUAGE sql STABLE
 AS $$
 	SELECT CASE WHEN u.problem IS NOT NULL THEN format('error: %s HINT: %s', u.problem, u.fix)
-		WHEN replication_plugin.manager_pid() IS NULL AND NOT pg_is_in_recovery() AND pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'
-			THEN 'error: no manager process of this database runs, so nothing is replicated HINT: The log of the server says why. If there is no free background worker: raise max_worker_processes and restart the server.'
-				|| coalesce('; the last error: ' || $2, '')
 		WHEN $2 IS NOT NULL THEN 'error: ' || $2 || coalesce('; the next try: ' || $1, '') ELSE $1 END
 	FROM replication_plugin.unmet_requirement() u
 $$;
@@ -18,8 +15,13 @@ CREATE VIEW nodes AS
 			WHEN l.node_id IS NOT NULL AND (n.state <> 'removed' OR l.state = 'needs_rejoin') THEN l.state
 			WHEN n.reason = 'needs_rejoin' THEN n.reason ELSE n.state END AS state,
 		l.node_id IS NOT NULL AS is_local,
-		CASE WHEN l.node_id IS NOT NULL THEN nullif(concat_ws('; ', replication_plugin.local_progress(l.progress, l.last_error),
-			replication_plugin.worker_waits()), '') END AS progress,
+		CASE WHEN l.node_id IS NOT NULL THEN nullif(concat_ws('; ',
+			-- it is started within moments, of the server or of the group
+			CASE WHEN replication_plugin.manager_pid() IS NULL AND NOT pg_is_in_recovery() AND pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'
+				AND (SELECT m.added_at FROM replication_plugin.member m WHERE m.node_id = l.node_id) < clock_timestamp() - interval '10 seconds'
+				AND NOT EXISTS (SELECT FROM replication_plugin.unmet_requirement() u WHERE u.problem IS NOT NULL)
+				THEN 'error: no manager process of this database runs, so nothing is replicated HINT: The log of the server says why. If there is no free background worker: raise max_worker_processes and restart the server.' END,
+			replication_plugin.local_progress(l.progress, l.last_error), replication_plugin.worker_waits()), '') END AS progress,
 		replication_plugin.clock_offset(n.node_id) AS clock_offset
 	FROM replication_plugin.node n
 	LEFT JOIN replication_plugin.local_node l ON l.node_id = n.node_id

@@ -207,5 +207,5 @@ ok($status != 0 && $err =~ /invalid value/, 'refused: a context that is none');
 ($status, $out, $err) = $mesh->try_sql(1, "SET replication_plugin.causal_context = '2:9000000000000000'; UPDATE wiki SET title = 'x' WHERE id = 7000");
 ok($status != 0 && $err =~ /does not have all/, 'refused: a context that has not arrived');
 
-is($mesh->sql($_, 'SELECT count(*) FROM replication_plugin.links WHERE last_error IS NOT NULL AND last_error !~ \'paused\''), 0, "node $_: no link had an error") for 1 .. 3;
+is($mesh->sql($_, 'SELECT count(*) FROM replication_plugin.links WHERE last_error IS NOT NULL AND last_error !~ \'paused|has no slot for this node yet|has not told the others of this run|has not answered for\''), 0, "node $_: no link had an error") for 1 .. 3;
 done_testing();
