@@ -221,13 +221,13 @@ map_columns(ApplyRelation *ar)
 		WireAttribute *remote = &ar->remote.atts[i];
 		AttrNumber	att = get_attnum(ar->relid, remote->name);
 
-		/* a number below 0 is a system column's */
 		if (att > InvalidAttrNumber && TupleDescAttr(desc, att - 1)->attgenerated && !bms_is_member(att, sent))
 			ereport(ERROR,
 					(errcode(ERRCODE_GENERATED_ALWAYS),
 					 errmsg("column \"%s\" of table \"%s.%s\" is generated on this node, and an ordinary one where the row was written",
 							remote->name, ar->remote.nspname, ar->remote.relname),
 					 errhint("Make it alike on all nodes: ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION here; the link then goes on by itself.")));
+		/* a number below 0 is a system column's */
 		if (att <= InvalidAttrNumber || !bms_is_member(att, sent))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
