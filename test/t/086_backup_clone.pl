@@ -136,6 +136,7 @@ for my $kind ('cold', 'base', 'snapshot')
 	else
 	{
 		disk_snapshot(3, $three->backup_dir . "/$kind");
+		$mesh->sql(3, 'INSERT INTO ballast SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 2000) g'); # WAL
 	}
 	$mesh->sql(3, "INSERT INTO t SELECT g, 'after the $kind backup' FROM generate_series(1001, 1050) g ON CONFLICT (id) DO UPDATE SET v = excluded.v;"
 			. "DELETE FROM t WHERE id = 10; UPDATE t SET v = 'after the $kind backup' WHERE id = 11");
@@ -153,6 +154,11 @@ for my $kind ('cold', 'base', 'snapshot')
 	if ($kind eq 'snapshot')
 	{
 		$mesh->poll(3, "SELECT bool_and(last_error IS NOT NULL) FROM replication_plugin.links") or do { $mesh->dump_state; die; };
+		# What the others have of it must come after the first frontier row of its new run: before that, nobody can tell it from a restart.
+		$mesh->poll(3, 'SELECT run_row IS NOT NULL AND run_token = replication_plugin.instance_token() FROM replication_plugin.local_node') or die;
+		my ($number, $row) = split /\|/, $mesh->sql(3, 'SELECT node_id, run_row FROM replication_plugin.local_node');
+		my $have = $mesh->sql(1, "SELECT replication_plugin.origin_progress($number)");
+		is($mesh->sql(1, "SELECT '$row'::pg_lsn < '$have'::pg_lsn"), 't', "$name: its new run begins before what the others have ($row, $have)");
 		$mesh->sql(3, "INSERT INTO t SELECT g, 'false' FROM generate_series(2001, 3000) g; UPDATE t SET v = 'false' WHERE id IN (11, 13, 20); DELETE FROM t WHERE id = 21");
 		$mesh->sql(3, 'INSERT INTO ballast SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 5000) g');
 		$mesh->heal(1, 2);
