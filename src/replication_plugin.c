@@ -21,6 +21,7 @@
 #include "catalog/link_status.h"
 #include "catalog/manager_status.h"
 #include "catalog/newest_delete.h"
+#include "catalog/origin_guard.h"
 #include "catalog/origin_hold.h"
 #include "catalog/origin_map.h"
 #include "catalog/requirement.h"
@@ -96,6 +97,7 @@ _PG_init(void)
 	shmem_request_hook = request_shmem;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
+	origin_guard_install();
 	restore_guard_install();
 	template_guard_install();
 	rewrite_guard_install();

@@ -123,6 +123,13 @@ apply_was_seen(Version local)
 }
 
 void
+apply_refuse_twin(ApplyRelation *ar, Version local)
+{
+	if (ar->keyless_there && !apply.mode.source_decides && apply_was_seen(local))
+		relation_key_differs(ar);
+}
+
+void
 apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
 			   TupleTableSlot *local_row, Version local_version,
 			   TupleTableSlot *remote_row, TupleTableSlot *key_row)
@@ -320,6 +327,8 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	}
 	if (!apply.significant)
 		apply.significant = !table_is_frontier(ar->rel);
+	if (ar->keyless_there && (ar->merge || (handler != put_insert && handler != remove_all_seen)))
+		relation_key_differs(ar);
 	if (!ar->placed)
 		place_open(ar, apply.mode.careful);
 

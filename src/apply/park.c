@@ -282,6 +282,8 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 	bool		seen;
 
 	find(p);
+	if (p->base)
+		apply_refuse_twin(p->ar, p->local);
 	if (!is_newest(p, exists, absent))
 		return WRITE_DONE;
 	seen = !p->base || apply_was_seen(p->local);

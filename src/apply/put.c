@@ -265,6 +265,7 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing mis
 	bool		seen = apply_was_seen(local);
 	WriteResult result;
 
+	apply_refuse_twin(ar, local);
 	if (!apply_wins(local))
 	{
 		row_to_root_slot(ar);

@@ -268,9 +268,8 @@ map_defaults(ApplyRelation *ar)
 	}
 }
 
-/* The complaint about keys that differ. */
-static void
-key_differs(ApplyRelation *ar)
+void
+relation_key_differs(ApplyRelation *ar)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -285,8 +284,9 @@ map_key(ApplyRelation *ar)
 {
 	ar->key_index = table_key_index(ar->rel);
 	ar->nkeys = table_key_attributes(ar->rel, &ar->key_atts);
-	if (ar->nkeys != (ar->remote.identity == WIRE_IDENTITY_KEY ? ar->remote.nkeys : 0))
-		key_differs(ar);
+	ar->keyless_there = ar->nkeys > 0 && ar->remote.identity != WIRE_IDENTITY_KEY && !table_is_own_replicated(ar->rel);
+	if (!ar->keyless_there && ar->nkeys != (ar->remote.identity == WIRE_IDENTITY_KEY ? ar->remote.nkeys : 0))
+		relation_key_differs(ar);
 	ar->key_wire = palloc0(Max(ar->nkeys, 1) * sizeof(int));
 	for (int k = 0; k < ar->nkeys; k++)
 	{
@@ -295,10 +295,10 @@ map_key(ApplyRelation *ar)
 		for (int i = 0; i < ar->remote.natts; i++)
 		{
 			if (ar->local_att[i] == ar->key_atts[k])
-				pos = ar->remote.atts[i].keypos;
+				pos = ar->keyless_there ? i + 1 : ar->remote.atts[i].keypos;
 		}
 		if (pos == 0)
-			key_differs(ar);
+			relation_key_differs(ar);
 		ar->key_wire[k] = pos - 1;
 	}
 	if (ar->nkeys > 0 && !table_is_own_replicated(ar->rel))

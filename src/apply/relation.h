@@ -32,6 +32,7 @@ typedef struct ApplyRelation
 	int			nkeys;
 	AttrNumber *key_atts;		/* key columns here, in local key index order */
 	int		   *key_wire;		/* their places in a key as the provider writes it */
+	bool		keyless_there;	/* the provider's table had no key when the row was written: its inserts are welcome */
 	int			ndefaults;		/* columns that the provider does not have */
 	AttrNumber *default_att;
 	ExprState **default_expr;
@@ -85,6 +86,9 @@ extern ApplyTarget *relation_route_any(ApplyRelation *rel);
 
 /* The target for a leaf partition. */
 extern ApplyTarget *relation_leaf(ApplyRelation *rel, Oid leaf);
+
+/* The complaint about keys that differ. */
+extern void relation_key_differs(ApplyRelation *rel);
 
 extern void relation_close_all(void);	/* before commit */
 extern void relation_reset(void);		/* after an abort */

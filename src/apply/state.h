@@ -46,6 +46,12 @@ extern bool apply_wins(Version local);
 /* True if the writer of the transaction at hand had seen that version. */
 extern bool apply_was_seen(Version local);
 
+/*
+ * Raises an error if the row at hand is of a table that has no key where it was written, and its writer had seen the row of that version, which has
+ * its key here: the two rows there would be one here.
+ */
+extern void apply_refuse_twin(ApplyRelation *ar, Version local);
+
 /* Records a conflict, unless the writer had seen what it met. */
 extern void apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
 						   TupleTableSlot *local_row, Version local_version,

@@ -79,16 +79,22 @@ former_origin_rename(RepOriginId origin, const char *name)
 }
 
 void
-former_origin_free(RepOriginId origin, const char *name)
+former_origin_insert(RepOriginId origin, const char *name)
 {
 	Relation	rel = table_open(ReplicationOriginRelationId, ExclusiveLock);
 	Datum		values[Natts_pg_replication_origin];
 	bool		nulls[Natts_pg_replication_origin] = {0};
 
-	replorigin_drop_by_name(name, false, true);
 	values[Anum_pg_replication_origin_roident - 1] = ObjectIdGetDatum((Oid) origin);
 	values[Anum_pg_replication_origin_roname - 1] = CStringGetTextDatum(name);
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
 	CommandCounterIncrement();
 	table_close(rel, NoLock);
+}
+
+void
+former_origin_free(RepOriginId origin, const char *name)
+{
+	replorigin_drop_by_name(name, false, true);
+	former_origin_insert(origin, name);
 }

@@ -17,6 +17,9 @@ extern bool former_origin_read(const char *suffix, XLogRecPtr *progress);
 /* Gives an origin another name. Needs a transaction. */
 extern void former_origin_rename(RepOriginId origin, const char *name);
 
+/* Makes the row of an origin whose number is free. Needs a transaction. */
+extern void former_origin_insert(RepOriginId origin, const char *name);
+
 /*
  * Gives the place for an origin's progress back; number and name stay. Needs a transaction; the name must say how far it had got, in an
  * earlier transaction that is flushed, as the progress is lost at once. An error if a process has the origin.

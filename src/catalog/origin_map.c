@@ -53,7 +53,7 @@ typedef struct OriginEntry
 	Oid			dboid;
 	RepOriginId origin;
 	NodeId		node;
-	XLogRecPtr	former;			/* of a node that is out: its progress when its place for that was given back, else InvalidXLogRecPtr */
+	XLogRecPtr	former;			/* progress that it had when its place for that was given back, or might have been taken; else InvalidXLogRecPtr */
 } OriginEntry;
 
 typedef struct OriginMap
@@ -640,4 +640,117 @@ origin_map_nodes(NodeId **nodes)
 			(*nodes)[n++] = copy.entries[i].node;
 	}
 	return n;
+}
+
+/* ---------- progress that somebody may take away ---------- */
+
+/* What the map has of all databases; palloc'd. */
+static int
+all_places(OriginPlace **places)
+{
+	int			n;
+
+	*places = palloc(MAX_ORIGINS * sizeof(OriginPlace));
+	LWLockAcquire(&map->lock, LW_SHARED);
+	n = map->n;
+	for (int i = 0; i < n; i++)
+	{
+		OriginEntry *e = &map->entries[i];
+
+		(*places)[i] = (OriginPlace) {e->dboid, e->origin, e->node, e->former};
+	}
+	LWLockRelease(&map->lock);
+	return n;
+}
+
+int
+origin_map_keep_progress(OriginPlace **places)
+{
+	int			n;
+
+	*places = NULL;
+	if (!map)
+		return 0;
+	n = all_places(places);
+	for (int i = 0; i < n; i++)
+	{
+		OriginPlace *p = &(*places)[i];
+
+		if (p->node > 0)
+			p->progress = Max(p->progress, replorigin_get_progress(p->origin, true));
+	}
+	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < n; i++)
+	{
+		OriginPlace *p = &(*places)[i];
+
+		for (int j = 0; j < map->n; j++)
+		{
+			OriginEntry *e = &map->entries[j];
+
+			if (e->dboid == p->dboid && e->origin == p->origin && e->node == p->node)
+				e->former = Max(e->former, p->progress);
+		}
+	}
+	LWLockRelease(&map->lock);
+	pg_atomic_fetch_add_u64(&map->generation, 1);
+	return n;
+}
+
+bool
+origin_map_keeps(const OriginPlace *place)
+{
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, pending)
+	{
+		Pending    *p = lfirst(lc);
+
+		if (p->forget_all && p->entry.dboid == place->dboid)
+			return false;
+	}
+	LWLockAcquire(&map->lock, LW_SHARED);
+	for (int i = 0; i < map->n && !found; i++)
+	{
+		OriginEntry *e = &map->entries[i];
+
+		found = e->dboid == place->dboid && e->origin == place->origin && e->node == place->node;
+	}
+	LWLockRelease(&map->lock);
+	return found;
+}
+
+/* True if an origin's name says that it has got as far as the map knows. */
+static bool
+name_has_progress(const OriginEntry *e)
+{
+	char	   *name;
+	XLogRecPtr	former;
+
+	return !replorigin_by_oid(e->origin, true, &name) || node_of_name(name, &former) != e->node || former >= e->former;
+}
+
+void
+origin_map_secure_progress(void)
+{
+	static uint64 secured = 0;
+
+	refresh_copy();
+	if (copy.generation == secured)
+		return;
+	for (int i = 0; i < copy.n; i++)
+	{
+		OriginEntry e = copy.entries[i];
+		bool		secure = true;
+
+		if (e.node <= 0 || e.former == InvalidXLogRecPtr || replorigin_get_progress(e.origin, false) >= e.former)
+			continue;
+		StartTransactionCommand();
+		secure = name_has_progress(&e);
+		CommitTransactionCommand();
+		if (!secure)
+			retire(e.origin, e.node, e.former, true);
+	}
+	secured = copy.generation;
 }

@@ -63,6 +63,24 @@ extern void origin_map_drop_all(void);
 extern XLogRecPtr origin_map_progress(NodeId node);
 extern XLogRecPtr origin_map_progress_durable(NodeId node);
 
+/* An origin of a group of this server. */
+typedef struct OriginPlace
+{
+	Oid			dboid;
+	RepOriginId origin;
+	NodeId		node;
+	XLogRecPtr	progress;
+} OriginPlace;
+
+/* Notes how far all origins of this server's groups have got, so that it is known also when somebody drops one; palloc'd. */
+extern int	origin_map_keep_progress(OriginPlace **places);
+
+/* True if an origin is still one of its group, also after this transaction. */
+extern bool origin_map_keeps(const OriginPlace *place);
+
+/* Writes the noted progress of origins that have lost theirs into their names. Transactions of its own. */
+extern void origin_map_secure_progress(void);
+
 /* All nodes that have an origin here, in no order; palloc'd. */
 extern int	origin_map_nodes(NodeId **nodes);
 

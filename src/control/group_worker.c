@@ -515,6 +515,7 @@ work(void)
 	collector_work(&worker.collector);
 	forget_awaited();
 	retire_origins();
+	origin_map_secure_progress();
 	settle_tables(worker.moved_to);
 	if (!worker.healthy && !worker.slot_is_ahead)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);

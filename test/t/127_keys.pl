@@ -267,6 +267,60 @@ subtest 'generated keys' => sub {
 	same('TRUNCATE', @tables);
 };
 
+# ---------- a key that comes after the first rows ----------
+# Rows that were written before ADD PRIMARY KEY are inserted where the key stands already; two rows of one key are told.
+subtest 'a key that comes after the first rows' => sub {
+	my @tables = qw(late_as late late_unique late_part late_both);
+	my $part = 'CREATE TABLE late_part (a int NOT NULL, b int NOT NULL, v text) PARTITION BY LIST (b); CREATE TABLE late_part1 PARTITION OF late_part FOR VALUES IN (1); CREATE TABLE late_part2 PARTITION OF late_part FOR VALUES IN (2)';
+	$mesh->pause(1, 2);
+	$mesh->pause(2, 1);
+	$mesh->sql(1, "BEGIN; CREATE TABLE late_as AS SELECT g AS a, 'v' || g AS v FROM generate_series(1, 2000) g; ALTER TABLE late_as ADD PRIMARY KEY (a); INSERT INTO late_as VALUES (0, 'x'); UPDATE late_as SET v = 'y' WHERE a < 3; COMMIT");
+	$mesh->sql(1, "CREATE TABLE late (a int, b text, v text); INSERT INTO late VALUES (1, 'x', '1'), (2, 'x', '1'), (2, 'y', '1'); ALTER TABLE late ADD PRIMARY KEY (b, a); UPDATE late SET v = '2' WHERE b = 'y'; DELETE FROM late WHERE a = 1");
+	$mesh->sql(1, "CREATE TABLE late_unique (a int, u int UNIQUE, v text); INSERT INTO late_unique SELECT g, g, 'one' FROM generate_series(1, 5) g; ALTER TABLE late_unique ADD PRIMARY KEY (a)");
+	$mesh->sql(1, "CREATE TABLE late_order (a int, v text, w text); INSERT INTO late_order VALUES (1, 'v', 'w'); TRUNCATE late_order; INSERT INTO late_order VALUES (2, 'v', 'w'); ALTER TABLE late_order ADD PRIMARY KEY (a)");
+	$mesh->sql(1, "$part; INSERT INTO late_part VALUES (1, 1, 'x'), (1, 2, 'x'), (2, 2, 'y'); ALTER TABLE late_part ADD PRIMARY KEY (a, b); UPDATE late_part SET b = 1 WHERE a = 2");
+	$mesh->sql(1, "CREATE TABLE late_both (a int, v text); INSERT INTO late_both VALUES (1, 'of 1'), (2, 'of 1'), (3, 'of 1'); ALTER TABLE late_both ADD PRIMARY KEY (a)");
+	$mesh->sql(2, "CREATE TABLE late_as (a int PRIMARY KEY, v text); CREATE TABLE late (a int, b text, v text, PRIMARY KEY (b, a)); CREATE TABLE late_unique (a int PRIMARY KEY, u int UNIQUE, v text);
+		CREATE TABLE late_order (w text, v text, a int PRIMARY KEY); $part; ALTER TABLE late_part ADD PRIMARY KEY (a, b); CREATE TABLE late_both (a int PRIMARY KEY, v text)");
+	$mesh->sql(2, "INSERT INTO late_both VALUES (1, 'of 2'), (4, 'of 2'); INSERT INTO late_unique VALUES (7, 3, 'two')");
+	$mesh->resume(2, 1);
+	$mesh->resume(1, 2);
+	same('rows from before there was a key', @tables);
+	is($mesh->sql($_, 'SELECT a, v, w FROM late_order'), '2|v|w', "node $_: columns in another order, and TRUNCATE") for 1, 2;
+	is($mesh->sql(2, 'SELECT count(*), max(v) FROM late_as'), '2001|y', 'those of CREATE TABLE AS');
+	is($mesh->sql($_, "SELECT string_agg(v, ', ' ORDER BY a) FROM late_both"), 'of 2, of 1, of 1, of 2', "node $_: of two rows of a key the newer one") for 1, 2;
+	is($mesh->sql($_, 'SELECT string_agg(a || v, \' \' ORDER BY a) FROM late_unique'), '1one 2one 4one 5one 7two', "node $_: of two rows of a second key, too") for 1, 2;
+	$mesh->sql(1, "UPDATE $_ SET v = v || '!'; DELETE FROM $_ WHERE a = 2") for @tables;
+	same('and what is written later', @tables);
+	$mesh->sql(1, 'DELETE FROM late_order');
+
+	# nothing gets lost where there are two rows of what is a key here
+	$mesh->sql(1, 'CREATE TABLE late_two (a int, v text)');
+	$mesh->sql(2, 'CREATE TABLE late_two (a int PRIMARY KEY, v text)');
+	for my $insert ("INSERT INTO late_two VALUES (1, 'a'); INSERT INTO late_two VALUES (1, 'b')", "INSERT INTO late_two VALUES (2, 'a'), (2, 'b')")
+	{
+		$mesh->sql(1, $insert);
+		ok($mesh->poll(2, q{SELECT last_error ~ 'the key of table "public.late_two" has other columns on the provider than here' FROM replication_plugin.links WHERE provider = 'node1'}), 'two rows of a key are told');
+		is($mesh->sql(2, 'SELECT string_agg(v, \' \' ORDER BY a, v) FROM late_two'), 'a', 'what was there stays');
+		$mesh->sql(2, 'ALTER TABLE late_two DROP CONSTRAINT late_two_pkey');
+		same('without the key here both come', 'late_two');
+		last if $insert =~ /2/;
+		$mesh->sql($_, 'ALTER TABLE late_two REPLICA IDENTITY FULL') for 1, 2;
+		$mesh->sql(1, "DELETE FROM late_two WHERE v = 'b'");
+		same('one of them is deleted', 'late_two');
+		$mesh->sql(2, 'ALTER TABLE late_two ALTER a SET NOT NULL; ALTER TABLE late_two REPLICA IDENTITY DEFAULT; ALTER TABLE late_two ADD PRIMARY KEY (a)');
+	}
+	# changes of whole rows need the same key on both sides
+	$mesh->sql(1, "DELETE FROM late_two WHERE v = 'b'");
+	same('whole rows', 'late_two');
+	$mesh->sql(2, 'ALTER TABLE late_two ADD PRIMARY KEY (a)');
+	$mesh->sql(1, "INSERT INTO late_two VALUES (3, 'a')");
+	$mesh->sql(1, "UPDATE late_two SET v = 'z' WHERE a = 3");
+	ok($mesh->poll(2, q{SELECT last_error ~ 'the key of table "public.late_two" has other columns' FROM replication_plugin.links WHERE provider = 'node1'}), 'an update of a whole row is told');
+	$mesh->sql(2, 'ALTER TABLE late_two DROP CONSTRAINT late_two_pkey');
+	same('until the key is gone here', 'late_two');
+};
+
 # ---------- a new node gets all of them, with what is stored beside the rows ----------
 $mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('h_bit', 'siblings')");
 $mesh->wait_converged;
@@ -288,4 +342,5 @@ $mesh->sql(3, "UPDATE gk_merge SET w = w + 1; UPDATE gk_merge SET v = 99 WHERE a
 $mesh->wait_converged;
 $mesh->is_same_siblings($_, "$_, after a join") for qw(gk_merge url_merge h_bit);
 $mesh->is_identical('all of it');
+
 done_testing();

@@ -1,5 +1,5 @@
 # Slots that somebody has moved, or dropped and made anew: the subscriber notices that its slot is beyond what it has confirmed, and what
-# was passed over comes all the same, or the link says that it does not.
+# was passed over comes all the same, or the link says that it does not. Origins that somebody drops stay.
 use strict;
 use warnings;
 use Mesh;
@@ -7,7 +7,12 @@ use Test::More;
 
 my $seed = Mesh::seed();
 my $mesh = Mesh->new(2, conf => "replication_plugin.frontier_interval = 200ms\n");
-$mesh->make_group('CREATE TABLE t (id int PRIMARY KEY, v text)');
+$mesh->make_group(<<'SQL');
+CREATE TABLE t (id int PRIMARY KEY, v text);
+CREATE TABLE no_key (id int, v text);
+CREATE TABLE s (id int PRIMARY KEY, v text);
+SELECT replication_plugin.set_conflict_policy('s', 'siblings');
+SQL
 $mesh->wait_converged;
 my $id = 0;
 my $slot = $mesh->sql(1, "SELECT slot_name FROM replication_plugin.slots WHERE subscriber = 'node2'");
@@ -60,6 +65,60 @@ for my $round (1 .. 3)
 }
 my $after = () = PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile) =~ /somebody has moved/g;
 is($after, $before, 'a slot that nobody has moved is not taken for moved');
+
+# ---------- an origin that somebody drops ----------
+# Its number stands beside the timestamps of all that the node has written, and its progress says what is applied: both stay.
+subtest 'origins that somebody drops' => sub {
+	my $origin = 'replication_plugin_' . $mesh->sql(2, q{SELECT oid FROM pg_database WHERE datname = 'app'}) . '_' . $mesh->sql(2, q{SELECT node_id FROM replication_plugin.nodes WHERE node_name = 'node1'});
+	my $versions = q{SELECT string_agg(id || ' ' || x.version || ' ' || x.node, ', ' ORDER BY id) FROM s, LATERAL replication_plugin.siblings('s', jsonb_build_object('id', id)) x};
+	my $drop = "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname ~ '^$origin(@|\$)'";
+	my $n = 0;
+	for my $case (['dropped', $drop], ['dropped in another database', $drop, 'postgres'], ['dropped and rolled back', "BEGIN; $drop; ROLLBACK"],
+		['dropped and caught', "DO \$\$ BEGIN PERFORM pg_replication_origin_drop(roname), 1 / 0 FROM pg_replication_origin WHERE roname ~ '^$origin'; EXCEPTION WHEN OTHERS THEN NULL; END \$\$"],
+		['all dropped', "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE 'replication_plugin_%'"],
+		['dropped before a crash', $drop, 'app', 1], ['dropped and rolled back before a crash', "BEGIN; $drop; ROLLBACK", 'app', 1])
+	{
+		my ($name, $sql, $db, $crash) = @$case;
+		$n++;
+		$mesh->sql(1, "INSERT INTO s VALUES ($n, 'x'); INSERT INTO no_key VALUES ($n, 'before')");
+		$mesh->wait_converged;
+		$mesh->pause(2, 1);
+		my $before = $mesh->sql(2, $versions);
+		my $number = $mesh->sql(2, "SELECT roident FROM pg_replication_origin WHERE roname ~ '^$origin(@|\$)'");
+		my $progress = $mesh->sql(2, "SELECT replication_plugin.origin_progress(node_id) FROM replication_plugin.nodes WHERE node_name = 'node1'");
+		$mesh->sql(1, "INSERT INTO t VALUES (-1000 - $n, 'while it rests'); INSERT INTO no_key VALUES ($n, 'while it rests')");
+		my ($status, undef, $err) = $mesh->try_sql(2, $sql, $db || 'app');
+		is($status, 0, "$name: no error") or diag($err);
+		like($err, qr/WARNING:  replication origin "$origin.*" was not dropped/, "$name: a warning says that it stays") if $name !~ /rolled back|caught/;
+		# an origin of somebody else's gets no number of ours
+		$mesh->sql(2, "SELECT pg_replication_origin_create('other'); SELECT pg_replication_origin_session_setup('other'); INSERT INTO t VALUES (-2000 - $n, 'of another origin')");
+		is($mesh->sql(2, "SELECT roident FROM pg_replication_origin WHERE roname ~ '^$origin(@|\$)'"), $number, "$name: it has its number");
+		cmp_ok($mesh->sql(2, "SELECT replication_plugin.origin_progress(node_id) >= '$progress' FROM replication_plugin.nodes WHERE node_name = 'node1'"), 'eq', 't', "$name: and its progress");
+		if ($crash)
+		{
+			$mesh->poll(2, "SELECT count(*) FROM pg_replication_origin WHERE roname LIKE '$origin\@%'", 1) or diag('no progress in the name');
+			$mesh->kill_server(2);
+			$mesh->start_server(2);
+		}
+		is($mesh->sql(2, $versions), $before, "$name: rows have the version that they had");
+		$mesh->resume(2, 1);
+		$mesh->wait_for_streaming;
+		$mesh->wait_converged;
+		$mesh->is_identical($name);
+		is($mesh->sql($_, "SELECT count(*) FROM t WHERE id IN (-1000 - $n, -2000 - $n)"), 2, "$name: node $_ has what was written meanwhile") for 1, 2;
+		is($mesh->sql($_, "SELECT count(*) FROM no_key"), 2 * $n, "$name: node $_ has each row without a key once") for 1, 2;
+		$mesh->sql(2, "SELECT pg_replication_origin_drop('other')");
+	}
+	$mesh->pause(2, 1);
+	my ($status, undef, $err) = $mesh->try_sql(2, "BEGIN; $drop; SELECT pg_replication_origin_create('thief'); COMMIT");
+	isnt($status, 0, 'its number is given to no other origin');
+	like($err, qr/replication origin "$origin.*" cannot be replaced by "thief"/, 'and an error says so');
+	is($mesh->sql(2, "SELECT pg_replication_origin_create('mine'); SELECT pg_replication_origin_drop('mine'); SELECT count(*) FROM pg_replication_origin WHERE roname IN ('mine', 'thief')") =~ s/.*\n//sr, 0, "others' origins can be dropped");
+	$mesh->resume(2, 1);
+	$mesh->wait_for_streaming;
+	$mesh->wait_converged;
+	$mesh->is_identical('origins that somebody drops');
+};
 
 # ---------- the group slot ----------
 # while there are slots for the others nothing is lost, and it is made good by itself
