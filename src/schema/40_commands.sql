@@ -700,6 +700,11 @@ BEGIN
 	ELSIF NOT replication_plugin.wait_for_apply(timeout) THEN
 		problem := format('not all members have applied the writes of node "%s" within %s', me, timeout);
 	END IF;
+	IF problem IS NULL AND EXISTS (SELECT FROM replication_plugin.local_node l WHERE l.state = 'ready') THEN
+		-- what was written since is not waited for
+		RAISE EXCEPTION 'node "%" has been told meanwhile to take writes again', me USING ERRCODE = '55000',
+			HINT = 'By cancel_leave(), or by the failure of another call that takes it out. Try again.';
+	END IF;
 	IF problem IS NOT NULL THEN
 		RAISE EXCEPTION '%', problem USING ERRCODE = '55000',
 			HINT = 'See replication_plugin.slots there, and links on the others. Remove members that are gone with remove_node(..., lost => true), end the transaction, or give a longer timeout.';
@@ -962,6 +967,7 @@ BEGIN
 			RAISE EXCEPTION 'topology "custom" takes no list of nodes' USING ERRCODE = '22023',
 				HINT = 'It keeps the links that there are; add_link() and drop_link() change them.';
 		END IF;
+		LOCK TABLE replication_plugin.topology_setting IN SHARE ROW EXCLUSIVE MODE;
 		PERFORM replication_plugin.store_topology(shape, '{}', replication_plugin.present_links());
 		RETURN;
 	END IF;
@@ -1009,6 +1015,7 @@ AS $$
 DECLARE
 	ends integer[] := replication_plugin.link_ends('add_link()', provider, subscriber);
 BEGIN
+	LOCK TABLE replication_plugin.topology_setting IN SHARE ROW EXCLUSIVE MODE; -- the links that there are, with those of sessions beside this one
 	IF EXISTS (SELECT FROM replication_plugin.planned_links('{}') p WHERE p.provider = ends[1] AND p.subscriber = ends[2]) THEN
 		RAISE EXCEPTION 'there is a link from "%" to "%" already', provider, subscriber USING ERRCODE = '42710';
 	END IF;
@@ -1023,6 +1030,7 @@ DECLARE
 	ends integer[] := replication_plugin.link_ends('drop_link()', provider, subscriber);
 	rest integer[];
 BEGIN
+	LOCK TABLE replication_plugin.topology_setting IN SHARE ROW EXCLUSIVE MODE;
 	IF NOT EXISTS (SELECT FROM replication_plugin.planned_links('{}') p WHERE p.provider = ends[1] AND p.subscriber = ends[2]) THEN
 		RAISE EXCEPTION 'there is no link from "%" to "%"', provider, subscriber USING ERRCODE = '42704',
 			HINT = 'The links are in replication_plugin.topology.';

@@ -126,6 +126,8 @@ BEGIN
 		RAISE EXCEPTION 'column "%" cannot merge: it is %', column_name, CASE WHEN a.is_key THEN 'part of the primary key' ELSE 'generated' END
 			USING ERRCODE = '42809';
 	END IF;
+	-- what is looked at stays so; in the order in which applying writes them
+	LOCK TABLE replication_plugin.mergeable_table, replication_plugin.column_merge IN SHARE ROW EXCLUSIVE MODE;
 	SELECT m.merge INTO before FROM replication_plugin.column_merge m
 		WHERE (m.schema_name, m.table_name, m.column_name) = (c.schema_name, c.table_name, $2);
 	IF merge = 'none' THEN

@@ -46,6 +46,26 @@ $mesh->wait_converged;
 is($mesh->sql(2, "SELECT count(*) FROM t WHERE v = 'unsent'"), 2, 'what was unsent arrives');
 $mesh->is_identical('after leaving was interrupted');
 
+# ---------- writes that are let in again while another session takes the node out ----------
+for my $case ([ 1, "remove_node('node3')" ], [ 3, 'leave_group()' ])
+{
+	my ($i, $command) = @$case;
+	$mesh->pause(1, 3);
+	my $open = $mesh->node(3)->background_psql('app');
+	$open->query_safe("BEGIN; INSERT INTO t VALUES (110 + $i, 'open')");
+	my $job = $mesh->start_sql($i, "SELECT replication_plugin.$command");
+	$mesh->poll(3, $state, 'leaving') or die;
+	$open->query_safe('COMMIT');
+	$open->quit;
+	$mesh->sql(3, "SELECT replication_plugin.cancel_leave(); INSERT INTO t VALUES (120 + $i, 'let in again')");
+	$mesh->resume(1, 3);
+	like((($mesh->finish_sql($job))[1]), qr/node "node3" has been told meanwhile to take writes again/, "$command: fails when the node takes writes again");
+	is($mesh->sql(3, $state), 'ready', "$command: the node stays");
+	$mesh->wait_for_streaming;
+	$mesh->wait_converged;
+	is($mesh->sql($_, "SELECT count(*) FROM t WHERE id IN (110 + $i, 120 + $i)"), 2, "$command: node $_ has what was written") for 1 .. 3;
+}
+
 # ---------- prepared transactions ----------
 $mesh->sql(3, "BEGIN; INSERT INTO t VALUES (103, 'prepared'); PREPARE TRANSACTION 'p'");
 fails(3, "SELECT replication_plugin.prepare_removal('1 second')", qr/prepared transaction 'p' on node "node3" is open/, 'a prepared transaction is waited for');
