@@ -238,6 +238,7 @@ run_dsn(FuzzInput *in)
 	char	   *shown = peer_dsn_without_secrets(dsn);
 	PQconninfoOption *before = PQconninfoParse(dsn, NULL);
 	PQconninfoOption *after = PQconninfoParse(shown, NULL);
+	bool		elsewhere = false;	/* the secret's text is also in an option that is none */
 
 	fuzz_check(before && after);
 	for (PQconninfoOption *o = before; o->keyword; o++)
@@ -245,10 +246,10 @@ run_dsn(FuzzInput *in)
 		bool		secret = o->dispchar[0] == '*';
 
 		fuzz_check(strcmp(value_of(after, o->keyword), secret || !o->val ? "" : o->val) == 0);
-		/* that a secret is shown as a part of another word is its writer's doing */
-		if (secret && o->val && strcmp(o->val, SECRET) == 0 && strstr(strstr(dsn, SECRET) + 1, SECRET) == NULL)
-			fuzz_check(strstr(shown, SECRET) == NULL);
+		if (!secret && o->val && strstr(o->val, SECRET))
+			elsewhere = true;
 	}
+	fuzz_check(elsewhere || strstr(shown, SECRET) == NULL);
 	PQconninfoFree(before);
 	PQconninfoFree(after);
 	return true;
