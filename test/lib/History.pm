@@ -116,7 +116,8 @@ END $$;
 CREATE FUNCTION noted.truncate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF tg_argv[1] = 'siblings' THEN
-		EXECUTE format('INSERT INTO noted.write (tab, key, op, found) SELECT %L, id::text, ''FIND'', (SELECT string_agg(s.version, '' '') FROM replication_plugin.siblings(%L, jsonb_build_object(''id'', id)) s)
+		EXECUTE format('INSERT INTO noted.write (tab, key, op, found, context)
+			SELECT %L, id::text, ''FIND'', (SELECT string_agg(s.version, '' '') FROM replication_plugin.siblings(%L, jsonb_build_object(''id'', id)) s), current_setting(''replication_plugin.causal_context'', true)
 			FROM (SELECT id FROM %s UNION ALL SELECT id FROM replication_plugin.parked_of(NULL::%s)) k',
 			tg_argv[0], tg_relid::regclass, tg_relid::regclass, tg_relid::regclass);
 	END IF;
