@@ -41,6 +41,7 @@ $mesh->sql(1, 'CREATE TABLE plain (id int PRIMARY KEY, v text);
 $mesh->join($_) for 2, 3;
 $mesh->wait_for_streaming;
 $mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('wiki', 'siblings'), replication_plugin.set_column_merge('likes', 'n', 'counter')");
+$mesh->sql(1, 'INSERT INTO likes VALUES (1, 0)'); # of inserts at the same time one counts
 $mesh->wait_converged;
 my $n = 0; # number of the round: each writes keys of its own
 my $likes = 0; # acknowledged increments
