@@ -14,7 +14,6 @@
 
 #include "access/tableam.h"
 #include "executor/executor.h"
-#include "replication/message.h"
 #include "utils/rel.h"
 
 #include "apply/combine.h"
@@ -26,6 +25,7 @@
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/write.h"
+#include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "conflict/merge_columns.h"
 
@@ -214,7 +214,7 @@ forward(Combining *c, const WireMerge *merges, bool deleted)
 		(void) tombstone_key_bytes(c->ar->merge->keys, c->key, &encoded);
 		appendBinaryStringInfo(&buf, encoded.data + VARHDRSZ, encoded.len - VARHDRSZ);
 	}
-	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
+	message_emit(&buf);
 	apply.wrote = true;
 }
 

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
-#include "replication/message.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -25,6 +24,7 @@
 #include "apply/search.h"
 #include "apply/state.h"
 #include "apply/write.h"
+#include "catalog/message_seal.h"
 #include "catalog/names.h"
 
 #define MOST_PENDING	1000	/* parked rows of one transaction that are recorded */
@@ -225,7 +225,7 @@ forward(ApplyRelation *ar, ApplyTarget *t)
 	initStringInfo(&buf);
 	wire_write_write_head(&buf, &m);
 	row_encode(ar->codec, row, &buf);
-	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
+	message_emit(&buf);
 	apply.wrote = true;
 	ExecDropSingleTupleTableSlot(row);
 }

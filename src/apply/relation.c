@@ -323,6 +323,12 @@ map_relation(ApplyRelation *ar)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s.%s\" is not a table on this node",
 						ar->remote.nspname, ar->remote.relname)));
+	/* catalogs, and what this node keeps for itself: no node that is sound sends such */
+	if (!table_is_replicated_if_logged(ar->rel) && exclusion_reason(ar->remote.nspname, ar->remote.relname) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("rows of \"%s.%s\" came, which is not replicated", ar->remote.nspname, ar->remote.relname),
+				 errhint("See on that node who has sent them: its superusers, and who may replicate, can.")));
 	if (ar->context)
 		MemoryContextDelete(ar->context);
 	ar->context = AllocSetContextCreate(TopMemoryContext, "apply relation", ALLOCSET_SMALL_SIZES);

@@ -11,11 +11,10 @@
 #include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
-#include "replication/message.h"
 #include "replication/origin.h"
 #include "utils/memutils.h"
 
-#include "catalog/names.h"
+#include "catalog/message_seal.h"
 #include "catalog/origin_map.h"
 #include "conflict/capture_note.h"
 #include "wire/note.h"
@@ -82,7 +81,7 @@ write_notes(List *notes)
 
 	initStringInfo(&buf);
 	note_write(&buf, notes);
-	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
+	message_emit(&buf);
 	pfree(buf.data);
 }
 

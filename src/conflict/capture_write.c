@@ -18,7 +18,6 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "replication/message.h"
 #include "replication/origin.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -27,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/fault_point.h"
+#include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
 #include "catalog/requirement.h"
@@ -137,7 +137,7 @@ send_write(MergeTable *t, Relation rel, const WriteContext *context, const Merge
 		(void) tombstone_key_bytes(t->keys, key, &encoded);
 		appendBinaryStringInfo(&buf, encoded.data + VARHDRSZ, encoded.len - VARHDRSZ);
 	}
-	LogLogicalMessage(PLUGIN_NAME, buf.data, buf.len, true);
+	message_emit(&buf);
 }
 
 /* A write with a context would add one more value to many. */

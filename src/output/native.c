@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
@@ -324,6 +325,16 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 	pfree(relids);
 }
 
+/* A message with our prefix is somebody else's: says so, once for each transaction. */
+static void
+warn_of_forged(NativeStream *s, ReorderBufferTXN *txn)
+{
+	if (s->forged_xid != txn->xid)
+		ereport(WARNING,
+				(errmsg("a logical message with the prefix \"%s\" in transaction %u was not written by the extension, and is not sent", PLUGIN_NAME, txn->xid)));
+	s->forged_xid = txn->xid;
+}
+
 void
 native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
 			   bool transactional, const char *prefix, Size size, const char *content)
@@ -332,7 +343,14 @@ native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *t
 	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = &where};
 	MemoryContext old;
 
-	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0 || capture_check_note(s, content, size))
+	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0)
+		return;
+	if (size > 0 && !message_open(content, size, txn->xid, &size))
+	{
+		warn_of_forged(s, txn);
+		return;
+	}
+	if (capture_check_note(s, content, size))
 		return;
 	if (!s->begun)
 		write_begin(ctx, s, txn);

@@ -30,6 +30,7 @@ typedef struct NativeStream
 	bool		holding;		/* the subscriber knows that there are some */
 	XLogRecPtr	held_end;
 	TransactionId held_xid;
+	TransactionId forged_xid;	/* the transaction of which it was said that it has messages of somebody else */
 	MemoryContext context;		/* reset after each change */
 	Datum	   *values;			/* of one row */
 	bool	   *nulls;

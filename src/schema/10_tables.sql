@@ -317,6 +317,16 @@ CREATE TABLE stable_point (
 	slot_lsn pg_lsn -- where it was moved to, at most; null: not known
 ) WITH (fillfactor = 50);
 
+-- The key of the seals of logical messages (catalog/message_seal.c): whoever knows it can write in the name of every table's owner. Who may read all
+-- data reads no row of it; it has no statistics. Read while decoding. It never changes.
+CREATE TABLE message_secret (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	secret bytea NOT NULL
+) WITH (user_catalog_table = true);
+ALTER TABLE message_secret ENABLE ROW LEVEL SECURITY;
+ALTER TABLE message_secret ALTER COLUMN secret SET STATISTICS 0;
+INSERT INTO message_secret (secret) VALUES (sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
+
 -- Slots that were copied from the group slot: where, and what all members had then.
 CREATE TABLE slot_base (
 	subscriber integer PRIMARY KEY,
