@@ -1,3 +1,25 @@
+-- The schema is the extension's alone. One that is there already could hold somebody's functions and operators, which our own statements would call
+-- as superuser; an empty one of a superuser's is what a restored dump has.
+DO $$
+DECLARE
+	found record;
+BEGIN
+	SELECT r.rolname, r.rolsuper, EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+			AND d.refobjid OPERATOR(pg_catalog.=) n.oid AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_extension'::pg_catalog.regclass) AS used,
+		EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a
+			WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner) AS shared
+		INTO found
+		FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+		WHERE n.nspname OPERATOR(pg_catalog.=) 'replication_plugin';
+	IF found.used OR found.shared OR NOT found.rolsuper THEN
+		RAISE EXCEPTION 'schema "replication_plugin" of role "%" exists already, and %', found.rolname,
+			CASE WHEN found.used THEN 'is not empty' WHEN found.shared THEN 'others may create objects in it' ELSE 'its owner is no superuser' END
+			USING ERRCODE = '42P06',
+			HINT = 'The extension makes its schema itself. See what is in that one and whose it is; then DROP SCHEMA replication_plugin, or give it another name.';
+	END IF;
+END
+$$;
+
 -- Tables. What is replicated to all members is marked so; the rest is of this node alone.
 -- Nobody but the owner reads them: people read the views.
 --
