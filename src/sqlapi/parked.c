@@ -187,9 +187,12 @@ Datum
 replication_plugin_export_parked(PG_FUNCTION_ARGS)
 {
 	Relation	rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
+	OwnerContext saved;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	park_export(rel, (uint64) PG_GETARG_INT64(1), (ReturnSetInfo *) fcinfo->resultinfo);
+	as_owner_end(saved);
 	table_close(rel, NoLock);
 	return (Datum) 0;
 }

@@ -303,9 +303,13 @@ Datum
 replication_plugin_export_states(PG_FUNCTION_ARGS)
 {
 	Relation	rel = open_readable(PG_GETARG_OID(0));
+	OwnerContext saved;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	/* reading keys runs checks of the owner's types */
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	state_export(rel, (uint64) PG_GETARG_INT64(1), (ReturnSetInfo *) fcinfo->resultinfo);
+	as_owner_end(saved);
 	table_close(rel, AccessShareLock);
 	return (Datum) 0;
 }
@@ -315,8 +319,10 @@ Datum
 replication_plugin_import_state(PG_FUNCTION_ARGS)
 {
 	Relation	rel = argument_table(PG_GETARG_OID(0), RowExclusiveLock);
+	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
 
 	state_import(rel, PG_GETARG_JSONB_P(1));
+	as_owner_end(saved);
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();
 }
