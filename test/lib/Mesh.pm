@@ -423,6 +423,15 @@ sub resume_all
 	$self->wait_converged;
 }
 
+# kill -9 of a process of a server. When this returns, the server knows: it takes no new session before all its processes are gone.
+sub kill9_process
+{
+	my ($pid) = @_;
+	kill 'KILL', $pid;
+	my $deadline = time() + 60;
+	sleep 0.005 while kill(0, $pid) && time() < $deadline;
+}
+
 # kill -9 of one process of a node, by its kind. Returns its pid, or nothing.
 sub kill_one
 {
@@ -431,7 +440,7 @@ sub kill_one
 	my ($status, $pid) = $self->try_sql($i,
 		"SELECT pid FROM pg_stat_activity WHERE $where ORDER BY random() LIMIT 1", 'postgres');
 	return unless $status == 0 && $pid =~ /^\d+$/;
-	kill 'KILL', $pid;
+	kill9_process($pid);
 	return $pid;
 }
 
