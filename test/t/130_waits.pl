@@ -20,7 +20,7 @@ $mesh->wait_converged;
 sub link_is
 {
 	my ($what, $condition, $seconds) = @_;
-	return ok($mesh->poll(2, "SELECT $condition FROM replication_plugin.links WHERE provider = 'node1'", 't', $seconds || 30), $what);
+	return ok($mesh->poll(2, "SELECT $condition FROM replication_plugin.links WHERE provider = 'node1'", 't', $seconds || 60), $what);
 }
 
 sub trigger_on_2
@@ -39,6 +39,14 @@ sub settings
 	$mesh->sql($i, 'SELECT pg_reload_conf()');
 }
 
+# How often the log of node 2 has it; it is written a moment after the view shows it.
+sub logged
+{
+	my ($like) = @_;
+	$mesh->node(2)->wait_for_log($like);
+	return scalar(() = log_of_2() =~ /$like/g);
+}
+
 sub log_of_2 { return PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile); }
 
 subtest 'a transaction that is tried again for ever is told' => sub {
@@ -46,7 +54,7 @@ subtest 'a transaction that is tried again for ever is told' => sub {
 	$mesh->sql(1, "UPDATE t SET v = 'again' WHERE id = 7");
 	link_is('last_error has the error, table and row', "last_error ~ 'not now' AND last_error ~ 'UPDATE in table .public.t., row \\(id=7\\)'");
 	link_is('the state says that it goes on trying', "state = 'retrying'");
-	is(() = log_of_2() =~ /applies a transaction again and again/g, 1, 'the log has it once');
+	is(logged(qr/applies a transaction again and again/), 1, 'the log has it once');
 	$mesh->sql(2, 'DROP TRIGGER hinder ON t');
 	$mesh->wait_converged;
 	is($mesh->sql(2, 'SELECT v FROM t WHERE id = 7'), 'again', 'it is applied when the cause is gone');
@@ -71,7 +79,7 @@ subtest 'a lock of a session is waited for, and shown with who has it' => sub {
 	$s->query_safe('BEGIN; UPDATE t SET v = v WHERE id = 1');
 	$mesh->sql(1, "UPDATE t SET v = 'behind the lock' WHERE id = 1");
 	link_is('links names the process', "state = 'waiting' AND waits_for ~ '$pid' AND blocked_since IS NOT NULL");
-	ok($mesh->poll(2, "SELECT pg_read_file('" . $mesh->node(2)->logfile . "') ~ 'waits for a row.*held by process $pid'", 't', 30), 'so does the log');
+	ok($mesh->poll(2, "SELECT pg_read_file('" . $mesh->node(2)->logfile . "') ~ 'waits for a row.*held by process $pid'"), 'so does the log');
 	$s->query_safe('COMMIT');
 	$s->quit;
 	link_is('and then it is over', "state = 'streaming' AND waits_for IS NULL");
@@ -90,7 +98,7 @@ subtest 'a server stops in seconds, whatever its subscribers wait for' => sub {
 		my ($i, $what) = @_;
 		my $began = time();
 		$mesh->node($i)->stop('fast');
-		cmp_ok(time() - $began, '<', 20, "node $i stops: $what");
+		cmp_ok(time() - $began, '<', 45, "node $i stops: $what");
 		$mesh->start_server($i);
 	};
 	trigger_on_2('t', "BEGIN IF NEW.v = 'no end' THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF; RETURN NEW; END");
@@ -132,7 +140,7 @@ subtest 'a provider that does not answer is told of' => sub {
 	link_is('the link says who does not answer, and which process to look at there', "state = 'connecting' AND last_error ~ 'has not answered for 5 seconds.*process [0-9]+: see in pg_stat_activity'");
 	my ($pid) = $mesh->sql(2, "SELECT last_error FROM replication_plugin.links WHERE provider = 'node1'") =~ /process ([0-9]+)/;
 	is($mesh->sql(1, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = " . ($pid || 0), 'postgres'), 'Lock', 'it is the one that waits');
-	is(() = log_of_2() =~ /has not answered for 5 seconds/g, 1, 'the log has it once');
+	is(logged(qr/has not answered for 5 seconds/), 1, 'the log has it once');
 	$s->query_safe('COMMIT');
 	$s->quit;
 	link_is('and goes on when the lock is gone', "state = 'streaming'");
@@ -145,7 +153,7 @@ subtest 'a slow trigger under a short wal_sender_timeout' => sub {
 	trigger_on_2('slow', "BEGIN IF NEW.id = 50 THEN PERFORM pg_sleep(7); END IF; RETURN NEW; END");
 	# more than what is on its way between the two
 	$mesh->sql(1, "INSERT INTO slow SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 3000) j) FROM generate_series(1, 200) i");
-	ok($mesh->poll(2, 'SELECT count(*) FROM slow', '200', 40), 'the rows arrive');
+	ok($mesh->poll(2, 'SELECT count(*) FROM slow', '200', 120), 'the rows arrive');
 	is($mesh->sql(2, 'SELECT restarts FROM replication_plugin.links'), $restarts, 'in one go');
 	$mesh->sql(2, 'DROP TRIGGER hinder ON slow');
 };
@@ -218,8 +226,9 @@ subtest 'code that does not end where a parked row comes back' => sub {
 	ok($mesh->poll(2, "SELECT coalesce(error ~ 'row_timeout.*function (public.)?sleepy', false) FROM replication_plugin.parked_rows"), 'parked_rows says what holds it up');
 	$mesh->sql(2, 'DROP INDEX sleepy');
 	$mesh->sql(2, 'UPDATE replication_plugin.parked_row SET retry_at = NULL');
-	ok($mesh->poll(2, 'SELECT id FROM parked', 1), 'and it comes back when that is gone');
+	ok($mesh->poll($_, 'SELECT id FROM parked', 1), "and it comes back when that is gone, on node $_") for 2, 1;
 };
 
+$mesh->wait_converged;
 $mesh->is_identical('at the end');
 done_testing();

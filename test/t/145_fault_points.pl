@@ -136,7 +136,8 @@ sub check
 	$mesh->wait_converged(@$members);
 	for my $i (@$members)
 	{
-		$mesh->poll($i, "SELECT count(*) FROM replication_plugin.parked_rows p WHERE NOT EXISTS (SELECT FROM places)", '0');
+		# what has its place free has come back
+		$mesh->poll($i, q{SELECT count(*) FROM replication_plugin.parked_rows p WHERE NOT EXISTS (SELECT FROM places s WHERE s.place = (p."row" ->> 'place')::int)}, '0') or $mesh->dump_state;
 	}
 	$mesh->is_identical($what, @$members);
 	for my $i (@$members)
@@ -269,7 +270,8 @@ sub topology
 sub clock_ahead
 {
 	my ($point, $i, $action) = @_;
-	insist($i, "SELECT replication_plugin.observe_clock(now() + '2 seconds')");
+	# for longer than anything takes until it writes
+	insist($i, "SELECT replication_plugin.observe_clock(now() + '30 seconds')");
 	arm($i, $point, $action);
 	my %there = traffic();
 	ok(was_reached($i), "$point: reached, $action");
@@ -306,11 +308,20 @@ for my $point (grep { my $p = $_; !@only || grep { $_ eq $p } @only } qw(apply_c
 # A transaction that is held up after it was applied is not seen before its end, and is confirmed afterwards.
 if (!@only)
 {
-	arm(2, 'apply_commit_before', 'wait');
+	# no other one gets there: the link from node 3 rests, and that from node 1 is in the middle of this one when the point is armed
+	$mesh->pause(2, 3);
+	my $holder = $mesh->node(2)->background_psql('app');
+	my $pid = $holder->query_safe('SELECT pg_backend_pid()');
+	$holder->query_safe('BEGIN; LOCK TABLE plain IN SHARE MODE');
 	$mesh->sql(1, "INSERT INTO plain VALUES (-1, 'waits')");
+	$mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'replication_plugin link from node 1' AND $pid = ANY (pg_blocking_pids(pid))", 1) or die 'the row does not come';
+	arm(2, 'apply_commit_before', 'wait');
+	$holder->query_safe('COMMIT');
+	$holder->quit;
 	ok(was_reached(2), 'apply_commit_before: reached, wait');
 	is($mesh->sql(2, 'SELECT count(*) FROM plain WHERE id = -1'), 0, 'what waits for its commit is not seen');
 	PostgreSQL::Test::Utils::append_to_file($mesh->node(2)->data_dir . '/replication_plugin.fault_point_go', '');
+	$mesh->resume(2, 3);
 	check('apply_commit_before wait on node 2', [ 1, 2, 3 ]);
 	is($mesh->sql(2, 'SELECT count(*) FROM plain WHERE id = -1'), 1, 'and seen afterwards');
 }
