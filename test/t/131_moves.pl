@@ -68,11 +68,12 @@ subtest 'another user, another password' => sub {
 };
 
 subtest 'members are moved on all nodes at once' => sub {
-	my @jobs = map { my $i = $_; map { $mesh->start_sql($i, sprintf("SET statement_timeout = '30s'; SELECT replication_plugin.set_node_dsn('node%d', '%s application_name=by%d')",
+	my @jobs = map { my $i = $_; map { $mesh->start_sql($i, sprintf("SET statement_timeout = '120s'; SELECT replication_plugin.set_node_dsn('node%d', '%s application_name=by%d')",
 		$_, $mesh->dsn($_), $i)) } 1, 3 } 1 .. 3;
 	my @errors = grep { $_ ne '' } map { ($mesh->finish_sql($_))[1] } @jobs;
 	is("@errors", '', 'nobody waits for ever, or fails');
 	my $dsns = q{SELECT string_agg(dsn, ' ' ORDER BY node_id) FROM replication_plugin.node};
+	$mesh->wait_converged; # what node 1 shows before all has come to it is not the last word
 	my $first = $mesh->sql(1, $dsns);
 	ok($mesh->poll($_, $dsns, $first), "node $_ has come to the same") for 2, 3;
 	hears('moved on all nodes at once');
@@ -108,5 +109,6 @@ subtest 'what is refused' => sub {
 	hears('in the end');
 };
 
+$mesh->wait_converged;
 $mesh->is_identical('at the end');
 done_testing();

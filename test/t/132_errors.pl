@@ -24,7 +24,7 @@ sub last_error { return $mesh->sql(2, "SELECT last_error FROM replication_plugin
 sub stops
 {
 	my ($like) = @_;
-	return ok($mesh->poll(2, "SELECT coalesce(last_error ~ '$like', false) FROM replication_plugin.links WHERE provider = 'node1'", 't', 30), "the link says: $like") || diag(last_error());
+	return ok($mesh->poll(2, "SELECT coalesce(last_error ~ '$like', false) FROM replication_plugin.links WHERE provider = 'node1'"), "the link says: $like") || diag(last_error());
 }
 sub goes_on
 {
@@ -155,11 +155,12 @@ subtest 'a transaction that the provider cannot decode' => sub {
 	$mesh->sql(1, "INSERT INTO spec VALUES (1, 1) ON CONFLICT DO NOTHING");
 	$mesh->sql(1, 'DROP INDEX inserts');
 	$mesh->sql(1, 'INSERT INTO t VALUES (1000, 1)');
-	stops('invalid ordering of speculative insertion changes');
+	# asked right after its error which transaction that was, a provider may not answer; the next time it does
+	stops('cannot send its transaction .*invalid ordering of speculative insertion changes.*skip_transaction');
 	my ($lsn) = last_error() =~ /skip_transaction\('node1', '([0-9A-F\/]+)'\)/;
 	like(last_error(), qr/node "node1" cannot send its transaction/, 'it says where, and which transaction');
 	$mesh->try_sql(2, "SELECT replication_plugin.skip_transaction('node1', '$lsn')") if $lsn;
-	ok($mesh->poll(2, 'SELECT count(*) FROM t WHERE id = 1000', 1, 30), 'skip_transaction() gets the link over it');
+	ok($mesh->poll(2, 'SELECT count(*) FROM t WHERE id = 1000', 1), 'skip_transaction() gets the link over it');
 	goes_on('decoding');
 	like(PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile), qr/was skipped by skip_transaction/, 'the log tells of it');
 	$mesh->all_sql('DELETE FROM spec; DELETE FROM other');

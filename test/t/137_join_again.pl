@@ -25,7 +25,7 @@ SQL
 # a schema of that name is here already, and empty
 $mesh->sql(2, 'CREATE SCHEMA shop');
 $mesh->start_join(2);
-my $ready = $mesh->sql(2, "SELECT replication_plugin.wait_until_ready('40 seconds')");
+my $ready = $mesh->sql(2, "SELECT replication_plugin.wait_until_ready('120 seconds')");
 is($ready, 't', 'a node with an empty schema of the same name, and tables whose copies wait for each other, joins') or diag($mesh->sql(2, 'SELECT progress FROM replication_plugin.nodes'));
 # other contents are refused at once
 is($mesh->sql(2, 'SELECT count(*) FROM shop.a, shop.b WHERE a.id = b.id'), 200, 'it has the rows') if $ready eq 't';
@@ -78,6 +78,6 @@ my $started = $mesh->sql(2, 'SELECT pg_postmaster_start_time(), pg_stat_get_back
 $taker->query_safe('COMMIT');
 $taker->quit;
 ok($mesh->poll(2, 'SELECT count(*) = 0 FROM replication_plugin.local_node'), 'the node is gone from under it');
-sleep 2;
+ok($mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND backend_type LIKE 'replication_plugin %'", 0), 'nothing of it runs any more');
 unlike(PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile), qr/was terminated by signal/, 'nothing has crashed');
 done_testing();
