@@ -40,10 +40,11 @@ sub while_it_is_applied
 	$mesh->poll(2, $history{until}) or die if $history{until};
 	$mesh->pause(2, 1);
 	my $holder = $mesh->node(2)->background_psql('app');
+	my $pid = $holder->query_safe('SELECT pg_backend_pid()');
 	$holder->query_safe('BEGIN; SELECT v FROM t WHERE id = 20 FOR UPDATE');
 	$mesh->sql(1, "BEGIN; $history{long}; UPDATE t SET v = 'the last' WHERE id = 20; COMMIT");
 	$mesh->resume(2, 1);
-	$mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%' AND wait_event_type = 'Lock'", 1)
+	$mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%' AND $pid = ANY (pg_blocking_pids(pid))", 1)
 		or die 'the transaction is not being applied';
 	$mesh->sql(2, $history{meanwhile});
 	$holder->query_safe('COMMIT');

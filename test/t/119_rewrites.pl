@@ -56,7 +56,7 @@ for my $t (@tables)
 }
 $mesh->is_same_siblings('cart', 'siblings after a rewrite');
 my $left = '';
-for my $round (1 .. 100)
+for my $round (1 .. 300)
 {
 	$mesh->sql($_, "INSERT INTO cache VALUES ($round * 10 + $_, 'later')") for 1, 2;
 	$left = join ' ', map { $mesh->sql($_, 'SELECT count(*) FROM replication_plugin.table_rewrite') } 1, 2;
@@ -79,8 +79,8 @@ $mesh->sql($_, 'ALTER TABLE cache SET LOGGED') for 1, 2;
 $mesh->sql(1, "INSERT INTO cache VALUES (6, 'logged')");
 $mesh->wait_converged;
 ok($mesh->sql(2, "SELECT count(*) FROM cache") == 6 ||
-	$mesh->poll(2, "SELECT note ~ 'out of step.*unlogged.*resend_table' FROM replication_plugin.tables WHERE \"table\" = 'cache'::regclass", 't', 20), 'rows of a table that was unlogged are not missing without a word');
-$mesh->try_sql(1, "SELECT replication_plugin.resend_table('cache')");
+	$mesh->poll(2, "SELECT note ~ 'out of step.*unlogged.*resend_table' FROM replication_plugin.tables WHERE \"table\" = 'cache'::regclass"), 'rows of a table that was unlogged are not missing without a word');
+$mesh->sql(1, "SELECT replication_plugin.resend_table('cache')");
 $mesh->wait_converged;
 is($mesh->sql(2, "SELECT count(*) FROM cache"), 6, 'then they are there');
 
@@ -102,7 +102,7 @@ $mesh->pause(2, 1);
 $mesh->sql(1, "DELETE FROM parts WHERE id = 101; UPDATE parts SET v = 'moved', id = 13 WHERE id = 102; DROP TABLE parts3");
 $mesh->sql(2, 'DROP TABLE parts3');
 $mesh->resume(2, 1);
-ok($mesh->poll(2, "SELECT count(*) FROM parts WHERE v = 'moved'", 1, 20), 'a delete of a row whose partition is gone is done already')
+ok($mesh->poll(2, "SELECT count(*) FROM parts WHERE v = 'moved'", 1), 'a delete of a row whose partition is gone is done already')
 	or BAIL_OUT($mesh->sql(2, 'SELECT last_error FROM replication_plugin.links'));
 
 # ---------- the order of steps of docs/operations.md, while both nodes write ----------
@@ -143,10 +143,12 @@ for my $change ('ALTER TABLE orders DROP COLUMN discount', 'ALTER TABLE orders R
 	$table = 'invoices' if $change =~ /RENAME TO/;
 	$mesh->sql($_, "DROP TRIGGER being_altered ON $table") for 1, 2;
 	my $before = $mesh->sql(1, "SELECT coalesce(max(xmin::text::bigint), 0) FROM $table");
-	ok($mesh->poll(1, "SELECT count(*) > 5 FROM $table WHERE xmin::text::bigint > $before", 't', 30), "clients go on after $change");
+	ok($mesh->poll(1, "SELECT count(*) > 5 FROM $table WHERE xmin::text::bigint > $before"), "clients go on after $change");
 }
 $mesh->stop_load(@load);
-is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.links WHERE state IN ('backoff', 'retrying') OR last_error ~ 'invoices|orders'"), 0, "node $_: no link has stopped") for 1, 2;
 $mesh->wait_converged;
+# (one may try something again for a moment: both have written the same rows)
+ok($mesh->poll($_, "SELECT count(*) FROM replication_plugin.links WHERE state NOT IN ('backoff', 'retrying')", 1), "node $_: the link goes on") for 1, 2;
+is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.links WHERE last_error ~ 'invoices|orders'"), 0, "node $_: no link has stopped") for 1, 2;
 $mesh->is_identical('at the end');
 done_testing();

@@ -111,9 +111,10 @@ subtest 'a local row that goes while it is being replaced' => sub {
 	$blocker->query('SELECT pg_advisory_lock(1)');
 	$mesh->pause(1, 3);
 	$mesh->sql(3, 'BEGIN; DELETE FROM t WHERE id = 1; INSERT INTO gate VALUES (1); COMMIT');
-	$mesh->poll(2, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+	$mesh->poll(2, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") or die 'nobody waits';
 	$mesh->sql(1, "UPDATE t SET v = 'later' WHERE id = 1");
-	$mesh->poll(2, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%' AND wait_event = 'transactionid'");
+	$mesh->poll(2, "SELECT count(*) = 1 FROM pg_stat_activity a WHERE backend_type = 'replication_plugin link from node 1'
+		AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = ANY (pg_blocking_pids(a.pid)) AND l.locktype = 'advisory' AND NOT l.granted)") or die 'no link waits for the other one';
 	$blocker->query('SELECT pg_advisory_unlock(1)');
 	$blocker->quit;
 	$mesh->resume(1, 3);

@@ -148,7 +148,7 @@ subtest 'joining' => sub {
 	for my $i (2, 3)
 	{
 		$mesh->start_join($i);
-		ok($mesh->poll($i, 'SELECT state FROM replication_plugin.local_node', 'ready', 60), "node $i joins") or
+		ok($mesh->poll($i, 'SELECT state FROM replication_plugin.local_node', 'ready', 120), "node $i joins") or
 			BAIL_OUT('node ' . $i . ': ' . $mesh->sql($i, 'SELECT state, progress, last_error FROM replication_plugin.local_node'));
 		$mesh->sql($i, 'SELECT replication_plugin.wait_until_ready()');
 	}
@@ -214,5 +214,6 @@ subtest 'a value that was not sent is fetched' => sub {
 	is($mesh->sql(2, 'SELECT n, length(v) FROM key_pair'), '1|16000', 'the row is whole');
 };
 
-is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.links WHERE last_error IS NOT NULL AND state <> 'streaming'"), 0, "links of node $_ are well") for @nodes;
+# (a link's last error stays, and it is not streaming for a moment now and then)
+ok($mesh->poll($_, "SELECT count(*) FROM replication_plugin.links WHERE state <> 'streaming'", 0), "links of node $_ are well") for @nodes;
 done_testing();
