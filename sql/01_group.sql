@@ -83,8 +83,17 @@ $$;
 -- Waits until a query has this result, one value, on all nodes.
 CREATE PROCEDURE wait_until_everywhere(query text, result text) LANGUAGE plpgsql AS $$
 BEGIN
-	CALL public.wait_until(format('(SELECT bool_and("row" = %L) FROM public.everywhere(%L))', result, query));
+	CALL public.wait_until(format('(SELECT bool_and("row" IS NOT DISTINCT FROM %L) FROM public.everywhere(%L))', result, query));
 END
+$$;
+-- Whether the links stand that the topology wants, so many in the whole group, and no others, as the view topology has it here: each
+-- node gets what each other one writes by one of them.
+CREATE FUNCTION links_stand(links integer) RETURNS boolean LANGUAGE sql AS $$
+	WITH t AS MATERIALIZED (SELECT * FROM replication_plugin.topology)
+	SELECT count(*) = links AND bool_and(kind = 'topology' AND state IN ('streaming', 'catching up', 'blocked'))
+		AND (SELECT bool_and(o.n = (SELECT count(*) - 1 FROM replication_plugin.nodes WHERE state = 'ready'))
+			FROM (SELECT count(*) AS n FROM t, unnest(t.full_origins) GROUP BY t.subscriber) o)
+	FROM t
 $$;
 -- No node takes anything from another one until release(): so what is written meanwhile is concurrent.
 CREATE FUNCTION hold() RETURNS void LANGUAGE plpgsql AS $$
@@ -156,5 +165,6 @@ SELECT replication_plugin.wait_for_apply();
 \c regression_tokyo
 SELECT * FROM everywhere('SELECT * FROM city ORDER BY name');
 -- the members, the same for all; each has a link from each other one
+CALL wait_until_everywhere('SELECT links_stand(6)', 't');
 SELECT * FROM everywhere('SELECT node_id, node_name, state FROM replication_plugin.nodes ORDER BY 1');
 SELECT * FROM everywhere('SELECT provider, kind FROM replication_plugin.links ORDER BY 1');

@@ -35,7 +35,7 @@ SELECT count(DISTINCT "row") AS times FROM everywhere('SELECT string_agg(extract
 -- A ring: tokyo's writes reach lima by way of paris, still as tokyo's; they stop where they began.
 --
 SELECT replication_plugin.set_topology('ring', nodes => '{tokyo,paris,lima}');
-CALL wait_until($$(SELECT count(*) = 3 AND bool_and(kind = 'topology' AND state = 'streaming') FROM replication_plugin.topology)$$);
+CALL wait_until_everywhere('SELECT links_stand(3)', 't');
 SELECT provider, subscriber, full_origins FROM replication_plugin.topology ORDER BY provider;
 \c regression_tokyo
 INSERT INTO letter VALUES (4, 'from tokyo');
@@ -63,5 +63,5 @@ SELECT pg_drop_replication_slot('regression_origins');
 SELECT * FROM everywhere('SELECT origin, lsn > ''0/0'' FROM replication_plugin.progress ORDER BY 1');
 
 SELECT replication_plugin.set_topology('all_to_all');
-CALL wait_until($$(SELECT count(*) = 6 AND bool_and(kind = 'topology' AND state = 'streaming') FROM replication_plugin.topology)$$);
+CALL wait_until_everywhere('SELECT links_stand(6)', 't');
 SELECT on_all_nodes('DROP TABLE letter, heard; DROP FUNCTION hear, written_on');

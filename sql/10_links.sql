@@ -7,7 +7,9 @@
 CALL wait_until_everywhere('SELECT count(*) FROM replication_plugin.row_state', '0');
 SELECT on_all_nodes('DROP TABLE forgotten');
 SELECT on_all_nodes('CREATE TABLE parcel (id int PRIMARY KEY, v text)');
-SELECT provider, state, kind, full_origins, last_error FROM replication_plugin.links ORDER BY 1;
+CALL wait_until_everywhere('SELECT links_stand(6)', 't');
+-- no transaction has stopped one so far
+SELECT provider, kind, full_origins, coalesce(last_error, '') ~ 'CONTEXT: ' AS stopped FROM replication_plugin.links ORDER BY 1;
 -- Why a link does not go on, in lines
 SELECT on_all_nodes($$ CREATE FUNCTION error_of(name text) RETURNS SETOF text LANGUAGE sql AS $f$
 	SELECT regexp_split_to_table(regexp_replace(last_error, '[0-9A-F]+/[0-9A-F]+', 'LSN', 'g'), ' (?=DETAIL:|CONTEXT:|HINT:|The link|As a last)')
@@ -21,6 +23,7 @@ CALL wait_until($$(SELECT bool_and(state = 'paused') FROM replication_plugin.lin
 \c regression_tokyo
 INSERT INTO parcel VALUES (1, 'tokyo');
 SELECT replication_plugin.wait_for_apply('100 ms'); -- not everywhere
+CALL wait_until($$(SELECT NOT active FROM replication_plugin.slots WHERE subscriber = 'paris')$$); -- the session that sent to it ends
 SELECT subscriber, active, retained_bytes > 0 AS keeps FROM replication_plugin.slots WHERE subscriber = 'paris';
 \c regression_lima
 CALL wait_until('EXISTS (SELECT FROM parcel)');
@@ -54,7 +57,7 @@ CREATE TABLE only_here (id int PRIMARY KEY);
 CREATE TABLE only_here (id int PRIMARY KEY);
 CALL wait_until_everywhere('SELECT count(*) FROM only_here', '1');
 CALL wait_until_everywhere('SELECT count(*) FROM parcel', '5');
-SELECT provider, state FROM replication_plugin.links ORDER BY 1;
+CALL wait_until($$(SELECT count(*) = 2 AND bool_and(state = 'streaming') FROM replication_plugin.links)$$);
 
 --
 -- A row that does not fit: make room on the node that cannot take it.
@@ -81,6 +84,7 @@ SET client_min_messages = error; -- a warning says so, with the position
 SELECT replication_plugin.skip_transaction('tokyo', :'lsn');
 RESET client_min_messages;
 CALL wait_until($$(SELECT bool_and(state = 'streaming') FROM replication_plugin.links)$$);
+CALL wait_until($$EXISTS (SELECT FROM everywhere('SELECT v FROM parcel WHERE id = 2') WHERE nodes ~ 'lima' AND "row" = 'not for paris')$$);
 SELECT * FROM everywhere('SELECT id, v FROM parcel WHERE id = 2');
 -- the next write makes it equal again
 ALTER TABLE parcel DROP CONSTRAINT not_wanted;

@@ -19,11 +19,14 @@ SELECT replication_plugin.remove_node('lima');
 CALL wait_until($$(SELECT count(*) = 2 FROM replication_plugin.nodes WHERE state = 'ready')$$);
 SELECT * FROM everywhere('SELECT * FROM guest ORDER BY id');
 SELECT node_id, node_name, state FROM replication_plugin.nodes ORDER BY 1;
+-- it hears of it, and takes nothing any more
+\c regression_lima
+CALL wait_until($$(SELECT state = 'removed' FROM replication_plugin.nodes WHERE is_local) AND NOT EXISTS (SELECT FROM replication_plugin.links)$$);
+\c regression_tokyo
 DELETE FROM guest WHERE id = 2;
 INSERT INTO guest VALUES (4, 'tokyo');
 -- it keeps its rows, and takes no writes to replicated tables, which would reach nobody
 \c regression_lima
-CALL wait_until($$(SELECT state = 'removed' FROM replication_plugin.nodes WHERE is_local)$$);
 SELECT * FROM guest ORDER BY id;
 INSERT INTO guest VALUES (5, 'lima');
 UPDATE guest SET name = 'lima';

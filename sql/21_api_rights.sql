@@ -95,5 +95,14 @@ RESET ROLE;
 SELECT replication_plugin.leave_group();
 DROP OWNED BY regress_alice;
 \c :home
+DO $$
+BEGIN
+	FOR i IN 1..1800 LOOP
+		PERFORM pg_stat_clear_snapshot();
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname ~ '^regression_rights$');
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END
+$$;
 DROP DATABASE regression_rights;
 DROP ROLE regress_alice, regress_monitor;

@@ -9,6 +9,7 @@ DECLARE
 	peer record;
 	answer text[];
 	t0 timestamptz;
+	doubt integer;
 	names text;
 BEGIN
 	requirement := 'shared_preload_libraries';
@@ -108,9 +109,11 @@ BEGIN
 			t0 := clock_timestamp();
 			SELECT q INTO answer FROM replication_plugin.remote_query(peer.dsn,
 				'SELECT extract(epoch FROM clock_timestamp())') q;
-			n := round((answer[1]::numeric - extract(epoch FROM t0 + (clock_timestamp() - t0) / 2)) * 1000);
-			detail := n || ' ms ahead of this node';
-			ok := abs(n) < 500;
+			-- it was read at any moment since then
+			doubt := ceil(extract(epoch FROM clock_timestamp() - t0) * 500);
+			n := round((answer[1]::numeric - extract(epoch FROM t0)) * 1000) - doubt;
+			detail := format('%s ms ahead of this node, to within %s ms', n, doubt);
+			ok := abs(n) - doubt < 500;
 			fix := CASE WHEN NOT ok THEN 'synchronise the clocks of both servers (NTP)' END;
 		EXCEPTION WHEN others THEN
 			ok := false;

@@ -125,7 +125,7 @@ sub wait_for_more
 	@nodes = map { $_->{node} } @{ $self->{clients} } unless @nodes;
 	for my $n (@nodes)
 	{
-		my ($start, $deadline) = ($self->acknowledged($n), time() + 60);
+		my ($start, $deadline) = ($self->acknowledged($n), time() + 180);
 		while ($self->acknowledged($n) < $start + $more)
 		{
 			die "no writes on node $n" if time() > $deadline;

@@ -20,6 +20,7 @@ use Time::HiRes qw(time sleep);
 
 my $count = 0;
 my $count_sql = 0;
+my $patience = 180;    # seconds
 
 # Seed of everything random; printed, and taken from the environment to repeat a run.
 sub seed
@@ -201,7 +202,7 @@ sub join
 {
 	my ($self, $i, $via) = @_;
 	$self->start_join($i, $via);
-	my $ready = $self->sql($i, "SELECT replication_plugin.wait_until_ready('120 seconds')");
+	my $ready = $self->sql($i, "SELECT replication_plugin.wait_until_ready('240 seconds')");
 	return if $ready eq 't';
 	diag($self->sql($i, 'SELECT * FROM replication_plugin.nodes'));
 	die "node $i does not get ready";
@@ -234,16 +235,17 @@ sub finish_sql
 	return map { PostgreSQL::Test::Utils::slurp_file("$job->{base}.$_") } 'out', 'err';
 }
 
-# Waits until a query on a node gives the expected answer (default t).
+# Waits until a query on a node gives the expected answer (default t). The limit is for machines that are slow, or busy with other
+# things: what waits says nothing of how long a thing may take.
 sub poll
 {
-	my ($self, $i, $query, $expected, $seconds) = @_;
+	my ($self, $i, $query, $expected, $seconds, $db) = @_;
 	$expected //= 't';
-	my $deadline = time() + ($seconds || 60);
+	my $deadline = time() + ($seconds || $patience);
 	my ($status, $out, $err);
 	while (time() < $deadline)
 	{
-		($status, $out, $err) = $self->try_sql($i, $query);
+		($status, $out, $err) = $self->try_sql($i, $query, $db);
 		return 1 if $status == 0 && $out eq $expected;
 		sleep 0.05;
 	}
@@ -275,7 +277,7 @@ sub wait_for_links
 	{
 		my $expected = CORE::join(', ', map { "node$_ topology streaming" } sort { "node$a" cmp "node$b" } @{ $wanted{$i} });
 		$self->poll($i, "SELECT string_agg(provider || ' ' || kind || ' ' || $state, ', ' ORDER BY provider COLLATE \"C\") FROM replication_plugin.links",
-			$expected, $opt{seconds} || 60) or do { $self->dump_state; die "node $i does not get its links"; };
+			$expected, $opt{seconds}) or do { $self->dump_state; die "node $i does not get its links"; };
 	}
 }
 
@@ -320,7 +322,7 @@ sub wait_converged
 	{
 		for my $i (@members)
 		{
-			$self->poll($i, "SELECT replication_plugin.wait_for_apply('10 seconds')", 't', 120)
+			$self->poll($i, "SELECT replication_plugin.wait_for_apply('10 seconds')", 't', 240)
 				or do { $self->dump_state; die "writes of node $i do not arrive everywhere"; };
 		}
 	}
@@ -405,13 +407,14 @@ sub is_same_siblings
 
 # ---------- faults ----------
 
-# Links stop taking changes, all, so that what is written on different nodes is concurrent; and go on.
+# Links stop taking changes, all, so that what is written on different nodes is concurrent; and go on. Just after a start of a
+# server the view links has no rows yet: so they are named by the members.
 sub pause_all
 {
 	my ($self) = @_;
 	for my $i (1 .. $self->size)
 	{
-		$self->sql($i, 'SELECT replication_plugin.pause_link(provider) FROM replication_plugin.links');
+		$self->sql($i, "SELECT replication_plugin.pause_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local AND state = 'ready'");
 	}
 	$self->poll($_, "SELECT bool_and(state = 'paused') FROM replication_plugin.links") || die "links do not pause" for 1 .. $self->size;
 }
@@ -419,7 +422,8 @@ sub pause_all
 sub resume_all
 {
 	my ($self) = @_;
-	$self->sql($_, 'SELECT replication_plugin.resume_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local') for 1 .. $self->size;
+	$self->sql($_, "SELECT replication_plugin.resume_link(node_name) FROM replication_plugin.nodes WHERE NOT is_local AND state = 'ready'") for 1 .. $self->size;
+	$self->poll($_, "SELECT NOT EXISTS (SELECT FROM replication_plugin.links WHERE state = 'paused')") for 1 .. $self->size;
 	$self->wait_converged;
 }
 
@@ -582,6 +586,10 @@ sub resume
 {
 	my ($self, $subscriber, @providers) = @_;
 	$self->sql($subscriber, "SELECT replication_plugin.resume_link('node$_')") for @providers;
+	# Who pauses it again must not take the pause that was for the new one. Where no manager runs, links stay as they are.
+	my $names = CORE::join(', ', map { "'node$_'" } @providers);
+	$self->poll($subscriber, "SELECT NOT EXISTS (SELECT FROM replication_plugin.links WHERE state = 'paused' AND provider IN ($names))
+		OR replication_plugin.manager_pid() IS NULL");
 }
 
 # Runs a program in the background; its output goes to a file, if named. Returns its pid.
@@ -629,7 +637,7 @@ sub rejoin
 {
 	my ($self, $i) = @_;
 	$self->sql($i, 'SELECT replication_plugin.rejoin()');
-	return if $self->sql($i, "SELECT replication_plugin.wait_until_ready('60 seconds')") eq 't';
+	return if $self->sql($i, "SELECT replication_plugin.wait_until_ready('240 seconds')") eq 't';
 	diag($self->sql($i, 'SELECT * FROM replication_plugin.nodes'));
 	die "node $i does not get ready again";
 }
@@ -640,6 +648,8 @@ sub fresh_database
 	my ($self, $i) = @_;
 	$self->sql($i, 'SELECT replication_plugin.leave_group()');
 	$self->sql($i, 'DROP EXTENSION replication_plugin');
+	# the manager ends by itself, and so do sessions of the others; DROP DATABASE waits for five seconds
+	$self->poll($i, "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'", 0, undef, 'postgres');
 	$self->sql($i, 'DROP DATABASE app', 'postgres');
 	$self->sql($i, 'CREATE DATABASE app', 'postgres');
 	$self->sql($i, 'CREATE EXTENSION replication_plugin');

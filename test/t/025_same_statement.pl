@@ -59,13 +59,18 @@ $mesh->sql(1, "TRUNCATE t, refilled, parts, undead; INSERT INTO t SELECT g, 'v' 
 $mesh->wait_converged(1, 2);
 # without a frontier row of node 2 it cannot get ready
 $mesh->sql(2, $_) for "ALTER SYSTEM SET replication_plugin.frontier_interval = '1h'", 'SELECT pg_reload_conf()';
+# a group worker that begins with the setting, and has written the row with which each one begins
+$mesh->poll(2, 'SHOW replication_plugin.frontier_interval', '1h') or die;
+my $before = $mesh->sql(2, "SELECT pg_terminate_backend(pid), pid FROM pg_stat_activity WHERE backend_type = 'replication_plugin group'") =~ s/.*\|//r || 0;
+$mesh->poll(2, "SELECT f.written_at > a.backend_start FROM replication_plugin.frontier f, pg_stat_activity a
+	WHERE f.node_id = 2 AND a.backend_type = 'replication_plugin group' AND a.pid <> $before") or die;
 $mesh->start_join(3, 1);
 $mesh->poll(3, q{SELECT state = 'joining: catching up' FROM replication_plugin.local_node}) or die;
 $mesh->sql(2, $_->[1]) for @writes;
 $mesh->wait_converged(1, 2);
 is($mesh->sql(3, 'SELECT state FROM replication_plugin.local_node'), 'joining: catching up', 'not ready before all have acknowledged it');
 $mesh->sql(2, $_) for 'ALTER SYSTEM RESET replication_plugin.frontier_interval', 'SELECT pg_reload_conf()';
-is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'joined meanwhile');
+is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'joined meanwhile');
 $mesh->wait_for_streaming;
 $mesh->wait_converged;
 $mesh->is_identical('forwarded by the source');

@@ -53,20 +53,16 @@ sub release { my ($h) = @_; eval { $h->kill_kill; }; }
 
 sub fresh_database
 {
-	$mesh->node($joiner)->safe_psql('app', 'SELECT replication_plugin.leave_group()');
+	$mesh->fresh_database($joiner);
 	$mesh->poll($_, "SELECT count(*) FROM replication_plugin.slots WHERE subscriber = 'node3'", 0) or die 'the slot stays'
 		for $source, $other;
-	$mesh->node($joiner)->safe_psql('app', 'DROP EXTENSION replication_plugin');
-	$mesh->node($joiner)->safe_psql('postgres', 'DROP DATABASE app');
-	$mesh->node($joiner)->safe_psql('postgres', 'CREATE DATABASE app');
-	$mesh->node($joiner)->safe_psql('app', 'CREATE EXTENSION replication_plugin');
 }
 
 # Waits for the joining node to be in a state.
 sub wait_for_state
 {
 	my ($state) = @_;
-	my $deadline = time() + 60;
+	my $deadline = time() + 180;
 	while (time() < $deadline)
 	{
 		my ($status, $out) = $mesh->try_sql($joiner, 'SELECT state FROM replication_plugin.local_node');
@@ -111,7 +107,7 @@ for my $state ('joining: slot', 'joining: schema', 'joining: copy', 'joining: in
 			last if $reached;
 			release($hold) if $hold;
 			$mesh->start_server($other) if $state eq 'joining: catching up';
-			$mesh->sql($joiner, "SELECT replication_plugin.wait_until_ready('60 seconds')");
+			$mesh->sql($joiner, "SELECT replication_plugin.wait_until_ready('240 seconds')");
 			fresh_database();
 		}
 		ok($reached, "$state: reached") or $mesh->dump_state;
@@ -121,7 +117,7 @@ for my $state ('joining: slot', 'joining: schema', 'joining: copy', 'joining: in
 		$mesh->start_server($victim);
 		$mesh->start_server($other) if $state eq 'joining: catching up';
 		write_on($source);
-		is($mesh->sql($joiner, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', "$state: $who crashed, the join completes")
+		is($mesh->sql($joiner, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', "$state: $who crashed, the join completes")
 			or diag($mesh->sql($joiner, 'SELECT * FROM replication_plugin.local_node'));
 		$mesh->wait_for_streaming;
 		write_on($joiner);
@@ -137,11 +133,23 @@ for my $state ('joining: slot', 'joining: schema', 'joining: copy', 'joining: in
 	}
 }
 
-# one of the copying processes dies: the whole server starts anew; and the user may ask it to end
-$mesh->start_join($joiner, $source);
-wait_for_state('joining: copy');
-$mesh->poll($joiner, q{SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE application_name = 'replication_plugin copy' AND state = 'active'});
-is($mesh->sql($joiner, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'a copying session was ended');
+# one of the copying processes dies: the whole server starts anew; and the user may ask it to end. On a busy machine the copy may be over
+# before it is seen: then once more
+my $ended = 'f';
+for my $try (1 .. 10)
+{
+	fresh_database() if $try > 1;
+	$mesh->start_join($joiner, $source);
+	while ($ended ne 't' && $mesh->sql($joiner, 'SELECT state FROM replication_plugin.local_node') =~ /^joining: (slot|schema|copy)$/)
+	{
+		$ended = $mesh->sql($joiner, q{SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) FROM pg_stat_activity
+			WHERE application_name = 'replication_plugin copy' AND state = 'active'});
+	}
+	last if $ended eq 't';
+	$mesh->sql($joiner, "SELECT replication_plugin.wait_until_ready('240 seconds')");
+}
+is($ended, 't', 'there was a copying session');
+is($mesh->sql($joiner, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'a copying session was ended');
 $mesh->wait_for_streaming;
 $mesh->wait_converged;
 $mesh->is_identical('after the end of a copying session');
@@ -150,5 +158,5 @@ $mesh->start_join($joiner, $source);
 wait_for_state('joining: copy');
 my ($status, $out, $err) = $mesh->try_sql($joiner, 'SELECT replication_plugin.leave_group()');
 is($status, 0, 'leave_group() in the midst of copying') or diag($err);
-is($mesh->sql($joiner, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'replication_plugin copy%'"), 0, 'ends the copying');
+ok($mesh->poll($joiner, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'replication_plugin copy%'", 0), 'ends the copying');
 done_testing();

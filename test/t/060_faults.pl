@@ -98,7 +98,7 @@ $mesh->sql(1, "BEGIN; UPDATE t SET v = 'first' WHERE id = 3; UPDATE t SET v = 's
 ok($mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%' AND wait_event_type = 'Lock'", 1), 'apply waits for a row lock');
 # now a deadlock: we want what apply has
 $s->query_until(qr//, "UPDATE t SET v = v WHERE id = 3;\n\\echo through\n");
-ok($mesh->poll(2, "SELECT state ~ 'idle in transaction' FROM pg_stat_activity WHERE pid = $pid", 't', 15), 'the deadlock is resolved');
+ok($mesh->poll(2, "SELECT state ~ 'idle in transaction' FROM pg_stat_activity WHERE pid = $pid"), 'the deadlock is resolved');
 eval { $s->query_until(qr//, "COMMIT;\n"); $s->quit };
 $mesh->wait_converged;
 is($mesh->sql(2, 'SELECT restarts FROM replication_plugin.links'), $restarts, 'no restart');

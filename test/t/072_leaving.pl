@@ -81,7 +81,7 @@ fails(3, "COMMIT PREPARED 'q'", qr/not ready for writes: removed.*ROLLBACK PREPA
 fails(3, 'SELECT replication_plugin.rejoin()', qr/prepared transactions/, 'joining anew says what is in the way');
 $mesh->sql(3, "ROLLBACK PREPARED 'q'");
 $mesh->sql(3, 'SELECT replication_plugin.rejoin()');
-is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'then it joins');
+is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'then it joins');
 $mesh->wait_for_streaming;
 
 # ---------- members that are synchronous standbys of each other ----------

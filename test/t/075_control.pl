@@ -73,13 +73,13 @@ sql('c', 'SELECT replication_plugin.leave_group()');
 sql('a', 'CREATE TABLE t (id int PRIMARY KEY)');
 sql('a', sprintf("SELECT replication_plugin.create_group('g', 'a', '%s')", dsn('a')));
 join_via('b', 'a');
-is(sql('b', "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'b joins');
+is(sql('b', "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'b joins');
 ok(poll('a', 'SELECT replication_plugin.manager_pid() IS NOT NULL', 't'), 'a manager');
 my $pid = sql('a', 'SELECT replication_plugin.manager_pid()');
 sql('a', "SELECT pg_terminate_backend($pid)");
 my $killed = time();
 ok(poll('a', "SELECT replication_plugin.manager_pid() <> $pid", 't'), 'comes back when it is killed');
-cmp_ok(time() - $killed, '<', 3, 'soon');
+cmp_ok(time() - $killed, '<', 20, 'soon');
 sql('a', 'SELECT pg_terminate_backend(replication_plugin.manager_pid())') for 1 .. 2;
 sleep 2.5;    # time to start others
 ok(poll('a', "SELECT string_agg(backend_type || ' ' || count, ', ' ORDER BY backend_type COLLATE \"C\") FROM (SELECT backend_type, count(*) FROM pg_stat_activity
@@ -87,12 +87,18 @@ ok(poll('a', "SELECT string_agg(backend_type || ' ' || count, ', ' ORDER BY back
 	'replication_plugin group 1, replication_plugin link from node 2 1, replication_plugin manager 1'), 'and takes over the other workers');
 sleep 1.5;
 my $log = -s $node->logfile;
+my $broken = time();
 sql('a', 'ALTER FUNCTION replication_plugin.drop_slots_of_removed() RENAME TO slots_away');
-sleep 6;
-my $failures = () = slurp_file($node->logfile, $log) =~ /drop_slots_of_removed\(\) does not exist/g;
-cmp_ok($failures, '>=', 2, 'a failing manager is started again');
-cmp_ok($failures, '<=', 7, 'with pauses');
-like(sql('a', 'SELECT progress FROM replication_plugin.nodes WHERE is_local'), qr/manager: .*drop_slots_of_removed\(\) does not exist/, 'and the view nodes says why it fails');
+my $failures = 0;
+while ($failures < 7 && time() < $broken + 180)
+{
+	sleep 0.05;
+	$failures = () = slurp_file($node->logfile, $log) =~ /drop_slots_of_removed\(\) does not exist/g;
+}
+cmp_ok($failures, '>=', 7, 'a failing manager is started again');
+# of 0.1 s, 0.2 s, 0.4 s, ... : seven in a row need some seconds on any machine
+cmp_ok(time() - $broken, '>=', 2, 'with pauses');
+ok(poll('a', "SELECT progress ~ 'manager: .*drop_slots_of_removed\\(\\) does not exist' FROM replication_plugin.nodes WHERE is_local", 't'), 'and the view nodes says why it fails');
 sql('a', 'ALTER FUNCTION replication_plugin.slots_away() RENAME TO drop_slots_of_removed');
 ok(poll('a', "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local", 't'), 'which is forgotten when it works again');
 sql('a', 'INSERT INTO t VALUES (1)');
@@ -110,13 +116,15 @@ ok(poll('a', "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_loc
 ok(poll('b', "SELECT replication_plugin.frontier_lsn(vector, 1) IS NOT NULL FROM replication_plugin.frontier WHERE node_id = 1", 't'), 'frontier rows come again');
 
 # A worker that is killed counts as a restart; one that is paused does not.
+ok(poll('b', 'SELECT state FROM replication_plugin.links', 'streaming'), 'the link of b streams');
+my $restarts = sql('b', 'SELECT restarts FROM replication_plugin.links');
 sql('b', "SELECT replication_plugin.pause_link('a')");
 ok(poll('b', 'SELECT state FROM replication_plugin.links', 'paused'), 'paused');
 sql('b', "SELECT replication_plugin.resume_link('a')");
 ok(poll('b', 'SELECT state FROM replication_plugin.links', 'streaming'), 'resumed');
-is(sql('b', 'SELECT restarts FROM replication_plugin.links'), 0, 'that is no restart');
+is(sql('b', 'SELECT restarts FROM replication_plugin.links'), $restarts, 'that is no restart');
 sql('b', 'SELECT pg_terminate_backend(pid) FROM replication_plugin.link_states()');
-ok(poll('b', 'SELECT restarts FROM replication_plugin.links', 1), 'a killed worker is restarted');
+ok(poll('b', "SELECT restarts > $restarts FROM replication_plugin.links", 't'), 'a killed worker is restarted');
 ok(poll('b', 'SELECT state FROM replication_plugin.links', 'streaming'), 'and streams');
 
 # A server with little room for workers looks at its databases one after the other.
@@ -137,7 +145,7 @@ unlink $copy->data_dir . '/postmaster.pid';
 $node->start;
 $copy->start;
 ok($copy->poll_query_until('a', "SELECT last_error ~ 'this server is a copy' AND transactions = 0 FROM replication_plugin.links"), 'a copy says so in links');
-like($copy->safe_psql('a', 'SELECT progress FROM replication_plugin.nodes WHERE is_local'), qr/this server is a copy.*forget_group/, 'and in nodes');
+ok($copy->poll_query_until('a', "SELECT progress ~ 'this server is a copy.*forget_group' FROM replication_plugin.nodes WHERE is_local"), 'and in nodes');
 like(error('a', 'SELECT replication_plugin.leave_group()', $copy), qr/leads to another server.*forget_group/s, 'leave_group() on a copy is refused');
 is(sql('a', "SELECT state FROM replication_plugin.nodes WHERE is_local"), 'ready', 'the original is not touched');
 $copy->safe_psql('a', 'SELECT replication_plugin.forget_group()');
@@ -154,7 +162,7 @@ ok(poll('b', "SELECT progress ~ 'could not connect' FROM replication_plugin.node
 like(error('b', 'SELECT replication_plugin.leave_group()'), qr/the dsn of this node does not lead here/, 'leaving says it too');
 sql('b', sprintf("UPDATE replication_plugin.local_node SET dsn = '%s'", dsn('b')));
 ok(poll('b', 'SELECT state FROM replication_plugin.links', 'streaming'), 'and it goes on by itself');
-is(sql('b', 'SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local'), 't', 'the error is gone');
+ok(poll('b', 'SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local', 't'), 'the error is gone');
 
 # Removed while it was away: it can leave at once, nobody is waited for.
 sql('b', "SELECT replication_plugin.pause_link('a')");
@@ -163,7 +171,7 @@ sql('a', "SELECT replication_plugin.remove_node('b')");
 ok(poll('a', 'SELECT count(*) FROM replication_plugin.slots WHERE subscriber IS NOT NULL', 0), 'its slot goes');
 my $start = time();
 sql('b', 'SELECT replication_plugin.leave_group()');
-cmp_ok(time() - $start, '<', 20, 'a removed node leaves without waiting');
+cmp_ok(time() - $start, '<', 50, 'a removed node leaves without waiting'); # it would for 60 s
 is(sql('b', 'SELECT count(*) FROM replication_plugin.nodes'), 0, 'and is out');
 is(error('postgres', 'DROP DATABASE b'), 'no error', 'its database can be dropped at once');
 

@@ -120,10 +120,10 @@ for my $case ([ 'from the one that lacks writes', 1, 2, 1 ], [ 'from the one who
 	write_during($A, $B);
 	$mesh->sql(4, 'SELECT 1'); # it is still up
 	ok(state_is('^joining: catching up', 1), "$name: it is not ready before");
-	is($mesh->sql(4, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%'"), 1, "$name: it takes changes from its source only");
+	is($mesh->sql(4, "SELECT string_agg(provider, ' ') FROM replication_plugin.links"), "node$source", "$name: it takes changes from its source only");
 	$mesh->resume($A, $B);
 	$mesh->resume($B, $A);
-	is($mesh->sql(4, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', "$name: then it gets ready");
+	is($mesh->sql(4, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', "$name: then it gets ready");
 	$mesh->wait_for_streaming;
 	$mesh->wait_converged;
 	is(rows(4, "v <> 'first' OR id = 14"), $outcome, "$name: it has decided as all do");
@@ -152,36 +152,45 @@ for my $case ([ 'from the one that lacks writes', 1, 2, 1 ], [ 'from the one who
 		$mesh->sql(1, "SELECT replication_plugin.set_topology('$shape'$nodes)");
 		$mesh->poll($_, "SELECT count(*) || ' ' || bool_and(state IN ('streaming', 'paused')) FROM replication_plugin.links", $links->{$_} . ' true') or die for 1 .. 3;
 	};
-	$mesh->sql(1, "UPDATE t SET v = 'first', big = repeat('first ', 600) WHERE id = 20");
-	$mesh->wait_converged(1 .. 3);
 	$topology->('star', ", '{node2,node1,node3}'", { 1 => 1, 2 => 2, 3 => 1 });
-	# the group slot of A rests for long, so that it moves when A's write is there
-	$mesh->sql(1, $_) for "ALTER SYSTEM SET replication_plugin.frontier_interval = '400ms'", 'SELECT pg_reload_conf()';
-	$mesh->sql(1, 'INSERT INTO log VALUES (1, $$tick$$)');
-	$mesh->wait_converged(1 .. 3);
-	$mesh->pause(1, 2);
-	$mesh->pause(2, 1);
-	$mesh->sql(2, "UPDATE t SET big = repeat('B old ', 600) WHERE id = 20");
-	my $moved = "SELECT replication_plugin.frontier_lsn(slot_vector, 2) >= '" . $mesh->sql(2, 'SELECT pg_current_wal_lsn()') . "' FROM replication_plugin.stable_point";
-	$mesh->sql(1, "UPDATE t SET v = 'A new' WHERE id = 20");
-	$mesh->poll(3, "SELECT big LIKE 'B old%' FROM t WHERE id = 20") or die;
-	$mesh->resume(1, 2);
-	for (1 .. 200)
+	my ($id, $moved) = (19);
+	# The group slot of A rests for ten times this long, so that it moves when A's write is there. On a slow machine it may move before
+	# all have B's write, and then not again: once more, with more time.
+	for my $ms (400, 1600, 6400)
 	{
-		$mesh->sql(2, "INSERT INTO log VALUES (2, 'tick')");
-		$mesh->sql(3, "INSERT INTO log VALUES (3, 'tick')");
-		last if $mesh->sql(1, $moved) eq 't';
-		sleep 0.05;
+		$id++;
+		$mesh->sql(1, "UPDATE t SET v = 'first', big = repeat('first ', 600) WHERE id = $id");
+		$mesh->wait_converged(1 .. 3);
+		$mesh->sql(1, $_) for "ALTER SYSTEM SET replication_plugin.frontier_interval = '${ms}ms'", 'SELECT pg_reload_conf()';
+		$mesh->sql(1, 'INSERT INTO log VALUES (1, $$tick$$)');
+		$mesh->wait_converged(1 .. 3);
+		$mesh->pause(1, 2);
+		$mesh->pause(2, 1);
+		$mesh->sql(2, "UPDATE t SET big = repeat('B old ', 600) WHERE id = $id");
+		$moved = "SELECT replication_plugin.frontier_lsn(slot_vector, 2) >= '" . $mesh->sql(2, 'SELECT pg_current_wal_lsn()') . "' FROM replication_plugin.stable_point";
+		$mesh->sql(1, "UPDATE t SET v = 'A new' WHERE id = $id");
+		$mesh->poll(3, "SELECT big LIKE 'B old%' FROM t WHERE id = $id") or die;
+		$mesh->resume(1, 2);
+		my $until = time() + $ms / 100 + 10;
+		while (time() < $until && $mesh->sql(1, $moved) ne 't')
+		{
+			$mesh->sql(2, "INSERT INTO log VALUES (2, 'tick')");
+			$mesh->sql(3, "INSERT INTO log VALUES (3, 'tick')");
+			sleep 0.05;
+		}
+		last if $mesh->sql(1, $moved) eq 't' || $ms == 6400;
+		$mesh->resume(2, 1);
+		$mesh->wait_converged(1 .. 3);
 	}
 	is($mesh->sql(1, $moved), 't', "new link: A's group slot is there when all have B's write");
-	is($mesh->sql(3, "SELECT v FROM t WHERE id = 20"), 'first', "new link: A's write is on A alone");
+	is($mesh->sql(3, "SELECT v FROM t WHERE id = $id"), 'first', "new link: A's write is on A alone");
 	$mesh->sql(3, "SELECT replication_plugin.set_topology('all_to_all')");
-	ok($mesh->poll(3, "SELECT v FROM t WHERE id = 20", 'A new'), 'new link: C has it from A');
+	ok($mesh->poll(3, "SELECT v FROM t WHERE id = $id", 'A new'), 'new link: C has it from A');
 	$mesh->resume(2, 1);
 	$mesh->sql(1, $_) for 'ALTER SYSTEM RESET replication_plugin.frontier_interval', 'SELECT pg_reload_conf()';
 	$mesh->wait_for_streaming(1 .. 3);
 	$mesh->wait_converged(1 .. 3);
-	is($mesh->sql(3, "SELECT substr(big, 1, 6) FROM t WHERE id = 20"), 'first ', 'new link: the row came whole');
+	is($mesh->sql(3, "SELECT substr(big, 1, 6) FROM t WHERE id = $id"), 'first ', 'new link: the row came whole');
 	$mesh->is_identical('new link', 1 .. 3);
 }
 
@@ -239,7 +248,7 @@ for my $round (1 .. $rounds)
 	race($A, $B, 320);
 	$mesh->resume($A, $B);
 	$mesh->resume($B, $A) if $both;
-	is($mesh->sql(4, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', "round $round: ready");
+	is($mesh->sql(4, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', "round $round: ready");
 	sleep rand 0.3;
 	$mesh->stop_load(@load);
 	$mesh->wait_for_streaming;

@@ -164,7 +164,7 @@ my $four = $mesh->add_server;
 $mesh->start_join($four, 1);
 $mesh->poll($four, "SELECT state FROM replication_plugin.local_node", 'joining: catching up') or die;
 unite();
-$mesh->sql($four, "SELECT replication_plugin.wait_until_ready('60 seconds')");
+$mesh->sql($four, "SELECT replication_plugin.wait_until_ready('240 seconds')");
 $mesh->wait_for_streaming;
 $mesh->wait_converged;
 is(rows($four, 'id IN (31, 32)'), '', 'joining: the older writes have lost there, too');

@@ -14,7 +14,7 @@ for my $name (qw(paris lima quito))
 {
 	my $i = $number{$name};
 	$mesh->sql($i, sprintf("SELECT replication_plugin.join_group('%s', '%s', '%s')", $name, $mesh->dsn($i), $mesh->dsn(1)));
-	is($mesh->sql($i, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', "$name joins");
+	is($mesh->sql($i, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', "$name joins");
 }
 
 # Commands by section: the indented lines, without comments, up to each semicolon.

@@ -18,6 +18,7 @@ $mesh->pause(1, 3);
 # Commits on node 1 wait for a standby that is not there; they are in the WAL, and nobody sees them.
 $mesh->sql(1, $_) for "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", 'SELECT pg_reload_conf()';
 $mesh->poll(1, 'SHOW synchronous_standby_names', 'nobody') or die;
+$mesh->sql(1, 'CHECKPOINT'); # the checkpointer puts the setting in force, before anything else that it does
 # older states of rows that node 1 writes to as well, and does not see
 $mesh->sql(3, "UPDATE t SET big = repeat('other ', 600) WHERE id IN (2, 3)");
 my @writers = map { $mesh->spawn_sql(1, $_) } "UPDATE t SET id = 101, v = 'moved' WHERE id = 1", "UPDATE t SET v = 'new' WHERE id = 2",
@@ -30,7 +31,7 @@ my $rows = "SELECT string_agg(id || '=' || v || '=' || substr(big, 1, 5), ' ' OR
 for my $i (3, 2)
 {
 	$mesh->resume(2, 3) if $i == 2;
-	ok($mesh->poll($i, $rows, $expected, 20), "node $i has them, whole");
+	ok($mesh->poll($i, $rows, $expected), "node $i has them, whole");
 }
 # what has seen them does not come to be seen before them
 $mesh->sql(2, "INSERT INTO t VALUES (201, 'effect', 'x')");
