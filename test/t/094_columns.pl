@@ -83,7 +83,8 @@ shows('SELECT n FROM stock WHERE id = 1', 1, 'a constraint that the merge would 
 shows('SELECT n FROM stock WHERE id = 2', 32767, 'a sum beyond the type shows its limit');
 $mesh->sql(3, 'UPDATE stock SET n = n + 10 WHERE id = 1');
 shows('SELECT n FROM stock WHERE id = 1', 9, 'and later all count again');
-is($mesh->sql($_, 'SELECT count(*) FROM replication_plugin.links WHERE state <> \'streaming\' AND state <> \'catching up\''), 0, "node $_: links go on") for @members;
+# (one may be blocked for a moment, by a frontier row of another node)
+ok($mesh->poll($_, 'SELECT count(*) FROM replication_plugin.links WHERE state <> \'streaming\' AND state <> \'catching up\'', 0), "node $_: links go on") for @members;
 
 # the cart from which one device removes the book and the other the DVD
 $mesh->sql(1, "INSERT INTO cart VALUES (1, '{book,soap,dvd}')");

@@ -10,6 +10,7 @@ my $mesh = Mesh->new(2);
 $mesh->sql(1, sprintf("SELECT replication_plugin.create_group('docs', 'tokyo', '%s')", $mesh->dsn(1)));
 $mesh->sql(2, sprintf("SELECT replication_plugin.join_group('paris', '%s', '%s')", $mesh->dsn(2), $mesh->dsn(1)));
 is($mesh->sql(2, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'paris joins');
+$mesh->wait_for_streaming;
 
 # Writes that wait for their counterpart: they are made at the same time.
 my %concurrent;
@@ -45,10 +46,11 @@ for my $line (split /\n/, slurp_file(dirname(__FILE__) . '/../../docs/conflicts.
 		{
 			# what is parked comes back a moment later
 			my $out = '';
-			for (1 .. 100)
+			my $deadline = time() + 60;
+			for (;;)
 			{
 				($out = $mesh->sql($i, $sql)) =~ s/\n/ /g;
-				last if $out eq $expected;
+				last if $out eq $expected || time() > $deadline;
 				select undef, undef, undef, 0.1;
 			}
 			is($out, $expected, "node $i: $sql");

@@ -28,7 +28,7 @@ sub goes_on
 	my ($name, @others) = @_;
 	$row++;
 	$mesh->sql(1, "INSERT INTO kept VALUES ($row, 'x')");
-	my @missing = grep { !$mesh->poll($_, "SELECT count(*) FROM kept WHERE id = $row", 1, 20) } @others ? @others : (2, 3);
+	my @missing = grep { !$mesh->poll($_, "SELECT count(*) FROM kept WHERE id = $row", 1) } @others ? @others : (2, 3);
 	is("@missing", '', $name);
 	return !@missing;
 }
@@ -36,7 +36,7 @@ sub goes_on
 # ---------- a scratch table of one node ----------
 
 $mesh->sql(1, "CREATE TABLE scratch (id int PRIMARY KEY); INSERT INTO scratch VALUES (1)");
-ok($mesh->poll(2, "SELECT last_error ~ 'scratch.*exists on node \"node1\"' FROM replication_plugin.links WHERE provider = 'node1'", 't', 20),
+ok($mesh->poll(2, "SELECT last_error ~ 'scratch.*exists on node \"node1\"' FROM replication_plugin.links WHERE provider = 'node1'"),
 	'as long as a node has it, its rows wait, and it is said where it is');
 $mesh->sql(1, 'INSERT INTO scratch VALUES (2); UPDATE scratch SET id = 3 WHERE id = 2; DELETE FROM scratch WHERE id = 1; TRUNCATE scratch; DROP TABLE scratch');
 goes_on('rows of a table that is gone everywhere are passed over') or BAIL_OUT('links do not go on');
@@ -59,7 +59,7 @@ is($mesh->sql(2, 'SELECT count(*) FROM kept WHERE id >= 1000'), 3, 'other rows o
 $mesh->sql(1, "CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)");
 $mesh->sql(3, 'CREATE TABLE late (id int PRIMARY KEY)');
 $mesh->sql(1, 'DROP TABLE late');
-ok($mesh->poll(2, "SELECT last_error ~ 'late.*exists on node \"node3\"' FROM replication_plugin.links WHERE provider = 'node1'", 't', 20),
+ok($mesh->poll(2, "SELECT last_error ~ 'late.*exists on node \"node3\"' FROM replication_plugin.links WHERE provider = 'node1'"),
 	'a table that another member has is waited for');
 $mesh->sql($_, 'CREATE TABLE late (id int PRIMARY KEY)') for 1, 2;
 goes_on('when it is made, the link goes on');
@@ -70,7 +70,7 @@ $mesh->all_sql('DROP TABLE late');
 
 $mesh->node(3)->stop;
 $mesh->sql(1, 'CREATE TABLE unsure (id int PRIMARY KEY); INSERT INTO unsure VALUES (1); DROP TABLE unsure');
-ok($mesh->poll(2, "SELECT last_error ~ 'unsure.*node \"node3\" cannot be asked.*exclude_tables' FROM replication_plugin.links WHERE provider = 'node1'", 't', 20),
+ok($mesh->poll(2, "SELECT last_error ~ 'unsure.*node \"node3\" cannot be asked.*exclude_tables' FROM replication_plugin.links WHERE provider = 'node1'"),
 	'a member that cannot be asked may have the table');
 $mesh->sql(2, "SELECT replication_plugin.exclude_tables('public', 'unsure')");
 goes_on('rows of a table that is left out are passed over', 2);
@@ -84,11 +84,11 @@ $mesh->pause(2, 1);
 $mesh->sql(1, "INSERT INTO renamed VALUES (1, 'under way')");
 $mesh->sql($_, 'ALTER TABLE renamed RENAME TO new_name') for 1, 2;
 $mesh->resume(2, 1);
-ok($mesh->poll(2, "SELECT last_error ~ 'renamed.*calls it public.new_name now.*former name public.renamed' FROM replication_plugin.links WHERE provider = 'node1'", 't', 20),
+ok($mesh->poll(2, "SELECT last_error ~ 'renamed.*calls it public.new_name now.*former name public.renamed' FROM replication_plugin.links WHERE provider = 'node1'"),
 	'a table that has another name by now is not gone');
 $mesh->sql(2, 'ALTER TABLE new_name RENAME TO renamed');
 goes_on('with its former name', 2);
-$mesh->poll(3, 'SELECT count(*) FROM renamed', 1);
+$mesh->poll(3, 'SELECT count(*) FROM renamed', 1) or die;
 $mesh->sql($_, 'ALTER TABLE renamed RENAME TO new_name') for 2, 3;
 is($mesh->sql($_, 'SELECT v FROM new_name'), 'under way', "the row is in the table of the new name on node $_") for 1 .. 3;
 $mesh->wait_converged;
