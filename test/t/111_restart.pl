@@ -157,7 +157,7 @@ $mesh->is_identical('after a run without commit timestamps');
 # neither: the timestamps are gone, and nobody can say what is older
 $mesh->pause(1, 2, 3);
 $mesh->sql(1, "UPDATE t SET v = 'lost' WHERE id = 2001");
-$mesh->wait_identical(['t'], 30, 1, 2, 3);
+$mesh->wait_identical(['t'], 60, 1, 2, 3) or die;
 restart_with(1, "track_commit_timestamp = off\nshared_preload_libraries = ''\n");
 refused(1, 'replication_plugin is not in shared_preload_libraries', 'shared_preload_libraries', 'neither') if 0;
 restart_with(1, "track_commit_timestamp = on\nshared_preload_libraries = 'replication_plugin'\n");
