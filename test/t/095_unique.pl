@@ -316,5 +316,7 @@ for my $round (1 .. ($ENV{ROUNDS} || 12))
 	shows($_, model($live{$_}), "round $round of random writes, table $_ (seed $seed)") for 'pair', 'mpair';
 }
 $mesh->is_identical('in the end');
-is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.links WHERE last_error IS NOT NULL AND last_error LIKE '%pair%'"), 0, "no link of node $_ stopped") for @nodes;
+# (what is tried again by itself for some seconds, where the processor is short, has not stopped)
+is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.links WHERE last_error LIKE '%pair%' AND last_error !~ '^(deadlock detected|could not (serialize|obtain lock)|canceling statement due to lock timeout)'"),
+	0, "no link of node $_ stopped") for @nodes;
 done_testing();

@@ -29,7 +29,7 @@ sub refuses
 {
 	my ($i, $name, %opt) = @_;
 	my ($status, $err) = (0, '');
-	my $deadline = time() + ($opt{at_once} ? 0 : 30);
+	my $deadline = time() + ($opt{at_once} ? 0 : 60);
 	for (;;)
 	{
 		($status, undef, $err) = $mesh->try_sql($i, "\\set VERBOSITY verbose\nINSERT INTO t VALUES (" . ++$id . ", 'accepted')");
@@ -53,7 +53,7 @@ sub accepts
 {
 	my ($i, $name) = @_;
 	$id++;
-	ok($mesh->poll($i, "WITH w AS (INSERT INTO t VALUES ($id, 'welcome') ON CONFLICT DO NOTHING RETURNING id) SELECT count(*) FROM w", 1, 30), "$name: node $i takes writes");
+	ok($mesh->poll($i, "WITH w AS (INSERT INTO t VALUES ($id, 'welcome') ON CONFLICT DO NOTHING RETURNING id) SELECT count(*) FROM w", 1, 90), "$name: node $i takes writes");
 }
 
 sub all_equal
@@ -122,7 +122,7 @@ accepts($_, 'three days later, all clocks alike') for 1, 3;
 $mesh->node($_)->stop for 1 .. 3;
 $mesh->set_clock($_, 6 * $day) for 1 .. 3;
 $mesh->start_server(1);
-ok($mesh->poll(1, "WITH w AS (INSERT INTO t VALUES (" . ++$id . ", 'alone') ON CONFLICT DO NOTHING RETURNING id) SELECT count(*) FROM w", 1, 90), 'alone: takes writes');
+ok($mesh->poll(1, "WITH w AS (INSERT INTO t VALUES (" . ++$id . ", 'alone') ON CONFLICT DO NOTHING RETURNING id) SELECT count(*) FROM w", 1, 150), 'alone: takes writes');
 is($mesh->sql(1, "SELECT abs(extract(epoch FROM pg_xact_commit_timestamp(xmin) - clock_timestamp())) < 600 FROM t WHERE id = $id"), 't', 'alone: with the right time');
 $mesh->start_server($_) for 2, 3;
 accepts($_, 'six days later') for 1 .. 3;

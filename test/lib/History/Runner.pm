@@ -220,7 +220,7 @@ sub step_pause_all
 	$self->quietly($_, 'SELECT replication_plugin.pause_link(provider) FROM replication_plugin.links') for @nodes;
 	for my $i (@nodes)
 	{
-		$self->mesh->poll($i, "SELECT coalesce(bool_and(state = 'paused'), true) FROM replication_plugin.links", 't', 20) or $self->failed('stuck', "links of node $i do not pause");
+		$self->mesh->poll($i, "SELECT coalesce(bool_and(state = 'paused'), true) FROM replication_plugin.links", 't', $self->{patience}) or $self->failed('stuck', "links of node $i do not pause");
 	}
 }
 
@@ -244,7 +244,7 @@ sub step_kill
 	if ($kind eq 'session')
 	{
 		my ($status, $pid) = $mesh->try_sql($i, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name = 'psql' AND pid <> pg_backend_pid() ORDER BY state, pid LIMIT 1");
-		kill 'KILL', $pid if !$status && $pid =~ /^\d+$/;
+		Mesh::kill9_process($pid) if !$status && $pid =~ /^\d+$/;
 	}
 	else { $mesh->kill_one($i, $kind); }
 	$mesh->poll($i, 'SELECT 1', 1) or $self->failed('down', "node $i does not come back");
