@@ -84,6 +84,10 @@ AS 'MODULE_PATHNAME', 'replication_plugin_values_of_write' LANGUAGE C STRICT VOL
 COMMENT ON FUNCTION values_of_write(regclass, text[], text[], text[], bigint, integer, xid) IS
 	'what columns of the row of a key had when a write of that version (microseconds, node), in that transaction here, was the newest; null if they have been written since. until: what this node has; it sees all that is committed in the WAL, which others may see a little later';
 
+CREATE FUNCTION row_of_json(relation regclass, "values" jsonb) RETURNS record
+AS 'MODULE_PATHNAME', 'replication_plugin_row_of_json' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION row_of_json(regclass, jsonb) IS 'a row of a table from an object of column values, null where it has none, read with the rights of the table''s owner';
+
 CREATE FUNCTION siblings_of(relation regclass, key record, OUT version text, OUT node_id integer, OUT written_at timestamptz,
 	OUT deleted boolean, OUT "row" json) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'replication_plugin_siblings_of' LANGUAGE C STRICT VOLATILE;

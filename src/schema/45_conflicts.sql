@@ -204,10 +204,9 @@ CREATE FUNCTION siblings(relation regclass, key jsonb, OUT version text, OUT nod
 AS $$
 BEGIN
 	PERFORM replication_plugin.require_key(relation, key);
-	RETURN QUERY EXECUTE format('SELECT s.version, coalesce(n.node_name, s.node_id::text), s.written_at, s.deleted, s."row"::jsonb'
-		' FROM replication_plugin.siblings_of($1, jsonb_populate_record(NULL::%s, $2)) WITH ORDINALITY s(version, node_id, written_at, deleted, "row", place)'
-		' LEFT JOIN replication_plugin.nodes n USING (node_id) ORDER BY s.place', relation)
-		USING relation, key;
+	RETURN QUERY SELECT s.version, coalesce(n.node_name, s.node_id::text), s.written_at, s.deleted, s."row"::jsonb
+		FROM replication_plugin.siblings_of($1, replication_plugin.row_of_json($1, $2)) WITH ORDINALITY s(version, node_id, written_at, deleted, "row", place)
+		LEFT JOIN replication_plugin.nodes n USING (node_id) ORDER BY s.place;
 END
 $$;
 COMMENT ON FUNCTION siblings(regclass, jsonb) IS
@@ -215,13 +214,9 @@ COMMENT ON FUNCTION siblings(regclass, jsonb) IS
 
 CREATE FUNCTION causal_context(relation regclass, key jsonb) RETURNS text LANGUAGE plpgsql VOLATILE
 AS $$
-DECLARE
-	context text;
 BEGIN
 	PERFORM replication_plugin.require_key(relation, key);
-	EXECUTE format('SELECT replication_plugin.context_of($1, jsonb_populate_record(NULL::%s, $2))', relation)
-		INTO context USING relation, key;
-	RETURN context;
+	RETURN replication_plugin.context_of(relation, replication_plugin.row_of_json(relation, key));
 END
 $$;
 COMMENT ON FUNCTION causal_context(regclass, jsonb) IS
@@ -237,8 +232,7 @@ DECLARE
 BEGIN
 	PERFORM replication_plugin.require_key(relation, key);
 	LOOP
-		EXECUTE format('SELECT replication_plugin.context_is_here($1, jsonb_populate_record(NULL::%s, $2), $3)', relation)
-			INTO here USING relation, key, context;
+		here := replication_plugin.context_is_here(relation, replication_plugin.row_of_json(relation, key), context);
 		IF here OR clock_timestamp() >= deadline THEN
 			RETURN here;
 		END IF;
@@ -281,7 +275,7 @@ BEGIN
 		GET DIAGNOSTICS deleted = ROW_COUNT;
 		IF deleted = 0 THEN
 			-- of its values the newest is a delete
-			EXECUTE format('SELECT replication_plugin.delete_unshown($1, jsonb_populate_record(NULL::%s, $2))', relation) USING relation, key;
+			PERFORM replication_plugin.delete_unshown(relation, replication_plugin.row_of_json(relation, key));
 		END IF;
 	ELSE
 		EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM pg_catalog.jsonb_populate_record(NULL::%1$s, $1)'
@@ -307,11 +301,10 @@ BEGIN
 		RAISE EXCEPTION 'table "%" has no handler', relation USING ERRCODE = '55000',
 			HINT = format('SELECT replication_plugin.set_conflict_policy(%L, ''handler'', ...) sets one.', relation::text);
 	END IF;
-	EXECUTE format('SELECT replication_plugin.call_handler($1, $2, l, r)::jsonb, replication_plugin.call_handler($1, $2, r, l)::jsonb'
-		' FROM jsonb_populate_record(NULL::%1$s, $3) l, jsonb_populate_record(NULL::%1$s, $4) r', relation)
-		INTO local_older, remote_older USING relation, function::regprocedure, local, remote;
+	SELECT replication_plugin.call_handler(relation, function::regprocedure, l, r)::jsonb, replication_plugin.call_handler(relation, function::regprocedure, r, l)::jsonb
+		INTO local_older, remote_older FROM (SELECT replication_plugin.row_of_json($1, $2), replication_plugin.row_of_json($1, $3)) x(l, r);
 	same := local_older = remote_older;
 END
 $$;
 COMMENT ON FUNCTION test_handler(regclass, jsonb, jsonb) IS
-	'runs a table''s handler on two rows in both orders, with the rights of the caller, and writes nothing';
+	'runs a table''s handler on two rows in both orders, with the rights of the table''s owner, and writes nothing';

@@ -15,7 +15,7 @@ GRANT EXECUTE ON FUNCTION dsn_without_password(text), frontier_lsn(text, integer
 -- these look at the caller's rights on the table themselves
 GRANT SELECT ON unresolved, parked_rows TO PUBLIC;
 GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references() TO PUBLIC;
-GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), siblings_of(regclass, record), causal_context(regclass, jsonb), context_of(regclass, record),
+GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), row_of_json(regclass, jsonb), siblings_of(regclass, record), causal_context(regclass, jsonb), context_of(regclass, record),
 	context_is_here(regclass, record, text), wait_for_context(regclass, jsonb, text, interval), resolve(regclass, jsonb, jsonb, text), delete_unshown(regclass, record),
 	require_key(regclass, jsonb), require_arguments(text, text[]), stored_key(text, tid), code_search_path(oid) TO PUBLIC;
 ALTER FUNCTION origin_names(integer, text) SECURITY DEFINER;

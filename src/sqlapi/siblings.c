@@ -13,8 +13,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -35,6 +37,7 @@
 #include "control/write_guard.h"
 #include "sqlapi/argument.h"
 
+PG_FUNCTION_INFO_V1(replication_plugin_row_of_json);
 PG_FUNCTION_INFO_V1(replication_plugin_siblings_of);
 PG_FUNCTION_INFO_V1(replication_plugin_delete_unshown);
 PG_FUNCTION_INFO_V1(replication_plugin_context_of);
@@ -82,7 +85,40 @@ slot_of_record(Relation rel, Datum record)
 	return ExecStoreVirtualTuple(slot);
 }
 
-/* The siblings of the key in a record. */
+/* A row of a table from an object of column values, by PostgreSQL's own function for that. */
+static Datum
+populate_row(Oid row_type, Datum values)
+{
+	LOCAL_FCINFO(fcinfo, 2);
+	FmgrInfo	flinfo;
+	List	   *args = list_make2(makeNullConst(row_type, -1, InvalidOid), makeNullConst(JSONBOID, -1, InvalidOid));
+
+	fmgr_info(F_JSONB_POPULATE_RECORD, &flinfo);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_JSONB_POPULATE_RECORD, row_type, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL), &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 2, InvalidOid, NULL, NULL);
+	fcinfo->args[0] = (NullableDatum) {(Datum) 0, true};
+	fcinfo->args[1] = (NullableDatum) {values, false};
+	return FunctionCallInvoke(fcinfo);
+}
+
+/* row_of_json(relation regclass, "values" jsonb) → record: input functions and domains are the owner's code, and run as the owner */
+Datum
+replication_plugin_row_of_json(PG_FUNCTION_ARGS)
+{
+	Relation	rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
+	OwnerContext saved;
+	Datum		row;
+
+	if (pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT | ACL_DELETE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
+	row = populate_row(rel->rd_rel->reltype, PG_GETARG_DATUM(1));
+	as_owner_end(saved);
+	table_close(rel, AccessShareLock);
+	PG_RETURN_DATUM(row);
+}
+
+/* The siblings of the key in a record, read as the table's owner. */
 static SiblingSet *
 siblings_of_key(Relation rel, MergeTable *t, Datum record, MergedColumns *merged)
 {
@@ -93,6 +129,7 @@ siblings_of_key(Relation rel, MergeTable *t, Datum record, MergedColumns *merged
 	RowState	found;
 	SiblingSet *set;
 	bool		have;
+	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
 
 	merge_table_key(t, given, key);
 	have = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row);
@@ -100,6 +137,7 @@ siblings_of_key(Relation rel, MergeTable *t, Datum record, MergedColumns *merged
 	shown.row = have ? row : NULL;
 	shown.version = set->n > 0 ? set->items[0].version : VERSION_OLDEST;
 	merge_columns_values(t, &found, &shown, merged);
+	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(row);
 	ExecDropSingleTupleTableSlot(given);
 	return set;
@@ -176,11 +214,13 @@ static bool
 row_is_coming(Relation rel, MergeTable *t, const Datum *key)
 {
 	TupleTableSlot *row = table_slot_create(rel, NULL);
+	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
 	SnapshotData dirty;
 	bool		found;
 
 	InitDirtySnapshot(dirty);
 	found = merge_table_find_row(t, rel, key, &dirty, row);
+	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(row);
 	return found;
 }
@@ -284,13 +324,19 @@ replication_plugin_call_handler(PG_FUNCTION_ARGS)
 	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	TupleTableSlot *older = slot_of_record(rel, PG_GETARG_DATUM(2));
 	TupleTableSlot *newer = slot_of_record(rel, PG_GETARG_DATUM(3));
-	int			nest = resolve_pin_settings(rel);
+	OwnerContext saved;
+	int			nest;
 	Datum		json;
 
+	if (!has_privs_of_role(GetUserId(), rel->rd_rel->relowner))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(rel));
+	saved = as_owner_begin(rel->rd_rel->relowner);
+	nest = resolve_pin_settings(rel);
 	resolve_check_handler(rel, PG_GETARG_OID(1));
 	resolve_call_handler(rel, PG_GETARG_OID(1), older, newer, result);
-	session_unpin(nest);
 	json = DirectFunctionCall1(row_to_json, record_of_slot(rel, result));
+	session_unpin(nest);
+	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(result);
 	ExecDropSingleTupleTableSlot(older);
 	ExecDropSingleTupleTableSlot(newer);
