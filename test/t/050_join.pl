@@ -139,7 +139,7 @@ is($mesh->sql(2, "SELECT count(*) FROM pg_class WHERE relname = 'types'"), 0, 'n
 ($err) = ($mesh->try_sql(3, "SELECT replication_plugin.join_group('c', '$dsn3', '$dsn2')"))[2];
 like($err, qr/"node2" is not ready/, 'nobody joins through a joining node');
 $mesh->sql(2, 'CREATE ROLE owner_role');
-is($mesh->sql(2, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'the join completes');
+is($mesh->sql(2, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'the join completes');
 is($mesh->sql(2, 'SELECT coalesce(progress, last_error) IS NULL AND failures = 0 FROM replication_plugin.local_node'), 't', 'no error remains');
 $mesh->wait_for_streaming(1, 2);
 $mesh->wait_converged(1, 2);
@@ -171,14 +171,14 @@ $mesh->sql(3, 'CREATE ROLE owner_role');
 $mesh->node(2)->stop;
 refused('a member is down', 3, "'node3', '$dsn3', '$dsn1'", qr/member "node2" cannot be reached.*HINT/s);
 $mesh->start_server(2);
-$mesh->poll(2, "SELECT count(*) FROM replication_plugin.links WHERE state = 'streaming'", 1);
+$mesh->wait_for_streaming(1, 2);
 # node 1 does not acknowledge it for a while; the source goes on giving out numbers
 $mesh->pause(1, 2);
 $mesh->start_join(3, 2);
 $mesh->poll(3, "SELECT state FROM replication_plugin.nodes WHERE is_local", 'joining: catching up') or die;
 $mesh->sql(2, "SELECT nextval('moved'), nextval('moved'), nextval('down')");
 $mesh->resume(1, 2);
-is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'the third is ready');
+is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'the third is ready');
 is($mesh->sql(3, "SELECT nextval('moved'), nextval('down'), nextval('round'), nextval('numbered_s_seq')"), '54|88|3|902', 'sequences go on from where the source is by then');
 $mesh->wait_for_streaming;
 $mesh->wait_converged;
@@ -202,7 +202,7 @@ refused('rows in a table with foreign keys', $fourth, "'node4', '$dsn4', '$dsn1'
 # a trigger that the source has ENABLE ALWAYS stands here already; it would fire
 $mesh->sql($fourth, 'ALTER TABLE with_trigger DISABLE TRIGGER t');
 $mesh->sql($fourth, "SELECT replication_plugin.join_group('node4', '$dsn4', '$dsn1', copy_schema => false, allow_existing => true)");
-is($mesh->sql($fourth, "SELECT replication_plugin.wait_until_ready('60 seconds')"), 't', 'join into a schema made by hand');
+is($mesh->sql($fourth, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'join into a schema made by hand');
 $mesh->wait_for_streaming;
 $mesh->wait_converged;
 $mesh->is_identical('rows that were there have been replaced');

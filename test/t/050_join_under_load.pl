@@ -57,12 +57,8 @@ for my $round (1 .. $rounds)
 	$mesh->is_identical("join $round of $rounds");
 	last if $round == $rounds;
 	# away with it, into a fresh database
-	$mesh->sql(3, 'SELECT replication_plugin.leave_group()');
+	$mesh->fresh_database(3);
 	$mesh->poll($_, "SELECT count(*) FROM replication_plugin.slots WHERE subscriber = 'node3'", 0) or die "the slot for node3 stays" for 1, 2;
-	$mesh->node(3)->safe_psql('app', 'DROP EXTENSION replication_plugin');
-	$mesh->node(3)->safe_psql('postgres', 'DROP DATABASE app');
-	$mesh->node(3)->safe_psql('postgres', 'CREATE DATABASE app');
-	$mesh->node(3)->safe_psql('app', 'CREATE EXTENSION replication_plugin');
 }
 is($mesh->sql(1, "SELECT count(*) FROM replication_plugin.nodes WHERE node_name = 'node3'"), $rounds, 'numbers are not used again');
 done_testing();

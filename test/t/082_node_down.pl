@@ -11,6 +11,7 @@ use Time::HiRes qw(time sleep);
 my $seed = Mesh::seed();
 my $rounds = $ENV{ROUNDS} || 1;
 my $patience = 30;
+my $connected = "'streaming', 'catching up', 'blocked', 'retrying'";
 my $victim = 2;
 my $mesh = Mesh->new(4);
 $mesh->make_group("$Load::schema CREATE TABLE mark (id text PRIMARY KEY)");
@@ -27,7 +28,7 @@ sub has_reroute
 		for my $i ($s, grep { $_ != $s } @survivors)
 		{
 			ok($mesh->poll($i, "SELECT count(*) FROM replication_plugin.topology WHERE provider = 'node$p' AND subscriber = 'node$s' AND kind = 'reroute'
-				AND state IN ('streaming', 'catching up', 'blocked', 'retrying')", 1), "$name: node $i shows the re-routing link from node $p to node $s");
+				AND state IN ($connected)", 1), "$name: node $i shows the re-routing link from node $p to node $s");
 		}
 	}
 }
@@ -50,10 +51,10 @@ sub lives_without
 	}
 	note(sprintf 'figures: %s: survivors have each other\'s writes after %.1f s', $name, time() - $killed);
 	has_reroute($name, $reroutes);
-	is($mesh->sql($survivors[0], "SELECT count(*) FROM replication_plugin.topology WHERE kind = 'reroute'"), scalar @$reroutes,
+	ok($mesh->poll($survivors[0], "SELECT count(*) FROM replication_plugin.topology WHERE kind = 'reroute'", scalar @$reroutes),
 		"$name: no other re-routing links");
 	$load->stop;
-	ok($mesh->wait_identical(\@Load::tables, $patience, @survivors), "$name: the survivors are equal without the dead node");
+	ok($mesh->wait_identical(\@Load::tables, 4 * $patience, @survivors), "$name: the survivors are equal without the dead node");
 
 	# back again, also under load
 	my $second = Load->start($mesh, name => "$name again", seed => $seed + 1);
@@ -106,8 +107,8 @@ for my $i (1, 4)
 	ok($mesh->poll($i, "SELECT count(*) FROM mark WHERE id LIKE 'two down/%'", 2, $killed + $patience - time()), "two neighbours of a ring down: node $i has both writes");
 }
 note(sprintf 'figures: two neighbours of a ring down: after %.1f s', time() - $killed);
-ok($mesh->poll(1, "SELECT string_agg(provider || ' ' || state, ', ') FROM replication_plugin.topology WHERE subscriber = 'node4' AND kind = 'reroute' AND state = 'streaming'",
-	'node1 streaming'), 'node 4 takes from node 1');
+ok($mesh->poll(1, "SELECT string_agg(provider, ', ') FROM replication_plugin.topology WHERE subscriber = 'node4' AND kind = 'reroute' AND state IN ($connected)",
+	'node1'), 'node 4 takes from node 1');
 $mesh->start_server($_) for 2, 3;
 $mesh->wait_for_links(Mesh::ring_links(1 .. 4));
 $mesh->wait_converged;

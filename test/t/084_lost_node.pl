@@ -54,13 +54,13 @@ sub isolated
 	for my $i (1, 2)
 	{
 		push @found, "node $i keeps a slot"
-			unless $mesh->poll($i, "SELECT count(*) FROM replication_plugin.slots WHERE subscriber = 'node3'", 0, 15);
+			unless $mesh->poll($i, "SELECT count(*) FROM replication_plugin.slots WHERE subscriber = 'node3'", 0);
 		push @found, "node $i has a link"
-			unless $mesh->poll($i, "SELECT count(*) FROM replication_plugin.links WHERE provider = 'node3'", 0, 15);
+			unless $mesh->poll($i, "SELECT count(*) FROM replication_plugin.links WHERE provider = 'node3'", 0);
 	}
 	push @found, 'node 3 has links that run'
-		unless $mesh->poll(3, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%'", 0, 15);
-	push @found, 'node 3 keeps slots' unless $mesh->poll(3, 'SELECT count(*) FROM replication_plugin.slots', 0, 15);
+		unless $mesh->poll(3, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%'", 0);
+	push @found, 'node 3 keeps slots' unless $mesh->poll(3, 'SELECT count(*) FROM replication_plugin.slots', 0);
 	is(join(', ', @found), '', $name);
 }
 
