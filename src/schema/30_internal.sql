@@ -37,11 +37,12 @@ RETURNS SETOF record LANGUAGE sql STABLE
 AS 'SELECT node_id, node_name, dsn, state FROM replication_plugin.node ORDER BY node_id';
 COMMENT ON FUNCTION members() IS 'the members and former members';
 
--- Notes that this node learned from another that it is out, or must join anew.
+-- Notes that this node learned from another that it is out, or must join anew. One that is joining stays so, as only leave_group() clears up after a join.
 CREATE FUNCTION note_expulsion(new_state text, why text) RETURNS void LANGUAGE sql VOLATILE
 AS $$
-	UPDATE replication_plugin.local_node SET state = $1, last_error = $2, last_error_at = clock_timestamp()
-	WHERE state IN ('ready', 'leaving')
+	UPDATE replication_plugin.local_node SET state = CASE WHEN state LIKE 'joining:%' THEN state ELSE $1 END,
+		last_error = $2, last_error_at = clock_timestamp()
+	WHERE state IN ('ready', 'leaving') OR state LIKE 'joining:%'
 $$;
 COMMENT ON FUNCTION note_expulsion(text, text) IS 'notes that this node is out (removed), or must join anew (needs_rejoin)';
 

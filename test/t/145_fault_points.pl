@@ -325,5 +325,24 @@ if (!@only)
 	check('apply_commit_before wait on node 2', [ 1, 2, 3 ]);
 	is($mesh->sql(2, 'SELECT count(*) FROM plain WHERE id = -1'), 1, 'and seen afterwards');
 }
+
+# A node is removed while it joins: it says so, and what it advises works.
+if (!@only)
+{
+	leave();
+	arm(3, 'apply_commit_before', 'wait');
+	$mesh->start_join(3);
+	ok(was_reached(3), 'removed while it joins: its link has not brought its admission yet');
+	$mesh->sql(1, "SELECT replication_plugin.remove_node('node3', lost => true)");
+	$mesh->sql(3, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%'");
+	my $told = q{'node "node3" .* has been removed from the group.*HINT: .*replication_plugin.leave_group'};
+	ok($mesh->poll(3, "SELECT progress ~ $told FROM replication_plugin.nodes WHERE is_local"), 'removed while it joins: the view nodes tells');
+	is($mesh->sql(3, "SELECT last_error ~ $told FROM replication_plugin.links"), 't', 'removed while it joins: and the view links');
+	is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('1 second')"), 'f', 'removed while it joins: it does not get ready');
+	$mesh->sql(3, 'SELECT replication_plugin.leave_group()');
+	recreate_tables();
+	$mesh->join(3);
+	check('removed while it joins', [ 1, 2, 3 ]);
+}
 is(join(" ", grep { my $p = $_; !grep { $p eq $_ } @points } sort keys %scenario), '', 'no scenario is for a point that is gone');
 done_testing();
