@@ -683,10 +683,15 @@ COMMENT ON FUNCTION preload_in_sessions(boolean) IS 'has all sessions of this da
 
 -- Takes everything of the group out of this database and server, but users' rows. What can fail comes first; what is not
 -- undone by a rollback comes last: the slots, of these the group slot, from which all others can be made again; then the progress
--- of origins.
-CREATE FUNCTION teardown() RETURNS void LANGUAGE plpgsql VOLATILE
+-- of origins. expected: the number that the caller has seen here, as another session may have taken the node out, and in again, meanwhile.
+CREATE FUNCTION teardown(expected integer) RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
+	LOCK TABLE replication_plugin.local_node IN SHARE UPDATE EXCLUSIVE MODE; -- one at a time; workers can still write it
+	IF NOT EXISTS (SELECT FROM replication_plugin.local_node l WHERE l.node_id = expected) THEN
+		RAISE EXCEPTION 'another session has taken this node out of its group meanwhile' USING ERRCODE = '55000',
+			HINT = 'See replication_plugin.nodes: it may have joined anew.';
+	END IF;
 	PERFORM replication_plugin.suspend_workers();
 	IF NOT replication_plugin.wait_for_workers_to_stop('60 seconds') THEN
 		RAISE EXCEPTION 'workers of the group do not stop' USING ERRCODE = '55006',
@@ -727,4 +732,4 @@ BEGIN
 	PERFORM replication_plugin.drop_origins();
 END
 $$;
-COMMENT ON FUNCTION teardown() IS 'ends this database''s membership here, and nowhere else';
+COMMENT ON FUNCTION teardown(integer) IS 'ends this database''s membership under a number here, and nowhere else';

@@ -564,7 +564,7 @@ BEGIN
 		END;
 	END LOOP;
 	number := replication_plugin.reserve_everywhere(source_dsn, l.group_id, l.node_name, l.dsn);
-	PERFORM replication_plugin.teardown();
+	PERFORM replication_plugin.teardown(l.node_id);
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress)
 		VALUES (pg_current_xact_id()::text::bigint, l.group_id, l.group_name, number, l.node_name, l.dsn, 'joining: slot', source.node_id, source_dsn,
@@ -838,8 +838,8 @@ BEGIN
 		PERFORM replication_plugin.say_goodbye(timeout);
 	END IF;
 	-- other members are refused from now on, and no worker is started any more
-	PERFORM replication_plugin.loopback('UPDATE replication_plugin.local_node SET state = ''left''');
-	PERFORM replication_plugin.teardown();
+	PERFORM replication_plugin.loopback(format('UPDATE replication_plugin.local_node SET state = ''left'' WHERE node_id = %s', l.node_id));
+	PERFORM replication_plugin.teardown(l.node_id);
 	IF l.state LIKE 'joining:%' THEN
 		-- the group may have admitted it already
 		BEGIN
@@ -898,7 +898,7 @@ BEGIN
 			DETAIL = 'They would wait for it, keep WAL for it, and lack what it has written and not yet given to them.',
 			HINT = 'SELECT replication_plugin.leave_group() takes it out in order. If none of them can be reached: SELECT replication_plugin.forget_group(force => true), and replication_plugin.remove_node() with lost => true on those that come back.';
 	END IF;
-	PERFORM replication_plugin.teardown();
+	PERFORM replication_plugin.teardown(l.node_id);
 END
 $$;
 COMMENT ON FUNCTION forget_group(boolean) IS

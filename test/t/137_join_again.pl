@@ -80,4 +80,28 @@ $taker->quit;
 ok($mesh->poll(2, 'SELECT count(*) = 0 FROM replication_plugin.local_node'), 'the node is gone from under it');
 ok($mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND backend_type LIKE 'replication_plugin %'", 0), 'nothing of it runs any more');
 unlike(PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile), qr/was terminated by signal/, 'nothing has crashed');
+
+# ---------- two sessions take a node in again at once ----------
+$mesh->sql(1, "SELECT replication_plugin.remove_node('node3', lost => true)");
+$mesh->poll($three, 'SELECT state FROM replication_plugin.nodes WHERE is_local', 'removed') or die;
+$holder = $mesh->node($three)->background_psql('app');
+$holder->query_safe('BEGIN; LOCK TABLE replication_plugin.local_node IN ROW EXCLUSIVE MODE');
+my $waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'replication_plugin.local_node'::regclass AND NOT granted";
+my @sessions;
+for my $n (1, 2)
+{
+	push @sessions, $mesh->spawn_sql($three, 'SELECT replication_plugin.rejoin()');
+	$mesh->poll($three, $waiting, $n) or die;
+}
+$holder->query_safe('COMMIT');
+$holder->quit;
+my $failed = 0;
+for my $pid (@sessions) { waitpid $pid, 0; $failed++ if $? != 0; }
+is($failed, 1, 'two rejoin() at once: one is refused');
+like(PostgreSQL::Test::Utils::slurp_file($mesh->node($three)->logfile), qr/another session has taken this node out of its group meanwhile/, 'and told why');
+is($mesh->sql($three, "SELECT replication_plugin.wait_until_ready('120 seconds')"), 't', 'the node joins');
+$mesh->sql(1, "INSERT INTO t VALUES (-1, 'when it is back')");
+$mesh->wait_converged(1, $three);
+$mesh->is_identical('two rejoin() at once', 1, $three);
+is($mesh->sql(1, "SELECT count(*) FROM replication_plugin.nodes WHERE node_name = 'node3' AND state <> 'removed'"), 1, 'once');
 done_testing();

@@ -61,6 +61,7 @@ SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replic
 DROP FUNCTION forget_group();
 DROP FUNCTION member_has(integer, text, pg_lsn);
 DROP FUNCTION knows_removed(text);
+DROP FUNCTION teardown();
 
 -- The run of each other node's server from which this node has last begun to take changes.
 CREATE TABLE peer_run (
