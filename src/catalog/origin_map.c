@@ -663,6 +663,20 @@ all_places(OriginPlace **places)
 	return n;
 }
 
+/* The entry of a place; NULL if there is none. The lock is held. */
+static OriginEntry *
+entry_of(const OriginPlace *place)
+{
+	for (int i = 0; i < map->n; i++)
+	{
+		OriginEntry *e = &map->entries[i];
+
+		if (e->dboid == place->dboid && e->origin == place->origin && e->node == place->node)
+			return e;
+	}
+	return NULL;
+}
+
 int
 origin_map_keep_progress(OriginPlace **places)
 {
@@ -682,15 +696,10 @@ origin_map_keep_progress(OriginPlace **places)
 	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < n; i++)
 	{
-		OriginPlace *p = &(*places)[i];
+		OriginEntry *e = entry_of(&(*places)[i]);
 
-		for (int j = 0; j < map->n; j++)
-		{
-			OriginEntry *e = &map->entries[j];
-
-			if (e->dboid == p->dboid && e->origin == p->origin && e->node == p->node)
-				e->former = Max(e->former, p->progress);
-		}
+		if (e)
+			e->former = Max(e->former, (*places)[i].progress);
 	}
 	LWLockRelease(&map->lock);
 	pg_atomic_fetch_add_u64(&map->generation, 1);
@@ -700,7 +709,7 @@ origin_map_keep_progress(OriginPlace **places)
 bool
 origin_map_keeps(const OriginPlace *place)
 {
-	bool		found = false;
+	bool		found;
 	ListCell   *lc;
 
 	foreach(lc, pending)
@@ -711,12 +720,7 @@ origin_map_keeps(const OriginPlace *place)
 			return false;
 	}
 	LWLockAcquire(&map->lock, LW_SHARED);
-	for (int i = 0; i < map->n && !found; i++)
-	{
-		OriginEntry *e = &map->entries[i];
-
-		found = e->dboid == place->dboid && e->origin == place->origin && e->node == place->node;
-	}
+	found = entry_of(place) != NULL;
 	LWLockRelease(&map->lock);
 	return found;
 }
