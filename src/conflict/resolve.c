@@ -18,7 +18,6 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/regproc.h"
@@ -302,10 +301,17 @@ take_failure(MemoryContext context)
 	return edata->message;
 }
 
-int
-resolve_pin_settings(Relation rel)
+OwnerContext
+resolve_as_owner(Relation rel, bool with_handler)
 {
-	return session_pin_code(psprintf("%s, pg_catalog, pg_temp", quote_identifier(get_namespace_name(RelationGetNamespace(rel)))));
+	OwnerContext saved = as_owner_begin(rel->rd_rel->relowner);
+
+	SetUserIdAndSecContext(rel->rd_rel->relowner,
+						   saved.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (with_handler)
+		(void) session_pin_code(psprintf("%s, pg_catalog, pg_temp",
+										 quote_identifier(get_namespace_name(RelationGetNamespace(rel)))));
+	return saved;
 }
 
 /* Composes a row as the owner, in a subtransaction; returns why it failed, or NULL. */
@@ -315,17 +321,12 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile failure = NULL;
-	Oid			user;
-	int			security;
-	int			nest = index < 0 ? resolve_pin_settings(rel) : NewGUCNestLevel();
+	OwnerContext saved = resolve_as_owner(rel, index < 0);
 
-	GetUserIdAndSecContext(&user, &security);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		SetUserIdAndSecContext(rel->rd_rel->relowner,
-							   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 		compose(rel, r, index, slot);
 		ReleaseCurrentSubTransaction();
 	}
@@ -336,8 +337,7 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	session_unpin(nest);
-	SetUserIdAndSecContext(user, security);
+	as_owner_end(saved);
 	return failure;
 }
 

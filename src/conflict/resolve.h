@@ -5,6 +5,7 @@
 #ifndef REPLICATION_PLUGIN_RESOLVE_H
 #define REPLICATION_PLUGIN_RESOLVE_H
 
+#include "catalog/as_owner.h"
 #include "conflict/row_state.h"
 
 /* What a set shows. */
@@ -27,10 +28,11 @@ extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec
 extern void resolve_check_handler(Relation rel, Oid function);
 
 /*
- * Begins a nest level of settings under which handlers run, the same on all nodes and in all sessions: what one makes of the same rows must be
- * the same. Names mean what they mean in the table's schema. Ends with session_unpin().
+ * Becomes the table's owner, in a restricted context also where that is who runs this. with_handler: under settings that are the same on all
+ * nodes and in all sessions, as what a handler makes of the same rows must be the same; names mean what they mean in the table's schema. Ends
+ * with as_owner_end().
  */
-extern int	resolve_pin_settings(Relation rel);
+extern OwnerContext resolve_as_owner(Relation rel, bool with_handler);
 
 /* Runs a handler on two rows, under the caller's settings; raises what it raises. The result goes into the slot. */
 extern void resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer,

@@ -25,7 +25,6 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
-#include "base/session.h"
 #include "catalog/as_owner.h"
 #include "catalog/seen.h"
 #include "catalog/table_info.h"
@@ -325,17 +324,14 @@ replication_plugin_call_handler(PG_FUNCTION_ARGS)
 	TupleTableSlot *older = slot_of_record(rel, PG_GETARG_DATUM(2));
 	TupleTableSlot *newer = slot_of_record(rel, PG_GETARG_DATUM(3));
 	OwnerContext saved;
-	int			nest;
 	Datum		json;
 
 	if (!has_privs_of_role(GetUserId(), rel->rd_rel->relowner))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(rel));
-	saved = as_owner_begin(rel->rd_rel->relowner);
-	nest = resolve_pin_settings(rel);
+	saved = resolve_as_owner(rel, true);
 	resolve_check_handler(rel, PG_GETARG_OID(1));
 	resolve_call_handler(rel, PG_GETARG_OID(1), older, newer, result);
 	json = DirectFunctionCall1(row_to_json, record_of_slot(rel, result));
-	session_unpin(nest);
 	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(result);
 	ExecDropSingleTupleTableSlot(older);
