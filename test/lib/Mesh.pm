@@ -235,6 +235,21 @@ sub finish_sql
 	return map { PostgreSQL::Test::Utils::slurp_file("$job->{base}.$_") } 'out', 'err';
 }
 
+# Two commands of the extension at once on a node: the transaction of the first one ends when the second one, in a session beside it, waits for a
+# lock. Returns whether it did, and the errors of the second one.
+sub at_once
+{
+	my ($self, $i, $first, $second) = @_;
+	my $session = $self->node($i)->background_psql('app');
+	$session->query_safe("BEGIN; SELECT replication_plugin.$first");
+	my $job = $self->start_sql($i, "SELECT replication_plugin.$second");
+	my ($name) = $second =~ /^(\w+)/;
+	my $waits = $self->poll($i, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT replication_plugin.$name%'", 1);
+	$session->query_safe('COMMIT');
+	$session->quit;
+	return ($waits, ($self->finish_sql($job))[1]);
+}
+
 # Waits until a query on a node gives the expected answer (default t). The limit is for machines that are slow, or busy with other
 # things: what waits says nothing of how long a thing may take.
 sub poll

@@ -160,13 +160,9 @@ is($mesh->sql($_, "SELECT count(*) FROM once WHERE id = 'custom'"), 1, "custom k
 # two sessions at once: each keeps what the other adds, or takes out
 for my $case (["add_link('node1', 'node3')", "add_link('node5', 'node2')"], ["drop_link('node1', 'node3')", "drop_link('node5', 'node2')"], ["add_link('node1', 'node3')", "set_topology('custom')"])
 {
-	my $s = $mesh->node(1)->background_psql('app');
-	$s->query_safe("BEGIN; SELECT replication_plugin.$case->[0]");
-	my $job = $mesh->start_sql(1, "SELECT replication_plugin.$case->[1]");
-	ok($mesh->poll(1, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT replication_plugin.%'}, 1), "@$case: the second one waits");
-	$s->query_safe('COMMIT');
-	$s->quit;
-	is((($mesh->finish_sql($job))[1]), '', "@$case: both work");
+	my ($waits, $errors) = $mesh->at_once(1, @$case);
+	ok($waits, "@$case: the second one waits");
+	is($errors, '', "@$case: both work");
 	my %links = map { ($_ => 1) } split /\n/, $mesh->sql(1, "SELECT replace(provider || '>' || subscriber, 'node', '') FROM replication_plugin.topology WHERE kind = 'topology'");
 	my $expected = $case->[0] =~ /^add/ ? 1 : 0;
 	is($links{'1>3'} // 0, $expected, "@$case: what the first one did stays");

@@ -117,13 +117,9 @@ shows('SELECT likes FROM posts WHERE id = 1', 1032, 'increments count again as s
 # two sessions at once: the second one sees what the first one has said
 {
 	$mesh->sql($_, 'CREATE TABLE beside (id int PRIMARY KEY, n int)') for @members;
-	my $s = $mesh->node(1)->background_psql('app');
-	$s->query_safe("BEGIN; SELECT replication_plugin.set_column_merge('beside', 'n', 'counter')");
-	my $job = $mesh->start_sql(1, "SELECT replication_plugin.set_column_merge('beside', 'n', 'last_write_wins')");
-	ok($mesh->poll(1, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT replication_plugin.set_column_merge%'}, 1), 'a second session waits');
-	$s->query_safe('COMMIT');
-	$s->quit;
-	like((($mesh->finish_sql($job))[1]), qr/merges as counter, which cannot become last_write_wins/, 'and is refused');
+	my ($waits, $errors) = $mesh->at_once(1, "set_column_merge('beside', 'n', 'counter')", "set_column_merge('beside', 'n', 'last_write_wins')");
+	ok($waits, 'a second session waits');
+	like($errors, qr/merges as counter, which cannot become last_write_wins/, 'and is refused');
 	$mesh->wait_converged(@members);
 }
 for my $case ([ "'posts', 'likes', 'last_write_wins'", 'merges as counter, which cannot become last_write_wins' ], [ "'posts', 'tags', 'last_write_wins'", 'merges as set' ])
