@@ -24,7 +24,7 @@ typedef struct FuzzTarget
 	void		(*prepare) (void);	/* once, in a transaction; may be NULL */
 	bool		(*run) (FuzzInput *in); /* false: not worth keeping in the corpus */
 	void		(*seeds) (void);	/* calls fuzz_seed() for each; may be NULL */
-	bool		own_transactions;	/* run() starts and ends transactions itself */
+	bool		own_transactions;	/* run() starts and ends transactions itself; tables are vacuumed now and then */
 	bool		internal_errors;	/* an internal error is an answer, too */
 } FuzzTarget;
 

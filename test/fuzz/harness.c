@@ -16,6 +16,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/vacuum.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -32,6 +33,7 @@ PG_FUNCTION_INFO_V1(fuzz_replay);
 PG_FUNCTION_INFO_V1(fuzz_seeds);
 
 #define CACHES_EVERY	20000	/* inputs after which the system caches are emptied: they remember each name that is not there */
+#define VACUUM_EVERY	50000	/* inputs after which the tables are vacuumed: a row that has been taken back stays in its page */
 
 extern int	LLVMFuzzerRunDriver(int *argc, char ***argv, int (*callback) (const uint8_t *data, size_t size));
 extern void __sanitizer_print_stack_trace(void);
@@ -198,6 +200,22 @@ empty_caches(void)
 		CommitTransactionCommand();
 }
 
+/* Vacuums all tables; a target's inputs write rows, and scans would read ever more of them that nobody sees. */
+static void
+vacuum_tables(void)
+{
+	VacuumParams params = {.options = VACOPT_VACUUM | VACOPT_PROCESS_TOAST,.freeze_min_age = -1,.freeze_table_age = -1,.multixact_freeze_min_age = -1,
+		.multixact_freeze_table_age = -1,.log_min_duration = -1,
+	};
+
+	StartTransactionCommand();
+	PortalContext = AllocSetContextCreate(TopMemoryContext, "fuzz vacuum", ALLOCSET_DEFAULT_SIZES);
+	vacuum(NIL, &params, NULL, true);
+	CommitTransactionCommand();
+	MemoryContextDelete(PortalContext);
+	PortalContext = NULL;
+}
+
 static int
 run_input(const uint8_t *data, size_t size)
 {
@@ -209,6 +227,8 @@ run_input(const uint8_t *data, size_t size)
 
 	if (++runs % CACHES_EVERY == 0)
 		empty_caches();
+	if (target->own_transactions && runs % VACUUM_EVERY == 0)
+		vacuum_tables();
 	if (!target->own_transactions)
 	{
 		CurrentResourceOwner = owner = ResourceOwnerCreate(base_owner, "fuzz input");
