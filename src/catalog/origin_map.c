@@ -667,6 +667,7 @@ all_places(OriginPlace **places)
 static OriginEntry *
 entry_of(const OriginPlace *place)
 {
+	Assert(LWLockHeldByMe(&map->lock));
 	for (int i = 0; i < map->n; i++)
 	{
 		OriginEntry *e = &map->entries[i];
