@@ -131,9 +131,8 @@ session_output_function(Oid typid)
 
 /* ---------- nest levels ---------- */
 
-/* True if the text form of all types is as wanted. */
-static bool
-text_is_pinned(void)
+bool
+session_text_is_pinned(void)
 {
 	return DateStyle == USE_ISO_DATES && DateOrder == DATEORDER_MDY && IntervalStyle == INTSTYLE_POSTGRES &&
 		extra_float_digits > 0 && bytea_output == BYTEA_OUTPUT_HEX && xmlbinary == XMLBINARY_BASE64 &&
@@ -166,7 +165,7 @@ set_all_nested(const Pin *pins, int n)
 int
 session_pin_text(bool path)
 {
-	bool		text = !text_is_pinned();
+	bool		text = !session_text_is_pinned();
 	int			nest;
 
 	path = path && !path_is_pinned();
@@ -202,6 +201,37 @@ session_pin_code(const char *search_path)
 	set_all_nested(code_pins, lengthof(code_pins));
 	set_nested("search_path", search_path);
 	return nest;
+}
+
+bool
+session_in_row(void)
+{
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	return (security & SESSION_ROW) != 0;
+}
+
+const char *
+session_text_pin(const char *name)
+{
+	for (int i = 0; i < lengthof(text_pins); i++)
+	{
+		if (strcmp(text_pins[i].name, name) == 0)
+			return text_pins[i].value;
+	}
+	elog(ERROR, "setting \"%s\" is not pinned", name);
+	return NULL;
+}
+
+void
+session_restore_text(void)
+{
+	if (session_text_is_pinned())
+		return;
+	for (int i = 0; i < lengthof(text_pins); i++)
+		(void) set_config_option(text_pins[i].name, text_pins[i].value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
 void

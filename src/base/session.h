@@ -37,6 +37,24 @@ extern void session_unpin(int nest);
 /* The same in the nest level that the caller has begun. */
 extern void session_set_path(const char *search_path);
 
+/*
+ * A bit of the security context (PostgreSQL takes it back with an error): values of a table are read, compared, hashed and printed, and what
+ * comes with it is run, in a bracket that says as whom (catalog/as_owner.h).
+ */
+#define SESSION_ROW		0x4000
+
+/* True within such a bracket. */
+extern bool session_in_row(void);
+
+/* True if the text form of all types is as wanted. */
+extern bool session_text_is_pinned(void);
+
+/* The value to which a setting is pinned on which the text of values depends. */
+extern const char *session_text_pin(const char *name);
+
+/* Has texts be the same everywhere again, in the nest level of the caller, after code of users has changed that. */
+extern void session_restore_text(void);
+
 /* SPI_connect() and SPI_finish() for SQL of our own: names mean what they mean to us, in whoever's session, whatever it has set. */
 extern int	session_sql_begin(void);
 extern void session_sql_end(int nest);

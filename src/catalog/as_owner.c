@@ -7,6 +7,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "base/code_hook.h"
 #include "base/session.h"
 #include "catalog/as_owner.h"
 #include "catalog/owner_path.h"
@@ -16,9 +17,12 @@ as_owner_begin(Oid owner)
 {
 	OwnerContext saved = {.nest = NewGUCNestLevel()};
 
+	code_hook_install();
 	GetUserIdAndSecContext(&saved.user, &saved.security);
-	if (owner != saved.user)
-		SetUserIdAndSecContext(owner, saved.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (owner == saved.user)
+		SetUserIdAndSecContext(owner, saved.security | SESSION_ROW);
+	else
+		SetUserIdAndSecContext(owner, saved.security | SESSION_ROW | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	return saved;
 }
 

@@ -307,7 +307,7 @@ resolve_as_owner(Relation rel, bool with_handler)
 	OwnerContext saved = as_owner_begin(rel->rd_rel->relowner);
 
 	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   saved.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+						   saved.security | SESSION_ROW | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	if (with_handler)
 		(void) session_pin_code(psprintf("%s, pg_catalog, pg_temp",
 										 quote_identifier(get_namespace_name(RelationGetNamespace(rel)))));

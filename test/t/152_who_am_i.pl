@@ -17,7 +17,7 @@ sub table
 {
 	my ($name, $owner, $extra) = @_;
 	return <<"SQL";
-CREATE TABLE m.$name (id m.d_key PRIMARY KEY, v m.d_text CHECK (m.ok('check $name', v)), u text, arr m.d_text[],
+CREATE TABLE m.$name (id m.d_key PRIMARY KEY, v m.d_text CHECK (m.ok('check $name', v)), u text, arr m.d_text[], bare m.d_bare[], sql m.d_sql[], mixed m.mixed,
 	g text GENERATED ALWAYS AS (m.same('generated $name', u)) STORED, d text DEFAULT m.made('default $name'), n int DEFAULT 0)$extra;
 SQL
 }
@@ -57,6 +57,12 @@ CREATE FUNCTION m.fire() RETURNS trigger LANGUAGE plpgsql AS \$f\$ BEGIN PERFORM
 CREATE FUNCTION m.hijack(text, text) RETURNS boolean LANGUAGE plpgsql AS \$f\$ BEGIN PERFORM m.note('operator'); RETURN \$1 OPERATOR(pg_catalog.=) \$2; END \$f\$;
 CREATE OPERATOR m.= (leftarg = text, rightarg = text, function = m.hijack);
 CREATE FUNCTION m.now() RETURNS timestamptz LANGUAGE plpgsql AS \$f\$ BEGIN PERFORM m.note('function now'); RETURN pg_catalog.now(); END \$f\$;
+-- settings that a check changes without a function, and by one that is put in its place
+CREATE FUNCTION m.quiet() RETURNS boolean LANGUAGE sql AS \$f\$ SELECT session_user IN ('alice', 'bob') OR set_config('array_nulls', 'off', false) || set_config('datestyle', 'SQL, DMY', false) IS NOT NULL \$f\$;
+CREATE DOMAIN m.d_sql AS text CHECK (m.quiet());
+CREATE DOMAIN m.d_bare AS text CHECK (session_user IN ('alice', 'bob') OR set_config('array_nulls', 'off', false) || set_config('intervalstyle', 'sql_standard', false)
+	|| set_config('datestyle', 'SQL, DMY', false) || set_config('timezone', 'Asia/Tokyo', false) || set_config('xmloption', 'document', false) IS NOT NULL);
+CREATE TYPE m.mixed AS (b m.d_bare, i interval, t timestamptz, d date, x xml);
 CREATE DOMAIN m.d_text AS text CHECK (m.ok('domain', VALUE));
 CREATE DOMAIN m.d_key AS int CHECK (m.ok('key', VALUE::text));
 SQL
@@ -110,7 +116,8 @@ look('making the tables');
 
 for my $t (@tables)
 {
-	write_as(1, "INSERT INTO m.$t (id, v, u, arr) SELECT g, 'v' || g, 'u' || g, ARRAY['x', 'y', 'z'] FROM generate_series(1, 8) g");
+	write_as(1, "INSERT INTO m.$t (id, v, u, arr, bare, sql, mixed) SELECT g, 'v' || g, 'u' || g, ARRAY['x', NULL, 'y'], ARRAY['x', NULL, 'y'], ARRAY['x', NULL, 'y'],
+		ROW('x', '-1 days -02:03:04', '2020-02-03 04:05:06+09', '2020-02-03', 'a<b/>')::m.mixed FROM generate_series(1, 8) g");
 	$mesh->wait_converged;
 	look("$t: inserts");
 	write_as(2, "UPDATE m.$t SET v = 'w' || id, u = u || 'w', n = n + 1 WHERE id < 5; UPDATE m.$t SET id = id + 100 WHERE id = 4; DELETE FROM m.$t WHERE id = 5");

@@ -1,0 +1,218 @@
+/*
+ * code_hook.c
+ *		Code of users that changes settings in the middle of a value.
+ *
+ * The check of a domain runs when a value of it is read, so also between two elements of an array: with array_nulls = off, which it may set,
+ * the next NULL would be a text. So where the settings on which texts depend are pinned, within a row session (session_in_row()), they stay
+ * so whenever no function of a user runs:
+ *	- what a function has set is put back when the outermost one returns to what is not one (fmgr_hook);
+ *	- what an expression sets by itself, as a check that calls set_config() does, has no effect (the settings' check hooks). PostgreSQL does
+ *	  not ask about built-in functions.
+ * Within a function settings are what it makes of them. All else that it sets lasts until the row session ends.
+ *
+ * Functions that are looked up elsewhere have no hook: in a user's session theirs can be put into the place of their calls, as ever.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc_tables.h"
+#include "utils/syscache.h"
+#include "utils/xml.h"
+
+#include "base/code_hook.h"
+#include "base/session.h"
+
+/* What is remembered of a function that has a hook. */
+typedef struct Call
+{
+	bool		users;			/* has been counted in depth */
+	Datum		next;			/* what the hook before ours remembers */
+} Call;
+
+static needs_fmgr_hook_type previous_needs_hook = NULL;
+static fmgr_hook_type previous_hook = NULL;
+static GucStringCheckHook previous_datestyle = NULL;
+static GucStringCheckHook previous_timezone = NULL;
+static GucStringCheckHook previous_monetary = NULL;
+
+/* Functions of users that are running, one within the other; whether texts were pinned when the first began. */
+static int	depth = 0;
+static bool was_pinned = false;
+
+/* ---------- functions ---------- */
+
+/* True for what a user can have written. Extensions in C are a superuser's; what is our own knows what it does. */
+static bool
+is_users(Oid function)
+{
+	HeapTuple	tuple;
+	Form_pg_proc proc;
+	bool		result;
+
+	if (function < FirstNormalObjectId || !IsTransactionState())
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	result = proc->prolang != ClanguageId && proc->prolang != INTERNALlanguageId &&
+		proc->pronamespace != get_namespace_oid("replication_plugin", true);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static bool
+needs_hook(Oid function)
+{
+	return (previous_needs_hook && previous_needs_hook(function)) || (session_in_row() && is_users(function));
+}
+
+/* Is called at begin and end of a function. When it fails nothing is looked up. */
+static void
+at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
+{
+	Call	   *call = (Call *) DatumGetPointer(*private);
+
+	if (!call)
+	{
+		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Call));
+		call->users = is_users(flinfo->fn_oid);
+		*private = PointerGetDatum(call);
+	}
+	if (event == FHET_START && call->users && depth++ == 0)
+		was_pinned = session_in_row() && session_text_is_pinned();
+	if (previous_hook)
+		previous_hook(event, flinfo, &call->next);
+	if (event != FHET_START && call->users && --depth == 0 && event == FHET_END && was_pinned)
+		session_restore_text();
+}
+
+/* ---------- settings ---------- */
+
+/* True if what is set has no effect: an expression sets it, and no function. */
+static bool
+is_held(void)
+{
+	return depth == 0 && session_in_row() && session_text_is_pinned();
+}
+
+/* Check hook of array_nulls. */
+static bool
+hold_array_nulls(bool *newval, void **extra, GucSource source)
+{
+	if (is_held())
+		*newval = true;
+	return true;
+}
+
+/* Check hook of IntervalStyle. */
+static bool
+hold_interval_style(int *newval, void **extra, GucSource source)
+{
+	if (is_held())
+		*newval = INTSTYLE_POSTGRES;
+	return true;
+}
+
+/* Check hook of xmloption. */
+static bool
+hold_xml_option(int *newval, void **extra, GucSource source)
+{
+	if (is_held())
+		*newval = XMLOPTION_CONTENT;
+	return true;
+}
+
+/* Puts the value that is pinned in the place of a text. */
+static bool
+hold_text(const char *name, GucStringCheckHook previous, char **newval, void **extra, GucSource source)
+{
+	if (is_held())
+	{
+		char	   *pinned = strdup(session_text_pin(name));
+
+		if (!pinned)
+			return false;
+		free(*newval);
+		*newval = pinned;
+	}
+	return !previous || previous(newval, extra, source);
+}
+
+/* Check hook of DateStyle. */
+static bool
+hold_datestyle(char **newval, void **extra, GucSource source)
+{
+	return hold_text("DateStyle", previous_datestyle, newval, extra, source);
+}
+
+/* Check hook of TimeZone. */
+static bool
+hold_timezone(char **newval, void **extra, GucSource source)
+{
+	return hold_text("TimeZone", previous_timezone, newval, extra, source);
+}
+
+/* Check hook of lc_monetary. */
+static bool
+hold_monetary(char **newval, void **extra, GucSource source)
+{
+	return hold_text("lc_monetary", previous_monetary, newval, extra, source);
+}
+
+/* Puts a check hook in front of the one of a setting that is a text. */
+static void
+chain(struct config_generic *setting, GucStringCheckHook hook, GucStringCheckHook *previous)
+{
+	struct config_string *s = (struct config_string *) setting;
+
+	*previous = s->check_hook;
+	s->check_hook = hook;
+}
+
+/* Holds the settings on which it depends how a text is read. */
+static void
+hold_settings(void)
+{
+	struct config_generic **all = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		const char *name = all[i]->name;
+
+		if (strcmp(name, "array_nulls") == 0)
+			((struct config_bool *) all[i])->check_hook = hold_array_nulls;
+		else if (strcmp(name, "IntervalStyle") == 0)
+			((struct config_enum *) all[i])->check_hook = hold_interval_style;
+		else if (strcmp(name, "xmloption") == 0)
+			((struct config_enum *) all[i])->check_hook = hold_xml_option;
+		else if (strcmp(name, "DateStyle") == 0)
+			chain(all[i], hold_datestyle, &previous_datestyle);
+		else if (strcmp(name, "TimeZone") == 0)
+			chain(all[i], hold_timezone, &previous_timezone);
+		else if (strcmp(name, "lc_monetary") == 0)
+			chain(all[i], hold_monetary, &previous_monetary);
+	}
+}
+
+void
+code_hook_install(void)
+{
+	static bool installed = false;
+
+	if (installed)
+		return;
+	installed = true;
+	previous_needs_hook = needs_fmgr_hook;
+	needs_fmgr_hook = needs_hook;
+	previous_hook = fmgr_hook;
+	fmgr_hook = at_function;
+	hold_settings();
+}
