@@ -25,6 +25,7 @@
 #include "pgstat.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
@@ -527,6 +528,9 @@ raise_remote_error(PGconn *conn, PGresult *result, const char *sql)
 		code = ERRCODE_CONNECTION_FAILURE;
 	if (message == NULL)
 		message = pchomp(PQerrorMessage(conn));
+	if (code == ERRCODE_INSUFFICIENT_PRIVILEGE && !hint)
+		hint = psprintf("Nodes connect as a superuser, or as a role with REPLICATION that has the rights of replication_plugin_peer: GRANT replication_plugin_peer TO %s there. "
+						"SELECT * FROM replication_plugin.session_lacks() as that role tells what it lacks.", quote_identifier(PQuser(conn) ? PQuser(conn) : ""));
 	PQclear(result);
 	ereport(ERROR,
 			(errcode(code),

@@ -28,6 +28,7 @@ int			setting_row_timeout = 60000;
 int			setting_conflict_retention = 30 * 86400;
 int			setting_conflict_log_size = 256;
 int			setting_conflict_log_rate = 100;
+static bool setting_prepared_role = false;	/* never read: a mark on roles, in pg_db_role_setting */
 
 /* Defines one integer parameter. */
 static void
@@ -81,6 +82,10 @@ settings_define(void)
 	define_int("replication_plugin.conflict_log_rate",
 			   "Conflicts that a link may write into the view conflicts per second; more are only counted. 0: none, -1: all.",
 			   &setting_conflict_log_rate, 100, -1, INT_MAX, PGC_SIGHUP, 0);
+	DefineCustomBoolVariable("replication_plugin.prepared_role",
+							 "Marks the roles that CREATE EXTENSION has made (schema/12_roles.sql).", NULL,
+							 &setting_prepared_role, false, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							 NULL, NULL, NULL);
 }
 
 void

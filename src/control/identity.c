@@ -13,6 +13,31 @@
 #include "catalog/manager_status.h"
 #include "control/identity.h"
 
+/* The token of the server that a session is on; NULL if the extension is not preloaded there. */
+static char *
+token_of(PGconn *conn)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *volatile token = NULL;
+
+	PG_TRY();
+	{
+		PGresult   *res = peer_exec(conn, "SELECT replication_plugin.instance_token()");
+
+		token = pstrdup(PQgetvalue(res, 0, 0));
+		PQclear(res);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return token;
+}
+
 IdentityCheck
 identity_check(const char *dsn)
 {
@@ -20,14 +45,13 @@ identity_check(const char *dsn)
 	PGresult   *res;
 	char	   *token = psprintf(INT64_FORMAT, (int64) instance_token());
 	char	   *database = psprintf("%u", MyDatabaseId);
-	IdentityCheck result = IDENTITY_SAME;
+	volatile	IdentityCheck result = IDENTITY_SAME;
 
 	PG_TRY();
 	{
 		/* elsewhere the extension may be missing, or not be preloaded */
 		res = peer_exec(conn, "SELECT (SELECT oid FROM pg_database WHERE datname = current_database()),"
-						" EXISTS (SELECT FROM pg_extension WHERE extname = 'replication_plugin')"
-						" AND current_setting('shared_preload_libraries') ~ 'replication_plugin'");
+						" EXISTS (SELECT FROM pg_extension WHERE extname = 'replication_plugin')");
 		if (strcmp(PQgetvalue(res, 0, 1), "t") != 0)
 			result = IDENTITY_NO_EXTENSION;
 		else if (strcmp(PQgetvalue(res, 0, 0), database) != 0)
@@ -35,10 +59,12 @@ identity_check(const char *dsn)
 		PQclear(res);
 		if (result != IDENTITY_NO_EXTENSION)
 		{
-			res = peer_exec(conn, "SELECT replication_plugin.instance_token()");
-			if (strcmp(PQgetvalue(res, 0, 0), token) != 0)
+			char	   *there = token_of(conn);
+
+			if (!there)
+				result = IDENTITY_NO_EXTENSION;
+			else if (strcmp(there, token) != 0)
 				result = IDENTITY_OTHER_SERVER;
-			PQclear(res);
 		}
 	}
 	PG_FINALLY();

@@ -13,14 +13,9 @@
 #include "control/join.h"
 #include "control/sql.h"
 
-/* Statements that read the sequences of the source, some at a time: name, value, whether that was given out, as arrays. */
-static const char *const statements_query =
-"SELECT 'SELECT array_agg(n), array_agg(v), array_agg(c) FROM (' ||"
-"  string_agg(format('SELECT %L AS n, last_value AS v, is_called AS c FROM %I.%I', format('%I.%I', s.nspname, s.relname), s.nspname, s.relname),"
-"   ' UNION ALL ') || ') s'"
-" FROM (SELECT n.nspname, c.relname, row_number() OVER () / 200 AS part FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-"  WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'replication_plugin' AND n.nspname !~ '^pg_') s"
-" GROUP BY s.part";
+/* The sequences of the source: name, value, whether that was given out, as arrays. */
+static const char *const sequences_query =
+"SELECT array_agg(s.sequence_name), array_agg(s.last_value), array_agg(s.is_called) FROM replication_plugin.sequence_states() s HAVING count(*) > 0";
 
 /* Sets sequences of such arrays; with $4 = false only those that are further there, or were not used here. */
 static const char *const set_statement =
@@ -52,15 +47,10 @@ void
 join_copy_sequences(Joining *join, bool first)
 {
 	PGconn	   *source = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
-	PGresult   *statements = peer_exec(source, statements_query);
+	PGresult   *res = peer_exec(source, sequences_query);
 
-	for (int i = 0; i < PQntuples(statements); i++)
-	{
-		PGresult   *res = peer_exec(source, PQgetvalue(statements, i, 0));
-
+	if (PQntuples(res) > 0)
 		set_sequences(res, first);
-		PQclear(res);
-	}
-	PQclear(statements);
+	PQclear(res);
 	PQfinish(source);
 }

@@ -78,12 +78,7 @@
 static void
 drop_old_slot(Joining *join, PGconn *conn)
 {
-	char	   *name = quote_literal_cstr(join->slot);
-
-	PQclear(peer_exec(conn, psprintf("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
-									 " WHERE slot_name = %s AND active_pid IS NOT NULL", name)));
-	PQclear(peer_exec(conn, psprintf("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-									 " WHERE slot_name = %s", name)));
+	PQclear(peer_exec(conn, psprintf("SELECT replication_plugin.free_slot_of(%d)", join->local->node_id)));
 }
 
 /* Who holds up the slot that a walsender of the source makes, as text; NULL if nobody is known. */

@@ -175,7 +175,11 @@ COMMENT ON FUNCTION require_no_transaction(text) IS 'an error inside a transacti
 
 CREATE FUNCTION loopback(sql text) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_loopback' LANGUAGE C STRICT;
-COMMENT ON FUNCTION loopback(text) IS 'runs a statement in this database in a transaction of its own';
+COMMENT ON FUNCTION loopback(text) IS 'runs a statement in this database in a transaction of its own, if the dsn of this node leads here; nothing, if it is empty';
+
+CREATE FUNCTION run_apart(sql text) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_run_apart' LANGUAGE C STRICT;
+COMMENT ON FUNCTION run_apart(text) IS 'runs a statement in this database in a transaction of its own';
 
 CREATE FUNCTION link_states(OUT provider integer, OUT state text, OUT pid integer,
 	OUT received_lsn pg_lsn, OUT applied_lsn pg_lsn, OUT provider_lsn pg_lsn, OUT last_commit_at timestamptz,

@@ -84,7 +84,7 @@ BEGIN
 	requirement := 'rights';
 	detail := current_user;
 	SELECT rolsuper INTO ok FROM pg_roles WHERE rolname = current_user;
-	fix := CASE WHEN NOT ok THEN 'the dsn of a node needs a superuser: its sessions copy tables and read slots' END;
+	fix := CASE WHEN NOT ok THEN 'call the commands as a superuser' END;
 	RETURN NEXT;
 
 	requirement := 'encoding';
@@ -361,6 +361,17 @@ END
 $$;
 COMMENT ON FUNCTION copied_until() IS 'where the WAL of this physical copy left that of the server it was copied from';
 
+-- Asked by a physical copy of this server that wants to be a node: the number that prepare_base_backup() has promised it, and whether what is kept for it
+-- goes on from where the copy ends.
+CREATE FUNCTION kept_for_copy(copy_name text, copy_dsn text, copied_until pg_lsn, OUT node_id integer, OUT has_all boolean, OUT timeline integer)
+RETURNS SETOF record LANGUAGE sql VOLATILE
+AS $$
+	SELECT r.node_id, s.confirmed_flush_lsn <= $3, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+	FROM replication_plugin.node_reservation r JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(r.node_id)
+	WHERE r.for_backup AND r.node_name = $1 AND r.dsn = $2 AND s.wal_status <> 'lost'
+$$;
+COMMENT ON FUNCTION kept_for_copy(text, text, pg_lsn) IS 'what prepare_base_backup() has promised a physical copy, and keeps for it';
+
 -- Makes a physical copy of a member's server a node of its own, that joins through that member. Everything that the
 -- member had up to the copy's end is here, with the progress of all origins.
 CREATE FUNCTION adopt_copy(node_name text, dsn text, via text) RETURNS void LANGUAGE plpgsql VOLATILE
@@ -379,10 +390,8 @@ BEGIN
 			HINT = 'A physical copy joins through the member that it was copied from.';
 	END IF;
 	SELECT * INTO copied FROM replication_plugin.copied_until();
-	SELECT q INTO answer FROM replication_plugin.remote_query(via, format($q$
-		SELECT r.node_id, s.confirmed_flush_lsn <= %L, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
-		FROM replication_plugin.node_reservation r JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(r.node_id)
-		WHERE r.for_backup AND r.node_name = %L AND r.dsn = %L AND s.wal_status <> 'lost' $q$, copied.lsn, node_name, dsn)) q;
+	SELECT q INTO answer FROM replication_plugin.remote_query(via, format('SELECT node_id, has_all, timeline FROM replication_plugin.kept_for_copy(%L, %L, %L)',
+		node_name, dsn, copied.lsn)) q;
 	IF answer IS NULL THEN
 		RAISE EXCEPTION 'node "%" keeps nothing for a copy named "%" with this dsn', source.node_name, node_name USING ERRCODE = '55000',
 			HINT = 'Before the backup: SELECT replication_plugin.prepare_base_backup(name, dsn) on that node, with what join_group() is given here.';
@@ -408,7 +417,7 @@ BEGIN
 	DELETE FROM replication_plugin.conflict_count;
 	-- what was local there is the source's here, up to the end of the copy; the origin is made in a transaction of its own, as
 	-- its number is another one's if that is rolled back
-	PERFORM replication_plugin.remote_query(dsn, format('SELECT replication_plugin.create_origin(%s)', source.node_id));
+	PERFORM replication_plugin.run_apart(format('SELECT replication_plugin.create_origin(%s)', source.node_id));
 	PERFORM pg_replication_origin_advance(replication_plugin.origin_name(source.node_id::text), copied.lsn);
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state, source_id, source_dsn,
 			copy_schema, copy_data, progress, copy_of, copy_since)
@@ -503,6 +512,15 @@ END
 $$;
 COMMENT ON FUNCTION cancel_base_backup(text) IS 'takes prepare_base_backup() back';
 
+-- Called by a node that gives its join up: the group has admitted it perhaps.
+CREATE FUNCTION forget_joining(joining integer) RETURNS void LANGUAGE sql VOLATILE
+AS $$
+	INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+		SELECT n.node_id, replication_plugin.my_id(), 'left' FROM replication_plugin.node n WHERE n.node_id = $1 AND n.state = 'joining'
+		ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION forget_joining(integer) IS 'takes a node out that does not join after all';
+
 -- A ready member that answers, for a node that must join anew.
 CREATE FUNCTION find_source() RETURNS text LANGUAGE plpgsql VOLATILE
 AS $$
@@ -553,7 +571,7 @@ BEGIN
 	END IF;
 	-- each member has it from us: the name is free then, everywhere
 	FOR member IN SELECT q[1] AS name, q[2] AS dsn FROM replication_plugin.remote_query(source_dsn,
-		$q$ SELECT node_name, dsn FROM replication_plugin.node WHERE state = 'ready' $q$) q
+		$q$ SELECT node_name, dsn FROM replication_plugin.members() WHERE state = 'ready' $q$) q
 	LOOP
 		BEGIN
 			PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.expel(%L, %s)', l.group_id, l.node_id))
@@ -826,7 +844,7 @@ BEGIN
 	END IF;
 	BEGIN
 		-- a copy of a server must not speak for the original
-		PERFORM replication_plugin.loopback('SELECT');
+		PERFORM replication_plugin.loopback('');
 	EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
 		RAISE EXCEPTION 'the dsn of this node does not lead here: %', SQLERRM USING ERRCODE = '55000',
 			HINT = 'Make it work. Or call remove_node() on another member, then SELECT replication_plugin.forget_group() here.';
@@ -843,9 +861,7 @@ BEGIN
 	IF l.state LIKE 'joining:%' THEN
 		-- the group may have admitted it already
 		BEGIN
-			PERFORM replication_plugin.remote_query(l.source_dsn, format($q$ INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
-				SELECT node_id, replication_plugin.my_id(), 'left' FROM replication_plugin.node WHERE node_id = %s AND state = 'joining'
-				ON CONFLICT DO NOTHING $q$, l.node_id));
+			PERFORM replication_plugin.remote_query(l.source_dsn, format('SELECT replication_plugin.forget_joining(%s)', l.node_id));
 		EXCEPTION WHEN others THEN
 			RAISE WARNING 'the group could not be told that this node does not join: %', SQLERRM
 				USING HINT = format('SELECT replication_plugin.remove_node(%L) on a member tells it.', l.node_name);
@@ -869,7 +885,7 @@ BEGIN
 		RETURN false;
 	END IF;
 	BEGIN
-		PERFORM replication_plugin.loopback('SELECT');
+		PERFORM replication_plugin.loopback('');
 	EXCEPTION
 		WHEN object_not_in_prerequisite_state THEN
 			RETURN false; -- its dsn leads to the original

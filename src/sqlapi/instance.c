@@ -22,6 +22,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/requirement.h"
+#include "control/apart.h"
 #include "control/identity.h"
 #include "wire/value.h"
 
@@ -31,6 +32,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_dsn_without_password);
 PG_FUNCTION_INFO_V1(replication_plugin_check_own_dsn);
 PG_FUNCTION_INFO_V1(replication_plugin_remote_query);
 PG_FUNCTION_INFO_V1(replication_plugin_loopback);
+PG_FUNCTION_INFO_V1(replication_plugin_run_apart);
 PG_FUNCTION_INFO_V1(replication_plugin_flush_point);
 PG_FUNCTION_INFO_V1(replication_plugin_last_commit_lsn);
 PG_FUNCTION_INFO_V1(replication_plugin_run_start);
@@ -164,11 +166,12 @@ require_here(PGconn *conn)
 	PQclear(res);
 }
 
-/* loopback(sql text) → void: in a transaction of its own */
+/* loopback(sql text) → void: in a transaction of its own, if our own dsn leads here; an empty statement is none */
 Datum
 replication_plugin_loopback(PG_FUNCTION_ARGS)
 {
 	LocalNode  *local = nodes_local();
+	char	   *sql = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	PGconn	   *conn;
 
 	if (!local)
@@ -179,13 +182,23 @@ replication_plugin_loopback(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		require_here(conn);
-		PQclear(peer_exec(conn, text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	}
 	PG_FINALLY();
 	{
 		PQfinish(conn);
 	}
 	PG_END_TRY();
+	/* with our own rights: the role of the dsn need not have them */
+	if (sql[0])
+		run_apart(sql);
+	PG_RETURN_VOID();
+}
+
+/* run_apart(sql text) → void: in a transaction of its own */
+Datum
+replication_plugin_run_apart(PG_FUNCTION_ARGS)
+{
+	run_apart(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }
 

@@ -189,6 +189,8 @@ replication_plugin_export_parked(PG_FUNCTION_ARGS)
 	Relation	rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
 	OwnerContext saved;
 
+	if (!may_read(RelationGetRelid(rel)))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	park_export(rel, (uint64) PG_GETARG_INT64(1), (ReturnSetInfo *) fcinfo->resultinfo);

@@ -32,7 +32,9 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "storage/procarray.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -406,6 +408,8 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	q.rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
+	if (pg_class_aclcheck(RelationGetRelid(q.rel), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(q.rel));
 	q.nkeys = read_texts(PG_GETARG_DATUM(1), &q.key_columns);
 	if (read_texts(PG_GETARG_DATUM(2), &q.key) != q.nkeys)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there must be as many key columns as values")));

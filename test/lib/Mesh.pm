@@ -73,6 +73,8 @@ sub add_server
 	{
 		$node->safe_psql('postgres', 'CREATE DATABASE app');
 		$node->safe_psql('app', 'CREATE EXTENSION replication_plugin');
+		$node->safe_psql('app', sprintf('CREATE ROLE %s LOGIN REPLICATION IN ROLE replication_plugin_peer', $self->dsn_user))
+			if $self->dsn_user ne $self->user;
 	}
 	$self->start_proxy($i) if $self->{opt}{proxy};
 	return $i;
@@ -113,7 +115,7 @@ sub dsn
 	my ($self, $i, $db) = @_;
 	my $node = $self->node($i);
 	my $host = $self->{opt}{proxy} ? $self->{proxies}[ $i - 1 ]{dir} : $node->host;
-	return sprintf("host=%s port=%d dbname=%s user=%s", $host, $node->port, $db || 'app', $self->user);
+	return sprintf("host=%s port=%d dbname=%s user=%s", $host, $node->port, $db || 'app', $self->dsn_user);
 }
 
 # Runs something that starts a server; its clock can be shifted then.
@@ -153,6 +155,14 @@ sub direct_dsn
 }
 
 sub user { return scalar getpwuid($<); }
+
+# The role that nodes connect as: DSN_ROLE=peer, or dsn_role => 'peer': one that is no superuser.
+sub dsn_user
+{
+	my ($self) = @_;
+	my $role = $self->{opt}{dsn_role} || $ENV{DSN_ROLE} || 'superuser';
+	return $role eq 'peer' ? 'node_peer' : $self->user;
+}
 
 # SQL on a node; dies on error.
 sub sql

@@ -1,0 +1,25 @@
+/*
+ * error_text.h
+ *		An error as it goes from one of our processes to another through shared memory.
+ */
+#ifndef REPLICATION_PLUGIN_ERROR_TEXT_H
+#define REPLICATION_PLUGIN_ERROR_TEXT_H
+
+#include "postgres.h"
+
+typedef struct ErrorText
+{
+	int			sqlstate;		/* 0: none */
+	char		message[1024];
+	char		detail[1024];	/* this and the following: empty if there is none */
+	char		hint[1024];
+	char		context[1024];
+} ErrorText;
+
+/* Takes the error being handled, and flushes it; to be called in a PG_CATCH block, in a context that stays. */
+extern void error_text_take(ErrorText *e);
+
+/* Raises it. what: what the other process was doing, for its context; NULL: nothing to say. */
+extern void error_text_raise(const ErrorText *e, const char *what) pg_attribute_noreturn();
+
+#endif							/* REPLICATION_PLUGIN_ERROR_TEXT_H */
