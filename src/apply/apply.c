@@ -51,6 +51,7 @@
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
 #include "catalog/table_info.h"
+#include "catalog/waiting_table.h"
 #include "catalog/wall_clock.h"
 #include "conflict/row_version.h"
 
@@ -292,7 +293,16 @@ apply_relation(WireReader *r)
 	relation_store(r);
 }
 
-/* A row of a table that is gone, or left out: it is none of ours. */
+/* True if rows of a table are passed over, as they cannot be applied here. */
+static bool
+table_is_waiting(uint32 remote_id)
+{
+	const WireRelation *remote = waiting_tables() ? relation_remote(remote_id) : NULL;
+
+	return remote && waiting_table(remote->nspname, remote->relname);
+}
+
+/* A row of a table that is gone, or left out, or waits: it is none of ours. */
 static void
 pass_over_row(MemoryContext context)
 {
@@ -318,7 +328,7 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	apply.remote_id = remote_id;
 	apply.has_old = has_old;
 	old = MemoryContextSwitchTo(apply.row_context);
-	ar = relation_open_remote(remote_id);
+	ar = table_is_waiting(remote_id) ? NULL : relation_open_remote(remote_id);
 	if (!ar)
 	{
 		pass_over_row(old);
@@ -505,14 +515,20 @@ append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 }
 
 bool
-apply_lost_table(LostTable *table)
+apply_failed_table(LostTable *table)
 {
 	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
 
-	if (!remote || relation_exists(remote))
+	if (!remote)
 		return false;
 	*table = (LostTable) {remote->nspname, remote->relname, remote->relid, apply.begin.origin, apply.begin.origin_lsn};
 	return true;
+}
+
+bool
+apply_lost_table(LostTable *table)
+{
+	return apply_failed_table(table) && !relation_exists(relation_remote(apply.remote_id));
 }
 
 void

@@ -87,6 +87,9 @@ extern char *apply_failed_row(void);
  */
 extern bool apply_lost_table(LostTable *table);
 
+/* The same for a table that exists here or not: false if it failed at none. Names and what it is on the provider. */
+extern bool apply_failed_table(LostTable *table);
+
 /* Passes over the rows of that table from here on, as long as it does not exist here. */
 extern void apply_pass_over_table(void);
 

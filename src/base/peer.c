@@ -11,8 +11,8 @@
  * was first, so nothing is ended twice.
  *
  * Secrets: a connection string never gets into a message as it is, only through
- * peer_dsn_without_secrets. Statements do get into the context of errors: pass
- * secrets as parameters.
+ * peer_dsn_without_secrets; of a statement only its beginning does, without any value. Where it has a secret in it, the other
+ * server is told first to write nothing down (hide_secrets()).
  */
 #include "postgres.h"
 
@@ -511,6 +511,13 @@ error_field(const PGresult *result, int field)
 	return value ? pstrdup(value) : NULL;
 }
 
+/* Length of the beginning of a statement that can have no value in it. */
+static int
+harmless_length(const char *sql)
+{
+	return Min((int) strcspn(sql, "'\"($"), 100);
+}
+
 /* Raises the error in result (may be NULL: could not even send) as one of our own. Frees result. */
 static void
 raise_remote_error(PGconn *conn, PGresult *result, const char *sql)
@@ -538,7 +545,7 @@ raise_remote_error(PGconn *conn, PGresult *result, const char *sql)
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0,
 			 context ? errcontext("%s", context) : 0,
-			 errcontext("statement on the peer \"%s\": %.200s", peer_description(conn), sql)));
+			 errcontext("statement on the peer \"%s\": %.*s", peer_description(conn), harmless_length(sql), sql)));
 }
 
 PGresult *

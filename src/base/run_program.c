@@ -85,7 +85,7 @@ program_major_version(const char *path)
 
 /* The child: becomes the program. Does not return, and must not touch the parent's state. */
 static void
-become_program(const char *const *argv, const char *const *environment, int stderr_fd, pid_t parent)
+become_program(const char *const *argv, const char *const *environment, int in, int out, int stderr_fd, pid_t parent)
 {
 	int			null = open("/dev/null", O_RDWR);
 	long		max_fd = sysconf(_SC_OPEN_MAX);
@@ -100,8 +100,8 @@ become_program(const char *const *argv, const char *const *environment, int stde
 	if (getppid() != parent)
 		_exit(126);
 #endif
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
+	dup2(in >= 0 ? in : null, STDIN_FILENO);
+	dup2(out >= 0 ? out : null, STDOUT_FILENO);
 	dup2(stderr_fd, STDERR_FILENO);
 	if (max_fd < 0 || max_fd > 65536)
 		max_fd = 65536;
@@ -117,7 +117,7 @@ become_program(const char *const *argv, const char *const *environment, int stde
 
 /* Starts the program. */
 static void
-start_program(Program *p, const char *const *argv, const char *const *environment)
+start_program(Program *p, const char *const *argv, const char *const *environment, int in, int out)
 {
 	pid_t		self = getpid();
 	int			fds[2];
@@ -133,7 +133,7 @@ start_program(Program *p, const char *const *argv, const char *const *environmen
 	fflush(NULL);
 	p->pid = fork();
 	if (p->pid == 0)
-		become_program(argv, environment, fds[1], self);
+		become_program(argv, environment, in, out, fds[1], self);
 	close(fds[1]);
 	if (p->pid < 0)
 	{
@@ -220,23 +220,26 @@ stop_program(Program *p)
 
 /* Raises the error of a program that has failed. */
 static void
-raise_failure(Program *p, int status)
+raise_failure(Program *p, int status, char *(*tell) (const char *messages, void *arg), void *arg)
 {
 	const char *name = last_dir_separator(p->path) ? last_dir_separator(p->path) + 1 : p->path;
+	char	   *messages = pchomp(p->messages.data);
 
+	if (tell)
+		messages = tell(messages, arg);
 	ereport(ERROR,
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 			 errmsg("program \"%s\" failed: %s", name, wait_result_to_str(status)),
-			 p->messages.len ? errdetail_internal("%s", pchomp(p->messages.data)) : 0));
+			 messages[0] ? errdetail_internal("%s", messages) : 0));
 }
 
 void
-run_program(const char *const *argv, const char *const *environment)
+run_program(const char *const *argv, const char *const *environment, int in, int out, char *(*tell) (const char *messages, void *arg), void *arg)
 {
 	Program		program;
 	volatile int status = 0;
 
-	start_program(&program, argv, environment);
+	start_program(&program, argv, environment, in, out);
 	PG_TRY();
 	{
 		status = wait_for_program(&program);
@@ -247,6 +250,6 @@ run_program(const char *const *argv, const char *const *environment)
 	}
 	PG_END_TRY();
 	if (status != 0)
-		raise_failure(&program, status);
+		raise_failure(&program, status, tell, arg);
 	pfree(program.messages.data);
 }

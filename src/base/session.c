@@ -91,6 +91,24 @@ static const Pin superuser_pins[] = {
 	{"temp_file_limit", "-1"},
 };
 
+/* Where statements and their parameters would be written down. Some belong to extensions, which need not be here. */
+static const Pin hiding_pins[] = {
+	{"log_statement", "none"},
+	{"log_min_duration_statement", "-1"},
+	{"log_min_duration_sample", "-1"},
+	{"log_transaction_sample_rate", "0"},
+	{"log_min_error_statement", "panic"},
+	{"log_parameter_max_length", "0"},
+	{"log_parameter_max_length_on_error", "0"},
+	{"debug_print_parse", "off"},
+	{"debug_print_rewritten", "off"},
+	{"debug_print_plan", "off"},
+	{"track_activities", "off"},
+	{"auto_explain.log_min_duration", "-1"},
+	{"pg_stat_statements.track", "none"},
+	{"pgaudit.log", "none"},
+};
+
 bool
 session_type_names_objects(Oid typid)
 {
@@ -276,6 +294,17 @@ session_unpin(int nest)
 		AtEOXact_GUC(false, nest);
 }
 
+void
+session_hide(bool local)
+{
+	for (int i = 0; i < lengthof(hiding_pins); i++)
+	{
+		if (GetConfigOption(hiding_pins[i].name, true, false))
+			(void) set_config_option(hiding_pins[i].name, hiding_pins[i].value, PGC_SUSET, PGC_S_SESSION,
+									 local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true, 0, false);
+	}
+}
+
 /* ---------- workers ---------- */
 
 /* A value as it is given to the setting itself: without the backslashes of connection options. */
@@ -314,6 +343,8 @@ session_pin_worker(void)
 	set_all(session_pins, lengthof(session_pins));
 	set_all(superuser_pins, lengthof(superuser_pins));
 	SetConfigOption("search_path", SESSION_OWN_PATH, PGC_SUSET, PGC_S_OVERRIDE);
+	if (GetConfigOption("auto_explain.log_min_duration", true, false))
+		SetConfigOption("auto_explain.log_min_duration", "-1", PGC_SUSET, PGC_S_OVERRIDE);	/* plans have values in them: of our tables dsns */
 	if (OidIsValid(MyDatabaseId))
 		SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_USERSET, PGC_S_OVERRIDE);
 }

@@ -59,6 +59,12 @@ extern void session_restore_text(void);
 extern int	session_sql_begin(void);
 extern void session_sql_end(int nest);
 
+/*
+ * Keeps the statements of this session, and what they are about, out of the log, pg_stat_activity and the statistics of statements: for secrets that must go
+ * through SQL. local: until the transaction ends.
+ */
+extern void session_hide(bool local);
+
 /* Pins everything in a background worker of ours, for good. */
 extern void session_pin_worker(void);
 

@@ -408,6 +408,44 @@ link_status_set_error(int index, const char *message, bool in_apply)
 	LWLockRelease(&shared->lock);
 }
 
+Moment
+link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
+{
+	LinkStatus *l = &links[index];
+	Moment		since;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (l->trouble_origin != origin || l->trouble_lsn != lsn)
+	{
+		l->trouble_origin = origin;
+		l->trouble_lsn = lsn;
+		l->trouble_since = moment_now();
+	}
+	since = l->trouble_since;
+	LWLockRelease(&shared->lock);
+	return since;
+}
+
+void
+link_status_set_ended_at(int index, const char *nspname, const char *relname)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	strlcpy(links[index].ended_nspname, nspname, NAMEDATALEN);
+	strlcpy(links[index].ended_relname, relname, NAMEDATALEN);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+link_status_take_ended_at(int index, char *nspname, char *relname)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	strlcpy(nspname, links[index].ended_nspname, NAMEDATALEN);
+	strlcpy(relname, links[index].ended_relname, NAMEDATALEN);
+	links[index].ended_nspname[0] = '\0';
+	LWLockRelease(&shared->lock);
+	return nspname[0] != '\0';
+}
+
 void
 link_status_tell(int index, const char *message)
 {

@@ -66,6 +66,11 @@ typedef struct LinkStatus
 	bool		reroute;		/* stands in for another link that is down */
 	Moment		demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
 	int			demands;		/* how often it had to, since other origins were wanted last */
+	NodeId		trouble_origin; /* the transaction that has failed last ... */
+	XLogRecPtr	trouble_lsn;
+	Moment		trouble_since;	/* ... since then */
+	char		ended_nspname[NAMEDATALEN]; /* the worker was ended in code of this table; empty: no */
+	char		ended_relname[NAMEDATALEN];
 	char		wanted_origins[LINK_ORIGINS_SIZE];	/* besides the provider's own, by the topology */
 	char		full_origins[LINK_ORIGINS_SIZE];	/* ... and asked for */
 	char		last_error[LINK_ERROR_SIZE];
@@ -114,6 +119,13 @@ extern void link_status_set_origins(int index, const char *wanted, const char *f
 /* Records an error, doubles the back-off and sets next_start_at; the text stays after it is over. */
 extern void link_status_set_error(int index, const char *message, bool in_apply);
 extern void link_status_set_healthy(int index);
+
+/* A transaction has failed: since when does it? */
+extern Moment link_status_trouble(int index, NodeId origin, XLogRecPtr lsn);
+
+/* The worker is ended in code of a table that did not let itself be cancelled; the next one asks for that, once: false if it was not so. */
+extern void link_status_set_ended_at(int index, const char *nspname, const char *relname);
+extern bool link_status_take_ended_at(int index, char *nspname, char *relname);
 
 /* Shows an error that is no failure: the worker goes on trying. */
 extern void link_status_tell(int index, const char *message);

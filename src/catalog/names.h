@@ -34,6 +34,7 @@
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"
 #define TABLE_LINK			"link"
+#define TABLE_WAITING_TABLE	"waiting_table"
 #define TABLE_MESSAGE_SECRET	"message_secret"
 #define TABLE_STABLE_POINT	"stable_point"
 #define TABLE_TOMBSTONE		"tombstone"

@@ -115,6 +115,7 @@ open_session(Joining *join, int i)
 	char	   *origin = i == 0 ? repair_origin_name(MyDatabaseId) :
 	psprintf("%s%d", repair_origin_name(MyDatabaseId), i);
 
+	PQclear(peer_exec(conn, "SELECT replication_plugin.hide_secrets(false)"));
 	PQclear(peer_exec(conn, "SET application_name = 'replication_plugin copy'"));
 	PQclear(peer_exec(conn, "SET client_connection_check_interval = '1s'"));
 	PQclear(peer_exec(conn, "SET session_replication_role = replica"));

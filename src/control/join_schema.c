@@ -11,8 +11,9 @@
  *	after the rows		is stored in join_script when it is dumped, as it must be from the same
  *						snapshot; the transaction that runs it deletes it.
  *
- * Script files are temporary files of the server: it removes them itself when it starts
- * after a crash.
+ * Scripts can have secrets in them: passwords of user mappings, and what is in the bodies of functions. So their files have no name from
+ * the moment they are made: whatever ends this process, nothing is left of them. The session that runs them writes nothing down
+ * (hide_secrets()), and of what fails people are told which object it is, and the error, but no text of the script.
  */
 #include "postgres.h"
 
@@ -80,64 +81,37 @@ connection_environment(const char *dsn)
 	return environment;
 }
 
-/* Path of a script's file, relative to the data directory, which is where we and our children are. */
-static char *
-script_file(const char *section)
+/* A file without a name, on the file system of the database. */
+static int
+script_file(void)
 {
+	char	   *path = psprintf("%s/%s_replication_plugin_%u_%d", SCRIPT_DIR, PG_TEMP_FILE_PREFIX, MyDatabaseId, MyProcPid);
+	int			fd;
+
 	if (mkdir(SCRIPT_DIR, pg_dir_create_mode) < 0 && errno != EEXIST)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not create directory \"%s\": %m", SCRIPT_DIR)));
-	return psprintf("%s/%s_replication_plugin_%u_%s.sql", SCRIPT_DIR, PG_TEMP_FILE_PREFIX, MyDatabaseId, section);
+	fd = OpenTransientFilePerm(path, O_CREAT | O_EXCL | O_RDWR | PG_BINARY, S_IRUSR | S_IWUSR);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+	unlink(path);
+	return fd;
 }
 
-/* Dumps one section of the source's schema in the snapshot. Returns the file. */
-static char *
-dump(Joining *join, const char *section)
-{
-	char	   *file = script_file(section);
-	const char *argv[] = {
-		program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications",
-		"--no-subscriptions", "--no-sync", "--exclude-schema=" EXTENSION_SCHEMA,
-		psprintf("--snapshot=%s", join->snapshot),
-		psprintf("--file=%s", file),
-		psprintf("--dbname=%s", peer_dsn_for_program(join->local->source_dsn)),
-		NULL
-	};
-
-	unlink(file);
-	run_program(argv, connection_environment(join->local->source_dsn));
-	return file;
-}
-
-/* Runs a script here, with a statement that notes it, in one transaction. */
-static void
-restore(Joining *join, const char *file, const char *note)
-{
-	const char *argv[] = {
-		program_path("psql"), "--no-psqlrc", "--quiet", "--echo-errors", "--set=ON_ERROR_STOP=1",
-		"--single-transaction", "--command", "SET " RESTORING_SCHEMA " = on", psprintf("--file=%s", file), "--command", note,
-		psprintf("--dbname=%s", peer_dsn_for_program(join->local->dsn)),
-		NULL
-	};
-
-	run_program(argv, connection_environment(join->local->dsn));
-}
-
-/* ---------- the second script, put away ---------- */
-
-/* Reads a file as a bytea. */
+/* Reads a file from its beginning. */
 static bytea *
-read_file(const char *file)
+read_file(int fd)
 {
-	int			fd = OpenTransientFile(file, O_RDONLY | PG_BINARY);
 	struct stat st;
 	bytea	   *result;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not open file \"%s\": %m", file)));
+				 errmsg("could not read the schema's definition: %m")));
 	if (st.st_size > MaxAllocSize - VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -148,23 +122,117 @@ read_file(const char *file)
 	if (read(fd, VARDATA(result), st.st_size) != st.st_size)
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not read file \"%s\": %m", file)));
-	CloseTransientFile(fd);
+				 errmsg("could not read the schema's definition: %m")));
 	return result;
 }
 
-/* Writes a bytea into a file. */
+/* Writes a file, to be read from its beginning. */
 static void
-write_file(const char *file, bytea *content)
+write_file(int fd, bytea *content)
 {
-	int			fd = OpenTransientFile(file, O_CREAT | O_WRONLY | O_TRUNC | PG_BINARY);
 	ssize_t		len = VARSIZE_ANY_EXHDR(content);
 
-	if (fd < 0 || write(fd, VARDATA_ANY(content), len) != len || CloseTransientFile(fd) != 0)
+	if (write(fd, VARDATA_ANY(content), len) != len || lseek(fd, 0, SEEK_SET) < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", file)));
+				 errmsg("could not write the schema's definition: %m")));
 }
+
+/* Dumps one section of the source's schema in the snapshot. Returns the script. */
+static bytea *
+dump(Joining *join, const char *section)
+{
+	const char *argv[] = {
+		program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications",
+		"--no-subscriptions", "--exclude-schema=" EXTENSION_SCHEMA,
+		psprintf("--snapshot=%s", join->snapshot),
+		psprintf("--dbname=%s", peer_dsn_for_program(join->local->source_dsn)),
+		NULL
+	};
+	MemoryContext context = CurrentMemoryContext;
+	bytea	   *script;
+	int			fd;
+
+	StartTransactionCommand();	/* which closes the file in any case */
+	fd = script_file();
+	run_program(argv, connection_environment(join->local->source_dsn), -1, fd, NULL, NULL);
+	MemoryContextSwitchTo(context);
+	script = read_file(fd);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return script;
+}
+
+/* Appends which object the script makes in a line: pg_dump names it in a comment before it. */
+static void
+append_object(StringInfo buf, bytea *script, int line)
+{
+	const char *p = VARDATA_ANY(script);
+	const char *end = p + VARSIZE_ANY_EXHDR(script);
+	const char *name = NULL;
+
+	for (int i = 1; p < end && i <= line; i++)
+	{
+		const char *next = memchr(p, '\n', end - p);
+
+		if (end - p > 9 && strncmp(p, "-- Name: ", 9) == 0)
+			name = p + 9;
+		p = next ? next + 1 : end;
+	}
+	if (name)
+		appendStringInfo(buf, " [%.*s]", (int) Min(200, (const char *) memchr(name, '\n', end - name) - name), name);
+}
+
+/* What is told of psql's messages: the errors with their details and hints, and of which object they are; nothing of the script's text. */
+static char *
+tell(const char *messages, void *script)
+{
+	StringInfoData buf;
+	char	   *copy = pstrdup(messages);
+	char	   *save = NULL;
+
+	initStringInfo(&buf);
+	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+	{
+		const char *error = strstr(line, ":  ");
+		int			number = 0;
+
+		if (strncmp(line, "psql:", 5) == 0 && strstr(line, ": ERROR:"))
+		{
+			(void) sscanf(line, "psql:<stdin>:%d:", &number);
+			appendStringInfo(&buf, "%sERROR: %s", buf.len ? "\n" : "", error ? error + 3 : "");
+			if (number > 0)
+				append_object(&buf, script, number);
+		}
+		else if (strncmp(line, "psql:", 5) == 0 || strncmp(line, "DETAIL:", 7) == 0 || strncmp(line, "HINT:", 5) == 0)
+			appendStringInfo(&buf, "%s%s", buf.len ? "\n" : "", line);
+	}
+	return buf.data;
+}
+
+/* Runs a script here, with a statement that notes it, in one transaction. */
+static void
+restore(Joining *join, bytea *script, const char *note)
+{
+	const char *argv[] = {
+		program_path("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=SHOW_CONTEXT=never",
+		"--single-transaction", "--command", "SELECT " EXTENSION_SCHEMA ".hide_secrets(false)",
+		"--command", "SET " RESTORING_SCHEMA " = on", "--file=-", "--command", note,
+		psprintf("--dbname=%s", peer_dsn_for_program(join->local->dsn)),
+		NULL
+	};
+	MemoryContext context = CurrentMemoryContext;
+	int			fd;
+
+	StartTransactionCommand();	/* which closes the file in any case */
+	fd = script_file();
+	write_file(fd, script);
+	run_program(argv, connection_environment(join->local->dsn), fd, -1, tell, script);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/* ---------- the second script, put away ---------- */
 
 /* Begins a transaction that may use SPI. */
 static void
@@ -187,35 +255,38 @@ commit_spi(MemoryContext context)
 
 /* Stores the second script. */
 static void
-put_away(const char *file)
+put_away(bytea *text)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			type = BYTEAOID;
-	Datum		script;
+	Datum		script = PointerGetDatum(text);
 
 	begin_spi();
-	script = PointerGetDatum(read_file(file));
 	SPI_execute("DELETE FROM replication_plugin.join_script", false, 0);
 	SPI_execute_with_args("INSERT INTO replication_plugin.join_script (script) VALUES ($1)",
 						  1, &type, &script, NULL, false, 0);
 	commit_spi(context);
 }
 
-/* Writes the stored script into a file. Returns false if there is none: it has been run. */
-static bool
-take_out(const char *file)
+/* Reads the stored script. NULL if there is none: it has been run. */
+static bytea *
+take_out(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool		found;
+	bytea	   *script = NULL;
 	bool		isnull;
 
 	begin_spi();
 	SPI_execute("SELECT script FROM replication_plugin.join_script", true, 0);
-	found = SPI_processed > 0;
-	if (found)
-		write_file(file, DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
+	if (SPI_processed > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		script = DatumGetByteaPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		MemoryContextSwitchTo(old);
+	}
 	commit_spi(context);
-	return found;
+	return script;
 }
 
 /* ---------- steps ---------- */
@@ -223,32 +294,26 @@ take_out(const char *file)
 void
 join_copy_schema(Joining *join)
 {
-	char	   *tables;
-	char	   *indexes;
+	bytea	   *tables;
 
 	if (!join->local->copy_schema)
 		return;
 	join_progress("dumping the schema");
 	tables = dump(join, "pre-data");
-	indexes = dump(join, "post-data");
-	put_away(indexes);
-	unlink(indexes);
-	if (!sql_value("SELECT 1 FROM replication_plugin.local_node WHERE schema_copied", 0, NULL))
-	{
-		join_progress("restoring tables and functions");
-		restore(join, tables, "UPDATE replication_plugin.local_node SET schema_copied = true");
-	}
-	unlink(tables);
+	put_away(dump(join, "post-data"));
+	if (sql_value("SELECT 1 FROM replication_plugin.local_node WHERE schema_copied", 0, NULL))
+		return;
+	join_progress("restoring tables and functions");
+	restore(join, tables, "UPDATE replication_plugin.local_node SET schema_copied = true");
 }
 
 void
 join_restore_indexes(Joining *join)
 {
-	char	   *file = script_file("post-data");
+	bytea	   *script = take_out();
 
-	if (!take_out(file))
+	if (!script)
 		return;
 	join_progress("building indexes and constraints");
-	restore(join, file, "DELETE FROM replication_plugin.join_script");
-	unlink(file);
+	restore(join, script, "DELETE FROM replication_plugin.join_script");
 }

@@ -171,11 +171,15 @@ static void
 be_admitted(Joining *join, PGconn *conn)
 {
 	LocalNode  *l = join->local;
-	PGresult   *res = peer_exec(conn, psprintf("SELECT frontier, stable FROM replication_plugin.admit_node(%s, %d, %s, %s)",
-											   quote_literal_cstr(l->group_id), l->node_id,
-											   quote_literal_cstr(l->node_name), quote_literal_cstr(l->dsn)));
-	const char *params[3] = {pstrdup(PQgetvalue(res, 0, 0)), pstrdup(PQgetvalue(res, 0, 1))};
+	PGresult   *res;
+	const char *params[3];
 
+	PQclear(peer_exec(conn, sql_value("SELECT replication_plugin.hiding()", 0, NULL)));
+	res = peer_exec(conn, psprintf("SELECT frontier, stable FROM replication_plugin.admit_node(%s, %d, %s, %s)",
+								   quote_literal_cstr(l->group_id), l->node_id,
+								   quote_literal_cstr(l->node_name), quote_literal_cstr(l->dsn)));
+	params[0] = pstrdup(PQgetvalue(res, 0, 0));
+	params[1] = pstrdup(PQgetvalue(res, 0, 1));
 	PQclear(res);
 	res = peer_exec(conn, "SELECT replication_plugin.last_commit_lsn()");
 	params[2] = pstrdup(PQgetvalue(res, 0, 0));

@@ -31,6 +31,7 @@
 #include "receive/gate.h"
 #include "receive/link.h"
 #include "receive/link_worker.h"
+#include "receive/table_wait.h"
 
 #define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot, first */
 #define NO_SLOT_LONGEST_MS	5000	/* ... and when that takes long */
@@ -43,6 +44,8 @@ set_session(void)
 	session_pin_worker();
 	SetConfigOption("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	/* who holds a lock of a table for so long has that table wait */
+	SetConfigOption("lock_timeout", psprintf("%d", setting_table_patience), PGC_SUSET, PGC_S_OVERRIDE);
 	/* deadlocks are looked for again and again, and each time it would be said; the view links tells of waits */
 	SetConfigOption("log_lock_waits", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
@@ -110,9 +113,11 @@ note_end(int code, Datum arg)
 	Link	   *link = (Link *) DatumGetPointer(arg);
 
 	link_note_end(link);
-	if (pulse_timed_out())
-		link_status_set_error(link->index, psprintf("the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
-														   " did not let itself be cancelled", setting_row_timeout), true);
+	if (!pulse_timed_out())
+		return;
+	table_wait_note_end(link);
+	link_status_set_error(link->index, psprintf("the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
+												" did not let itself be cancelled", setting_row_timeout), true);
 }
 
 /* Tells people why there is no slot for so long, as far as that can be known from here. */
@@ -188,6 +193,7 @@ replication_plugin_link_main(Datum link_status_index)
 	pgstat_report_activity(STATE_RUNNING, "streaming");
 	PG_TRY();
 	{
+		table_wait_after_end(&link);
 		work(&link, context);
 	}
 	PG_CATCH();

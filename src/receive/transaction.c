@@ -36,6 +36,7 @@
 #include "receive/link.h"
 #include "receive/link_error.h"
 #include "receive/lost_table.h"
+#include "receive/table_wait.h"
 
 #define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
@@ -506,6 +507,8 @@ handle_error(Link *link, MemoryContext context)
 	MemoryContextSwitchTo(context);
 	if (remedy == REMEDY_NONE && edata->sqlerrcode == ERRCODE_UNDEFINED_TABLE && course == COURSE_APPLY &&
 		lost_table_passed_over(link, &edata->detail, &edata->hint))
+		remedy = REMEDY_NOW;
+	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && course == COURSE_APPLY && table_waits(link, edata, &current))
 		remedy = REMEDY_NOW;
 	if (remedy == REMEDY_NONE)
 	{

@@ -201,6 +201,17 @@ CREATE TABLE group_setting (
 	PRIMARY KEY (name, serial, set_by)
 );
 
+-- Tables of which this node passes arriving rows over, as they could not be applied here for long: all others go on meanwhile.
+CREATE TABLE waiting_table (
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	owner text NOT NULL, -- here; where it does not exist here, on the provider
+	provider text NOT NULL,
+	reason text NOT NULL,
+	since timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (schema_name, table_name)
+);
+
 -- What this subscriber knows of its links.
 CREATE TABLE link (
 	provider integer PRIMARY KEY,

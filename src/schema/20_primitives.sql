@@ -18,6 +18,11 @@ CREATE FUNCTION dsn_without_password(dsn text) RETURNS text
 AS 'MODULE_PATHNAME', 'replication_plugin_dsn_without_password' LANGUAGE C STRICT;
 COMMENT ON FUNCTION dsn_without_password(text) IS 'the dsn without its secrets; an error if it cannot be parsed';
 
+CREATE FUNCTION hide_secrets(local boolean) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_hide_secrets' LANGUAGE C STRICT;
+COMMENT ON FUNCTION hide_secrets(boolean) IS
+	'keeps the statements of this session, or transaction, out of the log, pg_stat_activity, auto_explain and pg_stat_statements, as they can have passwords in them';
+
 CREATE FUNCTION check_own_dsn(dsn text) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_check_own_dsn' LANGUAGE C STRICT;
 COMMENT ON FUNCTION check_own_dsn(text) IS 'an error unless the dsn leads to this very database';

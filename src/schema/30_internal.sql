@@ -16,6 +16,13 @@ CREATE FUNCTION origin_name(node text) RETURNS text LANGUAGE sql STABLE
 AS $$ SELECT 'replication_plugin_' || oid || '_' || node FROM pg_database WHERE datname = current_database() $$;
 COMMENT ON FUNCTION origin_name(text) IS 'name of the replication origin here that marks a node''s transactions';
 
+-- What another node is told before a statement that has a dsn in it. One of an older version has no function for it.
+CREATE FUNCTION hiding() RETURNS text LANGUAGE sql IMMUTABLE
+AS $hiding$
+	SELECT 'DO $$ BEGIN IF pg_catalog.to_regprocedure(''replication_plugin.hide_secrets(boolean)'') IS NOT NULL THEN PERFORM replication_plugin.hide_secrets(false); END IF; END $$'
+$hiding$;
+COMMENT ON FUNCTION hiding() IS 'what another node is told before a statement that has a dsn in it';
+
 -- Who answers here: for nodes that want to join or to check a dsn.
 CREATE FUNCTION identity(OUT group_id uuid, OUT group_name text, OUT node_id integer, OUT node_name text,
 	OUT state text, OUT encoding text, OUT server_version_num integer, OUT instance_token bigint,
@@ -717,6 +724,7 @@ BEGIN
 	DELETE FROM replication_plugin.group_setting;
 	DELETE FROM replication_plugin.awaited_state;
 	DELETE FROM replication_plugin.out_of_step;
+	DELETE FROM replication_plugin.waiting_table;
 	DELETE FROM replication_plugin.exclusion;
 	DELETE FROM replication_plugin.merge_settled;
 	DELETE FROM replication_plugin.link;

@@ -29,3 +29,35 @@ END
 $$;
 COMMENT ON FUNCTION note_out_of_step(bigint, text, text, pg_lsn, text) IS
 	'marks a table of which a transaction of this node has written past the triggers; false if it is marked, or has been sent again since';
+
+-- A link cannot apply rows of a table for too long: they are passed over from here on, and the table is out of step. The mark says no more than that,
+-- as errors can hold values of rows.
+CREATE FUNCTION have_table_wait(schema_name text, table_name text, owner text, reason text, provider text) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	INSERT INTO replication_plugin.waiting_table (schema_name, table_name, owner, provider, reason) SELECT $1, $2, $3, $5, $4
+		FROM replication_plugin.local_node l WHERE l.state IN ('ready', 'leaving')
+		ON CONFLICT ON CONSTRAINT waiting_table_pkey DO NOTHING;
+	IF FOUND THEN
+		INSERT INTO replication_plugin.out_of_step (schema_name, table_name, node_id, lsn, what)
+			VALUES ($1, $2, replication_plugin.my_id(), pg_current_wal_insert_lsn(), 'waits');
+		PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
+	END IF;
+	RETURN EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE w.schema_name = $1 AND w.table_name = $2);
+END
+$$;
+COMMENT ON FUNCTION have_table_wait(text, text, text, text, text) IS 'has arriving rows of a table passed over on this node; returns whether they are';
+
+-- Called before its rows are sent again: they are applied from here on. Returns whether it had been waiting.
+CREATE FUNCTION end_table_wait(schema_name text, table_name text) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	DELETE FROM replication_plugin.waiting_table w WHERE w.schema_name = $1 AND w.table_name = $2;
+	IF FOUND THEN
+		PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
+		RETURN true;
+	END IF;
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION end_table_wait(text, text) IS 'has arriving rows of a table applied again on this node; what was passed over comes with resend_table()';

@@ -191,6 +191,7 @@ CREATE FUNCTION create_group(group_name text, node_name text, dsn text) RETURNS 
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
+	PERFORM replication_plugin.hide_secrets(true);
 	PERFORM replication_plugin.require_arguments('create_group()', group_name, node_name, dsn);
 	PERFORM replication_plugin.require_no_group(node_name);
 	PERFORM replication_plugin.require_preflight();
@@ -326,7 +327,7 @@ BEGIN
 			number := number + 1;
 			FOR member IN SELECT q[1] AS name, q[2] AS dsn FROM replication_plugin.remote_query(via, list) q WHERE q[3] = 'ready' LOOP
 				PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.reserve_node(%L, %s, %L, %L)',
-					group_id, number, node_name, dsn));
+					group_id, number, node_name, dsn), replication_plugin.hiding());
 			END LOOP;
 			RETURN number;
 		EXCEPTION
@@ -391,7 +392,7 @@ BEGIN
 	END IF;
 	SELECT * INTO copied FROM replication_plugin.copied_until();
 	SELECT q INTO answer FROM replication_plugin.remote_query(via, format('SELECT node_id, has_all, timeline FROM replication_plugin.kept_for_copy(%L, %L, %L)',
-		node_name, dsn, copied.lsn)) q;
+		node_name, dsn, copied.lsn), replication_plugin.hiding()) q;
 	IF answer IS NULL THEN
 		RAISE EXCEPTION 'node "%" keeps nothing for a copy named "%" with this dsn', source.node_name, node_name USING ERRCODE = '55000',
 			HINT = 'Before the backup: SELECT replication_plugin.prepare_base_backup(name, dsn) on that node, with what join_group() is given here.';
@@ -438,6 +439,7 @@ DECLARE
 	number integer;
 	copy_of_member boolean := EXISTS (SELECT FROM replication_plugin.local_node l WHERE l.last_error LIKE 'this server is a copy%');
 BEGIN
+	PERFORM replication_plugin.hide_secrets(true);
 	PERFORM replication_plugin.require_arguments('join_group()', node_name, dsn, via, copy_schema::text, copy_data::text,
 		allow_existing::text);
 	IF copy_of_member AND NOT copy_data AND NOT copy_schema THEN
@@ -474,6 +476,7 @@ DECLARE
 	l replication_plugin.local_node;
 	number integer;
 BEGIN
+	PERFORM replication_plugin.hide_secrets(true);
 	PERFORM replication_plugin.require_arguments('prepare_base_backup()', node_name, dsn);
 	PERFORM replication_plugin.require_ready();
 	PERFORM replication_plugin.dsn_without_password(dsn); -- is it one?

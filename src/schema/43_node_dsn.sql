@@ -84,6 +84,7 @@ DECLARE
 	number bigint;
 	answer text[];
 BEGIN
+	PERFORM replication_plugin.hide_secrets(true);
 	PERFORM replication_plugin.require_arguments('set_node_dsn()', node_name, dsn);
 	PERFORM replication_plugin.dsn_without_password(dsn); -- is it one?
 	SELECT * INTO l FROM replication_plugin.local_node;
@@ -121,7 +122,7 @@ BEGIN
 	LOOP
 		BEGIN
 			SELECT q INTO answer FROM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.take_node_dsn(%L, %s, %s, %s, %L)',
-				l.group_id, target.node_id, number, l.node_id, set_node_dsn.dsn)) q;
+				l.group_id, target.node_id, number, l.node_id, set_node_dsn.dsn), replication_plugin.hiding()) q;
 		EXCEPTION WHEN others THEN
 			IF member.node_id = target.node_id THEN
 				RAISE EXCEPTION 'node "%" does not take the dsn "%": %', node_name, replication_plugin.dsn_without_password(dsn), SQLERRM USING ERRCODE = SQLSTATE,

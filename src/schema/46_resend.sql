@@ -33,6 +33,7 @@ BEGIN
 	LOOP
 		BEGIN
 			INSERT INTO pg_temp.replication_plugin_keys SELECT q FROM replication_plugin.remote_query(member.dsn, list) q;
+			PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.end_table_wait(%L, %L)', c.nspname, c.relname));
 			IF NOT (SELECT q[1] = 't' FROM replication_plugin.remote_query(member.dsn, 'SELECT replication_plugin.wait_for_apply()') q) THEN
 				RAISE EXCEPTION 'writes of node "%" do not arrive everywhere', member.node_name USING ERRCODE = '55000',
 					HINT = 'See replication_plugin.links on all nodes, and try again when they go on.';
@@ -42,6 +43,7 @@ BEGIN
 				HINT = 'Start it, or take it out with remove_node().';
 		END;
 	END LOOP;
+	PERFORM replication_plugin.end_table_wait(c.nspname, c.relname);
 	EXECUTE format('LOCK TABLE %I.%I IN SHARE ROW EXCLUSIVE MODE', c.nspname, c.relname);
 	DELETE FROM pg_temp.replication_plugin_keys k USING replication_plugin.remote_query((SELECT l.dsn FROM replication_plugin.local_node l), list) q WHERE k.key = q;
 	PERFORM replication_plugin.delete_key(relation, k.key) FROM (SELECT DISTINCT key FROM pg_temp.replication_plugin_keys) k;

@@ -9,6 +9,14 @@ AS $$
 $$;
 COMMENT ON FUNCTION local_progress(text, text) IS 'how this node is doing, for people';
 
+-- Errors can hold values of rows: they are for those who may read the view links.
+CREATE FUNCTION error_for_reader(progress text) RETURNS text LANGUAGE sql STABLE
+AS $$
+	SELECT CASE WHEN $1 NOT LIKE '%error: %' OR has_table_privilege('replication_plugin.links', 'SELECT') THEN $1
+		ELSE 'error: shown to members of pg_monitor' END
+$$;
+COMMENT ON FUNCTION error_for_reader(text) IS 'how this node is doing, without what only those may see who may read the view links';
+
 CREATE VIEW nodes AS
 	SELECT n.node_id, n.node_name, replication_plugin.dsn_without_password(n.dsn) AS dsn,
 		CASE WHEN l.state = 'ready' AND NOT l.announced AND n.state <> 'removed' THEN 'joining: announced'
@@ -21,14 +29,14 @@ CREATE VIEW nodes AS
 				AND (SELECT m.added_at FROM replication_plugin.member m WHERE m.node_id = l.node_id) < clock_timestamp() - interval '10 seconds'
 				AND NOT EXISTS (SELECT FROM replication_plugin.unmet_requirement() u WHERE u.problem IS NOT NULL)
 				THEN 'error: no manager process of this database runs, so nothing is replicated HINT: The log of the server says why. If there is no free background worker: raise max_worker_processes and restart the server.' END,
-			replication_plugin.local_progress(l.progress, l.last_error), replication_plugin.worker_waits()), '') END AS progress,
+			replication_plugin.error_for_reader(replication_plugin.local_progress(l.progress, l.last_error)), replication_plugin.worker_waits()), '') END AS progress,
 		replication_plugin.clock_offset(n.node_id) AS clock_offset
 	FROM replication_plugin.node n
 	LEFT JOIN replication_plugin.local_node l ON l.node_id = n.node_id
 	UNION ALL
 	-- joining, and the table of nodes is not here yet
 	SELECT l.node_id, l.node_name, replication_plugin.dsn_without_password(l.dsn), l.state, true,
-		nullif(concat_ws('; ', replication_plugin.local_progress(l.progress, l.last_error), replication_plugin.worker_waits()), ''), NULL
+		nullif(concat_ws('; ', replication_plugin.error_for_reader(replication_plugin.local_progress(l.progress, l.last_error)), replication_plugin.worker_waits()), ''), NULL
 	FROM replication_plugin.local_node l
 	WHERE NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = l.node_id);
 COMMENT ON VIEW nodes IS 'the members of the group, also former ones; clock_offset: by how much the node''s clock is ahead of this one''s';
@@ -197,9 +205,12 @@ CREATE VIEW tables AS
 					ORDER BY (y.indisreplident AND c.relreplident = 'i') DESC LIMIT 1)
 				AND a.attrelid = c.oid AND a.attnum = k.attnum),
 			CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END) AS identity, replication_plugin.identity_note(c.oid, c.relreplident) AS note) i
-	LEFT JOIN LATERAL (SELECT format('out of step: %s of node %s (%s) got past the triggers, so its rows may differ between nodes;'
+	LEFT JOIN LATERAL (SELECT CASE m.what WHEN 'waits' THEN format('waits: node %s passes its rows over since %s, as it could not apply them: see waiting_tables there;'
+				' when that is mended, SELECT replication_plugin.resend_table(%L) on a node that has its rows gives them to all others',
+				coalesce(d.node_name, m.node_id::text), m.noted_at, c.oid::regclass)
+			ELSE format('out of step: %s of node %s (%s) got past the triggers, so its rows may differ between nodes;'
 				' SELECT replication_plugin.resend_table(%L) on the node whose rows are right gives them to all others',
-			m.what, coalesce(d.node_name, m.node_id::text), m.lsn, c.oid::regclass) AS note
+				m.what, coalesce(d.node_name, m.node_id::text), m.lsn, c.oid::regclass) END AS note
 		FROM replication_plugin.out_of_step_mark m LEFT JOIN replication_plugin.node d USING (node_id)
 		WHERE m.schema_name = n.nspname AND m.table_name = c.relname ORDER BY m.noted_at, m.node_id, m.lsn LIMIT 1) o ON true
 	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
@@ -221,6 +232,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION may_read(oid) IS 'whether the caller may see all rows of a table';
+
+-- For who may see errors, the owner there, and who may read the table.
+CREATE VIEW waiting_tables WITH (security_barrier) AS
+	SELECT w.schema_name AS "schema", w.table_name AS "table", w.owner, w.provider, w.reason, w.since
+	FROM replication_plugin.waiting_table w
+	WHERE has_table_privilege('replication_plugin.links', 'SELECT') OR w.owner = current_user
+		OR replication_plugin.may_read((SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = w.schema_name AND c.relname = w.table_name));
+COMMENT ON VIEW waiting_tables IS
+	'tables of which this node passes arriving rows over, as they could not be applied here, so that all others go on; resend_table() ends that';
 
 CREATE VIEW conflicts WITH (security_barrier) AS
 	SELECT c.detected_at, c.table_name, c.conflict_type, c.resolution, c.row_key, c.local_row,

@@ -11,9 +11,9 @@ ALTER FUNCTION planned_links(integer[]) SECURITY DEFINER;
 ALTER FUNCTION topology_graph(text) SECURITY DEFINER;
 -- what those views call (with the rights of the reader)
 GRANT EXECUTE ON FUNCTION dsn_without_password(text), frontier_lsn(text, integer), clock_offset(integer), slot_name(integer), origin_name(text),
-	unmet_requirement(), manager_pid(), local_progress(text, text), worker_waits(), may_read(oid), exclusion(text, text), identity_note(oid, "char"), capture_note(oid, text), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
+	unmet_requirement(), manager_pid(), local_progress(text, text), error_for_reader(text), worker_waits(), may_read(oid), exclusion(text, text), identity_note(oid, "char"), capture_note(oid, text), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
 -- these look at the caller's rights on the table themselves
-GRANT SELECT ON unresolved, parked_rows TO PUBLIC;
+GRANT SELECT ON unresolved, parked_rows, waiting_tables TO PUBLIC;
 GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), row_of_json(regclass, jsonb), siblings_of(regclass, record), causal_context(regclass, jsonb), context_of(regclass, record),
 	context_is_here(regclass, record, text), wait_for_context(regclass, jsonb, text, interval), resolve(regclass, jsonb, jsonb, text), delete_unshown(regclass, record),

@@ -18,6 +18,7 @@
 
 #include "base/compat.h"
 #include "base/peer.h"
+#include "base/session.h"
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -29,6 +30,7 @@
 PG_FUNCTION_INFO_V1(replication_plugin_instance_token);
 PG_FUNCTION_INFO_V1(replication_plugin_value_layout);
 PG_FUNCTION_INFO_V1(replication_plugin_dsn_without_password);
+PG_FUNCTION_INFO_V1(replication_plugin_hide_secrets);
 PG_FUNCTION_INFO_V1(replication_plugin_check_own_dsn);
 PG_FUNCTION_INFO_V1(replication_plugin_remote_query);
 PG_FUNCTION_INFO_V1(replication_plugin_loopback);
@@ -60,6 +62,14 @@ replication_plugin_dsn_without_password(PG_FUNCTION_ARGS)
 	char	   *dsn = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	PG_RETURN_TEXT_P(cstring_to_text(peer_dsn_without_secrets(dsn)));
+}
+
+/* hide_secrets(local boolean) → void */
+Datum
+replication_plugin_hide_secrets(PG_FUNCTION_ARGS)
+{
+	session_hide(PG_GETARG_BOOL(0));
+	PG_RETURN_VOID();
 }
 
 /* check_own_dsn(text) → void: an error unless the dsn leads here */

@@ -82,3 +82,14 @@ CREATE TABLE message_secret (
 ALTER TABLE message_secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE message_secret ALTER COLUMN secret SET STATISTICS 0;
 INSERT INTO message_secret (secret) VALUES (sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
+
+-- Tables of which this node passes arriving rows over, as they could not be applied here for long: all others go on meanwhile.
+CREATE TABLE waiting_table (
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	owner text NOT NULL, -- here; where it does not exist here, on the provider
+	provider text NOT NULL,
+	reason text NOT NULL,
+	since timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (schema_name, table_name)
+);

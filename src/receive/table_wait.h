@@ -1,0 +1,23 @@
+/*
+ * table_wait.h
+ *		Has a table wait at whose rows a link fails for too long.
+ */
+#ifndef REPLICATION_PLUGIN_TABLE_WAIT_H
+#define REPLICATION_PLUGIN_TABLE_WAIT_H
+
+#include "receive/link.h"
+#include "wire/wire.h"
+
+/*
+ * After an abort and apply_reset(), outside of transactions: true if the rows of the table at which the transaction failed are passed over from now
+ * on. Else, if they may be later, says so in *hint, palloc'd.
+ */
+extern bool table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction);
+
+/* At the end of a process that was ended since code did not let itself be cancelled: notes at which table. */
+extern void table_wait_note_end(Link *link);
+
+/* At the start of a process: has the table wait that the one before was ended at. */
+extern void table_wait_after_end(Link *link);
+
+#endif							/* REPLICATION_PLUGIN_TABLE_WAIT_H */

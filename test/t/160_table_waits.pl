@@ -1,0 +1,139 @@
+# What the owner of a table does to it holds up that table alone, for all its owner can do: the link goes on, and says what waits and why; what waits
+# comes back by resend_table().
+use strict;
+use warnings;
+use Mesh;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 4s\nreplication_plugin.row_timeout = 2s\n");
+$mesh->sql($_, 'CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN; CREATE ROLE lone LOGIN') for 1 .. 3;
+$mesh->make_group(<<'SQL');
+CREATE TABLE bank (id int PRIMARY KEY, v text);
+INSERT INTO bank SELECT g, 'start' FROM generate_series(1, 10) g;
+CREATE SCHEMA m AUTHORIZATION mallory;
+CREATE SCHEMA a AUTHORIZATION alice;
+SET SESSION AUTHORIZATION alice;
+CREATE TABLE a.t (id int PRIMARY KEY, v text);
+SQL
+my $as = 'SET SESSION AUTHORIZATION mallory; ';
+my $round = 0;
+
+# the others go on, on every node
+sub goes_on
+{
+	my ($what) = @_;
+	my $v = 'round ' . ++$round;
+	$mesh->sql(1, "UPDATE bank SET v = '$v' WHERE id = 1; INSERT INTO a.t VALUES ($round, '$v')");
+	for my $i (2, 3)
+	{
+		ok($mesh->poll($i, 'SELECT (SELECT v FROM bank WHERE id = 1) || (SELECT count(*) FROM a.t)', "$v$round", 60), "$what: rows of others arrive on node $i")
+			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.links; SELECT * FROM replication_plugin.waiting_tables'));
+	}
+}
+
+# a table waits on some nodes, and says why
+sub waits
+{
+	my ($what, $table, $why, @nodes) = @_;
+	for my $i (@nodes)
+	{
+		ok($mesh->poll($i, "SELECT reason ~ '$why' AND owner IN ('mallory', 'lone') FROM replication_plugin.waiting_tables WHERE \"table\" = '$table'"), "$what: node $i says why")
+			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT provider, state, last_error FROM replication_plugin.links'));
+	}
+}
+
+# mended: the rows are given anew
+sub comes_back
+{
+	my ($what, $table) = @_;
+	like($mesh->sql(1, "SELECT note FROM replication_plugin.tables WHERE \"table\" = 'm.$table'::regclass AND out_of_step"), qr/waits: node .*resend_table/, "$what: node 1 knows that it waits");
+	$mesh->sql(1, "SELECT replication_plugin.resend_table('m.$table')");
+	$mesh->wait_converged;
+	$mesh->is_identical("$what: mended");
+	is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.waiting_tables"), 0, "$what: nothing waits on node $_") for 1 .. 3;
+	is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.tables WHERE out_of_step"), 0, "$what: no table is out of step on node $_") for 1 .. 3;
+}
+
+subtest 'a table that does not exist elsewhere; and more of them at once' => sub {
+	my $begun = time;
+	$mesh->sql(1, "$as CREATE TABLE m.missing (id int PRIMARY KEY, v text); INSERT INTO m.missing VALUES (1, 'x')");
+	goes_on('a missing table');
+	waits('a missing table', 'missing', 'does not exist', 2, 3);
+	# his next ones are not waited for again
+	$mesh->sql(1, "$as CREATE TABLE m.missing$_ (id int PRIMARY KEY, v text); INSERT INTO m.missing$_ VALUES (1, 'x')") for 1 .. 20;
+	my $at = time;
+	goes_on('twenty more');
+	cmp_ok(time - $at, '<', 60, 'which are not waited for one by one');
+	for my $i (2, 3)
+	{
+		$mesh->sql($i, "$as CREATE TABLE m.missing (id int PRIMARY KEY, v text)");
+		$mesh->sql($i, "$as CREATE TABLE m.missing$_ (id int PRIMARY KEY, v text)") for 1 .. 20;
+	}
+	$mesh->sql(1, "SELECT replication_plugin.resend_table('m.missing$_')") for 1 .. 20;
+	comes_back('missing tables', 'missing');
+	is($mesh->sql(3, 'SELECT v FROM m.missing7'), 'x', 'with its row');
+};
+
+subtest 'code that fails, sleeps, does not let itself be cancelled; other columns, other types; locks' => sub {
+	$mesh->sql($_, <<"SQL") for 1 .. 3;
+$as CREATE FUNCTION m.fails() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' AND session_user <> 'lone' THEN RAISE 'no way'; END IF; RETURN new; END \$\$;
+CREATE FUNCTION m.again() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' THEN RAISE SQLSTATE '40001' USING MESSAGE = 'try again'; END IF; RETURN new; END \$\$;
+CREATE FUNCTION m.sleeps() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' THEN PERFORM pg_sleep(3600); END IF; RETURN new; END \$\$;
+CREATE FUNCTION m.deaf() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' THEN LOOP BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END IF; RETURN new; END \$\$;
+CREATE TABLE m.fails (id int PRIMARY KEY, v text);
+CREATE TABLE m.again (id int PRIMARY KEY, v text);
+CREATE TABLE m.sleeps (id int PRIMARY KEY, v text);
+CREATE TABLE m.deaf (id int PRIMARY KEY, v text);
+CREATE TABLE m.columns (id int PRIMARY KEY, v text);
+CREATE TABLE m.types (id int PRIMARY KEY, v text);
+CREATE TABLE m.locked (id int PRIMARY KEY, v text);
+SQL
+	# one after the other, each as if it were the first
+	for my $case (['fails', 'no way'], ['again', 'try again'], ['sleeps', 'took longer than'], ['deaf', 'took longer than'])
+	{
+		my ($t, $why) = @$case;
+		$mesh->sql($_, "$as CREATE TRIGGER t BEFORE INSERT ON m.$t FOR EACH ROW EXECUTE FUNCTION m.$t(); ALTER TABLE m.$t ENABLE ALWAYS TRIGGER t") for 2, 3;
+		$mesh->sql(1, "$as INSERT INTO m.$t VALUES (1, 'x')");
+		goes_on("trigger that $t");
+		waits("trigger that $t", $t, $why, 2, 3);
+		$mesh->sql($_, "$as DROP TRIGGER t ON m.$t") for 2, 3;
+		comes_back("trigger that $t", $t);
+	}
+	$mesh->sql(1, "$as ALTER TABLE m.columns ADD more text; INSERT INTO m.columns VALUES (1, 'x', 'y')");
+	$mesh->sql($_, "$as CREATE TYPE m.mood AS ENUM ('bad'); ALTER TABLE m.types ALTER v TYPE m.mood USING 'bad'") for 2, 3;
+	$mesh->sql(1, "$as CREATE TYPE m.mood AS ENUM ('bad', 'good'); ALTER TABLE m.types ALTER v TYPE m.mood USING 'bad'; INSERT INTO m.types VALUES (1, 'good')");
+	goes_on('other columns and types');
+	waits('another column', 'columns', 'has no column', 2, 3);
+	waits('another type', 'types', 'mood', 2, 3);
+	$mesh->sql($_, "$as ALTER TABLE m.columns ADD more text; ALTER TYPE m.mood ADD VALUE 'good'") for 2, 3;
+	$mesh->sql(1, "SELECT replication_plugin.resend_table('m.types')");
+	comes_back('other columns and types', 'columns');
+	my $session = $mesh->node(2)->background_psql('app');
+	$session->query_safe("$as BEGIN; LOCK TABLE m.locked IN ACCESS EXCLUSIVE MODE");
+	$mesh->sql(1, "$as INSERT INTO m.locked VALUES (1, 'x')");
+	goes_on('a lock that is not given back');
+	waits('a lock that is not given back', 'locked', 'lock timeout', 2);
+	$session->query_safe('COMMIT');
+	$session->quit;
+	comes_back('a lock that is not given back', 'locked');
+};
+
+subtest 'who sees what; what never waits' => sub {
+	$mesh->sql(1, "$as CREATE TABLE m.secret (id int PRIMARY KEY, v text)");
+	$mesh->sql($_, "$as CREATE TABLE m.secret (id int PRIMARY KEY, v text CHECK (v <> 'secret value'))") for 2, 3;
+	$mesh->sql(1, "$as INSERT INTO m.secret VALUES (1, 'secret value')");
+	waits('a check', 'secret', 'secret value', 2);
+	is($mesh->sql(2, 'SET SESSION AUTHORIZATION alice; SELECT count(*) FROM replication_plugin.waiting_tables'), 0, 'who may not read the table is not told');
+	unlike($mesh->sql(2, 'SET SESSION AUTHORIZATION alice; SELECT * FROM replication_plugin.tables; SELECT * FROM replication_plugin.nodes; SELECT * FROM replication_plugin.conflicts'), qr/secret value/, 'nor elsewhere');
+	is($mesh->sql(2, "$as SELECT count(*) FROM replication_plugin.waiting_tables"), 1, 'its owner is');
+	$mesh->sql($_, 'ALTER TABLE m.secret DROP CONSTRAINT secret_v_check') for 2, 3;
+	comes_back('a check', 'secret');
+	$mesh->sql(1, 'CREATE TABLE ours (id int PRIMARY KEY); INSERT INTO ours VALUES (1)');
+	ok($mesh->poll(2, "SELECT bool_or(last_error ~ 'ours') FROM replication_plugin.links"), 'a table of a superuser stops the link');
+	$mesh->sql($_, 'CREATE TABLE ours (id int PRIMARY KEY)') for 2, 3;
+	$mesh->wait_converged;
+	$mesh->is_identical('a table of a superuser');
+};
+is($mesh->sql(1, "SELECT string_agg(state, ',' ORDER BY node_id) FROM replication_plugin.nodes"), 'ready,ready,ready', 'nobody has been sent away');
+done_testing();
