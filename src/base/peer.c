@@ -271,15 +271,15 @@ peer_dsn_without_secrets(const char *dsn)
 }
 
 char *
-peer_dsn_for_program(const char *dsn)
+peer_dsn_for_program(const char *dsn, bool superuser)
 {
 	PQconninfoOption *options = parse_dsn(dsn);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, peer_dsn_without_secrets(dsn));
-	/* the last one counts; programs sort as much as a schema needs */
-	append_dsn_option(&buf, "options", psprintf("%s -c temp_file_limit=-1", session_peer_options(dsn_value(options, "options"))));
+	/* the last one counts; programs sort as much as a schema needs, if they may */
+	append_dsn_option(&buf, "options", psprintf("%s%s", session_peer_options(dsn_value(options, "options")), superuser ? " -c temp_file_limit=-1" : ""));
 	PQconninfoFree(options);
 	return buf.data;
 }

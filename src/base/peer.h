@@ -47,8 +47,8 @@ extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 /* The dsn without password and sslpassword, palloc'd. Raises an error if it does not parse. */
 extern char *peer_dsn_without_secrets(const char *dsn);
 
-/* The same for a program, which shall run in a session with the settings of peer_connect(). */
-extern char *peer_dsn_for_program(const char *dsn);
+/* The same for a program, which shall run in a session with the settings of peer_connect(). superuser: whether that session is one's. */
+extern char *peer_dsn_for_program(const char *dsn, bool superuser);
 
 /*
  * A peer has not answered a statement for some seconds: what is called then, once for each statement. Without one, a background worker writes into

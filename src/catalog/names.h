@@ -10,6 +10,7 @@
 #define EXTENSION_NAME		"replication_plugin"
 #define EXTENSION_VERSION	"1.1"	/* the SQL that this library belongs to, as in the Makefile */
 #define EXTENSION_SCHEMA	"replication_plugin"
+#define PEER_ROLE			"replication_plugin_peer"
 #define PLUGIN_NAME			"replication_plugin"	/* output plugin and library */
 
 /* SQLSTATEs by which a node learns from another that it is out. */

@@ -17,6 +17,8 @@
  * A BEFORE UPDATE trigger of the user may change a key column that the statement
  * does not name; then capture_row must look at every update.
  *
+ * With the triggers go the rights of other nodes to read the table (peer_rights.h).
+ *
  * Most DDL changes nothing here. So a table is looked at under the weakest lock, and locked against writers only
  * if it does not have what it needs.
  */
@@ -51,6 +53,7 @@
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
 #include "conflict/keyless.h"
+#include "conflict/peer_rights.h"
 
 #define TRIGGER_NAME	"replication_plugin"
 #define DDL_FUNCTION	"capture_ddl"
@@ -402,7 +405,10 @@ capture_install(Oid relid)
 		return;
 	all = find_all_inheritors(relid, AccessShareLock, NULL);
 	foreach(lc, all)
+	{
 		install_one(lfirst_oid(lc));
+		peer_rights_sync(lfirst_oid(lc));
+	}
 }
 
 /* Oids of all ordinary tables outside the system's and the extension's schemas. */
@@ -437,6 +443,7 @@ capture_install_all(void)
 		keyless_log_whole_rows(lfirst_oid(lc), false);
 		install_one(lfirst_oid(lc));
 	}
+	peer_rights_sync_all();
 }
 
 void
@@ -454,4 +461,5 @@ capture_remove_all(void)
 		sync_triggers(rel, nothing);
 		relation_close(rel, NoLock);
 	}
+	peer_rights_remove_all();
 }

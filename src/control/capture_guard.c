@@ -6,6 +6,7 @@
  * fire again, before any other command can write. Here is what that leaves:
  *
  *	- Commands that would take the triggers, or the event trigger itself, away are refused.
+ *	- The right of other nodes to read replicated tables is put back after a command that takes it.
  *	- Tables that lose an index by whatever command (also by a cascade), and those of a schema that gets another name, are
  *	  looked at after the command.
  *	- Who changes the catalogs of triggers by hand has the triggers mended before the next command of that transaction that
@@ -43,6 +44,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "conflict/capture.h"
+#include "conflict/peer_rights.h"
 #include "control/capture_guard.h"
 
 static object_access_hook_type previous_access_hook = NULL;
@@ -188,6 +190,37 @@ look_at_schema(Oid nspoid)
 		capture_install(lfirst_oid(lc));
 }
 
+/* True for commands that can take rights on tables or schemas from the role of other nodes. */
+static bool
+takes_rights(Node *stmt)
+{
+	GrantStmt  *g = (GrantStmt *) stmt;
+
+	if (!IsA(stmt, GrantStmt))
+		return IsA(stmt, DropOwnedStmt) || IsA(stmt, ReassignOwnedStmt);
+	return !g->is_grant && (g->objtype == OBJECT_TABLE || g->objtype == OBJECT_SCHEMA);
+}
+
+/* Puts back what such a command has taken. */
+static void
+give_rights_back(Node *stmt)
+{
+	ListCell   *lc;
+
+	if (!IsA(stmt, GrantStmt) || ((GrantStmt *) stmt)->objtype != OBJECT_TABLE || ((GrantStmt *) stmt)->targtype != ACL_TARGET_OBJECT)
+	{
+		peer_rights_sync_all();
+		return;
+	}
+	foreach(lc, ((GrantStmt *) stmt)->objects)
+	{
+		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
+
+		if (OidIsValid(relid))
+			peer_rights_sync(relid);
+	}
+}
+
 /* After a command: gives the tables that it has touched what they need now. */
 static void
 look_after(Node *stmt, List *relids)
@@ -195,13 +228,15 @@ look_after(Node *stmt, List *relids)
 	bool		schema = IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA;
 	ListCell   *lc;
 
-	if ((relids == NIL && !schema) || !is_in_group())
+	if ((relids == NIL && !schema && !takes_rights(stmt)) || !is_in_group())
 		return;
 	CommandCounterIncrement();
 	foreach(lc, relids)
 		capture_install(lfirst_oid(lc));
 	if (schema)
 		look_at_schema(get_namespace_oid(((RenameStmt *) stmt)->newname, true));
+	if (takes_rights(stmt))
+		give_rights_back(stmt);
 }
 
 /* ---------- catalogs changed by hand ---------- */

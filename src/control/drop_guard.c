@@ -27,6 +27,7 @@
 #include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "conflict/peer_rights.h"
 #include "control/drop_guard.h"
 
 static object_access_hook_type previous_hook = NULL;
@@ -93,14 +94,18 @@ drops_extension(Node *statement)
 	return false;
 }
 
-/* Workers may be in a last look at our tables: lets them end (extension_lock()). DROP EXTENSION does the same; DROP SCHEMA does not. */
+/* Workers may be in a last look at our tables: lets them end (extension_lock()). DROP EXTENSION does the same; DROP SCHEMA does not. Then takes back what users'
+ * tables gave other nodes. */
 static void
-keep_workers_out(void)
+clear_up(void)
 {
 	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
 
-	if (OidIsValid(extension) && pg_extension_ownercheck(extension, GetUserId()))
-		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessExclusiveLock);
+	if (!OidIsValid(extension) || !pg_extension_ownercheck(extension, GetUserId()))
+		return;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessExclusiveLock);
+	/* those of a member go when it leaves; a dump may have brought others along */
+	peer_rights_remove_all();
 }
 
 /* The hook for commands. */
@@ -111,7 +116,7 @@ guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proces
 	if (drops_extension(pstmt->utilityStmt))
 	{
 		refuse_if_member();
-		keep_workers_out();
+		clear_up();
 	}
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);

@@ -1,6 +1,6 @@
 /*
  * join_schema.c
- *		The schema of a joining node: pg_dump of the source's snapshot, psql here.
+ *		The schema of a joining node: pg_dump of the source's snapshot, run here (script.c).
  *
  * It comes in two scripts: tables, types and functions before the rows, and indexes,
  * constraints and triggers after them. Each is run in one transaction, together with
@@ -12,8 +12,7 @@
  *						snapshot; the transaction that runs it deletes it.
  *
  * Scripts can have secrets in them: passwords of user mappings, and what is in the bodies of functions. So their files have no name from
- * the moment they are made: whatever ends this process, nothing is left of them. The session that runs them writes nothing down
- * (hide_secrets()), and of what fails people are told which object it is, and the error, but no text of the script.
+ * the moment they are made: whatever ends this process, nothing is left of them.
  */
 #include "postgres.h"
 
@@ -35,7 +34,7 @@
 #include "base/run_program.h"
 #include "catalog/names.h"
 #include "control/join.h"
-#include "control/restore_guard.h"
+#include "control/script.h"
 #include "control/sql.h"
 
 #define SCRIPT_DIR	"base/" PG_TEMP_FILES_DIR
@@ -48,7 +47,6 @@ join_require_programs(int source_version_num)
 	char	   *pg_dump = program_path("pg_dump");
 	int			major = program_major_version(pg_dump);
 
-	(void) program_path("psql");
 	if (major < source_version_num / 10000)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -126,33 +124,72 @@ read_file(int fd)
 	return result;
 }
 
-/* Writes a file, to be read from its beginning. */
+/* Raises an error that names what our role on the source lacks. */
 static void
-write_file(int fd, bytea *content)
+require_rights(PGconn *conn)
 {
-	ssize_t		len = VARSIZE_ANY_EXHDR(content);
+	PGresult   *res = peer_exec(conn, "SELECT problem, fix FROM replication_plugin.session_lacks() LIMIT 1");
 
-	if (write(fd, VARDATA_ANY(content), len) != len || lseek(fd, 0, SEEK_SET) < 0)
+	if (PQntuples(res) > 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not write the schema's definition: %m")));
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the schema of the source cannot be copied: %s", PQgetvalue(res, 0, 0)),
+				 errhint("On the source: %s. The join goes on by itself. Or call leave_group(), copy the schema yourself, and join with copy_schema => false.",
+						 PQgetvalue(res, 0, 1))));
+	PQclear(res);
+}
+
+/*
+ * Adds options for a role that is no superuser. pg_dump locks the tables of extensions whose contents it could dump, and only a superuser may lock all
+ * of ours: so others are named. It reads sequences, where their data could be dumped.
+ */
+static List *
+add_limits(List *argv, const char *dsn)
+{
+	PGconn	   *conn = peer_connect(dsn, PEER_SQL, "replication_plugin schema");
+	PGresult   *res;
+
+	require_rights(conn);
+	res = peer_exec(conn, "SELECT '--extension=\"' || pg_catalog.replace(extname, '\"', '\"\"') || '\"' FROM pg_catalog.pg_extension WHERE extname <> '" EXTENSION_NAME "'"
+					" UNION ALL SELECT '--exclude-table-data=\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"' || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"'"
+					" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+					" WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND c.oid >= 16384 AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')");
+	for (int i = 0; i < PQntuples(res); i++)
+		argv = lappend(argv, pstrdup(PQgetvalue(res, i, 0)));
+	PQclear(res);
+	PQfinish(conn);
+	return argv;
+}
+
+/* True if our sessions on the source are a superuser's. */
+static bool
+is_superuser(PGconn *conn)
+{
+	const char *value = PQparameterStatus(conn, "is_superuser");
+
+	return value && strcmp(value, "on") == 0;
 }
 
 /* Dumps one section of the source's schema in the snapshot. Returns the script. */
 static bytea *
 dump(Joining *join, const char *section)
 {
-	const char *argv[] = {
-		program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications",
-		"--no-subscriptions", "--exclude-schema=" EXTENSION_SCHEMA,
-		psprintf("--snapshot=%s", join->snapshot),
-		psprintf("--dbname=%s", peer_dsn_for_program(join->local->source_dsn)),
-		NULL
-	};
+	bool		superuser = is_superuser(join->replication);
+	List	   *list = list_make4(program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications", "--no-subscriptions");
+	const char **argv;
 	MemoryContext context = CurrentMemoryContext;
+	ListCell   *lc;
 	bytea	   *script;
 	int			fd;
 
+	list = lappend(list, "--exclude-schema=" EXTENSION_SCHEMA);
+	list = lappend(list, psprintf("--snapshot=%s", join->snapshot));
+	list = lappend(list, psprintf("--dbname=%s", peer_dsn_for_program(join->local->source_dsn, superuser)));
+	if (!superuser)
+		list = add_limits(list, join->local->source_dsn);
+	argv = palloc0((list_length(list) + 1) * sizeof(char *));
+	foreach(lc, list)
+		argv[foreach_current_index(lc)] = lfirst(lc);
 	StartTransactionCommand();	/* which closes the file in any case */
 	fd = script_file();
 	run_program(argv, connection_environment(join->local->source_dsn), -1, fd, NULL, NULL);
@@ -163,73 +200,11 @@ dump(Joining *join, const char *section)
 	return script;
 }
 
-/* Appends which object the script makes in a line: pg_dump names it in a comment before it. */
-static void
-append_object(StringInfo buf, bytea *script, int line)
-{
-	const char *p = VARDATA_ANY(script);
-	const char *end = p + VARSIZE_ANY_EXHDR(script);
-	const char *name = NULL;
-
-	for (int i = 1; p < end && i <= line; i++)
-	{
-		const char *next = memchr(p, '\n', end - p);
-
-		if (end - p > 9 && strncmp(p, "-- Name: ", 9) == 0)
-			name = p + 9;
-		p = next ? next + 1 : end;
-	}
-	if (name)
-		appendStringInfo(buf, " [%.*s]", (int) Min(200, (const char *) memchr(name, '\n', end - name) - name), name);
-}
-
-/* What is told of psql's messages: the errors with their details and hints, and of which object they are; nothing of the script's text. */
+/* A script as a text that ends. */
 static char *
-tell(const char *messages, void *script)
+script_text(bytea *script)
 {
-	StringInfoData buf;
-	char	   *copy = pstrdup(messages);
-	char	   *save = NULL;
-
-	initStringInfo(&buf);
-	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-	{
-		const char *error = strstr(line, ":  ");
-		int			number = 0;
-
-		if (strncmp(line, "psql:", 5) == 0 && strstr(line, ": ERROR:"))
-		{
-			(void) sscanf(line, "psql:<stdin>:%d:", &number);
-			appendStringInfo(&buf, "%sERROR: %s", buf.len ? "\n" : "", error ? error + 3 : "");
-			if (number > 0)
-				append_object(&buf, script, number);
-		}
-		else if (strncmp(line, "psql:", 5) == 0 || strncmp(line, "DETAIL:", 7) == 0 || strncmp(line, "HINT:", 5) == 0)
-			appendStringInfo(&buf, "%s%s", buf.len ? "\n" : "", line);
-	}
-	return buf.data;
-}
-
-/* Runs a script here, with a statement that notes it, in one transaction. */
-static void
-restore(Joining *join, bytea *script, const char *note)
-{
-	const char *argv[] = {
-		program_path("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=SHOW_CONTEXT=never",
-		"--single-transaction", "--command", "SELECT " EXTENSION_SCHEMA ".hide_secrets(false)",
-		"--command", "SET " RESTORING_SCHEMA " = on", "--file=-", "--command", note,
-		psprintf("--dbname=%s", peer_dsn_for_program(join->local->dsn)),
-		NULL
-	};
-	MemoryContext context = CurrentMemoryContext;
-	int			fd;
-
-	StartTransactionCommand();	/* which closes the file in any case */
-	fd = script_file();
-	write_file(fd, script);
-	run_program(argv, connection_environment(join->local->dsn), fd, -1, tell, script);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	return text_to_cstring((text *) script);
 }
 
 /* ---------- the second script, put away ---------- */
@@ -304,7 +279,7 @@ join_copy_schema(Joining *join)
 	if (sql_value("SELECT 1 FROM replication_plugin.local_node WHERE schema_copied", 0, NULL))
 		return;
 	join_progress("restoring tables and functions");
-	restore(join, tables, "UPDATE replication_plugin.local_node SET schema_copied = true");
+	script_run(script_text(tables), "UPDATE replication_plugin.local_node SET schema_copied = true");
 }
 
 void
@@ -315,5 +290,5 @@ join_restore_indexes(Joining *join)
 	if (!script)
 		return;
 	join_progress("building indexes and constraints");
-	restore(join, script, "DELETE FROM replication_plugin.join_script");
+	script_run(script_text(script), "DELETE FROM replication_plugin.join_script");
 }

@@ -305,7 +305,7 @@ guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtility
 		c.read_only_tree = false;
 		((CreateSchemaStmt *) c.pstmt->utilityStmt)->if_not_exists = true;
 	}
-	if (restoring && context == PROCESS_UTILITY_TOPLEVEL)
+	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND)
 		roles = owners_of_code(c.pstmt->utilityStmt);
 	if (roles == NIL)
 		run(&c, false);
@@ -318,7 +318,7 @@ restore_guard_install(void)
 {
 	DefineCustomBoolVariable(RESTORING_SCHEMA,
 							 "Has foreign keys made without a look at the rows that are there, and functions find names as their owners do.",
-							 "Set by the session that restores the schema of a joining node.",
+							 "Set by the process that restores the schema of a joining node.",
 							 &restoring, false, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
 	previous_hook = ProcessUtility_hook;
 	ProcessUtility_hook = guard;

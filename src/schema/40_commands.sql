@@ -1,5 +1,22 @@
 -- The commands that people call.
 
+-- What the role of a dsn lacks where it leads.
+CREATE FUNCTION rights_by(dsn text, OUT ok boolean, OUT detail text, OUT fix text) LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	-- what only joins with the schema need is told, and no fault
+	SELECT count(*) FILTER (WHERE NOT l.schema_only) = 0, coalesce(string_agg(CASE WHEN l.schema_only THEN format('for joins that copy the schema: %s: %s', l.problem, l.fix) ELSE l.problem END,
+			'; ' ORDER BY l.schema_only), 'role "' || min(l.role) || '" has all that it needs'), string_agg(l.fix, '; ') FILTER (WHERE NOT l.schema_only) INTO ok, detail, fix
+		FROM (SELECT q.r[1] AS role, q.r[2] AS problem, q.r[3] AS fix, q.r[4] = 't' AS schema_only FROM replication_plugin.remote_query(dsn,
+			'SELECT session_user, l.problem, l.fix, l.schema_only FROM (SELECT) x LEFT JOIN replication_plugin.session_lacks() l ON true') q(r)) l;
+EXCEPTION WHEN others THEN
+	ok := false;
+	detail := SQLERRM;
+	fix := 'make the node reachable from here';
+END
+$$;
+COMMENT ON FUNCTION rights_by(text) IS 'what the role of a dsn lacks where it leads';
+
 CREATE FUNCTION preflight(OUT requirement text, OUT ok boolean, OUT detail text, OUT fix text)
 RETURNS SETOF record LANGUAGE plpgsql VOLATILE
 AS $$
@@ -11,6 +28,7 @@ DECLARE
 	t0 timestamptz;
 	doubt integer;
 	names text;
+	own_dsn text;
 BEGIN
 	requirement := 'shared_preload_libraries';
 	detail := current_setting('shared_preload_libraries');
@@ -85,6 +103,10 @@ BEGIN
 	detail := current_user;
 	SELECT rolsuper INTO ok FROM pg_roles WHERE rolname = current_user;
 	fix := CASE WHEN NOT ok THEN 'call the commands as a superuser' END;
+	SELECT l.dsn INTO own_dsn FROM replication_plugin.local_node l;
+	IF ok AND own_dsn IS NOT NULL THEN
+		SELECT r.ok, r.detail, r.fix INTO ok, detail, fix FROM replication_plugin.rights_by(own_dsn) r;
+	END IF;
 	RETURN NEXT;
 
 	requirement := 'encoding';
@@ -120,6 +142,10 @@ BEGIN
 			detail := SQLERRM;
 			fix := 'make the node reachable from here';
 		END;
+		RETURN NEXT;
+
+		requirement := 'rights on node ' || peer.node_name;
+		SELECT r.ok, r.detail, r.fix INTO ok, detail, fix FROM replication_plugin.rights_by(peer.dsn) r;
 		RETURN NEXT;
 
 		-- functions without a schema would be others there
@@ -199,6 +225,7 @@ BEGIN
 		RAISE EXCEPTION 'a group name has 1 to 63 characters, none of them a control character' USING ERRCODE = '22023';
 	END IF;
 	PERFORM replication_plugin.check_own_dsn(dsn);
+	PERFORM replication_plugin.require_rights(dsn, false);
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state)
 		VALUES (pg_current_xact_id()::text::bigint, gen_random_uuid(), group_name, 1, node_name, dsn, 'ready');
 	INSERT INTO replication_plugin.member (node_id, node_name, dsn) VALUES (1, node_name, dsn);
@@ -451,7 +478,9 @@ BEGIN
 	PERFORM replication_plugin.require_no_group(node_name);
 	PERFORM replication_plugin.require_preflight();
 	PERFORM replication_plugin.check_own_dsn(dsn);
+	PERFORM replication_plugin.require_rights(dsn, false);
 	SELECT * INTO source FROM replication_plugin.ask_source(via);
+	PERFORM replication_plugin.require_rights(via, copy_schema);
 	IF copy_schema THEN
 		PERFORM replication_plugin.require_join_programs(source.version);
 	END IF;

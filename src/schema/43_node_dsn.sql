@@ -106,6 +106,7 @@ BEGIN
 	ELSE
 		PERFORM replication_plugin.require_member_at(target, dsn);
 	END IF;
+	PERFORM replication_plugin.require_rights(dsn, false);
 	-- one at a time here; what other members tell this one meanwhile must not wait, as they may be waiting for us
 	LOCK TABLE replication_plugin.group_setting IN SHARE UPDATE EXCLUSIVE MODE;
 	SELECT coalesce(max(g.serial), 0) + 1 INTO number FROM replication_plugin.group_setting g

@@ -32,7 +32,8 @@ BEGIN
 		WHERE m.state = 'ready' AND m.node_id <> replication_plugin.my_id() ORDER BY m.node_id
 	LOOP
 		BEGIN
-			INSERT INTO pg_temp.replication_plugin_keys SELECT q FROM replication_plugin.remote_query(member.dsn, list) q;
+			-- an error, where row security would hide some
+			INSERT INTO pg_temp.replication_plugin_keys SELECT q FROM replication_plugin.remote_query(member.dsn, list, before => 'SET row_security = off') q;
 			PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.end_table_wait(%L, %L)', c.nspname, c.relname));
 			IF NOT (SELECT q[1] = 't' FROM replication_plugin.remote_query(member.dsn, 'SELECT replication_plugin.wait_for_apply()') q) THEN
 				RAISE EXCEPTION 'writes of node "%" do not arrive everywhere', member.node_name USING ERRCODE = '55000',
@@ -45,7 +46,7 @@ BEGIN
 	END LOOP;
 	PERFORM replication_plugin.end_table_wait(c.nspname, c.relname);
 	EXECUTE format('LOCK TABLE %I.%I IN SHARE ROW EXCLUSIVE MODE', c.nspname, c.relname);
-	DELETE FROM pg_temp.replication_plugin_keys k USING replication_plugin.remote_query((SELECT l.dsn FROM replication_plugin.local_node l), list) q WHERE k.key = q;
+	DELETE FROM pg_temp.replication_plugin_keys k USING replication_plugin.remote_query((SELECT l.dsn FROM replication_plugin.local_node l), list, before => 'SET row_security = off') q WHERE k.key = q;
 	PERFORM replication_plugin.delete_key(relation, k.key) FROM (SELECT DISTINCT key FROM pg_temp.replication_plugin_keys) k;
 	n := replication_plugin.resend_rows(relation);
 	INSERT INTO replication_plugin.out_of_step (schema_name, table_name, node_id, lsn, what, seen)

@@ -1,37 +1,5 @@
 -- What other nodes may do here, beside reading replicated tables (conflict/capture_install.c): what the statements between nodes need, and nothing else.
 
--- How far the sequences are, for a node that joins.
-CREATE FUNCTION sequence_states(OUT sequence_name text, OUT last_value bigint, OUT is_called boolean) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'replication_plugin_sequence_states' LANGUAGE C STRICT VOLATILE;
-COMMENT ON FUNCTION sequence_states() IS 'how far the sequences are, for a node that joins';
-
--- Called by a node that joins: ends what an earlier try has left here.
-CREATE FUNCTION free_slot_of(joining integer) RETURNS void LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-	name text := replication_plugin.slot_name(joining);
-BEGIN
-	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = joining AND n.state <> 'joining') THEN
-		RAISE EXCEPTION 'node number % is taken', joining USING ERRCODE = '42710', HINT = 'Call leave_group() on the new node and join again.';
-	END IF;
-	PERFORM pg_terminate_backend(s.active_pid, 5000) FROM pg_replication_slots s WHERE s.slot_name = name AND s.active_pid IS NOT NULL;
-	PERFORM pg_drop_replication_slot(s.slot_name) FROM pg_replication_slots s WHERE s.slot_name = name;
-END
-$$;
-COMMENT ON FUNCTION free_slot_of(integer) IS 'drops the slot that an earlier try of a joining node has left here';
-
--- What the role of this session lacks to be one with which nodes connect, and what gives it that. For everybody: who asks has not been given anything yet.
-CREATE FUNCTION session_lacks(OUT problem text, OUT fix text) RETURNS SETOF record LANGUAGE sql STABLE
-AS $$
-	SELECT x.problem, x.fix FROM pg_roles r, LATERAL (VALUES
-		(NOT pg_has_role(r.oid, p.oid, 'USAGE'), format('role "%s" has not the rights of role "replication_plugin_peer"', r.rolname),
-			CASE WHEN pg_has_role(r.oid, p.oid, 'MEMBER') THEN format('ALTER ROLE %I INHERIT', r.rolname) ELSE format('GRANT replication_plugin_peer TO %I', r.rolname) END),
-		(NOT r.rolreplication, format('role "%s" may not replicate', r.rolname), format('ALTER ROLE %I REPLICATION', r.rolname))) x(lacks, problem, fix)
-	JOIN pg_roles p ON p.rolname = 'replication_plugin_peer'
-	WHERE r.rolname = session_user AND NOT r.rolsuper AND x.lacks
-$$;
-COMMENT ON FUNCTION session_lacks() IS 'what the role of this session lacks to be one with which nodes connect, and what gives it that';
-
 DO $$
 DECLARE
 	f regprocedure;
@@ -49,11 +17,9 @@ BEGIN
 	END LOOP;
 END
 $$;
-REVOKE ALL ON FUNCTION sequence_states() FROM PUBLIC;
 -- These look at the caller's rights on the table themselves, or tell nothing of rows.
 GRANT EXECUTE ON FUNCTION instance_token(), transaction_at_hand(), clock_tick(), last_commit_lsn(), sequence_states(), export_states(regclass, bigint),
 	export_parked(regclass, bigint), values_of_write(regclass, text[], text[], text[], bigint, integer, xid) TO replication_plugin_peer;
-ALTER FUNCTION session_lacks() SET search_path = pg_catalog, pg_temp;
 GRANT EXECUTE ON FUNCTION session_lacks() TO PUBLIC;
 -- What all members have alike, and a joining node copies.
 GRANT SELECT ON member, member_ready, removal, topology_setting, frontier, table_setting, mergeable_table, column_merge, node_priority, awaited_state,
@@ -61,7 +27,27 @@ GRANT SELECT ON member, member_ready, removal, topology_setting, frontier, table
 GRANT SELECT (stable_xid) ON stable_point TO replication_plugin_peer;
 GRANT SELECT (relid) ON parked_row, row_pin TO replication_plugin_peer;
 
+-- Commands for who runs a group and is no superuser. Not those that take a dsn: whoever chooses one has the server connect there as its own user. Nor those
+-- by which code is run for tables of others.
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOREACH f IN ARRAY ARRAY['preflight()', 'wait_until_ready(interval)', 'set_topology(text, text[])', 'add_link(text, text)', 'drop_link(text, text)', 'pause_link(text)',
+		'resume_link(text)', 'skip_transaction(text, pg_lsn)', 'remove_node(text, boolean)', 'leave_group(interval)', 'cancel_leave()', 'cancel_base_backup(text)',
+		'set_group_setting(text, text)', 'exclude_table(regclass)', 'include_table(regclass)', 'exclude_tables(text, text)', 'include_tables(text, text)']::regprocedure[]
+	LOOP
+		EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp', f);
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO replication_plugin_admin', f);
+	END LOOP;
+END
+$$;
+
 -- As pg_monitor.
-GRANT SELECT ON links, progress, topology TO replication_plugin_monitor;
+GRANT SELECT ON links, progress, topology TO replication_plugin_monitor, replication_plugin_admin;
 GRANT EXECUTE ON FUNCTION lock_wait(integer), link_states(), origin_progress(integer), topology_graph(text), planned_links(integer[]),
-	current_topology(), topology_plan(text, integer[], integer[], integer[], integer[], integer, integer[]) TO replication_plugin_monitor;
+	current_topology(), topology_plan(text, integer[], integer[], integer[], integer[], integer, integer[]) TO replication_plugin_monitor, replication_plugin_admin;
+
+-- After an update; with a new installation there is none.
+SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replication_plugin.local_node);

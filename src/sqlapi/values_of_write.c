@@ -40,6 +40,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -410,6 +411,12 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	q.rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
 	if (pg_class_aclcheck(RelationGetRelid(q.rel), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(q.rel));
+	/* a row that is hidden would pass for one that has been written since */
+	if (check_enable_rls(RelationGetRelid(q.rel), InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security of table \"%s\" may hide rows from role \"%s\"", RelationGetRelationName(q.rel), GetUserNameFromId(GetUserId(), false)),
+				 errhint("Here: ALTER ROLE %s BYPASSRLS.", quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 	q.nkeys = read_texts(PG_GETARG_DATUM(1), &q.key_columns);
 	if (read_texts(PG_GETARG_DATUM(2), &q.key) != q.nkeys)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there must be as many key columns as values")));

@@ -100,7 +100,7 @@ subtest 'a group whose nodes connect as no superusers' => sub {
 	my $first = $group->sql(1, 'SELECT replication_plugin.frontier()');
 	for my $i (1, 2)
 	{
-		$group->sql($i, 'CREATE ROLE node LOGIN REPLICATION; GRANT SELECT ON t TO replication_plugin_peer');
+		$group->sql($i, 'CREATE ROLE node LOGIN REPLICATION');
 	}
 	(my $dsn = $group->direct_dsn(2)) =~ s/user=\S+/user=node/;
 	my ($status, $out, $err) = $group->try_sql(1, "SELECT replication_plugin.set_node_dsn('node2', '$dsn')");
@@ -133,11 +133,28 @@ subtest 'a group whose nodes connect as no superusers' => sub {
 	{
 		like($as->($sql), qr/permission denied/, "a peer may not: $sql");
 	}
-	$group->sql(1, 'CREATE TABLE hidden (id int PRIMARY KEY, v text); INSERT INTO hidden VALUES (1, $$secret$$); REVOKE ALL ON hidden FROM replication_plugin_peer');
+	$group->sql(1, 'CREATE TABLE hidden (id int PRIMARY KEY, v text); INSERT INTO hidden VALUES (1, $$secret$$); SELECT replication_plugin.exclude_table($$hidden$$)');
 	like($as->(q{SELECT * FROM replication_plugin.values_of_write('hidden', '{id}', '{1}', '{v}', 1, 1, '3')}), qr/permission denied for table hidden/, 'nor read by a function what he may not read');
 	like($as->(q{SELECT replication_plugin.export_parked('hidden', 0)}), qr/permission denied for table hidden/, 'nor parked rows of it');
 	$group->sql(1, 'DROP TABLE hidden');
-	is($group->sql(2, "SELECT replication_plugin.leave_group()"), '', 'a node leaves');
+	$group->sql(2, 'CREATE ROLE runs LOGIN IN ROLE replication_plugin_admin; CREATE ROLE looks LOGIN IN ROLE replication_plugin_monitor');
+	$as = sub { my ($who, $sql) = @_; my ($s, $o, $e) = $group->try_sql(2, "SET SESSION AUTHORIZATION $who; $sql"); return $s == 0 ? "done: $o" : $e; };
+	is($as->('runs', 'SELECT count(*) FROM replication_plugin.preflight() WHERE NOT ok'), 'done: 0', 'an administrator: preflight()');
+	is($as->('runs', "SELECT replication_plugin.pause_link('node1')"), 'done: ', 'pause_link()');
+	is($as->('looks', "SELECT count(*) FROM replication_plugin.links"), 'done: 1', 'a monitor reads links');
+	ok($group->poll(2, q{SELECT state FROM replication_plugin.links}, 'paused'), 'which is paused');
+	is($as->('runs', "SELECT replication_plugin.resume_link('node1')"), 'done: ', 'resume_link()');
+	is($as->('runs', "SELECT replication_plugin.exclude_table('t')"), 'done: ', 'exclude_table()');
+	is($as->('runs', "SELECT replication_plugin.include_table('t')"), 'done: ', 'include_table()');
+	is($as->('runs', "SELECT replication_plugin.set_topology('ring')"), 'done: ', 'set_topology()');
+	for my $sql ("SELECT replication_plugin.set_node_dsn('node1', 'host=/tmp')", "SELECT replication_plugin.create_group('a', 'b', 'dbname=app')", "SELECT replication_plugin.run_apart('SELECT 1')",
+		"SELECT replication_plugin.set_conflict_policy('t', 'siblings')", "SELECT replication_plugin.rejoin('dbname=app')", 'SELECT * FROM replication_plugin.member', 'SELECT * FROM t')
+	{
+		like($as->('runs', $sql), qr/permission denied/, "an administrator may not: $sql");
+		like($as->('looks', $sql), qr/permission denied/, "nor may a monitor");
+	}
+	like($as->('looks', "SELECT replication_plugin.pause_link('node1')"), qr/permission denied/, 'a monitor stops nothing');
+	is($as->('runs', "SELECT replication_plugin.leave_group()"), 'done: ', 'a node leaves');
 	ok($group->poll(1, q{SELECT state FROM replication_plugin.nodes WHERE node_name = 'node2'}, 'removed'), 'and is out');
 };
 done_testing();
