@@ -26,6 +26,7 @@ int			setting_retry_min = 500;
 int			setting_retry_max = 30000;
 int			setting_row_timeout = 60000;
 int			setting_table_patience = 300000;
+int			setting_failing_table_patience = 0;
 int			setting_conflict_retention = 30 * 86400;
 int			setting_conflict_log_size = 256;
 int			setting_conflict_log_rate = 100;
@@ -75,8 +76,11 @@ settings_define(void)
 			   "How long a worker lets one row take, apart from waiting for locks: triggers, expressions, constraints and types of the table. 0: no limit.",
 			   &setting_row_timeout, 60000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
 	define_int("replication_plugin.table_patience",
-			   "How long rows of a table that cannot be applied hold up their link, before the table waits and the rest goes on. 0: for ever. Tables of superusers do so for ever.",
+			   "How long rows of a table that does not exist here hold up their link, before the table waits and the rest goes on. 0: for ever. Tables of superusers do so for ever.",
 			   &setting_table_patience, 300000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.failing_table_patience",
+			   "The same for a table that exists here, and fails, or is locked. 0: for ever.",
+			   &setting_failing_table_patience, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
 	define_int("replication_plugin.conflict_retention",
 			   "How long rows stay in the view conflicts; -1 keeps them for ever.",
 			   &setting_conflict_retention, 30 * 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);

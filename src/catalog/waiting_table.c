@@ -30,12 +30,14 @@ enum
 static List *known = NIL;		/* schema, name, schema, name ... */
 static MemoryContext context = NULL;
 static bool valid = false;
+static Oid	names_relid = InvalidOid;	/* the table of names */
 
 /* The table of names may have changed. */
 static void
 invalidate(Datum arg, Oid relid)
 {
-	valid = false;
+	if (!OidIsValid(relid) || !OidIsValid(names_relid) || relid == names_relid)
+		valid = false;
 }
 
 /* Reads the names. */
@@ -56,6 +58,7 @@ load(void)
 	MemoryContextReset(context);
 	known = NIL;
 	valid = true;				/* what comes while it is read counts again */
+	names_relid = relid;
 	if (!OidIsValid(relid))
 		return;					/* an older version */
 	rel = table_open(relid, AccessShareLock);

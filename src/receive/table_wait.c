@@ -3,9 +3,11 @@
  *		Has a table wait at whose rows a link fails for too long.
  *
  * A table that does not exist here, has other columns or types, code that fails or takes too long, or is locked for long, would stop its link, and so
- * everything that comes behind its rows: the owner of one table could hold up all others. So after replication_plugin.table_patience
- * its rows are passed over on this node (catalog/waiting_table.c), and the table is marked out of step for the whole group. What is missing
+ * everything that comes behind its rows: the owner of one table could hold up all others. So after replication_plugin.table_patience, or
+ * failing_table_patience where the table exists here, its rows are passed over on this node (catalog/waiting_table.c), and the table is marked out of step for the whole group. What is missing
  * is brought by resend_table() when the reason has been mended. Whose table is waiting already is not given that time again.
+ *
+ * The second is off by default: passing rows over makes a table differ that was the same on all nodes, and giving it anew costs as much as it is large.
  *
  * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always did, and loses nothing. The extension's own tables
  * never wait, nor does any while this node is joining.
@@ -150,18 +152,22 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction)
 	LostTable	table;
 	Moment		since;
 	bool		exists;
+	int			patience;
 	char	   *owner;
 	char	   *reason;
 
 	/* a node that is joining cannot tell the others yet */
-	if (setting_table_patience == 0 || link->joining || !apply_failed_table(&table) || strcmp(table.nspname, EXTENSION_SCHEMA) == 0)
+	if (link->joining || !apply_failed_table(&table) || strcmp(table.nspname, EXTENSION_SCHEMA) == 0)
 		return false;
 	since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
 	owner = owner_here(&table, &exists);
+	patience = exists ? setting_failing_table_patience : setting_table_patience;
+	if (patience == 0)
+		return false;
 	if (!exists)
 		owner = owner_there(link, &table);
 	/* waiting for a lock has taken that long already (link_worker.c) */
-	if (!owner || (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && !moment_is_past(since, setting_table_patience) && !has_others_waiting(owner)))
+	if (!owner || (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && !moment_is_past(since, patience) && !has_others_waiting(owner)))
 		return false;
 	reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
 	return have_wait(link, &table, owner, reason);
@@ -185,7 +191,7 @@ table_wait_after_end(Link *link)
 	bool		exists;
 	char	   *owner;
 
-	if (!link_status_take_ended_at(link->index, nspname, relname) || setting_table_patience == 0)
+	if (!link_status_take_ended_at(link->index, nspname, relname) || setting_failing_table_patience == 0)
 		return;
 	table.nspname = nspname;
 	table.relname = relname;

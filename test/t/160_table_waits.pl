@@ -6,7 +6,7 @@ use Mesh;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 4s\nreplication_plugin.row_timeout = 2s\n");
+my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 4s\nreplication_plugin.failing_table_patience = 4s\nreplication_plugin.row_timeout = 2s\n");
 $mesh->sql($_, 'CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN; CREATE ROLE lone LOGIN') for 1 .. 3;
 $mesh->make_group(<<'SQL');
 CREATE TABLE bank (id int PRIMARY KEY, v text);
