@@ -38,8 +38,11 @@
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
 
+#define MOST_MAPPED	1000		/* tables of which it is kept how they are written: memory of a process that sees very many */
+
 static HTAB *relations = NULL;
 static List *open_relations = NIL;
+static int	mapped = 0;			/* relations that have been mapped since the maps were last forgotten */
 
 /* Tuple routing of one partitioned table in one transaction. */
 typedef struct Routing
@@ -346,6 +349,7 @@ map_relation(ApplyRelation *ar)
 	ar->root_slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(ar->rel)),
 											 &TTSOpsVirtual);
 	ar->valid = true;
+	mapped++;
 	MemoryContextSwitchTo(old);
 }
 
@@ -522,6 +526,24 @@ relation_route(ApplyRelation *ar)
 	return relation_leaf(ar, RelationGetRelid(leaf->ri_RelationDesc));
 }
 
+/* Forgets how tables are written, when none is open: descriptions stay, as they come only once. */
+static void
+forget_maps(void)
+{
+	HASH_SEQ_STATUS seq;
+	ApplyRelation *ar;
+
+	hash_seq_init(&seq, relations);
+	while ((ar = hash_seq_search(&seq)) != NULL)
+	{
+		if (ar->context)
+			MemoryContextDelete(ar->context);
+		ar->context = NULL;
+		ar->valid = false;
+	}
+	mapped = 0;
+}
+
 void
 relation_close_all(void)
 {
@@ -549,6 +571,8 @@ relation_close_all(void)
 	}
 	list_free(open_relations);
 	open_relations = NIL;
+	if (mapped > MOST_MAPPED)
+		forget_maps();
 }
 
 void

@@ -1268,6 +1268,7 @@ DECLARE
 	deadline timestamptz := clock_timestamp() + timeout;
 	target pg_lsn := replication_plugin.flush_point();
 	mark pg_lsn;
+	has_place boolean := false;
 	n record;
 BEGIN
 	FOR n IN SELECT m.node_id, m.dsn, replication_plugin.slot_name(m.node_id) AS slot, p.provider IS NOT NULL AS linked
@@ -1278,7 +1279,8 @@ BEGIN
 		LOOP
 			IF n.linked THEN
 				EXIT WHEN EXISTS (SELECT FROM pg_get_replication_slots() s WHERE s.slot_name = n.slot AND s.confirmed_flush_lsn >= target);
-			ELSE
+			ELSIF has_place OR replication_plugin.wait_place(true) THEN -- else it waits for its turn
+				has_place := true;
 				mark := coalesce(mark, replication_plugin.commit_mark());
 				-- not for longer: it may be removed
 				EXIT WHEN replication_plugin.member_has(n.node_id, n.dsn, mark, greatest(least(deadline - clock_timestamp(), '2 seconds'), '0'));
@@ -1291,6 +1293,7 @@ BEGIN
 			PERFORM pg_sleep(0.02);
 		END LOOP;
 	END LOOP;
+	PERFORM replication_plugin.wait_place(false) WHERE has_place;
 	RETURN true;
 END
 $$;

@@ -20,7 +20,10 @@
 #include "catalog/seen.h"
 #include "output/native.h"
 #include "sqlapi/settings.h"
+#include "catalog/pg_authid.h"
+#include "storage/lock.h"
 
+PG_FUNCTION_INFO_V1(replication_plugin_wait_place);
 PG_FUNCTION_INFO_V1(replication_plugin_link_states);
 PG_FUNCTION_INFO_V1(replication_plugin_transaction_at_hand);
 PG_FUNCTION_INFO_V1(replication_plugin_manager_pid);
@@ -199,4 +202,32 @@ replication_plugin_create_origin(PG_FUNCTION_ARGS)
 				 errmsg("%d is no node number", PG_GETARG_INT32(0))));
 	(void) origin_map_create(PG_GETARG_INT32(0));
 	PG_RETURN_VOID();
+}
+
+/* How many calls of wait_for_apply() of one role may have connections to other nodes open at a time. */
+#define WAIT_PLACES		8
+
+/* wait_place(take boolean) → boolean: takes a place among the calls of this session's role that may connect to other nodes, if one is free; or gives it back */
+Datum
+replication_plugin_wait_place(PG_FUNCTION_ARGS)
+{
+	static int	place = 0;
+	bool		take = PG_GETARG_BOOL(0);
+	LOCKTAG		tag;
+
+	if (!take)
+	{
+		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, AuthIdRelationId, GetSessionUserId(), place);
+		PG_RETURN_BOOL(LockHeldByMe(&tag, ExclusiveLock) && LockRelease(&tag, ExclusiveLock, false));
+	}
+	for (int i = 1; i <= WAIT_PLACES; i++)
+	{
+		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, AuthIdRelationId, GetSessionUserId(), i);
+		if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		{
+			place = i;
+			PG_RETURN_BOOL(true);
+		}
+	}
+	PG_RETURN_BOOL(false);
 }

@@ -135,5 +135,36 @@ subtest 'who sees what; what never waits' => sub {
 	$mesh->wait_converged;
 	$mesh->is_identical('a table of a superuser');
 };
+subtest 'many who wait open few connections' => sub {
+	$mesh->sql(1, "SELECT replication_plugin.set_topology('ring', '{node1,node2,node3}')");
+	$mesh->wait_for_links(Mesh::ring_links(1, 2, 3));
+	my $link = $mesh->sql(3, "SELECT pg_backend_pid()");
+	$mesh->sql(2, "SELECT replication_plugin.pause_link('node1')"); # so that node 3 does not get it, and all wait
+	$mesh->sql(1, "INSERT INTO bank VALUES (500, 'x')");
+	my @jobs = map { $mesh->start_sql(1, "$as SELECT replication_plugin.wait_for_apply('8 seconds')") } 1 .. 30;
+	my $most = 0;
+	my $end = time + 6;
+	while (time < $end)
+	{
+		my $now = $mesh->sql(3, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'replication_plugin query'");
+		$most = $now if $now > $most;
+	}
+	cmp_ok($most, '<=', 9, 'thirty sessions of one role');
+	my %said;
+	for my $job (@jobs) { my ($out) = $mesh->finish_sql($job); $said{ $out =~ s/\s//gr }++; }
+	is(join(',', map { "$_ $said{$_}" } sort keys %said), 'f 30', 'all are told that it has not arrived');
+	$mesh->sql(2, "SELECT replication_plugin.resume_link('node1')");
+	is($mesh->sql(1, "$as SELECT replication_plugin.wait_for_apply('60 seconds')"), 't', 'and that it has');
+	$mesh->sql(1, "SELECT replication_plugin.set_topology('all_to_all')");
+	$mesh->wait_for_links(Mesh::mesh_links(1, 2, 3));
+};
+subtest 'more tables than a process keeps in mind' => sub {
+	$mesh->sql($_, "$as DO \$\$ BEGIN FOR i IN 1..1100 LOOP EXECUTE format('CREATE TABLE m.many_%s (id int PRIMARY KEY, v text)', i); END LOOP; END \$\$") for 1 .. 3;
+	$mesh->sql(1, "$as DO \$\$ BEGIN FOR i IN 1..1100 LOOP EXECUTE format('INSERT INTO m.many_%s VALUES ($_, ''x'')', i); END LOOP; END \$\$") for 1 .. 3;
+	$mesh->wait_converged;
+	is($mesh->sql($_, 'SELECT count(*), count(DISTINCT v) FROM m.many_1100'), '3|1', "node $_ has the rows") for 2, 3;
+	$mesh->is_identical('many tables');
+	$mesh->sql($_, "$as DO \$\$ BEGIN FOR i IN 1..1100 LOOP EXECUTE format('DROP TABLE m.many_%s', i); IF i % 50 = 0 THEN COMMIT; END IF; END LOOP; END \$\$") for 1 .. 3;
+};
 is($mesh->sql(1, "SELECT string_agg(state, ',' ORDER BY node_id) FROM replication_plugin.nodes"), 'ready,ready,ready', 'nobody has been sent away');
 done_testing();
