@@ -42,7 +42,8 @@ my %gains = (
 	roles => 'SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin, rolinherit, md5(rolpassword) FROM pg_authid',
 	members => 'SELECT roleid::regrole, member::regrole, admin_option FROM pg_auth_members',
 	databases => 'SELECT datname, datdba::regrole, datacl, datconnlimit FROM pg_database',
-	schemas => 'SELECT nspname, nspowner::regrole, nspacl FROM pg_namespace WHERE nspname !~ \'^pg_(toast_)?temp\'',
+	# (the extension lets other nodes into the schema of a table)
+	schemas => "SELECT nspname, nspowner::regrole, replace(nspacl::text, ',replication_plugin_peer=U/' || nspowner::regrole, '') FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp'",
 	relations => "SELECT oid::regclass, relowner::regrole, relacl, relrowsecurity, relkind FROM pg_class WHERE relowner NOT IN ('maker'::regrole, 'caller'::regrole)
 		AND relnamespace <> 'pg_toast'::regnamespace AND relkind <> 'I' AND relkind <> 'i'",
 	columns => "SELECT attrelid::regclass, attname, attacl FROM pg_attribute WHERE attacl IS NOT NULL",
