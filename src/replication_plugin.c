@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 
+#include "base/code_hook.h"
 #include "base/fault_point.h"
 #include "base/settings.h"
 #include "base/shmem.h"
@@ -85,6 +86,7 @@ _PG_init(void)
 {
 	settings_define();
 	causal_context_define_setting();
+	code_hook_define();
 	settings_reserve_prefix();
 	drop_guard_install();
 	alter_guard_install();

@@ -204,7 +204,6 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	apply.mode = mode;
 	apply.wrote = false;
 	apply.significant = false;
-	apply.immediate = false;
 	apply.rows = 0;
 	apply.doubts = NIL;
 	apply.doubtful = InvalidOid;
@@ -452,7 +451,6 @@ record_stop(const char *detail)
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
 	clashes = unique_clashes(t, t->newslot, true, NULL);
-	become_worker(saved);
 	n = list_length(clashes);
 	conflict.type = n > 1 ? CONFLICT_MULTIPLE_UNIQUE :
 		update ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS;
@@ -463,6 +461,7 @@ record_stop(const char *detail)
 		conflict.concurrent = !apply_was_seen(conflict.local_version);
 	}
 	row_to_root_slot(ar);
+	become_worker(saved);
 	conflict.remote_row = ar->root_slot;
 	conflict.remote_present = ar->present;
 	conflict_record(&conflict);

@@ -83,7 +83,7 @@ doubt_check_all(void)
 	{
 		Doubt	   *d = lfirst(lc);
 		ApplyTarget *t = d->target;
-		OwnerContext saved = as_owner_begin_code(t->rel->rd_rel->relowner);
+		OwnerContext saved = target_become_owner(t);
 		TupleTableSlot *slot = table_slot_create(t->rel, NULL);
 
 		pulse_step();

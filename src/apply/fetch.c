@@ -210,6 +210,7 @@ read_answer(ApplyRelation *ar, PGresult *res)
 			continue;
 		ar->nulls[att] = PQgetisnull(res, row, 2);
 		getTypeInputInfo(a->atttypid, &in, &ioparam);
+		Assert(session_in_row());
 		if (!ar->nulls[att])
 			ar->values[att] = OidInputFunctionCall(in, PQgetvalue(res, row, 2), ioparam, a->atttypmod);
 		row++;

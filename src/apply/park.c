@@ -92,6 +92,8 @@ record(const Pending *p)
 	bool		arrived = version_cmp(p->version, apply.version) == 0;
 	char	   *constraint = get_rel_name(p->index_id);
 	ParkedRow	now;
+	OwnerContext saved;
+	bool		parked;
 	Conflict	conflict = {
 		.type = p->type,.resolution = RESOLUTION_PARKED,.rel = p->ar->rel,
 		.local_row = arrived ? p->winner : p->row,.local_version = arrived ? p->winner_version : p->version,
@@ -99,7 +101,10 @@ record(const Pending *p)
 		.policy = policy_name(p->ar->merge ? p->ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
 	};
 
-	if (!parked_find(p->ar->tombstones, p->key, &now) || version_cmp(now.version, p->version) != 0)
+	saved = become_owner(p->ar);
+	parked = parked_find(p->ar->tombstones, p->key, &now) && version_cmp(now.version, p->version) == 0;
+	as_owner_end(saved);
+	if (!parked)
 		return;
 	conflict.concurrent = !apply_was_seen(conflict.local_version);
 	conflict.detail = psprintf("the %s row is parked: the other one is in its way by \"%s\"", arrived ? "arriving" : "local",

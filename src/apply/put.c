@@ -142,9 +142,11 @@ put_flush(void)
 	ApplyRelation *ar = gathered.rel;
 	int			n = gathered.n;
 	MemoryContext old;
+	OwnerContext saved;
 
 	if (!ar)
 		return;
+	saved = become_owner(ar);	/* whoever is at work */
 	old = MemoryContextSwitchTo(apply.row_context);
 	gathered.rel = NULL;
 	gathered.writing = true;
@@ -158,6 +160,7 @@ put_flush(void)
 	gathered.n = 0;
 	gathered.bytes = 0;
 	gathered.writing = false;
+	as_owner_end(saved);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(apply.row_context);
 }

@@ -32,6 +32,7 @@
 #include "utils/rls.h"
 
 #include "apply/relation.h"
+#include "base/session.h"
 #include "catalog/as_owner.h"
 #include "catalog/exclusion.h"
 #include "catalog/table_code.h"
@@ -520,6 +521,7 @@ relation_route(ApplyRelation *ar)
 
 	if (!ar->partitioned)
 		return ar->target;
+	Assert(session_in_row());
 	r = routing_of(ar);
 	leaf = ExecFindPartition(r->mtstate, r->rri, r->proute, ar->root_slot, r->estate);
 	ResetPerTupleExprContext(r->estate);

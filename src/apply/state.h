@@ -23,7 +23,6 @@ typedef struct ApplyState
 	ApplyMode	mode;
 	bool		significant;	/* not just a frontier row */
 	bool		wrote;			/* changed something that decoding will see */
-	bool		immediate;		/* deferred triggers fire at once in this transaction */
 	uint64		rows;
 	List	   *doubts;			/* constraints to be checked at its end: doubt.c */
 	Oid			doubtful;		/* table that is being checked then, also after a failure */

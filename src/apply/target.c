@@ -35,6 +35,7 @@
 
 #include "apply/target.h"
 #include "catalog/as_owner.h"
+#include "catalog/table_code.h"
 #include "conflict/capture.h"
 
 #define MAX_TARGETS		256		/* kept; each has some 30 kB */
@@ -198,6 +199,7 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 		MemoryContextDelete(t->context);
 	t->context = AllocSetContextCreate(targets_context, "apply target", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(t->context);
+	t->runs_code = table_runs_code(t->rel);
 	build_estate(t);
 	build_indexes(t, key_index);
 	build_scan_keys(t);
@@ -218,6 +220,12 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 	t->scan = NULL;
 	t->valid = true;
 	MemoryContextSwitchTo(old);
+}
+
+OwnerContext
+target_become_owner(const ApplyTarget *t)
+{
+	return t->runs_code ? as_owner_begin_code(t->owner) : as_owner_begin(t->owner);
 }
 
 ApplyTarget *
@@ -243,10 +251,11 @@ target_get(Oid relid, Oid key_index, Relation root)
 	if (t->rel)
 		return t;
 	t->rel = table_open(relid, RowExclusiveLock);
+	t->owner = root ? as_owner_of_leaf(root->rd_rel->relowner, t->rel->rd_rel->relowner) : t->rel->rd_rel->relowner;
 	if (!t->valid || t->rri->ri_RelationDesc != t->rel)
 	{
 		/* planning expressions of indexes may run functions */
-		OwnerContext saved = as_owner_begin_code(t->rel->rd_rel->relowner);
+		OwnerContext saved = as_owner_begin_code(t->owner);
 
 		build(t, key_index, root);
 		as_owner_end(saved);

@@ -11,11 +11,15 @@
 #include "access/tupconvert.h"
 #include "nodes/execnodes.h"
 
+#include "catalog/as_owner.h"
+
 typedef struct ApplyTarget
 {
 	Oid			relid;			/* hash key */
 	bool		valid;			/* false: rebuild at the next opening */
 	Relation	rel;			/* open in this transaction, else NULL */
+	Oid			owner;			/* as whom its code runs */
+	bool		runs_code;		/* writing rows can run functions of users (catalog/table_code.h) */
 	uint64		used;			/* number of the transaction that last opened it */
 	MemoryContext context;		/* of everything below */
 	EState	   *estate;
@@ -40,6 +44,9 @@ typedef struct ApplyTarget
  * the table is no partition.
  */
 extern ApplyTarget *target_get(Oid relid, Oid key_index, Relation root);
+
+/* Becomes as whom its code runs; ended by as_owner_end(). */
+extern OwnerContext target_become_owner(const ApplyTarget *t);
 
 /* The target of a table, if it is open in the running transaction already; else NULL. */
 extern ApplyTarget *target_open_already(Oid relid);

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "apply/unique.h"
+#include "base/session.h"
 
 /* What is looked for in one index. */
 typedef struct Search
@@ -73,6 +74,7 @@ prepare_key(Search *s, int k)
 static bool
 prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
 {
+	Assert(session_in_row());
 	s->target = t;
 	s->index = t->rri->ri_IndexRelationDescs[i];
 	s->info = t->rri->ri_IndexRelationInfo[i];
@@ -171,6 +173,7 @@ unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy)
 {
 	TupleTableSlot *found = MakeSingleTupleTableSlot(t->found->tts_tupleDescriptor, t->found->tts_ops);
 	List	   *clashes = NIL;
+	OwnerContext saved = target_become_owner(t);
 	Search		s;
 
 	if (busy)
@@ -194,6 +197,7 @@ unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy)
 		clashes = NIL;
 		i = -1;					/* from the beginning */
 	}
+	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(found);
 	ResetPerTupleExprContext(t->estate);
 	return clashes;

@@ -61,7 +61,6 @@ begin(void)
 	(void) set_config_option("lock_timeout", "500ms", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	apply.version = VERSION_OLDEST; /* what it writes has its version by pins only */
-	apply.immediate = false;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
 	pulse_begin();
@@ -262,12 +261,15 @@ note_error(Oid relid, bytea *bytes, const char *message, int seconds)
 {
 	ApplyRelation *ar;
 	Datum		key[INDEX_MAX_KEYS];
+	OwnerContext saved;
 
 	begin();
 	ar = relation_open_local(relid);
 	parked_lock(relid, true);
+	saved = become_owner(ar);
 	if (ar->tombstones && tombstone_key_values(ar->tombstones, bytes, key))
 		parked_note_error(ar->tombstones, key, message, seconds);
+	become_worker(saved);
 	commit();
 }
 
@@ -396,10 +398,12 @@ collect_pins(Oid relid)
 	ApplyRelation *ar = relation_open_local(relid);
 	List	   *targets;
 	ListCell   *lc;
+	OwnerContext saved;
 
 	if (!ar->tombstones)
 		return;
 	parked_lock(relid, true);
+	saved = become_owner(ar);
 	targets = targets_of(ar);
 	foreach(lc, pin_list(relid))
 	{
@@ -415,6 +419,7 @@ collect_pins(Oid relid)
 		if (!tells)
 			pin_remove(ar->tombstones, key);
 	}
+	become_worker(saved);
 }
 
 void

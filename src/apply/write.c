@@ -3,7 +3,7 @@
  *		Writing one local row: heap, indexes, constraints, triggers.
  *
  * Everything that may run code of a user (triggers, expressions of indexes,
- * constraints, generated columns and domains) runs as the owner of the table, in a
+ * constraints, generated columns and domains) runs as the owner of the table, or of the leaf partition, in a
  * restricted security context: owning a table here must not give anybody the rights
  * of the replication worker.
  *
@@ -28,6 +28,7 @@
 #include "apply/state.h"
 #include "apply/write.h"
 #include "base/pulse.h"
+#include "base/session.h"
 #include "conflict/tombstone.h"
 
 OwnerContext
@@ -48,6 +49,7 @@ finish_row(ApplyTarget *t, TupleTableSlot *slot)
 {
 	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
 
+	Assert(session_in_row());
 	slot->tts_tableOid = t->relid;
 	if (constr && constr->has_generated_stored)
 		ExecComputeStoredGenerated(t->rri, t->estate, slot, CMD_INSERT);
@@ -61,14 +63,8 @@ finish_row(ApplyTarget *t, TupleTableSlot *slot)
 static void
 begin_triggers(ApplyTarget *t)
 {
-	if (!apply.immediate)
-	{
-		ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
-
-		/* deferred triggers would fire at commit, when we are not the owner any more */
-		AfterTriggerSetState(all);
-		apply.immediate = true;
-	}
+	/* deferred triggers would fire at commit, when we are not the owner any more; a trigger of the row before may have changed that */
+	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	t->estate->es_output_cid = GetCurrentCommandId(true);
 	AfterTriggerBeginQuery();
 }
@@ -111,7 +107,7 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	bool		heap = false;
 
 	tombstone_flush();
-	saved = become_owner(ar);
+	saved = target_become_owner(t);
 	if (triggers)
 		begin_triggers(t);
 	if (!triggers || !triggers->trig_insert_before_row ||
@@ -127,7 +123,7 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	}
 	if (triggers)
 		AfterTriggerEndQuery(t->estate);
-	become_worker(saved);
+	as_owner_end(saved);
 	if (heap && ar->nkeys == 0)
 		image_index_add(ar, t, slot);
 	row_written(t, heap);
@@ -204,7 +200,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	EPQState	epq;
 
 	tombstone_flush();
-	saved = become_owner(ar);
+	saved = target_become_owner(t);
 	if (triggers && triggers->trig_update_before_row)
 		result = lock_for_triggers(t, &t->found->tts_tid);
 	if (result == WRITE_DONE)
@@ -227,7 +223,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 			EvalPlanQualEnd(&epq);
 		}
 	}
-	become_worker(saved);
+	as_owner_end(saved);
 	if (heap && ar->nkeys == 0)
 		image_index_add(ar, t, slot);
 	row_written(t, heap);
@@ -237,7 +233,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 WriteResult
 write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 {
-	OwnerContext saved = become_owner(ar);
+	OwnerContext saved = target_become_owner(t);
 	TriggerDesc *triggers = t->rri->ri_TrigDesc;
 	WriteResult result = WRITE_DONE;
 	TM_FailureData failure;
@@ -269,7 +265,7 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 			EvalPlanQualEnd(&epq);
 		}
 	}
-	become_worker(saved);
+	as_owner_end(saved);
 	row_written(t, heap);
 	return result;
 }
@@ -286,7 +282,7 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 	OwnerContext saved;
 
 	tombstone_flush();
-	saved = become_owner(ar);
+	saved = target_become_owner(t);
 	for (int i = 0; i < n; i++)
 	{
 		finish_row(t, slots[i]);
@@ -299,7 +295,7 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 		ResetPerTupleExprContext(t->estate);
 		pulse_step();
 	}
-	become_worker(saved);
+	as_owner_end(saved);
 	for (int i = 0; i < n && ar->nkeys == 0; i++)
 		image_index_add(ar, t, slots[i]);
 	row_written(t, true);

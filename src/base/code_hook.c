@@ -10,6 +10,10 @@
  *	  not ask about built-in functions.
  * Within a function settings are what it makes of them. All else that it sets lasts until the row session ends.
  *
+ * Where replication_plugin.code_as_owners is on, what statements of a superuser call runs as who owns it, in a restricted context, unless that is
+ * a superuser too: in our workers, in our own functions, and in sessions that restore a schema or copy rows. So no function of a user has a
+ * superuser's rights there, also when a statement of ours is planned (an index's expression may be computed then), or reads a literal.
+ *
  * Functions that are looked up elsewhere have no hook: in a user's session theirs can be put into the place of their calls, as ever.
  */
 #include "postgres.h"
@@ -22,6 +26,8 @@
 #include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
+#include "storage/lock.h"
 #include "utils/guc_tables.h"
 #include "utils/syscache.h"
 #include "utils/xml.h"
@@ -32,7 +38,13 @@
 /* What is remembered of a function that has a hook. */
 typedef struct Call
 {
-	bool		users;			/* has been counted in depth */
+	bool		users;			/* of a user: counted in depth */
+	Oid			owner;
+	bool		has_settings;	/* of its own (SET): they have a nest level, which PostgreSQL ends before we are called */
+	bool		became_owner;	/* who was: */
+	Oid			user;
+	int			security;
+	int			nest;			/* of settings; 0: none */
 	Datum		next;			/* what the hook before ours remembers */
 } Call;
 
@@ -46,11 +58,15 @@ static GucStringCheckHook previous_monetary = NULL;
 static int	depth = 0;
 static bool was_pinned = false;
 
+static bool has_run = false;	/* there was a row session in this transaction */
+static bool as_owners = false;	/* setting replication_plugin.code_as_owners */
+static bool many_owners = false;	/* code of several tables' owners runs in this row session */
+
 /* ---------- functions ---------- */
 
 /* True for what a user can have written. Extensions in C are a superuser's; what is our own knows what it does. */
 static bool
-is_users(Oid function)
+is_users(Oid function, Oid *owner, bool *has_settings)
 {
 	HeapTuple	tuple;
 	Form_pg_proc proc;
@@ -64,6 +80,8 @@ is_users(Oid function)
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	result = proc->prolang != ClanguageId && proc->prolang != INTERNALlanguageId &&
 		proc->pronamespace != get_namespace_oid("replication_plugin", true);
+	*owner = proc->proowner;
+	*has_settings = !heap_attisnull(tuple, Anum_pg_proc_proconfig, NULL);
 	ReleaseSysCache(tuple);
 	return result;
 }
@@ -71,7 +89,43 @@ is_users(Oid function)
 static bool
 needs_hook(Oid function)
 {
-	return (previous_needs_hook && previous_needs_hook(function)) || (session_in_row() && is_users(function));
+	Oid			owner;
+	bool		has_settings;
+
+	return (previous_needs_hook && previous_needs_hook(function)) || ((as_owners || session_in_row()) && is_users(function, &owner, &has_settings));
+}
+
+/* True if a function is to run as who owns it: a superuser's, or another node's, statement calls it outside of a row session. */
+static bool
+runs_as_owner(const Call *call)
+{
+	if (call->owner == GetUserId() || superuser_arg(call->owner))
+		return false;
+	return many_owners || (as_owners && !session_in_row() && has_rolreplication(GetUserId()));
+}
+
+/* Becomes the owner, where that is wanted. What the function sets ends with it, unless it has settings of its own. */
+static void
+become_owner(Call *call)
+{
+	call->became_owner = runs_as_owner(call);
+	if (!call->became_owner)
+		return;
+	call->nest = call->has_settings ? 0 : NewGUCNestLevel();
+	GetUserIdAndSecContext(&call->user, &call->security);
+	SetUserIdAndSecContext(call->owner, call->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+}
+
+/* Ends that. An error has ended it with its subtransaction. */
+static void
+become_caller(Call *call)
+{
+	if (call->became_owner)
+	{
+		session_unpin(call->nest);
+		SetUserIdAndSecContext(call->user, call->security);
+	}
+	call->became_owner = false;
 }
 
 /* Is called at begin and end of a function. When it fails nothing is looked up. */
@@ -83,11 +137,15 @@ at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 	if (!call)
 	{
 		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Call));
-		call->users = is_users(flinfo->fn_oid);
+		call->users = is_users(flinfo->fn_oid, &call->owner, &call->has_settings);
 		*private = PointerGetDatum(call);
 	}
 	if (event == FHET_START && call->users && depth++ == 0)
 		was_pinned = session_in_row() && session_text_is_pinned();
+	if (event == FHET_START && call->users)
+		become_owner(call);
+	else if (event == FHET_END)
+		become_caller(call);
 	if (previous_hook)
 		previous_hook(event, flinfo, &call->next);
 	if (event != FHET_START && call->users && --depth == 0 && event == FHET_END && was_pinned)
@@ -203,13 +261,52 @@ hold_settings(void)
 }
 
 void
+code_hook_many_owners(bool on)
+{
+	many_owners = on;
+}
+
+/* Assign hook of our own setting. */
+static void
+set_as_owners(bool newval, void *extra)
+{
+	if (newval)
+		code_hook_install();
+}
+
+void
+code_hook_define(void)
+{
+	DefineCustomBoolVariable(CODE_AS_OWNERS,
+							 "Has functions that statements of a superuser call run as who owns them.",
+							 "Set by functions and processes of the extension.",
+							 &as_owners, false, PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							 NULL, set_as_owners, NULL);
+}
+
+/* Locks that code of users has taken for the session: a worker's session never ends. */
+static void
+give_back_locks(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		many_owners = false;
+	if (!has_run || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
+		return;
+	has_run = false;
+	if (MyBackendType == B_BG_WORKER)
+		LockReleaseSession(USER_LOCKMETHOD);
+}
+
+void
 code_hook_install(void)
 {
 	static bool installed = false;
 
+	has_run = true;
 	if (installed)
 		return;
 	installed = true;
+	RegisterXactCallback(give_back_locks, NULL);
 	previous_needs_hook = needs_fmgr_hook;
 	needs_fmgr_hook = needs_hook;
 	previous_hook = fmgr_hook;

@@ -89,6 +89,7 @@ static const Pin superuser_pins[] = {
 	{"zero_damaged_pages", "off"},
 	{"ignore_checksum_failure", "off"},
 	{"temp_file_limit", "-1"},
+	{"replication_plugin.code_as_owners", "on"},
 };
 
 /* Where statements and their parameters would be written down. Some belong to extensions, which need not be here. */

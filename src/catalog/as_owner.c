@@ -36,6 +36,13 @@ as_owner_begin_code(Oid owner)
 	return saved;
 }
 
+/* Triggers and constraints of a leaf are its root's as well: they must not get rights that the root's owner does not have. */
+Oid
+as_owner_of_leaf(Oid root_owner, Oid leaf_owner)
+{
+	return leaf_owner != root_owner && superuser_arg(leaf_owner) ? root_owner : leaf_owner;
+}
+
 void
 as_owner_end(OwnerContext saved)
 {

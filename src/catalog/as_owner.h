@@ -22,6 +22,9 @@ extern OwnerContext as_owner_begin(Oid owner);
 /* The same where functions are called: names mean to them what they mean in a session of the owner (owner_path.h). */
 extern OwnerContext as_owner_begin_code(Oid owner);
 
+/* As whom code of a leaf partition runs: as its owner, unless that is a superuser, and the owner of its root is none. */
+extern Oid	as_owner_of_leaf(Oid root_owner, Oid leaf_owner);
+
 /* Becomes what it was before. */
 extern void as_owner_end(OwnerContext saved);
 

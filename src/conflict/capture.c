@@ -39,6 +39,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/fault_point.h"
+#include "catalog/as_owner.h"
 #include "catalog/requirement.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
@@ -59,6 +60,7 @@ typedef struct CaptureState
 	Oid			relid;			/* table that the trigger is on */
 	TombstoneKeys *keys;
 	AttrNumber *attnums;		/* of the key columns in that table */
+	Oid			owner;			/* of the root, as whom keys are hashed */
 	bool		wal_has_key;	/* the WAL of a delete has the key: it is sent for itself */
 } CaptureState;
 
@@ -125,6 +127,7 @@ capture_state(FunctionCallInfo fcinfo, Relation rel)
 		refuse_no_key(rel, "change");	/* its index was dropped after the trigger was made */
 	state->relid = RelationGetRelid(rel);
 	state->keys = tombstone_keys(root);
+	state->owner = root->rd_rel->relowner;
 	(void) table_root_key_attributes(rel, root, &state->attnums);
 	state->wal_has_key = table_logs_columns(rel, state->attnums, tombstone_nkeys(state->keys));
 	table_close(root, AccessShareLock);
@@ -212,6 +215,21 @@ key_is_live(CaptureState *state, Relation rel, const Datum *key)
 	return live;
 }
 
+/* Writes the tombstone of a key, unless there is a row of it. A key of a user's type is looked at as the owner. */
+static void
+remember(CaptureState *state, Relation rel, const Datum *key, bool send)
+{
+	bool		users = tombstone_users_types(state->keys);
+	OwnerContext saved = {0};
+
+	if (users)
+		saved = as_owner_begin_code(state->owner);
+	if (!key_is_live(state, rel, key))
+		tombstone_write(state->keys, key, send);
+	if (users)
+		as_owner_end(saved);
+}
+
 /*
  * capture_row() → trigger: writes the tombstone of a deleted or replaced key.
  */
@@ -236,9 +254,7 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	key_values(state, trigger->tg_trigslot, key);
-	if (!key_is_live(state, trigger->tg_relation, key))
-		tombstone_write(state->keys, key,
-						!(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
+	remember(state, trigger->tg_relation, key, !(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) || state->wal_has_key)
 		capture_note(state->relid, 1);
 	MemoryContextSwitchTo(old);
@@ -300,6 +316,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	TupleTableSlot *slot;
 	TableScanDesc scan;
 	MergeTable *t;
+	OwnerContext saved;
 	MemoryContext context,
 				old;
 
@@ -316,6 +333,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetLatestSnapshot());
 	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	tombstone_begin_transaction();
+	saved = as_owner_begin_code(state->owner);
 	PG_TRY();
 	{
 		int64		nrows = 0;
@@ -348,6 +366,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	as_owner_end(saved);
 	table_endscan(scan);
 	PopActiveSnapshot();
 	ExecDropSingleTupleTableSlot(slot);

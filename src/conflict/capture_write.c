@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/fault_point.h"
+#include "catalog/as_owner.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "catalog/origin_map.h"
@@ -236,6 +237,8 @@ Datum
 replication_plugin_capture_write(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	MergeTable *t;
+	OwnerContext saved;
 	MemoryContext context,
 				old;
 
@@ -249,7 +252,12 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
-	capture(table_of(fcinfo, trigger->tg_relation), trigger);
+	/* what is stored of the row is looked at as the owner, whoever writes */
+	t = table_of(fcinfo, trigger->tg_relation);
+	saved = row_codec_runs_code(t->codec) ? as_owner_begin_code(trigger->tg_relation->rd_rel->relowner) :
+		as_owner_begin(trigger->tg_relation->rd_rel->relowner);
+	capture(t, trigger);
+	as_owner_end(saved);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	FAULT_POINT("write_captured");

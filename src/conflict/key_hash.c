@@ -12,6 +12,7 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/tupmacs.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_type.h"
@@ -24,6 +25,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "base/session.h"
 #include "conflict/key_hash.h"
 
 #define NULL_HASH	1
@@ -46,6 +48,7 @@ struct KeyHash
 	int16		len;
 	bool		byval;
 	char		align;
+	bool		users;			/* of a type that is not built in: only in a row session (base/session.h) */
 	FmgrInfo	function;		/* hash or output function */
 	KeyHash    *element;
 	Oid			element_type;
@@ -128,6 +131,7 @@ key_hash_make(Oid typid)
 	bool		varlena;
 
 	get_typlenbyval(typid, &h->len, &h->byval);
+	h->users = typid >= FirstNormalObjectId;
 	if (OidIsValid(type->hash_extended_proc))
 	{
 		h->by = BY_FUNCTION;
@@ -264,6 +268,7 @@ key_hash(KeyHash *h, Oid collation, Datum value)
 {
 	char	   *text;
 
+	Assert(!h->users || session_in_row());
 	switch (h->by)
 	{
 		case BY_NOTHING:

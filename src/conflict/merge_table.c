@@ -309,10 +309,12 @@ merge_table_show_all(Oid relid)
 	MergeTable *t = merge_table_open(rel);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "show all", ALLOCSET_DEFAULT_SIZES);
 	bool		contested = table_is_contested(rel);
+	OwnerContext saved;
 	ListCell   *lc;
 
 	if (contested)
 		parked_lock(relid, true);
+	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(lc, row_state_keys(relid, GetActiveSnapshot(), 2))
 	{
@@ -325,6 +327,7 @@ merge_table_show_all(Oid relid)
 		MemoryContextReset(context);
 	}
 	PopActiveSnapshot();
+	as_owner_end(saved);
 	MemoryContextDelete(context);
 	table_close(rel, NoLock);
 }

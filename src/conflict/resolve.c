@@ -147,6 +147,7 @@ resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTab
 	FmgrInfo	flinfo;
 	Datum		value;
 
+	Assert(session_in_row());
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 2, InvalidOid, NULL, NULL);
 	fcinfo->args[0] = (NullableDatum) {composite(rel, older), false};
@@ -189,6 +190,7 @@ check_constraints(Relation rel, TupleTableSlot *slot)
 	EState	   *estate;
 	int			nest;
 
+	Assert(session_in_row());
 	if (!RelationGetDescr(rel)->constr)
 		return;
 	nest = session_pin_path(owner_path(rel->rd_rel->relowner));
@@ -364,15 +366,13 @@ has_two_live(const SiblingSet *set)
 	return n > 1;
 }
 
-bool
-resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
-			const MergedColumns *merged, TupleTableSlot *slot, Shown *shown)
+/* Makes the row, as the owner: reading values runs checks of his types. Returns false if none is shown. */
+static bool
+make_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
+		 const MergedColumns *merged, TupleTableSlot *slot, Shown *shown)
 {
 	Resolving	r = {policy, codec, set, merged};
 
-	*shown = (Shown) {.index = -1};
-	if (set->n == 0)
-		return false;
 	if (policy->policy == POLICY_HANDLER && has_two_live(set))
 	{
 		shown->failure = try_compose(rel, &r, -1, slot);
@@ -394,4 +394,20 @@ resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const Sibl
 		row_decode(codec, &set->items[shown->index], slot);
 	}
 	return true;
+}
+
+bool
+resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
+			const MergedColumns *merged, TupleTableSlot *slot, Shown *shown)
+{
+	OwnerContext saved;
+	bool		shows;
+
+	*shown = (Shown) {.index = -1};
+	if (set->n == 0)
+		return false;
+	saved = row_codec_runs_code(codec) ? as_owner_begin_code(rel->rd_rel->relowner) : as_owner_begin(rel->rd_rel->relowner);
+	shows = make_row(rel, policy, codec, set, merged, slot, shown);
+	as_owner_end(saved);
+	return shows;
 }

@@ -9,6 +9,7 @@
 #include "nodes/parsenodes.h"
 #include "utils/rel.h"
 
+#include "base/session.h"
 #include "conflict/row_estate.h"
 
 EState *
@@ -37,6 +38,7 @@ row_generate(Relation rel, TupleTableSlot *slot)
 
 	if (!RelationGetDescr(rel)->constr || !RelationGetDescr(rel)->constr->has_generated_stored)
 		return;
+	Assert(session_in_row());
 	estate = row_estate(rel, &rri);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	ExecComputeStoredGenerated(rri, estate, slot, CMD_INSERT);

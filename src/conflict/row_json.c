@@ -12,6 +12,7 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
@@ -19,6 +20,7 @@
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 
+#include "base/session.h"
 #include "catalog/table_info.h"
 #include "conflict/row_json.h"
 
@@ -39,6 +41,7 @@ value_json(Datum value, Oid type)
 {
 	FmgrInfo	to_jsonb;
 
+	Assert(type < FirstNormalObjectId || session_in_row());
 	fmgr_info(F_TO_JSONB, &to_jsonb);
 	to_jsonb.fn_expr = (Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
 											 list_make1(makeNullConst(type, -1, InvalidOid)),

@@ -82,6 +82,17 @@ row_codec(Relation rel)
 	return c;
 }
 
+bool
+row_codec_runs_code(const RowCodec *c)
+{
+	for (int i = 0; i < c->n; i++)
+	{
+		if (c->readers[i].runs_code)
+			return true;
+	}
+	return false;
+}
+
 int
 row_codec_place(RowCodec *c, AttrNumber attnum)
 {

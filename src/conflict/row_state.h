@@ -21,6 +21,7 @@ typedef struct RowCodec RowCodec;
 extern RowCodec *row_codec(Relation rel);	/* in CurrentMemoryContext */
 
 /* Place of a column among those. */
+extern bool row_codec_runs_code(const RowCodec *codec);	/* reading a row can run functions of users */
 extern int	row_codec_place(RowCodec *codec, AttrNumber attnum);
 
 /* Appends a row as a wire tuple in internal form. */

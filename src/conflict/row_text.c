@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -154,6 +155,7 @@ row_text_read(Relation rel, JsonbContainer *values)
 
 		if (!v || v->type != jbvString)
 			continue;
+		Assert(att->atttypid < FirstNormalObjectId || session_in_row());
 		getTypeInputInfo(att->atttypid, &in, &param);
 		slot->tts_values[i] = OidInputFunctionCall(in, pnstrdup(v->val.string.val, v->val.string.len), param, att->atttypmod);
 		slot->tts_isnull[i] = false;

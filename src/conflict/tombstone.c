@@ -70,6 +70,7 @@ struct TombstoneKeys
 	Oid			relid;
 	int			n;
 	KeyColumn  *columns;
+	bool		users;			/* a type is not built in */
 	WireTuple	scratch;
 };
 
@@ -130,8 +131,11 @@ tombstone_keys(Relation root)
 	wire_tuple_init(&k->scratch, CurrentMemoryContext);
 	index = index_open(table_key_index(root), AccessShareLock);
 	for (int i = 0; i < k->n; i++)
+	{
 		init_column(&k->columns[i], TupleDescAttr(RelationGetDescr(root), attnums[i] - 1),
 					index->rd_indcollation[i]);
+		k->users |= k->columns[i].typid >= FirstNormalObjectId;
+	}
 	index_close(index, AccessShareLock);
 	pfree(attnums);
 	return k;
@@ -141,6 +145,12 @@ int
 tombstone_nkeys(const TombstoneKeys *k)
 {
 	return k->n;
+}
+
+bool
+tombstone_users_types(const TombstoneKeys *k)
+{
+	return k->users;
 }
 
 Oid
@@ -241,6 +251,7 @@ read_stored(TombstoneKeys *k, bytea *stored)
 bool
 tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
 {
+	Assert(!k->users || session_in_row());
 	if (!read_stored(k, stored))
 		return false;
 	for (int i = 0; i < k->n; i++)

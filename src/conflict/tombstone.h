@@ -22,6 +22,9 @@ typedef struct TombstoneKeys TombstoneKeys;
  */
 extern TombstoneKeys *tombstone_keys(Relation root);
 extern int	tombstone_nkeys(const TombstoneKeys *k);
+
+/* True if a column of the key has a type that is not built in: hashing, comparing and reading it belongs into a row session (base/session.h). */
+extern bool tombstone_users_types(const TombstoneKeys *k);
 extern Oid	tombstone_relid(const TombstoneKeys *k);
 
 /* A key in its stored form: hash (equal keys hash alike), bytes (appended to buf, with a varlena header), scan key by the hash, comparison. */

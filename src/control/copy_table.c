@@ -17,8 +17,10 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/copy.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -30,12 +32,15 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
+#include "base/code_hook.h"
 #include "base/peer.h"
 #include "base/session.h"
 #include "catalog/as_owner.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "control/empty_tables.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_copy_table);
 
@@ -58,7 +63,9 @@ static PGconn *
 open_source(const char *snapshot, const char *table)
 {
 	static const char *const find_names =
-	"DO $do$ BEGIN IF to_regprocedure('replication_plugin.code_search_path(oid)') IS NOT NULL THEN"
+	"DO $do$ BEGIN"
+	" IF to_regprocedure('replication_plugin.empty_tables(regclass[])') IS NOT NULL THEN SET LOCAL " CODE_AS_OWNERS " = on; END IF;"
+	" IF to_regprocedure('replication_plugin.code_search_path(oid)') IS NOT NULL THEN"
 	" EXECUTE $q$ SELECT set_config('search_path', replication_plugin.code_search_path(c.relowner), true) FROM pg_class c WHERE c.oid = %s::regclass"
 	" AND c.relkind = 'p' AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
 	"  AND format_type(a.atttypid, NULL) LIKE 'reg%%') $q$;"
@@ -82,26 +89,20 @@ open_source(const char *snapshot, const char *table)
 
 /* Empties the table. Returns true if its rows may be written frozen: its storage is new. */
 static bool
-empty_table(const char *schema, const char *name, char relkind)
+empty_table(const char *schema, const char *name, Oid relid)
 {
-	const char *how;
-	bool		freeze = false;
 	int			nest;
 
-	/* our own tables are small, and somebody may be reading them */
-	if (strcmp(schema, EXTENSION_SCHEMA) == 0)
-		how = "DELETE FROM";
-	else if (relkind == RELKIND_PARTITIONED_TABLE)
-		how = "TRUNCATE";
-	else
+	if (strcmp(schema, EXTENSION_SCHEMA) != 0)
 	{
-		how = "TRUNCATE ONLY";
-		freeze = true;
+		empty_tables(list_make1_oid(relid));
+		return get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE;
 	}
+	/* our own tables are small, and somebody may be reading them */
 	nest = session_sql_begin();
-	SPI_execute(psprintf("%s %s", how, name), false, 0);
+	SPI_execute(psprintf("DELETE FROM %s", name), false, 0);
 	session_sql_end(nest);
-	return freeze;
+	return false;
 }
 
 /*
@@ -222,6 +223,27 @@ copy_in_options(bool binary, bool freeze)
 	return options;
 }
 
+/* True if a partition belongs to somebody else than its root. */
+static bool
+has_other_owners(Relation rel)
+{
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return false;
+	foreach(lc, find_all_inheritors(RelationGetRelid(rel), NoLock, NULL))
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
+		bool		other = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relowner != rel->rd_rel->relowner;
+
+		if (HeapTupleIsValid(tuple))
+			ReleaseSysCache(tuple);
+		if (other)
+			return true;
+	}
+	return false;
+}
+
 /* Takes the rows in, as the table's owner. Returns how many. */
 static uint64
 take_rows(Relation rel, List *columns, List *options)
@@ -233,9 +255,12 @@ take_rows(Relation rel, List *columns, List *options)
 
 	addRangeTableEntryForRelation(pstate, rel, RowExclusiveLock, NULL, false, false);
 	saved = as_owner_begin_code(rel->rd_rel->relowner);
+	code_hook_many_owners(has_other_owners(rel));
+	AfterTriggerSetState(makeNode(ConstraintsSetStmt)); /* deferred ones would fire when we are not the owner any more */
 	copy = BeginCopyFrom(pstate, rel, NULL, NULL, false, read_input, columns, options);
 	rows = CopyFrom(copy);
 	EndCopyFrom(copy);
+	code_hook_many_owners(false);
 	as_owner_end(saved);
 	free_parsestate(pstate);
 	return rows;
@@ -267,7 +292,7 @@ replication_plugin_copy_table(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	conn = open_source(text_to_cstring(PG_GETARG_TEXT_PP(0)), name);
 	if (PG_GETARG_BOOL(6))
-		freeze = empty_table(schema, name, get_rel_relkind(relid));
+		freeze = empty_table(schema, name, relid);
 	rel = table_open(relid, RowExclusiveLock);
 	PQclear(peer_exec(conn, sql));
 	memset(&input, 0, sizeof(input));

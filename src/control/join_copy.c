@@ -141,12 +141,12 @@ empty_tables(CopyJob *job)
 
 		if (strcmp(t->params[TASK_SCHEMA], EXTENSION_SCHEMA) == 0)
 			continue;
-		appendStringInfo(&list, "%s%s", list.len ? ", " : "", name);
+		appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_literal_cstr(name));
 		any = any || strcmp(sql_value(psprintf("SELECT EXISTS (SELECT FROM %s)", name), 0, NULL), "t") == 0;
 	}
 	if (!any)
 		return;
-	task.sql = psprintf("TRUNCATE %s", list.data);
+	task.sql = psprintf("SELECT replication_plugin.empty_tables(ARRAY[%s]::regclass[])", list.data);
 	copy_pool_run(&task, 1, 1, be_quiet, NULL);
 }
 

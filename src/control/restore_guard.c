@@ -5,14 +5,16 @@
  * Foreign keys are taken as the source has them.
  * Where rows are written on several nodes at once, a reference may be left without its row (dangling_references()). The constraint
  * stays valid for all that is written here, but would not let itself be made anew, so the node could not join. So while the schema
- * is restored, the rows that were copied are not checked; that also saves the time.
+ * is restored, the rows that were copied are not checked; that also saves the time. Nor are they by a CHECK that comes after the rows (it
+ * calls a function of the table's type): all rows fulfil it at the source, and to look at them is the owner's code.
  *
  * A schema that is here already is taken as it is: join_group() has looked that there is nothing in it.
  *
  * Functions run under the search_path of a table's owner where they have to. A schema is restored under an empty search_path, which pg_dump
  * writes its statements for. But a function that an index, a constraint or a partition key calls may find the names in its body by the
  * search_path of its users' sessions; and it is run, or put in place, by the very statement. So what cannot be done under the empty one is
- * tried once more under that of the table's owner, or while that is not set yet, of the functions' (catalog/owner_path.h).
+ * tried once more under that of the table's owner, or while that is not set yet, of the functions' (catalog/owner_path.h). It runs as the
+ * function's owner (base/code_hook.h): the statement is a superuser's.
  */
 #include "postgres.h"
 
@@ -37,7 +39,7 @@
 static bool restoring = false;
 static ProcessUtility_hook_type previous_hook = NULL;
 
-/* Has the foreign keys that a statement adds made without a look at the rows. */
+/* Has the foreign keys and checks that a statement adds made without a look at the rows. */
 static void
 trust(AlterTableStmt *statement)
 {
@@ -48,7 +50,7 @@ trust(AlterTableStmt *statement)
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
 		Constraint *c = (Constraint *) cmd->def;
 
-		if (cmd->subtype == AT_AddConstraint && IsA(c, Constraint) && c->contype == CONSTR_FOREIGN)
+		if (cmd->subtype == AT_AddConstraint && IsA(c, Constraint) && (c->contype == CONSTR_FOREIGN || c->contype == CONSTR_CHECK))
 			c->skip_validation = true;	/* it still counts as valid, if it does at the source */
 	}
 }
@@ -291,6 +293,7 @@ guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtility
 {
 	Command		c = {pstmt, query, read_only_tree, context, params, env, dest, qc};
 	List	   *roles = NIL;
+	int			nest = 0;
 
 	if (restoring && IsA(pstmt->utilityStmt, AlterTableStmt))
 	{
@@ -307,10 +310,14 @@ guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtility
 	}
 	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND)
 		roles = owners_of_code(c.pstmt->utilityStmt);
+	/* what code that a statement calls has set ends with the statement */
+	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND && !IsA(pstmt->utilityStmt, VariableSetStmt) && !IsA(pstmt->utilityStmt, TransactionStmt))
+		nest = NewGUCNestLevel();
 	if (roles == NIL)
 		run(&c, false);
 	else
 		run_under_paths(&c, roles);
+	session_unpin(nest);
 }
 
 void

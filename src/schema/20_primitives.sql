@@ -98,6 +98,14 @@ CREATE FUNCTION row_of_json(relation regclass, "values" jsonb) RETURNS record
 AS 'MODULE_PATHNAME', 'replication_plugin_row_of_json' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION row_of_json(regclass, jsonb) IS 'a row of a table from an object of column values, null where it has none, read with the rights of the table''s owner';
 
+CREATE FUNCTION rows_of_query(query text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'replication_plugin_rows_of_query' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION rows_of_query(text) IS 'the rows of a query of the caller''s, after which all settings are as before: planning it computes what is constant in expressions of indexes, which are the owners'' code';
+
+CREATE FUNCTION row_of(base anyelement, "values" jsonb) RETURNS anyelement
+AS 'MODULE_PATHNAME', 'replication_plugin_row_of' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION row_of(anyelement, jsonb) IS 'the same, of the table whose row type the first argument has';
+
 CREATE FUNCTION siblings_of(relation regclass, key record, OUT version text, OUT node_id integer, OUT written_at timestamptz,
 	OUT deleted boolean, OUT "row" json) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'replication_plugin_siblings_of' LANGUAGE C STRICT VOLATILE;
@@ -269,6 +277,10 @@ CREATE FUNCTION copy_table(snapshot text, schema_name text, table_name text, col
 AS 'MODULE_PATHNAME', 'replication_plugin_copy_table' LANGUAGE C STRICT;
 COMMENT ON FUNCTION copy_table(text, text, text, text[], boolean, boolean, boolean) IS
 	'joining: copies a table from the source''s snapshot';
+
+CREATE FUNCTION empty_tables(relations regclass[]) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_empty_tables' LANGUAGE C STRICT;
+COMMENT ON FUNCTION empty_tables(regclass[]) IS 'joining: empties tables without firing their triggers';
 
 CREATE FUNCTION require_join_programs(source_version integer) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_require_join_programs' LANGUAGE C STRICT;

@@ -271,7 +271,7 @@ BEGIN
 			AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = class AND e.objid = id AND e.deptype = 'e');
 	ELSIF copy_data THEN
 		FOR t IN SELECT x."table" AS name FROM replication_plugin.tables x WHERE x.replicated LOOP
-			EXECUTE format('SELECT EXISTS (SELECT FROM %s)', t.name) INTO has_rows;
+			SELECT * INTO has_rows FROM replication_plugin.rows_of_query(format('SELECT EXISTS (SELECT FROM %s)', t.name)) AS q(found boolean);
 			IF has_rows THEN
 				found := 'rows in table ' || t.name;
 				EXIT;

@@ -150,7 +150,7 @@ BEGIN
 		END IF;
 	END IF;
 	IF merge = 'set' THEN
-		EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE array_ndims(%I) > 1)', relation, column_name) INTO wrong;
+		SELECT * INTO wrong FROM replication_plugin.rows_of_query(format('SELECT EXISTS (SELECT FROM %s WHERE array_ndims(%I) > 1)', relation, column_name)) AS q(found boolean);
 		IF wrong THEN
 			RAISE EXCEPTION 'column "%" has arrays of several dimensions, which are no sets', column_name USING ERRCODE = '22023';
 		END IF;
@@ -249,6 +249,7 @@ DECLARE
 	columns text;
 	sets text;
 	on_key text;
+	same_key text;
 	deleted bigint;
 	before text := current_setting('replication_plugin.causal_context');
 BEGIN
@@ -266,19 +267,24 @@ BEGIN
 		INTO columns, sets, on_key
 		FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
 		WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+	-- equality of the key's types need not be found by its name
+	SELECT string_agg(format('t.%1$I OPERATOR(%2$I.%3$s) k.%1$I', a.attname, n.nspname, o.oprname), ' AND ' ORDER BY k.place) INTO same_key
+		FROM pg_index i CROSS JOIN unnest(i.indkey::smallint[], i.indclass::oid[]) WITH ORDINALITY k(attnum, opclass, place)
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum JOIN pg_opclass c ON c.oid = k.opclass
+		JOIN pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype AND p.amoprighttype = c.opcintype AND p.amopstrategy = 3
+		JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+		WHERE i.indrelid = relation AND i.indisprimary AND k.place <= i.indnkeyatts;
 	-- constraints, indexes and triggers of the table call functions by the names that its owner knows them by
 	PERFORM set_config('search_path', (SELECT replication_plugin.code_search_path(c.relowner) FROM pg_class c WHERE c.oid = relation), true);
 	IF "row" IS NULL THEN
-		EXECUTE format('DELETE FROM %1$s t USING pg_catalog.jsonb_populate_record(NULL::%1$s, $1) k WHERE (%2$s) = (%3$s)', relation,
-			(SELECT string_agg('t.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c),
-			(SELECT string_agg('k.' || c, ', ') FROM unnest(string_to_array(on_key, ', ')) c)) USING key;
+		EXECUTE format('DELETE FROM %1$s t USING replication_plugin.row_of(NULL::%1$s, $1) k WHERE %2$s', relation, same_key) USING key;
 		GET DIAGNOSTICS deleted = ROW_COUNT;
 		IF deleted = 0 THEN
 			-- of its values the newest is a delete
 			PERFORM replication_plugin.delete_unshown(relation, replication_plugin.row_of_json(relation, key));
 		END IF;
 	ELSE
-		EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM pg_catalog.jsonb_populate_record(NULL::%1$s, $1)'
+		EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM replication_plugin.row_of(NULL::%1$s, $1)'
 			' ON CONFLICT (%3$s) DO UPDATE SET %4$s', relation, columns, on_key, sets) USING "row" || key;
 	END IF;
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -286,7 +292,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resolve(regclass, jsonb, jsonb, text) IS
-	'writes a row (null: deletes it) in the place of the siblings that the context names, or of all that this node has';
+	'writes a row (null: deletes it) in the place of the siblings that the context names, or of all that this node has; a write of the caller''s, with his rights; functions that a superuser''s write calls run as who owns them';
 
 CREATE FUNCTION test_handler(relation regclass, local jsonb, remote jsonb, OUT local_older jsonb, OUT remote_older jsonb, OUT same boolean)
 LANGUAGE plpgsql VOLATILE

@@ -7,6 +7,8 @@ DECLARE
 	list text;
 	member record;
 	n bigint;
+	-- planning the query computes what is constant in expressions of indexes: the owners' code
+	as_owners text := 'SELECT set_config(''replication_plugin.code_as_owners'', ''on'', false) WHERE to_regprocedure(''replication_plugin.rows_of_query(text)'') IS NOT NULL';
 BEGIN
 	PERFORM replication_plugin.require_arguments('resend_table()', relation::text);
 	PERFORM replication_plugin.require_ready();
@@ -33,7 +35,7 @@ BEGIN
 	LOOP
 		BEGIN
 			-- an error, where row security would hide some
-			INSERT INTO pg_temp.replication_plugin_keys SELECT q FROM replication_plugin.remote_query(member.dsn, list, before => 'SET row_security = off') q;
+			INSERT INTO pg_temp.replication_plugin_keys SELECT q FROM replication_plugin.remote_query(member.dsn, list, before => 'SET row_security = off; ' || as_owners) q;
 			PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.end_table_wait(%L, %L)', c.nspname, c.relname));
 			IF NOT (SELECT q[1] = 't' FROM replication_plugin.remote_query(member.dsn, 'SELECT replication_plugin.wait_for_apply()') q) THEN
 				RAISE EXCEPTION 'writes of node "%" do not arrive everywhere', member.node_name USING ERRCODE = '55000',
@@ -46,7 +48,7 @@ BEGIN
 	END LOOP;
 	PERFORM replication_plugin.end_table_wait(c.nspname, c.relname);
 	EXECUTE format('LOCK TABLE %I.%I IN SHARE ROW EXCLUSIVE MODE', c.nspname, c.relname);
-	DELETE FROM pg_temp.replication_plugin_keys k USING replication_plugin.remote_query((SELECT l.dsn FROM replication_plugin.local_node l), list, before => 'SET row_security = off') q WHERE k.key = q;
+	DELETE FROM pg_temp.replication_plugin_keys k USING replication_plugin.remote_query((SELECT l.dsn FROM replication_plugin.local_node l), list, before => 'SET row_security = off; ' || as_owners) q WHERE k.key = q;
 	PERFORM replication_plugin.delete_key(relation, k.key) FROM (SELECT DISTINCT key FROM pg_temp.replication_plugin_keys) k;
 	n := replication_plugin.resend_rows(relation);
 	INSERT INTO replication_plugin.out_of_step (schema_name, table_name, node_id, lsn, what, seen)

@@ -308,9 +308,10 @@ BEGIN
 			FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum > 0 AND NOT a.attisdropped
 				AND (a.attnum = ANY (c.conkey) OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)));
 		-- a foreign key is one of its table alone, and points to rows of the other one alone, whatever inherits from them
-		RETURN QUERY EXECUTE format('SELECT %L::text, %L::regclass, jsonb_build_object(%s), %L::regclass, jsonb_build_object(%s) FROM %s%s c'
+		RETURN QUERY SELECT * FROM replication_plugin.rows_of_query(format('SELECT %L::text, %L::regclass, jsonb_build_object(%s), %L::regclass, jsonb_build_object(%s) FROM %s%s c'
 			' WHERE %s AND NOT EXISTS (SELECT FROM %s%s p WHERE %s)', c.conname, c.conrelid::regclass::text, shown, c.confrelid::regclass::text, parts.missing,
-			c.scope, c.conrelid::regclass, parts.complete, c.ref_scope, c.confrelid::regclass, parts.equal);
+			c.scope, c.conrelid::regclass, parts.complete, c.ref_scope, c.confrelid::regclass, parts.equal))
+			AS q("constraint" text, "table" regclass, "row" jsonb, missing_in regclass, missing jsonb);
 	END LOOP;
 END
 $$;

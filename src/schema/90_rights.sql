@@ -14,8 +14,8 @@ GRANT EXECUTE ON FUNCTION dsn_without_password(text), frontier_lsn(text, integer
 	unmet_requirement(), manager_pid(), local_progress(text, text), error_for_reader(text), worker_waits(), may_read(oid), exclusion(text, text), identity_note(oid, "char"), capture_note(oid, text), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
 -- these look at the caller's rights on the table themselves
 GRANT SELECT ON unresolved, parked_rows, waiting_tables TO PUBLIC;
-GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references() TO PUBLIC;
-GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), row_of_json(regclass, jsonb), siblings_of(regclass, record), causal_context(regclass, jsonb), context_of(regclass, record),
+GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references(), rows_of_query(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), row_of_json(regclass, jsonb), row_of(anyelement, jsonb), siblings_of(regclass, record), causal_context(regclass, jsonb), context_of(regclass, record),
 	context_is_here(regclass, record, text), wait_for_context(regclass, jsonb, text, interval), resolve(regclass, jsonb, jsonb, text), delete_unshown(regclass, record),
 	require_key(regclass, jsonb), require_arguments(text, text[]), stored_key(text, tid), code_search_path(oid) TO PUBLIC;
 ALTER FUNCTION origin_names(integer, text) SECURITY DEFINER;
@@ -33,6 +33,8 @@ BEGIN
 		WHERE p.pronamespace = 'replication_plugin'::regnamespace AND l.lanname IN ('sql', 'plpgsql')
 	LOOP
 		EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', f);
+		-- what their statements call is never run with a superuser's rights, unless it is a superuser's own
+		EXECUTE format('ALTER FUNCTION %s SET replication_plugin.code_as_owners = on', f);
 	END LOOP;
 END
 $$;

@@ -14,6 +14,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_type.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -37,6 +38,7 @@
 #include "sqlapi/argument.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_row_of_json);
+PG_FUNCTION_INFO_V1(replication_plugin_row_of);
 PG_FUNCTION_INFO_V1(replication_plugin_siblings_of);
 PG_FUNCTION_INFO_V1(replication_plugin_delete_unshown);
 PG_FUNCTION_INFO_V1(replication_plugin_context_of);
@@ -108,13 +110,26 @@ replication_plugin_row_of_json(PG_FUNCTION_ARGS)
 	OwnerContext saved;
 	Datum		row;
 
-	if (pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT | ACL_DELETE) != ACLCHECK_OK)
+	if (pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT | ACL_DELETE | ACL_INSERT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
 	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	row = populate_row(rel->rd_rel->reltype, PG_GETARG_DATUM(1));
 	as_owner_end(saved);
 	table_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(row);
+}
+
+/* row_of(base anyelement, "values" jsonb) → anyelement: the same for a query that needs to know the columns; base: null of the table's row type */
+Datum
+replication_plugin_row_of(PG_FUNCTION_ARGS)
+{
+	Oid			relid = typeidTypeRelid(get_fn_expr_argtype(fcinfo->flinfo, 0));
+
+	if (!OidIsValid(relid))
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("the argument is no row of a table")));
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(DirectFunctionCall2(replication_plugin_row_of_json, ObjectIdGetDatum(relid), PG_GETARG_DATUM(1)));
 }
 
 /* The siblings of the key in a record, read as the table's owner. */
@@ -251,7 +266,10 @@ replication_plugin_delete_unshown(PG_FUNCTION_ARGS)
 	merge_table_key(t, given, key);
 	if (set->n > 0 && !sibling_just_deleted(set))
 	{
+		OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
+
 		capture_write_delete_parked(t, rel, key);
+		as_owner_end(saved);
 		if (row_is_coming(rel, t, key))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

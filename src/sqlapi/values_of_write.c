@@ -3,7 +3,7 @@
  *		Reads for a subscriber what its stream has told it of, without the values.
  *
  * A commit is in the WAL, and decoded, a little before others here can see it; with synchronous replication
- * long before. So the query runs under a snapshot that shows every transaction that is marked as committed,
+ * long before. So the row is looked for under a snapshot that shows every transaction that is marked as committed,
  * also those that are still in the list of running ones. Nothing is waited for but the mark: a commit
  * may be waiting for the very subscriber that asks.
  *
@@ -21,15 +21,16 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/subtrans.h"
+#include "access/sysattr.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/toast_internals.h"
 #include "access/transam.h"
 #include "base/session.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_operator.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -42,8 +43,8 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
+#include "apply/target.h"
 #include "catalog/as_owner.h"
 #include "catalog/local_frontier.h"
 #include "catalog/nodes.h"
@@ -176,57 +177,88 @@ read_key(Question *q)
 				 errmsg("table \"%s\" has another key on this node", RelationGetRelationName(q->rel))));
 }
 
-/* The equality of a key column, by its full name: it need not be in a schema that is searched. */
-static char *
-equality(Relation index, int k)
+/* Prepares the search for the key in an index that has its columns. */
+static void
+key_search(Question *q, Relation index, ScanKey search)
 {
-	Oid			type = index->rd_opcintype[k];
-	Oid			op = get_opfamily_member(index->rd_opfamily[k], type, type, BTEqualStrategyNumber);
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(op));
-	char	   *name;
+	for (int k = 0; k < IndexRelationGetNumberOfKeyAttributes(index); k++)
+	{
+		Oid			type = index->rd_opcintype[k];
+		Oid			op = get_opfamily_member(index->rd_opfamily[k], type, type, BTEqualStrategyNumber);
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "no equality operator in opfamily %u for type %u", index->rd_opfamily[k], type);
-	name = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)),
-					NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
-	ReleaseSysCache(tuple);
-	return name;
+		if (!OidIsValid(op))
+			elog(ERROR, "no equality operator in opfamily %u for type %u", index->rd_opfamily[k], type);
+		ScanKeyInit(&search[k], k + 1, BTEqualStrategyNumber, get_opcode(op), q->key_values[k]);
+		search[k].sk_collation = index->rd_indcollation[k];
+	}
 }
 
-/* The query: who wrote the row that is shown, and the columns; the key's values are parameters. Sets their types. */
-static char *
-build_query(Question *q, Oid *types)
+/* Finds the row in one table, or partition, by the index of the key; NULL if it is not there. */
+static TupleTableSlot *
+find_in(Question *q, Relation rel, Oid indexoid)
 {
-	AttrNumber *attnums;
-	int			n = table_key_attributes(q->rel, &attnums);
-	Relation	index = RelationIdGetRelation(table_key_index(q->rel));
-	StringInfoData sql;
+	Relation	index = index_open(indexoid, AccessShareLock);
+	TupleTableSlot *row = table_slot_create(rel, NULL);
+	ScanKeyData search[INDEX_MAX_KEYS];
+	IndexScanDesc scan;
+	bool		found;
 
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT t.xmin");
-	for (int i = 0; i < q->n; i++)
-		appendStringInfo(&sql, ", t.%s", quote_identifier(TextDatumGetCString(q->columns[i])));
-	/* rows of tables that inherit from it are none of its own */
-	appendStringInfo(&sql, " FROM %s%s t", q->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(q->rel)), RelationGetRelationName(q->rel)));
-	for (int k = 0; k < n; k++)
+	key_search(q, index, search);
+	scan = index_beginscan(rel, index, q->snapshot, IndexRelationGetNumberOfKeyAttributes(index), 0);
+	index_rescan(scan, search, IndexRelationGetNumberOfKeyAttributes(index), NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, row);
+	if (found)
+		ExecMaterializeSlot(row);
+	index_endscan(scan);
+	index_close(index, NoLock);
+	if (found)
+		return row;
+	ExecDropSingleTupleTableSlot(row);
+	return NULL;
+}
+
+/*
+ * Finds the row, in no matter which partition; *rel: the one, open. It is not asked for by SQL: that would be planned, which runs functions
+ * of indexes, would look for operators by their names, and would see what row security, or its owner, lets the owner see.
+ */
+static TupleTableSlot *
+find_row(Question *q, Relation *rel)
+{
+	Oid			key_index = table_key_index(q->rel);
+	TupleTableSlot *row = NULL;
+	ListCell   *lc;
+
+	*rel = q->rel;
+	if (q->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return find_in(q, q->rel, key_index);
+	foreach(lc, find_all_inheritors(RelationGetRelid(q->rel), AccessShareLock, NULL))
 	{
-		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(q->rel), attnums[k] - 1);
+		Relation	leaf = table_open(lfirst_oid(lc), NoLock);
+		Oid			index = leaf->rd_rel->relkind == RELKIND_RELATION ? target_partition_index(leaf, key_index) : InvalidOid;
 
-		types[k] = getBaseType(a->atttypid);
-		appendStringInfo(&sql, "%st.%s %s $%d", k ? " AND " : " WHERE ", quote_identifier(NameStr(a->attname)), equality(index, k), k + 1);
+		CHECK_FOR_INTERRUPTS();
+		if (OidIsValid(index) && (row = find_in(q, leaf, index)) != NULL)
+		{
+			*rel = leaf;
+			return row;
+		}
+		table_close(leaf, NoLock);
 	}
-	RelationClose(index);
-	return sql.data;
+	return NULL;
 }
 
 /* A value as text[]'s element. */
 static Datum
 value_text(Form_pg_attribute a, Datum value)
 {
+	int			nest = session_pin_text(true);
+	Datum		text;
+
 	if (a->attlen == -1)
 		value = PointerGetDatum(PG_DETOAST_DATUM(value));
-	return CStringGetTextDatum(OidOutputFunctionCall(session_output_function(a->atttypid), value));
+	text = CStringGetTextDatum(OidOutputFunctionCall(session_output_function(a->atttypid), value));
+	session_unpin(nest);
+	return text;
 }
 
 /* The transaction that wrote the chunks of a value; InvalidTransactionId: they are gone. */
@@ -320,13 +352,11 @@ shown_version(Question *q, TransactionId xmin)
 	return v;
 }
 
-/* Values of the row that is shown, the first one of the result; false if they are not those of the write. */
+/* Values of the row that is shown; false if they are not those of the write. */
 static bool
-shown_values(Question *q, Datum *values, bool *nulls)
+shown_values(Question *q, Relation rel, TupleTableSlot *row, Datum *values, bool *nulls)
 {
-	HeapTuple	row = SPI_tuptable->vals[0];
-	TupleDesc	desc = SPI_tuptable->tupdesc;
-	Version		v = shown_version(q, DatumGetTransactionId(SPI_getbinval(row, desc, 1, &nulls[0])));
+	Version		v = shown_version(q, DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &nulls[0])));
 
 	/* what a mergeable table shows may be made of several writes; a row of unknown age is at least as old */
 	bool		all = version_cmp(v, q->version) == 0 || version_is_oldest(v) || table_is_mergeable(q->rel);
@@ -335,8 +365,9 @@ shown_values(Question *q, Datum *values, bool *nulls)
 		return false;
 	for (int i = 0; i < q->n; i++)
 	{
-		Form_pg_attribute a = TupleDescAttr(desc, i + 1);
-		Datum		value = SPI_getbinval(row, desc, i + 2, &nulls[i]);
+		AttrNumber	attnum = column_number(rel, q->columns[i]);
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+		Datum		value = slot_getattr(row, attnum, &nulls[i]);
 
 		if (!all && (nulls[i] || !is_as_old(q, a, value)))
 			return false;
@@ -377,21 +408,22 @@ answer(Question *q, Datum *array)
 	Datum	   *values = palloc0(Max(q->n, 1) * sizeof(Datum));
 	bool	   *nulls = palloc0(Max(q->n, 1) * sizeof(bool));
 	int			lower = 1;
-	Oid			types[INDEX_MAX_KEYS];
-	char	   *sql = build_query(q, types);
-	SPIPlanPtr	plan = SPI_prepare(sql, q->nkeys, types);
+	Relation	rel;
+	TupleTableSlot *row;
 	bool		found;
 
-	if (!plan)
-		elog(ERROR, "could not prepare the query: %s", SPI_result_code_string(SPI_result));
-	if (SPI_execute_snapshot(plan, q->key_values, NULL, q->snapshot, InvalidSnapshot, true, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read table \"%s\"", RelationGetRelationName(q->rel));
+	PushActiveSnapshot(q->snapshot);	/* by which TOASTed values are read */
+	row = find_row(q, &rel);
 	parked_read_as_of(q->snapshot);
-	found = SPI_processed > 0 ? shown_values(q, values, nulls) : parked_values(q, values, nulls);
+	found = row ? shown_values(q, rel, row, values, nulls) : parked_values(q, values, nulls);
 	parked_read_as_of(NULL);
+	PopActiveSnapshot();
+	if (row)
+		ExecDropSingleTupleTableSlot(row);
+	if (rel != q->rel)
+		table_close(rel, NoLock);
 	if (found)
-		*array = SPI_datumTransfer(PointerGetDatum(construct_md_array(values, nulls, 1, &q->n, &lower, TEXTOID, -1, false, TYPALIGN_INT)),
-								   false, -1);
+		*array = PointerGetDatum(construct_md_array(values, nulls, 1, &q->n, &lower, TEXTOID, -1, false, TYPALIGN_INT));
 	return found;
 }
 
@@ -404,7 +436,6 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {false, false};
 	TupleDesc	desc;
 	OwnerContext saved;
-	int			nest;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -423,12 +454,10 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	q.n = read_texts(PG_GETARG_DATUM(3), &q.columns);
 	saved = as_owner_begin_code(q.rel->rd_rel->relowner);
 	read_key(&q);
-	as_owner_end(saved);
 	q.keys = tombstone_keys(q.rel);
 	q.snapshot = committed_snapshot();
-	nest = session_sql_begin();
 	nulls[0] = !answer(&q, &result[0]);
-	session_sql_end(nest);
+	as_owner_end(saved);
 	table_close(q.rel, AccessShareLock);
 	/* not before the row has been read */
 	result[1] = CStringGetTextDatum(frontier_to_text(local_frontier(nodes_local_id())));

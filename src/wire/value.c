@@ -189,6 +189,7 @@ value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 
 	}
 	r->typid = typid;
 	r->typmod = typmod;
+	r->runs_code = OidIsValid(r->domain) || typid >= FirstNormalObjectId;
 	get_typlenbyval(typid, &r->typlen, &r->typbyval);
 	r->names_objects = session_type_names_objects(typid);
 	r->context = CurrentMemoryContext;
@@ -406,8 +407,10 @@ read_base(ValueReader *r, const WireColumn *c)
 Datum
 value_read(ValueReader *r, const WireColumn *c)
 {
-	Datum		value = read_base(r, c);
+	Datum		value;
 
+	Assert(!r->runs_code || session_in_row());
+	value = read_base(r, c);
 	if (OidIsValid(r->domain))
 		domain_check(value, false, r->domain, &r->domain_checks, r->context);
 	return value;
@@ -418,6 +421,7 @@ value_reader_trust(ValueReader *r)
 {
 	r->direct = true;
 	r->domain = InvalidOid;
+	r->runs_code = r->typid >= FirstNormalObjectId;
 }
 
 const char *

@@ -42,6 +42,7 @@ typedef struct ValueReader
 	Oid			domain;			/* whose constraints are checked; InvalidOid: none */
 	void	   *domain_checks;	/* what checking them remembers */
 	bool		names_objects;	/* its text names objects */
+	bool		runs_code;		/* reading can run functions of users: only in a row session (base/session.h) */
 	int16		typlen;
 	bool		typbyval;
 	bool		direct;			/* the remote type is the same type: internal and binary forms fit */
