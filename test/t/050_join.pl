@@ -198,7 +198,7 @@ my $dsn4 = $mesh->dsn($fourth);
 $mesh->sql($fourth, 'CREATE ROLE owner_role');
 my $dump = $mesh->node(1)->basedir . '/schema.sql';
 PostgreSQL::Test::Utils::system_or_bail('pg_dump', '--schema-only', '-N', 'replication_plugin', '-f', $dump, '-d', $dsn1);
-PostgreSQL::Test::Utils::system_or_bail('psql', '-q', '-X', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', $dump, '-d', $dsn4);
+PostgreSQL::Test::Utils::system_or_bail('psql', '-q', '-X', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', $dump, '-d', $mesh->direct_dsn($fourth));
 $mesh->sql($fourth, 'SET session_replication_role = replica; INSERT INTO child VALUES (777, 777)');
 refused('rows in a table with foreign keys', $fourth, "'node4', '$dsn4', '$dsn1', copy_schema => false", qr/rows in table public.child/);
 # a trigger that the source has ENABLE ALWAYS stands here already; it would fire
