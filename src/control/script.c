@@ -119,6 +119,25 @@ raise_error(const char *object)
 	ReThrowError(error);
 }
 
+/* Runs a statement that stands in the script, from begin to end. What it allocates goes into the context. */
+static void
+run_part(const char *script, const char *begin, const char *end, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	PG_TRY();
+	{
+		run_statement(pnstrdup(begin, end - begin));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		raise_error(object_at(script, end));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+}
+
 /* Runs all statements of a script. */
 static void
 run_statements(const char *script)
@@ -131,20 +150,8 @@ run_statements(const char *script)
 	{
 		RawStmt    *s = lfirst_node(RawStmt, lc);
 		const char *begin = script + s->stmt_location;
-		int			len = s->stmt_len ? s->stmt_len : strlen(begin);
-		MemoryContext old = MemoryContextSwitchTo(context);
 
-		PG_TRY();
-		{
-			run_statement(pnstrdup(begin, len));
-		}
-		PG_CATCH();
-		{
-			MemoryContextSwitchTo(old);
-			raise_error(object_at(script, begin + len));
-		}
-		PG_END_TRY();
-		MemoryContextSwitchTo(old);
+		run_part(script, begin, begin + (s->stmt_len ? s->stmt_len : strlen(begin)), context);
 		MemoryContextReset(context);
 	}
 }
