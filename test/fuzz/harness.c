@@ -26,6 +26,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "base/session.h"
 #include "fuzz.h"
 
 PG_FUNCTION_INFO_V1(fuzz_run);
@@ -224,6 +225,8 @@ run_input(const uint8_t *data, size_t size)
 	volatile bool done = false;
 	volatile bool keep = true;
 	int			nest = 0;
+	Oid			user;
+	int			security;
 
 	if (++runs % CACHES_EVERY == 0)
 		empty_caches();
@@ -233,6 +236,9 @@ run_input(const uint8_t *data, size_t size)
 	{
 		CurrentResourceOwner = owner = ResourceOwnerCreate(base_owner, "fuzz input");
 		nest = NewGUCNestLevel();
+		/* a target that begins its own transactions begins its own row sessions, too */
+		GetUserIdAndSecContext(&user, &security);
+		SetUserIdAndSecContext(user, security | SESSION_ROW);
 	}
 	MemoryContextSwitchTo(input_context);
 	PG_TRY();
@@ -248,6 +254,7 @@ run_input(const uint8_t *data, size_t size)
 	PG_END_TRY();
 	if (!target->own_transactions)
 	{
+		SetUserIdAndSecContext(user, security);
 		AtEOXact_GUC(done, nest);
 		release(owner, done);
 	}

@@ -8,11 +8,13 @@
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/session.h"
 #include "base/token_bucket.h"
 #include "model/frontier.h"
 #include "model/version.h"
@@ -251,7 +253,11 @@ unit_value(PG_FUNCTION_ARGS)
 	bool		varlena;
 	Datum		value;
 	char	   *expected;
+	Oid			user;
+	int			security;
 
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(user, security | SESSION_ROW);
 	getTypeInputInfo(typid, &in, &ioparam);
 	getTypeOutputInfo(typid, &out, &varlena);
 	value = OidInputFunctionCall(in, input, ioparam, -1);
@@ -279,6 +285,7 @@ unit_value(PG_FUNCTION_ARGS)
 		if (strcmp(got, expected) != 0)
 			elog(ERROR, "type %u: \"%s\" came back as \"%s\"", typid, expected, got);
 	}
+	SetUserIdAndSecContext(user, security);
 	PG_RETURN_TEXT_P(cstring_to_text(expected));
 }
 
