@@ -198,6 +198,34 @@ peer_rights_sync_all(void)
 		sync_one(lfirst_oid(lc), role);
 }
 
+/* True if the role can read a table, as far as that can be told without a lock; also if the table is gone. */
+static bool
+can_read(Oid relid, Oid role)
+{
+	Oid			nspoid = get_rel_namespace(relid);
+	bool		gone = false;
+
+	if (!OidIsValid(nspoid) || !SearchSysCacheExists1(NAMESPACEOID, ObjectIdGetDatum(nspoid)))
+		return true;
+	return (pg_class_aclcheck_ext(relid, role, ACL_SELECT, &gone) == ACLCHECK_OK || gone) &&
+		pg_namespace_aclcheck(nspoid, role, ACL_USAGE) == ACLCHECK_OK;
+}
+
+void
+peer_rights_give_back(void)
+{
+	Oid			role = get_role_oid(PEER_ROLE, true);
+	ListCell   *lc;
+
+	if (!OidIsValid(role) || nodes_local_id() == INVALID_NODE_ID)
+		return;
+	foreach(lc, all_objects(RelationRelationId))
+	{
+		if (!can_read(lfirst_oid(lc), role))
+			sync_one(lfirst_oid(lc), role);
+	}
+}
+
 /* Takes the role's right to use a schema back, if it was given that by name. */
 static void
 close_schema(Oid nspoid, Oid role)

@@ -13,6 +13,12 @@ extern void peer_rights_sync(Oid relid);
 /* The same for all tables. */
 extern void peer_rights_sync_all(void);
 
+/*
+ * Gives the role what a command has taken from it, of whichever tables: others are not opened, as the command may hold locks for which those who have
+ * opened them wait.
+ */
+extern void peer_rights_give_back(void);
+
 /* Takes all of them back, also those of schemas. */
 extern void peer_rights_remove_all(void);
 

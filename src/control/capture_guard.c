@@ -209,7 +209,7 @@ give_rights_back(Node *stmt)
 
 	if (!IsA(stmt, GrantStmt) || ((GrantStmt *) stmt)->objtype != OBJECT_TABLE || ((GrantStmt *) stmt)->targtype != ACL_TARGET_OBJECT)
 	{
-		peer_rights_sync_all();
+		peer_rights_give_back();
 		return;
 	}
 	foreach(lc, ((GrantStmt *) stmt)->objects)
