@@ -49,6 +49,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
+#include "catalog/own_changes.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "conflict/capture.h"
@@ -444,6 +445,21 @@ capture_install_all(void)
 		install_one(lfirst_oid(lc));
 	}
 	peer_rights_sync_all();
+}
+
+void
+capture_install_changed(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, own_changed_relations())
+	{
+		if (get_rel_namespace(lfirst_oid(lc)) == extension_schema_oid())
+			continue;
+		keyless_log_whole_rows(lfirst_oid(lc), false);
+		install_one(lfirst_oid(lc));
+	}
+	peer_rights_sync_changed();
 }
 
 void

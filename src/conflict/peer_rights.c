@@ -30,6 +30,7 @@
 
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/own_changes.h"
 #include "catalog/table_info.h"
 #include "conflict/peer_rights.h"
 
@@ -198,31 +199,37 @@ peer_rights_sync_all(void)
 		sync_one(lfirst_oid(lc), role);
 }
 
-/* True if the role can read a table, as far as that can be told without a lock; also if the table is gone. */
-static bool
-can_read(Oid relid, Oid role)
+/* Looks at the tables of one schema. */
+static void
+sync_schema(Oid nspoid, Oid role)
 {
-	Oid			nspoid = get_rel_namespace(relid);
-	bool		gone = false;
+	ListCell   *lc;
 
-	if (!OidIsValid(nspoid) || !SearchSysCacheExists1(NAMESPACEOID, ObjectIdGetDatum(nspoid)))
-		return true;
-	return (pg_class_aclcheck_ext(relid, role, ACL_SELECT, &gone) == ACLCHECK_OK || gone) &&
-		pg_namespace_aclcheck(nspoid, role, ACL_USAGE) == ACLCHECK_OK;
+	foreach(lc, all_objects(RelationRelationId))
+	{
+		if (get_rel_namespace(lfirst_oid(lc)) == nspoid)
+			sync_one(lfirst_oid(lc), role);
+	}
 }
 
 void
-peer_rights_give_back(void)
+peer_rights_sync_changed(void)
 {
 	Oid			role = get_role_oid(PEER_ROLE, true);
 	ListCell   *lc;
 
 	if (!OidIsValid(role) || nodes_local_id() == INVALID_NODE_ID)
 		return;
-	foreach(lc, all_objects(RelationRelationId))
+	foreach(lc, own_changed_relations())
 	{
-		if (!can_read(lfirst_oid(lc), role))
+		if (get_rel_namespace(lfirst_oid(lc)) != extension_schema_oid())
 			sync_one(lfirst_oid(lc), role);
+	}
+	foreach(lc, own_changed_schemas())
+	{
+		if (SearchSysCacheExists1(NAMESPACEOID, ObjectIdGetDatum(lfirst_oid(lc))) &&
+			pg_namespace_aclcheck(lfirst_oid(lc), role, ACL_USAGE) != ACLCHECK_OK)
+			sync_schema(lfirst_oid(lc), role);
 	}
 }
 

@@ -14,10 +14,10 @@ extern void peer_rights_sync(Oid relid);
 extern void peer_rights_sync_all(void);
 
 /*
- * Gives the role what a command has taken from it, of whichever tables: others are not opened, as the command may hold locks for which those who have
- * opened them wait.
+ * The same for the tables that this transaction has changed, and for those of schemas that it has changed: others are not opened, as it may hold
+ * locks for which those who have opened them wait.
  */
-extern void peer_rights_give_back(void);
+extern void peer_rights_sync_changed(void);
 
 /* Takes all of them back, also those of schemas. */
 extern void peer_rights_remove_all(void);

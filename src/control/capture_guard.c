@@ -9,7 +9,7 @@
  *	- The right of other nodes to read replicated tables is put back after a command that takes it.
  *	- Tables that lose an index by whatever command (also by a cascade), and those of a schema that gets another name, are
  *	  looked at after the command.
- *	- Who changes the catalogs of triggers by hand has the triggers mended before the next command of that transaction that
+ *	- Who changes the catalogs of triggers by hand has the triggers of those tables mended before the next command of that transaction that
  *	  could write, at the latest before it commits. All relation caches are renewed, as PostgreSQL does not do that for
  *	  such changes: else each session would see them at another time.
  *
@@ -209,7 +209,7 @@ give_rights_back(Node *stmt)
 
 	if (!IsA(stmt, GrantStmt) || ((GrantStmt *) stmt)->objtype != OBJECT_TABLE || ((GrantStmt *) stmt)->targtype != ACL_TARGET_OBJECT)
 	{
-		peer_rights_give_back();
+		peer_rights_sync_changed();
 		return;
 	}
 	foreach(lc, ((GrantStmt *) stmt)->objects)
@@ -264,7 +264,7 @@ mend_event_trigger(void)
 	table_close(catalog, NoLock);
 }
 
-/* Renews all relation caches, and gives all tables the triggers that they need. */
+/* Renews all relation caches, and gives the tables that this transaction has changed the triggers that they need. */
 static void
 mend(void)
 {
@@ -290,7 +290,7 @@ mend(void)
 	CommandCounterIncrement();
 	mend_event_trigger();
 	CommandCounterIncrement();
-	capture_install_all();
+	capture_install_changed();
 	if (pushed)
 		PopActiveSnapshot();
 }

@@ -1,0 +1,78 @@
+/*
+ * own_changes.c
+ *		Tables and schemas whose rows in the catalogs this transaction has written.
+ *
+ * Who looks after what a command has done to catalogs must not open other tables than those: it would wait for whoever has locked them, and
+ * whoever has locked them may wait for what this transaction holds. So all versions of the rows are read, and those that this transaction
+ * made or ended tell which tables to look at. A version that a running transaction has ended is not pruned, so that a deleted row is found, too.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_trigger.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/own_changes.h"
+
+/* True if this transaction, or a subtransaction of it that has not been rolled back, has made or ended a version of a row. */
+static bool
+is_own(HeapTupleHeader header)
+{
+	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)))
+		return true;
+	return (header->t_infomask & HEAP_XMAX_INVALID) == 0 && !HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(header));
+}
+
+/* The object that a row is about. */
+static Oid
+object_of(Oid catalog, HeapTuple tuple)
+{
+	if (catalog == TriggerRelationId)
+		return ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+	if (catalog == NamespaceRelationId)
+		return ((Form_pg_namespace) GETSTRUCT(tuple))->oid;
+	Assert(catalog == RelationRelationId);
+	return ((Form_pg_class) GETSTRUCT(tuple))->oid;
+}
+
+/* Adds the objects of a catalog's rows that this transaction has written to a sorted list. */
+static List *
+add_changed(List *oids, Oid catalog)
+{
+	Relation	rel = table_open(catalog, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, SnapshotAny, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (is_own(tuple->t_data))
+			oids = lappend_oid(oids, object_of(catalog, tuple));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	list_sort(oids, list_oid_cmp);
+	list_deduplicate_oid(oids);
+	return oids;
+}
+
+List *
+own_changed_relations(void)
+{
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return NIL;
+	return add_changed(add_changed(NIL, RelationRelationId), TriggerRelationId);
+}
+
+List *
+own_changed_schemas(void)
+{
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return NIL;
+	return add_changed(NIL, NamespaceRelationId);
+}
