@@ -43,7 +43,7 @@ sub tamper
 	$opt{away} ? $opt{away}->() : $mesh->pause(2, 1);
 	$mesh->poll(1, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '$slot' AND active", 0) or die;
 	$mesh->sql(1, 'INSERT INTO t VALUES (' . ++$id . ", 'passed over'); DELETE FROM t WHERE id = $id - 1");
-	meddle($sql);
+	ref $sql ? $sql->() : meddle($sql);
 	$mesh->sql(1, 'INSERT INTO t VALUES (' . ++$id . ", 'after')");
 	$opt{back} ? $opt{back}->() : $mesh->resume(2, 1);
 	return if $opt{lost};
@@ -70,6 +70,18 @@ tamper('moved while the subscriber is stopped', $advance, @stopped);
 like(PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile), qr/WARNING:  slot "\Q$slot\E".*somebody/, 'its log says so');
 tamper('made anew while the subscriber is stopped', $anew, @stopped);
 tamper('moved after the subscriber has crashed', $advance, away => sub { $mesh->kill_server(2) }, back => $stopped[3]);
+
+# who may replicate, and is nobody's node: receives from the slot and says that he has it all
+$mesh->sql(1, 'CREATE ROLE meddler LOGIN REPLICATION');
+my (undef, undef, $refused) = $mesh->try_sql(1, "SET SESSION AUTHORIZATION meddler; SELECT pg_drop_replication_slot('$slot')");
+like($refused, qr/is active for PID/, 'a slot in use cannot be dropped');
+my $received = 'host=' . $mesh->node(1)->host . ' port=' . $mesh->node(1)->port . ' dbname=app user=meddler';
+tamper('received by somebody', sub {
+	my $end = $mesh->sql(1, 'SELECT pg_current_wal_lsn()');
+	my $status = system("timeout 60 pg_recvlogical -d '$received' --slot=$slot --start --endpos=$end -f /dev/null >/dev/null 2>&1");
+	note("pg_recvlogical ends with status $status");
+	$mesh->sql(1, "SELECT pg_replication_slot_advance('$slot', '$end')") if $mesh->sql(1, "SELECT confirmed_flush_lsn < '$end' FROM pg_replication_slots WHERE slot_name = '$slot'") eq 't';
+});
 
 # nothing is made anew where nobody has done anything
 my $before = () = PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile) =~ /somebody has moved/g;
