@@ -34,6 +34,7 @@
 #include "control/alter_guard.h"
 #include "control/capture_guard.h"
 #include "control/drop_guard.h"
+#include "control/own_guard.h"
 #include "control/restore_guard.h"
 #include "control/rewrite_guard.h"
 #include "control/template_guard.h"
@@ -90,6 +91,7 @@ _PG_init(void)
 	settings_reserve_prefix();
 	drop_guard_install();
 	alter_guard_install();
+	own_guard_install();
 	capture_guard_install();
 	write_guard_install();
 	if (!process_shared_preload_libraries_in_progress)

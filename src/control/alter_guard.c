@@ -7,8 +7,6 @@
  *
  * Policies and merges of columns are kept by name, as names are what nodes have in common. A table or column that has one keeps
  * its name as well: under another one it would go on without, on one node after the other.
- *
- * The extension's own tables and schema stay as they are while the database is in a group.
  */
 #include "postgres.h"
 
@@ -75,26 +73,6 @@ open_own(RangeVar *name)
 	return try_relation_open(relid, AccessShareLock);
 }
 
-/* Refuses to change something of the extension, unless that is an update of it. */
-static void
-refuse_own(const char *what)
-{
-	if (creating_extension)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot change %s of extension \"%s\" while this database is a node of a replication group", what, EXTENSION_NAME),
-			 errhint("Nothing would work any more. SELECT replication_plugin.leave_group() takes the node out.")));
-}
-
-/* The same for a relation, if it is one of the extension's. */
-static void
-refuse_own_relation(Relation rel)
-{
-	if (RelationGetNamespace(rel) == extension_schema_oid())
-		refuse_own(psprintf("\"%s\"", RelationGetRelationName(rel)));
-}
-
 /* Refuses to give a table another name, or schema. */
 static void
 refuse_rename(const char *what, char *schema, char *name)
@@ -118,7 +96,6 @@ check_rename(RangeVar *name, const char *column)
 
 	if (!rel)
 		return;
-	refuse_own_relation(rel);
 	if ((rel->rd_rel->relkind == RELKIND_RELATION) && table_is_replicated(rel))
 	{
 		table_policy_read(rel, &policy);
@@ -142,8 +119,6 @@ check_schema_rename(const char *schema)
 	if (!OidIsValid(nspoid) || !pg_namespace_ownercheck(nspoid, GetUserId()) || !extension_exists() ||
 		nodes_local_id() == INVALID_NODE_ID)
 		return;
-	if (nspoid == extension_schema_oid())
-		refuse_own("the schema");
 	table = table_policy_any(schema);
 	if (table)
 		refuse_rename(psprintf("schema \"%s\"", schema), pstrdup(schema), table);
@@ -161,32 +136,6 @@ check_rename_statement(RenameStmt *stmt)
 		check_rename(stmt->relation, stmt->subname);
 }
 
-/* True if a command of ALTER TABLE changes nothing that we count on. */
-static bool
-is_harmless(AlterTableType type)
-{
-	return type == AT_SetRelOptions || type == AT_ResetRelOptions || type == AT_SetStatistics || type == AT_SetOptions ||
-		type == AT_ResetOptions || type == AT_SetStorage || type == AT_SetCompression || type == AT_SetTableSpace ||
-		type == AT_ClusterOn || type == AT_DropCluster || type == AT_ChangeOwner;
-}
-
-/* Looks at ALTER TABLE of one of the extension's tables. */
-static void
-check_alter_own(AlterTableStmt *stmt)
-{
-	Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-	ListCell   *lc;
-
-	if (!OidIsValid(relid) || !extension_exists() || get_rel_namespace(relid) != extension_schema_oid() ||
-		!pg_class_ownercheck(relid, GetUserId()) || nodes_local_id() == INVALID_NODE_ID)
-		return;
-	foreach(lc, stmt->cmds)
-	{
-		if (!is_harmless(((AlterTableCmd *) lfirst(lc))->subtype))
-			refuse_own(psprintf("\"%s\"", get_rel_name(relid)));
-	}
-}
-
 /* Looks at ALTER TABLE. */
 static void
 check_alter(AlterTableStmt *stmt)
@@ -194,7 +143,6 @@ check_alter(AlterTableStmt *stmt)
 	ListCell   *lc;
 	Relation	rel = NULL;
 
-	check_alter_own(stmt);
 	foreach(lc, stmt->objtype == OBJECT_TABLE ? stmt->cmds : NIL)
 	{
 		AlterTableCmd *cmd = lfirst(lc);

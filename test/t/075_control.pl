@@ -88,7 +88,7 @@ ok(poll('a', "SELECT string_agg(backend_type || ' ' || count, ', ' ORDER BY back
 sleep 1.5;
 my $log = -s $node->logfile;
 my $broken = time();
-sql('a', 'ALTER FUNCTION replication_plugin.drop_slots_of_removed() RENAME TO slots_away');
+sql('a', 'SET allow_system_table_mods = on; ALTER FUNCTION replication_plugin.drop_slots_of_removed() RENAME TO slots_away');
 my $failures = 0;
 while ($failures < 7 && time() < $broken + 180)
 {
@@ -99,17 +99,17 @@ cmp_ok($failures, '>=', 7, 'a failing manager is started again');
 # of 0.1 s, 0.2 s, 0.4 s, ... : seven in a row need some seconds on any machine
 cmp_ok(time() - $broken, '>=', 2, 'with pauses');
 ok(poll('a', "SELECT progress ~ 'manager: .*drop_slots_of_removed\\(\\) does not exist' FROM replication_plugin.nodes WHERE is_local", 't'), 'and the view nodes says why it fails');
-sql('a', 'ALTER FUNCTION replication_plugin.slots_away() RENAME TO drop_slots_of_removed');
+sql('a', 'SET allow_system_table_mods = on; ALTER FUNCTION replication_plugin.slots_away() RENAME TO drop_slots_of_removed');
 ok(poll('a', "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local", 't'), 'which is forgotten when it works again');
 sql('a', 'INSERT INTO t VALUES (1)');
 ok(poll('b', 'SELECT count(*) FROM t', 1), 'and its links go on');
 ok(poll('b', "SELECT bool_and(state = 'streaming') FROM replication_plugin.links", 't'), 'links are up');
 
 # So does the group worker; what it fails at is shown, and forgotten when it works again.
-sql('a', 'ALTER FUNCTION replication_plugin.write_frontier_row() RENAME TO away');
+sql('a', 'SET allow_system_table_mods = on; ALTER FUNCTION replication_plugin.write_frontier_row() RENAME TO away');
 sql('a', 'INSERT INTO t VALUES (2)');
 ok(poll('a', "SELECT progress ~ 'group worker: .*write_frontier_row' FROM replication_plugin.nodes WHERE is_local", 't'), 'the error of a group worker is shown');
-sql('a', 'ALTER FUNCTION replication_plugin.away() RENAME TO write_frontier_row');
+sql('a', 'SET allow_system_table_mods = on; ALTER FUNCTION replication_plugin.away() RENAME TO write_frontier_row');
 ok(poll('a', "SELECT progress IS NULL FROM replication_plugin.nodes WHERE is_local", 't'), 'and forgotten when it is over')
 	or diag(sql('a', 'SELECT progress FROM replication_plugin.nodes'), sql('a', "SELECT pid, backend_type, datname, wait_event, query FROM pg_stat_activity WHERE backend_type LIKE 'replication%'"),
 		substr slurp_file($node->logfile, $log), 0, 20000);

@@ -118,18 +118,73 @@ subtest 'remedies for what differs here' => sub {
 	goes_on('view');
 };
 
-subtest 'tables of the extension stay as they are' => sub {
+subtest 'what is of the extension stays as it is' => sub {
 	my @accepted;
-	for my $sql ('ALTER SCHEMA replication_plugin RENAME TO rp', 'ALTER TABLE replication_plugin.member RENAME TO m', 'ALTER TABLE replication_plugin.member RENAME COLUMN dsn TO d',
+	my $f = 'FUNCTION replication_plugin.my_id()';
+	my $told = qr/cannot (?:change|drop) .* of extension "replication_plugin" while this database is a node.*HINT: .*leave_group|because extension replication_plugin requires it/s; # the second is of PostgreSQL
+	my $before = $mesh->sql(1, q{SELECT md5(string_agg(pg_describe_object(classid, objid, objsubid), ' ' ORDER BY classid, objid)) FROM pg_depend WHERE deptype = 'e'});
+	$mesh->sql(1, 'CREATE ROLE lowly; CREATE ROLE mighty SUPERUSER; CREATE ROLE other_mighty SUPERUSER; CREATE TABLE heir (LIKE replication_plugin.member INCLUDING ALL); CREATE VIEW reads AS SELECT 1 AS x');
+	for my $sql (
+		# relations and their columns
+		'ALTER SCHEMA replication_plugin RENAME TO rp', 'ALTER SCHEMA replication_plugin OWNER TO lowly', 'ALTER TABLE replication_plugin.member RENAME TO m', 'ALTER TABLE replication_plugin.member RENAME COLUMN dsn TO d',
 		'ALTER TABLE replication_plugin.member SET SCHEMA public', 'ALTER TABLE replication_plugin.frontier DROP COLUMN vector', 'ALTER TABLE replication_plugin.member ADD COLUMN x int',
 		'ALTER TABLE replication_plugin.member SET UNLOGGED', 'ALTER TABLE replication_plugin.member DISABLE TRIGGER ALL', 'ALTER TABLE replication_plugin.member REPLICA IDENTITY NOTHING',
-		'ALTER TABLE replication_plugin.member DROP CONSTRAINT member_pkey', 'ALTER VIEW replication_plugin.nodes RENAME TO n', 'ALTER INDEX replication_plugin.member_pkey RENAME TO x')
+		'ALTER TABLE replication_plugin.member ENABLE ROW LEVEL SECURITY', 'ALTER TABLE replication_plugin.message_secret DISABLE ROW LEVEL SECURITY', 'ALTER TABLE replication_plugin.member ALTER dsn DROP NOT NULL',
+		'ALTER TABLE replication_plugin.conflict_log ALTER detected_at SET DEFAULT now()', 'ALTER TABLE replication_plugin.member ALTER dsn TYPE varchar', 'ALTER TABLE replication_plugin.member OWNER TO lowly',
+		'ALTER TABLE replication_plugin.exclusion SET (user_catalog_table = false)', 'ALTER TABLE replication_plugin.exclusion RESET (user_catalog_table)', 'ALTER VIEW replication_plugin.nodes SET (security_invoker = true)',
+		'DROP TABLE replication_plugin.member', 'DROP TABLE replication_plugin.tombstone CASCADE', 'CREATE TABLE replication_plugin.mine (id int)', 'CREATE SEQUENCE replication_plugin.mine', 'ALTER TABLE heir SET SCHEMA replication_plugin',
+		'CREATE TABLE child_of_ours () INHERITS (replication_plugin.member)', 'ALTER TABLE heir INHERIT replication_plugin.member', 'ALTER TABLE heir ADD FOREIGN KEY (node_id) REFERENCES replication_plugin.member',
+		# constraints, indexes
+		'ALTER TABLE replication_plugin.member DROP CONSTRAINT member_pkey', 'ALTER TABLE replication_plugin.member RENAME CONSTRAINT member_pkey TO x', 'ALTER TABLE replication_plugin.member ADD CHECK (node_id < 0) NOT VALID',
+		'ALTER INDEX replication_plugin.member_pkey RENAME TO x', 'ALTER TABLE replication_plugin.member_pkey RENAME TO x', 'DROP INDEX replication_plugin.tombstone_key', 'SET search_path = replication_plugin; DROP INDEX parked_row_key CASCADE',
+		'ALTER INDEX replication_plugin.tombstone_key RENAME TO x', 'ALTER INDEX replication_plugin.tombstone_key DEPENDS ON EXTENSION plpgsql', 'CREATE UNIQUE INDEX ON replication_plugin.tombstone ((1))',
+		# triggers, rules, policies
+		'DROP TRIGGER changed ON replication_plugin.member', 'ALTER TRIGGER changed ON replication_plugin.member RENAME TO x', 'CREATE OR REPLACE TRIGGER changed AFTER INSERT ON replication_plugin.member FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()',
+		'CREATE TRIGGER x BEFORE INSERT ON replication_plugin.frontier FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()', 'ALTER TABLE replication_plugin.member ENABLE REPLICA TRIGGER changed',
+		'CREATE RULE x AS ON INSERT TO replication_plugin.frontier DO INSTEAD NOTHING', 'DROP RULE "_RETURN" ON replication_plugin.nodes', 'ALTER RULE "_RETURN" ON replication_plugin.nodes RENAME TO x', 'CREATE POLICY x ON replication_plugin.member',
+		'DROP FUNCTION replication_plugin.settings_changed() CASCADE',
+		# functions
+		"ALTER $f RENAME TO x", "ALTER $f SECURITY INVOKER", "ALTER $f SET SCHEMA public", "ALTER $f OWNER TO lowly", "ALTER $f SET search_path = public", 'ALTER ROUTINE replication_plugin.my_id() RESET ALL', 'ALTER ROUTINE replication_plugin.my_id() VOLATILE',
+		'SET search_path = replication_plugin; ALTER FUNCTION my_id() RENAME TO x', "CREATE OR REPLACE $f RETURNS integer LANGUAGE sql AS 'SELECT 1'", "SET search_path = replication_plugin, public; CREATE OR REPLACE FUNCTION my_id() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+		"CREATE FUNCTION replication_plugin.my_id(x int DEFAULT 1) RETURNS integer LANGUAGE sql AS 'SELECT 1'", "DROP $f", "DROP $f CASCADE", 'DROP ROUTINE replication_plugin.my_id()',
+		# views
+		'ALTER VIEW replication_plugin.nodes RENAME TO n', 'CREATE OR REPLACE VIEW replication_plugin.nodes AS SELECT 1', 'DROP VIEW replication_plugin.nodes', 'CREATE VIEW replication_plugin.x AS SELECT 1', 'ALTER VIEW reads SET SCHEMA replication_plugin',
+		'ALTER VIEW replication_plugin.nodes ALTER node_name SET DEFAULT 1', 'ALTER VIEW replication_plugin.nodes RENAME node_name TO x',
+		# event triggers, the extension
+		'DROP EVENT TRIGGER replication_plugin_ddl', 'ALTER EVENT TRIGGER replication_plugin_ddl RENAME TO x', 'ALTER EVENT TRIGGER replication_plugin_ddl OWNER TO mighty; ALTER EVENT TRIGGER replication_plugin_ddl RENAME TO x',
+		'CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION replication_plugin.capture_ddl()',
+		'ALTER EXTENSION replication_plugin DROP TABLE replication_plugin.tombstone', "ALTER EXTENSION replication_plugin DROP $f", 'ALTER EXTENSION replication_plugin DROP EVENT TRIGGER replication_plugin_ddl', 'ALTER EXTENSION replication_plugin ADD TABLE heir',
+		'CREATE STATISTICS replication_plugin.s ON node_id, dsn FROM replication_plugin.member', "CREATE OPERATOR replication_plugin.= (FUNCTION = int4eq, LEFTARG = int, RIGHTARG = int)",
+		# in many ways
+		'ALTER TABLE replication_plugin.member OWNER TO mighty; REASSIGN OWNED BY mighty TO lowly', 'ALTER TABLE replication_plugin.member OWNER TO mighty; DROP OWNED BY mighty CASCADE', "ALTER $f OWNER TO mighty; DROP OWNED BY mighty CASCADE", "ALTER $f OWNER TO mighty; REASSIGN OWNED BY mighty TO lowly",
+		(map { "DO \$\$ BEGIN EXECUTE '$_'; END \$\$" } 'DROP INDEX replication_plugin.row_state_key', 'DROP TRIGGER stable_after ON replication_plugin.removal', "ALTER $f SECURITY INVOKER"),
+		'DROP TABLE heir, replication_plugin.tombstone', 'PREPARE a AS SELECT 1; DROP INDEX CONCURRENTLY IF EXISTS replication_plugin.tombstone_key')
 	{
-		my (undef, undef, $err) = $mesh->try_sql(1, "BEGIN; $sql; ROLLBACK");
-		push @accepted, "$sql: $err" unless $err =~ /cannot change .* of extension "replication_plugin" while this database is a node.*HINT: .*leave_group/s;
+		my (undef, undef, $err) = $mesh->try_sql(1, $sql =~ /CONCURRENTLY/ ? $sql =~ s/.*; //r : "BEGIN; $sql; ROLLBACK");
+		push @accepted, "$sql: $err" unless $err =~ $told;
 	}
 	is(CORE::join("\n", @accepted), '', 'a superuser is told, too');
-	$mesh->sql(1, 'ALTER TABLE replication_plugin.conflict_log SET (fillfactor = 90)');
+	@accepted = ();
+	for my $sql ('ALTER EVENT TRIGGER replication_plugin_ddl DISABLE', 'DROP OWNED BY CURRENT_USER CASCADE', 'DROP EXTENSION replication_plugin CASCADE', 'DROP SCHEMA replication_plugin CASCADE', 'ALTER EXTENSION replication_plugin SET SCHEMA public')
+	{
+		push @accepted, $sql if ($mesh->try_sql(1, "BEGIN; $sql; ROLLBACK"))[0] == 0;
+	}
+	is(CORE::join("\n", @accepted), '', 'what has errors of its own');
+	is($mesh->sql(1, q{SELECT md5(string_agg(pg_describe_object(classid, objid, objsubid), ' ' ORDER BY classid, objid)) FROM pg_depend WHERE deptype = 'e'}), $before, 'and all is there');
+
+	# what changes nothing that we count on
+	my @refused;
+	for my $sql ('ALTER TABLE replication_plugin.conflict_log SET (fillfactor = 90)', 'ALTER TABLE replication_plugin.conflict_log RESET (fillfactor)', 'ALTER TABLE replication_plugin.conflict_log ALTER table_name SET STATISTICS 10', 'VACUUM FULL replication_plugin.tombstone',
+		'REINDEX TABLE CONCURRENTLY replication_plugin.tombstone', 'CLUSTER replication_plugin.tombstone USING tombstone_key', 'REINDEX TABLE CONCURRENTLY replication_plugin.member', 'VACUUM FULL replication_plugin.conflict_log', 'ANALYZE replication_plugin.member',
+		'ALTER EVENT TRIGGER replication_plugin_ddl ENABLE ALWAYS', 'ALTER TABLE replication_plugin.conflict_log OWNER TO mighty', 'REASSIGN OWNED BY mighty TO other_mighty', 'ALTER TABLE replication_plugin.conflict_log OWNER TO postgres', "BEGIN; COMMENT ON $f IS 'x'; ROLLBACK", 'GRANT SELECT ON replication_plugin.nodes TO lowly',
+		'REVOKE SELECT ON replication_plugin.nodes FROM lowly', 'CREATE VIEW watches AS SELECT * FROM replication_plugin.nodes', 'DROP VIEW watches', 'ALTER EXTENSION replication_plugin UPDATE', 'DROP TABLE heir', 'DROP VIEW reads', 'DROP ROLE mighty, other_mighty, lowly')
+	{
+		my ($status, undef, $err) = $mesh->try_sql(1, $sql);
+		push @refused, "$sql: $err" if $status != 0;
+	}
+	is(CORE::join("\n", @refused), '', 'the rest is not refused');
+	is($mesh->sql(1, 'SET allow_system_table_mods = on; ALTER FUNCTION replication_plugin.my_id() RENAME TO x; ALTER FUNCTION replication_plugin.x() RENAME TO my_id; SELECT replication_plugin.my_id() IS NOT NULL'), 't', 'nor who says that he knows what he does');
+	goes_on('after all that');
 };
 
 subtest 'a relation that does not exist' => sub {
