@@ -34,6 +34,7 @@
 #include "control/alter_guard.h"
 #include "control/capture_guard.h"
 #include "control/drop_guard.h"
+#include "control/insertion_guard.h"
 #include "control/own_guard.h"
 #include "control/restore_guard.h"
 #include "control/rewrite_guard.h"
@@ -94,6 +95,7 @@ _PG_init(void)
 	own_guard_install();
 	capture_guard_install();
 	write_guard_install();
+	insertion_guard_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	requirement_keep_timestamps();

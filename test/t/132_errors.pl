@@ -203,11 +203,12 @@ subtest 'a relation that does not exist' => sub {
 };
 
 subtest 'a transaction that the provider cannot decode' => sub {
-	# PostgreSQL's own error: what an index expression inserts comes between an INSERT ... ON CONFLICT and its confirmation
-	$mesh->sql(1, 'CREATE FUNCTION really_inserts(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO other VALUES ($1); RETURN $1; END $$;
-		CREATE FUNCTION inserts(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN really_inserts($1); END $$;
+	# PostgreSQL's own error: what an index expression writes comes between an INSERT ... ON CONFLICT and its confirmation; a call of
+	# lo_put() that PL/pgSQL has prepared before in the transaction is not noticed
+	$mesh->sql(1, 'SELECT lo_create(4711); CREATE FUNCTION really_writes(int) RETURNS int LANGUAGE plpgsql AS $$ DECLARE x text; BEGIN x := lo_put(4711, 0, $x$x$x$); RETURN $1; END $$;
+		CREATE FUNCTION inserts(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN really_writes($1); END $$;
 		CREATE INDEX inserts ON spec (inserts(v))');
-	$mesh->sql(1, "INSERT INTO spec VALUES (1, 1) ON CONFLICT DO NOTHING");
+	$mesh->sql(1, "BEGIN; SELECT really_writes(1); INSERT INTO spec VALUES (1, 1) ON CONFLICT DO NOTHING; COMMIT");
 	$mesh->sql(1, 'DROP INDEX inserts');
 	$mesh->sql(1, 'INSERT INTO t VALUES (1000, 1)');
 	# asked right after its error which transaction that was, a provider may not answer; the next time it does
@@ -218,7 +219,8 @@ subtest 'a transaction that the provider cannot decode' => sub {
 	ok($mesh->poll(2, 'SELECT count(*) FROM t WHERE id = 1000', 1), 'skip_transaction() gets the link over it');
 	goes_on('decoding');
 	like(PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile), qr/was skipped by skip_transaction/, 'the log tells of it');
-	$mesh->all_sql('DELETE FROM spec; DELETE FROM other');
+	$mesh->all_sql('DELETE FROM spec');
+	$mesh->sql(1, 'SELECT lo_unlink(4711)');
 	$mesh->wait_converged;
 };
 

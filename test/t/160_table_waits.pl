@@ -135,6 +135,47 @@ subtest 'who sees what; what never waits' => sub {
 	$mesh->wait_converged;
 	$mesh->is_identical('a table of a superuser');
 };
+subtest 'a function that is called for an index, and writes' => sub {
+	$mesh->sql($_, "$as CREATE TABLE m.spec (id int PRIMARY KEY, v int); CREATE TABLE m.part (id int PRIMARY KEY, v int); CREATE TABLE m.more (v int PRIMARY KEY); CREATE TABLE m.before (id int PRIMARY KEY); CREATE UNLOGGED TABLE m.fleeting (v int)") for 1 .. 3;
+	$mesh->sql(1, "$as CREATE FUNCTION m.does_write(v int) RETURNS int LANGUAGE plpgsql AS \$\$ BEGIN IF current_setting('m.does', true) <> '' THEN EXECUTE current_setting('m.does'); END IF; RETURN v; END \$\$;
+		CREATE FUNCTION m.writes(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS \$\$ BEGIN RETURN m.does_write(v); END \$\$;
+		CREATE INDEX ON m.spec (m.writes(v)); CREATE INDEX ON m.part (v) WHERE m.writes(v) > 0; SELECT lo_create(4711); INSERT INTO m.more VALUES (1), (2); INSERT INTO m.spec VALUES (1, 1)");
+	my $insert = 'INSERT INTO m.spec VALUES (2, 2) ON CONFLICT DO NOTHING';
+	my $update = 'INSERT INTO m.spec VALUES (1, 1), (3, 3) ON CONFLICT (id) DO UPDATE SET v = excluded.v';
+	my @told;
+	for my $case (['INSERT INTO m.more VALUES (3)', $insert, 'write to table "more"'], ['INSERT INTO m.more VALUES (4)', $update, 'write to table "more"'],
+		['INSERT INTO m.more VALUES (5)', 'INSERT INTO m.part VALUES (1, 1) ON CONFLICT DO NOTHING', 'write to table "more"'],
+		['UPDATE m.more SET v = 6 WHERE v = 1', $insert, 'write to table "more"'], ['DELETE FROM m.more', $insert, 'write to table "more"'], ['MERGE INTO m.more USING (VALUES (7)) x (v) ON x.v = more.v WHEN NOT MATCHED THEN INSERT VALUES (x.v)', $insert, 'write to table "more"'],
+		['WITH w AS (INSERT INTO m.more VALUES (8) RETURNING v) SELECT v FROM w', "WITH i AS ($insert RETURNING id) SELECT id FROM i", 'write to table "more"'],
+		['INSERT INTO m.more VALUES (9)', 'SAVEPOINT s; INSERT INTO m.part VALUES (9, 9); RELEASE s; INSERT INTO m.part VALUES (2, 2) ON CONFLICT DO NOTHING', 'write to table "more"'],
+		['DO $$ BEGIN INSERT INTO m.more VALUES (10); END $$', $insert, 'write to table "more"'], ['CREATE TEMP TABLE x (t text)', $insert, 'execute CREATE TABLE'], ['GRANT SELECT ON m.more TO alice', $insert, 'execute GRANT'],
+		['TRUNCATE m.more', $insert, 'execute TRUNCATE TABLE'], ['ANALYZE m.more', $insert, 'execute ANALYZE'], ['DROP TABLE m.before', $insert, 'execute DROP TABLE'], [q{SELECT lo_put(4711, 0, 'x')}, $insert, 'write to a large object'])
+	{
+		my ($does, $sql, $what) = @$case;
+		my (undef, undef, $err) = $mesh->try_sql(1, "$as SET m.does = '" . ($does =~ s/'/''/gr) . "'; BEGIN; $sql; COMMIT");
+		push @told, "$does: $err" if $err !~ /ERROR:  cannot $what in the middle of INSERT ... ON CONFLICT.*DETAIL:  A function that is called for an index writes.*HINT: .*CONTEXT: .*PL\/pgSQL function m.does_write\(integer\)/s;
+	}
+	is(join("\n", @told), '', 'the statement that writes fails, and says in which function: no node could be sent it');
+	goes_on('index functions that write');
+	my @refused;
+	for my $does ('SELECT count(*) FROM m.more', 'INSERT INTO m.fleeting VALUES (1)', 'DO $$ BEGIN INSERT INTO m.more VALUES (20); EXCEPTION WHEN OTHERS THEN NULL; END $$', q{SELECT set_config('m.x', 'y', false)}, 'SELECT 1 FROM m.more FOR UPDATE')
+	{
+		my ($status, undef, $err) = $mesh->try_sql(1, "$as SET m.does = '" . ($does =~ s/'/''/gr) . "'; $insert; DELETE FROM m.spec WHERE id = 2");
+		push @refused, "$does: $err" if $status != 0;
+	}
+	is(join("\n", @refused), '', 'one that does not write goes through');
+	is($mesh->sql(1, 'SELECT count(*) FROM m.fleeting'), 1, 'and what is not logged is written');
+	$mesh->sql($_, "$as DROP TABLE m.fleeting") for 1 .. 3;
+	$mesh->sql(1, "$as SET m.does = 'INSERT INTO m.more VALUES (30)'; INSERT INTO m.spec VALUES (30, 30)");
+	$mesh->sql(1, "$as CREATE FUNCTION m.log() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN INSERT INTO m.more VALUES (new.v * 100 + (tg_when = 'AFTER')::int); RETURN new; END \$\$; CREATE TRIGGER b BEFORE INSERT ON m.part FOR EACH ROW EXECUTE FUNCTION m.log();
+		CREATE TRIGGER a AFTER INSERT ON m.part FOR EACH ROW EXECUTE FUNCTION m.log(); INSERT INTO m.part VALUES (40, 40), (41, 41) ON CONFLICT (id) DO UPDATE SET v = excluded.v");
+	$mesh->wait_converged;
+	is($mesh->sql($_, 'SELECT string_agg(v::text, $$,$$ ORDER BY v) FROM m.more'), '1,2,30,4000,4001,4100,4101', "a plain INSERT may, and triggers may: node $_ has what they have written") for 1 .. 3;
+	$mesh->is_identical('index functions that write');
+	$mesh->sql(1, 'SELECT lo_unlink(4711)');
+	$mesh->sql($_, "$as DROP TABLE m.spec, m.part, m.more, m.before") for 1 .. 3;
+	goes_on('index functions that write, dropped');
+};
 subtest 'many who wait open few connections' => sub {
 	$mesh->sql(1, "SELECT replication_plugin.set_topology('ring', '{node1,node2,node3}')");
 	$mesh->wait_for_links(Mesh::ring_links(1, 2, 3));
