@@ -191,13 +191,30 @@ relation_pass_over(uint32 remote_id)
 		ar->passed_over = true;
 }
 
-/* Oid of the local table; InvalidOid if there is none and rows are to be passed over. */
+/* Refuses rows of a table that has a foreign partition here: nobody writes to other servers in the name of a table's owner. */
+static void
+refuse_foreign_partition(const ApplyRelation *ar, const char *partition)
+{
+	char	   *table = quote_qualified_identifier(ar->remote.nspname, ar->remote.relname);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("table %s cannot be replicated: its partition \"%s\" is a foreign table on this node", table, partition),
+			 errhint("Detach the partition, or call SELECT replication_plugin.exclude_table('%s') on this node; the link then goes on by itself.", table)));
+}
+
+/* Oid of the local table; InvalidOid if there is none, or none that could be written, and rows are to be passed over. */
 static Oid
 find_local_table(const ApplyRelation *ar)
 {
 	const WireRelation *remote = &ar->remote;
 	Oid			relid = local_table(remote);
+	char	   *foreign = OidIsValid(relid) ? table_foreign_partition(relid) : NULL;
 
+	if (foreign && exclusion_reason(remote->nspname, remote->relname) != NULL)
+		return InvalidOid;
+	if (foreign)
+		refuse_foreign_partition(ar, foreign);
 	if (!OidIsValid(relid) && !ar->passed_over && exclusion_reason(remote->nspname, remote->relname) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -467,6 +484,8 @@ relation_leaf(ApplyRelation *ar, Oid relid)
 	if (t)
 		return t;
 	leaf = table_open(relid, RowExclusiveLock);
+	if (leaf->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+		refuse_foreign_partition(ar, RelationGetRelationName(leaf));
 	check_leaf_rights(ar, leaf);
 	if (OidIsValid(ar->key_index))
 		key_index = target_partition_index(leaf, ar->key_index);

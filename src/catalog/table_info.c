@@ -16,6 +16,7 @@
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -36,6 +37,22 @@ table_root(Oid relid)
 	root = ancestors == NIL ? relid : llast_oid(ancestors);
 	list_free(ancestors);
 	return root;
+}
+
+char *
+table_foreign_partition(Oid relid)
+{
+	List	   *all = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? find_all_inheritors(relid, NoLock, NULL) : NIL;
+	char	   *name = NULL;
+	ListCell   *lc;
+
+	foreach(lc, all)
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
+			name = get_rel_name(lfirst_oid(lc));
+	}
+	list_free(all);
+	return name;
 }
 
 bool

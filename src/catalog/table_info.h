@@ -26,6 +26,12 @@ extern bool table_is_replicated(Relation rel);
 /* The same of an unlogged table: what it will be when it is logged. */
 extern bool table_is_replicated_if_logged(Relation rel);
 
+/*
+ * Name of a partition that is a foreign table, at any depth; NULL if there is none. Its rows are elsewhere, and what is written to them is in no WAL:
+ * so a table that has one cannot be replicated.
+ */
+extern char *table_foreign_partition(Oid relid);
+
 /* True for the tables whose rows are settings of the whole group. */
 extern bool table_is_own_replicated(Relation rel);
 

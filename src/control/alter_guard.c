@@ -7,6 +7,9 @@
  *
  * Policies and merges of columns are kept by name, as names are what nodes have in common. A table or column that has one keeps
  * its name as well: under another one it would go on without, on one node after the other.
+ *
+ * A replicated table gets no partition that is a foreign table: its rows would be elsewhere, and what is written to it would be in no WAL, so that other
+ * nodes never heard of it.
  */
 #include "postgres.h"
 
@@ -26,6 +29,7 @@
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "control/alter_guard.h"
+#include "control/restore_guard.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 
@@ -161,13 +165,67 @@ check_alter(AlterTableStmt *stmt)
 		relation_close(rel, AccessShareLock);
 }
 
+/* Refuses a foreign table, or a partitioned one that has one, as partition of a replicated table. foreign: its name. */
+static void
+refuse_foreign_partition(RangeVar *parent, const char *foreign)
+{
+	/* a joining node takes what the source has; which tables are excluded is not known yet */
+	Relation	rel = foreign && !schema_is_being_restored() ? open_own(parent) : NULL;
+
+	if (!rel)
+		return;
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && table_is_replicated(rel))
+	{
+		Oid			root = table_root(RelationGetRelid(rel));
+		char	   *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(root)), get_rel_name(root));
+
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("foreign table \"%s\" cannot be a partition of the replicated table %s", foreign, table),
+				 errdetail("Its rows are on another server, and changes of them would not get to other nodes."),
+				 errhint("A table that is not replicated can have foreign partitions: SELECT replication_plugin.exclude_table('%s').", table)));
+	}
+	relation_close(rel, AccessShareLock);
+}
+
+/* Looks at ALTER TABLE ... ATTACH PARTITION. */
+static void
+check_attach(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objtype == OBJECT_TABLE ? stmt->cmds : NIL)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+		Oid			relid;
+
+		if (cmd->subtype != AT_AttachPartition)
+			continue;
+		relid = RangeVarGetRelid(castNode(PartitionCmd, cmd->def)->name, NoLock, true);
+		refuse_foreign_partition(stmt->relation, get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? get_rel_name(relid) : table_foreign_partition(relid));
+	}
+}
+
+/* Looks at CREATE FOREIGN TABLE ... PARTITION OF. */
+static void
+check_foreign_table(CreateForeignTableStmt *stmt)
+{
+	if (stmt->base.partbound && stmt->base.inhRelations)
+		refuse_foreign_partition(linitial_node(RangeVar, stmt->base.inhRelations), stmt->base.relation->relname);
+}
+
 /* The hook for commands. */
 static void
 guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
 			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	if (IsA(pstmt->utilityStmt, AlterTableStmt))
+	{
 		check_alter((AlterTableStmt *) pstmt->utilityStmt);
+		check_attach((AlterTableStmt *) pstmt->utilityStmt);
+	}
+	else if (IsA(pstmt->utilityStmt, CreateForeignTableStmt))
+		check_foreign_table((CreateForeignTableStmt *) pstmt->utilityStmt);
 	else if (IsA(pstmt->utilityStmt, RenameStmt))
 		check_rename_statement((RenameStmt *) pstmt->utilityStmt);
 	else if (IsA(pstmt->utilityStmt, AlterObjectSchemaStmt) &&

@@ -40,6 +40,7 @@
 #include "catalog/as_owner.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "catalog/table_info.h"
 #include "control/empty_tables.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_copy_table);
@@ -266,6 +267,19 @@ take_rows(Relation rel, List *columns, List *options)
 	return rows;
 }
 
+/* Refuses a table with a foreign partition: its rows would be written to where they are already. */
+static void
+refuse_foreign_partition(Oid relid, const char *name)
+{
+	char	   *partition = table_foreign_partition(relid);
+
+	if (partition)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table %s cannot be replicated: its partition \"%s\" is a foreign table", name, partition),
+				 errhint("Call leave_group() here, SELECT replication_plugin.exclude_table('%s') on a member, and join again.", name)));
+}
+
 /*
  * copy_table(snapshot text, schema_name text, table_name text, columns text[], with_children boolean,
  * as_binary boolean, empty_first boolean) → (rows bigint, bytes bigint)
@@ -290,6 +304,7 @@ replication_plugin_copy_table(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	refuse_foreign_partition(relid, name);
 	conn = open_source(text_to_cstring(PG_GETARG_TEXT_PP(0)), name);
 	if (PG_GETARG_BOOL(6))
 		freeze = empty_table(schema, name, relid);

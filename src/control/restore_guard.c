@@ -10,6 +10,8 @@
  *
  * A schema that is here already is taken as it is: join_group() has looked that there is nothing in it.
  *
+ * So are foreign servers and their user mappings: this node may connect to others by them, and has options of its own.
+ *
  * Functions run under the search_path of a table's owner where they have to. A schema is restored under an empty search_path, which pg_dump
  * writes its statements for. But a function that an index, a constraint or a partition key calls may find the names in its body by the
  * search_path of its users' sessions; and it is run, or put in place, by the very statement. So what cannot be done under the empty one is
@@ -286,6 +288,16 @@ run_under_paths(const Command *c, List *roles)
 	}
 }
 
+/* Has a foreign server or user mapping that is here already stay as it is: this node connects to others by it (base/dsn.c). */
+static void
+keep_server(Node *statement)
+{
+	if (IsA(statement, CreateForeignServerStmt))
+		((CreateForeignServerStmt *) statement)->if_not_exists = true;
+	else
+		castNode(CreateUserMappingStmt, statement)->if_not_exists = true;
+}
+
 /* The hook for commands. */
 static void
 guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
@@ -308,6 +320,12 @@ guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtility
 		c.read_only_tree = false;
 		((CreateSchemaStmt *) c.pstmt->utilityStmt)->if_not_exists = true;
 	}
+	if (restoring && (IsA(pstmt->utilityStmt, CreateForeignServerStmt) || IsA(pstmt->utilityStmt, CreateUserMappingStmt)))
+	{
+		c.pstmt = copyObject(pstmt);
+		c.read_only_tree = false;
+		keep_server(c.pstmt->utilityStmt);
+	}
 	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND)
 		roles = owners_of_code(c.pstmt->utilityStmt);
 	/* what code that a statement calls has set ends with the statement */
@@ -318,6 +336,12 @@ guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtility
 	else
 		run_under_paths(&c, roles);
 	session_unpin(nest);
+}
+
+bool
+schema_is_being_restored(void)
+{
+	return restoring;
 }
 
 void

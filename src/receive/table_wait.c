@@ -35,6 +35,7 @@
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "catalog/names.h"
+#include "catalog/table_info.h"
 #include "receive/table_wait.h"
 
 /* Owner of the table on the provider, where it does not exist here; NULL if it is a superuser, or is not known. */
@@ -67,7 +68,16 @@ owner_there(Link *link, const LostTable *table)
 	return owner;
 }
 
-/* Owner of the table here, in a transaction; NULL if it is a superuser. *exists: there is a table. */
+/* True if rows can be written to a relation: it is a table, no part of which is on another server. */
+static bool
+is_usable(Oid relid)
+{
+	char		kind = get_rel_relkind(relid);
+
+	return kind == RELKIND_RELATION || (kind == RELKIND_PARTITIONED_TABLE && table_foreign_partition(relid) == NULL);
+}
+
+/* Owner of the table here, in a transaction; NULL if it is a superuser. *exists: there is a table to which rows can be written. */
 static char *
 owner_here(const LostTable *table, bool *exists)
 {
@@ -79,8 +89,8 @@ owner_here(const LostTable *table, bool *exists)
 	StartTransactionCommand();
 	nspoid = get_namespace_oid(table->nspname, true);
 	tuple = OidIsValid(nspoid) ? SearchSysCache2(RELNAMENSP, CStringGetDatum(table->relname), ObjectIdGetDatum(nspoid)) : NULL;
-	*exists = HeapTupleIsValid(tuple);
-	if (*exists)
+	*exists = HeapTupleIsValid(tuple) && is_usable(((Form_pg_class) GETSTRUCT(tuple))->oid);
+	if (HeapTupleIsValid(tuple))
 	{
 		Oid			roleid = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 

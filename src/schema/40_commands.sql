@@ -1,5 +1,30 @@
 -- The commands that people call.
 
+-- Partitions of replicated tables that are foreign tables: such tables cannot be replicated.
+CREATE FUNCTION foreign_partitions(OUT root regclass, OUT partition regclass) RETURNS SETOF record LANGUAGE sql STABLE
+AS $$
+	SELECT r.oid::regclass, p.oid::regclass
+	FROM pg_class p JOIN pg_class r ON r.oid = pg_partition_root(p.oid) JOIN pg_namespace n ON n.oid = r.relnamespace
+	WHERE p.relkind = 'f' AND p.relispartition AND replication_plugin.exclusion(n.nspname, r.relname) IS NULL
+$$;
+COMMENT ON FUNCTION foreign_partitions() IS 'partitions of replicated tables that are foreign tables: such tables cannot be replicated';
+
+-- Raises an error if there are any.
+CREATE FUNCTION require_no_foreign_partitions() RETURNS void LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	f record;
+BEGIN
+	SELECT * INTO f FROM replication_plugin.foreign_partitions() LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'table % cannot be replicated: its partition % is a foreign table', f.root, f.partition USING ERRCODE = '55000',
+			DETAIL = 'Its rows are on another server, and changes of them would not get to other nodes.',
+			HINT = format('SELECT replication_plugin.exclude_table(%L), or detach the partition.', f.root);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION require_no_foreign_partitions() IS 'an error if a replicated table has a foreign partition';
+
 -- What the role of a dsn lacks where it leads.
 CREATE FUNCTION rights_by(dsn text, OUT ok boolean, OUT detail text, OUT fix text) LANGUAGE plpgsql VOLATILE
 AS $$
@@ -12,7 +37,8 @@ BEGIN
 EXCEPTION WHEN others THEN
 	ok := false;
 	detail := SQLERRM;
-	fix := 'make the node reachable from here';
+	GET STACKED DIAGNOSTICS fix = PG_EXCEPTION_HINT;
+	fix := coalesce(nullif(fix, ''), 'make the node reachable from here');
 END
 $$;
 COMMENT ON FUNCTION rights_by(text) IS 'what the role of a dsn lacks where it leads';
@@ -123,6 +149,13 @@ BEGIN
 	fix := CASE WHEN NOT ok THEN 'ALTER TABLE ... ADD PRIMARY KEY, or ... REPLICA IDENTITY FULL, or SELECT replication_plugin.exclude_table(...)' END;
 	RETURN NEXT;
 
+	requirement := 'no foreign partitions';
+	SELECT string_agg(format('%s (%s)', f.root, f.partition), ', ' ORDER BY f.root::text, f.partition::text) INTO names FROM replication_plugin.foreign_partitions() f;
+	ok := names IS NULL;
+	detail := coalesce(names, 'none in replicated tables');
+	fix := CASE WHEN NOT ok THEN 'their rows are elsewhere: SELECT replication_plugin.exclude_table(...) of the tables, or ALTER TABLE ... DETACH PARTITION' END;
+	RETURN NEXT;
+
 	FOR peer IN SELECT m.node_name, m.dsn FROM replication_plugin.node m
 		WHERE m.state <> 'removed' AND m.node_id <> replication_plugin.my_id() ORDER BY m.node_id
 	LOOP
@@ -224,6 +257,7 @@ BEGIN
 	IF group_name !~ '^[^[:cntrl:]]{1,63}$' THEN
 		RAISE EXCEPTION 'a group name has 1 to 63 characters, none of them a control character' USING ERRCODE = '22023';
 	END IF;
+	PERFORM replication_plugin.require_no_foreign_partitions();
 	PERFORM replication_plugin.check_own_dsn(dsn);
 	PERFORM replication_plugin.require_rights(dsn, false);
 	INSERT INTO replication_plugin.local_node (since_xid, group_id, group_name, node_id, node_name, dsn, state)
@@ -481,6 +515,8 @@ BEGIN
 	PERFORM replication_plugin.require_rights(dsn, false);
 	SELECT * INTO source FROM replication_plugin.ask_source(via);
 	PERFORM replication_plugin.require_rights(via, copy_schema);
+	PERFORM replication_plugin.require_no_foreign_partitions();
+	PERFORM replication_plugin.remote_query(via, 'SELECT replication_plugin.require_no_foreign_partitions()');
 	IF copy_schema THEN
 		PERFORM replication_plugin.require_join_programs(source.version);
 	END IF;
@@ -1168,6 +1204,9 @@ BEGIN
 		PERFORM replication_plugin.add_exclusion(command, regexp_replace(c.nspname, '([\\*])', '\\\1', 'g'),
 			regexp_replace(c.relname, '([\\*])', '\\\1', 'g'), false);
 	END IF;
+	IF on_or_off THEN
+		PERFORM replication_plugin.require_no_foreign_partitions();
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION set_replicated(text, regclass, boolean) IS 'notes whether a table is replicated; all nodes follow';
@@ -1196,6 +1235,9 @@ BEGIN
 	LOCK TABLE replication_plugin.exclusion IN SHARE ROW EXCLUSIVE MODE;
 	INSERT INTO replication_plugin.exclusion (serial, set_by, schema_name, table_name, excluded)
 		SELECT coalesce(max(e.serial), 0) + 1, coalesce(replication_plugin.my_id(), 0), $2, $3, $4 FROM replication_plugin.exclusion e;
+	IF NOT excluded THEN
+		PERFORM replication_plugin.require_no_foreign_partitions();
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION add_exclusion(text, text, text, boolean) IS 'adds a rule of which tables are replicated; all nodes follow';

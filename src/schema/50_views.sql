@@ -192,6 +192,8 @@ CREATE VIEW tables AS
 			 THEN 'rows have no key, as the primary key is deferrable: UPDATE and DELETE are refused; add a unique index of its columns and set REPLICA IDENTITY USING INDEX, or set REPLICA IDENTITY FULL'
 			 WHEN i.identity = 'none' THEN 'rows have no key: UPDATE and DELETE are refused; add a primary key, set REPLICA IDENTITY FULL, or exclude the table'
 			 WHEN i.identity = 'full' THEN 'rows have no key: conflicts cannot be resolved, rows that were changed on two nodes at once may differ' END,
+			CASE WHEN x.reason IS NULL AND c.relkind = 'p' THEN (SELECT 'cannot be replicated: partition ' || min(f.partition::text) || ' is a foreign table'
+				FROM replication_plugin.foreign_partitions() f WHERE f.root = c.oid) END,
 			CASE WHEN x.reason IS NULL THEN i.note END, CASE WHEN x.reason IS NULL THEN replication_plugin.capture_note(c.oid, i.identity) END, o.note), '') AS note,
 		o.note IS NOT NULL AS out_of_step
 	FROM pg_class c

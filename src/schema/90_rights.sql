@@ -11,7 +11,7 @@ ALTER FUNCTION planned_links(integer[]) SECURITY DEFINER;
 ALTER FUNCTION topology_graph(text) SECURITY DEFINER;
 -- what those views call (with the rights of the reader)
 GRANT EXECUTE ON FUNCTION dsn_without_password(text), frontier_lsn(text, integer), clock_offset(integer), slot_name(integer), origin_name(text),
-	unmet_requirement(), manager_pid(), local_progress(text, text), error_for_reader(text), worker_waits(), may_read(oid), exclusion(text, text), identity_note(oid, "char"), capture_note(oid, text), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
+	unmet_requirement(), manager_pid(), local_progress(text, text), error_for_reader(text), worker_waits(), may_read(oid), exclusion(text, text), foreign_partitions(), require_no_foreign_partitions(), identity_note(oid, "char"), capture_note(oid, text), my_id(), group_slot_name(), origin_names(integer, text) TO PUBLIC;
 -- these look at the caller's rights on the table themselves
 GRANT SELECT ON unresolved, parked_rows, waiting_tables TO PUBLIC;
 GRANT EXECUTE ON FUNCTION parked_json(tid), parked_of(anyelement), dangling_references(), rows_of_query(text) TO PUBLIC;

@@ -248,13 +248,99 @@ write_as(1, "INSERT INTO m.lists VALUES (1, 'a')");
 $mesh->is_identical('repaired');
 skip_log();
 
-# a node that joins, one that comes back
+# A partition that is a foreign table, of another owner: its rows are on another server, so neither a worker nor a join ever touches it, and a table that
+# has one is not replicated.
+my $far = sub {
+	my ($i, $table) = @_;
+	return "CREATE FOREIGN TABLE m.${table}_b (id int, v text) SERVER far OPTIONS (schema_name 'public', table_name '$table');
+		ALTER FOREIGN TABLE m.${table}_b OWNER TO bob; GRANT ALL ON m.${table}_b TO alice;
+		CREATE TRIGGER b BEFORE INSERT OR UPDATE OR DELETE ON m.${table}_b FOR EACH ROW EXECUTE FUNCTION m.bobs();
+		ALTER TABLE m.${table}_b ENABLE ALWAYS TRIGGER b";
+};
+my $attach = sub { "ALTER TABLE m.$_[0] ATTACH PARTITION m.$_[0]_b FOR VALUES FROM (100) TO (200)" };
+my @foreign = qw(spread aside risky);
+subtest 'a foreign partition, of another owner' => sub {
+	$mesh->sql($_, 'ALTER EVENT TRIGGER e DISABLE') for 1 .. 2;	# it spoils the settings of who makes tables here
+	for my $i (1 .. 2)
+	{
+		$mesh->sql($i, join('; ', map { "CREATE TABLE $_ (id int, v text)" } @foreign), 'postgres');
+		$mesh->sql($i, sprintf("CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '%s', port '%d', dbname 'postgres');
+			CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user '%s', password_required 'false')", $mesh->node($i)->host, $mesh->node($i)->port, $mesh->user));
+		$mesh->sql($i, "CREATE TABLE m.$_ (id int, v text) PARTITION BY RANGE (id); CREATE TABLE m.${_}_a PARTITION OF m.$_ FOR VALUES FROM (0) TO (100);
+			ALTER TABLE m.$_ REPLICA IDENTITY FULL; ALTER TABLE m.${_}_a REPLICA IDENTITY FULL") for @foreign;
+		$mesh->sql($i, "ALTER TABLE m.$_ OWNER TO alice; ALTER TABLE m.${_}_a OWNER TO alice") for qw(spread aside);
+		$mesh->sql($i, $far->($i, $_)) for @foreign;
+	}
+	$mesh->wait_converged;
+	my $refused = sub {
+		my ($sql, $name) = @_;
+		my ($status, undef, $err) = $mesh->try_sql(2, $sql);
+		ok($status != 0 && $err =~ /foreign table/, $name) or diag("$status $err");
+		like($err, qr/HINT:.*exclude_table\('m\./, "$name: what to do");
+	};
+	$refused->($attach->('spread'), 'ATTACH PARTITION');
+	$refused->('CREATE FOREIGN TABLE m.f PARTITION OF m.spread FOR VALUES FROM (300) TO (400) SERVER far', 'CREATE FOREIGN TABLE ... PARTITION OF');
+	my ($status, undef, $err) = $mesh->try_sql(2, "CREATE TABLE m.middle (id int, v text) PARTITION BY RANGE (id); SELECT replication_plugin.exclude_table('m.middle');
+		ALTER TABLE m.middle ATTACH PARTITION m.risky_b FOR VALUES FROM (400) TO (500);
+		ALTER TABLE m.spread ATTACH PARTITION m.middle FOR VALUES FROM (400) TO (500)");
+	like($err, qr/foreign table "risky_b" cannot be a partition of the replicated table m\.spread/, 'a partition that has one');
+	$mesh->sql(2, 'ALTER TABLE m.middle DETACH PARTITION m.risky_b; DROP TABLE m.middle');
+	# in tables that are not replicated it is as ever
+	$mesh->sql(1, "SELECT replication_plugin.exclude_table(('m.' || t)::regclass) FROM unnest('{@{[ join ',', @foreign ]}}'::text[]) t");
+	$mesh->wait_converged;
+	$mesh->sql($_, $attach->('aside')) for 1 .. 2;
+	$mesh->sql(2, $attach->($_)) for qw(spread risky);
+	$mesh->sql(1, "CREATE TABLE m.${_}_c PARTITION OF m.$_ FOR VALUES FROM (100) TO (200); ALTER TABLE m.${_}_c REPLICA IDENTITY FULL") for qw(spread risky);
+	$mesh->sql(1, 'ALTER TABLE m.spread_c OWNER TO alice');
+	write_as(1, "INSERT INTO m.aside VALUES (1, 'here'), (101, 'far')");
+	skip_log();
+	my $ran = $seen{'leaf trigger'};
+	$refused->("SELECT replication_plugin.include_table('m.spread')", 'include_table()');
+	# another node does not know of it
+	$mesh->sql(2, "ALTER SYSTEM SET replication_plugin.table_patience = '1s'");
+	$mesh->sql(2, 'SELECT pg_reload_conf()');
+	$mesh->sql(1, "SELECT replication_plugin.include_table('m.spread')");
+	write_as(1, "INSERT INTO m.spread SELECT g, 'spread' FROM generate_series(98, 102) g; INSERT INTO m.pairs VALUES (ROW(900, 'b'), 'behind', NULL, 900)");
+	ok($mesh->poll(2, 'SELECT count(*) FROM m.pairs WHERE u = 900', 1), 'what comes behind its rows arrives');
+	ok($mesh->poll(2, q{SELECT reason FROM replication_plugin.waiting_tables}, 'table m.spread cannot be replicated: its partition "spread_b" is a foreign table on this node'),
+		'the table waits, with the reason');
+	like($mesh->sql(2, q{SELECT note FROM replication_plugin.tables WHERE "table" = 'm.spread'::regclass}), qr/partition m\.spread_b is a foreign table/, 'the view says so, too');
+	is($mesh->sql(2, q{SELECT ok || ' ' || detail FROM replication_plugin.preflight() WHERE requirement = 'no foreign partitions'}), 'false m.spread (m.spread_b)', 'and preflight()');
+	$mesh->sql(2, 'ALTER TABLE m.spread DETACH PARTITION m.spread_b; CREATE TABLE m.spread_c PARTITION OF m.spread FOR VALUES FROM (100) TO (200); ALTER TABLE m.spread_c REPLICA IDENTITY FULL; ALTER TABLE m.spread_c OWNER TO alice');
+	# without a key: emptied and filled again
+	$mesh->sql(2, "SELECT replication_plugin.end_table_wait('m', 'spread')");
+	$mesh->sql(1, "BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM m.spread; DELETE FROM m.spread; INSERT INTO m.spread SELECT * FROM kept; COMMIT");
+	$mesh->wait_converged;
+	is($mesh->sql(2, 'SELECT count(*) FROM m.spread'), 5, 'mended, it has all rows');
+	# a superuser's table never waits: the link says what to do
+	$mesh->sql(1, "SELECT replication_plugin.include_table('m.risky')");
+	$mesh->sql(1, "INSERT INTO m.risky SELECT g, 'risky' FROM generate_series(98, 102) g");
+	write_as(1, "INSERT INTO m.pairs VALUES (ROW(901, 'b'), 'behind', NULL, 901)");
+	ok($mesh->poll(2, q{SELECT coalesce(last_error ~ 'partition "risky_b" is a foreign table.*HINT.*exclude_table', false) FROM replication_plugin.links}), 'a superuser\'s: the link says what to do');
+	$mesh->sql(2, "SELECT replication_plugin.exclude_table('m.risky')");
+	ok($mesh->poll(2, 'SELECT count(*) FROM m.pairs WHERE u = 901', 1), 'which helps');
+	$mesh->wait_converged;
+	is($mesh->sql($_, 'SELECT (SELECT count(*) FROM spread) || \' \' || (SELECT count(*) FROM risky) || \' \' || (SELECT count(*) FROM aside)', 'postgres'), '0 0 ' . ($_ == 1 ? 1 : 0),
+		"nothing was written where node $_ has foreign tables, but by users") for 1 .. 2;
+	look('foreign partitions');
+	is($seen{'leaf trigger'}, $ran, 'no code of theirs has run');
+	$mesh->sql($_, 'ALTER EVENT TRIGGER e ENABLE') for 1 .. 2;
+};
+
+# a node that joins, one that comes back; first it has a table that no group takes
 my $new = $mesh->add_server;
 push @at, 0;
 $mesh->sql($new, $schema);
+$mesh->sql($new, "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw; CREATE TABLE p (id int) PARTITION BY RANGE (id);
+	CREATE FOREIGN TABLE p_1 PARTITION OF p FOR VALUES FROM (1) TO (9) SERVER files OPTIONS (filename '/dev/null')");
+my $no_group = ($mesh->try_sql($new, sprintf("SELECT replication_plugin.create_group('g', 'n', '%s')", $mesh->dsn($new))))[2];
+like($no_group, qr/table public\.p cannot be replicated: its partition public\.p_1 is a foreign table/, 'no group begins with a foreign partition');
+$mesh->sql($new, 'DROP TABLE p; DROP EXTENSION file_fdw CASCADE');
 $mesh->join($new);
 $mesh->wait_for_streaming(1 .. 3);
 look('a join');
+is($mesh->sql(1, 'SELECT count(*) FROM aside', 'postgres'), 1, 'a join copies nothing of a foreign partition, and writes nothing to it');
+is($mesh->sql(3, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'm.aside'::regclass"), 2, 'but has it where the source has it');
 $mesh->sql(1, "SELECT replication_plugin.remove_node('node3')");
 $mesh->poll(3, "SELECT state FROM replication_plugin.nodes WHERE is_local", 'removed');
 $mesh->rejoin(3);
