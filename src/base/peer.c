@@ -11,7 +11,7 @@
  * was first, so nothing is ended twice.
  *
  * Secrets: a connection string never gets into a message as it is, only through
- * peer_dsn_without_secrets; of a statement only its beginning does, without any value. Where it has a secret in it, the other
+ * dsn_without_secrets; of a statement only its beginning does, without any value. Where it has a secret in it, the other
  * server is told first to write nothing down (hide_secrets()).
  */
 #include "postgres.h"
@@ -28,6 +28,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/dsn.h"
 #include "base/moment.h"
 #include "base/peer.h"
 #include "base/pulse.h"
@@ -195,95 +196,6 @@ receive_notice(void *arg, const PGresult *result)
 		elog(DEBUG1, "notice of a peer: %s", message);
 }
 
-/* Parses a dsn; raises an error that does not show what may be a password. PQconninfoFree is the caller's. */
-static PQconninfoOption *
-parse_dsn(const char *dsn)
-{
-	char	   *message = NULL;
-	PQconninfoOption *options = PQconninfoParse(dsn, &message);
-	char	   *detail;
-
-	if (options)
-		return options;
-
-	/* libpq quotes the part it stumbles over, which may be part of a password */
-	if (message == NULL || strstr(dsn, "pass") || strstr(dsn, "://"))
-		detail = NULL;
-	else
-		detail = pchomp(message);
-	if (message)
-		PQfreemem(message);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid dsn"),
-			 detail ? errdetail_internal("%s", detail) : 0,
-			 errhint("A dsn looks like 'host=db1.example.com port=5432 dbname=app user=replicator' or 'postgresql://replicator@db1.example.com:5432/app'.")));
-	return NULL;				/* keep the compiler quiet */
-}
-
-/* The value of a key word, NULL if not given. */
-static const char *
-dsn_value(const PQconninfoOption *options, const char *keyword)
-{
-	for (; options->keyword; options++)
-	{
-		if (strcmp(options->keyword, keyword) == 0)
-			return options->val && options->val[0] ? options->val : NULL;
-	}
-	return NULL;
-}
-
-/* Appends keyword='value' as libpq reads it. */
-static void
-append_dsn_option(StringInfo buf, const char *keyword, const char *value)
-{
-	appendStringInfo(buf, "%s%s=", buf->len ? " " : "", keyword);
-	if (value[0] && strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/,:@") == strlen(value))
-	{
-		appendStringInfoString(buf, value);
-		return;
-	}
-	appendStringInfoChar(buf, '\'');
-	for (; *value; value++)
-	{
-		if (*value == '\'' || *value == '\\')
-			appendStringInfoChar(buf, '\\');
-		appendStringInfoChar(buf, *value);
-	}
-	appendStringInfoChar(buf, '\'');
-}
-
-char *
-peer_dsn_without_secrets(const char *dsn)
-{
-	PQconninfoOption *options = parse_dsn(dsn);
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (PQconninfoOption *o = options; o->keyword; o++)
-	{
-		/* libpq marks secrets by a display character '*' */
-		if (o->val && o->val[0] && o->dispchar[0] != '*')
-			append_dsn_option(&buf, o->keyword, o->val);
-	}
-	PQconninfoFree(options);
-	return buf.data;
-}
-
-char *
-peer_dsn_for_program(const char *dsn, bool superuser)
-{
-	PQconninfoOption *options = parse_dsn(dsn);
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, peer_dsn_without_secrets(dsn));
-	/* the last one counts; programs sort as much as a schema needs, if they may */
-	append_dsn_option(&buf, "options", psprintf("%s%s", session_peer_options(dsn_value(options, "options")), superuser ? " -c temp_file_limit=-1" : ""));
-	PQconninfoFree(options);
-	return buf.data;
-}
-
 /* Seconds that a connection attempt may take; 0: for ever. */
 static int
 connect_timeout(const PQconninfoOption *options)
@@ -396,7 +308,8 @@ connect_finish(PGconn *conn, Moment deadline)
 PGconn *
 peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 {
-	PQconninfoOption *options = parse_dsn(dsn);
+	char	   *resolved = dsn_resolve(dsn, false);
+	PQconninfoOption *options = dsn_parse(resolved);
 	const char *value = dsn_value(options, "options");
 	char	   *user_options = value ? pstrdup(value) : NULL;
 	int			timeout = connect_timeout(options);
@@ -406,9 +319,10 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 	char	   *message;
 
 	PQconninfoFree(options);
-	shown = peer_dsn_without_secrets(dsn);
+	shown = dsn_without_secrets(dsn);
 	ensure_callbacks();
-	conn = connect_start(dsn, mode, application_name, user_options);
+	conn = connect_start(resolved, mode, application_name, user_options);
+	pfree(resolved);
 	PG_TRY();
 	{
 		in_time = connect_finish(conn, timeout == 0 ? 0 :

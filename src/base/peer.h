@@ -18,7 +18,7 @@ typedef enum PeerMode
 } PeerMode;
 
 /*
- * Connects; ereports ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION with
+ * Connects to where a dsn (base/dsn.h) leads; ereports ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION with
  * the dsn (password left out) and libpq's message on failure. Gives up after the
  * dsn's connect_timeout, else after 10 s. The caller owns the connection and ends
  * it with PQfinish. One that was made inside a (sub)transaction is closed by itself
@@ -43,12 +43,6 @@ extern PGresult *peer_result(PGconn *conn, const char *sql);
 /* The same as peer_exec, with text parameters $1..$n (NULL entries are SQL NULL). PEER_SQL only. */
 extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 								  const char *const *values);
-
-/* The dsn without password and sslpassword, palloc'd. Raises an error if it does not parse. */
-extern char *peer_dsn_without_secrets(const char *dsn);
-
-/* The same for a program, which shall run in a session with the settings of peer_connect(). superuser: whether that session is one's. */
-extern char *peer_dsn_for_program(const char *dsn, bool superuser);
 
 /*
  * A peer has not answered a statement for some seconds: what is called then, once for each statement. Without one, a background worker writes into

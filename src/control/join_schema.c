@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/dsn.h"
 #include "base/peer.h"
 #include "base/run_program.h"
 #include "catalog/names.h"
@@ -55,16 +56,16 @@ join_require_programs(int source_version_num)
 				 errhint("Upgrade this server, or copy the schema yourself and join with copy_schema => false.")));
 }
 
-/* What a program needs to connect beside the dsn without secrets. */
+/* What a program needs to connect beside the (resolved) dsn without secrets. */
 static const char *const *
 connection_environment(const char *dsn)
 {
-	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
+	PQconninfoOption *options = dsn_parse(dsn);
 	const char **environment = palloc0(4 * sizeof(char *));
 	int			n = 0;
 	bool		has_timeout = false;
 
-	for (PQconninfoOption *o = options; o && o->keyword; o++)
+	for (PQconninfoOption *o = options; o->keyword; o++)
 	{
 		if (!o->val || !o->val[0])
 			continue;
@@ -175,6 +176,7 @@ static bytea *
 dump(Joining *join, const char *section)
 {
 	bool		superuser = is_superuser(join->replication);
+	char	   *dsn = dsn_resolve(join->local->source_dsn, false);
 	List	   *list = list_make4(program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications", "--no-subscriptions");
 	const char **argv;
 	MemoryContext context = CurrentMemoryContext;
@@ -184,7 +186,7 @@ dump(Joining *join, const char *section)
 
 	list = lappend(list, "--exclude-schema=" EXTENSION_SCHEMA);
 	list = lappend(list, psprintf("--snapshot=%s", join->snapshot));
-	list = lappend(list, psprintf("--dbname=%s", peer_dsn_for_program(join->local->source_dsn, superuser)));
+	list = lappend(list, psprintf("--dbname=%s", dsn_for_program(dsn, superuser)));
 	if (!superuser)
 		list = add_limits(list, join->local->source_dsn);
 	argv = palloc0((list_length(list) + 1) * sizeof(char *));
@@ -192,7 +194,7 @@ dump(Joining *join, const char *section)
 		argv[foreach_current_index(lc)] = lfirst(lc);
 	StartTransactionCommand();	/* which closes the file in any case */
 	fd = script_file();
-	run_program(argv, connection_environment(join->local->source_dsn), -1, fd, NULL, NULL);
+	run_program(argv, connection_environment(dsn), -1, fd, NULL, NULL);
 	MemoryContextSwitchTo(context);
 	script = read_file(fd);
 	CommitTransactionCommand();

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/dsn.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -66,7 +67,8 @@ learn_identity(NativeStream *s)
 				 errhint("Call replication_plugin.create_group() or replication_plugin.join_group() here first.")));
 	s->me = local->node_id;
 	s->group_id = MemoryContextStrdup(context, local->group_id);
-	s->dsn = MemoryContextStrdup(context, local->dsn);
+	/* now: a foreign server that is looked up while WAL is decoded would be as it was then */
+	s->dsn = MemoryContextStrdup(context, dsn_resolve(local->dsn, true));
 	if (own_transaction)
 	{
 		PopActiveSnapshot();

@@ -17,6 +17,7 @@
 #include "utils/pg_lsn.h"
 
 #include "base/compat.h"
+#include "base/dsn.h"
 #include "base/peer.h"
 #include "base/session.h"
 #include "catalog/manager_status.h"
@@ -61,7 +62,7 @@ replication_plugin_dsn_without_password(PG_FUNCTION_ARGS)
 {
 	char	   *dsn = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	PG_RETURN_TEXT_P(cstring_to_text(peer_dsn_without_secrets(dsn)));
+	PG_RETURN_TEXT_P(cstring_to_text(dsn_without_secrets(dsn)));
 }
 
 /* hide_secrets(local boolean) → void */
@@ -85,20 +86,20 @@ replication_plugin_check_own_dsn(PG_FUNCTION_ARGS)
 		case IDENTITY_OTHER_SERVER:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the dsn \"%s\" leads to another server", peer_dsn_without_secrets(dsn)),
+					 errmsg("the dsn \"%s\" leads to another server", dsn_without_secrets(dsn)),
 					 errhint("Give the dsn by which other nodes reach this database.")));
 			break;
 		case IDENTITY_OTHER_DATABASE:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the dsn \"%s\" leads to another database of this server", peer_dsn_without_secrets(dsn)),
+					 errmsg("the dsn \"%s\" leads to another database of this server", dsn_without_secrets(dsn)),
 					 errhint("Give the dsn by which other nodes reach this database.")));
 			break;
 		case IDENTITY_NO_EXTENSION:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the dsn \"%s\" leads to another database, without the extension replication_plugin",
-							peer_dsn_without_secrets(dsn)),
+							dsn_without_secrets(dsn)),
 					 errhint("Give the dsn by which other nodes reach this database.")));
 			break;
 	}
