@@ -86,15 +86,20 @@ static bool harmless = false;
 
 /* ---------- what is ours ---------- */
 
-/* True if nobody is kept from anything here. */
+/* True if there is nothing of ours, or whoever runs may change it. Cheap, as this is asked for every object that somebody makes or drops. */
 static bool
 is_free(void)
 {
-	if (!IsTransactionState() || !OidIsValid(MyDatabaseId) || IsBinaryUpgrade || allowSystemTableMods)
+	if (!IsTransactionState() || !OidIsValid(MyDatabaseId) || IsBinaryUpgrade || allowSystemTableMods || !OidIsValid(extension_schema_oid()))
 		return true;
-	if (creating_extension && CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true))
-		return true;
-	return !extension_exists() || nodes_local_id() == INVALID_NODE_ID;
+	return creating_extension && CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
+}
+
+/* True if this database is in a group. */
+static bool
+is_in_group(void)
+{
+	return extension_exists() && nodes_local_id() != INVALID_NODE_ID;
 }
 
 /* True for a relation in our schema. An index that REINDEX CONCURRENTLY has left behind invalid is nobody's. */
@@ -223,14 +228,14 @@ guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *ar
 		previous_access_hook(access, class, object, subid, arg);
 	if ((access != OAT_DROP && access != OAT_POST_ALTER && access != OAT_POST_CREATE) || harmless || is_free())
 		return;
-	if (class == NamespaceRelationId && access != OAT_POST_CREATE && object == extension_schema_oid())
+	if (class == NamespaceRelationId && access != OAT_POST_CREATE && object == extension_schema_oid() && is_in_group())
 		refuse(access == OAT_DROP ? "drop" : "change", "the schema");
-	if (class == InheritsRelationId && arg && is_own_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id))
+	if (class == InheritsRelationId && arg && is_own_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id) && is_in_group())
 		refuse("change", psprintf("\"%s\"", get_rel_name(((ObjectAccessPostAlter *) arg)->auxiliary_id)));
 	kind = find_kind(class);
 	if (!kind || is_internal(access, kind, object, arg))
 		return;
-	if (is_held(kind, object, NULL) || (access != OAT_DROP && is_held(kind, object, SnapshotSelf)))
+	if ((is_held(kind, object, NULL) || (access != OAT_DROP && is_held(kind, object, SnapshotSelf))) && is_in_group())
 		refuse(access == OAT_DROP ? "drop" : "change", describe(kind, object, subid));
 }
 
@@ -275,7 +280,7 @@ check_relation(RangeVar *name, const char *verb)
 {
 	Oid			relid = RangeVarGetRelid(name, NoLock, true);
 
-	if (is_own_relation(relid) && pg_class_ownercheck(relid, GetUserId()))
+	if (is_own_relation(relid) && pg_class_ownercheck(relid, GetUserId()) && is_in_group())
 		refuse(verb, psprintf("\"%s\"", get_rel_name(relid)));
 }
 
@@ -394,7 +399,7 @@ check_command(Node *stmt)
 	else if (IsA(stmt, DropStmt) && !is_free())
 		check_drop((DropStmt *) stmt);
 	else if (IsA(stmt, AlterExtensionContentsStmt) && strcmp(((AlterExtensionContentsStmt *) stmt)->extname, EXTENSION_NAME) == 0 &&
-			 superuser() && !is_free())
+			 superuser() && !is_free() && is_in_group())
 		refuse("change", "what belongs to it");
 }
 
