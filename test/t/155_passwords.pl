@@ -112,6 +112,15 @@ subtest 'user mappings' => sub {
 	$mesh->sql(1, "INSERT INTO t VALUES (3000, 'again')");
 	$mesh->wait_converged;
 
+	# Another password, while links stream. What decodes WAL connects to its own node when a change has got past the triggers: not as the catalogs were then.
+	$mesh->sql(1, q{CREATE FUNCTION raw_delete(regclass, tid) RETURNS void AS 'unit_tests' LANGUAGE C; ALTER ROLE repl PASSWORD 'hushnew'});
+	$mesh->sql(1, q{SELECT raw_delete('t', ctid) FROM t WHERE id = 1});
+	$mesh->sql($_, qq{ALTER USER MAPPING FOR $me SERVER node1 OPTIONS (SET password 'hushnew')}) for 1 .. 3;
+	ok($mesh->poll($_, q{SELECT out_of_step FROM replication_plugin.tables WHERE "table" = 't'::regclass}), "node $_ is told that a change got past the triggers") for 1 .. 3;
+	$mesh->sql(1, "SELECT replication_plugin.resend_table('t')");
+	$mesh->wait_for_streaming;
+	$mesh->wait_converged;
+
 	# a node joins
 	$fourth = $mesh->add_server;
 	$mesh->sql(4, "CREATE ROLE repl LOGIN REPLICATION PASSWORD 'hush4' IN ROLE replication_plugin_peer; CREATE ROLE mallory");
@@ -121,7 +130,7 @@ subtest 'user mappings' => sub {
 	$mesh->sql(4, 'CREATE EXTENSION postgres_fdw');
 	make_server($_, 4, $_ == 3 ? 'dblink_fdw' : 'postgres_fdw', $me) for 1 .. 4;
 	$refused->(4, "join_group('node4', 'foreign_server=node4', 'foreign_server=node1')", qr/foreign server "node1", which a dsn names, does not exist/, 'a join needs the server of the source, too');
-	make_server(4, $_, 'postgres_fdw', $me) for 1 .. 3;
+	make_server(4, $_, 'postgres_fdw', $me, $_ == 1 ? 'hushnew' : undef) for 1 .. 3;
 	$mesh->sql(4, "SELECT replication_plugin.join_group('node4', 'foreign_server=node4', 'foreign_server=node1')");
 	is($mesh->sql(4, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'a node joins by user mappings');
 	$mesh->wait_for_streaming;
@@ -129,7 +138,7 @@ subtest 'user mappings' => sub {
 	$mesh->wait_converged;
 	$mesh->is_identical('the new node by user mappings');
 	is($mesh->sql(4, q{SELECT string_agg(array_to_string(umoptions, ' '), ' ' ORDER BY srvname) FROM pg_user_mappings WHERE usename <> 'repl'}),
-		join(' ', map { "user=repl password=hush$_" } 1 .. 4), 'its own servers and mappings are as they were');
+		join(' ', map { "user=repl password=hush$_" } 'new', 2 .. 4), 'its own servers and mappings are as they were');
 };
 
 for my $i (1 .. $mesh->size)
