@@ -192,11 +192,12 @@ dump(Joining *join, const char *section)
 	argv = palloc0((list_length(list) + 1) * sizeof(char *));
 	foreach(lc, list)
 		argv[foreach_current_index(lc)] = lfirst(lc);
-	StartTransactionCommand();	/* which closes the file in any case */
+	StartTransactionCommand();	/* after an error its end closes the file */
 	fd = script_file();
 	run_program(argv, connection_environment(dsn), -1, fd, NULL, NULL);
 	MemoryContextSwitchTo(context);
 	script = read_file(fd);
+	CloseTransientFile(fd);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return script;

@@ -218,4 +218,6 @@ is($mesh->sql($fifth, 'SELECT count(*) FROM replication_plugin.local_node'), 0, 
 ok($mesh->poll($_, q{SELECT (SELECT state = 'removed' FROM replication_plugin.nodes WHERE node_name = 'node5')
 	AND NOT EXISTS (SELECT FROM replication_plugin.slots WHERE subscriber = 'node5')}), "node $_ forgets it and its slot") for 1 .. $fourth;
 
+unlike(PostgreSQL::Test::Utils::slurp_file($mesh->node($_)->logfile), qr/not closed at end-of-transaction|reference leak|still referenced/, "the log of node $_ tells of nothing that a join has left open") for 1 .. $fifth;
+
 done_testing();
