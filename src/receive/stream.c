@@ -429,6 +429,14 @@ link_note_end(Link *link)
 		confirmed_store(link, stream.noted, true);
 }
 
+/* True if the provider has sent nothing that is unread: what it said while a transaction was applied would be taken for the answer to a question. */
+static bool
+has_read_all(Link *link)
+{
+	return (WaitLatchOrSocket(NULL, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PQsocket(link->conn), 0, PG_WAIT_EXTENSION) &
+			WL_SOCKET_READABLE) == 0;
+}
+
 /* Nothing to read: confirm, store, wait for the socket. */
 static void
 idle(Link *link)
@@ -450,7 +458,7 @@ idle(Link *link)
 			stream.stored_at = moment_now();
 		}
 	}
-	if (clock_probe_is_due())
+	if (clock_probe_is_due() && has_read_all(link))
 	{
 		clock_probe_asked();
 		send_status(link, true);

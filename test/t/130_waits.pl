@@ -158,6 +158,18 @@ subtest 'a slow trigger under a short wal_sender_timeout' => sub {
 	$mesh->sql(2, 'DROP TRIGGER hinder ON slow');
 };
 
+subtest 'a clock that is asked for when something older lies unread' => sub {
+	my $said = sub { return scalar(() = log_of_2() =~ /the clock of node/g) };
+	my $before = $said->();
+	trigger_on_2('slow', "BEGIN PERFORM pg_sleep(2.3); RETURN NEW; END");
+	# clocks are compared every 10 seconds
+	$mesh->sql(1, "INSERT INTO slow VALUES ($_, 'x')") for 1001 .. 1006;
+	ok($mesh->poll(2, 'SELECT count(*) FROM slow WHERE id > 1000', '6', 120), 'the rows arrive');
+	is($said->(), $before, 'what the provider has said before is not taken for its time now');
+	$mesh->sql(2, 'DROP TRIGGER hinder ON slow');
+	$mesh->sql(1, 'DELETE FROM slow WHERE id > 1000');
+};
+
 subtest 'a long statement under a short wal_sender_timeout' => sub {
 	# the provider is not asked for more patience than this
 	settings(2, 'replication_plugin.row_timeout' => '1s');
