@@ -36,6 +36,7 @@
 #include "apply/doubt.h"
 #include "apply/fetch.h"
 #include "apply/image_index.h"
+#include "apply/keep.h"
 #include "apply/park.h"
 #include "apply/place.h"
 #include "apply/put.h"
@@ -75,13 +76,22 @@ error_context(void *arg)
 				   LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
 }
 
+/* What comes now is from there. */
+static void
+take_peer(const ApplyPeer *peer)
+{
+	apply.provider = peer->provider;
+	apply.provider_dsn = peer->dsn;
+	apply.seen = peer->seen;
+	apply.begin.xid = peer->xid;
+}
+
 void
 apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen)
 {
 	fetch_disconnect();
-	apply.provider = provider;
-	apply.provider_dsn = provider_dsn;
-	apply.seen = seen;
+	apply.link = (ApplyPeer) {provider, provider_dsn, seen, InvalidTransactionId};
+	take_peer(&apply.link);
 	if (apply.row_context)
 		return;
 	apply.row_context = AllocSetContextCreate(TopMemoryContext, "apply row",
@@ -165,22 +175,29 @@ origin_of(NodeId node)
 	return origin;
 }
 
-/* Takes the origin for this process and marks what follows with it. */
+/* Marks what follows with an origin. */
+static void
+mark_origin(const WireBegin *begin)
+{
+	replorigin_session_origin = origin_map_origin(begin->origin);
+	Assert(replorigin_session_origin != InvalidRepOriginId);
+	replorigin_session_origin_lsn = begin->origin_lsn;
+	replorigin_session_origin_timestamp = begin->commit_ts;
+}
+
+/* The same, and takes it for this process. */
 static void
 set_origin(const WireBegin *begin)
 {
 	RepOriginId origin = origin_map_origin(begin->origin);
 
-	Assert(origin != InvalidRepOriginId);
 	if (taken_origin != origin)
 	{
 		apply_release_origin();
 		replorigin_session_setup(origin);
 		taken_origin = origin;
 	}
-	replorigin_session_origin = origin;
-	replorigin_session_origin_lsn = begin->origin_lsn;
-	replorigin_session_origin_timestamp = begin->commit_ts;
+	mark_origin(begin);
 }
 
 /*
@@ -196,10 +213,15 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	(void) origin_of(ORIGIN_NODE_REPAIR);	/* under which rows make room */
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	set_origin(begin);			/* inside: an error of it releases its lock with the transaction */
+	if (mode.kept)
+		mark_origin(begin);		/* taken when it commits: meanwhile others apply what comes now */
+	else
+		set_origin(begin);		/* inside: an error of it releases its lock with the transaction */
 	pulse_begin();
 	apply.active = true;
 	apply.begin = *begin;
+	apply.link.xid = begin->xid;
+	take_peer(&apply.link);
 	apply.version = (Version) {begin->commit_ts, begin->origin};
 	apply.mode = mode;
 	apply.wrote = false;
@@ -212,16 +234,28 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	tombstone_begin_transaction();
 }
 
+void
+apply_end_rows(void)
+{
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
+
+	error_context_stack = &callback;
+	apply.action = NULL;
+	put_flush();
+	doubt_check_all();
+	error_context_stack = callback.previous;
+}
+
 uint64
 apply_commit(void)
 {
 	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
 	uint64		rows = apply.rows;
 
+	apply_end_rows();
 	error_context_stack = &callback;
-	apply.action = NULL;
-	put_flush();
-	doubt_check_all();
+	if (apply.mode.kept)
+		set_origin(&apply.begin);
 	MemoryContextReset(apply.row_context);
 	tombstone_end_transaction();
 	park_record();
@@ -239,6 +273,7 @@ apply_commit(void)
 	pulse_end();
 	clear_origin();
 	apply.active = false;
+	apply.mode = (ApplyMode) {0};
 	if (!apply_was_heartbeat())
 		activity_note();
 	error_context_stack = callback.previous;
@@ -278,6 +313,7 @@ apply_reset(void)
 	target_reset();
 	MemoryContextReset(apply.row_context);
 	apply.active = false;
+	apply.mode = (ApplyMode) {0};
 	pulse_end();
 	apply_release_origin();
 }
@@ -292,13 +328,40 @@ apply_relation(WireReader *r)
 	relation_store(r);
 }
 
-/* True if rows of a table are passed over, as they cannot be applied here. */
+/* True if the table of the row at hand waits: then it has been kept, or passed over. */
 static bool
-table_is_waiting(uint32 remote_id)
+wait_with_table(uint32 remote_id)
 {
-	const WireRelation *remote = waiting_tables() ? relation_remote(remote_id) : NULL;
+	const WireRelation *remote = !apply.mode.kept && waiting_tables() ? relation_remote(remote_id) : NULL;
+	const WaitingTable *w = remote ? keep_needed(remote) : NULL;
 
-	return remote && waiting_table(remote->nspname, remote->relname);
+	if (w && w->kept)
+	{
+		put_flush();			/* in the order in which they came */
+		keep_change(remote, w, apply.message, apply.message_len);
+	}
+	return w != NULL;
+}
+
+/*
+ * What another node had to keep: a change of a table that may well be written here. It is as that node had it from its own provider. It has nothing of the
+ * row, so a value that is missing is asked for there.
+ */
+static void
+apply_envelope(ApplyRelation *ar)
+{
+	Envelope	e;
+	ApplyPeer	peer;
+
+	put_flush();
+	(void) row_read(ar, &apply.newtup);
+	e = keep_open_envelope(ar);
+	peer = (ApplyPeer) {e.provider, NULL, e.seen, e.xid};
+	take_peer(&peer);
+	apply_kept(e.relation, e.change);
+	put_flush();
+	relation_use(RELATIONS_SENT);
+	take_peer(&apply.link);
 }
 
 /* A row of a table that is gone, or left out, or waits: it is none of ours. */
@@ -327,11 +390,13 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	apply.remote_id = remote_id;
 	apply.has_old = has_old;
 	old = MemoryContextSwitchTo(apply.row_context);
-	ar = table_is_waiting(remote_id) ? NULL : relation_open_remote(remote_id);
-	if (!ar)
+	ar = wait_with_table(remote_id) ? NULL : relation_open_remote(remote_id);
+	if (!ar || keep_is_envelope(ar->rel))
 	{
-		pass_over_row(old);
 		error_context_stack = callback.previous;
+		if (ar && strcmp(action, "INSERT") == 0)
+			apply_envelope(ar);
+		pass_over_row(old);
 		return;
 	}
 	if (!apply.significant)
@@ -357,38 +422,54 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	error_context_stack = callback.previous;
 }
 
+/* Notes where the message is that has just been read from there on; its type byte stands before. */
+static void
+note_message(const WireReader *r, int begin)
+{
+	apply.message = r->data + begin - 1;
+	apply.message_len = r->pos - begin + 1;
+}
+
 void
 apply_insert(WireReader *r)
 {
+	int			begin = r->pos;
 	uint32		id = wire_read_insert(r, &apply.newtup);
 
+	note_message(r, begin);
 	apply_row("INSERT", id, false, put_insert, combine_plain_put);
 }
 
 void
 apply_update(WireReader *r)
 {
+	int			begin = r->pos;
 	bool		has_old;
 	uint32		id = wire_read_update(r, &has_old, &apply.oldtup, &apply.newtup);
 
+	note_message(r, begin);
 	apply_row("UPDATE", id, has_old, put_update, combine_plain_put);
 }
 
 void
 apply_delete(WireReader *r)
 {
+	int			begin = r->pos;
 	uint32		id = wire_read_delete(r, &apply.oldtup);
 
+	note_message(r, begin);
 	apply_row("DELETE", id, true, remove_row, combine_plain_delete);
 }
 
 void
 apply_write(WireReader *r)
 {
+	int			begin = r->pos;
 	MemoryContext old = MemoryContextSwitchTo(apply.row_context);
 
 	put_flush();				/* what is read next lives in the memory that this resets */
 	wire_read_write(r, &apply.write, &apply.newtup);
+	note_message(r, begin);
 	MemoryContextSwitchTo(old);
 	apply_row("WRITE", apply.write.relid, false, put_write, combine_write);
 }
@@ -396,18 +477,52 @@ apply_write(WireReader *r)
 void
 apply_truncate(WireReader *r)
 {
+	int			begin = r->pos;
 	int			n;
 	uint32	   *ids;
 
 	wire_read_truncate(r, &n, &ids);
+	note_message(r, begin);
 	for (int i = 0; i < n; i++)
 		apply_row("TRUNCATE", ids[i], false, remove_all_seen, remove_all_seen);
+}
+
+void
+apply_kept(WireReader relation, WireReader change)
+{
+	put_flush();
+	relation_use(RELATIONS_KEPT);
+	relation_store_kept(&relation);
+	switch (wire_read_type(&change))
+	{
+		case WIRE_INSERT:
+			apply_insert(&change);
+			break;
+		case WIRE_UPDATE:
+			apply_update(&change);
+			break;
+		case WIRE_DELETE:
+			apply_delete(&change);
+			break;
+		case WIRE_TRUNCATE:
+			apply_truncate(&change);
+			break;
+		case WIRE_WRITE:
+			apply_write(&change);
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("a kept change is none of a row")));
+	}
 }
 
 void
 apply_message_begin(void)
 {
 	apply.action = NULL;
+	relation_use(RELATIONS_SENT);
+	take_peer(&apply.link);
 }
 
 /* ---------- after a failure ---------- */
@@ -514,20 +629,34 @@ append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 }
 
 bool
-apply_failed_table(LostTable *table)
+apply_failed_row_table(LostTable *table)
 {
 	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
 
 	if (!remote)
 		return false;
-	*table = (LostTable) {remote->nspname, remote->relname, remote->relid, apply.begin.origin, apply.begin.origin_lsn};
+	*table = (LostTable) {remote->nspname, remote->relname, relation_in_use() == RELATIONS_SENT ? remote->relid : 0,
+	apply.begin.origin, apply.begin.origin_lsn};
+	return true;
+}
+
+bool
+apply_failed_table(LostTable *table)
+{
+	Oid			root = OidIsValid(apply.doubtful) ? table_root(apply.doubtful) : InvalidOid;
+
+	if (apply_failed_row_table(table))
+		return true;
+	if (!OidIsValid(root) || !get_rel_name(root))
+		return false;
+	*table = (LostTable) {get_namespace_name(get_rel_namespace(root)), get_rel_name(root), 0, apply.begin.origin, apply.begin.origin_lsn};
 	return true;
 }
 
 bool
 apply_lost_table(LostTable *table)
 {
-	return apply_failed_table(table) && !relation_exists(relation_remote(apply.remote_id));
+	return apply_failed_row_table(table) && !relation_exists(relation_remote(apply.remote_id));
 }
 
 void

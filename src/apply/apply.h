@@ -18,7 +18,7 @@ typedef struct LostTable
 {
 	const char *nspname;
 	const char *relname;
-	uint32		remote_relid;	/* there */
+	uint32		remote_relid;	/* there; 0: not known */
 	NodeId		origin;			/* of the row that met this ... */
 	XLogRecPtr	origin_lsn;		/* ... and its transaction */
 } LostTable;
@@ -29,6 +29,7 @@ typedef struct ApplyMode
 	bool		careful;		/* look before every insert: the quick way met a unique violation */
 	bool		nothing;		/* it is passed over: no row of it */
 	bool		source_decides; /* forwarded by a source that has decided all conflicts: none is recorded */
+	bool		kept;			/* its changes had to be kept, and are applied now: the frontier covers it already */
 } ApplyMode;
 
 /*
@@ -44,6 +45,12 @@ extern void apply_update(WireReader *r);
 extern void apply_delete(WireReader *r);
 extern void apply_truncate(WireReader *r);
 extern void apply_write(WireReader *r);
+
+/* A change that was kept (apply/keep.h): the description of its table, and the message. */
+extern void apply_kept(WireReader relation, WireReader change);
+
+/* Before the commit of a transaction that was kept: does what is done at its end in any case. From here on the caller holds the origin. */
+extern void apply_end_rows(void);
 
 /* A message begins: the one that the last row was read from is gone, also if that row failed. */
 extern void apply_message_begin(void);
@@ -87,7 +94,10 @@ extern char *apply_failed_row(void);
  */
 extern bool apply_lost_table(LostTable *table);
 
-/* The same for a table that exists here or not: false if it failed at none. Names and what it is on the provider. */
+/* The same for a table that exists here or not: false if it failed at no row. Needs no transaction. */
+extern bool apply_failed_row_table(LostTable *table);
+
+/* The same; also if it failed at constraints at the end. In a transaction; what is returned is in CurrentMemoryContext, or good until the next relation message. */
 extern bool apply_failed_table(LostTable *table);
 
 /* Passes over the rows of that table from here on, as long as it does not exist here. */

@@ -24,8 +24,10 @@
 #include "base/pulse.h"
 #include "base/session.h"
 #include "catalog/awaited.h"
+#include "catalog/nodes.h"
 
 static PGconn *conn = NULL;		/* kept for the next time, also over aborts; closed with the process */
+static NodeId conn_to = INVALID_NODE_ID;
 
 /* A table of which the transaction has passed writes over. */
 typedef struct PassedOver
@@ -159,15 +161,33 @@ fetch_disconnect(void)
 	conn = NULL;
 }
 
+/* The dsn of the node that is asked. */
+static const char *
+provider_dsn(void)
+{
+	NodeRow    *n;
+
+	if (apply.provider_dsn)
+		return apply.provider_dsn;
+	n = nodes_by_id(apply.provider);
+	if (!n)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("values that an update did not send cannot be asked for: node %d, which sent it, is no member any more", apply.provider),
+				 errhint("SELECT replication_plugin.resend_table() of the table, on a node that has its rows, gives them to all others.")));
+	return n->dsn;
+}
+
 /* Runs the query; connects anew if the kept connection has gone, or an error has left it in the middle of something. */
 static PGresult *
 run_query(const char *const *params)
 {
-	if (conn && (PQstatus(conn) != CONNECTION_OK || PQtransactionStatus(conn) != PQTRANS_IDLE))
+	if (conn && (conn_to != apply.provider || PQstatus(conn) != CONNECTION_OK || PQtransactionStatus(conn) != PQTRANS_IDLE))
 		fetch_disconnect();
 	if (!conn)
 	{
-		conn = peer_connect(apply.provider_dsn, PEER_SQL, "replication_plugin fetch");
+		conn = peer_connect(provider_dsn(), PEER_SQL, "replication_plugin fetch");
+		conn_to = apply.provider;
 		peer_keep(conn);
 	}
 	return peer_exec_params(conn, "SELECT until, vals IS NOT NULL, v"

@@ -41,7 +41,10 @@
 
 #define MOST_MAPPED	1000		/* tables of which it is kept how they are written: memory of a process that sees very many */
 
-static HTAB *relations = NULL;
+/* Descriptions by number; a number means something else in what was kept. */
+static HTAB *sets[2] = {NULL, NULL};
+static RelationSet set_in_use = RELATIONS_SENT;
+
 static List *open_relations = NIL;
 static int	mapped = 0;			/* relations that have been mapped since the maps were last forgotten */
 
@@ -64,11 +67,16 @@ invalidate(Datum arg, Oid relid)
 	HASH_SEQ_STATUS seq;
 	ApplyRelation *ar;
 
-	hash_seq_init(&seq, relations);
-	while ((ar = hash_seq_search(&seq)) != NULL)
+	for (int i = 0; i < lengthof(sets); i++)
 	{
-		if (relid == InvalidOid || ar->relid == relid || ar->key_index == relid)
-			ar->valid = false;
+		if (!sets[i])
+			continue;
+		hash_seq_init(&seq, sets[i]);
+		while ((ar = hash_seq_search(&seq)) != NULL)
+		{
+			if (relid == InvalidOid || ar->relid == relid || ar->key_index == relid)
+				ar->valid = false;
+		}
 	}
 }
 
@@ -77,10 +85,24 @@ static void
 create_table_of_relations(void)
 {
 	HASHCTL		ctl = {.keysize = sizeof(uint32),.entrysize = sizeof(ApplyRelation)};
+	bool		first = !sets[RELATIONS_SENT] && !sets[RELATIONS_KEPT];
 
 	ctl.hcxt = TopMemoryContext;
-	relations = hash_create("apply relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	sets[set_in_use] = hash_create("apply relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	if (first)
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+}
+
+void
+relation_use(RelationSet set)
+{
+	set_in_use = set;
+}
+
+RelationSet
+relation_in_use(void)
+{
+	return set_in_use;
 }
 
 /* Remembers a description, which lives in context. */
@@ -90,9 +112,9 @@ store(WireRelation remote, MemoryContext context)
 	ApplyRelation *ar;
 	bool		found;
 
-	if (!relations)
+	if (!sets[set_in_use])
 		create_table_of_relations();
-	ar = hash_search(relations, &remote.relid, HASH_ENTER, &found);
+	ar = hash_search(sets[set_in_use], &remote.relid, HASH_ENTER, &found);
 	if (found)
 	{
 		/* what is known of a table by its number and name is not forgotten when the transaction comes again */
@@ -125,6 +147,34 @@ relation_store(WireReader *r)
 	wire_read_relation(r, &remote);
 	MemoryContextSwitchTo(old);
 	store(remote, context);
+}
+
+void
+relation_store_kept(WireReader *r)
+{
+	WireReader	start = *r;
+	StringInfoData known;
+	WireRelation remote;
+	ApplyRelation *ar;
+
+	Assert(set_in_use == RELATIONS_KEPT);
+	if (wire_read_type(r) != WIRE_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a kept change does not begin with the description of its table")));
+	wire_read_relation(r, &remote);
+	ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote.relid, HASH_FIND, NULL) : NULL;
+	if (ar)
+	{
+		/* mostly it is what the change before had */
+		initStringInfo(&known);
+		wire_write_relation(&known, &ar->remote);
+		if (known.len == start.len && memcmp(known.data, start.data, start.len) == 0)
+			return;
+	}
+	*r = start;
+	(void) wire_read_type(r);
+	relation_store(r);
 }
 
 /* Describes a local table as if it came from a provider. */
@@ -164,7 +214,7 @@ describe(Relation rel)
 const WireRelation *
 relation_remote(uint32 remote_id)
 {
-	ApplyRelation *ar = relations ? hash_search(relations, &remote_id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
 
 	return ar ? &ar->remote : NULL;
 }
@@ -185,7 +235,7 @@ relation_exists(const WireRelation *remote)
 void
 relation_pass_over(uint32 remote_id)
 {
-	ApplyRelation *ar = hash_search(relations, &remote_id, HASH_FIND, NULL);
+	ApplyRelation *ar = hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL);
 
 	if (ar)
 		ar->passed_over = true;
@@ -374,7 +424,7 @@ map_relation(ApplyRelation *ar)
 ApplyRelation *
 relation_open_remote(uint32 remote_id)
 {
-	ApplyRelation *ar = relations ? hash_search(relations, &remote_id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
 	MemoryContext old;
 
 	if (!ar)
@@ -410,7 +460,7 @@ ApplyRelation *
 relation_open_local(Oid relid)
 {
 	uint32		id = relid;
-	ApplyRelation *ar = relations ? hash_search(relations, &id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &id, HASH_FIND, NULL) : NULL;
 	Relation	rel;
 
 	if (!ar || (!ar->valid && !ar->rel))
@@ -554,13 +604,18 @@ forget_maps(void)
 	HASH_SEQ_STATUS seq;
 	ApplyRelation *ar;
 
-	hash_seq_init(&seq, relations);
-	while ((ar = hash_seq_search(&seq)) != NULL)
+	for (int i = 0; i < lengthof(sets); i++)
 	{
-		if (ar->context)
-			MemoryContextDelete(ar->context);
-		ar->context = NULL;
-		ar->valid = false;
+		if (!sets[i])
+			continue;
+		hash_seq_init(&seq, sets[i]);
+		while ((ar = hash_seq_search(&seq)) != NULL)
+		{
+			if (ar->context)
+				MemoryContextDelete(ar->context);
+			ar->context = NULL;
+			ar->valid = false;
+		}
 	}
 	mapped = 0;
 }
@@ -605,14 +660,17 @@ relation_reset(void)
 	routings = NIL;
 	list_free(open_relations);
 	open_relations = NIL;
-	if (!relations)
-		return;
-	hash_seq_init(&seq, relations);
-	while ((ar = hash_seq_search(&seq)) != NULL)
+	for (int i = 0; i < lengthof(sets); i++)
 	{
-		ar->rel = NULL;
-		ar->target = NULL;
-		ar->valid = false;
-		ar->placed = ar->await_known = false;
+		if (!sets[i])
+			continue;
+		hash_seq_init(&seq, sets[i]);
+		while ((ar = hash_seq_search(&seq)) != NULL)
+		{
+			ar->rel = NULL;
+			ar->target = NULL;
+			ar->valid = false;
+			ar->placed = ar->await_known = false;
+		}
 	}
 }

@@ -54,8 +54,22 @@ typedef struct ApplyRelation
 	bool		completed;		/* values that were not sent point into a local row */
 } ApplyRelation;
 
+/* To what the number of a relation refers. */
+typedef enum RelationSet
+{
+	RELATIONS_SENT,				/* to what the provider has described in its stream */
+	RELATIONS_KEPT				/* to what is described with each change that was kept (keep.h) */
+} RelationSet;
+
+/* From here on numbers are of this set. */
+extern void relation_use(RelationSet set);
+extern RelationSet relation_in_use(void);
+
 /* Remembers a relation message. */
 extern void relation_store(WireReader *r);
+
+/* The same of a kept change, unless it is known: with its type byte. */
+extern void relation_store_kept(WireReader *r);
 
 /* Name and columns that came for a relation id; NULL if none. */
 extern const WireRelation *relation_remote(uint32 remote_id);

@@ -9,9 +9,19 @@
 #include "apply/relation.h"
 #include "conflict/conflict_log.h"
 
+/* From whom something comes, and what that node had applied when it sent it. */
+typedef struct ApplyPeer
+{
+	NodeId		provider;
+	const char *dsn;			/* NULL: as the table of members says */
+	const Frontier *seen;
+	TransactionId xid;			/* there */
+} ApplyPeer;
+
 typedef struct ApplyState
 {
-	/* of the link */
+	/* of the link; of the change at hand, where another node had to keep that */
+	ApplyPeer	link;
 	NodeId		provider;
 	const char *provider_dsn;
 	const Frontier *seen;
@@ -34,6 +44,8 @@ typedef struct ApplyState
 	WireTuple	newtup;
 	WireTuple	oldtup;
 	bool		has_old;		/* oldtup is set */
+	const char *message;		/* as it came, with its type byte */
+	int			message_len;
 	WireWrite	write;			/* of a mergeable table: its context; row or key are in newtup */
 } ApplyState;
 

@@ -25,8 +25,8 @@ int			setting_frontier_interval = 1000;
 int			setting_retry_min = 500;
 int			setting_retry_max = 30000;
 int			setting_row_timeout = 60000;
-int			setting_table_patience = 300000;
-int			setting_failing_table_patience = 0;
+int			setting_table_patience = 30000;
+int			setting_lock_patience = 600000;
 int			setting_conflict_retention = 30 * 86400;
 int			setting_conflict_log_size = 256;
 int			setting_conflict_log_rate = 100;
@@ -76,11 +76,11 @@ settings_define(void)
 			   "How long a worker lets one row take, apart from waiting for locks: triggers, expressions, constraints and types of the table. 0: no limit.",
 			   &setting_row_timeout, 60000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
 	define_int("replication_plugin.table_patience",
-			   "How long rows of a table that does not exist here hold up their link, before the table waits and the rest goes on. 0: for ever. Tables of superusers do so for ever.",
-			   &setting_table_patience, 300000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
-	define_int("replication_plugin.failing_table_patience",
-			   "The same for a table that exists here, and fails, or is locked. 0: for ever.",
-			   &setting_failing_table_patience, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+			   "How long a table whose changes cannot be applied here holds up its link, before it waits and the rest goes on. 0: for ever. Tables of superusers do so for ever.",
+			   &setting_table_patience, 30000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.lock_patience",
+			   "How long a link waits for a lock before the session that has it is ended. 0: for ever. Sessions of superusers are not ended.",
+			   &setting_lock_patience, 600000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
 	define_int("replication_plugin.conflict_retention",
 			   "How long rows stay in the view conflicts; -1 keeps them for ever.",
 			   &setting_conflict_retention, 30 * 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);

@@ -14,8 +14,8 @@ extern int	setting_clock_offset_warning;	/* ms; -1: none */
 extern int	setting_max_clock_skew;	/* s; -1: no limit */
 extern int	setting_max_retained_wal;	/* MB; -1: no limit */
 extern int	setting_frontier_interval;	/* ms */
-extern int	setting_table_patience;		/* ms that a link fails at a table that does not exist here before that waits; 0: for ever */
-extern int	setting_failing_table_patience; /* ... at one that exists here */
+extern int	setting_table_patience;		/* ms that a link fails at a table before that waits; 0: for ever */
+extern int	setting_lock_patience;		/* ms that a link waits for a lock before who has it is ended; 0: for ever */
 extern int	setting_row_timeout;		/* ms that other people's code may take for a row; 0: no limit */
 extern int	setting_conflict_retention; /* seconds that conflicts are kept; -1 for ever */
 extern int	setting_conflict_log_size;	/* MB; -1: no limit */

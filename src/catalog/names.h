@@ -31,6 +31,7 @@
 #define TABLE_GROUP_SETTING		"group_setting"
 #define TABLE_OUT_OF_STEP		"out_of_step"
 #define TABLE_EXCLUSION			"exclusion"
+#define TABLE_WAITING_CHANGE	"waiting_change"
 
 /* Tables of this node alone. */
 #define TABLE_LOCAL_NODE	"local_node"

@@ -20,6 +20,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "base/moment.h"
 #include "base/pulse.h"
 #include "base/shmem.h"
 #include "catalog/origin_hold.h"
@@ -176,21 +177,23 @@ try_hold(NodeId origin)
 	return ours;
 }
 
-void
-origin_hold(NodeId origin)
+bool
+origin_hold(NodeId origin, long ms)
 {
 	static bool registered = false;
+	Moment		since = moment_now();
+	volatile bool ours = false;
 
 	shmem_require();
 	if (!registered)
 		on_shmem_exit(release_all, (Datum) 0);
 	registered = true;
 	if (try_hold(origin))
-		return;
+		return true;
 	PG_TRY();
 	{
 		ConditionVariablePrepareToSleep(&waiting->cv);
-		while (!try_hold(origin))
+		while (!(ours = try_hold(origin)) && (ms == 0 || !moment_is_past(since, ms)))
 		{
 			ConditionVariableTimedSleep(&waiting->cv, 1000, PG_WAIT_EXTENSION);
 			pulse();
@@ -202,6 +205,7 @@ origin_hold(NodeId origin)
 		stop_waiting();
 	}
 	PG_END_TRY();
+	return ours;
 }
 
 void

@@ -12,8 +12,8 @@
 extern Size origin_hold_shmem_size(void);
 extern void origin_hold_shmem_init(void);
 
-/* Takes the hold of an origin of this database; waits, interruptible. */
-extern void origin_hold(NodeId origin);
+/* Takes the hold of an origin of this database; waits, interruptible, for ms at most (0: for ever). Returns whether it has it. */
+extern bool origin_hold(NodeId origin, long ms);
 extern void origin_hold_release(NodeId origin);
 
 /* True if somebody has it now: then its transactions are being applied. */

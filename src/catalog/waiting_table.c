@@ -1,11 +1,11 @@
 /*
  * waiting_table.c
- *		Tables of which arriving rows are passed over, as they cannot be applied here, so that all others go on.
+ *		Tables that wait: arriving changes of them cannot be applied here now, so that all others go on.
  *
  * The owner of a table decides what it takes to write a row of it, and whether it exists. So that he cannot stop a link with that, his table
- * waits instead (receive/table_wait.c): it is out of step until resend_table() has given its rows anew.
+ * waits instead (receive/table_wait.c). Its changes are kept (apply/keep.c) and applied in their order when that is possible again (receive/kept.c).
  *
- * The names are read once, and again after the table of them has changed: whoever changes it sends an invalidation of it.
+ * The list is read once, and again after the table of it has changed: whoever changes that sends an invalidation of it.
  */
 #include "postgres.h"
 
@@ -15,32 +15,48 @@
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "catalog/names.h"
+#include "catalog/table_info.h"
 #include "catalog/waiting_table.h"
 
 /* Columns of the table. */
 enum
 {
-	WAITING_SCHEMA = 1, WAITING_NAME
+	WAITING_SCHEMA = 1, WAITING_NAME, WAITING_NUMBER, WAITING_KEPT
 };
 
-static List *known = NIL;		/* schema, name, schema, name ... */
+static List *known = NIL;		/* of WaitingTable * */
 static MemoryContext context = NULL;
 static bool valid = false;
-static Oid	names_relid = InvalidOid;	/* the table of names */
+static Oid	list_relid = InvalidOid;	/* the table of the list */
 
-/* The table of names may have changed. */
+/* The table of the list may have changed. */
 static void
 invalidate(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || !OidIsValid(names_relid) || relid == names_relid)
+	if (!OidIsValid(relid) || !OidIsValid(list_relid) || relid == list_relid)
 		valid = false;
 }
 
-/* Reads the names. */
+/* Reads one entry. */
+static WaitingTable *
+read_entry(HeapTuple tuple, TupleDesc desc)
+{
+	WaitingTable *w = palloc(sizeof(WaitingTable));
+	bool		isnull;
+
+	w->schema = TextDatumGetCString(heap_getattr(tuple, WAITING_SCHEMA, desc, &isnull));
+	w->name = TextDatumGetCString(heap_getattr(tuple, WAITING_NAME, desc, &isnull));
+	w->number = DatumGetInt32(heap_getattr(tuple, WAITING_NUMBER, desc, &isnull));
+	w->kept = DatumGetBool(heap_getattr(tuple, WAITING_KEPT, desc, &isnull));
+	return w;
+}
+
+/* Reads the list. */
 static void
 load(void)
 {
@@ -58,19 +74,14 @@ load(void)
 	MemoryContextReset(context);
 	known = NIL;
 	valid = true;				/* what comes while it is read counts again */
-	names_relid = relid;
+	list_relid = relid;
 	if (!OidIsValid(relid))
 		return;					/* an older version */
 	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	old = MemoryContextSwitchTo(context);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-
-		known = lappend(known, TextDatumGetCString(heap_getattr(tuple, WAITING_SCHEMA, RelationGetDescr(rel), &isnull)));
-		known = lappend(known, TextDatumGetCString(heap_getattr(tuple, WAITING_NAME, RelationGetDescr(rel), &isnull)));
-	}
+		known = lappend(known, read_entry(tuple, RelationGetDescr(rel)));
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -84,15 +95,34 @@ waiting_tables(void)
 	return known != NIL;
 }
 
-bool
+const WaitingTable *
 waiting_table(const char *schema, const char *name)
 {
+	ListCell   *lc;
+
 	if (!waiting_tables())
-		return false;
-	for (int i = 0; i + 1 < list_length(known); i += 2)
+		return NULL;
+	foreach(lc, known)
 	{
-		if (strcmp(list_nth(known, i + 1), name) == 0 && strcmp(list_nth(known, i), schema) == 0)
-			return true;
+		WaitingTable *w = lfirst(lc);
+
+		if (strcmp(w->name, name) == 0 && strcmp(w->schema, schema) == 0)
+			return w;
 	}
-	return false;
+	return NULL;
+}
+
+const WaitingTable *
+waiting_table_by_oid(Oid relid)
+{
+	Oid			root;
+	char	   *schema;
+	char	   *name;
+
+	if (!waiting_tables())
+		return NULL;
+	root = table_root(relid);
+	schema = get_namespace_name(get_rel_namespace(root));
+	name = get_rel_name(root);
+	return schema && name ? waiting_table(schema, name) : NULL;
 }

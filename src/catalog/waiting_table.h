@@ -1,14 +1,28 @@
 /*
  * waiting_table.h
- *		Tables of which arriving rows are passed over, as they cannot be applied here, so that all others go on.
+ *		Tables that wait: arriving changes of them cannot be applied here now, so that all others go on.
  */
 #ifndef REPLICATION_PLUGIN_WAITING_TABLE_H
 #define REPLICATION_PLUGIN_WAITING_TABLE_H
 
+#include "postgres.h"
+
+/* A table that waits. */
+typedef struct WaitingTable
+{
+	char	   *schema;
+	char	   *name;
+	uint32		number;			/* by which what is kept calls it */
+	bool		kept;			/* its changes are kept (apply/keep.c), and applied later; else they are passed over */
+} WaitingTable;
+
 /* True if there are any. Needs a transaction. */
 extern bool waiting_tables(void);
 
-/* True if rows of a table are passed over on this node. Needs a transaction. */
-extern bool waiting_table(const char *schema, const char *name);
+/* The entry of a table; NULL if it does not wait. Good until the next call. Needs a transaction. */
+extern const WaitingTable *waiting_table(const char *schema, const char *name);
+
+/* The same for a local table, or the root of a partition. */
+extern const WaitingTable *waiting_table_by_oid(Oid relid);
 
 #endif							/* REPLICATION_PLUGIN_WAITING_TABLE_H */

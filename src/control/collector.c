@@ -25,6 +25,7 @@
 #include "catalog/names.h"
 #include "catalog/newest_delete.h"
 #include "catalog/origin_map.h"
+#include "catalog/waiting_table.h"
 #include "conflict/parked.h"
 #include "conflict/tombstone.h"
 #include "control/collector.h"
@@ -47,7 +48,14 @@ collector_stable(Collector *c, TransactionId before, const char *seen)
 
 /* ---------- the pass ---------- */
 
-/* Deletes stable tombstones; those stay by which a parked row will be known to be over (apply/unpark.c). */
+/* True if a delete is still needed: by it a parked row will be known to be over (apply/unpark.c), or a change that is kept. */
+static bool
+is_needed(Oid relid, int64 hash)
+{
+	return waiting_table_by_oid(relid) != NULL || parked_has(relid, hash);
+}
+
+/* Deletes stable tombstones that nothing needs. */
 static void
 collect_tombstones(const Collector *c)
 {
@@ -55,7 +63,7 @@ collect_tombstones(const Collector *c)
 	(void) extension_lock();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
-	tombstone_collect(c->block, c->block + BLOCKS, c->started, parked_none() ? NULL : parked_has);
+	tombstone_collect(c->block, c->block + BLOCKS, c->started, parked_none() && !waiting_tables() ? NULL : is_needed);
 	replorigin_session_origin = InvalidRepOriginId;
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -75,7 +83,9 @@ collect_states(const Collector *c)
 					 "   <= coalesce(replication_plugin.frontier_ts($4, coalesce(s.newest_node, l.node_id)), 'infinity'))"
 					 "  AND (NOT s.merged AND s.siblings < 2 OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
 					 "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $4))"
-					 "  AND NOT EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = s.relid AND p.key_hash = s.key_hash))",
+					 "  AND NOT EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = s.relid AND p.key_hash = s.key_hash)"
+					 "  AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table w JOIN pg_namespace n ON n.nspname = w.schema_name"
+					 "   JOIN pg_class k ON k.relnamespace = n.oid AND k.relname = w.table_name WHERE k.oid = s.relid))",
 			   4, params, origin_map_origin(ORIGIN_NODE_REPAIR));
 }
 

@@ -193,7 +193,8 @@ tend_member(LocalNode *local)
 		return;
 	}
 	keep_running(MANAGED_GROUP);
-	if (sql_value("SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1 FROM replication_plugin.row_pin LIMIT 1", 0, NULL))
+	if (sql_value("SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1 FROM replication_plugin.row_pin"
+				  " UNION ALL SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
 		keep_running(MANAGED_PARK);
 	else
 		manager.workers[MANAGED_PARK].failures = 0;

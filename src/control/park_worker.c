@@ -2,7 +2,7 @@
  * park_worker.c
  *		The process that has parked rows come back: after commits, of this node or of others, and now and then.
  *
- * It runs only while there are parked rows or pins; the manager starts it. What runs here are expressions and triggers of
+ * It runs only while there are parked rows or pins, or tables that wait (kept.c); the manager starts it. What runs here are expressions and triggers of
  * the owners of tables, as them; so it is a process of its own, and has a limit of time for each row (base/pulse.h): frontier rows,
  * slots and tombstones do not wait for it, and a row whose code takes too long says so in the view parked_rows.
  *
@@ -23,6 +23,7 @@
 #include "catalog/activity.h"
 #include "catalog/manager_status.h"
 #include "catalog/origin_map.h"
+#include "control/kept.h"
 #include "control/manager_sql.h"
 #include "control/sql.h"
 #include "control/workers.h"
@@ -163,6 +164,7 @@ work(void)
 		MemoryContextSwitchTo(round);
 		some = visit("parked_row", look);
 		some |= visit("row_pin", collect);
+		some |= kept_round();
 		if (!healthy)
 			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'park worker: %'", 0, NULL);
 		healthy = true;

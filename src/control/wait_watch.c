@@ -1,9 +1,10 @@
 /*
  * wait_watch.c
- *		Which link workers of this database wait for a lock, for the log.
+ *		Which link workers of this database wait for a lock, for the log; and whose session is ended for it.
  *
  * A worker that sleeps for a lock can say nothing itself; the manager says it. The view links finds the same out by itself,
- * whenever somebody looks.
+ * whenever somebody looks. Whoever keeps a lock for longer than replication_plugin.lock_patience while a link waits for it loses his session, as on a
+ * standby server a query does that holds up replay for longer than max_standby_streaming_delay.
  */
 #include "postgres.h"
 
@@ -13,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/settings.h"
 #include "catalog/link_status.h"
 #include "control/sql.h"
 #include "control/wait_watch.h"
@@ -43,6 +45,18 @@ tell(const LinkStatus *l)
 		ereport(LOG, (errmsg("link from node %d waits for %s", l->provider, waits_for)));
 }
 
+/* Ends the sessions that have what a link waits for. */
+static void
+end_holders(const LinkStatus *l)
+{
+	char	   *ended = sql_value_int("SELECT replication_plugin.end_lock_holders($1::integer)", l->pid);
+
+	if (ended)
+		ereport(LOG,
+				(errmsg("link from node %d has waited for longer than replication_plugin.lock_patience (%d ms): ended %s", l->provider,
+						setting_lock_patience, ended)));
+}
+
 void
 wait_watch_round(void)
 {
@@ -56,6 +70,8 @@ wait_watch_round(void)
 		if (!link_status_get(i, &l) || l.dboid != MyDatabaseId || l.pid == 0)
 			continue;
 		since = waits_since(l.pid);
+		if (since != 0 && setting_lock_patience > 0 && TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_lock_patience))
+			end_holders(&l);
 		if (since == 0 || since == told[i] || !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), TELL_AFTER_MS))
 			continue;
 		tell(&l);

@@ -24,6 +24,7 @@
 #include "nodes/parsenodes.h"
 #include "replication/origin.h"
 #include "tcop/utility.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
@@ -32,6 +33,8 @@
 #include "catalog/origin_map.h"
 #include "catalog/requirement.h"
 #include "catalog/table_info.h"
+#include "catalog/table_policy.h"
+#include "catalog/waiting_table.h"
 #include "control/write_guard.h"
 
 static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
@@ -115,6 +118,34 @@ refuse(Oid relid, const char *state)
 					 "forget_group() makes it a database of its own.")));
 }
 
+/*
+ * Refuses a change of a table that waits, where receivers would take for granted that its writer has seen what is kept here: of rows without a key, and of siblings.
+ * Other writes win or lose by their versions, whenever what is kept comes to be applied.
+ */
+static void
+refuse_waiting(Oid relid, AclMode write)
+{
+	Relation	root;
+	bool		mergeable;
+	bool		refused;
+
+	if (replorigin_session_origin != InvalidRepOriginId || MyBackendType == B_BG_WORKER || !IsTransactionState() || !OidIsValid(MyDatabaseId) ||
+		creating_extension || !waiting_table_by_oid(relid))
+		return;
+	root = RelationIdGetRelation(table_root(relid));
+	if (!root)
+		return;
+	mergeable = table_is_mergeable(root);
+	refused = mergeable || (!OidIsValid(table_key_index(root)) && (write & ~ACL_INSERT) != 0);
+	RelationClose(root);
+	if (refused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" cannot be changed on this node now: changes of it from other nodes wait here", get_rel_name(relid)),
+				 errdetail(mergeable ? "Its conflicts are resolved by what their writers had seen." : "It has no key."),
+				 errhint("The view replication_plugin.waiting_tables says why they wait; when that is mended, they are applied and the table can be changed.")));
+}
+
 void
 write_guard_check(Oid relid)
 {
@@ -145,6 +176,7 @@ check_perms(List *range_table, bool ereport_on_violation)
 			refuse_unmet(rte->relid, rte->requiredPerms, u);
 		if ((state = refusal()) != NULL)
 			refuse(rte->relid, state);
+		refuse_waiting(rte->relid, rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE));
 	}
 	return true;
 }
@@ -157,9 +189,12 @@ check_truncate(TruncateStmt *stmt)
 	const Unmet *u = unmet();
 	ListCell   *lc;
 
-	foreach(lc, u || state ? stmt->relations : NIL)
+	foreach(lc, u || state || (IsTransactionState() && OidIsValid(MyDatabaseId) && waiting_tables()) ? stmt->relations : NIL)
 	{
 		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
+
+		if (OidIsValid(relid))
+			refuse_waiting(relid, ACL_TRUNCATE);
 
 		if (OidIsValid(relid) && u)
 			refuse_unmet(relid, ACL_TRUNCATE, u);

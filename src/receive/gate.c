@@ -62,14 +62,22 @@ gate_missing(const WireStub *stub)
 	return NULL;
 }
 
+bool
+gate_hold_for(NodeId origin, long ms)
+{
+	if (held == origin)
+		return true;
+	gate_release();
+	if (!origin_hold(origin, ms))
+		return false;
+	held = origin;
+	return true;
+}
+
 void
 gate_hold(NodeId origin)
 {
-	if (held == origin)
-		return;
-	gate_release();
-	origin_hold(origin);
-	held = origin;
+	(void) gate_hold_for(origin, 0);
 }
 
 void

@@ -19,6 +19,9 @@ extern const FrontierEntry *gate_missing(const WireStub *stub);
 /* Takes the hold on an origin (waits for another link's worker), or keeps the one it has. */
 extern void gate_hold(NodeId origin);
 
+/* The same for so many milliseconds at most; returns whether it has it. */
+extern bool gate_hold_for(NodeId origin, long ms);
+
 /* Gives the hold back, if it has one: at once, or only if somebody waits for it. */
 extern void gate_release(void);
 extern void gate_release_if_wanted(void);

@@ -44,8 +44,6 @@ set_session(void)
 	session_pin_worker();
 	SetConfigOption("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	/* who holds a lock of a table for so long has that table wait */
-	SetConfigOption("lock_timeout", psprintf("%d", setting_failing_table_patience), PGC_SUSET, PGC_S_OVERRIDE);
 	/* deadlocks are looked for again and again, and each time it would be said; the view links tells of waits */
 	SetConfigOption("log_lock_waits", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }

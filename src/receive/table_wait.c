@@ -2,15 +2,13 @@
  * table_wait.c
  *		Has a table wait at whose rows a link fails for too long.
  *
- * A table that does not exist here, has other columns or types, code that fails or takes too long, or is locked for long, would stop its link, and so
- * everything that comes behind its rows: the owner of one table could hold up all others. So after replication_plugin.table_patience, or
- * failing_table_patience where the table exists here, its rows are passed over on this node (catalog/waiting_table.c), and the table is marked out of step for the whole group. What is missing
- * is brought by resend_table() when the reason has been mended. Whose table is waiting already is not given that time again.
+ * A table that does not exist here, has other columns or types, or code that fails or takes too long, would stop its link, and so everything that comes behind its rows:
+ * the owner of one table could hold up all others. So after replication_plugin.table_patience its changes are kept on this node (apply/keep.c), and applied
+ * when that is possible (control/kept.c). Whose table is waiting already is not given that time again. Who keeps a lock for long is dealt with in
+ * control/wait_watch.c.
  *
- * The second is off by default: passing rows over makes a table differ that was the same on all nodes, and giving it anew costs as much as it is large.
- *
- * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always did, and loses nothing. The extension's own tables
- * never wait, nor does any while this node is joining.
+ * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always did, so that nobody sees a part of a transaction. The extension's own
+ * tables never wait, nor does any while this node is joining.
  */
 #include "postgres.h"
 
@@ -20,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "replication/origin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -35,6 +34,7 @@
 #include "base/settings.h"
 #include "catalog/link_status.h"
 #include "catalog/names.h"
+#include "catalog/origin_map.h"
 #include "catalog/table_info.h"
 #include "receive/table_wait.h"
 
@@ -43,7 +43,7 @@ static char *
 owner_there(Link *link, const LostTable *table)
 {
 	MemoryContext context = CurrentMemoryContext;
-	const char *params[1] = {psprintf("%u", table->remote_relid)};
+	const char *params[2] = {table->nspname, table->relname};
 	PGconn	   *volatile conn = NULL;
 	char	   *volatile owner = NULL;
 
@@ -53,7 +53,8 @@ owner_there(Link *link, const LostTable *table)
 
 		conn = peer_connect(link->provider_dsn, PEER_SQL, "replication_plugin table");
 		res = peer_exec_params(conn, "SELECT r.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner"
-							   " WHERE c.oid = $1::pg_catalog.oid AND NOT r.rolsuper", 1, params);
+							   " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+							   " WHERE n.nspname = $1 AND c.relname = $2 AND NOT r.rolsuper", 2, params);
 		owner = PQntuples(res) > 0 ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
 		PQclear(res);
 	}
@@ -103,33 +104,44 @@ owner_here(const LostTable *table, bool *exists)
 	return owner;
 }
 
-/* Runs a statement with text parameters in a transaction of its own; returns the number of rows. */
+/* Runs a statement with text parameters, marked with an origin; returns the number of rows. */
 static uint64
-run(const char *sql, int n, const char *const *values)
+run(const char *sql, int n, const char *const *values, RepOriginId origin)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Oid			types[6];
 	Datum		args[6];
 	uint64		processed;
-	int			nest;
+	int			nest = session_sql_begin();
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	nest = session_sql_begin();
 	for (int i = 0; i < n; i++)
 	{
 		types[i] = TEXTOID;
 		args[i] = CStringGetTextDatum(values[i]);
 	}
+	replorigin_session_origin = origin;
 	if (SPI_execute_with_args(sql, n, types, args, NULL, false, 0) < 0)
 		elog(ERROR, "could not run \"%s\"", sql);
+	replorigin_session_origin = InvalidRepOriginId;
 	processed = SPI_processed;
 	session_sql_end(nest);
+	return processed;
+}
+
+/* A transaction for such statements. */
+static void
+begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+commit(MemoryContext context)
+{
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
-	return processed;
 }
 
 /* True if another table of an owner waits already. */
@@ -137,23 +149,55 @@ static bool
 has_others_waiting(const char *owner)
 {
 	const char *values[1] = {owner};
+	MemoryContext context = CurrentMemoryContext;
+	bool		result;
 
-	return run("SELECT 1 FROM replication_plugin.waiting_table w WHERE w.owner = $1 LIMIT 1", 1, values) > 0;
+	begin();
+	result = run("SELECT 1 FROM " EXTENSION_SCHEMA ".waiting_table w WHERE w.owner = $1 LIMIT 1", 1, values, InvalidRepOriginId) > 0;
+	commit(context);
+	return result;
 }
 
-/* Has the table wait. Returns false if it does not: on a node that is not ready. */
+/*
+ * Has the table wait. Returns false if it does not: on a node that is not ready. Updates of it that are made here from now on may be of another row than their receivers
+ * think, as this node's frontier covers what is kept: so they are marked (catalog/awaited.h), as long as it waits.
+ */
 static bool
 have_wait(Link *link, const LostTable *table, const char *owner, const char *reason)
 {
 	const char *values[5] = {table->nspname, table->relname, owner, reason, link->provider_name ? link->provider_name : ""};
+	MemoryContext context = CurrentMemoryContext;
+	bool		waits;
 
-	if (run("SELECT 1 WHERE replication_plugin.have_table_wait($1, $2, $3, $4, $5)", 5, values) == 0)
-		return false;
-	ereport(WARNING,
-			(errmsg("link from node \"%s\" passes over rows of table %s from here on, so that others go on: %s",
-					values[4], quote_qualified_identifier(table->nspname, table->relname), reason),
-			 errhint("When that is mended: SELECT replication_plugin.resend_table() of the table, on a node that has its rows.")));
-	return true;
+	origin_map_ensure_loaded();
+	begin();
+	waits = run("SELECT 1 WHERE " EXTENSION_SCHEMA ".have_table_wait($1, $2, $3, $4, $5)", 5, values, InvalidRepOriginId) > 0;
+	if (waits)
+		run("INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " SELECT w.schema_name, w.table_name, l.node_id, '0/0', l.node_id, l.node_id || ':FFFFFFFF/FFFFFFFF:-'"
+			" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w, " EXTENSION_SCHEMA "." TABLE_LOCAL_NODE " l WHERE w.schema_name = $1 AND w.table_name = $2 AND w.kept"
+			" AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " a WHERE a.schema_name = $1 AND a.table_name = $2 AND a.origin_lsn = '0/0')", 2, values, origin_map_origin(ORIGIN_NODE_REPAIR));
+	commit(context);
+	if (waits)
+		ereport(WARNING,
+				(errmsg("changes of table %s that come from node \"%s\" wait from here on, so that others go on: %s",
+						quote_qualified_identifier(table->nspname, table->relname), values[4], reason),
+				 errhint("They are applied when the reason is gone: see the view waiting_tables.")));
+	return waits;
+}
+
+/* Whose rows have failed; also where that was at the end of the transaction. */
+static bool
+failed_table(LostTable *table)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		result;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	result = apply_failed_table(table);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
 }
 
 bool
@@ -162,22 +206,16 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction)
 	LostTable	table;
 	Moment		since;
 	bool		exists;
-	int			patience;
 	char	   *owner;
 	char	   *reason;
 
-	/* a node that is joining cannot tell the others yet */
-	if (link->joining || !apply_failed_table(&table) || strcmp(table.nspname, EXTENSION_SCHEMA) == 0)
+	if (link->joining || setting_table_patience == 0 || !failed_table(&table) || strcmp(table.nspname, EXTENSION_SCHEMA) == 0)
 		return false;
 	since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
 	owner = owner_here(&table, &exists);
-	patience = exists ? setting_failing_table_patience : setting_table_patience;
-	if (patience == 0)
-		return false;
 	if (!exists)
 		owner = owner_there(link, &table);
-	/* waiting for a lock has taken that long already (link_worker.c) */
-	if (!owner || (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && !moment_is_past(since, patience) && !has_others_waiting(owner)))
+	if (!owner || (!moment_is_past(since, setting_table_patience) && !has_others_waiting(owner)))
 		return false;
 	reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
 	return have_wait(link, &table, owner, reason);
@@ -188,7 +226,8 @@ table_wait_note_end(Link *link)
 {
 	LostTable	table;
 
-	if (apply_failed_table(&table) && strcmp(table.nspname, EXTENSION_SCHEMA) != 0)
+	/* at a row: there is no transaction to look further in */
+	if (apply_failed_row_table(&table) && strcmp(table.nspname, EXTENSION_SCHEMA) != 0)
 		link_status_set_ended_at(link->index, table.nspname, table.relname);
 }
 
@@ -201,7 +240,7 @@ table_wait_after_end(Link *link)
 	bool		exists;
 	char	   *owner;
 
-	if (!link_status_take_ended_at(link->index, nspname, relname) || setting_failing_table_patience == 0)
+	if (!link_status_take_ended_at(link->index, nspname, relname) || setting_table_patience == 0)
 		return;
 	table.nspname = nspname;
 	table.relname = relname;

@@ -201,16 +201,40 @@ CREATE TABLE group_setting (
 	PRIMARY KEY (name, serial, set_by)
 );
 
--- Tables of which this node passes arriving rows over, as they could not be applied here for long: all others go on meanwhile.
+-- Tables that wait: changes of them that arrive cannot be applied here now. All others go on meanwhile.
 CREATE TABLE waiting_table (
 	schema_name text NOT NULL,
 	table_name text NOT NULL,
+	number integer GENERATED ALWAYS AS IDENTITY, -- by which kept changes call the table
+	kept boolean NOT NULL, -- its changes are kept; else they are passed over, and the table is out of step
 	owner text NOT NULL, -- here; where it does not exist here, on the provider
 	provider text NOT NULL,
 	reason text NOT NULL,
 	since timestamptz NOT NULL DEFAULT now(),
+	tries integer NOT NULL DEFAULT 0, -- that have failed, one after the other
+	retry_at timestamptz, -- not before this
 	PRIMARY KEY (schema_name, table_name)
 );
+
+-- Changes of tables that wait, as they came, in the order of their ids; each is written by the transaction that it is of. Replicated, to those who get
+-- that from here: there it is no row of this table, but the change that it holds. Each node deletes by itself.
+CREATE TABLE waiting_change (
+	id bigint GENERATED ALWAYS AS IDENTITY,
+	kept_by integer NOT NULL, -- node; with id the key
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	provider integer NOT NULL, -- from whom it came
+	origin integer NOT NULL, -- the transaction: node, position there, timestamp ...
+	origin_lsn pg_lsn NOT NULL,
+	commit_ts timestamptz NOT NULL,
+	xid bigint NOT NULL, -- ... and number on the provider
+	seen text NOT NULL, -- a frontier: what the provider had seen
+	relation bytea NOT NULL, -- description of the table, as a message
+	change bytea NOT NULL, -- the message
+	layout text NOT NULL, -- of values in it
+	PRIMARY KEY (kept_by, id)
+);
+CREATE INDEX waiting_change_order ON waiting_change (schema_name, table_name, id, kept_by);
 
 -- What this subscriber knows of its links.
 CREATE TABLE link (

@@ -724,6 +724,7 @@ BEGIN
 	DELETE FROM replication_plugin.group_setting;
 	DELETE FROM replication_plugin.awaited_state;
 	DELETE FROM replication_plugin.out_of_step;
+	DELETE FROM replication_plugin.waiting_change;
 	DELETE FROM replication_plugin.waiting_table;
 	DELETE FROM replication_plugin.exclusion;
 	DELETE FROM replication_plugin.merge_settled;

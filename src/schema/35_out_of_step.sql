@@ -30,34 +30,73 @@ $$;
 COMMENT ON FUNCTION note_out_of_step(bigint, text, text, pg_lsn, text) IS
 	'marks a table of which a transaction of this node has written past the triggers; false if it is marked, or has been sent again since';
 
--- A link cannot apply rows of a table for too long: they are passed over from here on, and the table is out of step. The mark says no more than that,
--- as errors can hold values of rows.
+-- A link cannot apply changes of a table for too long: they are kept from here on, and applied when that is possible. Returns whether the table waits.
+-- Of a table that does not exist here but is mergeable, they are passed over: what is forgotten of its columns when all have it must have been applied. The table is out
+-- of step then. The mark says no more than that, as errors can hold values of rows. A mergeable table that exists here does not wait: its writers must have seen
+-- what this node has.
 CREATE FUNCTION have_table_wait(schema_name text, table_name text, owner text, reason text, provider text) RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+	t regclass := (SELECT c.oid FROM pg_class c WHERE c.oid = to_regclass(format('%I.%I', $1, $2)) AND c.relkind IN ('r', 'p'));
+	mergeable boolean := EXISTS (SELECT FROM replication_plugin.mergeable_table m WHERE (m.schema_name, m.table_name) = ($1, $2));
 BEGIN
-	INSERT INTO replication_plugin.waiting_table (schema_name, table_name, owner, provider, reason) SELECT $1, $2, $3, $5, $4
-		FROM replication_plugin.local_node l WHERE l.state IN ('ready', 'leaving')
-		ON CONFLICT ON CONSTRAINT waiting_table_pkey DO NOTHING;
-	IF FOUND THEN
-		INSERT INTO replication_plugin.out_of_step (schema_name, table_name, node_id, lsn, what)
-			VALUES ($1, $2, replication_plugin.my_id(), pg_current_wal_insert_lsn(), 'waits');
-		PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
-	END IF;
-	RETURN EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE w.schema_name = $1 AND w.table_name = $2);
-END
-$$;
-COMMENT ON FUNCTION have_table_wait(text, text, text, text, text) IS 'has arriving rows of a table passed over on this node; returns whether they are';
-
--- Called before its rows are sent again: they are applied from here on. Returns whether it had been waiting.
-CREATE FUNCTION end_table_wait(schema_name text, table_name text) RETURNS boolean LANGUAGE plpgsql VOLATILE
-AS $$
-BEGIN
-	DELETE FROM replication_plugin.waiting_table w WHERE w.schema_name = $1 AND w.table_name = $2;
-	IF FOUND THEN
-		PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
+	IF EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE (w.schema_name, w.table_name) = ($1, $2)) THEN
 		RETURN true;
 	END IF;
+	IF mergeable AND t IS NOT NULL OR NOT EXISTS (SELECT FROM replication_plugin.local_node l WHERE l.state IN ('ready', 'leaving')) THEN
+		RETURN false;
+	END IF;
+	IF t IS NOT NULL THEN
+		-- Who writes to it has not seen what is kept from here on, and comes to an end before that. Who begins to write later is marked (catalog/awaited.h).
+		EXECUTE format('LOCK TABLE %s IN SHARE MODE', t);
+	END IF;
+	INSERT INTO replication_plugin.waiting_table (schema_name, table_name, kept, owner, provider, reason) VALUES ($1, $2, NOT mergeable, $3, $5, $4)
+		ON CONFLICT ON CONSTRAINT waiting_table_pkey DO NOTHING;
+	IF FOUND AND mergeable THEN
+		INSERT INTO replication_plugin.out_of_step (schema_name, table_name, node_id, lsn, what)
+			VALUES ($1, $2, replication_plugin.my_id(), pg_current_wal_insert_lsn(), 'waits');
+	END IF;
+	PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION have_table_wait(text, text, text, text, text) IS 'has arriving changes of a table kept on this node, to be applied later; returns whether they are';
+
+-- All that was kept of a table has been applied: it waits no more. Returns false if something was kept meanwhile, or is just being kept.
+CREATE FUNCTION end_waiting(number integer) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	w record;
+BEGIN
+	PERFORM set_config('lock_timeout', '1s', true);
+	LOCK TABLE replication_plugin.waiting_change IN SHARE ROW EXCLUSIVE MODE;
+	SELECT * INTO w FROM replication_plugin.waiting_table t WHERE t.number = $1;
+	IF NOT FOUND OR EXISTS (SELECT FROM replication_plugin.waiting_change c WHERE (c.schema_name, c.table_name) = (w.schema_name, w.table_name)) THEN
+		RETURN false;
+	END IF;
+	DELETE FROM replication_plugin.waiting_table t WHERE t.number = $1;
+	DELETE FROM replication_plugin.awaited_state a WHERE (a.schema_name, a.table_name, a.origin_lsn) = (w.schema_name, w.table_name, '0/0');
+	PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
+	RETURN true;
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 	RETURN false;
 END
 $$;
-COMMENT ON FUNCTION end_table_wait(text, text) IS 'has arriving rows of a table applied again on this node; what was passed over comes with resend_table()';
+COMMENT ON FUNCTION end_waiting(integer) IS 'has arriving changes of a table applied at once again, when nothing is kept any more; returns whether they are';
+
+-- Called before its rows are sent again: changes are applied from here on, and what is kept is forgotten. Returns whether it had been waiting.
+CREATE FUNCTION end_table_wait(schema_name text, table_name text) RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE (w.schema_name, w.table_name) = ($1, $2)) THEN
+		RETURN false;
+	END IF;
+	LOCK TABLE replication_plugin.waiting_change IN SHARE ROW EXCLUSIVE MODE;
+	DELETE FROM replication_plugin.waiting_change c WHERE (c.schema_name, c.table_name) = ($1, $2);
+	DELETE FROM replication_plugin.waiting_table w WHERE (w.schema_name, w.table_name) = ($1, $2);
+	DELETE FROM replication_plugin.awaited_state a WHERE (a.schema_name, a.table_name, a.origin_lsn) = ($1, $2, '0/0');
+	PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION end_table_wait(text, text) IS 'has arriving changes of a table applied again on this node; what was kept is forgotten, and comes with resend_table()';

@@ -22,6 +22,10 @@ BEGIN
 	IF reason IS NOT NULL THEN
 		RAISE EXCEPTION 'table "%" cannot have a conflict policy, or columns that merge: %', relation, reason USING ERRCODE = '42809';
 	END IF;
+	IF EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE (w.schema_name, w.table_name) = (c.nspname, c.relname)) THEN
+		RAISE EXCEPTION 'table "%" waits on this node: how its conflicts are resolved cannot be changed now', relation USING ERRCODE = '55000',
+			HINT = 'The view replication_plugin.waiting_tables says why.';
+	END IF;
 	schema_name := c.nspname;
 	table_name := c.relname;
 END
@@ -55,6 +59,10 @@ COMMENT ON FUNCTION import_states() IS 'joining: stores what was taken over with
 CREATE FUNCTION settle_table(relid oid) RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
+	IF EXISTS (SELECT FROM replication_plugin.waiting_table w JOIN pg_class c ON c.relname = w.table_name JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = w.schema_name
+		WHERE c.oid = relid) THEN
+		RETURN false; -- what is kept of it is still to come
+	END IF;
 	SET LOCAL lock_timeout = '50ms';
 	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relid::regclass);
 	INSERT INTO replication_plugin.merge_settled VALUES (relid) ON CONFLICT DO NOTHING;

@@ -58,3 +58,26 @@ END
 $$;
 COMMENT ON FUNCTION resend_table(regclass) IS
 	'gives the rows of a table as they are on this node to all others, in place of theirs: after writes got past the triggers; returns how many. Stop writing to the table meanwhile';
+
+-- For a table that is gone for good, or whose rows are not wanted here.
+CREATE FUNCTION discard_kept_changes(schema_name text, table_name text) RETURNS bigint LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	n bigint;
+BEGIN
+	PERFORM replication_plugin.require_arguments('discard_kept_changes()', schema_name, table_name);
+	PERFORM replication_plugin.require_ready();
+	SELECT count(*) INTO n FROM replication_plugin.waiting_change c WHERE (c.schema_name, c.table_name) = ($1, $2);
+	IF NOT replication_plugin.end_table_wait(schema_name, table_name) THEN
+		RAISE EXCEPTION 'table "%.%" does not wait on this node', schema_name, table_name USING ERRCODE = '55000',
+			HINT = 'See the view replication_plugin.waiting_tables.';
+	END IF;
+	IF to_regclass(format('%I.%I', $1, $2)) IS NOT NULL THEN
+		INSERT INTO replication_plugin.out_of_step (schema_name, table_name, node_id, lsn, what)
+			VALUES ($1, $2, replication_plugin.my_id(), pg_current_wal_insert_lsn(), 'discarded');
+	END IF;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION discard_kept_changes(text, text) IS
+	'forgets what is kept of a table that waits on this node, and has what arrives from now on applied again; returns how many changes were forgotten. If the table exists here, it is out of step then: resend_table()';

@@ -36,6 +36,28 @@ $$;
 COMMENT ON FUNCTION lock_wait(integer) IS 'which lock a process has waited for over two seconds, and who has it';
 ALTER FUNCTION lock_wait(integer) SECURITY DEFINER;
 
+-- Ends the sessions that have the lock for which a process waits; not those of superusers, nor processes of the server. Which ones; null: none.
+CREATE FUNCTION end_lock_holders(waiter integer) RETURNS text LANGUAGE plpgsql VOLATILE STRICT
+AS $$
+DECLARE
+	pids integer[] := pg_blocking_pids(waiter);
+	holder record;
+	ended text;
+BEGIN
+	-- one by one: in a query the planner decides in which order conditions are looked at
+	FOR holder IN SELECT a.pid, format('process %s (user %s%s, %s)', a.pid, a.usename, coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(a.state, 'active')) AS name
+		FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+		WHERE a.pid = ANY (pids) AND a.backend_type = 'client backend' AND NOT r.rolsuper
+	LOOP
+		IF pg_terminate_backend(holder.pid) THEN
+			ended := concat_ws(' and ', ended, holder.name);
+		END IF;
+	END LOOP;
+	RETURN ended;
+END
+$$;
+COMMENT ON FUNCTION end_lock_holders(integer) IS 'ends the sessions, but those of superusers, that have the lock for which a process waits; returns which';
+
 -- Whose transaction a process that makes a slot waits for; null if for none.
 CREATE FUNCTION transaction_waited_for(waiter integer) RETURNS text LANGUAGE sql VOLATILE STRICT
 AS $$

@@ -194,7 +194,7 @@ CREATE VIEW tables AS
 			 WHEN i.identity = 'full' THEN 'rows have no key: conflicts cannot be resolved, rows that were changed on two nodes at once may differ' END,
 			CASE WHEN x.reason IS NULL AND c.relkind = 'p' THEN (SELECT 'cannot be replicated: partition ' || min(f.partition::text) || ' is a foreign table'
 				FROM replication_plugin.foreign_partitions() f WHERE f.root = c.oid) END,
-			CASE WHEN x.reason IS NULL THEN i.note END, CASE WHEN x.reason IS NULL THEN replication_plugin.capture_note(c.oid, i.identity) END, o.note), '') AS note,
+			CASE WHEN x.reason IS NULL THEN i.note END, CASE WHEN x.reason IS NULL THEN replication_plugin.capture_note(c.oid, i.identity) END, w.note, o.note), '') AS note,
 		o.note IS NOT NULL AS out_of_step
 	FROM pg_class c
 	JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -207,8 +207,13 @@ CREATE VIEW tables AS
 					ORDER BY (y.indisreplident AND c.relreplident = 'i') DESC LIMIT 1)
 				AND a.attrelid = c.oid AND a.attnum = k.attnum),
 			CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END) AS identity, replication_plugin.identity_note(c.oid, c.relreplident) AS note) i
-	LEFT JOIN LATERAL (SELECT CASE m.what WHEN 'waits' THEN format('waits: node %s passes its rows over since %s, as it could not apply them: see waiting_tables there;'
+	LEFT JOIN LATERAL (SELECT format('waits since %s: changes that arrive are kept on this node, and applied when that is possible; see waiting_tables', w.since) AS note
+		FROM replication_plugin.waiting_table w WHERE w.kept AND w.schema_name = n.nspname AND w.table_name = c.relname) w ON true
+	LEFT JOIN LATERAL (SELECT CASE WHEN m.what = 'waits' THEN format('waits: node %s passes its rows over since %s, as it could not apply them: see waiting_tables there;'
 				' when that is mended, SELECT replication_plugin.resend_table(%L) on a node that has its rows gives them to all others',
+				coalesce(d.node_name, m.node_id::text), m.noted_at, c.oid::regclass)
+			WHEN m.what = 'discarded' THEN format('out of step: changes that node %s had kept were discarded at %s;'
+				' SELECT replication_plugin.resend_table(%L) on a node that has its rows gives them to all others',
 				coalesce(d.node_name, m.node_id::text), m.noted_at, c.oid::regclass)
 			ELSE format('out of step: %s of node %s (%s) got past the triggers, so its rows may differ between nodes;'
 				' SELECT replication_plugin.resend_table(%L) on the node whose rows are right gives them to all others',
@@ -237,13 +242,15 @@ COMMENT ON FUNCTION may_read(oid) IS 'whether the caller may see all rows of a t
 
 -- For who may see errors, the owner there, and who may read the table.
 CREATE VIEW waiting_tables WITH (security_barrier) AS
-	SELECT w.schema_name AS "schema", w.table_name AS "table", w.owner, w.provider, w.reason, w.since
+	SELECT w.schema_name AS "schema", w.table_name AS "table", w.owner, w.provider, w.reason, w.since, k.changes, k.bytes, w.retry_at
 	FROM replication_plugin.waiting_table w
+	LEFT JOIN LATERAL (SELECT count(*) AS changes, coalesce(sum(octet_length(c.change)), 0)::bigint AS bytes FROM replication_plugin.waiting_change c
+		WHERE (c.schema_name, c.table_name) = (w.schema_name, w.table_name)) k ON w.kept
 	WHERE has_table_privilege('replication_plugin.links', 'SELECT') OR w.owner = current_user
 		OR replication_plugin.may_read((SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 			WHERE n.nspname = w.schema_name AND c.relname = w.table_name));
 COMMENT ON VIEW waiting_tables IS
-	'tables of which this node passes arriving rows over, as they could not be applied here, so that all others go on; resend_table() ends that';
+	'tables of which arriving changes cannot be applied on this node now, so that all others go on; changes: how many are kept, to be applied when that is possible (null: none, they are passed over, and resend_table() brings them)';
 
 CREATE VIEW conflicts WITH (security_barrier) AS
 	SELECT c.detected_at, c.table_name, c.conflict_type, c.resolution, c.row_key, c.local_row,

@@ -23,7 +23,7 @@ GRANT EXECUTE ON FUNCTION instance_token(), transaction_at_hand(), clock_tick(),
 GRANT EXECUTE ON FUNCTION session_lacks() TO PUBLIC;
 -- What all members have alike, and a joining node copies.
 GRANT SELECT ON member, member_ready, removal, topology_setting, frontier, table_setting, mergeable_table, column_merge, node_priority, awaited_state,
-	group_setting, out_of_step, exclusion TO replication_plugin_peer;
+	group_setting, out_of_step, exclusion, waiting_table, waiting_change TO replication_plugin_peer;
 GRANT SELECT (stable_xid) ON stable_point TO replication_plugin_peer;
 GRANT SELECT (relid) ON parked_row, row_pin TO replication_plugin_peer;
 
@@ -35,7 +35,7 @@ DECLARE
 BEGIN
 	FOREACH f IN ARRAY ARRAY['preflight()', 'wait_until_ready(interval)', 'set_topology(text, text[])', 'add_link(text, text)', 'drop_link(text, text)', 'pause_link(text)',
 		'resume_link(text)', 'skip_transaction(text, pg_lsn)', 'remove_node(text, boolean)', 'leave_group(interval)', 'cancel_leave()', 'cancel_base_backup(text)',
-		'set_group_setting(text, text)', 'exclude_table(regclass)', 'include_table(regclass)', 'exclude_tables(text, text)', 'include_tables(text, text)']::regprocedure[]
+		'set_group_setting(text, text)', 'exclude_table(regclass)', 'include_table(regclass)', 'exclude_tables(text, text)', 'include_tables(text, text)', 'discard_kept_changes(text, text)']::regprocedure[]
 	LOOP
 		EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp', f);
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);

@@ -1,12 +1,12 @@
 # What the owner of a table does to it holds up that table alone, for all its owner can do: the link goes on, and says what waits and why; what waits
-# comes back by resend_table().
+# is kept, and applied when its cause is gone: nodes are the same then, without anybody's help.
 use strict;
 use warnings;
 use Mesh;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 4s\nreplication_plugin.failing_table_patience = 4s\nreplication_plugin.row_timeout = 2s\n");
+my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 4s\nreplication_plugin.lock_patience = 6s\nreplication_plugin.row_timeout = 2s\n");
 $mesh->sql($_, 'CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN; CREATE ROLE lone LOGIN') for 1 .. 3;
 $mesh->make_group(<<'SQL');
 CREATE TABLE bank (id int PRIMARY KEY, v text);
@@ -43,15 +43,18 @@ sub waits
 	}
 }
 
-# mended: the rows are given anew
+# mended: what was kept is applied, and nothing waits any more
 sub comes_back
 {
-	my ($what, $table) = @_;
-	like($mesh->sql(1, "SELECT note FROM replication_plugin.tables WHERE \"table\" = 'm.$table'::regclass AND out_of_step"), qr/waits: node .*resend_table/, "$what: node 1 knows that it waits");
-	$mesh->sql(1, "SELECT replication_plugin.resend_table('m.$table')");
+	my ($what) = @_;
+	for my $i (1 .. 3)
+	{
+		ok($mesh->poll($i, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 120), "$what: nothing waits on node $i")
+			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT progress FROM replication_plugin.nodes'));
+		ok($mesh->poll($i, "SELECT (SELECT count(*) FROM replication_plugin.waiting_change) + (SELECT count(*) FROM replication_plugin.awaited_state WHERE origin_lsn = '0/0')", '0'), "$what: nothing is kept on node $i");
+	}
 	$mesh->wait_converged;
 	$mesh->is_identical("$what: mended");
-	is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.waiting_tables"), 0, "$what: nothing waits on node $_") for 1 .. 3;
 	is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.tables WHERE out_of_step"), 0, "$what: no table is out of step on node $_") for 1 .. 3;
 }
 
@@ -70,8 +73,7 @@ subtest 'a table that does not exist elsewhere; and more of them at once' => sub
 		$mesh->sql($i, "$as CREATE TABLE m.missing (id int PRIMARY KEY, v text)");
 		$mesh->sql($i, "$as CREATE TABLE m.missing$_ (id int PRIMARY KEY, v text)") for 1 .. 20;
 	}
-	$mesh->sql(1, "SELECT replication_plugin.resend_table('m.missing$_')") for 1 .. 20;
-	comes_back('missing tables', 'missing');
+	comes_back('missing tables');
 	is($mesh->sql(3, 'SELECT v FROM m.missing7'), 'x', 'with its row');
 };
 
@@ -90,15 +92,30 @@ CREATE TABLE m.types (id int PRIMARY KEY, v text);
 CREATE TABLE m.locked (id int PRIMARY KEY, v text);
 SQL
 	# one after the other, each as if it were the first
+	my $big = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 500) g)";
 	for my $case (['fails', 'no way'], ['again', 'try again'], ['sleeps', 'took longer than'], ['deaf', 'took longer than'])
 	{
 		my ($t, $why) = @$case;
-		$mesh->sql($_, "$as CREATE TRIGGER t BEFORE INSERT ON m.$t FOR EACH ROW EXECUTE FUNCTION m.$t(); ALTER TABLE m.$t ENABLE ALWAYS TRIGGER t") for 2, 3;
-		$mesh->sql(1, "$as INSERT INTO m.$t VALUES (1, 'x')");
+		$mesh->sql(1, "$as INSERT INTO m.$t SELECT g, $big FROM generate_series(1, 6) g; ALTER TABLE m.$t ADD n int; ALTER TABLE m.$t ALTER v SET STORAGE EXTERNAL");
+		$mesh->sql($_, "$as ALTER TABLE m.$t ADD n int; ALTER TABLE m.$t ALTER v SET STORAGE EXTERNAL") for 2, 3;
+		$mesh->wait_converged;
+		$mesh->sql($_, "$as CREATE TRIGGER t BEFORE INSERT OR UPDATE ON m.$t FOR EACH ROW EXECUTE FUNCTION m.$t(); ALTER TABLE m.$t ENABLE ALWAYS TRIGGER t") for 2, 3;
+		# a value of 16 kB is not sent with what does not change it
+		$mesh->sql(1, "$as INSERT INTO m.$t VALUES (10, 'x'); UPDATE m.$t SET n = 1 WHERE id < 4; UPDATE m.$t SET v = 'short' WHERE id = 2; DELETE FROM m.$t WHERE id = 4");
 		goes_on("trigger that $t");
 		waits("trigger that $t", $t, $why, 2, 3);
+		is($mesh->sql(2, "SELECT changes > 0 AND bytes > 0 FROM replication_plugin.waiting_tables WHERE \"table\" = '$t'"), 't', 'what is kept is counted');
+		# others write meanwhile, also to rows of which something is kept: the newer write wins, whole
+		$mesh->sql(2, "$as UPDATE m.$t SET n = 2 WHERE id = 2; UPDATE m.$t SET n = 22 WHERE id = 1; INSERT INTO m.$t VALUES (20, 'two'); DELETE FROM m.$t WHERE id = 3");
+		$mesh->sql(1, "$as UPDATE m.$t SET n = coalesce(n, 0) + 1 WHERE id = 6; DELETE FROM m.$t WHERE id = 5; INSERT INTO m.$t VALUES (5, 'again')");
+		goes_on("trigger that $t, and more changes");
+		if ($t eq 'fails') { $mesh->kill9_server(3); $mesh->start_server(3); }
 		$mesh->sql($_, "$as DROP TRIGGER t ON m.$t") for 2, 3;
-		comes_back("trigger that $t", $t);
+		comes_back("trigger that $t");
+		is($mesh->sql(3, "SELECT string_agg(concat(id, ':', left(v, 5), length(v), ':', n), ' ' ORDER BY id) FROM m.$t"),
+			$mesh->sql(2, "SELECT string_agg(concat(id, ':', left(v, 5), length(v), ':', n), ' ' ORDER BY id) FROM m.$t"), 'the newest writes');
+		is($mesh->sql(2, "SELECT concat((SELECT n FROM m.$t WHERE id = 1), ' ', (SELECT n FROM m.$t WHERE id = 2), ' ', (SELECT count(*) FROM m.$t WHERE id IN (3, 4)), ' ',
+			(SELECT v FROM m.$t WHERE id = 5), ' ', (SELECT n FROM m.$t WHERE id = 6))"), '22 2 0 again 1', 'which are these');
 	}
 	$mesh->sql(1, "$as ALTER TABLE m.columns ADD more text; INSERT INTO m.columns VALUES (1, 'x', 'y')");
 	$mesh->sql($_, "$as CREATE TYPE m.mood AS ENUM ('bad'); ALTER TABLE m.types ALTER v TYPE m.mood USING 'bad'") for 2, 3;
@@ -107,16 +124,15 @@ SQL
 	waits('another column', 'columns', 'has no column', 2, 3);
 	waits('another type', 'types', 'mood', 2, 3);
 	$mesh->sql($_, "$as ALTER TABLE m.columns ADD more text; ALTER TYPE m.mood ADD VALUE 'good'") for 2, 3;
-	$mesh->sql(1, "SELECT replication_plugin.resend_table('m.types')");
-	comes_back('other columns and types', 'columns');
-	my $session = $mesh->node(2)->background_psql('app');
-	$session->query_safe("$as BEGIN; LOCK TABLE m.locked IN ACCESS EXCLUSIVE MODE");
+	comes_back('other columns and types');
+	my $session = $mesh->node(2)->background_psql('app', extra_params => [ '-U', 'mallory' ], on_error_die => 0);
+	$session->query('BEGIN; LOCK TABLE m.locked IN ACCESS EXCLUSIVE MODE');
 	$mesh->sql(1, "$as INSERT INTO m.locked VALUES (1, 'x')");
 	goes_on('a lock that is not given back');
-	waits('a lock that is not given back', 'locked', 'lock timeout', 2);
-	$session->query_safe('COMMIT');
-	$session->quit;
-	comes_back('a lock that is not given back', 'locked');
+	like(PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile), qr/has waited for longer than replication_plugin.lock_patience \(6000 ms\): ended process \d+ \(user mallory/, 'who has it is ended, and named');
+	unlike(PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile), qr/terminating background worker .* due to administrator command\n.*end_lock_holders/, 'and nobody else');
+	comes_back('a lock that is not given back');
+	eval { $session->quit };
 };
 
 subtest 'who sees what; what never waits' => sub {
@@ -128,7 +144,7 @@ subtest 'who sees what; what never waits' => sub {
 	unlike($mesh->sql(2, 'SET SESSION AUTHORIZATION alice; SELECT * FROM replication_plugin.tables; SELECT * FROM replication_plugin.nodes; SELECT * FROM replication_plugin.conflicts'), qr/secret value/, 'nor elsewhere');
 	is($mesh->sql(2, "$as SELECT count(*) FROM replication_plugin.waiting_tables"), 1, 'its owner is');
 	$mesh->sql($_, 'ALTER TABLE m.secret DROP CONSTRAINT secret_v_check') for 2, 3;
-	comes_back('a check', 'secret');
+	comes_back('a check');
 	$mesh->sql(1, 'CREATE TABLE ours (id int PRIMARY KEY); INSERT INTO ours VALUES (1)');
 	ok($mesh->poll(2, "SELECT bool_or(last_error ~ 'ours') FROM replication_plugin.links"), 'a table of a superuser stops the link');
 	$mesh->sql($_, 'CREATE TABLE ours (id int PRIMARY KEY)') for 2, 3;
@@ -204,7 +220,9 @@ subtest 'more tables than a process keeps in mind' => sub {
 	$mesh->sql(1, "$as DO \$\$ BEGIN FOR i IN 1..1100 LOOP EXECUTE format('INSERT INTO m.many_%s VALUES ($_, ''x'')', i); END LOOP; END \$\$") for 1 .. 3;
 	$mesh->wait_converged;
 	is($mesh->sql($_, 'SELECT count(*), count(DISTINCT v) FROM m.many_1100'), '3|1', "node $_ has the rows") for 2, 3;
-	$mesh->is_identical('many tables');
+	# all of them, byte by byte, in one query for each node
+	my %dumps = map { $mesh->sql($_, "SELECT string_agg(query_to_xml(format('SELECT t::text FROM m.many_%s t ORDER BY 1', i), true, false, '')::text, '' ORDER BY i) FROM generate_series(1, 1100) i") => 1 } 1 .. 3;
+	is(scalar keys %dumps, 1, 'many tables: identical on nodes 1 2 3');
 	$mesh->sql($_, "$as DO \$\$ BEGIN FOR i IN 1..1100 LOOP EXECUTE format('DROP TABLE m.many_%s', i); IF i % 50 = 0 THEN COMMIT; END IF; END LOOP; END \$\$") for 1 .. 3;
 };
 is($mesh->sql(1, "SELECT string_agg(state, ',' ORDER BY node_id) FROM replication_plugin.nodes"), 'ready,ready,ready', 'nobody has been sent away');

@@ -1,0 +1,176 @@
+/*
+ * keep.c
+ *		Changes of tables that wait: kept where they arrive, and applied later.
+ *
+ * What is kept is the message as it came, with the description of its table, and all that applying it needs to know of its transaction: origin, position,
+ * timestamp, and what the provider had seen. It is a row of a table of ours, written by the transaction that it is of; so it is kept exactly once.
+ * It goes on to those who get that transaction from here: each of them applies it at once, or keeps it as well.
+ *
+ * Invariant: changes of a table are applied in the order in which they have come, which is a causal one. So who keeps a change holds a lock of the
+ * table of them until it commits, and looks again under it whether the table waits; who ends the waiting holds a stronger one (receive/kept.c).
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "apply/keep.h"
+#include "base/session.h"
+#include "catalog/names.h"
+#include "wire/value.h"
+
+/* Columns of waiting_change that are read here. */
+#define ATT_PROVIDER	5
+#define ATT_XID			9
+#define ATT_SEEN		10
+#define ATT_RELATION	11
+#define ATT_CHANGE		12
+#define ATT_LAYOUT		13
+
+static SPIPlanPtr insert_plan = NULL;
+static MemoryContext envelope = NULL;	/* what the last one held */
+
+const WaitingTable *
+keep_needed(const WireRelation *remote)
+{
+	if (!waiting_table(remote->nspname, remote->relname))
+		return NULL;
+	/* taking the lock takes notice of what others have committed */
+	table_close(table_open(extension_relation_oid(TABLE_WAITING_CHANGE), RowExclusiveLock), NoLock);
+	return waiting_table(remote->nspname, remote->relname);
+}
+
+/* A description, or a message, of the table under its number here. */
+static bytea *
+renumber(const WireRelation *remote, uint32 number, const char *message, int len)
+{
+	StringInfoData buf;
+	uint32		n = pg_hton32(number);
+	WireRelation m = *remote;
+
+	initStringInfo(&buf);
+	if (!message)
+	{
+		m.relid = number;
+		wire_write_relation(&buf, &m);
+	}
+	else if (message[0] == WIRE_TRUNCATE)
+		wire_write_truncate(&buf, 1, &number);
+	else
+	{
+		Assert(len > 1 + sizeof(n));
+		appendBinaryStringInfo(&buf, message, len);
+		memcpy(buf.data + 1, &n, sizeof(n));
+	}
+	return DatumGetByteaPP(DirectFunctionCall1(bytearecv, PointerGetDatum(&buf)));
+}
+
+/* The statement that keeps a change. */
+static void
+prepare(void)
+{
+	Oid			types[11] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID};
+	SPIPlanPtr	plan;
+
+	if (insert_plan)
+		return;
+	plan = SPI_prepare("INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
+					   " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout)"
+					   " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM " EXTENSION_SCHEMA ".local_node l",
+					   lengthof(types), types);
+	if (!plan || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare to keep a change");
+	insert_plan = plan;
+}
+
+void
+keep_change(const WireRelation *remote, const WaitingTable *w, const char *message, int len)
+{
+	Datum		values[11];
+	int			nest = session_sql_begin();
+
+	prepare();
+	values[0] = CStringGetTextDatum(w->schema);
+	values[1] = CStringGetTextDatum(w->name);
+	values[2] = Int32GetDatum(apply.provider);
+	values[3] = Int32GetDatum(apply.begin.origin);
+	values[4] = LSNGetDatum(apply.begin.origin_lsn);
+	values[5] = TimestampTzGetDatum(apply.begin.commit_ts);
+	values[6] = Int64GetDatum(apply.begin.xid);
+	values[7] = CStringGetTextDatum(frontier_to_text(apply.seen));
+	values[8] = PointerGetDatum(renumber(remote, w->number, NULL, 0));
+	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));
+	values[10] = CStringGetTextDatum(value_layout());
+	if (SPI_execute_plan(insert_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
+		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
+	session_sql_end(nest);
+	apply.wrote = true;
+}
+
+bool
+keep_is_envelope(Relation rel)
+{
+	return RelationGetNamespace(rel) == extension_schema_oid() && strcmp(RelationGetRelationName(rel), TABLE_WAITING_CHANGE) == 0;
+}
+
+/* Refuses what has not all that it should have, or values in another server's form. */
+static void
+check_envelope(ApplyRelation *ar)
+{
+	const int	needed[] = {ATT_PROVIDER, ATT_XID, ATT_SEEN, ATT_RELATION, ATT_CHANGE, ATT_LAYOUT};
+
+	for (int i = 0; i < lengthof(needed); i++)
+	{
+		if (ar->nulls[needed[i] - 1] || !ar->present[needed[i] - 1])
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("a change that another node has kept came without its content")));
+	}
+	if (strcmp(TextDatumGetCString(ar->values[ATT_LAYOUT - 1]), value_layout()) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a change that another node has kept has values in the form of another version of PostgreSQL, or another kind of machine"),
+				 errhint("Let the table go on waiting there no longer: see the view waiting_tables on that node.")));
+}
+
+/* A copy of one of the columns. */
+static WireReader
+open_column(ApplyRelation *ar, int attnum)
+{
+	bytea	   *b = DatumGetByteaPCopy(ar->values[attnum - 1]);
+
+	return (WireReader) {.data = VARDATA(b),.len = VARSIZE(b) - VARHDRSZ};
+}
+
+Envelope
+keep_open_envelope(ApplyRelation *ar)
+{
+	Envelope	e;
+	MemoryContext old;
+
+	if (!envelope)
+		envelope = AllocSetContextCreate(TopMemoryContext, "kept change", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(envelope);
+	check_envelope(ar);
+	old = MemoryContextSwitchTo(envelope);
+	e = (Envelope) {
+		.provider = DatumGetInt32(ar->values[ATT_PROVIDER - 1]),
+		.xid = (TransactionId) DatumGetInt64(ar->values[ATT_XID - 1]),
+		.seen = frontier_from_text(TextDatumGetCString(ar->values[ATT_SEEN - 1])),
+		.relation = open_column(ar, ATT_RELATION),
+		.change = open_column(ar, ATT_CHANGE)
+	};
+	MemoryContextSwitchTo(old);
+	if (!e.seen)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a change that another node has kept says nothing of what had been seen")));
+	return e;
+}

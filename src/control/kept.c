@@ -1,0 +1,341 @@
+/*
+ * kept.c
+ *		Changes of tables that had to wait are applied: in the order in which they came, as soon as that is possible.
+ *
+ * Each transaction of which something was kept (apply/keep.c) is applied again with these changes alone, as the same transaction of the same origin: its rows have the
+ * version that they would have had, and other nodes know that they have it. What is applied is deleted in the same transaction. The origin is taken at the very end
+ * only; so the table's code holds up nobody else's changes, however long it takes.
+ *
+ * Before each look at a table it is noted when to look again if this one ends badly, as it may end with the process.
+ *
+ * When nothing is left the table waits no more. Whoever keeps a change holds a lock of the table of them until it commits, and looks again under it whether the table
+ * waits: so a stronger lock here means that nothing is under way.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "apply/apply.h"
+#include "base/moment.h"
+#include "base/pulse.h"
+#include "base/session.h"
+#include "base/settings.h"
+#include "catalog/exclusion.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "catalog/origin_map.h"
+#include "control/kept.h"
+#include "control/sql.h"
+#include "receive/gate.h"
+
+#define WORK_MS			2000	/* at a table at a time: there are others as well */
+#define BATCH			"100"	/* changes that are read at once */
+#define HOLD_MS			5000	/* that the origin is waited for: whoever has it may wait for our rows */
+#define LOCK_TIMEOUT	"2s"	/* for a lock of the table: other tables wait for this process */
+#define LONGEST_PAUSE	"60"	/* seconds between two looks at a table that fails */
+#define REST			10		/* code that takes too long gets one part in so many of the time */
+
+/* A transaction of which changes were kept. */
+typedef struct Kept
+{
+	char	   *schema;
+	char	   *name;
+	bool		any;
+	WireBegin	begin;
+	NodeId		provider;
+	Frontier   *seen;
+} Kept;
+
+/* ---------- reading ---------- */
+
+/* A column of the row that was read, not null. */
+static Datum
+column(int row, int attnum)
+{
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, attnum, &isnull);
+}
+
+/* Reads what is known of the transaction at the head. */
+static void
+read_head(Kept *k)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name)};
+	int			nest;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	nest = session_sql_begin();
+	if (SPI_execute_with_args("SELECT c.provider, c.origin, c.origin_lsn, c.commit_ts, c.xid, c.seen"
+							  " FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2"
+							  " ORDER BY c.id, c.kept_by LIMIT 1", 2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read kept changes");
+	k->any = SPI_processed > 0;
+	if (k->any)
+	{
+		char	   *seen = TextDatumGetCString(column(0, 6));
+		MemoryContext old;
+
+		k->provider = DatumGetInt32(column(0, 1));
+		k->begin = (WireBegin) {
+			.origin = DatumGetInt32(column(0, 2)),.origin_lsn = DatumGetLSN(column(0, 3)),
+			.commit_ts = DatumGetTimestampTz(column(0, 4)),.xid = (TransactionId) DatumGetInt64(column(0, 5))
+		};
+		old = MemoryContextSwitchTo(context);
+		k->seen = frontier_from_text(seen);
+		MemoryContextSwitchTo(old);
+	}
+	session_sql_end(nest);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (k->any && !k->seen)
+		elog(ERROR, "what a provider had seen is malformed");
+}
+
+/* What was read of a change. */
+typedef struct Change
+{
+	int64		id;
+	int32		kept_by;
+	WireReader	relation;
+	WireReader	change;
+} Change;
+
+/* A copy of a column. */
+static WireReader
+read_bytes(int row, int attnum)
+{
+	bytea	   *b = DatumGetByteaPCopy(column(row, attnum));
+
+	return (WireReader) {.data = VARDATA(b),.len = VARSIZE(b) - VARHDRSZ};
+}
+
+/* Conditions and parameters by which the changes of the transaction are found. */
+#define OF_TRANSACTION	" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2 AND c.origin = $3 AND c.origin_lsn = $4"
+
+/* Runs a statement about them; the last two parameters say after which one. */
+static void
+run_about(const Kept *k, const char *sql, int nparams, const Change *after, bool read_only)
+{
+	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT8OID, INT4OID};
+	Datum		values[6] = {
+		CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name), Int32GetDatum(k->begin.origin), LSNGetDatum(k->begin.origin_lsn),
+		Int64GetDatum(after->id), Int32GetDatum(after->kept_by)
+	};
+
+	if (SPI_execute_with_args(sql, nparams, types, values, NULL, read_only, 0) < 0)
+		elog(ERROR, "could not read kept changes");
+}
+
+/* Reads some more changes into context; returns how many. */
+static int
+read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
+{
+	int			nest = session_sql_begin();
+	MemoryContext old;
+	int			n;
+
+	run_about(k, "SELECT c.id, c.kept_by, c.relation, c.change" OF_TRANSACTION " AND (c.id, c.kept_by) > ($5, $6)"
+			  " ORDER BY c.id, c.kept_by LIMIT " BATCH, 6, last, true);
+	n = SPI_processed;
+	old = MemoryContextSwitchTo(context);
+	*changes = palloc(Max(n, 1) * sizeof(Change));
+	for (int i = 0; i < n; i++)
+		(*changes)[i] = (Change) {DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3), read_bytes(i, 4)};
+	MemoryContextSwitchTo(old);
+	session_sql_end(nest);
+	if (n > 0)
+		*last = (*changes)[n - 1];
+	return n;
+}
+
+/* ---------- applying ---------- */
+
+/* Applies the changes of a transaction, and deletes them. */
+static void
+apply_changes(const Kept *k)
+{
+	MemoryContext batch = AllocSetContextCreate(TopTransactionContext, "kept changes", ALLOCSET_DEFAULT_SIZES);
+	Change		last = {.id = PG_INT64_MIN};
+	Change	   *changes;
+	int			n;
+	int			nest;
+
+	while ((n = read_some(k, &last, &changes, batch)) > 0)
+	{
+		for (int i = 0; i < n; i++)
+			apply_kept(changes[i].relation, changes[i].change);
+		MemoryContextReset(batch);
+	}
+	nest = session_sql_begin();
+	run_about(k, "DELETE" OF_TRANSACTION, 4, &last, false);
+	session_sql_end(nest);
+}
+
+/* Applies one transaction. */
+static void
+apply_transaction(const Kept *k)
+{
+	apply_init(k->provider, NULL, k->seen);
+	apply_begin(&k->begin, (ApplyMode) {.careful = true,.kept = true});
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	apply_changes(k);
+	apply_end_rows();
+	if (!gate_hold_for(k->begin.origin, HOLD_MS))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("a link is applying a transaction of the same node")));
+	(void) apply_commit();
+	gate_release();
+}
+
+/* Cleans up after an error, which is returned. */
+static ErrorData *
+clean_up(MemoryContext context)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	if (pulse_timed_out())
+		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s%.200s", setting_row_timeout,
+								  edata->context ? ": " : "", edata->context ? edata->context : "");
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	apply_reset();
+	gate_release();
+	MemoryContextSwitchTo(context);
+	return edata;
+}
+
+/* The same; NULL, or the error. */
+static ErrorData *
+try_transaction(const Kept *k)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *volatile edata = NULL;
+
+	PG_TRY();
+	{
+		apply_transaction(k);
+	}
+	PG_CATCH();
+	{
+		edata = clean_up(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	apply_init(INVALID_NODE_ID, NULL, NULL);
+	return edata;
+}
+
+/* ---------- tables ---------- */
+
+/* True if changes of a table can be applied: it exists, or is left out by now. */
+static bool
+can_be_applied(const char *schema, const char *name)
+{
+	Oid			nspoid;
+	bool		result;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	nspoid = get_namespace_oid(schema, true);
+	result = exclusion_reason(schema, name) != NULL || (OidIsValid(nspoid) && OidIsValid(get_relname_relid(name, nspoid)));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return result;
+}
+
+/* Notes why a table goes on waiting. */
+static void
+note_error(const char *number, const ErrorData *edata, int seconds)
+{
+	const char *params[3] = {number, psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : ""),
+	psprintf("%d", seconds)};
+
+	sql_value("UPDATE replication_plugin.waiting_table SET reason = $2, retry_at = greatest(retry_at, clock_timestamp() + $3::integer * interval '1 second')"
+			  " WHERE number = $1::integer", 3, params);
+}
+
+/* Applies what can be of a table, for a while. */
+static void
+work_on(const char *number, const char *schema, const char *name)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kept transaction", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Moment		start = moment_now();
+	bool		failed = false;
+	bool		any = true;
+
+	while (any && !failed && !moment_is_past(start, WORK_MS))
+	{
+		Kept		k = {.schema = pstrdup(schema),.name = pstrdup(name)};
+		ErrorData  *edata;
+
+		read_head(&k);
+		any = k.any;
+		if (any && (edata = try_transaction(&k)) != NULL)
+		{
+			int			ms = moment_now() - start > INT64CONST(1000) * setting_row_timeout && setting_row_timeout > 0 ? setting_row_timeout : 0;
+
+			note_error(number, edata, ms / 1000 * REST);
+			failed = true;
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	if (!any)
+		sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
+	else if (!failed)
+		sql_value("UPDATE replication_plugin.waiting_table SET tries = 0, retry_at = NULL WHERE number = $1::integer", 1, &number);
+}
+
+/* Looks at one table. */
+static void
+visit(const char *number)
+{
+	char	   *schema = sql_value("SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
+	char	   *name = sql_value("SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
+
+	if (!schema || !name || !can_be_applied(schema, name))
+		return;
+	if (sql_value("UPDATE replication_plugin.waiting_table SET tries = tries + 1,"
+				  " retry_at = clock_timestamp() + least(power(2, least(tries, 10)), " LONGEST_PAUSE ") * interval '1 second'"
+				  " WHERE number = $1::integer RETURNING 1", 1, &number))
+		work_on(number, schema, name);
+}
+
+bool
+kept_round(void)
+{
+	char	   *list;
+	char	   *rest = NULL;
+
+	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
+		return false;
+	list = sql_value("SELECT string_agg(number::text, ' ' ORDER BY retry_at NULLS FIRST) FROM replication_plugin.waiting_table"
+					 " WHERE kept AND coalesce(retry_at <= clock_timestamp(), true)", 0, NULL);
+	StartTransactionCommand();
+	gate_init(nodes_local_id());
+	CommitTransactionCommand();
+	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number; number = strtok_r(NULL, " ", &rest))
+		visit(number);
+	return true;
+}
