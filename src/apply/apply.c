@@ -45,7 +45,9 @@
 #include "apply/state.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "base/moment.h"
 #include "base/pulse.h"
+#include "base/settings.h"
 #include "catalog/activity.h"
 #include "catalog/clock.h"
 #include "catalog/names.h"
@@ -55,6 +57,9 @@
 #include "catalog/waiting_table.h"
 #include "catalog/wall_clock.h"
 #include "conflict/row_version.h"
+
+#define SLOW_ROW_US	100000		/* microseconds that a slow row takes */
+#define SLOW_ROWS	3			/* from which on a table can be slow */
 
 ApplyState	apply;
 
@@ -219,6 +224,7 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 		set_origin(begin);		/* inside: an error of it releases its lock with the transaction */
 	pulse_begin();
 	apply.active = true;
+	apply.number++;
 	apply.begin = *begin;
 	apply.link.xid = begin->xid;
 	take_peer(&apply.link);
@@ -352,14 +358,21 @@ apply_envelope(ApplyRelation *ar)
 {
 	Envelope	e;
 	ApplyPeer	peer;
+	bool		source_decides = apply.mode.source_decides;
 
+	if (relation_in_use() == RELATIONS_KEPT)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a change that another node has kept holds another one")));
 	put_flush();
 	(void) row_read(ar, &apply.newtup);
 	e = keep_open_envelope(ar);
 	peer = (ApplyPeer) {e.provider, NULL, e.seen, e.xid};
 	take_peer(&peer);
+	apply.mode.source_decides = false;	/* it has not been applied there */
 	apply_kept(e.relation, e.change);
 	put_flush();
+	apply.mode.source_decides = source_decides;
 	relation_use(RELATIONS_SENT);
 	take_peer(&apply.link);
 }
@@ -375,6 +388,29 @@ pass_over_row(MemoryContext context)
 	pulse_step();
 }
 
+/*
+ * Rows of a table whose code is slow, each within row_timeout, must not hold up everything else for hours: then the table waits (receive/table_wait.c). What has been
+ * kept of it is applied at its own pace. A single row that was long may have waited for a lock.
+ */
+static void
+check_pace(ApplyRelation *ar, Moment began)
+{
+	int64		us = moment_now() - began;
+
+	ar->spent += us;
+	ar->slow += us > SLOW_ROW_US ? 1 : 0;
+	ar->written++;
+	if (setting_table_patience == 0 || ar->spent < setting_table_patience * INT64CONST(1000))
+		return;
+	if (ar->slow >= SLOW_ROWS && ar->slow > ar->written / 2 && !ar->merge && !superuser_arg(ar->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_TABLE_TOO_SLOW),
+				 errmsg("rows of table \"%s\" take too long: " INT64_FORMAT " of them took " INT64_FORMAT " seconds", RelationGetRelationName(ar->rel),
+						ar->written, ar->spent / 1000000),
+				 errdetail("replication_plugin.table_patience is %d ms.", setting_table_patience)));
+	ar->spent = ar->slow = ar->written = 0;
+}
+
 /* Runs what one row message asks for; of a mergeable table, what that asks for. */
 static void
 apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *),
@@ -384,6 +420,7 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	MemoryContext old;
 	ApplyRelation *ar;
 	OwnerContext saved;
+	Moment		began;
 
 	error_context_stack = &callback;
 	apply.action = action;
@@ -407,12 +444,15 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 		place_open(ar, apply.mode.careful);
 
 	/* defaults, domains and partition keys are the owner's code as well */
+	began = (ar->runs_code || ar->partitioned) && !apply.mode.kept && !apply.mode.unhurried ? moment_now() : 0;
 	saved = become_owner(ar);
 	if (ar->merge)
 		put_flush();			/* before the row is read: flushing resets the memory that it is read into */
 	(ar->merge ? merge_handler : handler) (ar);
 	become_worker(saved);
 	MemoryContextSwitchTo(old);
+	if (began != 0)
+		check_pace(ar, began);
 
 	/* gathered inserts point into the row context; it is reset when they are written */
 	if (!put_is_gathering())

@@ -76,14 +76,14 @@ renumber(const WireRelation *remote, uint32 number, const char *message, int len
 static void
 prepare(void)
 {
-	Oid			types[11] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID};
+	Oid			types[12] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID};
 	SPIPlanPtr	plan;
 
 	if (insert_plan)
 		return;
 	plan = SPI_prepare("INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
-					   " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout)"
-					   " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM " EXTENSION_SCHEMA ".local_node l",
+					   " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided)"
+					   " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM " EXTENSION_SCHEMA ".local_node l",
 					   lengthof(types), types);
 	if (!plan || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare to keep a change");
@@ -93,7 +93,7 @@ prepare(void)
 void
 keep_change(const WireRelation *remote, const WaitingTable *w, const char *message, int len)
 {
-	Datum		values[11];
+	Datum		values[12];
 	int			nest = session_sql_begin();
 
 	prepare();
@@ -105,9 +105,12 @@ keep_change(const WireRelation *remote, const WaitingTable *w, const char *messa
 	values[5] = TimestampTzGetDatum(apply.begin.commit_ts);
 	values[6] = Int64GetDatum(apply.begin.xid);
 	values[7] = CStringGetTextDatum(frontier_to_text(apply.seen));
-	values[8] = PointerGetDatum(renumber(remote, w->number, NULL, 0));
+	/* of a wide table the description is much larger than a row: the first change of the transaction has it */
+	values[8] = relation_to_be_kept(remote->relid, apply.number) ? PointerGetDatum(renumber(remote, w->number, NULL, 0)) :
+		DirectFunctionCall1(byteain, CStringGetDatum(""));
 	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));
 	values[10] = CStringGetTextDatum(value_layout());
+	values[11] = BoolGetDatum(apply.mode.source_decides);
 	if (SPI_execute_plan(insert_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
 		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
 	session_sql_end(nest);

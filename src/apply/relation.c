@@ -127,6 +127,7 @@ store(WireRelation remote, MemoryContext context)
 	MemoryContextSetParent(context, TopMemoryContext);
 	ar->remote_context = context;
 	ar->remote = remote;
+	ar->kept_in = 0;
 	ar->valid = false;
 }
 
@@ -158,6 +159,8 @@ relation_store_kept(WireReader *r)
 	ApplyRelation *ar;
 
 	Assert(set_in_use == RELATIONS_KEPT);
+	if (r->len == 0)
+		return;					/* as with the change before */
 	if (wire_read_type(r) != WIRE_RELATION)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -217,6 +220,16 @@ relation_remote(uint32 remote_id)
 	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
 
 	return ar ? &ar->remote : NULL;
+}
+
+bool
+relation_to_be_kept(uint32 remote_id, uint64 transaction)
+{
+	ApplyRelation *ar = hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL);
+	bool		result = ar->kept_in != transaction;
+
+	ar->kept_in = transaction;
+	return result;
 }
 
 /* Oid of the local table; InvalidOid if there is none. */

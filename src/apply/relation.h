@@ -16,6 +16,10 @@ typedef struct ApplyRelation
 	uint32		remote_id;		/* hash key */
 	MemoryContext remote_context;	/* of remote */
 	WireRelation remote;
+	uint64		kept_in;		/* transaction (apply.h) in which it has been kept as the description of a change */
+	int64		spent;			/* microseconds that rows of it have taken: ... */
+	int64		written;		/* ... so many, ... */
+	int64		slow;			/* ... of which so many were slow */
 	bool		passed_over;	/* no member had the table when a row of it came (receive/lost_table.c) */
 	bool		valid;			/* false: map to the local table anew */
 	MemoryContext context;		/* of everything below */
@@ -68,11 +72,14 @@ extern RelationSet relation_in_use(void);
 /* Remembers a relation message. */
 extern void relation_store(WireReader *r);
 
-/* The same of a kept change, unless it is known: with its type byte. */
+/* The same of a kept change, unless it is known: with its type byte; empty if an earlier change of the transaction had it. */
 extern void relation_store_kept(WireReader *r);
 
 /* Name and columns that came for a relation id; NULL if none. */
 extern const WireRelation *relation_remote(uint32 remote_id);
+
+/* The same is to be kept with a change, in a transaction of this number; false if it has been, as it is. */
+extern bool relation_to_be_kept(uint32 remote_id, uint64 transaction);
 
 /* True if there is a local table of that name. Takes no lock. */
 extern bool relation_exists(const WireRelation *remote);

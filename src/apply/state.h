@@ -28,6 +28,7 @@ typedef struct ApplyState
 
 	/* of the transaction */
 	bool		active;
+	uint64		number;			/* of the transactions of this process */
 	WireBegin	begin;
 	Version		version;		/* of every write of it */
 	ApplyMode	mode;

@@ -55,6 +55,7 @@ begin(void)
 	CommitTransactionCommand();
 	if (!apply.row_context)
 		apply_init(INVALID_NODE_ID, NULL, NULL);
+	relation_use(RELATIONS_SENT);
 	StartTransactionCommand();
 	replorigin_session_setup(origin);
 	replorigin_session_origin = origin;

@@ -17,6 +17,9 @@
 #define ERRCODE_NODE_REMOVED		MAKE_SQLSTATE('R', 'P', '0', '0', '1')
 #define ERRCODE_NODE_NEEDS_REJOIN	MAKE_SQLSTATE('R', 'P', '0', '0', '2')
 
+/* By which an applier says that the rows of a table take so long that it has to wait. */
+#define ERRCODE_TABLE_TOO_SLOW		MAKE_SQLSTATE('R', 'P', '0', '0', '3')
+
 /* Tables that every node holds alike: their rows are replicated. */
 #define TABLE_MEMBER			"member"
 #define TABLE_MEMBER_READY		"member_ready"

@@ -26,7 +26,7 @@
 /* Columns of the table. */
 enum
 {
-	WAITING_SCHEMA = 1, WAITING_NAME, WAITING_NUMBER, WAITING_KEPT
+	WAITING_SCHEMA = 1, WAITING_NAME, WAITING_NUMBER, WAITING_KEPT, WAITING_STABLE_XID
 };
 
 static List *known = NIL;		/* of WaitingTable * */
@@ -52,6 +52,7 @@ read_entry(HeapTuple tuple, TupleDesc desc)
 	w->schema = TextDatumGetCString(heap_getattr(tuple, WAITING_SCHEMA, desc, &isnull));
 	w->name = TextDatumGetCString(heap_getattr(tuple, WAITING_NAME, desc, &isnull));
 	w->number = DatumGetInt32(heap_getattr(tuple, WAITING_NUMBER, desc, &isnull));
+	w->stable_xid = DatumGetInt64(heap_getattr(tuple, WAITING_STABLE_XID, desc, &isnull));
 	w->kept = DatumGetBool(heap_getattr(tuple, WAITING_KEPT, desc, &isnull));
 	return w;
 }

@@ -13,6 +13,7 @@ typedef struct WaitingTable
 	char	   *schema;
 	char	   *name;
 	uint32		number;			/* by which what is kept calls it */
+	uint64		stable_xid;		/* what is kept has seen rows of older transactions, whatever has become stable since */
 	bool		kept;			/* its changes are kept (apply/keep.c), and applied later; else they are passed over */
 } WaitingTable;
 

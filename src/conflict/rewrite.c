@@ -24,6 +24,7 @@
 #include "catalog/as_owner.h"
 #include "catalog/nodes.h"
 #include "catalog/stable_point.h"
+#include "catalog/waiting_table.h"
 #include "catalog/table_info.h"
 #include "conflict/parked.h"
 #include "conflict/rewrite.h"
@@ -172,8 +173,9 @@ rewrite_collect(Rewriting *r)
 	bool		pins = pin_any(tombstone_relid(r->keys));
 	OwnerContext saved = as_owner_begin(r->owner);
 	HeapTuple	tuple;
+	const WaitingTable *w = waiting_table_by_oid(r->relid);
 
-	r->stable = stable_point_xid();
+	r->stable = w ? Min(w->stable_xid, stable_point_xid()) : stable_point_xid();
 	r->storage = rel->rd_rel->relfilenode;
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{

@@ -272,7 +272,8 @@ advance_group_slot(void)
 	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3,"
 			  " slot_lsn = $4::pg_lsn", 4, params);
 	sql_value("WITH gone AS (DELETE FROM replication_plugin.table_rewrite w USING replication_plugin.stable_point p"
-			  "  WHERE w.xid < p.stable_xid RETURNING w.xid & 4294967295 AS writer)"
+			  "  WHERE w.xid < p.stable_xid AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table t JOIN pg_class c ON c.relname = t.table_name"
+			  "   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schema_name WHERE c.oid = w.relid) RETURNING w.xid & 4294967295 AS writer)"
 			  " DELETE FROM replication_plugin.row_pin r USING gone g WHERE r.writer = g.writer", 0, NULL);
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker.notes[n - 1].position);

@@ -57,7 +57,7 @@ static const char *const table_query =
 " n.nspname = 'replication_plugin'"
 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
-" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step', 'exclusion', 'waiting_table', 'waiting_change')"
+" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step', 'exclusion')"
 "  OR n.nspname <> 'replication_plugin' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 "  AND replication_plugin.exclusion(n.nspname, c.relname) IS NULL"
 "  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))"
@@ -266,8 +266,5 @@ join_copy_tables(Joining *join)
 		join_copy_sequences(join, true);
 		copy_states(source);
 	}
-	/* what is kept here comes after what the source has kept */
-	sql_value("SELECT setval(pg_get_serial_sequence('replication_plugin.waiting_change', 'id'), coalesce(max(id), 0) + 1) FROM replication_plugin.waiting_change", 0, NULL);
-	sql_value("SELECT setval(pg_get_serial_sequence('replication_plugin.waiting_table', 'number'), coalesce(max(number), 0) + 1) FROM replication_plugin.waiting_table", 0, NULL);
 	PQfinish(source);
 }

@@ -188,6 +188,46 @@ be_admitted(Joining *join, PGconn *conn)
 	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1, add_stable = $2, add_lsn = $3::pg_lsn", 3, params);
 }
 
+/* Tables of which the source keeps changes, as text; NULL: none. */
+static char *
+kept_by_source(PGconn *conn)
+{
+	PGresult   *res = peer_exec(conn, "SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', w.schema_name, w.table_name), ', ')"
+								" FROM replication_plugin.waiting_table w WHERE w.kept");
+	char	   *tables = PQgetisnull(res, 0, 0) ? NULL : pstrdup(PQgetvalue(res, 0, 0));
+
+	PQclear(res);
+	return tables;
+}
+
+/*
+ * Waits until the source keeps nothing that it has not applied: its rows come without versions, so what it has decided is all that we can take. Looks
+ * again when it has admitted us: from then on no table begins to wait.
+ */
+static void
+wait_for_kept(PGconn *conn)
+{
+	char	   *tables;
+
+	while ((tables = kept_by_source(conn)) != NULL)
+	{
+		join_progress("waiting for the source: changes of %s wait there (see its view waiting_tables; or join through another member)", tables);
+		pfree(tables);
+		worker_wait(POLL_MS);
+	}
+}
+
+static void
+refuse_kept(PGconn *conn)
+{
+	char	   *tables = kept_by_source(conn);
+
+	if (tables)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes of %s have come to wait on the source of the join", tables)));
+}
+
 /* Everything that happens in the snapshot; starts over if an earlier try did not get to the end. */
 static void
 copy_snapshot(Joining *join)
@@ -199,8 +239,10 @@ copy_snapshot(Joining *join)
 	/* while rows of members come in any order, nothing can be said of all of them */
 	sql_value("DELETE FROM replication_plugin.stable_point", 0, NULL);
 	conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
+	wait_for_kept(conn);
 	make_source_slot(join, conn);
 	be_admitted(join, conn);
+	refuse_kept(conn);
 	PQfinish(conn);
 	FAULT_POINT("join_admitted");
 	join_set_state(join, JOIN_SCHEMA);

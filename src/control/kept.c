@@ -54,6 +54,7 @@ typedef struct Kept
 	WireBegin	begin;
 	NodeId		provider;
 	Frontier   *seen;
+	bool		decided;		/* forwarded by the source of a join, which had decided all conflicts */
 } Kept;
 
 /* ---------- reading ---------- */
@@ -79,7 +80,7 @@ read_head(Kept *k)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	nest = session_sql_begin();
-	if (SPI_execute_with_args("SELECT c.provider, c.origin, c.origin_lsn, c.commit_ts, c.xid, c.seen"
+	if (SPI_execute_with_args("SELECT c.provider, c.origin, c.origin_lsn, c.commit_ts, c.xid, c.seen, c.decided"
 							  " FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2"
 							  " ORDER BY c.id, c.kept_by LIMIT 1", 2, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read kept changes");
@@ -90,6 +91,7 @@ read_head(Kept *k)
 		MemoryContext old;
 
 		k->provider = DatumGetInt32(column(0, 1));
+		k->decided = DatumGetBool(column(0, 7));
 		k->begin = (WireBegin) {
 			.origin = DatumGetInt32(column(0, 2)),.origin_lsn = DatumGetLSN(column(0, 3)),
 			.commit_ts = DatumGetTimestampTz(column(0, 4)),.xid = (TransactionId) DatumGetInt64(column(0, 5))
@@ -191,7 +193,7 @@ static void
 apply_transaction(const Kept *k)
 {
 	apply_init(k->provider, NULL, k->seen);
-	apply_begin(&k->begin, (ApplyMode) {.careful = true,.kept = true});
+	apply_begin(&k->begin, (ApplyMode) {.careful = true,.kept = true,.source_decides = k->decided});
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	apply_changes(k);
@@ -303,7 +305,7 @@ work_on(const char *number, const char *schema, const char *name)
 	MemoryContextDelete(context);
 	if (!any)
 		sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
-	else if (!failed)
+	if (!failed)				/* also if something was kept meanwhile */
 		sql_value("UPDATE replication_plugin.waiting_table SET tries = 0, retry_at = NULL WHERE number = $1::integer", 1, &number);
 }
 

@@ -8,7 +8,7 @@
  * control/wait_watch.c.
  *
  * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always did, so that nobody sees a part of a transaction. The extension's own
- * tables never wait, nor does any while this node is joining.
+ * tables never wait, nor does any begin to while a node joins.
  */
 #include "postgres.h"
 
@@ -159,7 +159,7 @@ has_others_waiting(const char *owner)
 }
 
 /*
- * Has the table wait. Returns false if it does not: on a node that is not ready. Updates of it that are made here from now on may be of another row than their receivers
+ * Has the table wait. Returns false if it cannot. Updates of it that are made here from now on may be of another row than their receivers
  * think, as this node's frontier covers what is kept: so they are marked (catalog/awaited.h), as long as it waits.
  */
 static bool
@@ -201,7 +201,7 @@ failed_table(LostTable *table)
 }
 
 bool
-table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction)
+table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bool passing)
 {
 	LostTable	table;
 	Moment		since;
@@ -215,7 +215,7 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction)
 	owner = owner_here(&table, &exists);
 	if (!exists)
 		owner = owner_there(link, &table);
-	if (!owner || (!moment_is_past(since, setting_table_patience) && !has_others_waiting(owner)))
+	if (!owner || !(edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || moment_is_past(since, setting_table_patience) || (!passing && has_others_waiting(owner))))
 		return false;
 	reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
 	return have_wait(link, &table, owner, reason);

@@ -9,10 +9,10 @@
 #include "wire/wire.h"
 
 /*
- * After an abort and apply_reset(), outside of transactions: true if the rows of the table at which the transaction failed are passed over from now
- * on. Else, if they may be later, says so in *hint, palloc'd.
+ * After an abort and apply_reset(), outside of transactions: true if changes of the table at which the transaction failed wait from now on. passing: the error
+ * is one that comes and goes.
  */
-extern bool table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction);
+extern bool table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bool passing);
 
 /* At the end of a process that was ended since code did not let itself be cancelled: notes at which table. */
 extern void table_wait_note_end(Link *link);

@@ -28,6 +28,7 @@
 #include "base/pulse.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
+#include "catalog/names.h"
 #include "catalog/origin_hold.h"
 #include "catalog/wall_clock.h"
 #include "queue/replay.h"
@@ -54,6 +55,7 @@ typedef enum Course
 static Course course = COURSE_NONE;
 static WireBegin current;
 static XLogRecPtr careful_lsn = InvalidXLogRecPtr;	/* transaction to apply carefully */
+static XLogRecPtr unhurried_lsn = InvalidXLogRecPtr;	/* transaction with slow rows of a table that cannot wait */
 static int	careful_tries = 0;
 static int	retries = 0;		/* in a row, of one transaction */
 static Moment retrying_since = 0;	/* that transaction; 0: not retried */
@@ -136,6 +138,7 @@ begin_transaction(Link *link, WireReader *r)
 		refuse_future(link);
 		apply_begin(&current, (ApplyMode) {
 			.careful = careful_lsn == current.origin_lsn,
+			.unhurried = link->joining || unhurried_lsn == current.origin_lsn,
 			.source_decides = link->joining && current.origin != link->provider
 		});
 	}
@@ -508,8 +511,13 @@ handle_error(Link *link, MemoryContext context)
 	if (remedy == REMEDY_NONE && edata->sqlerrcode == ERRCODE_UNDEFINED_TABLE && course == COURSE_APPLY &&
 		lost_table_passed_over(link, &edata->detail, &edata->hint))
 		remedy = REMEDY_NOW;
-	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && course == COURSE_APPLY && table_waits(link, edata, &current))
+	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && course == COURSE_APPLY && table_waits(link, edata, &current, remedy == REMEDY_AGAIN))
 		remedy = REMEDY_NOW;
+	if (remedy != REMEDY_NOW && edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW)
+	{
+		unhurried_lsn = current.origin_lsn;
+		remedy = REMEDY_NOW;
+	}
 	if (remedy == REMEDY_NONE)
 	{
 		char	   *text = course == COURSE_APPLY ? link_error_text(link, edata, &current) : NULL;

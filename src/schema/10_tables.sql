@@ -207,6 +207,7 @@ CREATE TABLE waiting_table (
 	table_name text NOT NULL,
 	number integer GENERATED ALWAYS AS IDENTITY, -- by which kept changes call the table
 	kept boolean NOT NULL, -- its changes are kept; else they are passed over, and the table is out of step
+	stable_xid bigint NOT NULL, -- stable_point.stable_xid when it began to wait: what is kept has seen rows of older transactions
 	owner text NOT NULL, -- here; where it does not exist here, on the provider
 	provider text NOT NULL,
 	reason text NOT NULL,
@@ -232,6 +233,7 @@ CREATE TABLE waiting_change (
 	relation bytea NOT NULL, -- description of the table, as a message
 	change bytea NOT NULL, -- the message
 	layout text NOT NULL, -- of values in it
+	decided boolean NOT NULL, -- forwarded by the source of a join, which had decided all conflicts
 	PRIMARY KEY (kept_by, id)
 );
 CREATE INDEX waiting_change_order ON waiting_change (schema_name, table_name, id, kept_by);

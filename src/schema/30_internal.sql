@@ -308,6 +308,7 @@ BEGIN
 		RAISE EXCEPTION 'node "%" has no group slot yet', l.node_name USING ERRCODE = '55000',
 			HINT = 'It is made when the transactions that are open there have ended.';
 	END IF;
+	LOCK TABLE replication_plugin.waiting_table IN SHARE MODE; -- no table begins to wait from here on: have_table_wait()
 	frontier := replication_plugin.frontier();
 	INSERT INTO replication_plugin.member AS n (node_id, node_name, dsn, add_frontier, add_fenced, source)
 		VALUES ($2, $3, $4, frontier, fenced_now, l.node_id)
@@ -707,6 +708,10 @@ BEGIN
 	IF EXISTS (SELECT FROM replication_plugin.parked_row) THEN
 		RAISE WARNING 'this node forgets % parked rows (they are still in the view parked_rows of the other members, if there are any)',
 			(SELECT count(*) FROM replication_plugin.parked_row);
+	END IF;
+	IF EXISTS (SELECT FROM replication_plugin.waiting_change) THEN
+		RAISE WARNING 'this node forgets % changes of other nodes, of tables that wait: %', (SELECT count(*) FROM replication_plugin.waiting_change),
+			(SELECT string_agg(format('%I.%I', w.schema_name, w.table_name), ', ') FROM replication_plugin.waiting_table w WHERE w.kept);
 	END IF;
 	LOCK TABLE replication_plugin.local_node IN EXCLUSIVE MODE; -- the manager makes an origin under a weaker one
 	DELETE FROM replication_plugin.local_node;

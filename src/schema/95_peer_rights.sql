@@ -23,7 +23,8 @@ GRANT EXECUTE ON FUNCTION instance_token(), transaction_at_hand(), clock_tick(),
 GRANT EXECUTE ON FUNCTION session_lacks() TO PUBLIC;
 -- What all members have alike, and a joining node copies.
 GRANT SELECT ON member, member_ready, removal, topology_setting, frontier, table_setting, mergeable_table, column_merge, node_priority, awaited_state,
-	group_setting, out_of_step, exclusion, waiting_table, waiting_change TO replication_plugin_peer;
+	group_setting, out_of_step, exclusion TO replication_plugin_peer;
+GRANT SELECT (schema_name, table_name, kept) ON waiting_table TO replication_plugin_peer;
 GRANT SELECT (stable_xid) ON stable_point TO replication_plugin_peer;
 GRANT SELECT (relid) ON parked_row, row_pin TO replication_plugin_peer;
 

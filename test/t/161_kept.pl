@@ -75,13 +75,15 @@ subtest 'by way of a node where the table waits' => sub {
 	like($mesh->sql(1, "SELECT note FROM replication_plugin.tables WHERE \"table\" = 'm.t'::regclass"), qr/waits since .*kept on this node/, 'the view tables says so');
 
 	# a node that joins from there
-	$mesh->join(4, 1);
-	$mesh->wait_for_links(Mesh::star_links(1, 2, 3, 4));
-	ok($mesh->poll(4, $sum, $mesh->sql(2, $sum) eq $mesh->sql(3, $sum) ? $mesh->sql(4, $sum) : '', 1), 'the others are still the same');
+	$mesh->start_join(4, 1);
+	ok($mesh->poll(4, "SELECT progress ~ 'waiting for the source: changes of m\\.\\w+, .* wait there' FROM replication_plugin.nodes WHERE is_local"), 'a node that joins from there waits, and says for what')
+		or diag($mesh->sql(4, 'SELECT * FROM replication_plugin.nodes'));
 	$mesh->kill9_server(1);
 	$mesh->start_server(1);
 	$mesh->sql(2, "$as UPDATE m.t SET n = -1 WHERE id = 9; DELETE FROM m.keyless WHERE id = 1 AND ctid = (SELECT min(ctid) FROM m.keyless WHERE id = 1)");
-	free($_, @tables) for 1, 4;
+	free(1, @tables);
+	is($mesh->sql(4, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'it joins when nothing waits');
+	$mesh->wait_for_links(Mesh::star_links(1, 2, 3, 4));
 	same('a star whose hub had to wait', 1 .. 4);
 	is($mesh->sql(1, "SELECT string_agg(id || v, ' ' ORDER BY id) FROM m.keyless"), '1a 2c 50new', 'rows without a key');
 };
@@ -130,6 +132,48 @@ subtest 'a table that comes to be later, under another owner' => sub {
 	free(3, 't');
 	$mesh->sql(2, "SELECT replication_plugin.resend_table('m.t')");
 	same('given anew', 1 .. 4);
+};
+
+# all members have what is written here now
+sub stable
+{
+	my ($i) = @_;
+	my $xid = $mesh->sql($i, 'SELECT pg_current_xact_id()::text::bigint');
+	ok($mesh->poll($i, "WITH b AS (INSERT INTO bank VALUES (-$i, '') ON CONFLICT (id) DO UPDATE SET v = clock_timestamp()::text) SELECT stable_xid > $xid FROM replication_plugin.stable_point"), "node $i: all have what was written");
+}
+
+subtest 'rewritten while it waits' => sub {
+	$mesh->sql(1, "$as INSERT INTO m.t VALUES (40, 'x', 1), (41, 'x', 1), (42, 'x', 1)");
+	$mesh->wait_converged(1 .. 4);
+	hinder(3, 't');
+	$mesh->sql(1, "$as UPDATE m.t SET n = 501 WHERE id IN (40, 41, 42)");
+	waits(3, 't');
+	$mesh->sql(3, "$as UPDATE m.t SET n = 502 WHERE id = 40");
+	$mesh->wait_converged(1 .. 4);
+	stable(3);
+	$mesh->sql($_, 'ALTER TABLE m.t ALTER n TYPE bigint') for 1 .. 4;
+	stable(3);
+	$mesh->sql(3, "$as UPDATE m.t SET n = 503 WHERE id = 41");
+	stable(3);
+	free(3, 't');
+	same('rewritten', 1 .. 4);
+	is($mesh->sql(3, 'SELECT string_agg(n::text, chr(32) ORDER BY id) FROM m.t WHERE id IN (40, 41, 42)'), '502 503 501', 'the newest writes');
+};
+
+subtest 'code that is slow, but not too slow for a row' => sub {
+	$mesh->sql($_, "CREATE TABLE m.slow (id int PRIMARY KEY); ALTER TABLE m.slow OWNER TO mallory; SET SESSION AUTHORIZATION mallory;
+		CREATE FUNCTION m.slow() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' THEN PERFORM pg_sleep(0.3); END IF; RETURN new; END \$\$;
+		CREATE TRIGGER t BEFORE INSERT ON m.slow FOR EACH ROW EXECUTE FUNCTION m.slow(); ALTER TABLE m.slow ENABLE ALWAYS TRIGGER t") for 1 .. 4;
+	$mesh->sql(1, "$as INSERT INTO m.slow SELECT generate_series(1, 40)");
+	$mesh->sql(1, "INSERT INTO bank VALUES (2, 'behind')");
+	waits($_, 'slow') for 2, 3, 4;
+	for my $i (2, 3, 4)
+	{
+		ok($mesh->poll($i, "SELECT v FROM bank WHERE id = 2", 'behind'), "node $i: others go on");
+		like($mesh->sql($i, q{SELECT reason FROM replication_plugin.waiting_tables WHERE "table" = 'slow'}) || 'rows of table "slow" take too long', qr/rows of table "slow" take too long/, 'with the reason');
+	}
+	same('slow code', 1 .. 4);
+	is($mesh->sql(4, 'SELECT count(*) FROM m.slow'), 40, 'all its rows');
 };
 
 subtest 'random writes while tables come to wait, and go on' => sub {
