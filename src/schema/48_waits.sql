@@ -48,6 +48,7 @@ BEGIN
 	FOR holder IN SELECT a.pid, format('process %s (user %s%s, %s)', a.pid, a.usename, coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(a.state, 'active')) AS name
 		FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
 		WHERE a.pid = ANY (pids) AND a.backend_type = 'client backend' AND NOT r.rolsuper
+			AND a.wait_event_type IS DISTINCT FROM 'Lock' -- who waits in front of us has no lock yet
 	LOOP
 		IF pg_terminate_backend(holder.pid) THEN
 			ended := concat_ws(' and ', ended, holder.name);
