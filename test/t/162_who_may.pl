@@ -16,6 +16,7 @@ CREATE ROLE admin LOGIN IN ROLE replication_plugin_admin;
 CREATE ROLE peer LOGIN REPLICATION IN ROLE replication_plugin_peer;
 CREATE ROLE super LOGIN SUPERUSER;
 CREATE SCHEMA m AUTHORIZATION owner;
+GRANT USAGE ON SCHEMA m TO PUBLIC; -- else nobody could name the table
 SET SESSION AUTHORIZATION owner;
 CREATE TABLE m.t (id int PRIMARY KEY, v text);
 SQL
