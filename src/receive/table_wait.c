@@ -38,12 +38,15 @@
 #include "catalog/table_info.h"
 #include "receive/table_wait.h"
 
-/* Owner of the table on the provider, where it does not exist here; NULL if it is a superuser, or is not known. */
+/*
+ * Owner of the table on the provider, where it does not exist here; NULL if it is a superuser, or is not known. By its number there, as it may have got another name
+ * since. Of a change that another node has kept there is no number.
+ */
 static char *
 owner_there(Link *link, const LostTable *table)
 {
 	MemoryContext context = CurrentMemoryContext;
-	const char *params[2] = {table->nspname, table->relname};
+	const char *params[3] = {table->nspname, table->relname, psprintf("%u", table->remote_relid)};
 	PGconn	   *volatile conn = NULL;
 	char	   *volatile owner = NULL;
 
@@ -54,7 +57,7 @@ owner_there(Link *link, const LostTable *table)
 		conn = peer_connect(link->provider_dsn, PEER_SQL, "replication_plugin table");
 		res = peer_exec_params(conn, "SELECT r.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner"
 							   " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-							   " WHERE n.nspname = $1 AND c.relname = $2 AND NOT r.rolsuper", 2, params);
+							   " WHERE (c.oid = $3::pg_catalog.oid OR $3 = '0' AND n.nspname = $1 AND c.relname = $2) AND NOT r.rolsuper", 3, params);
 		owner = PQntuples(res) > 0 ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
 		PQclear(res);
 	}
