@@ -528,33 +528,42 @@ apply_truncate(WireReader *r)
 }
 
 void
-apply_kept(WireReader relation, WireReader change)
+apply_change(WireReader *r, WireMessage type)
 {
-	put_flush();
-	relation_use(RELATIONS_KEPT);
-	relation_store_kept(&relation);
-	switch (wire_read_type(&change))
+	switch (type)
 	{
 		case WIRE_INSERT:
-			apply_insert(&change);
+			apply_insert(r);
 			break;
 		case WIRE_UPDATE:
-			apply_update(&change);
+			apply_update(r);
 			break;
 		case WIRE_DELETE:
-			apply_delete(&change);
+			apply_delete(r);
 			break;
 		case WIRE_TRUNCATE:
-			apply_truncate(&change);
+			apply_truncate(r);
 			break;
 		case WIRE_WRITE:
-			apply_write(&change);
+			apply_write(r);
 			break;
 		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("a kept change is none of a row")));
+					 errmsg("a message that should be of a row is none")));
 	}
+}
+
+void
+apply_kept(WireReader relation, WireReader change)
+{
+	WireMessage type;
+
+	put_flush();
+	relation_use(RELATIONS_KEPT);
+	relation_store_kept(&relation);
+	type = wire_read_type(&change);
+	apply_change(&change, type);
 }
 
 void

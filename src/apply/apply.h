@@ -47,6 +47,9 @@ extern void apply_delete(WireReader *r);
 extern void apply_truncate(WireReader *r);
 extern void apply_write(WireReader *r);
 
+/* The one of these that a message of this type asks for; an error if it is none of a row. */
+extern void apply_change(WireReader *r, WireMessage type);
+
 /* A change that was kept (apply/keep.h): the description of its table, and the message. */
 extern void apply_kept(WireReader relation, WireReader change);
 

@@ -60,24 +60,36 @@ typedef struct Routing
 
 static List *routings = NIL;
 
-/* Relcache callback. */
+/* Calls a function for every description there is, of both sets. */
 static void
-invalidate(Datum arg, Oid relid)
+for_all(void (*what) (ApplyRelation *, Oid), Oid arg)
 {
-	HASH_SEQ_STATUS seq;
-	ApplyRelation *ar;
-
 	for (int i = 0; i < lengthof(sets); i++)
 	{
+		HASH_SEQ_STATUS seq;
+		ApplyRelation *ar;
+
 		if (!sets[i])
 			continue;
 		hash_seq_init(&seq, sets[i]);
 		while ((ar = hash_seq_search(&seq)) != NULL)
-		{
-			if (relid == InvalidOid || ar->relid == relid || ar->key_index == relid)
-				ar->valid = false;
-		}
+			what(ar, arg);
 	}
+}
+
+/* The map of a relation is not valid any more if it is to that local table; InvalidOid: to any. */
+static void
+invalidate_one(ApplyRelation *ar, Oid relid)
+{
+	if (relid == InvalidOid || ar->relid == relid || ar->key_index == relid)
+		ar->valid = false;
+}
+
+/* Relcache callback. */
+static void
+invalidate(Datum arg, Oid relid)
+{
+	for_all(invalidate_one, relid);
 }
 
 /* Makes the empty table of relations. */
@@ -610,26 +622,21 @@ relation_route(ApplyRelation *ar)
 	return relation_leaf(ar, RelationGetRelid(leaf->ri_RelationDesc));
 }
 
+/* Forgets how one is written. */
+static void
+forget_map(ApplyRelation *ar, Oid unused)
+{
+	if (ar->context)
+		MemoryContextDelete(ar->context);
+	ar->context = NULL;
+	ar->valid = false;
+}
+
 /* Forgets how tables are written, when none is open: descriptions stay, as they come only once. */
 static void
 forget_maps(void)
 {
-	HASH_SEQ_STATUS seq;
-	ApplyRelation *ar;
-
-	for (int i = 0; i < lengthof(sets); i++)
-	{
-		if (!sets[i])
-			continue;
-		hash_seq_init(&seq, sets[i]);
-		while ((ar = hash_seq_search(&seq)) != NULL)
-		{
-			if (ar->context)
-				MemoryContextDelete(ar->context);
-			ar->context = NULL;
-			ar->valid = false;
-		}
-	}
+	for_all(forget_map, InvalidOid);
 	mapped = 0;
 }
 
@@ -664,26 +671,21 @@ relation_close_all(void)
 		forget_maps();
 }
 
+/* Forgets that one was open. */
+static void
+reset(ApplyRelation *ar, Oid unused)
+{
+	ar->rel = NULL;
+	ar->target = NULL;
+	ar->valid = false;
+	ar->placed = ar->await_known = false;
+}
+
 void
 relation_reset(void)
 {
-	HASH_SEQ_STATUS seq;
-	ApplyRelation *ar;
-
 	routings = NIL;
 	list_free(open_relations);
 	open_relations = NIL;
-	for (int i = 0; i < lengthof(sets); i++)
-	{
-		if (!sets[i])
-			continue;
-		hash_seq_init(&seq, sets[i]);
-		while ((ar = hash_seq_search(&seq)) != NULL)
-		{
-			ar->rel = NULL;
-			ar->target = NULL;
-			ar->valid = false;
-			ar->placed = ar->await_known = false;
-		}
-	}
+	for_all(reset, InvalidOid);
 }

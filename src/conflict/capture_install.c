@@ -458,8 +458,8 @@ capture_install_changed(void)
 			continue;
 		keyless_log_whole_rows(lfirst_oid(lc), false);
 		install_one(lfirst_oid(lc));
+		peer_rights_sync(lfirst_oid(lc));
 	}
-	peer_rights_sync_changed();
 }
 
 void

@@ -85,18 +85,25 @@ names_role(Datum list, Oid role, AclMode rights)
 	return false;
 }
 
-/* True if a grant on a table names the role. */
+/* The same for the access list of an object: that column of its row in a catalog. */
 static bool
-table_names_role(Oid relid, Oid role)
+object_names_role(int cache, Oid object, AttrNumber column, Oid role, AclMode rights)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(object));
 	bool		isnull = true;
-	Datum		list = HeapTupleIsValid(tuple) ? SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull) : (Datum) 0;
-	bool		result = !isnull && names_role(list, role, ACL_SELECT);
+	Datum		list = HeapTupleIsValid(tuple) ? SysCacheGetAttr(cache, tuple, column, &isnull) : (Datum) 0;
+	bool		result = !isnull && names_role(list, role, rights);
 
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
 	return result;
+}
+
+/* True if a grant on a table names the role. */
+static bool
+table_names_role(Oid relid, Oid role)
+{
+	return object_names_role(RELOID, relid, Anum_pg_class_relacl, role, ACL_SELECT);
 }
 
 /* Lets the role use a schema. */
@@ -237,14 +244,7 @@ peer_rights_sync_changed(void)
 static void
 close_schema(Oid nspoid, Oid role)
 {
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspoid));
-	bool		isnull = true;
-	Datum		list = HeapTupleIsValid(tuple) ? SysCacheGetAttr(NAMESPACEOID, tuple, Anum_pg_namespace_nspacl, &isnull) : (Datum) 0;
-	bool		named = !isnull && names_role(list, role, ACL_USAGE);
-
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	if (named && nspoid != extension_schema_oid())
+	if (nspoid != extension_schema_oid() && object_names_role(NAMESPACEOID, nspoid, Anum_pg_namespace_nspacl, role, ACL_USAGE))
 		change(false, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)), "usage");
 }
 

@@ -14,12 +14,10 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
@@ -30,7 +28,6 @@
 #include "base/pulse.h"
 #include "base/session.h"
 #include "base/settings.h"
-#include "catalog/exclusion.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
@@ -248,22 +245,6 @@ try_transaction(const Kept *k)
 
 /* ---------- tables ---------- */
 
-/* True if changes of a table can be applied: it exists, or is left out by now. */
-static bool
-can_be_applied(const char *schema, const char *name)
-{
-	Oid			nspoid;
-	bool		result;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	nspoid = get_namespace_oid(schema, true);
-	result = exclusion_reason(schema, name) != NULL || (OidIsValid(nspoid) && OidIsValid(get_relname_relid(name, nspoid)));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	return result;
-}
-
 /* Notes why a table goes on waiting. */
 static void
 note_error(const char *number, const ErrorData *edata, int seconds)
@@ -316,7 +297,7 @@ visit(const char *number)
 	char	   *schema = sql_value("SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 	char	   *name = sql_value("SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 
-	if (!schema || !name || !can_be_applied(schema, name))
+	if (!schema || !name)
 		return;
 	if (sql_value("UPDATE replication_plugin.waiting_table SET tries = tries + 1,"
 				  " retry_at = clock_timestamp() + least(power(2, least(tries, 10)), " LONGEST_PAUSE ") * interval '1 second'"
@@ -332,8 +313,10 @@ kept_round(void)
 
 	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
 		return false;
+	/* those that exist, or are left out by now */
 	list = sql_value("SELECT string_agg(number::text, ' ' ORDER BY retry_at NULLS FIRST) FROM replication_plugin.waiting_table"
-					 " WHERE kept AND coalesce(retry_at <= clock_timestamp(), true)", 0, NULL);
+					 " WHERE kept AND coalesce(retry_at <= clock_timestamp(), true) AND (to_regclass(format('%I.%I', schema_name, table_name)) IS NOT NULL"
+					 "  OR replication_plugin.exclusion(schema_name, table_name) IS NOT NULL)", 0, NULL);
 	StartTransactionCommand();
 	gate_init(nodes_local_id());
 	CommitTransactionCommand();

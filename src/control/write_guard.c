@@ -40,14 +40,19 @@
 static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 
+/* True if what this session writes is a local write of a user, in a transaction. */
+static bool
+is_users_session(void)
+{
+	return replorigin_session_origin == InvalidRepOriginId && MyBackendType != B_BG_WORKER &&
+		IsTransactionState() && OidIsValid(MyDatabaseId) && !creating_extension;
+}
+
 /* Why writes are refused now; NULL if they are not. */
 static const char *
 refusal(void)
 {
-	if (replorigin_session_origin != InvalidRepOriginId || MyBackendType == B_BG_WORKER ||
-		!IsTransactionState() || !OidIsValid(MyDatabaseId) || creating_extension)
-		return NULL;
-	return nodes_local_refusal();
+	return is_users_session() ? nodes_local_refusal() : NULL;
 }
 
 /* What this server lacks, if that matters to what this session writes now; NULL if not. */
@@ -129,8 +134,7 @@ refuse_waiting(Oid relid, AclMode write)
 	bool		mergeable;
 	bool		refused;
 
-	if (replorigin_session_origin != InvalidRepOriginId || MyBackendType == B_BG_WORKER || !IsTransactionState() || !OidIsValid(MyDatabaseId) ||
-		creating_extension || !waiting_table_by_oid(relid))
+	if (!is_users_session() || !waiting_table_by_oid(relid))
 		return;
 	root = RelationIdGetRelation(table_root(relid));
 	if (!root)
@@ -189,7 +193,7 @@ check_truncate(TruncateStmt *stmt)
 	const Unmet *u = unmet();
 	ListCell   *lc;
 
-	foreach(lc, u || state || (IsTransactionState() && OidIsValid(MyDatabaseId) && waiting_tables()) ? stmt->relations : NIL)
+	foreach(lc, u || state || (is_users_session() && waiting_tables()) ? stmt->relations : NIL)
 	{
 		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
 

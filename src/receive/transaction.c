@@ -231,16 +231,7 @@ row_message(WireReader *r, WireMessage type)
 				 errmsg("the stream has a row outside a transaction")));
 	if (course == COURSE_APPLY)
 	{
-		if (type == WIRE_INSERT)
-			apply_insert(r);
-		else if (type == WIRE_UPDATE)
-			apply_update(r);
-		else if (type == WIRE_DELETE)
-			apply_delete(r);
-		else if (type == WIRE_WRITE)
-			apply_write(r);
-		else
-			apply_truncate(r);
+		apply_change(r, type);
 		return;
 	}
 	for (int i = 0; i < 2 && !unused[i].columns; i++)
