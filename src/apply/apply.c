@@ -428,7 +428,7 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 	apply.has_old = has_old;
 	old = MemoryContextSwitchTo(apply.row_context);
 	ar = wait_with_table(remote_id) ? NULL : relation_open_remote(remote_id);
-	if (!ar || keep_is_envelope(ar->rel))
+	if (!ar || ar->envelope)
 	{
 		error_context_stack = callback.previous;
 		if (ar && strcmp(action, "INSERT") == 0)

@@ -7,7 +7,7 @@
  * It goes on to those who get that transaction from here: each of them applies it at once, or keeps it as well.
  *
  * Invariant: changes of a table are applied in the order in which they have come, which is a causal one. So who keeps a change holds a lock of the
- * table of them until it commits, and looks again under it whether the table waits; who ends the waiting holds a stronger one (receive/kept.c).
+ * table of them until it commits, and looks again under it whether the table waits; who ends the waiting holds a stronger one (control/kept.c).
  */
 #include "postgres.h"
 
@@ -115,12 +115,6 @@ keep_change(const WireRelation *remote, const WaitingTable *w, const char *messa
 		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
 	session_sql_end(nest);
 	apply.wrote = true;
-}
-
-bool
-keep_is_envelope(Relation rel)
-{
-	return RelationGetNamespace(rel) == extension_schema_oid() && strcmp(RelationGetRelationName(rel), TABLE_WAITING_CHANGE) == 0;
 }
 
 /* Refuses what has not all that it should have, or values in another server's form. */

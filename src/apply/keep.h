@@ -10,17 +10,14 @@
 
 /*
  * The table of the row at hand if it waits here; NULL if it does not. From here to the end of the transaction it goes on doing so
- * (receive/kept.c).
+ * (control/kept.c).
  */
 extern const WaitingTable *keep_needed(const WireRelation *remote);
 
 /* Keeps the change at hand, a message with its type byte. */
 extern void keep_change(const WireRelation *remote, const WaitingTable *w, const char *message, int len);
 
-/* True for the table of what is kept: what arrives of it is a change of another table, that a node between had to keep. */
-extern bool keep_is_envelope(Relation rel);
-
-/* What such a row holds. */
+/* What a row of the table of kept changes holds. */
 typedef struct Envelope
 {
 	NodeId		provider;		/* from whom that node had it ... */

@@ -435,6 +435,7 @@ map_relation(ApplyRelation *ar)
 	ar->merge = NULL;
 	ar->owner = ar->rel->rd_rel->relowner;
 	ar->partitioned = kind == RELKIND_PARTITIONED_TABLE;
+	ar->envelope = table_is_envelope(ar->rel);
 	map_columns(ar);
 	map_defaults(ar);
 	map_key(ar);

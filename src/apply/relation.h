@@ -27,6 +27,7 @@ typedef struct ApplyRelation
 	Relation	rel;			/* open in this transaction, else NULL */
 	Oid			owner;
 	bool		partitioned;
+	bool		envelope;		/* the table of kept changes */
 	bool		runs_code;		/* writing rows can run functions of users (catalog/table_code.h) */
 	Oid			key_index;		/* root's key */
 	ApplyTarget *target;		/* in this transaction, when not partitioned */

@@ -72,11 +72,23 @@ table_is_own_replicated(Relation rel)
 	return false;
 }
 
+/* True for a table of ours, by name. */
+static bool
+is_own(Relation rel, const char *name)
+{
+	return strcmp(RelationGetRelationName(rel), name) == 0 && RelationGetNamespace(rel) == extension_schema_oid();
+}
+
 bool
 table_is_frontier(Relation rel)
 {
-	return strcmp(RelationGetRelationName(rel), TABLE_FRONTIER) == 0 &&
-		RelationGetNamespace(rel) == extension_schema_oid();
+	return is_own(rel, TABLE_FRONTIER);
+}
+
+bool
+table_is_envelope(Relation rel)
+{
+	return is_own(rel, TABLE_WAITING_CHANGE);
 }
 
 bool

@@ -38,6 +38,9 @@ extern bool table_is_own_replicated(Relation rel);
 /* True for the table of frontier rows. */
 extern bool table_is_frontier(Relation rel);
 
+/* True for the table of kept changes: what arrives of it is a change of another table, that a node between had to keep (apply/keep.h). */
+extern bool table_is_envelope(Relation rel);
+
 /*
  * The key: the replica identity index, else the primary key (also under REPLICA
  * IDENTITY FULL and NOTHING). InvalidOid: none.
