@@ -274,12 +274,15 @@ changed_relation(Node *stmt)
 	}
 }
 
-/* Refuses if a relation is ours; PostgreSQL itself has a word on who does not own it. */
+/* Refuses if a relation is ours; PostgreSQL itself has a word on who does not own it, and on a schema of a temporary relation. */
 static void
 check_relation(RangeVar *name, const char *verb)
 {
-	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+	Oid			relid;
 
+	if (name->relpersistence == RELPERSISTENCE_TEMP)
+		return;
+	relid = RangeVarGetRelid(name, NoLock, true);
 	if (is_own_relation(relid) && pg_class_ownercheck(relid, GetUserId()) && is_in_group())
 		refuse(verb, psprintf("\"%s\"", get_rel_name(relid)));
 }
