@@ -29,6 +29,7 @@ typedef struct ApplyMode
 	bool		careful;		/* look before every insert: the quick way met a unique violation */
 	bool		nothing;		/* it is passed over: no row of it */
 	bool		source_decides; /* forwarded by a source that has decided all conflicts: none is recorded */
+	bool		unversioned;	/* rows here were copied without their versions: nothing can be decided that the source has not */
 	bool		unhurried;		/* slow rows are no error */
 	bool		kept;			/* its changes had to be kept, and are applied now: the frontier covers it already */
 } ApplyMode;

@@ -27,6 +27,8 @@
 #include "wire/value.h"
 
 /* Columns of waiting_change that are read here. */
+#define ATT_SCHEMA		3
+#define ATT_TABLE		4
 #define ATT_PROVIDER	5
 #define ATT_XID			9
 #define ATT_SEEN		10
@@ -117,11 +119,24 @@ keep_change(const WireRelation *remote, const WaitingTable *w, const char *messa
 	apply.wrote = true;
 }
 
+/* A node that joins cannot decide between such a change and the row that it has copied. */
+static void
+refuse_undecided(ApplyRelation *ar)
+{
+	if (apply.mode.unversioned)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes of table %s have come to wait on the source of the join",
+						quote_qualified_identifier(TextDatumGetCString(ar->values[ATT_SCHEMA - 1]), TextDatumGetCString(ar->values[ATT_TABLE - 1]))),
+				 errhint("Let the join begin anew: SELECT replication_plugin.rejoin() on this node;"
+						 " or rejoin(via => ...) with the dsn of another member, where the table does not wait.")));
+}
+
 /* Refuses what has not all that it should have, or values in another server's form. */
 static void
 check_envelope(ApplyRelation *ar)
 {
-	const int	needed[] = {ATT_PROVIDER, ATT_XID, ATT_SEEN, ATT_RELATION, ATT_CHANGE, ATT_LAYOUT};
+	const int	needed[] = {ATT_SCHEMA, ATT_TABLE, ATT_PROVIDER, ATT_XID, ATT_SEEN, ATT_RELATION, ATT_CHANGE, ATT_LAYOUT};
 
 	for (int i = 0; i < lengthof(needed); i++)
 	{
@@ -130,6 +145,7 @@ check_envelope(ApplyRelation *ar)
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("a change that another node has kept came without its content")));
 	}
+	refuse_undecided(ar);
 	if (strcmp(TextDatumGetCString(ar->values[ATT_LAYOUT - 1]), value_layout()) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -63,6 +63,9 @@ extern void join_restore_indexes(Joining *join);
 
 /* ---------- join_copy.c ---------- */
 
+/* Opens a session of the source inside the snapshot, to read what there is. */
+extern PGconn *join_open_source(Joining *join);
+
 /* Copies all rows in the snapshot, several tables at a time. */
 extern void join_copy_tables(Joining *join);
 

@@ -64,9 +64,8 @@ static const char *const table_query =
 " ORDER BY n.nspname = 'replication_plugin' DESC,"
 " coalesce((SELECT sum(pg_total_relation_size(i.relid)) FROM pg_partition_tree(c.oid) i), pg_total_relation_size(c.oid)) DESC";
 
-/* Opens a session of the source inside the snapshot, to read what there is. */
-static PGconn *
-open_source(Joining *join)
+PGconn *
+join_open_source(Joining *join)
 {
 	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 
@@ -254,7 +253,7 @@ void
 join_copy_tables(Joining *join)
 {
 	CopyJob		job = {0};
-	PGconn	   *source = open_source(join);
+	PGconn	   *source = join_open_source(join);
 
 	copy_pool_end_old();
 	list_tables(&job, join, source);

@@ -201,8 +201,8 @@ kept_by_source(PGconn *conn)
 }
 
 /*
- * Waits until the source keeps nothing that it has not applied: its rows come without versions, so what it has decided is all that we can take. Looks
- * again when it has admitted us: from then on no table begins to wait.
+ * Waits until the source keeps nothing that it has not applied: its rows come without versions, so what it has decided is all that we can take. The
+ * snapshot must be so as well; of a table that begins to wait after it the changes come as what the source has kept, and are refused (apply_envelope()).
  */
 static void
 wait_for_kept(PGconn *conn)
@@ -218,14 +218,17 @@ wait_for_kept(PGconn *conn)
 }
 
 static void
-refuse_kept(PGconn *conn)
+require_none_kept(Joining *join)
 {
+	PGconn	   *conn = join_open_source(join);
 	char	   *tables = kept_by_source(conn);
 
+	PQfinish(conn);
 	if (tables)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("changes of %s have come to wait on the source of the join", tables)));
+				 errmsg("changes of %s have come to wait on the source of the join", tables),
+				 errdetail("The join begins anew when they wait no more.")));
 }
 
 /* Everything that happens in the snapshot; starts over if an earlier try did not get to the end. */
@@ -241,8 +244,8 @@ copy_snapshot(Joining *join)
 	conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 	wait_for_kept(conn);
 	make_source_slot(join, conn);
+	require_none_kept(join);
 	be_admitted(join, conn);
-	refuse_kept(conn);
 	PQfinish(conn);
 	FAULT_POINT("join_admitted");
 	join_set_state(join, JOIN_SCHEMA);
@@ -319,6 +322,16 @@ still_missing(void)
 					 "  AND coalesce(replication_plugin.frontier_lsn(f.vector, l.source_id) < l.add_lsn, true)) END", 0, NULL);
 }
 
+/* True if the link from the source cannot go on. */
+static bool
+link_fails(Joining *join)
+{
+	int			index = link_status_find(MyDatabaseId, join->local->source_id, false);
+	LinkStatus	l;
+
+	return index >= 0 && link_status_get(index, &l) && l.failures > 0;
+}
+
 /* Waits until the link from the source has brought what we need. */
 static void
 catch_up(Joining *join)
@@ -327,7 +340,7 @@ catch_up(Joining *join)
 
 	while ((missing = still_missing()) != NULL)
 	{
-		join_progress("catching up, waiting for %s", missing);
+		join_progress("catching up, waiting for %s%s", missing, link_fails(join) ? "; the link from the source fails: see the view links" : "");
 		require_membership();
 		worker_wait(POLL_MS);
 	}

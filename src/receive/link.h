@@ -19,6 +19,7 @@ typedef struct Link
 	char	   *provider_name;
 	char	   *provider_dsn;
 	bool		joining;		/* this node is not ready: its source decides all conflicts */
+	bool		adopted;		/* joining: it is a physical copy of its source */
 	char	   *run;			/* of this server: incarnation, token, start, as SQL */
 	char	   *full_origins;	/* 'own', 'all' or node numbers */
 	List	   *demanded;		/* origins that this worker has asked for besides (of int) */

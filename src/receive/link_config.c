@@ -145,6 +145,7 @@ link_load(Link *link)
 	provider = nodes_by_id(link->provider);
 	link->me = local->node_id;
 	link->joining = strncmp(local->state, "joining", 7) == 0;
+	link->adopted = local->copy_of != INVALID_NODE_ID;
 	link->run = MemoryContextStrdup(context, local_run());
 	link->group_id = MemoryContextStrdup(context, local->group_id);
 	if (provider && strcmp(provider->state, "removed") == 0)

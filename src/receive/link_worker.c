@@ -48,20 +48,11 @@ set_session(void)
 	SetConfigOption("log_lock_waits", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-/* What helps; rejoin(), which the provider names for nodes that are out, is refused while a node joins. */
-static const char *
-remedy(const Link *link, const ErrorData *edata, bool is_out)
-{
-	return is_out && link->joining ?
-		"This node was joining. SELECT replication_plugin.leave_group() here gives that up; then it can join anew." : edata->hint;
-}
-
 /* Notes an error that is not of a transaction, and lets it end the process. */
 static void
 note_error(Link *link, MemoryContext context)
 {
 	ErrorData  *edata;
-	const char *hint;
 	char	   *text;
 	bool		is_out;
 
@@ -69,12 +60,11 @@ note_error(Link *link, MemoryContext context)
 	edata = CopyErrorData();
 	is_out = link_provider_answers() && (edata->sqlerrcode == ERRCODE_NODE_REMOVED ||
 										 edata->sqlerrcode == ERRCODE_NODE_NEEDS_REJOIN);
-	hint = remedy(link, edata, is_out);
 	text = edata->message;
 	if (edata->detail)
 		text = psprintf("%s DETAIL: %s", text, edata->detail);
-	if (hint)
-		text = psprintf("%s HINT: %s", text, hint);
+	if (edata->hint)
+		text = psprintf("%s HINT: %s", text, edata->hint);
 	link_status_set_error(link->index, text, false);
 	link_status_set_state(link->index, LINK_BACKOFF);
 	if (is_out)

@@ -8,7 +8,7 @@
  * control/wait_watch.c.
  *
  * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always did, so that nobody sees a part of a transaction. The extension's own
- * tables never wait, nor does any begin to while a node joins.
+ * tables never wait. Nor does any while this node joins: it takes what its source has decided.
  */
 #include "postgres.h"
 

@@ -139,7 +139,8 @@ begin_transaction(Link *link, WireReader *r)
 		apply_begin(&current, (ApplyMode) {
 			.careful = careful_lsn == current.origin_lsn,
 			.unhurried = link->joining || unhurried_lsn == current.origin_lsn,
-			.source_decides = link->joining && current.origin != link->provider
+			.source_decides = link->joining && current.origin != link->provider,
+			.unversioned = link->joining && !link->adopted
 		});
 	}
 }

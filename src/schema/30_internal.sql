@@ -308,7 +308,6 @@ BEGIN
 		RAISE EXCEPTION 'node "%" has no group slot yet', l.node_name USING ERRCODE = '55000',
 			HINT = 'It is made when the transactions that are open there have ended.';
 	END IF;
-	LOCK TABLE replication_plugin.waiting_table IN SHARE MODE; -- no table begins to wait from here on: have_table_wait()
 	frontier := replication_plugin.frontier();
 	INSERT INTO replication_plugin.member AS n (node_id, node_name, dsn, add_frontier, add_fenced, source)
 		VALUES ($2, $3, $4, frontier, fenced_now, l.node_id)

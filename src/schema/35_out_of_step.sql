@@ -50,11 +50,6 @@ BEGIN
 		-- Who writes to it has not seen what is kept from here on, and comes to an end before that. Who begins to write later is marked (catalog/awaited.h).
 		EXECUTE format('LOCK TABLE %s IN SHARE MODE', t);
 	END IF;
-	LOCK TABLE replication_plugin.waiting_table IN ROW EXCLUSIVE MODE; -- admit_node() takes a stronger one
-	-- A node that joins gets rows without their versions: it takes what its source has decided. So nothing is undecided there until it is ready.
-	IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.state = 'joining' AND n.source = replication_plugin.my_id()) THEN
-		RETURN false;
-	END IF;
 	INSERT INTO replication_plugin.waiting_table (schema_name, table_name, kept, stable_xid, owner, provider, reason)
 		VALUES ($1, $2, NOT mergeable, coalesce((SELECT p.stable_xid FROM replication_plugin.stable_point p), 0), $3, $5, $4)
 		ON CONFLICT ON CONSTRAINT waiting_table_pkey DO NOTHING;

@@ -623,7 +623,7 @@ DECLARE
 BEGIN
 	PERFORM replication_plugin.require_no_transaction('rejoin()');
 	SELECT * INTO l FROM replication_plugin.local_node;
-	IF NOT FOUND OR l.state NOT IN ('removed', 'needs_rejoin') THEN
+	IF NOT FOUND OR l.state NOT IN ('removed', 'needs_rejoin', 'joining: catching up', 'joining: opening links') THEN
 		RAISE EXCEPTION 'this node need not join anew: %', coalesce(l.state, 'it is in no group') USING ERRCODE = '55000';
 	END IF;
 	PERFORM replication_plugin.require_preflight();
@@ -660,7 +660,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rejoin(text) IS
-	'on a node that is out of its group: takes it in again under its name, with the rows of the others in place of its own';
+	'on a node that is out of its group, or still catches up: takes it in again under its name, with the rows of the others in place of its own';
 
 CREATE FUNCTION wait_until_ready(timeout interval DEFAULT '10 minutes') RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT
