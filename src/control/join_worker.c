@@ -307,7 +307,7 @@ require_membership(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this node was removed from the group while it was joining"),
-				 errhint("Call leave_group() on it, and join again.")));
+				 errhint("SELECT replication_plugin.rejoin() on it begins the join anew; leave_group() gives it up.")));
 }
 
 /* What is still missing, as text; NULL if nothing. */

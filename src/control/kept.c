@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "apply/apply.h"
+#include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/pulse.h"
 #include "base/session.h"
@@ -199,7 +200,9 @@ apply_transaction(const Kept *k)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("a link is applying a transaction of the same node")));
+	FAULT_POINT("kept_commit_before");
 	(void) apply_commit();
+	FAULT_POINT("kept_commit_after");
 	gate_release();
 }
 
@@ -285,7 +288,10 @@ work_on(const char *number, const char *schema, const char *name)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	if (!any)
+	{
 		sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
+		FAULT_POINT("table_wait_ended");
+	}
 	if (!failed)				/* also if something was kept meanwhile */
 		sql_value("UPDATE replication_plugin.waiting_table SET tries = 0, retry_at = NULL WHERE number = $1::integer", 1, &number);
 }

@@ -28,6 +28,7 @@
 #include "catalog/pg_class.h"
 
 #include "apply/apply.h"
+#include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/peer.h"
 #include "base/session.h"
@@ -179,7 +180,9 @@ have_wait(Link *link, const LostTable *table, const char *owner, const char *rea
 		run("INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " SELECT w.schema_name, w.table_name, l.node_id, '0/0', l.node_id, l.node_id || ':FFFFFFFF/FFFFFFFF:-'"
 			" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w, " EXTENSION_SCHEMA "." TABLE_LOCAL_NODE " l WHERE w.schema_name = $1 AND w.table_name = $2 AND w.kept"
 			" AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " a WHERE a.schema_name = $1 AND a.table_name = $2 AND a.origin_lsn = '0/0')", 2, values, origin_map_origin(ORIGIN_NODE_REPAIR));
+	FAULT_POINT("table_wait_begins");
 	commit(context);
+	FAULT_POINT("table_wait_begun");
 	if (waits)
 		ereport(WARNING,
 				(errmsg("changes of table %s that come from node \"%s\" wait from here on, so that others go on: %s",

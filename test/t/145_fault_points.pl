@@ -8,7 +8,7 @@ use Test::More;
 
 my $source = dirname(__FILE__) . '/../../src';
 my @points = points($source);
-my $mesh = Mesh->new(3, conf => "replication_plugin.frontier_interval = 100ms\n");
+my $mesh = Mesh->new(3, conf => "replication_plugin.frontier_interval = 100ms\nreplication_plugin.table_patience = 1s\n");
 
 # All points that the sources name.
 sub points
@@ -38,6 +38,10 @@ $mesh->sql(1, 'CREATE TABLE plain (id int PRIMARY KEY, v text);
 	CREATE TABLE places (id int PRIMARY KEY, v text, place int UNIQUE);
 	CREATE TABLE wiki (id int PRIMARY KEY, v text);
 	CREATE TABLE likes (id int PRIMARY KEY, n int)');
+$mesh->sql($_, 'CREATE ROLE clerk LOGIN') for 1 .. 3;
+my $as = 'SET SESSION AUTHORIZATION clerk;'; # only tables of such roles can wait
+$mesh->sql(1, "CREATE SCHEMA desk AUTHORIZATION clerk; $as CREATE TABLE desk.late (id int PRIMARY KEY, v text);
+	CREATE FUNCTION desk.fails() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'clerk' THEN RAISE 'no way'; END IF; RETURN new; END \$\$");
 $mesh->join($_) for 2, 3;
 $mesh->wait_for_streaming;
 $mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('wiki', 'siblings'), replication_plugin.set_column_merge('likes', 'n', 'counter')");
@@ -231,7 +235,29 @@ sub expulsion
 # Node 3's database is empty again.
 sub recreate_tables
 {
-	insist(3, 'DROP TABLE IF EXISTS plain, places, wiki, likes');
+	insist(3, 'DROP TABLE IF EXISTS plain, places, wiki, likes; DROP SCHEMA IF EXISTS desk CASCADE');
+}
+
+# A table cannot be applied on a node, so its changes are kept there, and applied later: with a fault when it begins to wait, when something is
+# kept, and when that is applied and the table waits no more.
+sub in_wait
+{
+	my ($point, $i, $action) = @_;
+	my $base = 100 * ++$n;
+	my $begins = $point !~ /^kept_|_ended$/;
+	insist($i, "$as CREATE OR REPLACE TRIGGER hinders BEFORE INSERT OR UPDATE ON desk.late FOR EACH ROW EXECUTE FUNCTION desk.fails(); ALTER TABLE desk.late ENABLE ALWAYS TRIGGER hinders");
+	arm($i, $point, $action) if $begins;
+	insist($_, "$as INSERT INTO desk.late SELECT g, 'of $_' FROM generate_series($base + 10 * $_, $base + 10 * $_ + 2) g") for 1, 3;
+	insist(1, "$as BEGIN; UPDATE desk.late SET v = 'again' WHERE id = $base + 10; DELETE FROM desk.late WHERE id = $base + 11; COMMIT");
+	ok(was_reached($i), "$point: reached, $action") if $begins;
+	$mesh->poll($i, 'SELECT changes >= 8 FROM replication_plugin.waiting_tables', 't', 60) or $mesh->dump_state;
+	arm($i, $point, $action) if !$begins;
+	insist($i, "$as DROP TRIGGER IF EXISTS hinders ON desk.late");
+	ok(was_reached($i), "$point: reached, $action") if !$begins;
+	$mesh->poll($i, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 120) or $mesh->dump_state;
+	check("$point $action on node $i", [ 1, 2, 3 ]);
+	is($mesh->sql($i, "SELECT string_agg(id - $base || ' ' || v, ', ' ORDER BY id) FROM desk.late WHERE id > $base"),
+		'10 again, 12 of 1, 30 of 3, 31 of 3, 32 of 3', "$point: each change of the table is there once");
 }
 
 # The scenario of each point: what happens, and on which node it strikes.
@@ -246,6 +272,7 @@ my %scenario = (
 	(map { ($_ => [ \&in_join, 1 ]) } qw(after_admit_node after_provide_slot)),
 	(map { ($_ => [ \&leave, 3 ]) } qw(after_teardown after_drop_origins)),
 	(map { ($_ => [ \&removal, 1 ]) } qw(after_remove_node origin_renamed)),
+	(map { ($_ => [ \&in_wait, 2 ]) } qw(table_wait_begins table_wait_begun kept_commit_before kept_commit_after table_wait_ended)),
 	after_prepare_removal => [ \&removal, 3 ],
 	after_drop_slots_of_removed => [ \&removal, 2 ],
 	after_note_expulsion => [ \&expulsion, 3 ],
@@ -305,6 +332,15 @@ for my $point (grep { my $p = $_; !@only || grep { $_ eq $p } @only } qw(apply_c
 	$scenario{$point}[0]->($point, $scenario{$point}[1], 'error');
 }
 
+# What is kept is kept by the transaction that it is of.
+if (!@only)
+{
+	$mesh->join(3) if !$is_member;
+	$is_member = 1;
+	in_wait($_, 2, 'crash') for qw(apply_commit_before apply_commit_after);
+	in_wait($_, 2, 'error') for qw(table_wait_begins kept_commit_before);
+}
+
 # A transaction that is held up after it was applied is not seen before its end, and is confirmed afterwards.
 if (!@only)
 {
@@ -335,13 +371,12 @@ if (!@only)
 	ok(was_reached(3), 'removed while it joins: its link has not brought its admission yet');
 	$mesh->sql(1, "SELECT replication_plugin.remove_node('node3', lost => true)");
 	$mesh->sql(3, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%'");
-	my $told = q{'node "node3" .* has been removed from the group.*HINT: .*replication_plugin.leave_group'};
+	my $told = q{'node "node3" .* has been removed from the group.*HINT: .*replication_plugin.rejoin'};
 	ok($mesh->poll(3, "SELECT progress ~ $told FROM replication_plugin.nodes WHERE is_local"), 'removed while it joins: the view nodes tells');
 	is($mesh->sql(3, "SELECT last_error ~ $told FROM replication_plugin.links"), 't', 'removed while it joins: and the view links');
 	is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('1 second')"), 'f', 'removed while it joins: it does not get ready');
-	$mesh->sql(3, 'SELECT replication_plugin.leave_group()');
-	recreate_tables();
-	$mesh->join(3);
+	$mesh->sql(3, 'SELECT replication_plugin.rejoin()');
+	is($mesh->sql(3, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'removed while it joins: it joins anew');
 	check('removed while it joins', [ 1, 2, 3 ]);
 }
 is(join(" ", grep { my $p = $_; !grep { $p eq $_ } @points } sort keys %scenario), '', 'no scenario is for a point that is gone');
