@@ -36,6 +36,7 @@
 #include "control/drop_guard.h"
 #include "control/insertion_guard.h"
 #include "control/own_guard.h"
+#include "control/rename_guard.h"
 #include "control/restore_guard.h"
 #include "control/rewrite_guard.h"
 #include "control/template_guard.h"
@@ -95,6 +96,7 @@ _PG_init(void)
 	own_guard_install();
 	capture_guard_install();
 	write_guard_install();
+	rename_guard_install();
 	insertion_guard_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;

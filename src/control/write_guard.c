@@ -4,8 +4,8 @@
  *
  * What is written on a node that is joining, leaving or out would reach nobody, or would be
  * decided otherwise than elsewhere (PROTOCOL: Join). The hook for permissions sees every
- * statement and COPY before it writes; TRUNCATE comes by the hook for commands. Our own processes
- * write without either, and the sessions that copy rows have a replication origin.
+ * statement and COPY before it writes, with the tables that it reaches by way of an inheritance parent; the hook for objects sees each table that TRUNCATE
+ * empties, also those that are not named. Our own processes write without either, and the sessions that copy rows have a replication origin.
  *
  * On a server that cannot replicate (catalog/requirement.h) writes of any member are refused, also those of the group's settings and
  * those under an origin that is not of our nodes. This works in a library without shared memory, too, if it is loaded:
@@ -18,6 +18,8 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -39,6 +41,7 @@
 
 static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
 static ProcessUtility_hook_type previous_utility_hook = NULL;
+static object_access_hook_type previous_access_hook = NULL;
 
 /* True if what this session writes is a local write of a user, in a transaction. */
 static bool
@@ -140,7 +143,8 @@ refuse_waiting(Oid relid, AclMode write)
 	if (!root)
 		return;
 	mergeable = table_is_mergeable(root);
-	refused = mergeable || (!OidIsValid(table_key_index(root)) && (write & ~ACL_INSERT) != 0);
+	refused = (root->rd_rel->relkind == RELKIND_RELATION || root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+		(mergeable || (!OidIsValid(table_key_index(root)) && (write & ~ACL_INSERT) != 0));
 	RelationClose(root);
 	if (refused)
 		ereport(ERROR,
@@ -159,12 +163,38 @@ write_guard_check(Oid relid)
 		refuse(relid, state);
 }
 
+/* Looks at a table before it is written. */
+static void
+check_write(Oid relid, AclMode write)
+{
+	const char *state;
+	const Unmet *u;
+
+	if ((u = unmet()) != NULL)
+		refuse_unmet(relid, write, u);
+	if ((state = refusal()) != NULL)
+		refuse(relid, state);
+	refuse_waiting(relid, write);
+}
+
+/*
+ * How a statement may write a table in its list; 0: not at all. What is reached by way of a parent has no permissions of its own there. INSERT ... ON CONFLICT has its
+ * table there once more, as what the row would have been.
+ */
+static AclMode
+write_of(const RangeTblEntry *rte)
+{
+	AclMode		write = rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE);
+
+	if (rte->rtekind != RTE_RELATION || rte->rellockmode != RowExclusiveLock)
+		return 0;
+	return rte->requiredPerms == 0 && rte->relkind != RELKIND_COMPOSITE_TYPE ? ACL_UPDATE | ACL_DELETE : write;
+}
+
 /* The hook for statements and COPY. */
 static bool
 check_perms(List *range_table, bool ereport_on_violation)
 {
-	const char *state;
-	const Unmet *u;
 	ListCell   *lc;
 
 	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
@@ -172,38 +202,36 @@ check_perms(List *range_table, bool ereport_on_violation)
 	foreach(lc, range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
+		AclMode		write = write_of(rte);
 
-		if (rte->rtekind != RTE_RELATION || (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0 ||
-			rte->rellockmode != RowExclusiveLock)
-			continue;
-		if ((u = unmet()) != NULL)
-			refuse_unmet(rte->relid, rte->requiredPerms, u);
-		if ((state = refusal()) != NULL)
-			refuse(rte->relid, state);
-		refuse_waiting(rte->relid, rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE));
+		if (write != 0)
+			check_write(rte->relid, write);
 	}
 	return true;
 }
 
-/* Looks at the tables of a TRUNCATE. */
+/* The hook for objects: each table that TRUNCATE empties. */
 static void
-check_truncate(TruncateStmt *stmt)
+check_access(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
-	const char *state = refusal();
-	const Unmet *u = unmet();
+	if (previous_access_hook)
+		previous_access_hook(access, class, object, subid, arg);
+	if (access == OAT_TRUNCATE && class == RelationRelationId)
+		check_write(object, ACL_TRUNCATE);
+}
+
+/* Looks once more at the tables that a TRUNCATE named, now that they are locked: one may have begun to wait while the lock was waited for. */
+static void
+check_truncated(TruncateStmt *stmt)
+{
 	ListCell   *lc;
 
-	foreach(lc, u || state || (is_users_session() && waiting_tables()) ? stmt->relations : NIL)
+	foreach(lc, is_users_session() && waiting_tables() ? stmt->relations : NIL)
 	{
 		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
 
 		if (OidIsValid(relid))
 			refuse_waiting(relid, ACL_TRUNCATE);
-
-		if (OidIsValid(relid) && u)
-			refuse_unmet(relid, ACL_TRUNCATE, u);
-		if (OidIsValid(relid) && state)
-			refuse(relid, state);
 	}
 }
 
@@ -231,15 +259,15 @@ static void
 check_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
 			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	if (IsA(pstmt->utilityStmt, TruncateStmt))
-		check_truncate((TruncateStmt *) pstmt->utilityStmt);
-	else if (IsA(pstmt->utilityStmt, TransactionStmt) &&
-			 ((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
+		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
 		check_commit_prepared();
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	if (IsA(pstmt->utilityStmt, TruncateStmt))
+		check_truncated((TruncateStmt *) pstmt->utilityStmt);
 }
 
 void
@@ -249,4 +277,6 @@ write_guard_install(void)
 	ExecutorCheckPerms_hook = check_perms;
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = check_command;
+	previous_access_hook = object_access_hook;
+	object_access_hook = check_access;
 }

@@ -1,0 +1,113 @@
+# What is kept of a table that waits comes to an end, and nothing gets past it: tables without a key that are reached by way of others, other names.
+use strict;
+use warnings;
+use Mesh;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 1s\nreplication_plugin.row_timeout = 5s\nmax_prepared_transactions = 5\n");
+my $as = 'SET SESSION AUTHORIZATION mallory; ';
+$mesh->sql($_, 'CREATE ROLE mallory LOGIN') for 1 .. 3;
+$mesh->make_group(<<"SQL");
+CREATE TABLE bank (id int PRIMARY KEY, v text);
+CREATE SCHEMA m AUTHORIZATION mallory;
+CREATE SCHEMA other AUTHORIZATION mallory;
+GRANT CREATE ON DATABASE app TO mallory;
+$as
+CREATE FUNCTION m.fails() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' THEN RAISE 'no way'; END IF; RETURN new; END \$\$;
+CREATE TABLE m.parent (id int);
+CREATE TABLE m.kid (v text UNIQUE) INHERITS (m.parent);
+CREATE TABLE m.root (id int PRIMARY KEY);
+CREATE TABLE m.leaf (id int REFERENCES m.root ON DELETE CASCADE, v text);
+CREATE TABLE m.parts (id int, v text) PARTITION BY LIST (id);
+CREATE TABLE m.part PARTITION OF m.parts DEFAULT;
+ALTER TABLE m.parent REPLICA IDENTITY FULL;
+ALTER TABLE m.kid REPLICA IDENTITY FULL;
+ALTER TABLE m.leaf REPLICA IDENTITY FULL;
+ALTER TABLE m.part REPLICA IDENTITY FULL;
+CREATE TABLE m.t (id int PRIMARY KEY, v text);
+CREATE TABLE m.whole (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+INSERT INTO m.t SELECT g, 'start' FROM generate_series(1, 9) g;
+SQL
+
+sub hinder { my ($i, @t) = @_; $mesh->sql($i, "$as CREATE TRIGGER t BEFORE INSERT OR UPDATE ON m.$_ FOR EACH ROW EXECUTE FUNCTION m.fails(); ALTER TABLE m.$_ ENABLE ALWAYS TRIGGER t") for @t; }
+sub free { my ($i, @t) = @_; $mesh->sql($i, "$as DROP TRIGGER IF EXISTS t ON m.$_") for @t; }
+
+sub waits
+{
+	my ($i, @t) = @_;
+	ok($mesh->poll($i, "SELECT count(*) FROM replication_plugin.waiting_tables WHERE \"table\" = '$_' AND changes > 0", '1', 120), "table $_ waits on node $i")
+		or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT provider, state, last_error FROM replication_plugin.links')) for @t;
+}
+
+sub same
+{
+	my ($what) = @_;
+	for my $i (1 .. 3)
+	{
+		ok($mesh->poll($i, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 60), "$what: nothing waits on node $i")
+			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT name, progress FROM replication_plugin.nodes'));
+	}
+	$mesh->wait_converged;
+	$mesh->is_identical($what);
+}
+
+# what the owner does on a node is refused, with a way out
+sub refused
+{
+	my ($i, $sql, $like) = @_;
+	my (undef, undef, $err) = $mesh->try_sql($i, "$as $sql");
+	like($err, $like, "refused where the table waits: $sql");
+}
+
+subtest 'tables without a key, by way of others' => sub {
+	$mesh->sql(1, "$as INSERT INTO m.root VALUES (1), (2); INSERT INTO m.kid VALUES (1, 'a'); INSERT INTO m.leaf VALUES (1, 'a'); INSERT INTO m.parts VALUES (1, 'a')");
+	$mesh->wait_converged;
+	hinder(1, qw(kid leaf part));
+	$mesh->sql(2, "$as INSERT INTO m.kid VALUES (2, 'b'); INSERT INTO m.leaf VALUES (2, 'b'); INSERT INTO m.parts VALUES (2, 'b'); UPDATE m.kid SET id = 5 WHERE id = 1");
+	waits(1, qw(kid leaf parts));
+	for my $sql ('TRUNCATE m.parent', 'UPDATE m.parent SET id = id + 10', 'DELETE FROM m.parent', 'TRUNCATE m.root CASCADE', 'DELETE FROM m.root WHERE id = 1',
+		'UPDATE m.parts SET v = $$c$$', 'DELETE FROM m.part', 'TRUNCATE m.part', 'TRUNCATE m.t, m.parts', 'WITH d AS (DELETE FROM m.parent RETURNING 1) SELECT * FROM d')
+	{
+		refused(1, $sql, qr/table "\w+" cannot be changed on this node now: changes of it from other nodes wait here.*HINT: .*waiting_tables/s);
+	}
+	$mesh->sql(1, "$as INSERT INTO m.parent VALUES (3); UPDATE ONLY m.parent SET id = 4; INSERT INTO m.kid VALUES (6, 'a') ON CONFLICT DO NOTHING; SELECT * FROM m.parent FOR UPDATE;
+		TRUNCATE m.t; INSERT INTO m.t SELECT g, 'start' FROM generate_series(1, 9) g");
+	free(1, qw(kid leaf part));
+	same('by way of others');
+	is($mesh->sql(3, q{SELECT string_agg(x, ' ' ORDER BY x) FROM (SELECT 'parent' || id FROM ONLY m.parent UNION ALL SELECT 'kid' || id FROM m.kid UNION ALL SELECT 'leaf' || id FROM m.leaf
+		UNION ALL SELECT 'part' || id FROM m.parts) t(x)}), 'kid2 kid5 leaf1 leaf2 parent4 part1 part2', 'all rows');
+};
+
+subtest 'another name' => sub {
+	hinder(1, 't');
+	$mesh->sql(2, "$as UPDATE m.t SET v = 'old name' WHERE id < 3");
+	waits(1, 't');
+	for my $sql ('ALTER TABLE m.t RENAME TO t2', 'ALTER TABLE m.t SET SCHEMA other', 'ALTER SCHEMA m RENAME TO m2', 'DO $$ BEGIN ALTER TABLE m.t RENAME TO t2; END $$',
+		'BEGIN; ALTER TABLE m.t ADD c int; ALTER TABLE m.t RENAME TO t2; COMMIT', 'ALTER TABLE m.whole ATTACH PARTITION m.t FOR VALUES FROM (0) TO (100)')
+	{
+		refused(1, $sql, qr/cannot be(come)? .* on this node now: changes of table m.t from other nodes wait here.*HINT: .*waiting_tables.*discard_kept_changes\('m', 't'\)/s);
+	}
+	$mesh->sql(1, "$as ALTER TABLE m.t RENAME v TO w; ALTER TABLE m.t RENAME w TO v; ALTER INDEX m.t_pkey RENAME TO t_key; ALTER INDEX m.t_key RENAME TO t_pkey; ALTER TABLE m.root RENAME TO root2; ALTER TABLE m.root2 RENAME TO root");
+	# others have renamed it already, and write on
+	$mesh->sql($_, "$as ALTER TABLE m.t RENAME TO t2") for 2, 3;
+	$mesh->sql(2, "$as UPDATE m.t2 SET v = 'new name' WHERE id = 2");
+	waits(1, 't2');
+	free(1, 't');
+	ok($mesh->poll(1, q{SELECT count(*) FROM replication_plugin.waiting_tables WHERE "table" = 't'}, '0', 60), 'what was kept under the former name is applied');
+	is($mesh->sql(1, 'SELECT string_agg(v, $$ $$ ORDER BY id) FROM m.t WHERE id < 4'), 'old name old name start', 'to the table of that name');
+	$mesh->sql(1, "$as ALTER TABLE m.t RENAME TO t2");
+	same('another name');
+	is($mesh->sql(1, 'SELECT string_agg(v, $$ $$ ORDER BY id) FROM m.t2 WHERE id < 4'), 'old name new name start', 'in order');
+	# made and renamed at once, on a node that lags behind; what is in the way can get out of it
+	$mesh->sql($_, "$as ALTER TABLE m.t2 RENAME TO t") for 1 .. 3;
+	$mesh->sql(2, "$as CREATE TABLE m.new (id int PRIMARY KEY); INSERT INTO m.new VALUES (1)");
+	$mesh->sql(1, "$as CREATE VIEW m.new AS SELECT 1 AS id");
+	waits($_, 'new') for 1, 3;
+	$mesh->sql(1, "$as ALTER VIEW m.new RENAME TO new_view; DROP VIEW m.new_view; BEGIN; CREATE TABLE m.new (id int); ALTER TABLE m.new RENAME TO something; COMMIT; DROP TABLE m.something");
+	$mesh->sql(1, "$as CREATE TABLE m.new_in (id int PRIMARY KEY); ALTER TABLE m.new_in RENAME TO new");
+	$mesh->sql(3, "$as CREATE TABLE m.new (id int PRIMARY KEY)");
+	same('what is in the way');
+	is($mesh->sql($_, 'SELECT count(*) FROM m.new'), 1, "the row is on node $_") for 1 .. 3;
+};
+done_testing();
