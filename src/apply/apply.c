@@ -338,10 +338,16 @@ apply_relation(WireReader *r)
 static bool
 wait_with_table(uint32 remote_id)
 {
-	const WireRelation *remote = !apply.mode.kept && waiting_tables() ? relation_remote(remote_id) : NULL;
-	const WaitingTable *w = remote ? keep_needed(remote) : NULL;
+	const WireRelation *remote;
+	const WaitingTable *w;
 
-	if (w && w->kept)
+	if (apply.mode.kept || !waiting_tables() || relation_is_free(remote_id, waiting_tables_reading()) ||
+		(remote = relation_remote(remote_id)) == NULL)
+		return false;
+	w = keep_needed(remote);
+	if (!w)
+		relation_note_free(remote_id, waiting_tables_reading());
+	else if (w->kept)
 	{
 		put_flush();			/* in the order in which they came */
 		keep_change(remote, w, apply.message, apply.message_len);
@@ -408,7 +414,9 @@ check_pace(ApplyRelation *ar, Moment began)
 				 errmsg("rows of table \"%s\" take too long: " INT64_FORMAT " of them took " INT64_FORMAT " seconds", RelationGetRelationName(ar->rel),
 						ar->written, ar->spent / 1000000),
 				 errdetail("replication_plugin.table_patience is %d ms.", setting_table_patience)));
-	ar->spent = ar->slow = ar->written = 0;
+	/* as long as all have been slow, there only were not enough of them: each may have taken nearly row_timeout */
+	if (ar->slow <= ar->written / 2)
+		ar->spent = ar->slow = ar->written = 0;
 }
 
 /* Runs what one row message asks for; of a mergeable table, what that asks for. */

@@ -139,7 +139,7 @@ store(WireRelation remote, MemoryContext context)
 	MemoryContextSetParent(context, TopMemoryContext);
 	ar->remote_context = context;
 	ar->remote = remote;
-	ar->kept_in = 0;
+	ar->kept_in = ar->free_in = 0;
 	ar->valid = false;
 }
 
@@ -244,6 +244,22 @@ relation_to_be_kept(uint32 remote_id, uint64 transaction)
 	return result;
 }
 
+bool
+relation_is_free(uint32 remote_id, uint64 reading)
+{
+	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
+
+	return ar && ar->free_in == reading;
+}
+
+void
+relation_note_free(uint32 remote_id, uint64 reading)
+{
+	ApplyRelation *ar = hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL);
+
+	ar->free_in = reading;
+}
+
 /* Oid of the local table; InvalidOid if there is none. */
 static Oid
 local_table(const WireRelation *remote)
@@ -264,6 +280,14 @@ relation_pass_over(uint32 remote_id)
 
 	if (ar)
 		ar->passed_over = true;
+}
+
+bool
+relation_is_passed_over(uint32 remote_id)
+{
+	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
+
+	return ar && ar->passed_over;
 }
 
 /* Refuses rows of a table that has a foreign partition here: nobody writes to other servers in the name of a table's owner. */

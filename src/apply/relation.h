@@ -17,6 +17,7 @@ typedef struct ApplyRelation
 	MemoryContext remote_context;	/* of remote */
 	WireRelation remote;
 	uint64		kept_in;		/* transaction (apply.h) in which it has been kept as the description of a change */
+	uint64		free_in;		/* reading of the list of waiting tables (catalog/waiting_table.h) in which it was not */
 	int64		spent;			/* microseconds that rows of it have taken: ... */
 	int64		written;		/* ... so many, ... */
 	int64		slow;			/* ... of which so many were slow */
@@ -82,11 +83,16 @@ extern const WireRelation *relation_remote(uint32 remote_id);
 /* The same is to be kept with a change, in a transaction of this number; false if it has been, as it is. */
 extern bool relation_to_be_kept(uint32 remote_id, uint64 transaction);
 
+/* True if the table is known not to wait, in that reading of the list of those that do; and notes that it does not. */
+extern bool relation_is_free(uint32 remote_id, uint64 reading);
+extern void relation_note_free(uint32 remote_id, uint64 reading);
+
 /* True if there is a local table of that name. Takes no lock. */
 extern bool relation_exists(const WireRelation *remote);
 
 /* Rows of a relation are passed over from here on, as long as there is no local table. */
 extern void relation_pass_over(uint32 remote_id);
+extern bool relation_is_passed_over(uint32 remote_id);
 
 /*
  * The relation with its local table open in this transaction. NULL if there is no such table and its rows are to be passed over: it is

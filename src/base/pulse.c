@@ -10,7 +10,7 @@
  *	  rolled back. A worker looks again and again, sooner than any session does, so it is the one that gives way;
  *	- the flag of a cancelled query, when no step has been done for replication_plugin.row_timeout and no lock is waited for:
  *	  then somebody's trigger, expression or type is at work, as all loops of ours take steps. Code that takes no notice
- *	  of that three times over ends with its process.
+ *	  of that three times over ends with its process. The same when the whole piece of work takes longer than it may.
  *
  * The timer is started by the first piece of work and goes on until the worker rests, so a short transaction pays
  * for a look at a flag.
@@ -42,6 +42,8 @@ static volatile sig_atomic_t limited = false;	/* between pulse_begin() and pulse
 static volatile sig_atomic_t cancels = 0;	/* since the last step */
 static uint32 last_steps = 0;
 static Moment last_step = 0;
+static volatile Moment end = 0;			/* pulse_limit(); 0: none */
+static volatile Moment cancel_at = 0;	/* ... and when what is running then is cancelled, again and again */
 static Moment last_beat = 0;
 
 static void (*beat_function) (void *) = NULL;
@@ -83,6 +85,11 @@ tick(void)
 	{
 		CheckDeadLockAlert();
 		last_step = now;
+	}
+	else if (limited && end != 0 && now >= cancel_at)
+	{
+		cancel_at = now + BEAT_MS * INT64CONST(1000);
+		cancel();
 	}
 	else if (!limited || pulse_steps != last_steps)
 	{
@@ -138,7 +145,22 @@ void
 pulse_end(void)
 {
 	limited = false;
+	end = 0;
 	pulse_steps++;
+}
+
+void
+pulse_limit(int ms)
+{
+	end = 0;
+	cancel_at = moment_now() + ms * INT64CONST(1000);
+	end = ms > 0 ? cancel_at : 0;
+}
+
+bool
+pulse_is_over(void)
+{
+	return end != 0 && moment_now() >= end;
 }
 
 void

@@ -12,8 +12,8 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "nodes/pg_list.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -29,9 +29,17 @@ enum
 	WAITING_SCHEMA = 1, WAITING_NAME, WAITING_NUMBER, WAITING_KEPT, WAITING_STABLE_XID
 };
 
-static List *known = NIL;		/* of WaitingTable * */
+/* An entry, found by the table's name: there may be very many. */
+typedef struct Known
+{
+	char		name[2 * NAMEDATALEN];	/* hash key: schema and name */
+	WaitingTable *table;
+} Known;
+
+static HTAB *known = NULL;		/* NULL: there are none */
 static MemoryContext context = NULL;
 static bool valid = false;
+static uint64 reading = 0;		/* how often the list has been read */
 static Oid	list_relid = InvalidOid;	/* the table of the list */
 
 /* The table of the list may have changed. */
@@ -57,6 +65,28 @@ read_entry(HeapTuple tuple, TupleDesc desc)
 	return w;
 }
 
+/* The hash key of a table. */
+static void
+set_key(char *key, const char *schema, const char *name)
+{
+	memset(key, 0, 2 * NAMEDATALEN);
+	strlcpy(key, schema, NAMEDATALEN);
+	strlcpy(key + NAMEDATALEN, name, NAMEDATALEN);
+}
+
+/* Has an entry be found. */
+static void
+remember(WaitingTable *w)
+{
+	HASHCTL		ctl = {.keysize = 2 * NAMEDATALEN,.entrysize = sizeof(Known),.hcxt = context};
+	char		key[2 * NAMEDATALEN];
+
+	if (!known)
+		known = hash_create("waiting tables", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	set_key(key, w->schema, w->name);
+	((Known *) hash_search(known, key, HASH_ENTER, NULL))->table = w;
+}
+
 /* Reads the list. */
 static void
 load(void)
@@ -73,7 +103,8 @@ load(void)
 		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
 	}
 	MemoryContextReset(context);
-	known = NIL;
+	known = NULL;
+	reading++;
 	valid = true;				/* what comes while it is read counts again */
 	list_relid = relid;
 	if (!OidIsValid(relid))
@@ -82,7 +113,7 @@ load(void)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	old = MemoryContextSwitchTo(context);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		known = lappend(known, read_entry(tuple, RelationGetDescr(rel)));
+		remember(read_entry(tuple, RelationGetDescr(rel)));
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -93,24 +124,26 @@ waiting_tables(void)
 {
 	if (!valid)
 		load();
-	return known != NIL;
+	return known != NULL;
+}
+
+uint64
+waiting_tables_reading(void)
+{
+	return reading;
 }
 
 const WaitingTable *
 waiting_table(const char *schema, const char *name)
 {
-	ListCell   *lc;
+	char		key[2 * NAMEDATALEN];
+	Known	   *found;
 
 	if (!waiting_tables())
 		return NULL;
-	foreach(lc, known)
-	{
-		WaitingTable *w = lfirst(lc);
-
-		if (strcmp(w->name, name) == 0 && strcmp(w->schema, schema) == 0)
-			return w;
-	}
-	return NULL;
+	set_key(key, schema, name);
+	found = hash_search(known, key, HASH_FIND, NULL);
+	return found ? found->table : NULL;
 }
 
 const WaitingTable *

@@ -20,6 +20,9 @@ typedef struct WaitingTable
 /* True if there are any. Needs a transaction. */
 extern bool waiting_tables(void);
 
+/* How often the list has been read by this process: what was looked up before is looked up again. After a call of waiting_tables(). */
+extern uint64 waiting_tables_reading(void);
+
 /* The entry of a table; NULL if it does not wait. Good until the next call. Needs a transaction. */
 extern const WaitingTable *waiting_table(const char *schema, const char *name);
 

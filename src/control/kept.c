@@ -6,7 +6,7 @@
  * version that they would have had, and other nodes know that they have it. What is applied is deleted in the same transaction. The origin is taken at the very end
  * only; so the table's code holds up nobody else's changes, however long it takes.
  *
- * Before each look at a table it is noted when to look again if this one ends badly, as it may end with the process.
+ * Before each look at a table it is noted when to look again if this one ends badly, as it may end with the process (kept_due.c). A transaction has a limit of time.
  *
  * When nothing is left the table waits no more. Whoever keeps a change holds a lock of the table of them until it commits, and looks again under it whether the table
  * waits: so a stronger lock here means that nothing is under way.
@@ -33,6 +33,7 @@
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
 #include "control/kept.h"
+#include "control/kept_due.h"
 #include "control/sql.h"
 #include "receive/gate.h"
 
@@ -40,8 +41,6 @@
 #define BATCH			"100"	/* changes that are read at once */
 #define HOLD_MS			5000	/* that the origin is waited for: whoever has it may wait for our rows */
 #define LOCK_TIMEOUT	"2s"	/* for a lock of the table: other tables wait for this process */
-#define LONGEST_PAUSE	"60"	/* seconds between two looks at a table that fails */
-#define REST			10		/* code that takes too long gets one part in so many of the time */
 
 /* A transaction of which changes were kept. */
 typedef struct Kept
@@ -53,6 +52,8 @@ typedef struct Kept
 	NodeId		provider;
 	Frontier   *seen;
 	bool		decided;		/* forwarded by the source of a join, which had decided all conflicts */
+	int			limit;			/* milliseconds that it may take */
+	int			changes;		/* of it that have been applied */
 } Kept;
 
 /* ---------- reading ---------- */
@@ -167,7 +168,7 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 
 /* Applies the changes of a transaction, and deletes them. */
 static void
-apply_changes(const Kept *k)
+apply_changes(Kept *k)
 {
 	MemoryContext batch = AllocSetContextCreate(TopTransactionContext, "kept changes", ALLOCSET_DEFAULT_SIZES);
 	Change		last = {.id = PG_INT64_MIN};
@@ -178,7 +179,14 @@ apply_changes(const Kept *k)
 	while ((n = read_some(k, &last, &changes, batch)) > 0)
 	{
 		for (int i = 0; i < n; i++)
+		{
 			apply_kept(changes[i].relation, changes[i].change);
+			k->changes++;
+			if (pulse_is_over())	/* code may have taken no notice */
+				ereport(ERROR,
+						(errcode(ERRCODE_QUERY_CANCELED),
+						 errmsg("a transaction takes too long")));
+		}
 		MemoryContextReset(batch);
 	}
 	nest = session_sql_begin();
@@ -188,14 +196,16 @@ apply_changes(const Kept *k)
 
 /* Applies one transaction. */
 static void
-apply_transaction(const Kept *k)
+apply_transaction(Kept *k)
 {
 	apply_init(k->provider, NULL, k->seen);
 	apply_begin(&k->begin, (ApplyMode) {.careful = true,.kept = true,.source_decides = k->decided});
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	pulse_limit(k->limit);
 	apply_changes(k);
 	apply_end_rows();
+	pulse_limit(0);
 	if (!gate_hold_for(k->begin.origin, HOLD_MS))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -206,15 +216,29 @@ apply_transaction(const Kept *k)
 	gate_release();
 }
 
-/* Cleans up after an error, which is returned. */
-static ErrorData *
-clean_up(MemoryContext context)
+/* Why a transaction could not be applied. */
+typedef struct Failure
+{
+	ErrorData  *error;
+	int			changes;		/* that had been applied */
+	bool		limited;		/* it took longer than it may */
+} Failure;
+
+/* Cleans up after an error. */
+static void
+clean_up(const Kept *k, MemoryContext context, Failure *f)
 {
 	ErrorData  *edata;
+	bool		timed_out = pulse_timed_out();
 
 	MemoryContextSwitchTo(context);
-	edata = CopyErrorData();
-	if (pulse_timed_out())
+	edata = f->error = CopyErrorData();
+	f->changes = k->changes;
+	f->limited = pulse_is_over();
+	if (f->limited)
+		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; it is tried again with more time, and not before others%s%.200s",
+								  k->limit / 1000, k->changes, edata->context ? ": " : "", edata->context ? edata->context : "");
+	else if (timed_out)
 		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s%.200s", setting_row_timeout,
 								  edata->context ? ": " : "", edata->context ? edata->context : "");
 	FlushErrorState();
@@ -222,15 +246,13 @@ clean_up(MemoryContext context)
 	apply_reset();
 	gate_release();
 	MemoryContextSwitchTo(context);
-	return edata;
 }
 
-/* The same; NULL, or the error. */
-static ErrorData *
-try_transaction(const Kept *k)
+/* The same; returns false if that failed. */
+static bool
+try_transaction(Kept *k, Failure *f)
 {
 	MemoryContext context = CurrentMemoryContext;
-	ErrorData  *volatile edata = NULL;
 
 	PG_TRY();
 	{
@@ -238,25 +260,24 @@ try_transaction(const Kept *k)
 	}
 	PG_CATCH();
 	{
-		edata = clean_up(context);
+		clean_up(k, context, f);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	apply_init(INVALID_NODE_ID, NULL, NULL);
-	return edata;
+	return f->error == NULL;
 }
 
 /* ---------- tables ---------- */
 
 /* Notes why a table goes on waiting. */
 static void
-note_error(const char *number, const ErrorData *edata, int seconds)
+note_failure(const char *number, const Failure *f, Moment start, bool progress)
 {
-	const char *params[3] = {number, psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : ""),
-	psprintf("%d", seconds)};
+	const ErrorData *e = f->error;
 
-	sql_value("UPDATE replication_plugin.waiting_table SET reason = $2, retry_at = greatest(retry_at, clock_timestamp() + $3::integer * interval '1 second')"
-			  " WHERE number = $1::integer", 3, params);
+	kept_due_failed(number, psprintf("%s%s%s", e->message, e->detail ? " DETAIL: " : "", e->detail ? e->detail : ""),
+					(int) ((moment_now() - start) / 1000), f->changes, f->limited, progress);
 }
 
 /* Applies what can be of a table, for a while. */
@@ -266,48 +287,47 @@ work_on(const char *number, const char *schema, const char *name)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kept transaction", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Moment		start = moment_now();
+	int			limit = kept_due_limit(number);
 	bool		failed = false;
 	bool		any = true;
+	bool		ended = false;
+	int			n = 0;
 
 	while (any && !failed && !moment_is_past(start, WORK_MS))
 	{
-		Kept		k = {.schema = pstrdup(schema),.name = pstrdup(name)};
-		ErrorData  *edata;
+		Kept		k = {.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit};
+		Moment		begun = moment_now();
+		Failure		f = {0};
 
 		read_head(&k);
 		any = k.any;
-		if (any && (edata = try_transaction(&k)) != NULL)
+		if (any && !try_transaction(&k, &f))
 		{
-			int			ms = moment_now() - start > INT64CONST(1000) * setting_row_timeout && setting_row_timeout > 0 ? setting_row_timeout : 0;
-
-			note_error(number, edata, ms / 1000 * REST);
+			note_failure(number, &f, begun, n > 0);
 			failed = true;
 		}
+		n++;
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	if (!any)
 	{
-		sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
+		ended = strcmp(sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR)), "t") == 0;
 		FAULT_POINT("table_wait_ended");
 	}
-	if (!failed)				/* also if something was kept meanwhile */
-		sql_value("UPDATE replication_plugin.waiting_table SET tries = 0, retry_at = NULL WHERE number = $1::integer", 1, &number);
+	if (!failed && !ended)		/* also if something was kept meanwhile */
+		kept_due_worked(number, n == 1 && !any);
 }
 
 /* Looks at one table. */
 static void
-visit(const char *number)
+visit(const char *number, bool slow)
 {
 	char	   *schema = sql_value("SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 	char	   *name = sql_value("SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 
-	if (!schema || !name)
-		return;
-	if (sql_value("UPDATE replication_plugin.waiting_table SET tries = tries + 1,"
-				  " retry_at = clock_timestamp() + least(power(2, least(tries, 10)), " LONGEST_PAUSE ") * interval '1 second'"
-				  " WHERE number = $1::integer RETURNING 1", 1, &number))
+	if (schema && name && kept_due_begin(number, slow))
 		work_on(number, schema, name);
 }
 
@@ -315,18 +335,18 @@ bool
 kept_round(void)
 {
 	char	   *list;
+	char	   *slow;
 	char	   *rest = NULL;
 
 	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
 		return false;
-	/* those that exist, or are left out by now */
-	list = sql_value("SELECT string_agg(number::text, ' ' ORDER BY retry_at NULLS FIRST) FROM replication_plugin.waiting_table"
-					 " WHERE kept AND coalesce(retry_at <= clock_timestamp(), true) AND (to_regclass(format('%I.%I', schema_name, table_name)) IS NOT NULL"
-					 "  OR replication_plugin.exclusion(schema_name, table_name) IS NOT NULL)", 0, NULL);
+	list = kept_due(&slow);
 	StartTransactionCommand();
 	gate_init(nodes_local_id());
 	CommitTransactionCommand();
 	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number; number = strtok_r(NULL, " ", &rest))
-		visit(number);
+		visit(number, false);
+	if (slow)
+		visit(slow, true);
 	return true;
 }

@@ -62,10 +62,10 @@ sql_value(const char *sql, int nparams, const char *const *params)
 	return run(sql, nparams, params, InvalidRepOriginId);
 }
 
-void
+char *
 sql_repair(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 {
-	(void) run(sql, nparams, params, origin);
+	return run(sql, nparams, params, origin);
 }
 
 char *

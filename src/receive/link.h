@@ -33,6 +33,10 @@ typedef struct Link
 	XLogRecPtr	awaits_lsn;
 	bool		shows_hold;		/* ... and that is shown */
 	Frontier   *base;			/* what the provider's group slot stood for when our slot was copied from it, or NULL */
+	XLogRecPtr	failing_lsn;	/* transaction of which tables could not be applied, and wait or are passed over now: ... */
+	int			failed;			/* ... so many since they were last looked for, ... */
+	char		failing_owner[NAMEDATALEN]; /* ... the last one of this owner; empty: it does not exist here */
+	bool		scouting;		/* the transaction is to be read for the rest of them (apply/scout.h), before it is tried again */
 	int			confirmed_file; /* of confirmed.c; 0: not open */
 	PGconn	   *conn;
 } Link;

@@ -23,6 +23,7 @@
 #include "base/session.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "receive/asked.h"
 #include "receive/lost_table.h"
 
 /* What one member says. */
@@ -60,21 +61,18 @@ ask(const char *dsn, const LostTable *table, bool is_provider, char **name)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile Answer answer = CANNOT_BE_ASKED;
-	PGconn	   *volatile conn = NULL;
 
 	PG_TRY();
 	{
-		conn = peer_connect(dsn, PEER_SQL, "replication_plugin table");
-		answer = ask_session(conn, table, is_provider, name);
+		answer = ask_session(asked_connect(dsn), table, is_provider, name);
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
+		asked_give_up(dsn);
 	}
 	PG_END_TRY();
-	if (conn)
-		PQfinish(conn);
 	return answer;
 }
 

@@ -38,6 +38,7 @@
 #include "base/pulse.h"
 #include "base/settings.h"
 #include "catalog/link_status.h"
+#include "receive/asked.h"
 #include "receive/clock_probe.h"
 #include "receive/confirmed.h"
 #include "receive/feedback.h"
@@ -450,6 +451,7 @@ idle(Link *link)
 		gate_release();
 		(void) pgstat_report_stat(false);
 		image_index_tend();
+		asked_rest();
 		link_status_set_state(link->index, current ? LINK_STREAMING : LINK_CATCHING_UP);
 		if (link->seen_changed &&
 			moment_is_past(stream.stored_at, STORE_INTERVAL_MS))

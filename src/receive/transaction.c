@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "apply/apply.h"
+#include "apply/scout.h"
 #include "base/moment.h"
 #include "base/pulse.h"
 #include "base/settings.h"
@@ -48,6 +49,7 @@ typedef enum Course
 {
 	COURSE_NONE,				/* between transactions */
 	COURSE_APPLY,
+	COURSE_SCOUT,				/* only read: which tables it is of */
 	COURSE_COVERED,				/* the frontier has it already */
 	COURSE_SKIP					/* skip_transaction() */
 } Course;
@@ -132,6 +134,11 @@ begin_transaction(Link *link, WireReader *r)
 		course = COURSE_COVERED;
 	else if (link_skips(link, current.origin_lsn))
 		course = COURSE_SKIP;
+	else if (link->scouting && link->failing_lsn == current.origin_lsn)
+	{
+		course = COURSE_SCOUT;
+		scout_begin();
+	}
 	else
 	{
 		course = COURSE_APPLY;
@@ -176,6 +183,15 @@ passed(Link *link, XLogRecPtr position)
 	feedback_passed(position);
 }
 
+/* The transaction has been read: now it can be tried again. */
+static void
+end_scouting(Link *link)
+{
+	course = COURSE_NONE;
+	gate_release();
+	tables_wait(link, &current, scout_tables());
+}
+
 /* Ends a transaction. */
 static void
 commit_transaction(Link *link, WireReader *r)
@@ -193,6 +209,7 @@ commit_transaction(Link *link, WireReader *r)
 			skip_transaction(link);
 			break;
 		case COURSE_COVERED:
+		case COURSE_SCOUT:
 			break;
 		case COURSE_NONE:
 			ereport(ERROR,
@@ -233,6 +250,11 @@ row_message(WireReader *r, WireMessage type)
 	if (course == COURSE_APPLY)
 	{
 		apply_change(r, type);
+		return;
+	}
+	if (course == COURSE_SCOUT)
+	{
+		scout_message(r, type);
 		return;
 	}
 	for (int i = 0; i < 2 && !unused[i].columns; i++)
@@ -378,9 +400,9 @@ startup_message(Link *link, WireReader *r)
 				 errhint("Check that the dsn of the node leads to the right server.")));
 }
 
-/* Works through one message of the stream. */
+/* Works through one message of the stream. Returns false if the stream is to begin anew, or with *replay the transaction. */
 static bool
-process(Link *link, const char *data, int len)
+process(Link *link, const char *data, int len, bool *replay)
 {
 	WireReader	r = {.data = data,.len = len};
 
@@ -398,6 +420,12 @@ process(Link *link, const char *data, int len)
 				begin_transaction(link, &r);
 				break;
 			case WIRE_COMMIT:
+				if (course == COURSE_SCOUT)
+				{
+					end_scouting(link);
+					*replay = replay_complete();
+					return false;
+				}
 				commit_transaction(link, &r);
 				break;
 			case WIRE_RELATION:
@@ -502,7 +530,10 @@ handle_error(Link *link, MemoryContext context)
 	MemoryContextSwitchTo(context);
 	if (remedy == REMEDY_NONE && edata->sqlerrcode == ERRCODE_UNDEFINED_TABLE && course == COURSE_APPLY &&
 		lost_table_passed_over(link, &edata->detail, &edata->hint))
+	{
+		table_wait_note_passed_over(link, &current);
 		remedy = REMEDY_NOW;
+	}
 	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && course == COURSE_APPLY && table_waits(link, edata, &current, remedy == REMEDY_AGAIN))
 		remedy = REMEDY_NOW;
 	if (remedy != REMEDY_NOW && edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW)
@@ -542,7 +573,7 @@ handle_error(Link *link, MemoryContext context)
 
 /*
  * Works through one message in a memory context that outlives transactions: what is kept of an error is there. On a passing error
- * cleans up and sets *replay.
+ * cleans up. Sets *replay if the transaction is to be replayed.
  */
 static bool
 try_message(Link *link, MemoryContext context, const char *data, int len, bool *replay)
@@ -553,7 +584,7 @@ try_message(Link *link, MemoryContext context, const char *data, int len, bool *
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		go_on = process(link, data, len);
+		go_on = process(link, data, len, replay);
 	}
 	PG_CATCH();
 	{

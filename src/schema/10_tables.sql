@@ -214,6 +214,11 @@ CREATE TABLE waiting_table (
 	since timestamptz NOT NULL DEFAULT now(),
 	tries integer NOT NULL DEFAULT 0, -- that have failed, one after the other
 	retry_at timestamptz, -- not before this
+	tried_at timestamptz, -- the last try
+	spent integer NOT NULL DEFAULT 0, -- milliseconds that it took, if it failed
+	over integer NOT NULL DEFAULT 0, -- tries that have ended at the limit of time, one after the other
+	for_origin integer, -- it began to wait for a transaction ...
+	for_lsn pg_lsn, -- ... of that node: it does so until this node has that
 	PRIMARY KEY (schema_name, table_name)
 );
 

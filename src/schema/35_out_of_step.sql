@@ -63,19 +63,34 @@ END
 $$;
 COMMENT ON FUNCTION have_table_wait(text, text, text, text, text) IS 'has arriving changes of a table kept on this node, to be applied later; returns whether they are';
 
--- All that was kept of a table has been applied: it waits no more. Returns false if something was kept meanwhile, or is just being kept.
+-- Whether a table may end waiting: nothing is kept, and the transaction for which it began to wait is here. Until then that is tried again, and would fail again. A
+-- link that does not do so keeps no table waiting for ever.
+CREATE FUNCTION may_end_waiting(number integer) RETURNS boolean LANGUAGE sql VOLATILE
+AS $$
+	SELECT EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE w.number = $1
+		AND NOT EXISTS (SELECT FROM replication_plugin.waiting_change c WHERE (c.schema_name, c.table_name) = (w.schema_name, w.table_name))
+		AND (w.for_origin IS NULL OR w.since < now() - interval '1 hour'
+			OR NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = w.for_origin AND n.state <> 'removed')
+			OR coalesce(replication_plugin.frontier_lsn(replication_plugin.frontier(), w.for_origin) >= w.for_lsn, false)))
+$$;
+COMMENT ON FUNCTION may_end_waiting(integer) IS 'whether nothing more is to be kept of a table that waits, as far as is known';
+
+-- All that was kept of a table has been applied: it waits no more. Returns false if something was kept meanwhile, or is just being kept. The lock is taken only if it seems to be
+-- so, as links wait behind it.
 CREATE FUNCTION end_waiting(number integer) RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	w record;
 BEGIN
-	PERFORM set_config('lock_timeout', '1s', true);
-	LOCK TABLE replication_plugin.waiting_change IN SHARE ROW EXCLUSIVE MODE;
-	SELECT * INTO w FROM replication_plugin.waiting_table t WHERE t.number = $1;
-	IF NOT FOUND OR EXISTS (SELECT FROM replication_plugin.waiting_change c WHERE (c.schema_name, c.table_name) = (w.schema_name, w.table_name)) THEN
+	IF NOT replication_plugin.may_end_waiting(number) THEN
 		RETURN false;
 	END IF;
-	DELETE FROM replication_plugin.waiting_table t WHERE t.number = $1;
+	PERFORM set_config('lock_timeout', '1s', true);
+	LOCK TABLE replication_plugin.waiting_change IN SHARE ROW EXCLUSIVE MODE;
+	IF NOT replication_plugin.may_end_waiting(number) THEN
+		RETURN false;
+	END IF;
+	DELETE FROM replication_plugin.waiting_table t WHERE t.number = $1 RETURNING * INTO w;
 	DELETE FROM replication_plugin.awaited_state a WHERE (a.schema_name, a.table_name, a.origin_lsn) = (w.schema_name, w.table_name, '0/0');
 	PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
 	RETURN true;

@@ -24,7 +24,7 @@ GRANT EXECUTE ON FUNCTION session_lacks() TO PUBLIC;
 -- What all members have alike, and a joining node copies.
 GRANT SELECT ON member, member_ready, removal, topology_setting, frontier, table_setting, mergeable_table, column_merge, node_priority, awaited_state,
 	group_setting, out_of_step, exclusion TO replication_plugin_peer;
-GRANT SELECT (schema_name, table_name, kept) ON waiting_table TO replication_plugin_peer;
+GRANT SELECT (schema_name, table_name, kept, owner) ON waiting_table TO replication_plugin_peer;
 GRANT SELECT (stable_xid) ON stable_point TO replication_plugin_peer;
 GRANT SELECT (relid) ON parked_row, row_pin TO replication_plugin_peer;
 

@@ -1,0 +1,103 @@
+/*
+ * asked.c
+ *		Sessions in which a link asks members about tables.
+ *
+ * Rows of very many tables that do not exist here may come one after the other, and each is asked about: so a session stays open for a moment.
+ */
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+#include "utils/memutils.h"
+
+#include "base/moment.h"
+#include "base/peer.h"
+#include "receive/asked.h"
+
+#define REST_MS		2000		/* that an open session is not used for */
+
+typedef struct Asked
+{
+	char	   *dsn;
+	PGconn	   *conn;
+	Moment		used;
+} Asked;
+
+static List *open_sessions = NIL;	/* of Asked *, in TopMemoryContext */
+
+/* The open session to a dsn, or NULL. */
+static Asked *
+find(const char *dsn)
+{
+	ListCell   *lc;
+
+	foreach(lc, open_sessions)
+	{
+		if (strcmp(((Asked *) lfirst(lc))->dsn, dsn) == 0)
+			return lfirst(lc);
+	}
+	return NULL;
+}
+
+/* Closes one. */
+static void
+end_session(Asked *a)
+{
+	open_sessions = list_delete_ptr(open_sessions, a);
+	PQfinish(a->conn);
+	pfree(a->dsn);
+	pfree(a);
+}
+
+void
+asked_give_up(const char *dsn)
+{
+	Asked	   *a = find(dsn);
+
+	if (a)
+		end_session(a);
+}
+
+PGconn *
+asked_connect(const char *dsn)
+{
+	Asked	   *a = find(dsn);
+	PGconn	   *conn;
+	MemoryContext old;
+
+	/* its server may have ended it meanwhile */
+	if (a && (PQconsumeInput(a->conn) == 0 || PQstatus(a->conn) != CONNECTION_OK))
+	{
+		end_session(a);
+		a = NULL;
+	}
+	if (!a)
+	{
+		conn = peer_connect(dsn, PEER_SQL, "replication_plugin table");
+		peer_keep(conn);
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		a = palloc(sizeof(Asked));
+		a->dsn = pstrdup(dsn);
+		a->conn = conn;
+		open_sessions = lappend(open_sessions, a);
+		MemoryContextSwitchTo(old);
+	}
+	a->used = moment_now();
+	return a->conn;
+}
+
+void
+asked_rest(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, open_sessions)
+	{
+		Asked	   *a = lfirst(lc);
+
+		if (moment_is_past(a->used, REST_MS))
+		{
+			end_session(a);
+			return;				/* the others next time */
+		}
+	}
+}
