@@ -88,6 +88,7 @@ take_peer(const ApplyPeer *peer)
 	apply.provider = peer->provider;
 	apply.provider_dsn = peer->dsn;
 	apply.seen = peer->seen;
+	apply.relid = peer->relid;
 	apply.begin.xid = peer->xid;
 }
 
@@ -95,7 +96,7 @@ void
 apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen)
 {
 	fetch_disconnect();
-	apply.link = (ApplyPeer) {provider, provider_dsn, seen, InvalidTransactionId};
+	apply.link = (ApplyPeer) {provider, provider_dsn, seen, InvalidTransactionId, 0};
 	take_peer(&apply.link);
 	if (apply.row_context)
 		return;
@@ -127,7 +128,8 @@ apply_release_origin(void)
 bool
 apply_wins(Version local)
 {
-	return local.node == apply.version.node || version_cmp(apply.version, local) > 0;
+	/* what is kept may have been kept under another name, and so come late */
+	return (local.node == apply.version.node && !apply.mode.kept) || version_cmp(apply.version, local) >= 0;
 }
 
 bool
@@ -230,6 +232,7 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	take_peer(&apply.link);
 	apply.version = (Version) {begin->commit_ts, begin->origin};
 	apply.mode = mode;
+	apply.began = moment_now();
 	apply.wrote = false;
 	apply.significant = false;
 	apply.rows = 0;
@@ -373,7 +376,7 @@ apply_envelope(ApplyRelation *ar)
 	put_flush();
 	(void) row_read(ar, &apply.newtup);
 	e = keep_open_envelope(ar);
-	peer = (ApplyPeer) {e.provider, NULL, e.seen, e.xid};
+	peer = (ApplyPeer) {e.provider, NULL, e.seen, e.xid, e.relid};
 	take_peer(&peer);
 	apply.mode.source_decides = false;	/* it has not been applied there */
 	apply_kept(e.relation, e.change);
@@ -714,6 +717,12 @@ bool
 apply_lost_table(LostTable *table)
 {
 	return apply_failed_row_table(table) && !relation_exists(relation_remote(apply.remote_id));
+}
+
+Moment
+apply_began(void)
+{
+	return apply.began;
 }
 
 void

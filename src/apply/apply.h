@@ -10,6 +10,7 @@
 #ifndef REPLICATION_PLUGIN_APPLY_H
 #define REPLICATION_PLUGIN_APPLY_H
 
+#include "base/moment.h"
 #include "model/frontier.h"
 #include "wire/wire.h"
 
@@ -104,6 +105,9 @@ extern bool apply_failed_row_table(LostTable *table);
 
 /* The same; also if it failed at constraints at the end. In a transaction; what is returned is in CurrentMemoryContext, or good until the next relation message. */
 extern bool apply_failed_table(LostTable *table);
+
+/* When the transaction began that was applied last. */
+extern Moment apply_began(void);
 
 /* Passes over the rows of that table from here on, as long as it does not exist here. */
 extern void apply_pass_over_table(void);

@@ -35,6 +35,7 @@
 #define ATT_RELATION	11
 #define ATT_CHANGE		12
 #define ATT_LAYOUT		13
+#define ATT_RELID		15
 
 static SPIPlanPtr insert_plan = NULL;
 static MemoryContext envelope = NULL;	/* what the last one held */
@@ -78,14 +79,14 @@ renumber(const WireRelation *remote, uint32 number, const char *message, int len
 static void
 prepare(void)
 {
-	Oid			types[12] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID};
+	Oid			types[13] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID, INT8OID};
 	SPIPlanPtr	plan;
 
 	if (insert_plan)
 		return;
 	plan = SPI_prepare("INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
-					   " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided)"
-					   " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM " EXTENSION_SCHEMA ".local_node l",
+					   " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided, relid)"
+					   " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM " EXTENSION_SCHEMA ".local_node l",
 					   lengthof(types), types);
 	if (!plan || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare to keep a change");
@@ -95,7 +96,7 @@ prepare(void)
 void
 keep_change(const WireRelation *remote, const WaitingTable *w, const char *message, int len)
 {
-	Datum		values[12];
+	Datum		values[13];
 	int			nest = session_sql_begin();
 
 	prepare();
@@ -113,6 +114,7 @@ keep_change(const WireRelation *remote, const WaitingTable *w, const char *messa
 	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));
 	values[10] = CStringGetTextDatum(value_layout());
 	values[11] = BoolGetDatum(apply.mode.source_decides);
+	values[12] = Int64GetDatum(apply.relid ? apply.relid : remote->relid);
 	if (SPI_execute_plan(insert_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
 		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
 	session_sql_end(nest);
@@ -136,7 +138,7 @@ refuse_undecided(ApplyRelation *ar)
 static void
 check_envelope(ApplyRelation *ar)
 {
-	const int	needed[] = {ATT_SCHEMA, ATT_TABLE, ATT_PROVIDER, ATT_XID, ATT_SEEN, ATT_RELATION, ATT_CHANGE, ATT_LAYOUT};
+	const int	needed[] = {ATT_SCHEMA, ATT_TABLE, ATT_PROVIDER, ATT_XID, ATT_SEEN, ATT_RELATION, ATT_CHANGE, ATT_LAYOUT, ATT_RELID};
 
 	for (int i = 0; i < lengthof(needed); i++)
 	{
@@ -177,6 +179,7 @@ keep_open_envelope(ApplyRelation *ar)
 		.provider = DatumGetInt32(ar->values[ATT_PROVIDER - 1]),
 		.xid = (TransactionId) DatumGetInt64(ar->values[ATT_XID - 1]),
 		.seen = frontier_from_text(TextDatumGetCString(ar->values[ATT_SEEN - 1])),
+		.relid = (uint32) DatumGetInt64(ar->values[ATT_RELID - 1]),
 		.relation = open_column(ar, ATT_RELATION),
 		.change = open_column(ar, ATT_CHANGE)
 	};

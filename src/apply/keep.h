@@ -22,7 +22,8 @@ typedef struct Envelope
 {
 	NodeId		provider;		/* from whom that node had it ... */
 	TransactionId xid;			/* ... in which transaction there ... */
-	Frontier   *seen;			/* ... which had seen that */
+	Frontier   *seen;			/* ... which had seen that ... */
+	uint32		relid;			/* ... of the table of this number there */
 	WireReader	relation;		/* description of the table */
 	WireReader	change;
 } Envelope;

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/commit_ts.h"
 #include "access/sysattr.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -19,9 +20,12 @@
 #include "utils/rel.h"
 
 #include "apply/place.h"
+#include "apply/state.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "catalog/nodes.h"
 #include "catalog/origin_map.h"
+#include "catalog/waiting_table.h"
 #include "conflict/row_version.h"
 
 void
@@ -63,6 +67,29 @@ writer_of(TupleTableSlot *row)
 	return DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
 }
 
+void
+place_refuse_unknown(ApplyRelation *ar)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("nobody knows any more when a row of table \"%s\" was written here, or deleted, of which a change is kept", RelationGetRelationName(ar->rel)),
+			 errdetail("PostgreSQL forgets the timestamps of commits when it freezes rows. SELECT replication_plugin.resend_table() on the node whose rows are right gives them to all others.")));
+}
+
+/*
+ * Refuses to decide by the version of a row whose timestamp is gone, where it is needed: what is kept has not seen transactions that were not stable when the table began to
+ * wait, though all members may have them by now.
+ */
+static void
+check_known(ApplyRelation *ar, TransactionId writer)
+{
+	const WaitingTable *w = apply.mode.kept ? waiting_table_by_oid(ar->relid) : NULL;
+	TimestampTz ts;
+
+	if (w && row_full_xid(writer) >= Max(w->stable_xid, nodes_local_since_xid()) && !TransactionIdGetCommitTsData(writer, &ts, NULL))
+		place_refuse_unknown(ar);
+}
+
 Version
 place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version own)
 {
@@ -75,10 +102,15 @@ place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version ow
 		place_key(t, row, key);
 		return merge_table_siblings(ar->merge, ar->rel, key, row, own, &found, false)->items[0].version;
 	}
-	if (!ar->pinned || !version_is_oldest(v))
+	if (!version_is_oldest(v))
 		return v;
-	place_key(t, row, key);
-	(void) pin_find(ar->tombstones, key, writer_of(row), &v);
+	if (ar->pinned)
+	{
+		place_key(t, row, key);
+		(void) pin_find(ar->tombstones, key, writer_of(row), &v);
+	}
+	if (version_is_oldest(v))
+		check_known(ar, writer_of(row));
 	return v;
 }
 

@@ -21,6 +21,9 @@ extern void place_open(ApplyRelation *ar, bool careful);
 /* The version of a local row; own: of what the running transaction has written. */
 extern Version place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version own);
 
+/* Refuses to decide between a kept change and a row or a delete here whose version is needed, and gone. */
+extern void place_refuse_unknown(ApplyRelation *ar);
+
 /* Key of a row of a target, in key index order. */
 extern void place_key(ApplyTarget *t, TupleTableSlot *row, Datum *key);
 

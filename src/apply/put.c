@@ -81,6 +81,8 @@ put_outlives_delete(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, Co
 			apply_conflict(ar, missing, RESOLUTION_APPLY_REMOTE, NULL, VERSION_OLDEST, row, NULL);
 		return true;
 	}
+	if (apply.mode.kept && version_is_oldest(deleted))
+		place_refuse_unknown(ar);
 	if (!apply_wins(deleted))
 	{
 		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_KEEP_LOCAL, NULL, deleted, row, NULL);

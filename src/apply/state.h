@@ -16,6 +16,7 @@ typedef struct ApplyPeer
 	const char *dsn;			/* NULL: as the table of members says */
 	const Frontier *seen;
 	TransactionId xid;			/* there */
+	uint32		relid;			/* its number of the table, where that is not the one of the message; else 0 */
 } ApplyPeer;
 
 typedef struct ApplyState
@@ -25,10 +26,12 @@ typedef struct ApplyState
 	NodeId		provider;
 	const char *provider_dsn;
 	const Frontier *seen;
+	uint32		relid;
 
 	/* of the transaction */
 	bool		active;
 	uint64		number;			/* of the transactions of this process */
+	Moment		began;
 	WireBegin	begin;
 	Version		version;		/* of every write of it */
 	ApplyMode	mode;

@@ -32,6 +32,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/origin_map.h"
+#include "control/gone_table.h"
 #include "control/kept.h"
 #include "control/kept_due.h"
 #include "control/sql.h"
@@ -348,5 +349,6 @@ kept_round(void)
 		visit(number, false);
 	if (slow)
 		visit(slow, true);
+	gone_table_round();
 	return true;
 }

@@ -54,6 +54,7 @@
 #define SLOT_WAIT_MS		100
 #define PATIENCE			3		/* the provider waits for so many row_timeouts at least */
 #define UNLIMITED_PATIENCE_MS	3600000	/* ... or so long, where there is no row_timeout */
+#define BEYOND_PATIENCE_MS	5000	/* after lock_patience: who could be ended for a lock has been */
 #define FLUSH_DELAY_MS		10		/* quiet time after which we flush instead of the WAL writer */
 
 typedef struct StreamState
@@ -410,6 +411,14 @@ check_alive(Link *link)
 	}
 }
 
+void
+link_limit_lock_waits(void)
+{
+	int64		ms = setting_lock_patience > 0 ? Min((int64) setting_lock_patience + BEYOND_PATIENCE_MS, INT_MAX) : 0;
+
+	SetConfigOption("lock_timeout", psprintf(INT64_FORMAT "ms", ms), PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 /* Serves signals between messages. */
 static void
 serve_interrupts(void)
@@ -420,6 +429,7 @@ serve_interrupts(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		link_limit_lock_waits();
 	}
 }
 

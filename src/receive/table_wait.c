@@ -5,7 +5,7 @@
  * A table that does not exist here, has other columns or types, or code that fails or takes too long, would stop its link, and so everything that comes behind its rows:
  * the owner of one table could hold up all others. So after replication_plugin.table_patience its changes are kept on this node (apply/keep.c), and applied
  * when that is possible (control/kept.c). Whose table is waiting already is not given that time again. Who keeps a lock for long is dealt with in
- * control/wait_watch.c.
+ * control/wait_watch.c; a prepared transaction cannot be ended, so its table waits as well.
  *
  * Each table that begins to wait costs a new try of the transaction. So from the third one of a transaction on, that is read through once (apply/scout.c), and what else would fail
  * waits together: a transaction costs a few tries and one query to the provider, however many tables it is of. Nothing new rests on that: each entry is written before the try in
@@ -372,6 +372,13 @@ note_failed(Link *link, const WireBegin *transaction, const char *owner)
 	strlcpy(link->failing_owner, owner, NAMEDATALEN);
 }
 
+/* True if a lock was waited for until lock_patience was over. */
+static bool
+waited_for_lock(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && setting_lock_patience > 0 && moment_is_past(apply_began(), setting_lock_patience);
+}
+
 bool
 table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bool passing)
 {
@@ -384,7 +391,7 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	w.owner = owner_here(&w.table, &w.exists);
 	if (!w.exists)
 		owners_there(link, list_make1(&w));
-	if (!w.owner || !(edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || moment_is_past(since, setting_table_patience) || (!passing && has_others_waiting(w.owner))))
+	if (!w.owner || !(edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(edata) || moment_is_past(since, setting_table_patience) || (!passing && has_others_waiting(w.owner))))
 		return false;
 	w.reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
 	if (!have_wait(link, transaction, list_make1(&w)))

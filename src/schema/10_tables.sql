@@ -239,6 +239,7 @@ CREATE TABLE waiting_change (
 	change bytea NOT NULL, -- the message
 	layout text NOT NULL, -- of values in it
 	decided boolean NOT NULL, -- forwarded by the source of a join, which had decided all conflicts
+	relid bigint NOT NULL, -- the table's oid on the provider
 	PRIMARY KEY (kept_by, id)
 );
 CREATE INDEX waiting_change_order ON waiting_change (schema_name, table_name, id, kept_by);

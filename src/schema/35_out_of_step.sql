@@ -39,6 +39,7 @@ AS $$
 DECLARE
 	t regclass := (SELECT c.oid FROM pg_class c WHERE c.oid = to_regclass(format('%I.%I', $1, $2)) AND c.relkind IN ('r', 'p'));
 	mergeable boolean := EXISTS (SELECT FROM replication_plugin.mergeable_table m WHERE (m.schema_name, m.table_name) = ($1, $2));
+	writers text;
 BEGIN
 	IF EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE (w.schema_name, w.table_name) = ($1, $2)) THEN
 		RETURN true;
@@ -48,14 +49,26 @@ BEGIN
 	END IF;
 	IF t IS NOT NULL THEN
 		-- Who writes to it has not seen what is kept from here on, and comes to an end before that. Who begins to write later is marked (catalog/awaited.h).
-		EXECUTE format('LOCK TABLE %s IN SHARE MODE', t);
+		-- A prepared transaction comes to no end by itself, and cannot be ended: what it has written is marked by nobody, so the table is out of step.
+		BEGIN
+			EXECUTE format('LOCK TABLE %s IN SHARE MODE', t);
+		EXCEPTION WHEN lock_not_available THEN -- lock_timeout of links
+			SELECT string_agg(format('prepared transaction %L', p.gid), ' and ') INTO writers FROM replication_plugin.prepared_lock p WHERE p.relation = t;
+			IF writers IS NULL THEN
+				RETURN false;
+			END IF;
+		END;
 	END IF;
 	INSERT INTO replication_plugin.waiting_table (schema_name, table_name, kept, stable_xid, owner, provider, reason)
 		VALUES ($1, $2, NOT mergeable, coalesce((SELECT p.stable_xid FROM replication_plugin.stable_point p), 0), $3, $5, $4)
 		ON CONFLICT ON CONSTRAINT waiting_table_pkey DO NOTHING;
-	IF FOUND AND mergeable THEN
+	IF FOUND AND (mergeable OR writers IS NOT NULL) THEN
 		INSERT INTO replication_plugin.out_of_step (schema_name, table_name, node_id, lsn, what)
-			VALUES ($1, $2, replication_plugin.my_id(), pg_current_wal_insert_lsn(), 'waits');
+			VALUES ($1, $2, replication_plugin.my_id(), pg_current_wal_insert_lsn(), CASE WHEN mergeable THEN 'waits' ELSE 'prepared' END);
+	END IF;
+	IF writers IS NOT NULL THEN
+		RAISE WARNING 'table %.% waits while % has written to it: its rows may differ between nodes', $1, $2, writers
+			USING HINT = 'End the transaction; then SELECT replication_plugin.resend_table() on the node whose rows are right.';
 	END IF;
 	PERFORM replication_plugin.invalidate_table('replication_plugin.waiting_table');
 	RETURN true;
@@ -99,6 +112,53 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 END
 $$;
 COMMENT ON FUNCTION end_waiting(integer) IS 'has arriving changes of a table applied at once again, when nothing is kept any more; returns whether they are';
+
+-- Tables that wait and do not exist here, at most so many, with greater numbers than after: [number, schema, name] each; null if there are none.
+CREATE FUNCTION missing_tables(after integer, most integer) RETURNS json LANGUAGE sql VOLATILE
+AS $$
+	SELECT json_agg(json_build_array(t.number, t.schema_name, t.table_name) ORDER BY t.number) FROM (
+		SELECT w.number, w.schema_name, w.table_name FROM replication_plugin.waiting_table w
+		WHERE w.kept AND w.number > $1 AND to_regclass(format('%I.%I', w.schema_name, w.table_name)) IS NULL
+			AND replication_plugin.exclusion(w.schema_name, w.table_name) IS NULL
+		ORDER BY w.number LIMIT $2) t
+$$;
+COMMENT ON FUNCTION missing_tables(integer, integer) IS 'tables that wait and do not exist here: [number, schema, name] each';
+
+-- The same, of such a list, each with the numbers by which providers of what is kept call it: [number, schema, name, [[node, oid], ...]].
+CREATE FUNCTION numbers_of_missing(tables json) RETURNS json LANGUAGE sql VOLATILE
+AS $$
+	SELECT json_agg(json_build_array(t->0, t->1, t->2,
+		coalesce((SELECT json_agg(json_build_array(c.provider, c.relid)) FROM (SELECT DISTINCT c.provider, c.relid FROM replication_plugin.waiting_change c
+			WHERE (c.schema_name, c.table_name) = (t->>1, t->>2)) c), '[]')))
+	FROM json_array_elements(tables) t
+$$;
+COMMENT ON FUNCTION numbers_of_missing(json) IS 'tables that wait and do not exist here, with the numbers by which providers call them';
+
+-- No member has a table any more that waits, and does not exist here: what was kept up to an id goes, at most so many changes. How many. What was kept since then
+-- may be of a table that has been made anew.
+CREATE FUNCTION forget_missing(number integer, last_id bigint, most integer) RETURNS bigint LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	w record;
+	n bigint;
+BEGIN
+	SELECT * INTO w FROM replication_plugin.waiting_table t WHERE t.number = $1 AND t.kept
+		AND to_regclass(format('%I.%I', t.schema_name, t.table_name)) IS NULL;
+	IF NOT FOUND THEN
+		RETURN 0;
+	END IF;
+	DELETE FROM replication_plugin.waiting_change c WHERE (c.kept_by, c.id) IN (SELECT k.kept_by, k.id FROM replication_plugin.waiting_change k
+		WHERE (k.schema_name, k.table_name) = (w.schema_name, w.table_name) AND k.id <= $2 ORDER BY k.id, k.kept_by LIMIT $3);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	IF n > 0 THEN
+		INSERT INTO replication_plugin.conflict_log (detected_at, relid, table_name, conflict_type, resolution, detail)
+			VALUES (clock_timestamp(), 0, format('%I.%I', w.schema_name, w.table_name), 'table_missing', 'skip',
+				format('%s changes that were kept since %s: no member has it any more', n, w.since));
+	END IF;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION forget_missing(integer, bigint, integer) IS 'gives up what was kept of a table that no member has any more; returns how many changes';
 
 -- Called before its rows are sent again: changes are applied from here on, and what is kept is forgotten. Returns whether it had been waiting.
 CREATE FUNCTION end_table_wait(schema_name text, table_name text) RETURNS boolean LANGUAGE plpgsql VOLATILE

@@ -1,5 +1,14 @@
 -- What our processes wait for, for the views.
 
+-- Prepared transactions that have more than read a table.
+CREATE VIEW prepared_lock AS
+	SELECT DISTINCT k.relation, x.gid FROM pg_prepared_xacts x
+	JOIN pg_locks h ON h.locktype = 'transactionid' AND h.transactionid = x.transaction AND h.pid IS NULL
+	JOIN pg_locks k ON k.virtualtransaction = h.virtualtransaction AND k.pid IS NULL
+	WHERE x.database = current_database() AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+		AND k.locktype = 'relation' AND k.granted AND k.mode NOT IN ('AccessShareLock', 'RowShareLock');
+COMMENT ON VIEW prepared_lock IS 'prepared transactions that have written to tables, or locked them';
+
 -- Which lock a process has waited for over two seconds, and who has it; nulls if it waits for none. A prepared transaction has
 -- no process.
 CREATE FUNCTION lock_wait(waiter integer, OUT waits_for text, OUT since timestamptz) LANGUAGE plpgsql VOLATILE STRICT
@@ -17,8 +26,9 @@ BEGIN
 		RETURN;
 	END IF;
 	SELECT k.relation::regclass::text INTO row_of FROM pg_locks k WHERE k.pid = waiter AND k.locktype = 'tuple' AND k.granted LIMIT 1;
-	SELECT string_agg(coalesce(format('process %s (%s%s)', b.pid, coalesce('user ' || a.usename || ', ', '')
-			|| coalesce(nullif(a.application_name, ''), a.backend_type), coalesce(', ' || a.state, '')),
+	SELECT string_agg(coalesce(CASE WHEN b.pid <> 0 THEN format('process %s (%s%s)', b.pid, coalesce('user ' || a.usename || ', ', '')
+			|| coalesce(nullif(a.application_name, ''), a.backend_type), coalesce(', ' || a.state, '')) END,
+			CASE WHEN l.locktype = 'relation' THEN (SELECT string_agg(format('prepared transaction %L', p.gid), ' and ') FROM replication_plugin.prepared_lock p WHERE p.relation = l.relation) END,
 			(SELECT string_agg(format('prepared transaction %L', x.gid), ' or ') FROM pg_prepared_xacts x
 				WHERE x.database = current_database()
 				AND (l.transactionid IS NULL OR x.transaction = l.transactionid))), ' and ')

@@ -212,6 +212,9 @@ CREATE VIEW tables AS
 	LEFT JOIN LATERAL (SELECT CASE WHEN m.what = 'waits' THEN format('waits: node %s passes its rows over since %s, as it could not apply them: see waiting_tables there;'
 				' when that is mended, SELECT replication_plugin.resend_table(%L) on a node that has its rows gives them to all others',
 				coalesce(d.node_name, m.node_id::text), m.noted_at, c.oid::regclass)
+			WHEN m.what = 'prepared' THEN format('out of step: its changes came to wait on node %s at %s while a prepared transaction there had written to it, so its rows may differ;'
+				' when that has ended, SELECT replication_plugin.resend_table(%L) on the node whose rows are right gives them to all others',
+				coalesce(d.node_name, m.node_id::text), m.noted_at, c.oid::regclass)
 			WHEN m.what = 'discarded' THEN format('out of step: changes that node %s had kept were discarded at %s;'
 				' SELECT replication_plugin.resend_table(%L) on a node that has its rows gives them to all others',
 				coalesce(d.node_name, m.node_id::text), m.noted_at, c.oid::regclass)
@@ -242,10 +245,12 @@ COMMENT ON FUNCTION may_read(oid) IS 'whether the caller may see all rows of a t
 
 -- For who may see errors, the owner there, and who may read the table.
 CREATE VIEW waiting_tables WITH (security_barrier) AS
-	SELECT w.schema_name AS "schema", w.table_name AS "table", w.owner, w.provider, w.reason, w.since, k.changes, k.bytes, w.retry_at
+	SELECT w.schema_name AS "schema", w.table_name AS "table", w.owner, w.provider, w.reason || coalesce(format(' (%s has it)', p.gids), '') AS reason, w.since, k.changes, k.bytes, w.retry_at
 	FROM replication_plugin.waiting_table w
 	LEFT JOIN LATERAL (SELECT count(*) AS changes, coalesce(sum(octet_length(c.change)), 0)::bigint AS bytes FROM replication_plugin.waiting_change c
 		WHERE (c.schema_name, c.table_name) = (w.schema_name, w.table_name)) k ON w.kept
+	LEFT JOIN LATERAL (SELECT string_agg(format('prepared transaction %L', p.gid), ' and ') AS gids FROM replication_plugin.prepared_lock p
+		WHERE p.relation = (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = w.schema_name AND c.relname = w.table_name)) p ON true
 	WHERE has_table_privilege('replication_plugin.links', 'SELECT') OR w.owner = current_user
 		OR replication_plugin.may_read((SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 			WHERE n.nspname = w.schema_name AND c.relname = w.table_name));

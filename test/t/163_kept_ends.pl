@@ -1,11 +1,13 @@
-# What is kept of a table that waits comes to an end, and nothing gets past it: tables without a key that are reached by way of others, other names.
+# What is kept of a table that waits comes to an end, and nothing gets past it: tables without a key that are reached by way of others, other names, tables that
+# nobody has any more, prepared transactions,
+# versions that are forgotten.
 use strict;
 use warnings;
 use Mesh;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 1s\nreplication_plugin.row_timeout = 5s\nmax_prepared_transactions = 5\n");
+my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 1s\nreplication_plugin.row_timeout = 5s\nreplication_plugin.lock_patience = 3s\nmax_prepared_transactions = 5\n");
 my $as = 'SET SESSION AUTHORIZATION mallory; ';
 $mesh->sql($_, 'CREATE ROLE mallory LOGIN') for 1 .. 3;
 $mesh->make_group(<<"SQL");
@@ -109,5 +111,75 @@ subtest 'another name' => sub {
 	$mesh->sql(3, "$as CREATE TABLE m.new (id int PRIMARY KEY)");
 	same('what is in the way');
 	is($mesh->sql($_, 'SELECT count(*) FROM m.new'), 1, "the row is on node $_") for 1 .. 3;
+};
+subtest 'tables that nobody has any more' => sub {
+	$mesh->sql(2, "$as CREATE TABLE m.scratch (id int); INSERT INTO m.scratch SELECT g FROM generate_series(1, 1000) g; CREATE TABLE m.called (id int PRIMARY KEY, v text); INSERT INTO m.called VALUES (1, 'x')");
+	waits($_, 'scratch', 'called') for 1, 3;
+	ok($mesh->poll(1, q{SELECT reason ~ 'table m.scratch does not exist here; node "node2" has it' FROM replication_plugin.waiting_tables WHERE "table" = 'scratch'}), 'it says who has it')
+		or diag($mesh->sql(1, 'SELECT * FROM replication_plugin.waiting_tables'));
+	$mesh->node(3)->stop('fast');
+	$mesh->sql(2, "$as DROP TABLE m.scratch; ALTER TABLE m.called RENAME TO otherwise");
+	ok($mesh->poll(1, q{SELECT bool_and(reason ~ 'does not exist here, and node "node3" cannot be asked') FROM replication_plugin.waiting_tables}), 'a member that cannot be asked may have them')
+		or diag($mesh->sql(1, 'SELECT * FROM replication_plugin.waiting_tables'));
+	is($mesh->sql(1, "SELECT changes FROM replication_plugin.waiting_tables WHERE \"table\" = 'scratch'"), 1000, 'all is kept');
+	$mesh->start_server(3);
+	for my $i (1, 3)
+	{
+		ok($mesh->poll($i, q{SELECT string_agg("table" || changes, ' ') FROM replication_plugin.waiting_tables}, 'called1', 60), "node $i has given up what is gone, and no other")
+			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables'));
+		ok($mesh->poll($i, q{SELECT reason ~ 'node "node2" had it under that name, and calls it m.otherwise now.*HINT: Give the table .* its former name' FROM replication_plugin.waiting_tables}), "node $i says what became of the other one")
+			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables'));
+		is($mesh->sql($i, q{SELECT DISTINCT conflict_type || ' ' || resolution || ' ' || (detail ~ '^1000 changes .* no member has it any more$') FROM replication_plugin.conflicts WHERE table_name = 'm.scratch'}),
+			'table_missing skip true', 'and tells of it') or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.conflicts'));
+		is($mesh->sql($i, 'SELECT count(*) FROM replication_plugin.waiting_change'), 1, 'nothing else is kept');
+	}
+	# made anew; and what the hint says
+	$mesh->sql(2, "$as CREATE TABLE m.scratch (id int PRIMARY KEY); INSERT INTO m.scratch VALUES (7)");
+	$mesh->sql($_, "$as CREATE TABLE m.called (id int PRIMARY KEY, v text); CREATE TABLE m.scratch (id int PRIMARY KEY)") for 1, 3;
+	ok($mesh->poll($_, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 60), "nothing waits on node $_") for 1, 3;
+	$mesh->sql($_, "$as ALTER TABLE m.called RENAME TO otherwise") for 1, 3;
+	same('gone');
+	is($mesh->sql(3, 'SELECT (SELECT v FROM m.otherwise) || (SELECT id FROM m.scratch)'), 'x7', 'the rows');
+};
+subtest 'prepared transactions' => sub {
+	$mesh->sql(1, "$as BEGIN; UPDATE m.t SET v = 'prepared' WHERE id = 5; PREPARE TRANSACTION 'stuck'; BEGIN; INSERT INTO m.root VALUES (77); PREPARE TRANSACTION 'elsewhere'");
+	$mesh->sql(2, "$as UPDATE m.t SET v = 'concurrent' WHERE id = 5");
+	$mesh->sql(2, "INSERT INTO bank VALUES (1, 'goes on')");
+	ok($mesh->poll(1, q{SELECT waits_for ~ 'lock of m.t, held by prepared transaction ''stuck''$' FROM replication_plugin.links WHERE provider = 'node2'}), 'the view links says which one has the table')
+		or diag($mesh->sql(1, 'SELECT provider, state, waits_for, last_error FROM replication_plugin.links'));
+	ok($mesh->poll(1, 'SELECT v FROM bank WHERE id = 1', 'goes on', 60), 'rows of others go on')
+		or diag($mesh->sql(1, 'SELECT provider, state, waits_for, last_error FROM replication_plugin.links; SELECT * FROM replication_plugin.waiting_tables'));
+	ok($mesh->poll(1, q{SELECT reason ~ '\(prepared transaction ''stuck'' has it\)$' FROM replication_plugin.waiting_tables WHERE "table" = 't'}), 'the table waits, and says for whom')
+		or diag($mesh->sql(1, 'SELECT * FROM replication_plugin.waiting_tables'));
+	ok($mesh->poll($_, q{SELECT note ~ 'out of step: its changes came to wait on node node1 .* while a prepared transaction' FROM replication_plugin.tables WHERE "table" = 'm.t'::regclass}), "node $_: it is out of step") for 1 .. 3;
+	$mesh->sql(1, "COMMIT PREPARED 'stuck'; COMMIT PREPARED 'elsewhere'");
+	ok($mesh->poll($_, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 60), "nothing waits on node $_") for 1 .. 3;
+	$mesh->wait_converged;
+	$mesh->sql(2, "SELECT replication_plugin.resend_table('m.t')");
+	same('prepared');
+	is($mesh->sql(1, 'SELECT count(*) FROM replication_plugin.tables WHERE out_of_step'), 0, 'no table is out of step');
+};
+subtest 'versions that PostgreSQL forgets while a table waits' => sub {
+	hinder(1, 't');
+	$mesh->sql(2, "$as UPDATE m.t SET v = 'older' WHERE id IN (7, 8)");
+	waits(1, 't');
+	$mesh->sql(1, "$as UPDATE m.t SET v = 'newer' WHERE id = 7");
+	$mesh->wait_converged;
+	$mesh->sql(1, 'ALTER DATABASE template0 ALLOW_CONNECTIONS true');
+	my $lost = 0;
+	for (my $i = 0; $i < 60 && !$lost; $i++)
+	{
+		$mesh->sql($_, "INSERT INTO bank VALUES (-1, '') ON CONFLICT (id) DO UPDATE SET v = clock_timestamp()::text; CHECKPOINT") for 1 .. 3;
+		$mesh->node(1)->safe_psql($_, 'VACUUM FREEZE') for qw(app postgres template0 template1);
+		$lost = $mesh->sql(1, 'SELECT pg_xact_commit_timestamp(xmin) IS NULL FROM m.t WHERE id = 7') eq 't';
+		sleep 1 if !$lost;
+	}
+	ok($lost, 'the timestamp is gone');
+	free(1, 't');
+	ok($mesh->poll(1, q{SELECT reason ~ 'nobody knows any more when a row of table "t" was written here.*resend_table' FROM replication_plugin.waiting_tables WHERE "table" = 't'}, 't', 60), 'what is kept is not applied, and it says why')
+		or diag($mesh->sql(1, 'SELECT * FROM replication_plugin.waiting_tables'));
+	is($mesh->sql(1, 'SELECT v FROM m.t WHERE id = 7'), 'newer', 'the newest write');
+	$mesh->sql(2, "SELECT replication_plugin.resend_table('m.t')");
+	same('forgotten versions');
 };
 done_testing();
