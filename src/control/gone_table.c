@@ -5,7 +5,8 @@
  * A table that does not exist here waits to be made here. It may also have been a scratch table of one node, or have been dropped everywhere since: then it would
  * be kept for ever. So the other members are asked now and then which of these tables they have: each is asked once about all that those before it did not have.
  * What none has under its name may have another one by now: so the providers of what is kept are asked by their numbers of it as well. What is gone then is passed
- * over, as a link does with rows of such a table (receive/lost_table.c). A member that cannot be asked may have it: so all goes on waiting, and says so.
+ * over, as a link does with rows of such a table (receive/lost_table.c). A member that cannot be asked may have it, and so may one that is just making tables
+ * (receive/unseen_table.c): so all goes on waiting, and says so.
  *
  * What has arrived after the question was put may be of a table that was made anew: it stays, until the next time.
  */
@@ -25,6 +26,7 @@
 #include "catalog/origin_map.h"
 #include "control/gone_table.h"
 #include "control/sql.h"
+#include "receive/unseen_table.h"
 
 #define ASK_MS		10000
 #define REST		10			/* asking takes at most one part in so many of the time */
@@ -48,7 +50,8 @@
 typedef struct Inquiry
 {
 	char	   *tables;			/* that nobody has had so far, as JSON (missing_tables()); NULL: none */
-	const NodeRow *silent;		/* a member that could not be asked */
+	const NodeRow *silent;		/* a member that could not be asked, ... */
+	bool		is_making;		/* ... or one that is just making tables, which may be these */
 } Inquiry;
 
 static Moment asked = 0;
@@ -146,10 +149,16 @@ ask(Inquiry *q, const NodeRow *n, bool by_number)
 
 	PG_TRY();
 	{
+		char	   *locked;
+
 		conn = peer_connect(n->dsn, PEER_SQL, "replication_plugin table");
+		locked = unseen_table_locked(conn);
 		if (by_number)
 			renamed = query(conn, RENAMED, q->tables, n->node_id);
 		q->tables = query(conn, by_number ? NOT_BY_NUMBER : NOT_BY_NAME, q->tables, n->node_id);
+		q->is_making = q->tables && unseen_table_is_there(conn, locked);
+		if (q->is_making)
+			q->silent = n;
 	}
 	PG_CATCH();
 	{
@@ -185,12 +194,13 @@ ask_all(Inquiry *q, List *members, bool by_number)
 static void
 note_silent(const Inquiry *q)
 {
-	const char *params[2] = {q->tables, q->silent->node_name};
+	const char *params[3] = {q->tables, q->silent->node_name,
+	q->is_making ? "is just making tables: it may be one of them" : "cannot be asked whether it has it"};
 
 	sql_value("UPDATE replication_plugin.waiting_table w SET reason = r.reason"
-			  " FROM (SELECT (t->>0)::integer AS number, format('table %I.%I does not exist here, and node \"%s\" cannot be asked whether it has it', t->>1, t->>2, $2) AS reason"
+			  " FROM (SELECT (t->>0)::integer AS number, format('table %I.%I does not exist here, and node \"%s\" %s', t->>1, t->>2, $2, $3) AS reason"
 			  "  FROM json_array_elements($1::json) t) r"
-			  " WHERE w.number = r.number AND w.reason <> r.reason", 2, params);
+			  " WHERE w.number = r.number AND w.reason <> r.reason", 3, params);
 }
 
 /* Gives up what was kept of one table up to an id. Returns false if there was no time for all. */

@@ -25,6 +25,7 @@
 #include "catalog/nodes.h"
 #include "receive/asked.h"
 #include "receive/lost_table.h"
+#include "receive/unseen_table.h"
 
 /* What one member says. */
 typedef enum Answer
@@ -32,6 +33,7 @@ typedef enum Answer
 	HAS_NO_TABLE,
 	HAS_TABLE,
 	HAS_RENAMED,				/* the provider's table has another name by now */
+	IS_MAKING_TABLES,			/* it may be one of them */
 	CANNOT_BE_ASKED
 } Answer;
 
@@ -40,6 +42,7 @@ static Answer
 ask_session(PGconn *conn, const LostTable *table, bool is_provider, char **name)
 {
 	const char *params[3] = {table->nspname, table->relname, is_provider ? psprintf("%u", table->remote_relid) : "0"};
+	char	   *locked = unseen_table_locked(conn);
 	PGresult   *res = peer_exec_params(conn, "SELECT n.nspname = $1 AND c.relname = $2, pg_catalog.format('%I.%I', n.nspname, c.relname)"
 									   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 									   " WHERE n.nspname = $1 AND c.relname = $2 OR c.oid = $3::pg_catalog.oid"
@@ -52,7 +55,7 @@ ask_session(PGconn *conn, const LostTable *table, bool is_provider, char **name)
 		*name = pstrdup(PQgetvalue(res, 0, 1));
 	}
 	PQclear(res);
-	return answer;
+	return answer == HAS_NO_TABLE && unseen_table_is_there(conn, locked) ? IS_MAKING_TABLES : answer;
 }
 
 /* Asks one member whether it has the table. */
@@ -112,12 +115,15 @@ static bool
 is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hint)
 {
 	StringInfoData having,
+				making,
 				silent;
+	StringInfo	lists[] = {[HAS_TABLE] = &having,[IS_MAKING_TABLES] = &making,[CANNOT_BE_ASKED] = &silent};
 	char	   *name = NULL;
 	Answer		provider = ask(link->provider_dsn, table, true, &name);
 	ListCell   *lc;
 
 	initStringInfo(&having);
+	initStringInfo(&making);
 	initStringInfo(&silent);
 	if (provider == HAS_RENAMED)
 	{
@@ -127,24 +133,26 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 		return false;
 	}
 	if (provider != HAS_NO_TABLE)
-		append_name(provider == HAS_TABLE ? &having : &silent, link->provider_name);
+		append_name(lists[provider], link->provider_name);
 	foreach(lc, other_members(link))
 	{
 		NodeRow    *n = lfirst(lc);
 		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(n->dsn, table, false, &name);
 
 		if (answer != HAS_NO_TABLE)
-			append_name(answer == HAS_TABLE ? &having : &silent, n->node_name);
+			append_name(lists[answer], n->node_name);
 	}
 	if (having.len > 0)
 		*detail = psprintf("It exists on node %s.", having.data);
+	else if (making.len > 0)
+		*detail = psprintf("A transaction that makes tables has not ended on node %s: it may be one of them.", making.data);
 	else if (silent.len > 0)
 	{
 		*detail = psprintf("It may be gone everywhere, but node %s cannot be asked.", silent.data);
 		*hint = psprintf("The link goes on when the node answers. To pass over the rows: SELECT replication_plugin.exclude_tables(%s, %s)",
 						 quote_literal_cstr(table->nspname), quote_literal_cstr(table->relname));
 	}
-	return having.len == 0 && silent.len == 0;
+	return having.len == 0 && making.len == 0 && silent.len == 0;
 }
 
 /* Tells people, in the log and in the view conflicts. */

@@ -141,6 +141,29 @@ subtest 'tables that nobody has any more' => sub {
 	same('gone');
 	is($mesh->sql(3, 'SELECT (SELECT v FROM m.otherwise) || (SELECT id FROM m.scratch)'), 'x7', 'the rows');
 };
+subtest 'tables that nobody sees yet' => sub {
+	# its rows are sent with the commit, which a standby holds up
+	my $node = $mesh->node(2);
+	$node->safe_psql('postgres', 'ALTER DATABASE app SET synchronous_commit = local');
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'\n");
+	$node->reload;
+	my $maker = $mesh->start_sql(2, "SET SESSION AUTHORIZATION mallory; SET synchronous_commit = on; CREATE TABLE m.made (id) AS SELECT g FROM generate_series(1, 20) g; INSERT INTO m.made VALUES (21)");
+	my $one = 'SELECT count(*) FROM replication_plugin.waiting_tables WHERE "table" = $$made$$ AND changes = 20';
+	ok($mesh->poll($_, $one, '1', 60), "node $_ has its rows, and waits") or diag($mesh->sql($_, 'SELECT * FROM replication_plugin.waiting_tables; SELECT * FROM replication_plugin.conflicts')) for 1, 3;
+	is($mesh->sql(2, "SELECT to_regclass('m.made') IS NULL"), 't', 'where it is made it cannot be seen');
+	for my $i (1, 3)
+	{
+		ok($mesh->poll($i, q{SELECT reason ~ 'node "node2" is just making tables: it may be one of them' FROM replication_plugin.waiting_tables WHERE "table" = 'made'}, 't', 60), "node $i says so")
+			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables'));
+	}
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = ''\n");
+	$node->reload;
+	$mesh->finish_sql($maker);
+	$mesh->sql($_, "$as CREATE TABLE m.made (id int)") for 1, 3;
+	same('tables that nobody sees yet');
+	is($mesh->sql($_, 'SELECT count(*) FROM m.made'), 21, "node $_ has all rows") for 1 .. 3;
+	$node->safe_psql('postgres', 'ALTER DATABASE app RESET synchronous_commit');
+};
 subtest 'prepared transactions' => sub {
 	$mesh->sql(1, "$as BEGIN; UPDATE m.t SET v = 'prepared' WHERE id = 5; PREPARE TRANSACTION 'stuck'; BEGIN; INSERT INTO m.root VALUES (77); PREPARE TRANSACTION 'elsewhere'");
 	$mesh->sql(2, "$as UPDATE m.t SET v = 'concurrent' WHERE id = 5");
