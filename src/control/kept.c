@@ -57,6 +57,63 @@ typedef struct Kept
 	int			changes;		/* of it that have been applied */
 } Kept;
 
+/* ---------- statements ---------- */
+
+/* What was read of a change. */
+typedef struct Change
+{
+	int64		id;
+	int32		kept_by;
+	WireReader	relation;
+	WireReader	change;
+} Change;
+
+/* Conditions and parameters by which the changes of a transaction are found. */
+#define OF_TABLE		" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2"
+#define OF_TRANSACTION	OF_TABLE " AND c.origin = $3 AND c.origin_lsn = $4"
+
+/* The statements that run for each transaction, with the number of their parameters; the last two parameters say after which change. */
+typedef enum Statement
+{
+	READ_HEAD,
+	READ_SOME,
+	DELETE_ALL
+} Statement;
+
+static const struct
+{
+	const char *sql;
+	int			nparams;
+}			statements[] = {
+	[READ_HEAD] = {"SELECT c.provider, c.origin, c.origin_lsn, c.commit_ts, c.xid, c.seen, c.decided" OF_TABLE " ORDER BY c.id, c.kept_by LIMIT 1", 2},
+	[READ_SOME] = {"SELECT c.id, c.kept_by, c.relation, c.change" OF_TRANSACTION " AND (c.id, c.kept_by) > ($5, $6) ORDER BY c.id, c.kept_by LIMIT " BATCH, 6},
+	[DELETE_ALL] = {"DELETE" OF_TRANSACTION, 4}
+};
+
+static SPIPlanPtr plans[lengthof(statements)];
+
+/* Runs a statement, in a session of ours. */
+static void
+run(Statement s, const Kept *k, const Change *after)
+{
+	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT8OID, INT4OID};
+	Datum		values[6] = {
+		CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name), Int32GetDatum(k->begin.origin), LSNGetDatum(k->begin.origin_lsn),
+		Int64GetDatum(after->id), Int32GetDatum(after->kept_by)
+	};
+
+	if (!plans[s])
+	{
+		SPIPlanPtr	plan = SPI_prepare(statements[s].sql, statements[s].nparams, types);
+
+		if (!plan || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", statements[s].sql);
+		plans[s] = plan;
+	}
+	if (SPI_execute_plan(plans[s], values, NULL, s != DELETE_ALL, 0) < 0)
+		elog(ERROR, "could not run \"%s\"", statements[s].sql);
+}
+
 /* ---------- reading ---------- */
 
 /* A column of the row that was read, not null. */
@@ -73,17 +130,13 @@ static void
 read_head(Kept *k)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		values[2] = {CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name)};
+	const Change none = {0};
 	int			nest;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	nest = session_sql_begin();
-	if (SPI_execute_with_args("SELECT c.provider, c.origin, c.origin_lsn, c.commit_ts, c.xid, c.seen, c.decided"
-							  " FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2"
-							  " ORDER BY c.id, c.kept_by LIMIT 1", 2, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read kept changes");
+	run(READ_HEAD, k, &none);
 	k->any = SPI_processed > 0;
 	if (k->any)
 	{
@@ -108,15 +161,6 @@ read_head(Kept *k)
 		elog(ERROR, "what a provider had seen is malformed");
 }
 
-/* What was read of a change. */
-typedef struct Change
-{
-	int64		id;
-	int32		kept_by;
-	WireReader	relation;
-	WireReader	change;
-} Change;
-
 /* A copy of a column. */
 static WireReader
 read_bytes(int row, int attnum)
@@ -124,23 +168,6 @@ read_bytes(int row, int attnum)
 	bytea	   *b = DatumGetByteaPCopy(column(row, attnum));
 
 	return (WireReader) {.data = VARDATA(b),.len = VARSIZE(b) - VARHDRSZ};
-}
-
-/* Conditions and parameters by which the changes of the transaction are found. */
-#define OF_TRANSACTION	" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2 AND c.origin = $3 AND c.origin_lsn = $4"
-
-/* Runs a statement about them; the last two parameters say after which one. */
-static void
-run_about(const Kept *k, const char *sql, int nparams, const Change *after, bool read_only)
-{
-	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT8OID, INT4OID};
-	Datum		values[6] = {
-		CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name), Int32GetDatum(k->begin.origin), LSNGetDatum(k->begin.origin_lsn),
-		Int64GetDatum(after->id), Int32GetDatum(after->kept_by)
-	};
-
-	if (SPI_execute_with_args(sql, nparams, types, values, NULL, read_only, 0) < 0)
-		elog(ERROR, "could not read kept changes");
 }
 
 /* Reads some more changes into context; returns how many. */
@@ -151,8 +178,7 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 	MemoryContext old;
 	int			n;
 
-	run_about(k, "SELECT c.id, c.kept_by, c.relation, c.change" OF_TRANSACTION " AND (c.id, c.kept_by) > ($5, $6)"
-			  " ORDER BY c.id, c.kept_by LIMIT " BATCH, 6, last, true);
+	run(READ_SOME, k, last);
 	n = SPI_processed;
 	old = MemoryContextSwitchTo(context);
 	*changes = palloc(Max(n, 1) * sizeof(Change));
@@ -191,7 +217,7 @@ apply_changes(Kept *k)
 		MemoryContextReset(batch);
 	}
 	nest = session_sql_begin();
-	run_about(k, "DELETE" OF_TRANSACTION, 4, &last, false);
+	run(DELETE_ALL, k, &last);
 	session_sql_end(nest);
 }
 

@@ -125,3 +125,4 @@ CREATE TABLE waiting_change (
 	PRIMARY KEY (kept_by, id)
 );
 CREATE INDEX waiting_change_order ON waiting_change (schema_name, table_name, id, kept_by);
+CREATE INDEX waiting_change_transaction ON waiting_change (origin, origin_lsn, schema_name, table_name, id, kept_by);
