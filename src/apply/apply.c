@@ -347,14 +347,12 @@ wait_with_table(uint32 remote_id)
 	if (apply.mode.kept || !waiting_tables() || relation_is_free(remote_id, waiting_tables_reading()) ||
 		(remote = relation_remote(remote_id)) == NULL)
 		return false;
+	put_flush();				/* in the order in which they came; it may run code, so that the list is read again */
 	w = keep_needed(remote);
 	if (!w)
 		relation_note_free(remote_id, waiting_tables_reading());
 	else if (w->kept)
-	{
-		put_flush();			/* in the order in which they came */
 		keep_change(remote, w, apply.message, apply.message_len);
-	}
 	return w != NULL;
 }
 

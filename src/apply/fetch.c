@@ -254,7 +254,7 @@ fetch_missing(ApplyRelation *ar, const Datum *key)
 	params[4] = psprintf(INT64_FORMAT, apply.version.ts);
 	params[5] = psprintf("%d", apply.version.node);
 	params[6] = psprintf("%u", apply.begin.xid);
-	pulse_end();				/* waiting for the provider is no row's fault */
+	pulse_pause();				/* waiting for the provider is no row's fault */
 	res = run_query(params);
 	pulse_begin();
 	check_answer(ar, res);

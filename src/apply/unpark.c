@@ -37,6 +37,7 @@
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
 #define RETRY_AFTER		10		/* seconds after an error ... */
+#define LIMIT_MS		60000	/* for one transaction, whatever it waits for: other tables wait for this process */
 #define WAIT_FOR_OTHERS	5		/* ... and after one that others cause who are writing */
 
 /* Key of the row that is at work, for what is noted of an error; in the row context. NULL: none. */
@@ -65,6 +66,7 @@ begin(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
 	pulse_begin();
+	pulse_limit(LIMIT_MS);
 }
 
 static void

@@ -511,6 +511,26 @@ peer_exec_params(PGconn *conn, const char *sql, int nparams, const char *const *
 	return peer_result(conn, sql);
 }
 
+PGresult *
+peer_exec_within(PGconn *conn, const char *sql, int nparams, const char *const *values, int ms)
+{
+	Moment		begun = moment_now();
+
+	if (!PQsendQueryParams(conn, sql, nparams, NULL, values, NULL, NULL, 0))
+		raise_remote_error(conn, NULL, sql);
+	while (PQisBusy(conn))
+	{
+		if (moment_is_past(begun, ms))
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("a member gives no answer for %d ms", ms)));
+		(void) peer_wait(conn, WL_SOCKET_READABLE | WL_TIMEOUT, 1000);
+		if (!PQconsumeInput(conn))
+			raise_remote_error(conn, NULL, sql);
+	}
+	return peer_result(conn, sql);
+}
+
 int
 peer_wait(PGconn *conn, int wake_events, long ms)
 {

@@ -44,6 +44,9 @@ extern PGresult *peer_result(PGconn *conn, const char *sql);
 extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 								  const char *const *values);
 
+/* The same; an error if the answer takes longer than so many milliseconds. */
+extern PGresult *peer_exec_within(PGconn *conn, const char *sql, int nparams, const char *const *values, int ms);
+
 /*
  * A peer has not answered a statement for some seconds: what is called then, once for each statement. Without one, a background worker writes into
  * the log. It may not raise errors. The text is for people; memory is the caller's.

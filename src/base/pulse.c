@@ -10,7 +10,9 @@
  *	  rolled back. A worker looks again and again, sooner than any session does, so it is the one that gives way;
  *	- the flag of a cancelled query, when no step has been done for replication_plugin.row_timeout and no lock is waited for:
  *	  then somebody's trigger, expression or type is at work, as all loops of ours take steps. Code that takes no notice
- *	  of that three times over ends with its process. The same when the whole piece of work takes longer than it may.
+ *	  of that three times over ends with its process. The same when the whole piece of work takes longer than it may, also if a lock
+ *	  is waited for, and when a lock is waited for beyond replication_plugin.lock_patience: whose code runs here can have set
+ *	  lock_timeout for itself.
  *
  * The timer is started by the first piece of work and goes on until the worker rests, so a short transaction pays
  * for a look at a flag.
@@ -33,6 +35,7 @@
 #define LONGEST_TICK_MS	200
 #define SHORTEST_TICK_MS	5
 #define MOST_CANCELS	3
+#define BEYOND_PATIENCE_MS	10000	/* after lock_patience: lock_timeout comes first, where it is what it was */
 
 volatile sig_atomic_t pulse_due = false;
 uint32		pulse_steps = 0;
@@ -42,6 +45,7 @@ static volatile sig_atomic_t limited = false;	/* between pulse_begin() and pulse
 static volatile sig_atomic_t cancels = 0;	/* since the last step */
 static uint32 last_steps = 0;
 static Moment last_step = 0;
+static Moment wait_began = 0;	/* for a lock; 0: none is waited for */
 static volatile Moment end = 0;			/* pulse_limit(); 0: none */
 static volatile Moment cancel_at = 0;	/* ... and when what is running then is cancelled, again and again */
 static Moment last_beat = 0;
@@ -81,15 +85,25 @@ tick(void)
 	/* a process that exits has given MyProc back, and needs no pulse */
 	if (!MyProc || proc_exit_inprogress)
 		return;
-	if (waits_for_lock())
+	if (!waits_for_lock())
+		wait_began = 0;
+	else if (wait_began == 0)
+		wait_began = now;
+	if (limited && end != 0 && now >= cancel_at)
+	{
+		cancel_at = now + BEAT_MS * INT64CONST(1000);
+		last_step = now;
+		cancel();
+	}
+	else if (waits_for_lock())
 	{
 		CheckDeadLockAlert();
 		last_step = now;
-	}
-	else if (limited && end != 0 && now >= cancel_at)
-	{
-		cancel_at = now + BEAT_MS * INT64CONST(1000);
-		cancel();
+		if (limited && setting_lock_patience > 0 && now - wait_began > (setting_lock_patience + BEYOND_PATIENCE_MS) * INT64CONST(1000))
+		{
+			wait_began = now;
+			cancel();
+		}
 	}
 	else if (!limited || pulse_steps != last_steps)
 	{
@@ -146,6 +160,13 @@ pulse_end(void)
 {
 	limited = false;
 	end = 0;
+	pulse_steps++;
+}
+
+void
+pulse_pause(void)
+{
+	limited = false;
 	pulse_steps++;
 }
 

@@ -26,6 +26,9 @@ extern void pulse_init(void (*beat) (void *), void *arg);
 extern void pulse_begin(void);
 extern void pulse_end(void);
 
+/* Work is interrupted by a wait for somebody else, in which nothing is limited, until pulse_begin(). */
+extern void pulse_pause(void);
+
 /* From here to pulse_end() the piece of work may take so many milliseconds; 0: no limit. What is running then is cancelled, and pulse_is_over() is true. */
 extern void pulse_limit(int ms);
 extern bool pulse_is_over(void);

@@ -39,6 +39,7 @@ typedef struct Known
 static HTAB *known = NULL;		/* NULL: there are none */
 static MemoryContext context = NULL;
 static bool valid = false;
+static bool changed = false;	/* while it is read */
 static uint64 reading = 0;		/* how often the list has been read */
 static Oid	list_relid = InvalidOid;	/* the table of the list */
 
@@ -47,7 +48,10 @@ static void
 invalidate(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || !OidIsValid(list_relid) || relid == list_relid)
+	{
 		valid = false;
+		changed = true;
+	}
 }
 
 /* Reads one entry. */
@@ -105,10 +109,13 @@ load(void)
 	MemoryContextReset(context);
 	known = NULL;
 	reading++;
-	valid = true;				/* what comes while it is read counts again */
 	list_relid = relid;
+	changed = false;
 	if (!OidIsValid(relid))
+	{
+		valid = !changed;
 		return;					/* an older version */
+	}
 	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	old = MemoryContextSwitchTo(context);
@@ -117,6 +124,7 @@ load(void)
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	valid = !changed;			/* not after an error: what was read until then is not all */
 }
 
 bool

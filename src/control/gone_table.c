@@ -14,7 +14,6 @@
 
 #include "access/xact.h"
 #include "nodes/pg_list.h"
-#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -94,22 +93,9 @@ static char *
 query(PGconn *conn, const char *sql, const char *tables, NodeId node)
 {
 	const char *params[2] = {tables, psprintf("%d", node)};
-	Moment		begun = moment_now();
-	PGresult   *res;
-	char	   *value;
+	PGresult   *res = peer_exec_within(conn, sql, strstr(sql, "$2") ? 2 : 1, params, ANSWER_MS);
+	char	   *value = PQntuples(res) > 0 && !PQgetisnull(res, 0, 0) ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
 
-	if (PQsendQueryParams(conn, sql, strstr(sql, "$2") ? 2 : 1, NULL, params, NULL, NULL, 0) != 1)
-		elog(ERROR, "could not send a query: %s", PQerrorMessage(conn));
-	while (PQisBusy(conn))
-	{
-		if (moment_is_past(begun, ANSWER_MS))
-			elog(ERROR, "no answer");
-		(void) peer_wait(conn, WL_SOCKET_READABLE | WL_TIMEOUT, 1000);
-		if (PQconsumeInput(conn) != 1)
-			elog(ERROR, "no answer: %s", PQerrorMessage(conn));
-	}
-	res = peer_result(conn, sql);
-	value = PQntuples(res) > 0 && !PQgetisnull(res, 0, 0) ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
 	PQclear(res);
 	return value;
 }
@@ -149,14 +135,14 @@ ask(Inquiry *q, const NodeRow *n, bool by_number)
 
 	PG_TRY();
 	{
-		char	   *locked;
+		bool		unseen;
 
 		conn = peer_connect(n->dsn, PEER_SQL, "replication_plugin table");
-		locked = unseen_table_locked(conn);
+		unseen = unseen_tables(conn);	/* before the tables are looked for */
 		if (by_number)
 			renamed = query(conn, RENAMED, q->tables, n->node_id);
 		q->tables = query(conn, by_number ? NOT_BY_NUMBER : NOT_BY_NAME, q->tables, n->node_id);
-		q->is_making = q->tables && unseen_table_is_there(conn, locked);
+		q->is_making = q->tables && unseen;
 		if (q->is_making)
 			q->silent = n;
 	}
@@ -216,7 +202,7 @@ forget(const char *number, const char *last_id, Moment begun)
 		return false;
 	while (name && !moment_is_past(begun, FORGET_MS))
 	{
-		char	   *count = sql_value("SELECT replication_plugin.forget_missing($1::integer, $2::bigint, $3::integer)", 3, params);
+		char	   *count = sql_repair("SELECT replication_plugin.forget_missing($1::integer, $2::bigint, $3::integer)", 3, params, origin_map_origin(ORIGIN_NODE_REPAIR));
 
 		n = count ? strtoll(count, NULL, 10) : 0;
 		all += n;

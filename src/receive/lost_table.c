@@ -42,7 +42,7 @@ static Answer
 ask_session(PGconn *conn, const LostTable *table, bool is_provider, char **name)
 {
 	const char *params[3] = {table->nspname, table->relname, is_provider ? psprintf("%u", table->remote_relid) : "0"};
-	char	   *locked = unseen_table_locked(conn);
+	bool		unseen = unseen_tables(conn);	/* before the table is looked for */
 	PGresult   *res = peer_exec_params(conn, "SELECT n.nspname = $1 AND c.relname = $2, pg_catalog.format('%I.%I', n.nspname, c.relname)"
 									   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 									   " WHERE n.nspname = $1 AND c.relname = $2 OR c.oid = $3::pg_catalog.oid"
@@ -55,7 +55,7 @@ ask_session(PGconn *conn, const LostTable *table, bool is_provider, char **name)
 		*name = pstrdup(PQgetvalue(res, 0, 1));
 	}
 	PQclear(res);
-	return answer == HAS_NO_TABLE && unseen_table_is_there(conn, locked) ? IS_MAKING_TABLES : answer;
+	return answer == HAS_NO_TABLE && unseen ? IS_MAKING_TABLES : answer;
 }
 
 /* Asks one member whether it has the table. */

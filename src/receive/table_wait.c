@@ -391,7 +391,7 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	w.owner = owner_here(&w.table, &w.exists);
 	if (!w.exists)
 		owners_there(link, list_make1(&w));
-	if (!w.owner || !(edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(edata) || moment_is_past(since, setting_table_patience) || (!passing && has_others_waiting(w.owner))))
+	if (!w.owner || !(edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(edata) || moment_is_past(since, setting_table_patience) || (!passing && strcmp(w.owner, OWNER_UNKNOWN) != 0 && has_others_waiting(w.owner))))
 		return false;
 	w.reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
 	if (!have_wait(link, transaction, list_make1(&w)))
@@ -411,11 +411,13 @@ table_wait_note_passed_over(Link *link, const WireBegin *transaction)
 static bool
 is_to_wait(const LostTable *table)
 {
+	MemoryContext context = CurrentMemoryContext;
 	bool		result;
 
 	StartTransactionCommand();
 	result = waiting_table(table->nspname, table->relname) == NULL && exclusion_reason(table->nspname, table->relname) == NULL;
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
 	return result;
 }
 

@@ -7,10 +7,7 @@
 
 #include "libpq-fe.h"
 
-/* What is locked on a member, as an array of numbers, palloc'd. To be asked before whether it has a table. */
-extern char *unseen_table_locked(PGconn *conn);
-
-/* Returns true if one of these cannot be seen there: then nobody can say that the member does not have a table. */
-extern bool unseen_table_is_there(PGconn *conn, const char *locked);
+/* Returns true if a member has such tables: then nobody can say that a table that is looked for after this is not there. Raises errors of the session. */
+extern bool unseen_tables(PGconn *conn);
 
 #endif							/* REPLICATION_PLUGIN_UNSEEN_TABLE_H */

@@ -148,7 +148,11 @@ BEGIN
 		RETURN 0;
 	END IF;
 	DELETE FROM replication_plugin.waiting_change c WHERE (c.kept_by, c.id) IN (SELECT k.kept_by, k.id FROM replication_plugin.waiting_change k
-		WHERE (k.schema_name, k.table_name) = (w.schema_name, w.table_name) AND k.id <= $2 ORDER BY k.id, k.kept_by LIMIT $3);
+		WHERE (k.schema_name, k.table_name) = (w.schema_name, w.table_name) AND k.id <= $2
+			-- whole transactions, from their ends: the first change of one has the description of the table
+			AND NOT EXISTS (SELECT FROM replication_plugin.waiting_change l WHERE (l.origin, l.origin_lsn, l.schema_name, l.table_name) = (k.origin, k.origin_lsn, k.schema_name, k.table_name)
+				AND l.id > $2)
+		ORDER BY k.id DESC, k.kept_by DESC LIMIT $3);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	IF n > 0 THEN
 		INSERT INTO replication_plugin.conflict_log (detected_at, relid, table_name, conflict_type, resolution, detail)
