@@ -245,7 +245,7 @@ COMMENT ON FUNCTION may_read(oid) IS 'whether the caller may see all rows of a t
 
 -- For who may see errors, the owner there, and who may read the table.
 CREATE VIEW waiting_tables WITH (security_barrier) AS
-	SELECT w.schema_name AS "schema", w.table_name AS "table", w.owner, w.provider, w.reason || coalesce(format(' (%s has it)', p.gids), '') AS reason, w.since, k.changes, k.bytes, w.retry_at
+	SELECT w.schema_name AS "schema", w.table_name AS "table", w.owner, w.provider, w.reason || coalesce(' (' || p.gids || ' has it)', '') AS reason, w.since, k.changes, k.bytes, w.retry_at
 	FROM replication_plugin.waiting_table w
 	LEFT JOIN LATERAL (SELECT count(*) AS changes, coalesce(sum(octet_length(c.change)), 0)::bigint AS bytes FROM replication_plugin.waiting_change c
 		WHERE (c.schema_name, c.table_name) = (w.schema_name, w.table_name)) k ON w.kept
