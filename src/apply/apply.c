@@ -693,8 +693,16 @@ apply_failed_row_table(LostTable *table)
 
 	if (!remote)
 		return false;
-	*table = (LostTable) {remote->nspname, remote->relname, relation_in_use() == RELATIONS_SENT ? remote->relid : 0,
-	apply.begin.origin, apply.begin.origin_lsn};
+	*table = (LostTable) {
+		.nspname = remote->nspname,.relname = remote->relname,.remote_relid = remote->relid,
+		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
+	};
+	if (relation_in_use() == RELATIONS_KEPT)
+	{
+		/* the number in the message is that of the node that has kept it */
+		table->remote_relid = apply.relid;
+		table->remote_node = apply.provider;
+	}
 	return true;
 }
 
@@ -707,7 +715,10 @@ apply_failed_table(LostTable *table)
 		return true;
 	if (!OidIsValid(root) || !get_rel_name(root))
 		return false;
-	*table = (LostTable) {get_namespace_name(get_rel_namespace(root)), get_rel_name(root), 0, apply.begin.origin, apply.begin.origin_lsn};
+	*table = (LostTable) {
+		.nspname = get_namespace_name(get_rel_namespace(root)),.relname = get_rel_name(root),
+		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
+	};
 	return true;
 }
 

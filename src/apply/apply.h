@@ -20,6 +20,7 @@ typedef struct LostTable
 	const char *nspname;
 	const char *relname;
 	uint32		remote_relid;	/* there; 0: not known */
+	NodeId		remote_node;	/* on that node, where another one than the provider of the link has kept the row; else INVALID_NODE_ID */
 	NodeId		origin;			/* of the row that met this ... */
 	XLogRecPtr	origin_lsn;		/* ... and its transaction */
 } LostTable;

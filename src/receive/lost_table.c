@@ -4,8 +4,9 @@
  *
  * A table that does not exist here may be one that is only made here later: then its rows must wait. It may also have been dropped on
  * all nodes while rows were under way, or have been a scratch table of one node: then they would wait for ever. So all members are
- * asked. If none has a table of that name, and the provider does not have it under another name either, nobody has the rows any more,
- * and they are passed over here as well; that is told in the log and in the view conflicts, once for each
+ * asked. If none has a table of that name, and the node that the rows come from (the provider; where the provider had to keep them, the
+ * node that it had them from) does not have it under another name either, nobody has the rows any more, and they are passed over here as
+ * well; that is told in the log and in the view conflicts, once for each
  * process of the link. A member that cannot be asked may have it: so the rows wait, and people are told for whom.
  */
 #include "postgres.h"
@@ -32,16 +33,16 @@ typedef enum Answer
 {
 	HAS_NO_TABLE,
 	HAS_TABLE,
-	HAS_RENAMED,				/* the provider's table has another name by now */
+	HAS_RENAMED,				/* the table that the rows come from has another name there by now */
 	IS_MAKING_TABLES,			/* it may be one of them */
 	CANNOT_BE_ASKED
 } Answer;
 
 /* Asks in a session that is open. *name: of the table, if it has another one. */
 static Answer
-ask_session(PGconn *conn, const LostTable *table, bool is_provider, char **name)
+ask_session(PGconn *conn, const LostTable *table, bool by_number, char **name)
 {
-	const char *params[3] = {table->nspname, table->relname, is_provider ? psprintf("%u", table->remote_relid) : "0"};
+	const char *params[3] = {table->nspname, table->relname, by_number ? psprintf("%u", table->remote_relid) : "0"};
 	bool		unseen = unseen_tables(conn);	/* before the table is looked for */
 	PGresult   *res = peer_exec_params(conn, "SELECT n.nspname = $1 AND c.relname = $2, pg_catalog.format('%I.%I', n.nspname, c.relname)"
 									   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -58,16 +59,16 @@ ask_session(PGconn *conn, const LostTable *table, bool is_provider, char **name)
 	return answer == HAS_NO_TABLE && unseen ? IS_MAKING_TABLES : answer;
 }
 
-/* Asks one member whether it has the table. */
+/* Asks one member whether it has the table; by its number as well where that is the member's. */
 static Answer
-ask(const char *dsn, const LostTable *table, bool is_provider, char **name)
+ask(const char *dsn, const LostTable *table, bool by_number, char **name)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile Answer answer = CANNOT_BE_ASKED;
 
 	PG_TRY();
 	{
-		answer = ask_session(asked_connect(dsn), table, is_provider, name);
+		answer = ask_session(asked_connect(dsn), table, by_number, name);
 	}
 	PG_CATCH();
 	{
@@ -110,6 +111,15 @@ append_name(StringInfo list, const char *name)
 	appendStringInfo(list, "%s\"%s\"", list->len ? ", " : "", name);
 }
 
+/* Says what people can do about a table that has another name where its rows come from. */
+static void
+explain_renamed(const LostTable *table, const char *node, const char *name, char **detail, char **hint)
+{
+	*detail = psprintf("Node \"%s\" had it under that name, and calls it %s now.", node, name);
+	*hint = psprintf("Give the table that belongs to it here its former name %s until the link has gone on, and rename it then.",
+					 quote_qualified_identifier(table->nspname, table->relname));
+}
+
 /* Asks the provider and all other members. Returns true if none has the table; else says who has it, or may have it. */
 static bool
 is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hint)
@@ -119,7 +129,8 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 				silent;
 	StringInfo	lists[] = {[HAS_TABLE] = &having,[IS_MAKING_TABLES] = &making,[CANNOT_BE_ASKED] = &silent};
 	char	   *name = NULL;
-	Answer		provider = ask(link->provider_dsn, table, true, &name);
+	NodeId		from = table->remote_node != INVALID_NODE_ID ? table->remote_node : link->provider;
+	Answer		provider = ask(link->provider_dsn, table, from == link->provider, &name);
 	ListCell   *lc;
 
 	initStringInfo(&having);
@@ -127,9 +138,7 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	initStringInfo(&silent);
 	if (provider == HAS_RENAMED)
 	{
-		*detail = psprintf("Node \"%s\" had it under that name, and calls it %s now.", link->provider_name, name);
-		*hint = psprintf("Give the table that belongs to it here its former name %s until the link has gone on, and rename it then.",
-						 quote_qualified_identifier(table->nspname, table->relname));
+		explain_renamed(table, link->provider_name, name, detail, hint);
 		return false;
 	}
 	if (provider != HAS_NO_TABLE)
@@ -137,8 +146,13 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	foreach(lc, other_members(link))
 	{
 		NodeRow    *n = lfirst(lc);
-		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(n->dsn, table, false, &name);
+		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(n->dsn, table, n->node_id == from, &name);
 
+		if (answer == HAS_RENAMED)
+		{
+			explain_renamed(table, n->node_name, name, detail, hint);
+			return false;
+		}
 		if (answer != HAS_NO_TABLE)
 			append_name(lists[answer], n->node_name);
 	}

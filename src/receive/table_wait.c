@@ -76,7 +76,7 @@ append_element(StringInfo array, const char *value)
 	appendStringInfoChar(array, '"');
 }
 
-/* Arrays of what is known of tables, as text: names of schemas, of tables, and numbers on the provider. */
+/* Arrays of what is known of tables, as text: names of schemas, of tables, and numbers on the provider (0: not known). */
 static void
 arrays_of(List *waiters, const char **arrays)
 {
@@ -94,7 +94,7 @@ arrays_of(List *waiters, const char **arrays)
 
 		append_element(&buf[0], w->table.nspname);
 		append_element(&buf[1], w->table.relname);
-		append_element(&buf[2], psprintf("%u", w->table.remote_relid));
+		append_element(&buf[2], psprintf("%u", w->table.remote_node == INVALID_NODE_ID ? w->table.remote_relid : 0));
 	}
 	for (int i = 0; i < 3; i++)
 	{

@@ -62,6 +62,13 @@ $mesh->sql(2, $as . each_of('CREATE TABLE m.g_% (id int PRIMARY KEY, v text)', "
 goes_on('by way of a node that keeps them', 20, 2, 1, 3);
 is($mesh->sql(3, q{SELECT count(*), min(owner), max(owner) FROM replication_plugin.waiting_tables WHERE "table" LIKE 'g\\_%'}), "$many|mallory|mallory", 'whose they are is known there');
 
+# renamed where it comes from: the node behind asks that one, and not only the one between, by the number there
+$mesh->sql(2, "$as BEGIN; CREATE TABLE m.h (id int PRIMARY KEY, v text); INSERT INTO m.h VALUES (1, 'x'); ALTER TABLE m.h RENAME TO h2; COMMIT");
+goes_on('renamed, by way of a node that keeps it', 20, 2, 1, 3);
+is($mesh->sql($_, q{SELECT count(*) FROM replication_plugin.waiting_tables WHERE "table" = 'h'}), '1', "renamed where it comes from: it waits on node $_") for 1, 3;
+$mesh->sql($_, "$as CREATE TABLE m.h (id int PRIMARY KEY, v text)") for 1, 3;
+ok($mesh->poll($_, 'SELECT v FROM m.h', 'x', 120), "and its row comes to node $_, once the table has its former name there") for 1, 3;
+
 # all is applied when it can be
 $mesh->sql($_, 'SET SESSION AUTHORIZATION mallory; CREATE OR REPLACE FUNCTION m.fails() RETURNS trigger LANGUAGE plpgsql AS \'BEGIN RETURN new; END\'') for 1 .. 3;
 for my $i (1 .. 3)
