@@ -46,23 +46,44 @@ $$;
 COMMENT ON FUNCTION lock_wait(integer) IS 'which lock a process has waited for over two seconds, and who has it';
 ALTER FUNCTION lock_wait(integer) SECURITY DEFINER;
 
--- Ends the sessions that have the lock for which a process waits; not those of superusers, nor processes of the server. Which ones; null: none.
+-- Ends the sessions that have the lock for which a process waits, whether or not they wait for something else themselves; not those of superusers, nor processes of the
+-- server. Who only stands in front of it in the queue has nothing: those are ended for whom he waits there. If they cannot be, and it is he who asks for a lock on the
+-- whole table that keeps all writers out meanwhile, he is. Nobody's else: what a holder waits for is not the process's business. Which ones; null: none.
 CREATE FUNCTION end_lock_holders(waiter integer) RETURNS text LANGUAGE plpgsql VOLATILE STRICT
 AS $$
 DECLARE
 	pids integer[] := pg_blocking_pids(waiter);
+	queue integer[];
+	holders integer[];
+	is_table boolean;
 	holder record;
 	ended text;
 BEGIN
-	-- one by one: in a query the planner decides in which order conditions are looked at
-	FOR holder IN SELECT a.pid, format('process %s (user %s%s, %s)', a.pid, a.usename, coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(a.state, 'active')) AS name
-		FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-		WHERE a.pid = ANY (pids) AND a.backend_type = 'client backend' AND NOT r.rolsuper
-			AND a.wait_event_type IS DISTINCT FROM 'Lock' -- who waits in front of us has no lock yet
-	LOOP
-		IF pg_terminate_backend(holder.pid) THEN
-			ended := concat_ws(' and ', ended, holder.name);
-		END IF;
+	-- who waits with a row's tuple lock stands in front of it, and waits for the transaction that has the row
+	WITH l AS MATERIALIZED (SELECT k.pid, k.granted, k.locktype, k.mode, clock_timestamp() - k.waitstart > interval '2 seconds' AS is_long,
+			(k.locktype, k.database, k.relation, k.page, k.tuple, k.virtualxid, k.transactionid::text, k.classid, k.objid, k.objsubid) AS tag FROM pg_locks k),
+		has AS (SELECT w.pid AS waiter, w.is_long, h.pid AS holder FROM l w JOIN l h ON h.tag = w.tag AND h.granted AND NOT w.granted
+			AND (h.mode <> 'AccessShareLock' OR w.mode = 'AccessExclusiveLock')),
+		me AS (SELECT w.locktype FROM l w WHERE w.pid = $1 AND NOT w.granted LIMIT 1),
+		q AS (SELECT DISTINCT w.pid FROM l w, me WHERE w.pid = ANY (pids) AND NOT w.granted
+			AND (me.locktype = 'tuple' OR NOT EXISTS (SELECT FROM has WHERE has.waiter = $1 AND has.holder = w.pid)))
+	SELECT ARRAY(SELECT q.pid FROM q),
+		ARRAY(SELECT b.pid FROM unnest(pids) b(pid) WHERE b.pid NOT IN (SELECT q.pid FROM q)
+			UNION SELECT has.holder FROM has JOIN q ON q.pid = has.waiter
+				WHERE has.is_long AND has.holder NOT IN (SELECT q.pid FROM q) AND has.holder = ANY (pg_blocking_pids(has.waiter))),
+		me.locktype = 'relation' INTO queue, holders, is_table FROM me;
+	FOR turn IN 1..2 LOOP
+		-- one by one: in a query the planner decides in which order conditions are looked at
+		FOR holder IN SELECT a.pid, format('process %s (user %s%s, %s)', a.pid, a.usename, coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(a.state, 'active')) AS name
+			FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+			WHERE a.pid = ANY (holders) AND a.backend_type = 'client backend' AND NOT r.rolsuper
+		LOOP
+			IF pg_terminate_backend(holder.pid) THEN
+				ended := concat_ws(' and ', ended, holder.name);
+			END IF;
+		END LOOP;
+		EXIT WHEN ended IS NOT NULL OR NOT is_table OR NOT pids <@ queue;
+		holders := queue;
 	END LOOP;
 	RETURN ended;
 END

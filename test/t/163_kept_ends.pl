@@ -182,6 +182,48 @@ subtest 'prepared transactions' => sub {
 	same('prepared');
 	is($mesh->sql(1, 'SELECT count(*) FROM replication_plugin.tables WHERE out_of_step'), 0, 'no table is out of step');
 };
+subtest 'who has a lock waits himself, or stands behind another one' => sub {
+	my $log = $mesh->node(1)->logfile;
+	my $goes_on = sub {
+		my ($what) = @_;
+		ok($mesh->poll(1, "SELECT v FROM bank WHERE id = 20", $what, 40), "$what: the link goes on") and return;
+		diag($mesh->sql(1, 'SELECT provider, state, waits_for, last_error FROM replication_plugin.links; SELECT pid, state, wait_event, pg_blocking_pids(pid), query FROM pg_stat_activity WHERE datname = $$app$$'));
+		$mesh->sql(1, 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $$mallory$$');
+	};
+	my $waits = sub { my ($query) = @_; ok($mesh->poll(1, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '$query' AND usename = 'mallory'", '1'), "$query waits"); };
+	my $session = sub { my ($user, $sql) = @_; my $s = $mesh->node(1)->background_psql('app', extra_params => [ '-U', $user ], on_error_die => 0); $s->query($sql); return $s; };
+	my $alive = sub { my ($s) = @_; return eval { $s->query('SELECT 40 + 2') } // 'ended'; };
+	$mesh->sql(2, "INSERT INTO bank SELECT g, 'start' FROM generate_series(20, 25) g");
+	$mesh->wait_converged;
+	$mesh->sql(1, 'GRANT ALL ON bank TO mallory');
+	# he waits for what another session of his has
+	my $other = $session->('mallory', 'SELECT pg_advisory_lock(1)');
+	my $job = $mesh->start_sql(1, "\\connect - mallory\nBEGIN; UPDATE bank SET v = v WHERE id = 21; SELECT pg_advisory_lock(1)");
+	$waits->('pg_advisory_lock');
+	$mesh->sql(2, "UPDATE bank SET v = 'x' WHERE id = 21; UPDATE bank SET v = 'holder waits' WHERE id = 20");
+	$goes_on->('holder waits');
+	like(($mesh->finish_sql($job))[1], qr/terminating connection/, 'who has the row is ended');
+	is($alive->($other), 42, 'for whom he waits is not');
+	$other->quit;
+	# another one waits for him, in front of the link
+	my $holder = $session->('mallory', 'BEGIN; UPDATE bank SET v = v WHERE id = 22');
+	$job = $mesh->start_sql(1, "\\connect - mallory\nUPDATE bank SET v = 'from the queue' WHERE id = 22");
+	$waits->('from the queue');
+	$mesh->sql(2, "UPDATE bank SET v = 'x' WHERE id = 22; UPDATE bank SET v = 'queue' WHERE id = 20");
+	$goes_on->('queue');
+	is(($mesh->finish_sql($job))[1], '', 'who waits in front of the link is not ended');
+	is($alive->($holder), 'ended', 'who has the row is');
+	# a reader who cannot be ended, and who waits for him keeps all writers out
+	$holder = $session->($mesh->sql(1, 'SELECT session_user'), 'BEGIN; SELECT count(*) FROM bank');
+	$job = $mesh->start_sql(1, "\\connect - mallory\nBEGIN; LOCK TABLE bank");
+	$waits->('LOCK TABLE bank');
+	$mesh->sql(2, "UPDATE bank SET v = 'readers' WHERE id = 20");
+	$goes_on->('readers');
+	like(($mesh->finish_sql($job))[1], qr/terminating connection/, 'who asks for the table is ended');
+	is($alive->($holder), 42, 'the superuser is not');
+	$holder->quit;
+	same('holders who wait');
+};
 subtest 'versions that PostgreSQL forgets while a table waits' => sub {
 	hinder(1, 't');
 	$mesh->sql(2, "$as UPDATE m.t SET v = 'older' WHERE id IN (7, 8)");
