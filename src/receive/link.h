@@ -70,8 +70,9 @@ extern void link_note_expulsion(int sqlstate, const char *message);
 /* True if a node has been removed from the group (own transaction). */
 extern bool link_node_removed(NodeId node);
 
-/* Has the session give up a lock that it cannot have when replication_plugin.lock_patience is over, so that the table can wait (table_wait.h) and all else goes on. */
-extern void link_limit_lock_waits(void);
+/* Has the session give up a lock that it cannot have when replication_plugin.lock_patience is over, so that the table can wait (table_wait.h) and all else goes on; soon, where
+ * prepared transactions are in the way that have been there for that long already. */
+extern void link_limit_lock_waits(bool soon);
 
 /* stream.c: connects and streams until something ends it. */
 extern LinkEnd link_stream(Link *link);

@@ -42,7 +42,7 @@ static void
 set_session(void)
 {
 	session_pin_worker();
-	link_limit_lock_waits();
+	link_limit_lock_waits(false);
 	SetConfigOption("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	/* deadlocks are looked for again and again, and each time it would be said; the view links tells of waits */

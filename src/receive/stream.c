@@ -55,6 +55,7 @@
 #define PATIENCE			3		/* the provider waits for so many row_timeouts at least */
 #define UNLIMITED_PATIENCE_MS	3600000	/* ... or so long, where there is no row_timeout */
 #define BEYOND_PATIENCE_MS	5000	/* after lock_patience: who could be ended for a lock has been */
+#define SOON_MS				500		/* ... if others that have waited for the same have shown that it is no use */
 #define FLUSH_DELAY_MS		10		/* quiet time after which we flush instead of the WAL writer */
 
 typedef struct StreamState
@@ -412,10 +413,12 @@ check_alive(Link *link)
 }
 
 void
-link_limit_lock_waits(void)
+link_limit_lock_waits(bool soon)
 {
 	int64		ms = setting_lock_patience > 0 ? Min((int64) setting_lock_patience + BEYOND_PATIENCE_MS, INT_MAX) : 0;
 
+	if (soon && ms > 0)
+		ms = SOON_MS;
 	SetConfigOption("lock_timeout", psprintf(INT64_FORMAT "ms", ms), PGC_SUSET, PGC_S_OVERRIDE);
 }
 
@@ -429,7 +432,7 @@ serve_interrupts(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		link_limit_lock_waits();
+		link_limit_lock_waits(false);
 	}
 }
 

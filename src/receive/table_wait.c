@@ -379,11 +379,29 @@ waited_for_lock(const ErrorData *edata)
 	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && setting_lock_patience > 0 && moment_is_past(apply_began(), setting_lock_patience);
 }
 
+/* True if a lock cannot be had as a transaction that was prepared longer ago than lock_patience has written to the table: nobody waits for that again. */
+static bool
+is_prepared(const ErrorData *edata, const LostTable *table)
+{
+	const char *values[2] = {table->nspname, table->relname};
+	MemoryContext context = CurrentMemoryContext;
+	bool		result;
+
+	if (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || setting_lock_patience == 0)
+		return false;
+	begin();
+	result = run("SELECT 1 WHERE " EXTENSION_SCHEMA ".prepared_writers(to_regclass(format('%I.%I', $1, $2)), clock_timestamp() - current_setting('replication_plugin.lock_patience')::interval) IS NOT NULL",
+				 2, values, InvalidRepOriginId) > 0;
+	commit(context);
+	return result;
+}
+
 bool
 table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bool passing)
 {
 	Waiter		w = {{0}};
 	Moment		since;
+	bool		prepared;
 
 	if (link->joining || setting_table_patience == 0 || !failed_table(&w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
 		return false;
@@ -391,11 +409,14 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	w.owner = owner_here(&w.table, &w.exists);
 	if (!w.exists)
 		owners_there(link, list_make1(&w));
-	if (!w.owner || !(edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(edata) || moment_is_past(since, setting_table_patience) || (!passing && strcmp(w.owner, OWNER_UNKNOWN) != 0 && has_others_waiting(w.owner))))
+	prepared = w.exists && w.owner && is_prepared(edata, &w.table);
+	if (!w.owner || !(prepared || edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(edata) || moment_is_past(since, setting_table_patience) || (!passing && strcmp(w.owner, OWNER_UNKNOWN) != 0 && has_others_waiting(w.owner))))
 		return false;
 	w.reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
 	if (!have_wait(link, transaction, list_make1(&w)))
 		return false;
+	if (prepared)
+		link_limit_lock_waits(true);
 	note_failed(link, transaction, w.exists ? w.owner : "");
 	return true;
 }

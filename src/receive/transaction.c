@@ -466,8 +466,9 @@ remedy_for(int sqlstate, bool many)
 	{
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 		case ERRCODE_T_R_SERIALIZATION_FAILURE:
-		case ERRCODE_LOCK_NOT_AVAILABLE:
 			return REMEDY_AGAIN;
+		case ERRCODE_LOCK_NOT_AVAILABLE:	/* its table may have to wait, and no other */
+			return many && careful_lsn != current.origin_lsn ? REMEDY_CAREFUL : REMEDY_AGAIN;
 		case ERRCODE_UNIQUE_VIOLATION:
 		case ERRCODE_EXCLUSION_VIOLATION:
 			if (careful_lsn != current.origin_lsn)
@@ -536,6 +537,8 @@ handle_error(Link *link, MemoryContext context)
 	}
 	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && course == COURSE_APPLY && table_waits(link, edata, &current, remedy == REMEDY_AGAIN))
 		remedy = REMEDY_NOW;
+	if (remedy == REMEDY_AGAIN && edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		link_limit_lock_waits(false);
 	if (remedy != REMEDY_NOW && edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW)
 	{
 		unhurried_lsn = current.origin_lsn;

@@ -40,6 +40,7 @@ DECLARE
 	t regclass := (SELECT c.oid FROM pg_class c WHERE c.oid = to_regclass(format('%I.%I', $1, $2)) AND c.relkind IN ('r', 'p'));
 	mergeable boolean := EXISTS (SELECT FROM replication_plugin.mergeable_table m WHERE (m.schema_name, m.table_name) = ($1, $2));
 	writers text;
+	patience text;
 BEGIN
 	IF EXISTS (SELECT FROM replication_plugin.waiting_table w WHERE (w.schema_name, w.table_name) = ($1, $2)) THEN
 		RETURN true;
@@ -50,14 +51,20 @@ BEGIN
 	IF t IS NOT NULL THEN
 		-- Who writes to it has not seen what is kept from here on, and comes to an end before that. Who begins to write later is marked (catalog/awaited.h).
 		-- A prepared transaction comes to no end by itself, and cannot be ended: what it has written is marked by nobody, so the table is out of step.
+		-- One that has been prepared for longer than a lock is waited for is not waited for again, table by table. Tables that inherit from it are others.
+		patience := current_setting('lock_timeout');
+		IF replication_plugin.prepared_writers(t, clock_timestamp() - nullif(current_setting('replication_plugin.lock_patience')::interval, '0')) IS NOT NULL THEN
+			PERFORM set_config('lock_timeout', '100ms', true);
+		END IF;
 		BEGIN
-			EXECUTE format('LOCK TABLE %s IN SHARE MODE', t);
+			EXECUTE format('LOCK TABLE %s %s IN SHARE MODE', CASE WHEN (SELECT c.relkind FROM pg_class c WHERE c.oid = t) = 'r' THEN 'ONLY' ELSE '' END, t);
 		EXCEPTION WHEN lock_not_available THEN -- lock_timeout of links
-			SELECT string_agg(format('prepared transaction %L', p.gid), ' and ') INTO writers FROM replication_plugin.prepared_lock p WHERE p.relation = t;
+			writers := replication_plugin.prepared_writers(t);
 			IF writers IS NULL THEN
 				RETURN false;
 			END IF;
 		END;
+		PERFORM set_config('lock_timeout', patience, true);
 	END IF;
 	INSERT INTO replication_plugin.waiting_table (schema_name, table_name, kept, stable_xid, owner, provider, reason)
 		VALUES ($1, $2, NOT mergeable, coalesce((SELECT p.stable_xid FROM replication_plugin.stable_point p), 0), $3, $5, $4)

@@ -2,12 +2,20 @@
 
 -- Prepared transactions that have more than read a table.
 CREATE VIEW prepared_lock AS
-	SELECT DISTINCT k.relation, x.gid FROM pg_prepared_xacts x
+	SELECT DISTINCT k.relation, x.gid, x.prepared FROM pg_prepared_xacts x
 	JOIN pg_locks h ON h.locktype = 'transactionid' AND h.transactionid = x.transaction AND h.pid IS NULL
 	JOIN pg_locks k ON k.virtualtransaction = h.virtualtransaction AND k.pid IS NULL
 	WHERE x.database = current_database() AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 		AND k.locktype = 'relation' AND k.granted AND k.mode NOT IN ('AccessShareLock', 'RowShareLock');
 COMMENT ON VIEW prepared_lock IS 'prepared transactions that have written to tables, or locked them';
+
+-- Those that have written to a table, or to a partition of it; null: none. Only those that were prepared before a time.
+CREATE FUNCTION prepared_writers(relid oid, until timestamptz DEFAULT 'infinity') RETURNS text LANGUAGE sql VOLATILE
+AS $$
+	SELECT string_agg(DISTINCT format('prepared transaction %L', p.gid), ' and ') FROM replication_plugin.prepared_lock p
+	WHERE (p.relation = $1 OR p.relation IN (SELECT i.relid FROM pg_partition_tree($1::regclass) i)) AND p.prepared < $2
+$$;
+COMMENT ON FUNCTION prepared_writers(oid, timestamptz) IS 'prepared transactions that have written to a table or its partitions, or locked them';
 
 -- Which lock a process has waited for over two seconds, and who has it; nulls if it waits for none. A prepared transaction has
 -- no process.

@@ -249,8 +249,10 @@ CREATE VIEW waiting_tables WITH (security_barrier) AS
 	FROM replication_plugin.waiting_table w
 	LEFT JOIN LATERAL (SELECT count(*) AS changes, coalesce(sum(octet_length(c.change)), 0)::bigint AS bytes FROM replication_plugin.waiting_change c
 		WHERE (c.schema_name, c.table_name) = (w.schema_name, w.table_name)) k ON w.kept
-	LEFT JOIN LATERAL (SELECT string_agg(format('prepared transaction %L', p.gid), ' and ') AS gids FROM replication_plugin.prepared_lock p
-		WHERE p.relation = (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = w.schema_name AND c.relname = w.table_name)) p ON true
+	LEFT JOIN LATERAL (SELECT string_agg(DISTINCT format('prepared transaction %L', p.gid), ' and ') AS gids
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN replication_plugin.prepared_lock p
+			ON p.relation = c.oid OR p.relation IN (SELECT i.relid FROM pg_partition_tree(c.oid) i)
+		WHERE n.nspname = w.schema_name AND c.relname = w.table_name) p ON true
 	WHERE has_table_privilege('replication_plugin.links', 'SELECT') OR w.owner = current_user
 		OR replication_plugin.may_read((SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 			WHERE n.nspname = w.schema_name AND c.relname = w.table_name));

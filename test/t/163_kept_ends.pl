@@ -168,7 +168,7 @@ subtest 'prepared transactions' => sub {
 	$mesh->sql(1, "$as BEGIN; UPDATE m.t SET v = 'prepared' WHERE id = 5; PREPARE TRANSACTION 'stuck'; BEGIN; INSERT INTO m.root VALUES (77); PREPARE TRANSACTION 'elsewhere'");
 	$mesh->sql(2, "$as UPDATE m.t SET v = 'concurrent' WHERE id = 5");
 	$mesh->sql(2, "INSERT INTO bank VALUES (1, 'goes on')");
-	ok($mesh->poll(1, q{SELECT waits_for ~ 'lock of m.t, held by prepared transaction ''stuck''$' FROM replication_plugin.links WHERE provider = 'node2'}), 'the view links says which one has the table')
+	ok($mesh->poll(1, q{SELECT waits_for ~ 'of (table )?m.t, held by prepared transaction ''stuck''$' FROM replication_plugin.links WHERE provider = 'node2'}), 'the view links says which one has the table')
 		or diag($mesh->sql(1, 'SELECT provider, state, waits_for, last_error FROM replication_plugin.links'));
 	ok($mesh->poll(1, 'SELECT v FROM bank WHERE id = 1', 'goes on', 60), 'rows of others go on')
 		or diag($mesh->sql(1, 'SELECT provider, state, waits_for, last_error FROM replication_plugin.links; SELECT * FROM replication_plugin.waiting_tables'));
@@ -223,6 +223,44 @@ subtest 'who has a lock waits himself, or stands behind another one' => sub {
 	is($alive->($holder), 42, 'the superuser is not');
 	$holder->quit;
 	same('holders who wait');
+};
+subtest 'more of prepared transactions' => sub {
+	my $ends = sub {
+		my ($gid, @tables) = @_;
+		$mesh->sql(1, "COMMIT PREPARED '$gid'");
+		ok($mesh->poll($_, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 60), "nothing waits on node $_") for 1 .. 3;
+		$mesh->wait_converged;
+		$mesh->sql(2, "SELECT replication_plugin.resend_table('m.$_')") for @tables;
+		same($gid);
+	};
+	my $go_on = sub {
+		my ($v, $seconds, $tables) = @_;
+		ok($mesh->poll(1, 'SELECT v FROM bank WHERE id = 20', $v, $seconds), "$v: rows of others go on")
+			or diag($mesh->sql(1, 'SELECT provider, state, waits_for, last_error FROM replication_plugin.links; SELECT * FROM replication_plugin.waiting_tables'));
+		is($mesh->sql(1, q{SELECT string_agg("table", ' ' ORDER BY "table") FROM replication_plugin.waiting_tables WHERE reason ~ '\(prepared transaction .* has it\)$'}), $tables, 'what waits, and for whom');
+	};
+	$mesh->sql($_, "$as CREATE TABLE m.pt (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE m.pt1 PARTITION OF m.pt DEFAULT") for 1 .. 3;
+	$mesh->sql($_, "$as CREATE TABLE m.p1 (id int PRIMARY KEY, v text); CREATE TABLE m.p2 (LIKE m.p1 INCLUDING ALL); CREATE TABLE m.p3 (LIKE m.p1 INCLUDING ALL); CREATE TABLE m.p4 (LIKE m.p1 INCLUDING ALL); CREATE TABLE m.p5 (LIKE m.p1 INCLUDING ALL); CREATE TABLE m.p6 (LIKE m.p1 INCLUDING ALL)") for 1 .. 3;
+	$mesh->sql(2, "$as INSERT INTO m.pt VALUES (1, 'start'); " . join('; ', map { "INSERT INTO m.p$_ VALUES (1, 'start')" } 1 .. 6));
+	$mesh->wait_converged;
+	$mesh->sql(1, "$as BEGIN; UPDATE m.pt1 SET v = v WHERE id = 1; PREPARE TRANSACTION 'leaf'");
+	$mesh->sql(2, "$as UPDATE m.pt SET v = 'x' WHERE id = 1");
+	$mesh->sql(2, "UPDATE bank SET v = 'leaf' WHERE id = 20");
+	$go_on->('leaf', 60, 'pt');
+	$ends->('leaf', 'pt');
+	# the key of a row that another node inserts; together with a table that has nothing to do with it
+	$mesh->sql(1, "$as BEGIN; INSERT INTO m.p1 VALUES (5, 'prepared'); PREPARE TRANSACTION 'key'");
+	$mesh->sql(2, "$as BEGIN; INSERT INTO m.p1 VALUES (5, 'x'); INSERT INTO m.p2 VALUES (5, 'x'); COMMIT; INSERT INTO m.p1 VALUES (6, 'x')");
+	$mesh->sql(2, "UPDATE bank SET v = 'key' WHERE id = 20");
+	$go_on->('key', 60, 'p1');
+	is($mesh->sql(1, 'SELECT count(*) FROM replication_plugin.waiting_tables'), 1, 'no other table waits');
+	$ends->('key', 'p1');
+	# many tables of one
+	$mesh->sql(1, "$as BEGIN; " . join('; ', map { "UPDATE m.p$_ SET v = v WHERE id = 1" } 1 .. 6) . "; PREPARE TRANSACTION 'many'");
+	$mesh->sql(2, "$as UPDATE m.p$_ SET v = 'x' WHERE id = 1") for 1 .. 6;
+	$mesh->sql(2, "UPDATE bank SET v = 'many' WHERE id = 20");
+	$go_on->('many', 45, 'p1 p2 p3 p4 p5 p6');
+	$ends->('many', map { "p$_" } 1 .. 6);
 };
 subtest 'versions that PostgreSQL forgets while a table waits' => sub {
 	hinder(1, 't');
