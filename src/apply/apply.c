@@ -238,6 +238,7 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	apply.rows = 0;
 	apply.doubts = NIL;
 	apply.doubtful = InvalidOid;
+	apply.keeping = false;
 	apply.action = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
@@ -726,6 +727,12 @@ bool
 apply_lost_table(LostTable *table)
 {
 	return apply_failed_row_table(table) && !relation_exists(relation_remote(apply.remote_id));
+}
+
+bool
+apply_failed_keeping(void)
+{
+	return apply.keeping;
 }
 
 Moment

@@ -107,6 +107,9 @@ extern bool apply_failed_row_table(LostTable *table);
 /* The same; also if it failed at constraints at the end. In a transaction; what is returned is in CurrentMemoryContext, or good until the next relation message. */
 extern bool apply_failed_table(LostTable *table);
 
+/* After a failure: true if the row could not be kept, whose table waits. */
+extern bool apply_failed_keeping(void);
+
 /* When the transaction began that was applied last. */
 extern Moment apply_began(void);
 

@@ -99,6 +99,7 @@ keep_change(const WireRelation *remote, const WaitingTable *w, const char *messa
 	Datum		values[13];
 	int			nest = session_sql_begin();
 
+	apply.keeping = true;
 	prepare();
 	values[0] = CStringGetTextDatum(w->schema);
 	values[1] = CStringGetTextDatum(w->name);
@@ -118,6 +119,7 @@ keep_change(const WireRelation *remote, const WaitingTable *w, const char *messa
 	if (SPI_execute_plan(insert_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
 		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
 	session_sql_end(nest);
+	apply.keeping = false;
 	apply.wrote = true;
 }
 

@@ -48,6 +48,7 @@ typedef struct ApplyState
 	WireTuple	newtup;
 	WireTuple	oldtup;
 	bool		has_old;		/* oldtup is set */
+	bool		keeping;		/* it is being kept, as its table waits; also after a failure */
 	const char *message;		/* as it came, with its type byte */
 	int			message_len;
 	WireWrite	write;			/* of a mergeable table: its context; row or key are in newtup */

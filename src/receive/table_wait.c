@@ -403,7 +403,8 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	Moment		since;
 	bool		prepared;
 
-	if (link->joining || setting_table_patience == 0 || !failed_table(&w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
+	/* where its changes cannot be kept either it is no help that it waits: that stops the link */
+	if (link->joining || setting_table_patience == 0 || apply_failed_keeping() || !failed_table(&w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
 		return false;
 	since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
 	w.owner = owner_here(&w.table, &w.exists);

@@ -72,4 +72,22 @@ subtest 'slow code of one owner' => sub {
 	$mesh->wait_converged;
 	$mesh->is_identical('slow code');
 };
+
+subtest 'what waits cannot be kept' => sub {
+	$mesh->sql(2, $as . hinder('m.t_check', 'm.fails'));
+	$mesh->sql(1, "$as INSERT INTO m.t_check VALUES (50, 'x')");
+	ok($mesh->poll(2, q{SELECT changes FROM replication_plugin.waiting_tables WHERE "table" = 't_check'}, '1', 60), 'a table waits');
+	# as if there were no room
+	$mesh->sql(2, "SET allow_system_table_mods = on; ALTER TABLE replication_plugin.waiting_change ADD CONSTRAINT no_room CHECK (table_name <> 't_check') NOT VALID");
+	my $size = -s $mesh->node(2)->logfile;
+	$mesh->sql(1, "$as INSERT INTO m.t_check VALUES (51, 'x')");
+	ok($mesh->poll(2, q{SELECT bool_or(state = 'backoff' AND last_error ~ 'no_room') FROM replication_plugin.links}, 't', 10), 'the link stops, and says why');
+	my $times = () = PostgreSQL::Test::Utils::slurp_file($mesh->node(2)->logfile, $size) =~ /wait from here on/g;
+	cmp_ok($times, '<', 5, "it does not say again and again that the table waits ($times times)");
+	$mesh->sql(2, 'SET allow_system_table_mods = on; ALTER TABLE replication_plugin.waiting_change DROP CONSTRAINT no_room');
+	$mesh->sql(2, "$as DROP TRIGGER t ON m.t_check");
+	ok($mesh->poll(2, 'SELECT count(*) FROM m.t_check WHERE id > 49', '2', 90), 'all is applied when there is room');
+	$mesh->wait_converged;
+	$mesh->is_identical('kept again');
+};
 done_testing();
