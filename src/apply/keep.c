@@ -80,17 +80,11 @@ static void
 prepare(void)
 {
 	Oid			types[13] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID, INT8OID};
-	SPIPlanPtr	plan;
 
-	if (insert_plan)
-		return;
-	plan = SPI_prepare("INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
-					   " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided, relid)"
-					   " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM " EXTENSION_SCHEMA ".local_node l",
-					   lengthof(types), types);
-	if (!plan || SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not prepare to keep a change");
-	insert_plan = plan;
+	session_keep_plan(&insert_plan, "INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
+					  " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided, relid)"
+					  " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM " EXTENSION_SCHEMA ".local_node l",
+					  lengthof(types), types);
 }
 
 void

@@ -289,6 +289,19 @@ session_sql_end(int nest)
 }
 
 void
+session_keep_plan(SPIPlanPtr *plan, const char *sql, int nparams, Oid *types)
+{
+	SPIPlanPtr	p;
+
+	if (*plan)
+		return;
+	p = SPI_prepare(sql, nparams, types);
+	if (!p || SPI_keepplan(p) != 0)
+		elog(ERROR, "could not prepare \"%s\"", sql);
+	*plan = p;
+}
+
+void
 session_unpin(int nest)
 {
 	if (nest)

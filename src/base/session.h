@@ -59,6 +59,10 @@ extern void session_restore_text(void);
 extern int	session_sql_begin(void);
 extern void session_sql_end(int nest);
 
+/* Between the two: prepares a statement for this process, unless *plan (an SPIPlanPtr) is set already. */
+struct _SPI_plan;
+extern void session_keep_plan(struct _SPI_plan **plan, const char *sql, int nparams, Oid *types);
+
 /*
  * Keeps the statements of this session, and what they are about, out of the log, pg_stat_activity and the statistics of statements: for secrets that must go
  * through SQL. local: until the transaction ends.

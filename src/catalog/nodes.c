@@ -293,6 +293,33 @@ node_in(List *nodes, NodeId id)
 	return NULL;
 }
 
+List *
+nodes_others(NodeId *me)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *others = NIL;
+	ListCell   *lc;
+	NodeId		local;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	local = nodes_local_id();
+	foreach(lc, nodes_all())
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (n->node_id != local && strcmp(n->state, "removed") != 0)
+			others = lappend(others, n);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (me)
+		*me = local;
+	return others;
+}
+
 NodeRow *
 nodes_by_id(NodeId id)
 {

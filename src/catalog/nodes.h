@@ -62,6 +62,9 @@ extern const char *nodes_local_name(void);
 
 /* All members and former members by number, as a List of NodeRow *. */
 extern List *nodes_all(void);
+
+/* The other members that are not removed, likewise, in the caller's memory; and the own number, unless me is NULL. In a transaction of its own. */
+extern List *nodes_others(NodeId *me);
 extern NodeRow *nodes_by_id(NodeId id);
 extern NodeRow *nodes_by_name(const char *name);
 

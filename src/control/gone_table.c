@@ -12,11 +12,9 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/moment.h"
 #include "base/peer.h"
@@ -34,13 +32,11 @@
 #define MOST_CHANGES	100000	/* that are deleted in one transaction */
 #define FORGET_MS	2000		/* in one go: others wait for this process */
 
-/* What a member does not have: under its name; and by its number, where it is the provider $2. The latter are tables, whatever their name; who makes
- * one has a lock of it until others see it, which may be after its rows have been sent. */
+/* What a member does not have: under its name; and by its number, where it is the provider $2. The latter are tables, whatever their name. */
 #define NOT_BY_NAME	"SELECT pg_catalog.json_agg(t.t) FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t) WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c" \
 	" JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.t->>1 AND c.relname = t.t->>2)"
 #define NOT_BY_NUMBER	"SELECT pg_catalog.json_agg(t.t) FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t) WHERE NOT EXISTS (SELECT FROM pg_catalog.json_array_elements(t.t->3) s(s)" \
-	" JOIN pg_catalog.pg_class c ON c.oid = (s.s->>1)::pg_catalog.oid AND c.relkind IN ('r', 'p') WHERE s.s->>0 = $2)" \
-	" AND NOT EXISTS (SELECT FROM pg_catalog.json_array_elements(t.t->3) s(s) JOIN pg_catalog.pg_locks k ON k.relation = (s.s->>1)::pg_catalog.oid WHERE s.s->>0 = $2)"
+	" JOIN pg_catalog.pg_class c ON c.oid = (s.s->>1)::pg_catalog.oid AND c.relkind IN ('r', 'p') WHERE s.s->>0 = $2)"
 #define RENAMED	"SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.t->0, pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.format('%I.%I', t.t->>1, t.t->>2)))" \
 	" FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t), pg_catalog.json_array_elements(t.t->3) s(s)" \
 	" JOIN pg_catalog.pg_class c ON c.oid = (s.s->>1)::pg_catalog.oid AND c.relkind IN ('r', 'p') JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.s->>0 = $2"
@@ -59,32 +55,22 @@ static int	last_number = 0;	/* of the tables that were asked about last */
 
 /* All other members, those with greater numbers first, so that not all ask the same one first; in the caller's memory. */
 static List *
-other_members(void)
+members_in_turn(void)
 {
-	MemoryContext context = CurrentMemoryContext;
+	NodeId		me;
 	List	   *before = NIL;
 	List	   *after = NIL;
 	ListCell   *lc;
-	NodeId		me;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
-	me = nodes_local_id();
-	foreach(lc, nodes_all())
+	foreach(lc, nodes_others(&me))
 	{
 		NodeRow    *n = lfirst(lc);
 
-		if (strcmp(n->state, "removed") == 0 || n->node_id == me)
-			continue;
 		if (n->node_id > me)
 			after = lappend(after, n);
 		else
 			before = lappend(before, n);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
 	return list_concat(after, before);
 }
 
@@ -237,7 +223,7 @@ static void
 look(char *last_id)
 {
 	Inquiry		q = {.tables = next_tables()};
-	List	   *members = q.tables ? other_members() : NIL;
+	List	   *members = q.tables ? members_in_turn() : NIL;
 	Moment		begun;
 	char	   *rest = NULL;
 	char	   *list;

@@ -102,14 +102,7 @@ run(Statement s, const Kept *k, const Change *after)
 		Int64GetDatum(after->id), Int32GetDatum(after->kept_by)
 	};
 
-	if (!plans[s])
-	{
-		SPIPlanPtr	plan = SPI_prepare(statements[s].sql, statements[s].nparams, types);
-
-		if (!plan || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare \"%s\"", statements[s].sql);
-		plans[s] = plan;
-	}
+	session_keep_plan(&plans[s], statements[s].sql, statements[s].nparams, types);
 	if (SPI_execute_plan(plans[s], values, NULL, s != DELETE_ALL, 0) < 0)
 		elog(ERROR, "could not run \"%s\"", statements[s].sql);
 }

@@ -80,30 +80,6 @@ ask(const char *dsn, const LostTable *table, bool by_number, char **name)
 	return answer;
 }
 
-/* All other members, in the caller's memory. */
-static List *
-other_members(Link *link)
-{
-	MemoryContext context = CurrentMemoryContext;
-	List	   *members = NIL;
-	ListCell   *lc;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
-	foreach(lc, nodes_all())
-	{
-		NodeRow    *n = lfirst(lc);
-
-		if (n->node_id != link->me && strcmp(n->state, "removed") != 0)
-			members = lappend(members, n);
-	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return members;
-}
-
 /* Appends a node's name to a list. */
 static void
 append_name(StringInfo list, const char *name)
@@ -143,7 +119,7 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	}
 	if (provider != HAS_NO_TABLE)
 		append_name(lists[provider], link->provider_name);
-	foreach(lc, other_members(link))
+	foreach(lc, nodes_others(NULL))
 	{
 		NodeRow    *n = lfirst(lc);
 		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(n->dsn, table, n->node_id == from, &name);
