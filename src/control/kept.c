@@ -39,6 +39,7 @@
 #include "receive/gate.h"
 
 #define WORK_MS			2000	/* at a table at a time: there are others as well */
+#define ROUND_MS		10000	/* at all of them; then those who have waited longest have their turn */
 #define BATCH			"100"	/* changes that are read at once */
 #define HOLD_MS			5000	/* that the origin is waited for: whoever has it may wait for our rows */
 #define LOCK_TIMEOUT	"2s"	/* for a lock of the table: other tables wait for this process */
@@ -357,6 +358,7 @@ kept_round(void)
 	char	   *list;
 	char	   *slow;
 	char	   *rest = NULL;
+	Moment		begun = moment_now();
 
 	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
 		return false;
@@ -364,7 +366,7 @@ kept_round(void)
 	StartTransactionCommand();
 	gate_init(nodes_local_id());
 	CommitTransactionCommand();
-	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number; number = strtok_r(NULL, " ", &rest))
+	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number && !moment_is_past(begun, ROUND_MS); number = strtok_r(NULL, " ", &rest))
 		visit(number, false);
 	if (slow)
 		visit(slow, true);

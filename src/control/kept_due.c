@@ -5,9 +5,11 @@
  * A table that fails is looked at again after a pause, which doubles each time, up to a minute; one that took long, after a multiple of that time. What is changed here by DDL, of the
  * table or of functions and types, may have been the reason: then it is due sooner, but not more often than is good for others, whatever its owner does.
  *
- * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: what is large and not slow gets through. An owner of whose tables one took
- * longer than SLOW_MS, and failed, waits for all others: of such owners' tables one is looked at, after all others that are due. So whoever has slow
- * code delays what is kept of others by one limit at most, however many tables he has.
+ * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: what is large and not slow gets through. Where its rows are slow that
+ * ends sooner. Owners take turns: first one table of each owner that has any, who was looked at longest ago comes first. An owner of whose tables one took longer
+ * than SLOW_MS, and failed, waits for all others: of such owners' tables one is looked at, after all others that are due; and of those of his tables that have ended at the
+ * limit none, while another of them rests. So whoever has slow code delays what is kept of others by one limit at most, and takes a small part of the time, however many tables
+ * he has.
  */
 #include "postgres.h"
 
@@ -19,7 +21,8 @@
 #include "control/sql.h"
 
 #define QUICK_MS		10000	/* for one transaction, at first */
-#define MOST_DOUBLINGS	8		/* of that */
+#define MOST_DOUBLINGS	8		/* of that ... */
+#define MOST_IF_SLOW	5		/* ... if rows are slow */
 #define SLOW_MS			"1000"	/* a try that failed, and took longer */
 #define LONGEST_PAUSE	"60"	/* seconds between two looks at a table that fails at once */
 #define REST			10		/* code that takes too long gets one part in so many of the time */
@@ -108,12 +111,15 @@ have_any_sooner(void)
 		any_changed = true;
 }
 
-/* Tables that exist here, or are left out by now, and whose time has come. */
-#define DUE	" FROM replication_plugin.waiting_table w WHERE w.kept AND coalesce(w.retry_at <= clock_timestamp(), true) AND w.number IN (" \
+#define IS_SLOW	" EXISTS (SELECT FROM replication_plugin.waiting_table s WHERE s.owner = w.owner AND s.spent >= " SLOW_MS ")"
+
+/* Tables that exist here, or are left out by now, and whose time has come, with what counts for all tables of their owner. */
+#define DUE	"WITH w AS (SELECT *, bool_or(spent >= " SLOW_MS ") OVER o AS is_slow, max(tried_at) OVER o AS owner_tried_at, bool_or(over > 0 AND retry_at > clock_timestamp()) OVER o AS owner_rests" \
+	"  FROM replication_plugin.waiting_table WHERE kept WINDOW o AS (PARTITION BY owner))," \
+	" due AS (SELECT w.*, row_number() OVER (PARTITION BY owner ORDER BY tried_at NULLS FIRST) AS turn FROM w WHERE coalesce(w.retry_at <= clock_timestamp(), true) AND w.number IN (" \
 	"SELECT x.number FROM replication_plugin.waiting_table x JOIN pg_namespace n ON n.nspname = x.schema_name JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = x.table_name" \
 	" UNION ALL SELECT x.number FROM replication_plugin.waiting_table x WHERE (EXISTS (SELECT FROM replication_plugin.exclusion)" \
-	"  OR EXISTS (SELECT FROM replication_plugin.table_setting)) AND replication_plugin.exclusion(x.schema_name, x.table_name) IS NOT NULL)"
-#define IS_SLOW	" EXISTS (SELECT FROM replication_plugin.waiting_table s WHERE s.owner = w.owner AND s.spent >= " SLOW_MS ")"
+	"  OR EXISTS (SELECT FROM replication_plugin.table_setting)) AND replication_plugin.exclusion(x.schema_name, x.table_name) IS NOT NULL)) "
 
 char *
 kept_due(char **slow)
@@ -121,8 +127,8 @@ kept_due(char **slow)
 	listen();
 	have_changed_ones_sooner();
 	have_any_sooner();
-	*slow = sql_value("SELECT w.number::text" DUE " AND" IS_SLOW " ORDER BY w.retry_at NULLS FIRST, w.tried_at NULLS FIRST LIMIT 1", 0, NULL);
-	return sql_value("SELECT string_agg(w.number::text, ' ' ORDER BY w.retry_at NULLS FIRST)" DUE " AND NOT" IS_SLOW, 0, NULL);
+	*slow = sql_value(DUE "SELECT number::text FROM due WHERE is_slow AND NOT (over > 0 AND coalesce(owner_rests, false)) ORDER BY owner_tried_at NULLS FIRST, turn LIMIT 1", 0, NULL);
+	return sql_value(DUE "SELECT string_agg(number::text, ' ' ORDER BY turn, owner_tried_at NULLS FIRST) FROM due WHERE NOT is_slow", 0, NULL);
 }
 
 bool
@@ -147,13 +153,17 @@ kept_due_limit(const char *number)
 void
 kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited, bool progress)
 {
-	int			pause = limited || ms > atoi(SLOW_MS) ? ms * (ms / Max(changes, 1) > ROW_MS ? (int64) REST : 1) : 0;
-	const char *params[6] = {number, reason, psprintf("%d", ms), psprintf("%d", pause), limited ? "1" : "0", progress ? "1" : "0"};
+	bool		slow_rows = ms / Max(changes, 1) > ROW_MS;
+	int			pause = limited || ms > atoi(SLOW_MS) ? ms * (slow_rows ? (int64) REST : 1) : 0;
+	const char *params[7] = {
+		number, reason, psprintf("%d", ms), psprintf("%d", pause), limited ? "1" : "0", progress ? "1" : "0",
+		psprintf("%d", slow_rows ? MOST_IF_SLOW : MOST_DOUBLINGS)
+	};
 
 	sql_value("UPDATE replication_plugin.waiting_table SET reason = $2, tried_at = clock_timestamp(), spent = $3::integer,"
-			  " tries = CASE WHEN $6 = '1' THEN 1 ELSE tries END, over = CASE WHEN $5 = '1' THEN over + 1 ELSE 0 END,"
+			  " tries = CASE WHEN $6 = '1' THEN 1 ELSE tries END, over = CASE WHEN $5 = '1' THEN least(over + 1, $7::integer) ELSE 0 END,"
 			  " retry_at = clock_timestamp() + greatest($4::integer * interval '1 ms', CASE WHEN $5 = '1' THEN NULL WHEN $6 = '1' THEN interval '1 second'"
-			  "  ELSE retry_at - clock_timestamp() END) WHERE number = $1::integer", 6, params);
+			  "  ELSE retry_at - clock_timestamp() END) WHERE number = $1::integer", 7, params);
 }
 
 void

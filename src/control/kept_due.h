@@ -6,7 +6,7 @@
 #define REPLICATION_PLUGIN_KEPT_DUE_H
 
 /*
- * Numbers of tables that are due, with spaces between; NULL: none. *slow: one of the tables of owners whose code is slow, to be looked at behind all others. Outside of
+ * Numbers of tables that are due, with spaces between, in the order in which it is their turn; NULL: none. *slow: one of the tables of owners whose code is slow, to be looked at behind all others. Outside of
  * transactions, as everything here.
  */
 extern char *kept_due(char **slow);

@@ -12,9 +12,10 @@ $mesh->sql($_, 'CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN; CREATE ROLE 
 my $as = 'SET SESSION AUTHORIZATION mallory; ';
 my $fails = "BEGIN IF session_user <> 'mallory' AND session_user <> 'alice' THEN RAISE 'no way'; END IF; RETURN new; END";
 my @tables = qw(trigger function column enum check);
+my $many = 20;
 $mesh->make_group(join("\n", 'CREATE SCHEMA m AUTHORIZATION mallory; CREATE SCHEMA a AUTHORIZATION alice; CREATE TABLE bank (id int PRIMARY KEY, v text);', $as,
 	"CREATE FUNCTION m.fails() RETURNS trigger LANGUAGE plpgsql AS \$\$ $fails \$\$; CREATE FUNCTION m.other() RETURNS trigger LANGUAGE plpgsql AS \$\$ $fails \$\$; CREATE TYPE m.mood AS ENUM ('bad');",
-	(map { "CREATE TABLE m.t_$_ (id int PRIMARY KEY, v text);" } @tables, 'poked'), 'ALTER TABLE m.t_enum ALTER v TYPE m.mood USING $$bad$$; CREATE TABLE m.slow (id int PRIMARY KEY, v text); CREATE TABLE m.slow2 (id int PRIMARY KEY, v text);',
+	(map { "CREATE TABLE m.t_$_ (id int PRIMARY KEY, v text);" } @tables, 'poked'), 'ALTER TABLE m.t_enum ALTER v TYPE m.mood USING $$bad$$; CREATE TABLE m.slow (id int PRIMARY KEY, v text); CREATE TABLE m.slow2 (id int PRIMARY KEY, v text);', (map { "CREATE TABLE m.many_$_ (id int PRIMARY KEY, v text);" } 1 .. $many),
 	'SET SESSION AUTHORIZATION alice; CREATE TABLE a.t (id int PRIMARY KEY, v text);'));
 
 sub hinder { my ($t, $f) = @_; return "CREATE TRIGGER t BEFORE INSERT ON $t FOR EACH ROW EXECUTE FUNCTION $f(); ALTER TABLE $t ENABLE ALWAYS TRIGGER t; "; }
@@ -71,6 +72,29 @@ subtest 'slow code of one owner' => sub {
 		or diag($mesh->sql(2, 'SELECT * FROM replication_plugin.waiting_tables'));
 	$mesh->wait_converged;
 	$mesh->is_identical('slow code');
+};
+
+# His code succeeds, and no look at a table takes long; but he has many.
+subtest 'many tables of one owner' => sub {
+	my $succeeds = sub { return "$as CREATE OR REPLACE FUNCTION m.many() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN $_[0] RETURN new; END'; "; };
+	$mesh->sql(2, $succeeds->(q{RAISE ''not yet'';}) . join('', map { hinder("m.many_$_", 'm.many') } 1 .. $many)
+		. "SET SESSION AUTHORIZATION alice; CREATE FUNCTION a.fails() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no way''; END'; " . hinder('a.t', 'a.fails'));
+	$mesh->sql(1, "SET SESSION AUTHORIZATION alice; INSERT INTO a.t VALUES (2, 'x')");
+	$mesh->sql(1, $as . join('', map { my $t = $_; map { "INSERT INTO m.many_$t VALUES ($_, 'x'); " } 1 .. 20 } 1 .. $many));
+	ok($mesh->poll(2, q{SELECT count(*) FROM replication_plugin.waiting_tables WHERE changes > 0}, $many + 1, 90), 'all wait')
+		or diag($mesh->sql(2, 'SELECT * FROM replication_plugin.waiting_tables'));
+	$mesh->sql(2, $succeeds->('PERFORM pg_sleep(0.2);'));
+	ok($mesh->poll(2, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'replication_plugin park' AND wait_event = 'PgSleep'}, '1', 60), 'they are being applied');
+	my $begun = time;
+	$mesh->sql(2, 'SET SESSION AUTHORIZATION alice; DROP TRIGGER t ON a.t');
+	ok($mesh->poll(2, 'SELECT count(*) FROM a.t WHERE id = 2', '1', 200), 'what is kept of others is applied');
+	cmp_ok(time - $begun, '<', 25, 'in between');
+	cmp_ok($mesh->sql(2, 'SELECT count(*) FROM replication_plugin.waiting_tables'), '>', $many / 2, '... while most of his tables wait');
+	$mesh->sql(2, $succeeds->(''));
+	ok($mesh->poll(2, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 120), 'nothing waits in the end')
+		or diag($mesh->sql(2, 'SELECT * FROM replication_plugin.waiting_tables'));
+	$mesh->wait_converged;
+	$mesh->is_identical('many tables');
 };
 
 subtest 'what waits cannot be kept' => sub {
