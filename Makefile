@@ -2,7 +2,7 @@
 EXTENSION = replication_plugin
 EXTVERSION = 1.1
 MODULE_big = replication_plugin
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c src/*/*/*.c)))
 DATA = src/schema/update/replication_plugin--1.0.sql
 DATA_built = replication_plugin--$(EXTVERSION).sql replication_plugin--1.0--1.1.sql
 EXTRA_CLEAN = tmp_check
@@ -56,4 +56,4 @@ bench:
 fuzz:
 	@FUZZ_SECONDS=$(or $(SECONDS),3600) FUZZ_RUNS=$(RUNS) bash $(srcdir)/test/fuzz/run $(TARGETS)
 format:
-	clang-format -i $(srcdir)/src/*.[ch] $(srcdir)/src/*/*.[ch]
+	clang-format -i $(srcdir)/src/*.[ch] $(srcdir)/src/*/*.[ch] $(srcdir)/src/*/*/*.[ch]

@@ -17,22 +17,17 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "base/fault_point.h"
-#include "base/session.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "pgstat.h"
 #include "replication/message.h"
 #include "replication/origin.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "apply/apply.h"
 #include "apply/combine.h"
+#include "apply/context.h"
 #include "apply/doubt.h"
 #include "apply/fetch.h"
 #include "apply/image_index.h"
@@ -42,26 +37,22 @@
 #include "apply/put.h"
 #include "apply/remove.h"
 #include "apply/row.h"
-#include "apply/state.h"
-#include "apply/unique.h"
 #include "apply/write.h"
+#include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/pulse.h"
 #include "base/settings.h"
-#include "catalog/activity.h"
-#include "catalog/clock.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
-#include "catalog/origin_map.h"
 #include "catalog/table_info.h"
 #include "catalog/waiting_table.h"
-#include "catalog/wall_clock.h"
-#include "conflict/row_version.h"
+#include "shared/activity.h"
+#include "shared/clock.h"
+#include "shared/origin_map.h"
+#include "shared/wall_clock.h"
 
 #define SLOW_ROW_US	100000		/* microseconds that a slow row takes */
 #define SLOW_ROWS	3			/* from which on a table can be slow */
-
-ApplyState	apply;
 
 /* The origin that this process holds in PostgreSQL's progress tracking. */
 static RepOriginId taken_origin = InvalidRepOriginId;
@@ -123,46 +114,6 @@ apply_release_origin(void)
 	if (taken_origin != InvalidRepOriginId)
 		replorigin_session_reset();
 	taken_origin = InvalidRepOriginId;
-}
-
-bool
-apply_wins(Version local)
-{
-	/* what is kept may have been kept under another name, and so come late */
-	return (local.node == apply.version.node && !apply.mode.kept) || version_cmp(apply.version, local) >= 0;
-}
-
-bool
-apply_was_seen(Version local)
-{
-	if (version_is_oldest(local) || local.node == apply.begin.origin || apply.mode.source_decides)
-		return true;
-	return local.ts <= frontier_ts(apply.seen, local.node);
-}
-
-void
-apply_refuse_twin(ApplyRelation *ar, Version local)
-{
-	if (ar->keyless_there && !apply.mode.source_decides && apply_was_seen(local))
-		relation_key_differs(ar);
-}
-
-void
-apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
-			   TupleTableSlot *local_row, Version local_version,
-			   TupleTableSlot *remote_row, TupleTableSlot *key_row)
-{
-	Conflict	conflict = {
-		.type = type,.resolution = resolution,.rel = ar->rel,
-		.local_row = local_row,.local_version = local_version,
-		.remote_row = remote_row,.remote_version = apply.version,
-		.remote_present = remote_row == ar->root_slot ? ar->present : NULL,
-		.key_row = key_row,.concurrent = !apply_was_seen(local_version),
-		.policy = policy_name(ar->merge ? ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
-	};
-
-	if (!apply.mode.source_decides && !table_is_own_replicated(ar->rel))
-		conflict_record(&conflict);
 }
 
 /* ---------- transactions ---------- */
@@ -582,205 +533,4 @@ apply_message_begin(void)
 	apply.action = NULL;
 	relation_use(RELATIONS_SENT);
 	take_peer(&apply.link);
-}
-
-/* ---------- after a failure ---------- */
-
-/* True if the stop at this transaction is in the log already. */
-static bool
-stop_is_recorded(const char *prefix)
-{
-	Oid			types[1] = {TEXTOID};
-	Datum		args[1] = {CStringGetTextDatum(prefix)};
-	bool		recorded;
-	int			nest;
-
-	nest = session_sql_begin();
-	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".conflict_log"
-							  " WHERE resolution = 'stop' AND starts_with(detail, $1)",
-							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the conflicts");
-	recorded = SPI_processed > 0;
-	session_sql_end(nest);
-	return recorded;
-}
-
-/* Looks at the rows in the way and records the conflict. */
-static void
-record_stop(const char *detail)
-{
-	ApplyRelation *ar = relation_open_remote(apply.remote_id);
-	bool		update = strcmp(apply.action, "UPDATE") == 0;
-	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = apply.version,
-		.local_version = VERSION_OLDEST,.policy = policy_name(POLICY_LAST_WRITE_WINS),.detail = detail
-	};
-	ApplyTarget *t;
-	OwnerContext saved;
-	List	   *clashes;
-	int			n;
-
-	saved = become_owner(ar);
-	(void) row_read(ar, &apply.newtup);
-	row_to_root_slot(ar);
-	t = relation_route(ar);
-	row_fill_slot(ar, t, NULL, t->newslot);
-	clashes = unique_clashes(t, t->newslot, true, NULL);
-	n = list_length(clashes);
-	conflict.type = n > 1 ? CONFLICT_MULTIPLE_UNIQUE :
-		update ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS;
-	if (n > 0)
-	{
-		conflict.local_row = ((Clash *) linitial(clashes))->row;
-		conflict.local_version = row_version_of_slot(conflict.local_row, apply.version);
-		conflict.concurrent = !apply_was_seen(conflict.local_version);
-	}
-	row_to_root_slot(ar);
-	become_worker(saved);
-	conflict.remote_row = ar->root_slot;
-	conflict.remote_present = ar->present;
-	conflict_record(&conflict);
-	unique_clashes_free(clashes);
-	conflict_before_commit(apply.provider);
-}
-
-void
-apply_record_stop(const char *detail)
-{
-	char	   *prefix;
-
-	if (!apply.action || (strcmp(apply.action, "INSERT") != 0 && strcmp(apply.action, "UPDATE") != 0))
-		return;
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
-	pulse_begin();
-	if (!stop_is_recorded(prefix))
-		record_stop(psprintf("%s%s", prefix, detail));
-	pulse_end();
-	relation_close_all();
-	target_close_all();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
-/* Appends one value of the failed row as text. */
-static void
-append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
-{
-	ValueReader reader;
-	Oid			out;
-	bool		varlena;
-
-	if (c->kind == WIRE_TEXT)
-	{
-		appendBinaryStringInfo(buf, c->data, Min(c->len, 100));
-		return;
-	}
-	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED || att->typid >= FirstNormalObjectId)
-	{
-		appendStringInfoString(buf, c->kind == WIRE_NULL ? "null" : "...");
-		return;
-	}
-	value_reader_init(&reader, att, att->typid, att->typmod);
-	getTypeOutputInfo(att->typid, &out, &varlena);
-	appendStringInfoString(buf, OidOutputFunctionCall(out, value_read(&reader, c)));
-}
-
-bool
-apply_failed_row_table(LostTable *table)
-{
-	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
-
-	if (!remote)
-		return false;
-	*table = (LostTable) {
-		.nspname = remote->nspname,.relname = remote->relname,.remote_relid = remote->relid,
-		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
-	};
-	if (relation_in_use() == RELATIONS_KEPT)
-	{
-		/* the number in the message is that of the node that has kept it */
-		table->remote_relid = apply.relid;
-		table->remote_node = apply.provider;
-	}
-	return true;
-}
-
-bool
-apply_failed_table(LostTable *table)
-{
-	Oid			root = OidIsValid(apply.doubtful) ? table_root(apply.doubtful) : InvalidOid;
-
-	if (apply_failed_row_table(table))
-		return true;
-	if (!OidIsValid(root) || !get_rel_name(root))
-		return false;
-	*table = (LostTable) {
-		.nspname = get_namespace_name(get_rel_namespace(root)),.relname = get_rel_name(root),
-		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
-	};
-	return true;
-}
-
-bool
-apply_lost_table(LostTable *table)
-{
-	return apply_failed_row_table(table) && !relation_exists(relation_remote(apply.remote_id));
-}
-
-bool
-apply_failed_keeping(void)
-{
-	return apply.keeping;
-}
-
-Moment
-apply_began(void)
-{
-	return apply.began;
-}
-
-void
-apply_pass_over_table(void)
-{
-	relation_pass_over(apply.remote_id);
-}
-
-/* What failed when no row was at hand: constraints at the end of the transaction; NULL if it was something else. */
-static char *
-failed_at_end(void)
-{
-	Oid			nsp = OidIsValid(apply.doubtful) ? get_rel_namespace(apply.doubtful) : InvalidOid;
-
-	return OidIsValid(nsp) ? psprintf("constraints of table \"%s.%s\"", get_namespace_name(nsp), get_rel_name(apply.doubtful)) : NULL;
-}
-
-char *
-apply_failed_row(void)
-{
-	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
-	bool		by_key;
-	WireTuple  *t;
-	StringInfoData buf;
-	int			shown = 0;
-
-	if (!remote)
-		return failed_at_end();
-	if (strcmp(apply.action, "TRUNCATE") == 0)
-		return psprintf("TRUNCATE of table \"%s.%s\"", remote->nspname, remote->relname);
-	t = apply.has_old ? &apply.oldtup : &apply.newtup;
-	by_key = apply.has_old && remote->identity == WIRE_IDENTITY_KEY;
-	initStringInfo(&buf);
-	for (int i = 0; i < remote->natts && shown < 8; i++)
-	{
-		int			pos = by_key ? remote->atts[i].keypos - 1 : i;
-
-		if ((remote->nkeys > 0 && remote->atts[i].keypos == 0) || pos < 0 || pos >= t->ncolumns)
-			continue;
-		appendStringInfo(&buf, "%s%s=", shown++ ? ", " : "", remote->atts[i].name);
-		append_value(&buf, &remote->atts[i], &t->columns[pos]);
-	}
-	return psprintf("%s in table \"%s.%s\", row (%s)", apply.action,
-					remote->nspname, remote->relname, buf.data);
 }

@@ -17,17 +17,17 @@
 #include "utils/rel.h"
 
 #include "apply/combine.h"
+#include "apply/context.h"
 #include "apply/fetch.h"
 #include "apply/park.h"
 #include "apply/place.h"
 #include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
-#include "apply/state.h"
 #include "apply/write.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
-#include "conflict/merge_columns.h"
+#include "merge/merge_columns.h"
 
 /* What is done with the write at hand. */
 typedef struct Combining

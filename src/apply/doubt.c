@@ -16,8 +16,8 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/context.h"
 #include "apply/doubt.h"
-#include "apply/state.h"
 #include "base/pulse.h"
 #include "catalog/as_owner.h"
 

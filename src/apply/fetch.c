@@ -18,8 +18,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "apply/context.h"
 #include "apply/fetch.h"
-#include "apply/state.h"
 #include "base/peer.h"
 #include "base/pulse.h"
 #include "base/session.h"

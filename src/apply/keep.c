@@ -7,7 +7,7 @@
  * It goes on to those who get that transaction from here: each of them applies it at once, or keeps it as well.
  *
  * Invariant: changes of a table are applied in the order in which they have come, which is a causal one. So who keeps a change holds a lock of the
- * table of them until it commits, and looks again under it whether the table waits; who ends the waiting holds a stronger one (control/kept.c).
+ * table of them until it commits, and looks again under it whether the table waits; who ends the waiting holds a stronger one (control/waiting/kept.c).
  */
 #include "postgres.h"
 

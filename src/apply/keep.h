@@ -5,12 +5,12 @@
 #ifndef REPLICATION_PLUGIN_APPLY_KEEP_H
 #define REPLICATION_PLUGIN_APPLY_KEEP_H
 
-#include "apply/state.h"
+#include "apply/context.h"
 #include "catalog/waiting_table.h"
 
 /*
  * The table of the row at hand if it waits here; NULL if it does not. From here to the end of the transaction it goes on doing so
- * (control/kept.c).
+ * (control/waiting/kept.c).
  */
 extern const WaitingTable *keep_needed(const WireRelation *remote);
 

@@ -16,13 +16,14 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "apply/context.h"
+#include "apply/deleted.h"
 #include "apply/fetch.h"
 #include "apply/park.h"
 #include "apply/place.h"
 #include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
-#include "apply/state.h"
 #include "apply/write.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
@@ -195,7 +196,7 @@ is_newest(Put *p, ConflictType exists, ConflictType absent)
 		apply_conflict(ar, exists, RESOLUTION_KEEP_LOCAL, p->base, p->local, ar->root_slot, NULL);
 		return false;
 	}
-	return p->shown || put_outlives_delete(ar, p->key, ar->root_slot, p->parked ? CONFLICT_INSERT_EXISTS : absent);
+	return p->shown || deleted_allows_put(ar, p->key, ar->root_slot, p->parked ? CONFLICT_INSERT_EXISTS : absent);
 }
 
 /* Makes the row that is to be written; returns the target that it goes to, where it is in newslot. */

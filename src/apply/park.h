@@ -7,8 +7,8 @@
 
 #include "apply/place.h"
 #include "apply/row.h"
-#include "conflict/conflict_log.h"
-#include "conflict/parked.h"
+#include "log/conflict_log.h"
+#include "store/parked.h"
 
 /*
  * Puts the row in ar->values by its own key: into the table, if no newer row is in its way; else it is parked, and sent on all the

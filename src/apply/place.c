@@ -19,14 +19,15 @@
 #include "replication/origin.h"
 #include "utils/rel.h"
 
+#include "apply/context.h"
 #include "apply/place.h"
-#include "apply/state.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "base/full_xid.h"
 #include "catalog/nodes.h"
-#include "catalog/origin_map.h"
 #include "catalog/waiting_table.h"
-#include "conflict/row_version.h"
+#include "shared/origin_map.h"
+#include "store/row_version.h"
 
 void
 place_open(ApplyRelation *ar, bool careful)
@@ -86,7 +87,7 @@ check_known(ApplyRelation *ar, TransactionId writer)
 	const WaitingTable *w = apply.mode.kept ? waiting_table_by_oid(ar->relid) : NULL;
 	TimestampTz ts;
 
-	if (w && row_full_xid(writer) >= Max(w->stable_xid, nodes_local_since_xid()) && !TransactionIdGetCommitTsData(writer, &ts, NULL))
+	if (w && full_xid_of(writer) >= Max(w->stable_xid, nodes_local_since_xid()) && !TransactionIdGetCommitTsData(writer, &ts, NULL))
 		place_refuse_unknown(ar);
 }
 

@@ -10,7 +10,7 @@
 #define REPLICATION_PLUGIN_PLACE_H
 
 #include "apply/relation.h"
-#include "conflict/parked.h"
+#include "store/parked.h"
 
 /*
  * Once per transaction and table, before its rows are read: takes the lock of its parked rows if it has contested keys,

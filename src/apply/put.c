@@ -29,6 +29,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "apply/context.h"
+#include "apply/deleted.h"
 #include "apply/fetch.h"
 #include "apply/park.h"
 #include "apply/place.h"
@@ -36,10 +38,9 @@
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/search_image.h"
-#include "apply/state.h"
 #include "apply/write.h"
 #include "base/pulse.h"
-#include "catalog/newest_delete.h"
+#include "shared/newest_delete.h"
 
 #define GATHER_ROWS		1000
 #define GATHER_BYTES	(256 * 1024)
@@ -67,30 +68,6 @@ static bool
 no_delete_matters(ApplyRelation *ar)
 {
 	return !ar->tombstones || newest_delete_all_seen(ar->relid, apply.version, apply.seen);
-}
-
-bool
-put_outlives_delete(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing)
-{
-	Version		deleted;
-
-	if (!ar->tombstones || !tombstone_find(ar->tombstones, key, apply.version, &deleted))
-	{
-		/* nothing is known of the row */
-		if (missing == CONFLICT_UPDATE_MISSING)
-			apply_conflict(ar, missing, RESOLUTION_APPLY_REMOTE, NULL, VERSION_OLDEST, row, NULL);
-		return true;
-	}
-	if (apply.mode.kept && version_is_oldest(deleted))
-		place_refuse_unknown(ar);
-	if (!apply_wins(deleted))
-	{
-		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_KEEP_LOCAL, NULL, deleted, row, NULL);
-		return false;
-	}
-	if (!apply_was_seen(deleted))
-		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_APPLY_REMOTE, NULL, deleted, row, NULL);
-	return true;
 }
 
 /* ---------- gathered inserts ---------- */
@@ -132,7 +109,7 @@ check_inserted(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
 
 		pulse_step();
 		place_key(t, slots[i], key);
-		if (!put_outlives_delete(ar, key, slots[i], CONFLICT_INSERT_EXISTS) &&
+		if (!deleted_allows_put(ar, key, slots[i], CONFLICT_INSERT_EXISTS) &&
 			write_delete(ar, t, &slots[i]->tts_tid) != WRITE_DONE)
 			elog(ERROR, "could not take back an inserted row");
 	}
@@ -217,7 +194,7 @@ insert_new(ApplyRelation *ar, ConflictType missing)
 		return;
 	place_key(t, t->newslot, key);
 	row_to_root_slot(ar);
-	if (!put_outlives_delete(ar, key, ar->root_slot, missing) &&
+	if (!deleted_allows_put(ar, key, ar->root_slot, missing) &&
 		write_delete(ar, t, &t->newslot->tts_tid) != WRITE_DONE)
 		elog(ERROR, "could not take back an inserted row");
 }
@@ -408,7 +385,7 @@ put_update_of_key(ApplyRelation *ar, Missing missing)
 		{
 			tombstone_write(ar->tombstones, oldkey, true);
 			row_to_root_slot(ar);
-			if (!put_outlives_delete(ar, newkey, ar->root_slot, CONFLICT_UPDATE_EXISTS))
+			if (!deleted_allows_put(ar, newkey, ar->root_slot, CONFLICT_UPDATE_EXISTS))
 			{
 				ApplyTarget *to = target_of_key(ar, newkey);
 

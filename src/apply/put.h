@@ -6,17 +6,11 @@
 #define REPLICATION_PLUGIN_APPLY_PUT_H
 
 #include "apply/relation.h"
-#include "conflict/conflict_log.h"
+#include "log/conflict_log.h"
 
 extern void put_insert(ApplyRelation *ar);
 extern void put_update(ApplyRelation *ar);
 extern void put_write(ApplyRelation *ar);	/* of a row that was parked where it comes from */
-
-/*
- * Looks at the tombstone of a key before (or after) a put of it: true if the put may stand. Records what it finds; missing: how
- * to call it if nothing is known of the row. row: the arriving one, in the root's layout.
- */
-extern bool put_outlives_delete(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing);
 
 /* Writes the gathered inserts. Called before anything else is done, and before commit. */
 extern void put_flush(void);

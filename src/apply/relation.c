@@ -37,7 +37,7 @@
 #include "catalog/exclusion.h"
 #include "catalog/table_code.h"
 #include "catalog/table_info.h"
-#include "conflict/parked.h"
+#include "store/parked.h"
 
 #define MOST_MAPPED	1000		/* tables of which it is kept how they are written: memory of a process that sees very many */
 

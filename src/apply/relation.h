@@ -6,8 +6,8 @@
 #define REPLICATION_PLUGIN_APPLY_RELATION_H
 
 #include "apply/target.h"
-#include "conflict/merge_table.h"
-#include "conflict/tombstone.h"
+#include "merge/merge_table.h"
+#include "store/tombstone.h"
 #include "wire/value.h"
 #include "wire/wire.h"
 

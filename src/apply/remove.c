@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/context.h"
 #include "apply/park.h"
 #include "apply/place.h"
 #include "apply/put.h"
@@ -27,7 +28,6 @@
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/search_image.h"
-#include "apply/state.h"
 #include "apply/write.h"
 #include "base/pulse.h"
 

@@ -34,9 +34,9 @@
 #include "utils/rel.h"
 
 #include "apply/target.h"
+#include "capture/capture.h"
 #include "catalog/as_owner.h"
 #include "catalog/table_code.h"
-#include "conflict/capture.h"
 
 #define MAX_TARGETS		256		/* kept; each has some 30 kB */
 

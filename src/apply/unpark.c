@@ -14,7 +14,6 @@
 #include "access/relation.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
-#include "base/fault_point.h"
 #include "catalog/pg_inherits.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -25,15 +24,16 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/context.h"
 #include "apply/place.h"
 #include "apply/row.h"
 #include "apply/search.h"
-#include "apply/state.h"
 #include "apply/unpark.h"
 #include "apply/write.h"
+#include "base/fault_point.h"
 #include "base/pulse.h"
 #include "base/settings.h"
-#include "catalog/origin_map.h"
+#include "shared/origin_map.h"
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
 #define RETRY_AFTER		10		/* seconds after an error ... */

@@ -23,13 +23,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "apply/context.h"
 #include "apply/doubt.h"
 #include "apply/image_index.h"
-#include "apply/state.h"
 #include "apply/write.h"
 #include "base/pulse.h"
 #include "base/session.h"
-#include "conflict/tombstone.h"
+#include "store/tombstone.h"
 
 OwnerContext
 become_owner(ApplyRelation *ar)

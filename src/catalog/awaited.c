@@ -6,7 +6,6 @@
 
 #include "access/genam.h"
 #include "access/table.h"
-#include "base/session.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -16,6 +15,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
 
+#include "base/session.h"
 #include "catalog/awaited.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"

@@ -15,6 +15,7 @@
 
 #include "access/xlogdefs.h"
 #include "utils/relcache.h"
+
 #include "model/version.h"
 
 /* True if writes of a table (its root) have been passed over, and not all that replaces them is known to be here. */

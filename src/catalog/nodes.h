@@ -6,6 +6,7 @@
 #define REPLICATION_PLUGIN_NODES_H
 
 #include "nodes/pg_list.h"
+
 #include "model/version.h"
 
 /* local_node: this database as a member, or on its way to be one. */

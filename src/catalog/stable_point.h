@@ -1,6 +1,6 @@
 /*
  * stable_point.h
- *		What all members have, as it was when the group slot was last moved (control/group_worker.c).
+ *		What all members have, as it was when the group slot was last moved (control/group/group_worker.c).
  */
 #ifndef REPLICATION_PLUGIN_STABLE_POINT_H
 #define REPLICATION_PLUGIN_STABLE_POINT_H

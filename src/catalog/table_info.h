@@ -8,6 +8,7 @@
 
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
+
 #include "wire/wire.h"
 
 /*

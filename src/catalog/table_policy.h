@@ -6,6 +6,7 @@
 #define REPLICATION_PLUGIN_TABLE_POLICY_H
 
 #include "utils/relcache.h"
+
 #include "model/merge.h"
 #include "model/version.h"
 

@@ -7,6 +7,7 @@
 #define REPLICATION_PLUGIN_FRONTIER_H
 
 #include "access/xlogdefs.h"
+
 #include "model/version.h"
 
 typedef struct FrontierEntry

@@ -174,15 +174,6 @@ flat(const MergeColumn *c, bytea *state)
 	return bytes && !is_foreign(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), MERGE_STATE(0), MERGE_STATE(c->kind)) ? bytes : NULL;
 }
 
-void
-merge_read_state(MergeReader *r, const MergeCall *call)
-{
-	merge_reader_init(r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state), MERGE_STATE(call->column->kind),
-					  VERSION_SELF);
-	if (r->unresolved && version_cmp(call->version, VERSION_SELF) != 0)
-		merge_malformed(r, "a state of another transaction has no version yet");
-}
-
 /* Sets what texts depend on, for the kinds that always write and read them. */
 static int
 settle(const MergeColumn *c)

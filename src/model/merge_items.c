@@ -34,18 +34,6 @@ typedef struct State
 	MergeItems	items;
 } State;
 
-void
-merge_items_add(MergeItems *items, MergeItem item)
-{
-	if (items->n == items->room)
-	{
-		items->room = Max(8, items->room * 2);
-		items->list = items->list ? repalloc(items->list, items->room * sizeof(MergeItem)) :
-			palloc(items->room * sizeof(MergeItem));
-	}
-	items->list[items->n++] = item;
-}
-
 /* ---------- by kind ---------- */
 
 /* Adds the items of a value with a version, their places counted from pos. */

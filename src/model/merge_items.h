@@ -33,6 +33,7 @@ typedef struct MergeItems
 	MergeItem  *list;
 } MergeItems;
 
+/* Appends an item (merge_read.c). */
 extern void merge_items_add(MergeItems *items, MergeItem item);
 
 /* Items of a value, without versions and places. SQL NULL is an item too. */

@@ -29,7 +29,7 @@ merge_implicit_version(const MergeShown *shown)
 	return shown->present && !shown->stable ? shown->version : VERSION_OLDEST;
 }
 
-/* Starts to read the state, of which there is one. */
+/* Starts to read the state, of which there is one (merge_read.c). */
 extern void merge_read_state(MergeReader *r, const MergeCall *call);
 
 /* ---------- items as text (merge_value.c) ---------- */

@@ -18,10 +18,10 @@
 #include "utils/rel.h"
 
 #include "base/peer.h"
-#include "catalog/manager_status.h"
 #include "catalog/names.h"
-#include "catalog/origin_map.h"
 #include "output/capture_check.h"
+#include "shared/manager_status.h"
+#include "shared/origin_map.h"
 #include "wire/note.h"
 
 void

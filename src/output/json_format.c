@@ -29,11 +29,11 @@
 #include "utils/timestamp.h"
 
 #include "catalog/names.h"
-#include "catalog/origin_map.h"
 #include "output/change_name.h"
 #include "output/json_format.h"
 #include "output/json_relation.h"
 #include "output/relation_cache.h"
+#include "shared/origin_map.h"
 
 #define CHANGES_PER_PROGRESS	100 /* changes that are not shown, before the walsender sees to its timeouts */
 
@@ -86,7 +86,7 @@ append_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 	appendStringInfo(out, ",\"%s\":\"%X/%X\"", name, LSN_FORMAT_ARGS(lsn));
 }
 
-/* True for transactions of this node, also those whose commit timestamp our clock has set (conflict/commit_stamp.c). */
+/* True for transactions of this node, also those whose commit timestamp our clock has set (shared/commit_stamp.c). */
 static bool
 is_local(RepOriginId origin)
 {

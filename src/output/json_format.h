@@ -9,6 +9,7 @@
 
 #include "replication/logical.h"
 #include "replication/output_plugin.h"
+
 #include "model/version.h"
 #include "output/options.h"
 

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/rel.h"
+
 #include "output/options.h"
 #include "output/relation_cache.h"
 

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -22,13 +21,14 @@
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
-#include "catalog/origin_map.h"
 #include "output/capture_check.h"
 #include "output/change_name.h"
 #include "output/native.h"
+#include "shared/origin_map.h"
 #include "wire/value.h"
 
 #define FLUSH_BYTES			(48 * 1024)
+#define SIGN_OF_LIFE_AFTER	100	/* changes passed over */
 
 /* The transaction that this process has begun to send and not ended; for whoever asks after an error. lsn is invalid: none. */
 static struct
@@ -44,7 +44,6 @@ native_at_hand(NodeId *node, XLogRecPtr *lsn)
 	*lsn = at_hand.lsn;
 	return at_hand.lsn != InvalidXLogRecPtr;
 }
-#define SIGN_OF_LIFE_AFTER	100	/* changes passed over */
 
 /* Reads who we are, in a transaction of its own if there is none. */
 static void
@@ -104,41 +103,6 @@ native_startup(LogicalDecodingContext *ctx, NativeOptions *options)
 	return s;
 }
 
-void
-native_flush(LogicalDecodingContext *ctx, NativeStream *s)
-{
-	if (s->buffer->len == 0)
-		return;
-	OutputPluginPrepareWrite(ctx, true);
-	appendBinaryStringInfo(ctx->out, s->buffer->data, s->buffer->len);
-	OutputPluginWrite(ctx, true);
-	resetStringInfo(s->buffer);
-}
-
-/* The first message of a stream. */
-static void
-write_startup(NativeStream *s)
-{
-	WireStartup m = {
-		.protocol = WIRE_PROTOCOL_VERSION,.server_version = PG_VERSION_NUM,.node = s->me,
-		.group_id = s->group_id,.encoding = pstrdup(GetDatabaseEncodingName()),
-		.internal = s->options.internal
-	};
-
-	wire_write_startup(s->buffer, &m);
-	s->started = true;
-}
-
-/* Writes a begin, and what has to come before. */
-static void
-write_begin_message(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *m)
-{
-	native_send_held_stubs(ctx, s);
-	if (!s->started)
-		write_startup(s);
-	wire_write_begin(s->buffer, m);
-}
-
 /* Writes the begin of a transaction. */
 static void
 write_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
@@ -148,18 +112,8 @@ write_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
 		.commit_ts = txn->xact_time.commit_time,.xid = txn->xid
 	};
 
-	write_begin_message(ctx, s, &m);
+	native_write_begin(ctx, s, &m);
 	s->begun = true;
-}
-
-void
-native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin, XLogRecPtr end)
-{
-	WireCommit	m = {.end_lsn = end};
-
-	write_begin_message(ctx, s, begin);
-	wire_write_commit(s->buffer, &m);
-	native_flush(ctx, s);
 }
 
 /* ---------- errors ---------- */
@@ -229,13 +183,6 @@ native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 	wire_write_commit(s->buffer, &m);
 	native_flush(ctx, s);
 	s->begun = false;
-}
-
-void
-native_prepare_row(LogicalDecodingContext *ctx, NativeStream *s, SentRelation *entry)
-{
-	if (!entry->described)
-		sent_relation_describe(s->buffer, entry);
 }
 
 /* Lets the subscriber hear from us in a long stretch of which nothing is sent. */
@@ -319,7 +266,7 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 			continue;			/* TRUNCATE of a partitioned table names it, too */
 		if (!s->begun)
 			write_begin(ctx, s, txn);
-		native_prepare_row(ctx, s, entry);
+		sent_relation_introduce(s->buffer, entry);
 		relids[n++] = entry->root;
 	}
 	if (n > 0)

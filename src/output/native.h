@@ -42,9 +42,6 @@ typedef struct NativeStream
 /* The transaction that this process has begun to send and not ended: its node and LSN. False if there is none. */
 extern bool native_at_hand(NodeId *node, XLogRecPtr *lsn);
 
-/* Sends a transaction without rows, in the place of one that the subscriber skips. */
-extern void native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin, XLogRecPtr end);
-
 /* Checks the options and learns who we are. */
 extern NativeStream *native_startup(LogicalDecodingContext *ctx, NativeOptions *options);
 
@@ -60,8 +57,14 @@ extern void native_message(LogicalDecodingContext *ctx, NativeStream *s, Reorder
 /* Whether records of an origin stay out of the stream; sends the stub at its commit. */
 extern bool native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin);
 
-/* Sends the stubs that are held back, if there are any: before every transaction. */
-extern void native_send_held_stubs(LogicalDecodingContext *ctx, NativeStream *s);
+/* native_send.c: sends the stubs that are held back. more: others will follow, so that no keepalive may be trusted yet. */
+extern void native_send_stubs(LogicalDecodingContext *ctx, NativeStream *s, bool more);
+
+/* Writes a begin, and what has to come before. */
+extern void native_write_begin(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *m);
+
+/* Sends a transaction without rows, in the place of one that the subscriber skips. */
+extern void native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin, XLogRecPtr end);
 
 /* Sends what is in the buffer. */
 extern void native_flush(LogicalDecodingContext *ctx, NativeStream *s);
@@ -74,8 +77,5 @@ extern void native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relat
 
 /* A logical message of ours: a write of a mergeable table. */
 extern void native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, Size size);
-
-/* Makes sure that begin and the relation's description precede a row. */
-extern void native_prepare_row(LogicalDecodingContext *ctx, NativeStream *s, SentRelation *entry);
 
 #endif							/* REPLICATION_PLUGIN_NATIVE_H */

@@ -171,7 +171,7 @@ write_delete(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
 	if (e->identity == WIRE_IDENTITY_KEY && !has_old_key(s, e))
 		return;					/* the WAL has other columns: the tombstone is sent */
-	native_prepare_row(ctx, s, e);
+	sent_relation_introduce(s->buffer, e);
 	wire_write_delete_head(s->buffer, e->root);
 	if (e->identity == WIRE_IDENTITY_KEY)
 		write_old_key(s, e);
@@ -190,7 +190,7 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 	}
 	if (!change->data.tp.newtuple)
 		return;
-	native_prepare_row(ctx, s, e);
+	sent_relation_introduce(s->buffer, e);
 	deform(s, rel, &change->data.tp.newtuple->tuple, &s->values, &s->nulls);
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE)
 	{
@@ -251,7 +251,7 @@ native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, 
 		capture_check_count(s, e, -1);
 	if (!e || !(e->kind == SENT_WRITES || (e->kind == SENT_ROWS && m.context.plain)))
 		return;
-	native_prepare_row(ctx, s, e);
+	sent_relation_introduce(s->buffer, e);
 	if (s->options.internal)
 	{
 		appendBinaryStringInfo(s->buffer, content, size);
@@ -276,7 +276,7 @@ native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
 	e = sent_relation_by_oid(DatumGetObjectId(s->values[TOMBSTONE_RELID - 1]));
 	if (!e || e->kind != SENT_ROWS || e->identity != WIRE_IDENTITY_KEY)
 		return;
-	native_prepare_row(ctx, s, e);
+	sent_relation_introduce(s->buffer, e);
 	wire_write_delete_head(s->buffer, e->root);
 	write_tombstone_key(s, e, DatumGetByteaPP(s->values[TOMBSTONE_KEY - 1]));
 }

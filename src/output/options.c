@@ -12,6 +12,7 @@
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 
+#include "output/option_list.h"
 #include "output/options.h"
 #include "output/table_pattern.h"
 #include "wire/value.h"
@@ -87,52 +88,6 @@ unknown_option(const char *name, const char *format)
 			 errhint("Readers other than nodes of the group ask for format 'json'.") : 0));
 }
 
-/* Lists are looked at for each relation or message, or item by item. */
-#define MOST_ENTRIES	10000
-
-void
-options_check_length(const char *option, int length)
-{
-	if (length >= MOST_ENTRIES)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("option \"%s\" has more than %d entries", option, MOST_ENTRIES)));
-}
-
-/* Splits a list at commas; spaces around items do not count, a backslash protects what follows it. */
-static List *
-list_value(DefElem *option)
-{
-	List	   *items = NIL;
-	const char *p = text_value(option);
-	StringInfoData item;
-	int			len = 0;		/* of the item, without spaces at its end */
-
-	initStringInfo(&item);
-	for (;; p++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (*p == ',' || *p == '\0')
-		{
-			options_check_length(option->defname, list_length(items));
-			if (len > 0 || *p == ',' || items != NIL)
-				items = lappend(items, pnstrdup(item.data, len));
-			if (*p == '\0')
-				return items;
-			resetStringInfo(&item);
-			len = 0;
-			continue;
-		}
-		if (*p == ' ' && item.len == 0)
-			continue;
-		if (*p == '\\' && p[1] != '\0')
-			p++;
-		appendStringInfoChar(&item, *p);
-		if (*p != ' ' || p[-1] == '\\')
-			len = item.len;
-	}
-}
-
 bool
 options_want_json(List *options)
 {
@@ -199,7 +154,7 @@ parse_full_origins(DefElem *option, NativeOptions *result)
 		int			node = 0;
 
 		CHECK_FOR_INTERRUPTS();
-		options_check_length(option->defname, list_length(result->full_origins));
+		option_list_check(option->defname, list_length(result->full_origins));
 		if (!parse_positive(item, &node))
 			bad_value(option->defname, text_value(option), "'own', 'all' or node numbers with commas between");
 		result->full_origins = list_append_unique_int(result->full_origins, node);
@@ -210,7 +165,7 @@ parse_full_origins(DefElem *option, NativeOptions *result)
 static void
 parse_skip(DefElem *option, NativeOptions *result)
 {
-	List	   *items = list_value(option);
+	List	   *items = option_list_read(option->defname, text_value(option));
 	ListCell   *lc;
 
 	result->skip = palloc(Max(list_length(items), 1) * sizeof(XLogRecPtr));
@@ -328,7 +283,7 @@ parse_actions(DefElem *option, JsonOptions *result)
 	result->hide_insert = result->hide_update = result->hide_delete = result->hide_truncate = hide;
 	if (!hide)
 		return;
-	foreach(lc, list_value(option))
+	foreach(lc, option_list_read(option->defname, text_value(option)))
 	{
 		const char *action = lfirst(lc);
 
@@ -353,7 +308,7 @@ parse_filter_origins(DefElem *option, JsonOptions *result)
 
 	if (option->arg == NULL)
 		return;
-	foreach(lc, list_value(option))
+	foreach(lc, option_list_read(option->defname, text_value(option)))
 	{
 		int			origin = 0;
 
@@ -376,10 +331,10 @@ parse_wal2json_option(DefElem *option, JsonOptions *result)
 	else if (strcmp(name, "add-msg-prefixes") == 0)
 	{
 		result->select_prefixes = true;
-		result->add_prefixes = list_concat(result->add_prefixes, option->arg ? list_value(option) : NIL);
+		result->add_prefixes = list_concat(result->add_prefixes, option->arg ? option_list_read(option->defname, text_value(option)) : NIL);
 	}
 	else if (strcmp(name, "filter-msg-prefixes") == 0)
-		result->filter_prefixes = list_concat(result->filter_prefixes, option->arg ? list_value(option) : NIL);
+		result->filter_prefixes = list_concat(result->filter_prefixes, option->arg ? option_list_read(option->defname, text_value(option)) : NIL);
 	else if (strcmp(name, "pretty-print") == 0 || strcmp(name, "write-in-chunks") == 0)
 		(void) bool_value(option);	/* each object is one line, and sent by itself */
 	else if (strcmp(name, "include-unchanged-toast") == 0)

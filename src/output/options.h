@@ -10,6 +10,7 @@
 #include "access/xlogdefs.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
+
 #include "model/version.h"
 
 /* Our own subscribers. */
@@ -67,9 +68,6 @@ typedef struct JsonOptions
 	List	   *include_tables; /* of TablePattern; NIL: all */
 	List	   *exclude_tables;
 } JsonOptions;
-
-/* Raises an error if a list in an option is as long as it may be. */
-extern void options_check_length(const char *option, int length);
 
 /* True if format 'json' is asked for, or something that only readers of JSON ask for; any other format but 'native' is an error. */
 extern bool options_want_json(List *options);

@@ -17,12 +17,12 @@
 #include "base/shmem.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
-#include "catalog/origin_map.h"
 #include "output/json_format.h"
 #include "output/native.h"
 #include "output/options.h"
 #include "output/plugin.h"
 #include "output/server_stop.h"
+#include "shared/origin_map.h"
 
 static void
 begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)

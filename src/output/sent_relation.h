@@ -67,4 +67,12 @@ extern SentRelation *sent_relation_known(Oid relid);
 /* Appends the relation message. */
 extern void sent_relation_describe(StringInfo out, SentRelation *entry);
 
+/* The same before a row, if the subscriber does not have it yet. */
+static inline void
+sent_relation_introduce(StringInfo out, SentRelation *entry)
+{
+	if (!entry->described)
+		sent_relation_describe(out, entry);
+}
+
 #endif							/* REPLICATION_PLUGIN_SENT_RELATION_H */

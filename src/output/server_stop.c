@@ -22,8 +22,8 @@
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
-#include "catalog/manager_status.h"
 #include "output/server_stop.h"
+#include "shared/manager_status.h"
 
 #define TICK_MS			1000
 #define PATIENCE_MS		5000	/* with a subscriber, while the server is being stopped */

@@ -26,37 +26,11 @@
 #include "access/xlog.h"
 #include "access/xlogreader.h"
 
-#include "catalog/origin_map.h"
 #include "output/native.h"
+#include "shared/origin_map.h"
 
 #define HOLD_WHEN_BEHIND	(256 * 1024)	/* bytes of WAL not yet decoded */
 #define MAX_HELD			200
-
-/* Sends what is held, and says whether more will be. */
-static void
-send_held(LogicalDecodingContext *ctx, NativeStream *s, bool more)
-{
-	WireStub	stub = {.end_lsn = s->held_end,.n = s->held->n,.entries = s->held->entries,.more = more};
-	bool		accept_writes = ctx->accept_writes;
-
-	ctx->accept_writes = true;
-	ctx->write_xid = s->held_xid;
-	ctx->write_location = ctx->reader->EndRecPtr;
-	OutputPluginPrepareWrite(ctx, true);
-	wire_write_stub(ctx->out, &stub);
-	OutputPluginWrite(ctx, true);
-	ctx->accept_writes = accept_writes;
-	frontier_clear(s->held);
-	s->nheld = 0;
-	s->holding = more;
-}
-
-void
-native_send_held_stubs(LogicalDecodingContext *ctx, NativeStream *s)
-{
-	if (s->holding)
-		send_held(ctx, s, false);
-}
 
 /* True if so much WAL is still to be decoded that there will be other occasions. */
 static bool
@@ -116,11 +90,11 @@ stub_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 	frontier_raise(s->held, node, parsed.origin_lsn, parsed.origin_timestamp);
 	s->held_end = ctx->reader->EndRecPtr;
 	if (!is_behind(ctx))
-		send_held(ctx, s, false);
+		native_send_stubs(ctx, s, false);
 	else if (!s->holding)
-		send_held(ctx, s, true);
+		native_send_stubs(ctx, s, true);
 	else if (++s->nheld >= MAX_HELD)
-		send_held(ctx, s, true);
+		native_send_stubs(ctx, s, true);
 }
 
 bool
@@ -129,7 +103,7 @@ native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin)
 	NodeId		node = origin_map_node(origin);
 
 	if (s->holding && !is_behind(ctx))
-		send_held(ctx, s, false);
+		native_send_stubs(ctx, s, false);
 	if (node == ORIGIN_NODE_REPAIR)
 		return true;
 	if (node == ORIGIN_NODE_LOCAL || (node != s->options.subscriber &&

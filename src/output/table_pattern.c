@@ -7,7 +7,7 @@
 #include "miscadmin.h"
 
 #include "base/name_pattern.h"
-#include "output/options.h"
+#include "output/option_list.h"
 #include "output/table_pattern.h"
 
 /* Both parts keep their backslashes: they are looked at when matching. */
@@ -75,7 +75,7 @@ table_pattern_parse(const char *option, const char *text)
 		size_t		len = part_length(text, ',');
 
 		CHECK_FOR_INTERRUPTS();
-		options_check_length(option, list_length(patterns));
+		option_list_check(option, list_length(patterns));
 		patterns = lappend(patterns, parse_entry(option, trim(text, len)));
 		if (text[len] == '\0')
 			return patterns;

@@ -9,7 +9,7 @@
  * The first measurement is an ordinary query, before anything is streamed. What is kept is how far the provider's clock is ahead of
  * our monotonic one: so it stays true when ours is set.
  *
- * The clock of commits does not need this (catalog/clock.h); it is for people, and for control/clock_guard.c.
+ * The clock of commits does not need this (shared/clock.h); it is for people, and for control/group/clock_guard.c.
  */
 #include "postgres.h"
 
@@ -18,8 +18,8 @@
 #include "base/moment.h"
 #include "base/peer.h"
 #include "base/settings.h"
-#include "catalog/link_status.h"
 #include "receive/clock_probe.h"
+#include "shared/link_status.h"
 
 #define FIRST_PROBES		3		/* in a row */
 #define PROBE_MS			10000	/* then at this interval */

@@ -19,9 +19,9 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 
-#include "catalog/link_status.h"
-#include "catalog/origin_map.h"
 #include "receive/confirmed.h"
+#include "shared/link_status.h"
+#include "shared/origin_map.h"
 
 #define CONFIRMED_FORMAT	"replication_plugin link 1: %63s %d %X/%X %d\n"
 

@@ -12,8 +12,8 @@
 #include "storage/proc.h"
 
 #include "apply/apply.h"
-#include "catalog/origin_hold.h"
 #include "receive/gate.h"
+#include "shared/origin_hold.h"
 
 static NodeId self = INVALID_NODE_ID;
 static NodeId held = INVALID_NODE_ID;

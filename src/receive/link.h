@@ -7,8 +7,26 @@
 
 #include "libpq-fe.h"
 
-#include "model/frontier.h"
 #include "nodes/pg_list.h"
+
+#include "base/moment.h"
+#include "model/frontier.h"
+
+/* Where a stream is. */
+typedef struct StreamState
+{
+	char	   *slot;
+	XLogRecPtr	received;		/* last position received */
+	XLogRecPtr	provider_end;	/* provider's end of WAL as last heard */
+	XLogRecPtr	sent;			/* last position confirmed to the provider */
+	XLogRecPtr	noted;			/* ... that is stored */
+	Moment		status_at;
+	Moment		stored_at;
+	Moment		heard_at;
+	bool		ping_sent;
+	bool		streaming;
+	bool		deaf;			/* the provider could not be reached by an answer */
+} StreamState;
 
 typedef struct Link
 {
@@ -39,6 +57,7 @@ typedef struct Link
 	bool		scouting;		/* the transaction is to be read for the rest of them (apply/scout.h), before it is tried again */
 	int			confirmed_file; /* of confirmed.c; 0: not open */
 	PGconn	   *conn;
+	StreamState stream;
 } Link;
 
 /* Why streaming has come to an end without an error. */
@@ -70,10 +89,6 @@ extern void link_note_expulsion(int sqlstate, const char *message);
 /* True if a node has been removed from the group (own transaction). */
 extern bool link_node_removed(NodeId node);
 
-/* Has the session give up a lock that it cannot have when replication_plugin.lock_patience is over, so that the table can wait (table_wait.h) and all else goes on; soon, where
- * prepared transactions are in the way that have been there for that long already. */
-extern void link_limit_lock_waits(bool soon);
-
 /* stream.c: connects and streams until something ends it. */
 extern LinkEnd link_stream(Link *link);
 
@@ -97,11 +112,5 @@ extern void link_transaction_reset(void);
 
 /* Waits until this node has what a slot's base stands for: its stream takes that for granted. */
 extern void link_wait_for_base(Link *link);
-
-/* Lets the provider hear from us in the middle of a message, if it is time; never raises an error. */
-extern void link_beat(Link *link);
-
-/* Waits, keeping the provider informed; used by transaction.c while a stub is not covered. */
-extern void link_wait(Link *link, long ms);
 
 #endif							/* REPLICATION_PLUGIN_LINK_H */

@@ -24,14 +24,14 @@
 #include "base/pulse.h"
 #include "base/session.h"
 #include "base/settings.h"
-#include "catalog/activity.h"
-#include "catalog/link_status.h"
 #include "catalog/names.h"
-#include "catalog/origin_map.h"
 #include "receive/gate.h"
-#include "receive/link.h"
 #include "receive/link_worker.h"
+#include "receive/reply.h"
 #include "receive/table_wait.h"
+#include "shared/activity.h"
+#include "shared/link_status.h"
+#include "shared/origin_map.h"
 
 #define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot, first */
 #define NO_SLOT_LONGEST_MS	5000	/* ... and when that takes long */

@@ -4,8 +4,8 @@
  *
  * A table that does not exist here, has other columns or types, or code that fails or takes too long, would stop its link, and so everything that comes behind its rows:
  * the owner of one table could hold up all others. So after replication_plugin.table_patience its changes are kept on this node (apply/keep.c), and applied
- * when that is possible (control/kept.c). Whose table is waiting already is not given that time again. Who keeps a lock for long is dealt with in
- * control/wait_watch.c; a prepared transaction cannot be ended, so its table waits as well.
+ * when that is possible (control/waiting/kept.c). Whose table is waiting already is not given that time again. Who keeps a lock for long is dealt with in
+ * control/links/wait_watch.c; a prepared transaction cannot be ended, so its table waits as well.
  *
  * Each table that begins to wait costs a new try of the transaction. So from the third one of a transaction on, that is read through once (apply/scout.c), and what else would fail
  * waits together: a transaction costs a few tries and one query to the provider, however many tables it is of. Nothing new rests on that: each entry is written before the try in
@@ -39,13 +39,14 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "catalog/exclusion.h"
-#include "catalog/link_status.h"
 #include "catalog/names.h"
-#include "catalog/origin_map.h"
 #include "catalog/table_info.h"
 #include "catalog/waiting_table.h"
 #include "receive/asked.h"
+#include "receive/reply.h"
 #include "receive/table_wait.h"
+#include "shared/link_status.h"
+#include "shared/origin_map.h"
 
 #define MOST_ONE_BY_ONE	3		/* tables of a transaction that fail one after the other, before the rest of them are looked for */
 #define MOST_NAMED		20		/* in a message */

@@ -28,17 +28,17 @@
 #include "base/moment.h"
 #include "base/pulse.h"
 #include "base/settings.h"
-#include "catalog/link_status.h"
 #include "catalog/names.h"
-#include "catalog/origin_hold.h"
-#include "catalog/wall_clock.h"
 #include "queue/replay.h"
 #include "receive/feedback.h"
 #include "receive/gate.h"
-#include "receive/link.h"
 #include "receive/link_error.h"
 #include "receive/lost_table.h"
+#include "receive/reply.h"
 #include "receive/table_wait.h"
+#include "shared/link_status.h"
+#include "shared/origin_hold.h"
+#include "shared/wall_clock.h"
 
 #define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */

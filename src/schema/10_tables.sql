@@ -314,7 +314,7 @@ CREATE TABLE row_state (
 	merged boolean NOT NULL, -- has states of merged columns
 	newest timestamptz, -- version of the newest value; null: of the transaction that stored this
 	newest_node integer,
-	state bytea NOT NULL -- conflict/row_state.c
+	state bytea NOT NULL -- store/row_state.c
 ) WITH (fillfactor = 50); -- room for the newer state of every row on its page: else each update makes an index entry
 CREATE INDEX row_state_key ON row_state (relid, key_hash);
 

@@ -1,4 +1,4 @@
--- What other nodes may do here, beside reading replicated tables (conflict/capture_install.c): what the statements between nodes need, and nothing else.
+-- What other nodes may do here, beside reading replicated tables (capture/capture_install.c): what the statements between nodes need, and nothing else.
 
 DO $$
 DECLARE

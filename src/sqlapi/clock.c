@@ -10,9 +10,9 @@
 
 #include "base/moment.h"
 #include "base/shmem.h"
-#include "catalog/clock.h"
-#include "catalog/link_status.h"
-#include "catalog/wall_clock.h"
+#include "shared/clock.h"
+#include "shared/link_status.h"
+#include "shared/wall_clock.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_clock_tick);
 PG_FUNCTION_INFO_V1(replication_plugin_observe_clock);

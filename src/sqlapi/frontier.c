@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "base/session.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -14,10 +13,11 @@
 #include "utils/timestamp.h"
 #include "utils/pg_lsn.h"
 
-#include "catalog/local_frontier.h"
+#include "base/session.h"
 #include "catalog/nodes.h"
-#include "catalog/seen.h"
 #include "model/stable.h"
+#include "shared/local_frontier.h"
+#include "shared/seen.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_frontier);
 PG_FUNCTION_INFO_V1(replication_plugin_frontier_lsn);

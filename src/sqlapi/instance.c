@@ -20,12 +20,12 @@
 #include "base/dsn.h"
 #include "base/peer.h"
 #include "base/session.h"
-#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
-#include "catalog/requirement.h"
-#include "control/apart.h"
-#include "control/identity.h"
+#include "control/join/identity.h"
+#include "control/workers/apart.h"
+#include "shared/manager_status.h"
+#include "shared/requirement.h"
 #include "wire/value.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_instance_token);

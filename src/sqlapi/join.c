@@ -21,7 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/names.h"
-#include "control/join.h"
+#include "control/join/join.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_require_join_programs);
 PG_FUNCTION_INFO_V1(replication_plugin_sequence_states);

@@ -22,14 +22,14 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "apply/park_copy.h"
 #include "catalog/as_owner.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
-#include "conflict/parked.h"
-#include "conflict/row_estate.h"
-#include "conflict/row_json.h"
+#include "control/join/park_copy.h"
 #include "sqlapi/argument.h"
+#include "store/parked.h"
+#include "store/row_estate.h"
+#include "store/row_json.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_stored_key);
 PG_FUNCTION_INFO_V1(replication_plugin_parked_json);

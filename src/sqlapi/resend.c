@@ -27,14 +27,14 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
+#include "capture/capture.h"
 #include "catalog/as_owner.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
-#include "conflict/capture.h"
-#include "conflict/merge_table.h"
-#include "conflict/row_estate.h"
-#include "conflict/tombstone.h"
+#include "merge/merge_table.h"
 #include "sqlapi/argument.h"
+#include "store/row_estate.h"
+#include "store/tombstone.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_resend_rows);
 PG_FUNCTION_INFO_V1(replication_plugin_delete_key);

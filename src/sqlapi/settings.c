@@ -13,7 +13,6 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "base/session.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
@@ -26,18 +25,19 @@
 #include "utils/rel.h"
 
 #include "base/name_pattern.h"
+#include "base/session.h"
+#include "capture/capture.h"
+#include "capture/keyless.h"
 #include "catalog/exclusion.h"
-#include "catalog/manager_status.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
-#include "catalog/seen.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
-#include "conflict/capture.h"
-#include "conflict/keyless.h"
-#include "conflict/merge_table.h"
-#include "conflict/parked.h"
+#include "merge/merge_table.h"
+#include "shared/manager_status.h"
+#include "shared/seen.h"
 #include "sqlapi/settings.h"
+#include "store/parked.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_settings_changed);
 PG_FUNCTION_INFO_V1(replication_plugin_invalidate_table);

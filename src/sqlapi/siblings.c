@@ -26,16 +26,16 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
+#include "capture/capture.h"
+#include "capture/causal_context.h"
 #include "catalog/as_owner.h"
-#include "catalog/seen.h"
 #include "catalog/table_info.h"
-#include "conflict/capture.h"
-#include "conflict/causal_context.h"
-#include "conflict/merge_columns.h"
-#include "conflict/row_estate.h"
-#include "conflict/state_copy.h"
-#include "control/write_guard.h"
+#include "control/guard/write_guard.h"
+#include "control/join/state_copy.h"
+#include "merge/merge_columns.h"
+#include "shared/seen.h"
 #include "sqlapi/argument.h"
+#include "store/row_estate.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_row_of_json);
 PG_FUNCTION_INFO_V1(replication_plugin_row_of);

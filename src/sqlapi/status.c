@@ -12,16 +12,17 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
-#include "base/compat.h"
-#include "catalog/link_status.h"
-#include "catalog/manager_status.h"
-#include "catalog/origin_hold.h"
-#include "catalog/origin_map.h"
-#include "catalog/seen.h"
-#include "output/native.h"
-#include "sqlapi/settings.h"
 #include "catalog/pg_authid.h"
 #include "storage/lock.h"
+
+#include "base/compat.h"
+#include "output/native.h"
+#include "shared/link_status.h"
+#include "shared/manager_status.h"
+#include "shared/origin_hold.h"
+#include "shared/origin_map.h"
+#include "shared/seen.h"
+#include "sqlapi/settings.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_wait_place);
 PG_FUNCTION_INFO_V1(replication_plugin_link_states);

@@ -10,6 +10,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "model/topology.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_topology_plan);
@@ -134,4 +135,3 @@ replication_plugin_topology_unreachable(PG_FUNCTION_ARGS)
 
 	PG_RETURN_DATUM(array_of_nodes(unreachable, count));
 }
-#include "base/compat.h"

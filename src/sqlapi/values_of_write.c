@@ -26,7 +26,6 @@
 #include "access/tableam.h"
 #include "access/toast_internals.h"
 #include "access/transam.h"
-#include "base/session.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
@@ -45,16 +44,17 @@
 #include "utils/snapmgr.h"
 
 #include "apply/target.h"
+#include "base/session.h"
 #include "catalog/as_owner.h"
-#include "catalog/local_frontier.h"
 #include "catalog/nodes.h"
-#include "catalog/origin_map.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
-#include "conflict/parked.h"
-#include "conflict/row_state.h"
-#include "conflict/row_version.h"
+#include "shared/local_frontier.h"
+#include "shared/origin_map.h"
 #include "sqlapi/argument.h"
+#include "store/parked.h"
+#include "store/row_state.h"
+#include "store/row_version.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_values_of_write);
 

@@ -15,6 +15,7 @@
 #define REPLICATION_PLUGIN_VALUE_H
 
 #include "fmgr.h"
+
 #include "wire/wire.h"
 
 /* Per column, built once per relation: how values of the type are written. */

@@ -34,6 +34,7 @@
 #include "access/xlogdefs.h"
 #include "lib/stringinfo.h"
 #include "utils/palloc.h"
+
 #include "model/frontier.h"
 #include "model/sibling.h"
 #include "model/version.h"

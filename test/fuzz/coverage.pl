@@ -37,7 +37,7 @@ while (my $line = <$s>)
 	if (defined $function)
 	{
 		# the innermost: where the edge was written
-		if ($first && $line =~ m{/src/([a-z_]+/[a-z_0-9]+\.[ch]):})
+		if ($first && $line =~ m{/src/((?:[a-z_]+/)+[a-z_0-9]+\.[ch]):})
 		{
 			$edges{$1}{$function}++;
 			$hits{$1}{$function}++ if $covered{$addresses[$i]};

@@ -15,8 +15,8 @@
 #include "utils/snapmgr.h"
 
 #include "apply/apply.h"
-#include "apply/park_copy.h"
-#include "conflict/state_copy.h"
+#include "control/join/park_copy.h"
+#include "control/join/state_copy.h"
 #include "fuzz.h"
 
 static const char *const state_tables[] = {"wiki", "shop", "altered"};

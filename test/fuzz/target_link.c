@@ -16,9 +16,9 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
-#include "catalog/origin_hold.h"
+#include "shared/origin_hold.h"
 #include "fuzz.h"
-#include "receive/link.h"
+#include "receive/reply.h"
 #include "wire/value.h"
 #include "wire/wire.h"
 
@@ -198,7 +198,7 @@ clean(void)
 	careful_lsn = InvalidXLogRecPtr;
 	careful_tries = retries = 0;
 	feedback_start();
-	memset(&stream, 0, sizeof(stream));
+	memset(&fuzzed.stream, 0, sizeof(fuzzed.stream));
 	start_link();
 	for (int i = 0; i < N_RELATIONS; i++)
 	{

@@ -5,9 +5,9 @@
 #include "postgres.h"
 
 /* the functions that read are static */
-#include "control/link_tender.c"
+#include "control/links/link_tender.c"
 #undef MAX_ORIGINS
-#include "catalog/origin_map.c"
+#include "shared/origin_map.c"
 
 #include "fuzz.h"
 #include "model/topology.h"

@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 /* the functions that read are static */
-#include "conflict/row_state.c"
+#include "store/row_state.c"
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -16,7 +16,7 @@
 #include "utils/lsyscache.h"
 
 #include "catalog/table_info.h"
-#include "conflict/row_text.h"
+#include "store/row_text.h"
 #include "fuzz.h"
 
 /* Opens a table of ours for good. */

@@ -9,7 +9,7 @@
 #include "nodes/value.h"
 
 #include "base/dsn.h"
-#include "conflict/causal_context.h"
+#include "capture/causal_context.h"
 #include "fuzz.h"
 #include "model/frontier.h"
 #include "model/stable.h"

@@ -1,0 +1,76 @@
+/*
+ * context.h
+ *		The transaction that is being applied: shared by the files of this folder only.
+ */
+#ifndef REPLICATION_PLUGIN_APPLY_CONTEXT_H
+#define REPLICATION_PLUGIN_APPLY_CONTEXT_H
+
+#include "apply/apply.h"
+#include "apply/relation.h"
+#include "log/conflict_log.h"
+
+/* From whom something comes, and what that node had applied when it sent it. */
+typedef struct ApplyPeer
+{
+	NodeId		provider;
+	const char *dsn;			/* NULL: as the table of members says */
+	const Frontier *seen;
+	TransactionId xid;			/* there */
+	uint32		relid;			/* its number of the table, where that is not the one of the message; else 0 */
+} ApplyPeer;
+
+typedef struct ApplyState
+{
+	/* of the link; of the change at hand, where another node had to keep that */
+	ApplyPeer	link;
+	NodeId		provider;
+	const char *provider_dsn;
+	const Frontier *seen;
+	uint32		relid;
+
+	/* of the transaction */
+	bool		active;
+	uint64		number;			/* of the transactions of this process */
+	Moment		began;
+	WireBegin	begin;
+	Version		version;		/* of every write of it */
+	ApplyMode	mode;
+	bool		significant;	/* not just a frontier row */
+	bool		wrote;			/* changed something that decoding will see */
+	uint64		rows;
+	List	   *doubts;			/* constraints to be checked at its end: doubt.c */
+	Oid			doubtful;		/* table that is being checked then, also after a failure */
+
+	/* of the row */
+	MemoryContext row_context;	/* reset after each row (run of inserts) */
+	const char *action;			/* "INSERT", ... for messages */
+	uint32		remote_id;
+	WireTuple	newtup;
+	WireTuple	oldtup;
+	bool		has_old;		/* oldtup is set */
+	bool		keeping;		/* it is being kept, as its table waits; also after a failure */
+	const char *message;		/* as it came, with its type byte */
+	int			message_len;
+	WireWrite	write;			/* of a mergeable table: its context; row or key are in newtup */
+} ApplyState;
+
+extern ApplyState apply;
+
+/* True if the transaction at hand replaces a row or tombstone of that version. */
+extern bool apply_wins(Version local);
+
+/* True if the writer of the transaction at hand had seen that version. */
+extern bool apply_was_seen(Version local);
+
+/*
+ * Raises an error if the row at hand is of a table that has no key where it was written, and its writer had seen the row of that version, which has
+ * its key here: the two rows there would be one here.
+ */
+extern void apply_refuse_twin(ApplyRelation *ar, Version local);
+
+/* Records a conflict, unless the writer had seen what it met. */
+extern void apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
+						   TupleTableSlot *local_row, Version local_version,
+						   TupleTableSlot *remote_row, TupleTableSlot *key_row);
+
+#endif							/* REPLICATION_PLUGIN_APPLY_CONTEXT_H */

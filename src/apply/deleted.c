@@ -1,0 +1,34 @@
+/*
+ * deleted.c
+ *		Puts of rows of which a delete is remembered.
+ */
+#include "postgres.h"
+
+#include "apply/context.h"
+#include "apply/deleted.h"
+#include "apply/place.h"
+#include "store/tombstone.h"
+
+bool
+deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing)
+{
+	Version		deleted;
+
+	if (!ar->tombstones || !tombstone_find(ar->tombstones, key, apply.version, &deleted))
+	{
+		/* nothing is known of the row */
+		if (missing == CONFLICT_UPDATE_MISSING)
+			apply_conflict(ar, missing, RESOLUTION_APPLY_REMOTE, NULL, VERSION_OLDEST, row, NULL);
+		return true;
+	}
+	if (apply.mode.kept && version_is_oldest(deleted))
+		place_refuse_unknown(ar);
+	if (!apply_wins(deleted))
+	{
+		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_KEEP_LOCAL, NULL, deleted, row, NULL);
+		return false;
+	}
+	if (!apply_was_seen(deleted))
+		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_APPLY_REMOTE, NULL, deleted, row, NULL);
+	return true;
+}

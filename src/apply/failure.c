@@ -1,0 +1,223 @@
+/*
+ * failure.c
+ *		After a transaction has failed: which row that was of, and what is recorded of it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "apply/apply.h"
+#include "apply/context.h"
+#include "apply/put.h"
+#include "apply/row.h"
+#include "apply/unique.h"
+#include "apply/write.h"
+#include "base/pulse.h"
+#include "base/session.h"
+#include "catalog/names.h"
+#include "catalog/table_info.h"
+#include "store/row_version.h"
+
+/* True if the stop at this transaction is in the log already. */
+static bool
+stop_is_recorded(const char *prefix)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		args[1] = {CStringGetTextDatum(prefix)};
+	bool		recorded;
+	int			nest;
+
+	nest = session_sql_begin();
+	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".conflict_log"
+							  " WHERE resolution = 'stop' AND starts_with(detail, $1)",
+							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the conflicts");
+	recorded = SPI_processed > 0;
+	session_sql_end(nest);
+	return recorded;
+}
+
+/* Looks at the rows in the way and records the conflict. */
+static void
+record_stop(const char *detail)
+{
+	ApplyRelation *ar = relation_open_remote(apply.remote_id);
+	bool		update = strcmp(apply.action, "UPDATE") == 0;
+	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = apply.version,
+		.local_version = VERSION_OLDEST,.policy = policy_name(POLICY_LAST_WRITE_WINS),.detail = detail
+	};
+	ApplyTarget *t;
+	OwnerContext saved;
+	List	   *clashes;
+	int			n;
+
+	saved = become_owner(ar);
+	(void) row_read(ar, &apply.newtup);
+	row_to_root_slot(ar);
+	t = relation_route(ar);
+	row_fill_slot(ar, t, NULL, t->newslot);
+	clashes = unique_clashes(t, t->newslot, true, NULL);
+	n = list_length(clashes);
+	conflict.type = n > 1 ? CONFLICT_MULTIPLE_UNIQUE :
+		update ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS;
+	if (n > 0)
+	{
+		conflict.local_row = ((Clash *) linitial(clashes))->row;
+		conflict.local_version = row_version_of_slot(conflict.local_row, apply.version);
+		conflict.concurrent = !apply_was_seen(conflict.local_version);
+	}
+	row_to_root_slot(ar);
+	become_worker(saved);
+	conflict.remote_row = ar->root_slot;
+	conflict.remote_present = ar->present;
+	conflict_record(&conflict);
+	unique_clashes_free(clashes);
+	conflict_before_commit(apply.provider);
+}
+
+void
+apply_record_stop(const char *detail)
+{
+	char	   *prefix;
+
+	if (!apply.action || (strcmp(apply.action, "INSERT") != 0 && strcmp(apply.action, "UPDATE") != 0))
+		return;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
+	pulse_begin();
+	if (!stop_is_recorded(prefix))
+		record_stop(psprintf("%s%s", prefix, detail));
+	pulse_end();
+	relation_close_all();
+	target_close_all();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* Appends one value of the failed row as text. */
+static void
+append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
+{
+	ValueReader reader;
+	Oid			out;
+	bool		varlena;
+
+	if (c->kind == WIRE_TEXT)
+	{
+		appendBinaryStringInfo(buf, c->data, Min(c->len, 100));
+		return;
+	}
+	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED || att->typid >= FirstNormalObjectId)
+	{
+		appendStringInfoString(buf, c->kind == WIRE_NULL ? "null" : "...");
+		return;
+	}
+	value_reader_init(&reader, att, att->typid, att->typmod);
+	getTypeOutputInfo(att->typid, &out, &varlena);
+	appendStringInfoString(buf, OidOutputFunctionCall(out, value_read(&reader, c)));
+}
+
+bool
+apply_failed_row_table(LostTable *table)
+{
+	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+
+	if (!remote)
+		return false;
+	*table = (LostTable) {
+		.nspname = remote->nspname,.relname = remote->relname,.remote_relid = remote->relid,
+		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
+	};
+	if (relation_in_use() == RELATIONS_KEPT)
+	{
+		/* the number in the message is that of the node that has kept it */
+		table->remote_relid = apply.relid;
+		table->remote_node = apply.provider;
+	}
+	return true;
+}
+
+bool
+apply_failed_table(LostTable *table)
+{
+	Oid			root = OidIsValid(apply.doubtful) ? table_root(apply.doubtful) : InvalidOid;
+
+	if (apply_failed_row_table(table))
+		return true;
+	if (!OidIsValid(root) || !get_rel_name(root))
+		return false;
+	*table = (LostTable) {
+		.nspname = get_namespace_name(get_rel_namespace(root)),.relname = get_rel_name(root),
+		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
+	};
+	return true;
+}
+
+bool
+apply_lost_table(LostTable *table)
+{
+	return apply_failed_row_table(table) && !relation_exists(relation_remote(apply.remote_id));
+}
+
+bool
+apply_failed_keeping(void)
+{
+	return apply.keeping;
+}
+
+Moment
+apply_began(void)
+{
+	return apply.began;
+}
+
+void
+apply_pass_over_table(void)
+{
+	relation_pass_over(apply.remote_id);
+}
+
+/* What failed when no row was at hand: constraints at the end of the transaction; NULL if it was something else. */
+static char *
+failed_at_end(void)
+{
+	Oid			nsp = OidIsValid(apply.doubtful) ? get_rel_namespace(apply.doubtful) : InvalidOid;
+
+	return OidIsValid(nsp) ? psprintf("constraints of table \"%s.%s\"", get_namespace_name(nsp), get_rel_name(apply.doubtful)) : NULL;
+}
+
+char *
+apply_failed_row(void)
+{
+	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+	bool		by_key;
+	WireTuple  *t;
+	StringInfoData buf;
+	int			shown = 0;
+
+	if (!remote)
+		return failed_at_end();
+	if (strcmp(apply.action, "TRUNCATE") == 0)
+		return psprintf("TRUNCATE of table \"%s.%s\"", remote->nspname, remote->relname);
+	t = apply.has_old ? &apply.oldtup : &apply.newtup;
+	by_key = apply.has_old && remote->identity == WIRE_IDENTITY_KEY;
+	initStringInfo(&buf);
+	for (int i = 0; i < remote->natts && shown < 8; i++)
+	{
+		int			pos = by_key ? remote->atts[i].keypos - 1 : i;
+
+		if ((remote->nkeys > 0 && remote->atts[i].keypos == 0) || pos < 0 || pos >= t->ncolumns)
+			continue;
+		appendStringInfo(&buf, "%s%s=", shown++ ? ", " : "", remote->atts[i].name);
+		append_value(&buf, &remote->atts[i], &t->columns[pos]);
+	}
+	return psprintf("%s in table \"%s.%s\", row (%s)", apply.action,
+					remote->nspname, remote->relname, buf.data);
+}

@@ -1,0 +1,247 @@
+/*
+ * collector.c
+ *		Removes what no older write can meet any more: tombstones, and deletes and merged columns of mergeable tables.
+ *
+ * Once in a pass each block of a table is looked at, some at a time, so that the group worker gets to its other duties
+ * however much there is.
+ *
+ * The tables of this extension must not depend on autovacuum, which can be switched off, or be busy elsewhere for hours:
+ * where many dead rows have gathered they are vacuumed from here.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "pgstat.h"
+#include "replication/origin.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/names.h"
+#include "catalog/waiting_table.h"
+#include "control/group/collector.h"
+#include "control/workers/sql.h"
+#include "shared/newest_delete.h"
+#include "shared/origin_map.h"
+#include "store/parked.h"
+#include "store/tombstone.h"
+
+#define BLOCKS			128		/* looked at by one statement */
+#define WORK_MS			200		/* at a time, about */
+#define REST			20		/* at most one part in so many of the time */
+#define VACUUM_DEAD		"50000"	/* dead rows from which a table is vacuumed here */
+#define VACUUM_PAUSE_MS	10000	/* between two looks at that */
+
+void
+collector_stable(Collector *c, TransactionId before, const char *seen)
+{
+	c->before = before;
+	if (c->seen)
+		pfree(c->seen);
+	c->seen = MemoryContextStrdup(TopMemoryContext, seen);
+}
+
+/* ---------- the pass ---------- */
+
+/* True if a delete is still needed: by it a parked row will be known to be over (apply/unpark.c), or a change that is kept. */
+static bool
+is_needed(Oid relid, int64 hash)
+{
+	return waiting_table_by_oid(relid) != NULL || parked_has(relid, hash);
+}
+
+/* Deletes stable tombstones that nothing needs. */
+static void
+collect_tombstones(const Collector *c)
+{
+	StartTransactionCommand();
+	(void) extension_lock();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
+	tombstone_collect(c->block, c->block + BLOCKS, c->started, parked_none() && !waiting_tables() ? NULL : is_needed);
+	replorigin_session_origin = InvalidRepOriginId;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* The same with deletes and merged columns of mergeable tables, which every later write must know to be seen as well. */
+static void
+collect_states(const Collector *c)
+{
+	const char *params[4] = {psprintf("(%u,0)", c->block), psprintf("(%u,0)", c->block + BLOCKS),
+	psprintf("%u", c->started), c->seen};
+
+	sql_repair("DELETE FROM replication_plugin.row_state s USING replication_plugin.local_node l"
+					 " WHERE s.ctid >= $1::tid AND s.ctid < $2::tid AND (NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relid)"
+					 "  OR (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($3::xid)"
+					 "  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
+					 "   <= coalesce(replication_plugin.frontier_ts($4, coalesce(s.newest_node, l.node_id)), 'infinity'))"
+					 "  AND (NOT s.merged AND s.siblings < 2 OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
+					 "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $4))"
+					 "  AND NOT EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = s.relid AND p.key_hash = s.key_hash)"
+					 "  AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table w JOIN pg_namespace n ON n.nspname = w.schema_name"
+					 "   JOIN pg_class k ON k.relnamespace = n.oid AND k.relname = w.table_name WHERE k.oid = s.relid))",
+			   4, params, origin_map_origin(ORIGIN_NODE_REPAIR));
+}
+
+/* What a pass goes through. */
+static const struct
+{
+	const char *name;
+	void		(*collect) (const Collector *c);
+}			tables[] = {
+	{TABLE_TOMBSTONE, collect_tombstones},
+	{TABLE_ROW_STATE, collect_states},
+};
+
+/* Comes to a table of the pass. */
+static void
+enter_table(Collector *c, int table)
+{
+	c->table = table;
+	c->block = 0;
+	if (table < lengthof(tables))
+		c->nblocks = atooid(sql_value(psprintf("SELECT pg_relation_size('replication_plugin.%s') / current_setting('block_size')::integer",
+											   tables[table].name), 0, NULL));
+}
+
+/* Collects in the next blocks. */
+static void
+collect_blocks(Collector *c)
+{
+	tables[c->table].collect(c);
+	c->block += BLOCKS;
+	if (c->block >= c->nblocks)
+		enter_table(c, c->table + 1);
+}
+
+/* Sees to it that there is the origin of local repairs, with which what is deleted here is marked: decoding never sees it. */
+static void
+ensure_origin(void)
+{
+	if (origin_map_origin(ORIGIN_NODE_REPAIR) != InvalidRepOriginId)
+		return;
+	StartTransactionCommand();
+	(void) origin_map_create(ORIGIN_NODE_REPAIR);
+	CommitTransactionCommand();
+}
+
+/* Goes on with the pass for a while; begins one if there is something new to collect. */
+static void
+collect(Collector *c, Moment start)
+{
+	MemoryContext context,
+				old;
+
+	if (!TransactionIdIsValid(c->started))
+	{
+		c->started = c->before;
+		c->before = InvalidTransactionId;
+		enter_table(c, 0);
+	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "collect", ALLOCSET_DEFAULT_SIZES);
+	ensure_origin();
+	while (c->table < lengthof(tables) && !moment_is_past(start, WORK_MS))
+	{
+		old = MemoryContextSwitchTo(context);
+		collect_blocks(c);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextDelete(context);
+	if (c->table == lengthof(tables))
+		c->started = InvalidTransactionId;
+}
+
+/* ---------- what was there before the server was started ---------- */
+
+/* Looks at all tombstones once. */
+static void
+look_at_tombstones(void)
+{
+	uint64		look;
+
+	if (!newest_delete_look_begin(&look) ||
+		sql_value("SELECT 1 FROM pg_prepared_xacts WHERE database = current_database()", 0, NULL))
+		return;
+	StartTransactionCommand();
+	(void) extension_lock();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tombstone_look();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	newest_delete_look_end(look);
+}
+
+/* ---------- vacuum ---------- */
+
+/* True if nobody has a lock on a table that VACUUM would have to wait for. */
+static bool
+is_free(Oid relid)
+{
+	bool		is_free;
+
+	StartTransactionCommand();
+	is_free = ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock);
+	CommitTransactionCommand();
+	return is_free;
+}
+
+/* Runs VACUUM, which begins and ends transactions by itself, as a session would; the memory that it is given outlasts them. */
+static void
+vacuum_table(const char *name)
+{
+	const char *sql = psprintf("VACUUM (SKIP_LOCKED, TRUNCATE false) replication_plugin.%s", name);
+	PlannedStmt *stmt = makeNode(PlannedStmt);
+	MemoryContext context = CurrentMemoryContext;
+
+	stmt->commandType = CMD_UTILITY;
+	stmt->canSetTag = true;
+	stmt->utilityStmt = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT))->stmt;
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	PortalContext = context;
+	ProcessUtility(stmt, sql, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
+	PortalContext = NULL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/* Vacuums the table of ours that needs it most, if one does. */
+static void
+vacuum(Collector *c)
+{
+	char	   *oid;
+
+	if (!moment_is_past(c->vacuum_looked_at, VACUUM_PAUSE_MS))
+		return;
+	c->vacuum_looked_at = moment_now();
+	oid = sql_value("SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+					" WHERE n.nspname = 'replication_plugin' AND c.relkind = 'r'"
+					"  AND pg_stat_get_dead_tuples(c.oid) > " VACUUM_DEAD " + c.reltuples / 5"
+					" ORDER BY pg_stat_get_dead_tuples(c.oid) DESC LIMIT 1", 0, NULL);
+	if (!oid || !is_free((Oid) strtoul(oid, NULL, 10)))
+		return;
+	vacuum_table(sql_value("SELECT quote_ident(relname) FROM pg_class WHERE oid = $1::oid", 1, (const char *const *) &oid));
+}
+
+void
+collector_work(Collector *c)
+{
+	Moment		start = moment_now();
+
+	if (!moment_is_past(c->worked_at, c->worked_ms * REST))
+		return;
+	look_at_tombstones();
+	if (TransactionIdIsValid(c->started) || TransactionIdIsValid(c->before))
+		collect(c, start);
+	vacuum(c);
+	c->worked_at = moment_now();
+	c->worked_ms = (int) ((c->worked_at - start) / 1000);
+}

@@ -1,0 +1,576 @@
+/*
+ * group_worker.c
+ *		Tells the group how far this node is, and removes what nobody needs any more.
+ *
+ * One process per database that is a ready member. It
+ *
+ *	- makes the group slot, and moves it over what all members have;
+ *	- on a node that has just become ready: lets it take writes when all members know;
+ *	- writes this node's frontier row: after commits that are more than frontier rows of others,
+ *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
+ *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
+ *	- forgets writes that were passed over when what replaces them is here;
+ *	- removes tombstones behind the group slot (control/group/collector.c).
+ *
+ * How the group slot moves: after each frontier row we note its position in our WAL, and the frontier that
+ * covers everything before it. Once the stable vector covers that frontier, every
+ * member has all that is before the position. The notes are in memory only: a new process
+ * notes new positions, and the slot waits for those.
+ *
+ * How tombstones go: a note has the oldest transaction that was running before its position; those older
+ * than that had ended, and their tombstones are before the position.
+ *
+ * The stable vector itself is kept by a trigger (raise_stable_point) in the transactions
+ * that bring frontier rows.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+#include "storage/standby.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/fault_point.h"
+#include "base/full_xid.h"
+#include "base/moment.h"
+#include "base/settings.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "control/group/collector.h"
+#include "control/group/settle.h"
+#include "control/workers/manager_sql.h"
+#include "control/workers/sql.h"
+#include "control/workers/workers.h"
+#include "model/stable.h"
+#include "shared/activity.h"
+#include "shared/local_frontier.h"
+#include "shared/manager_status.h"
+#include "shared/origin_hold.h"
+#include "shared/origin_map.h"
+#include "shared/seen.h"
+
+#define MAX_NOTES			64
+#define ROW_AFTER_WAL		(16 * 1024 * 1024)	/* bytes of any node's WAL after which there is a row in any case */
+#define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)	/* bytes that the group slot can move at least, or ... */
+#define ADVANCE_INTERVALS	10	/* ... so many frontier_intervals since it moved */
+#define QUIET_INTERVALS		3	/* the group rests if hardly any WAL was written for so many */
+#define QUIET_WAL			(256 * 1024)
+
+typedef struct Note
+{
+	XLogRecPtr	position;
+	Frontier   *covers;			/* everything before the position */
+	TransactionId oldest;		/* transactions before this one ended before the position */
+	Frontier   *seen;			/* seen_through() then */
+} Note;
+
+typedef struct GroupWorker
+{
+	NodeId		me;
+	MemoryContext round;		/* reset after each round */
+	Note		notes[MAX_NOTES];	/* oldest first; vectors in TopMemoryContext */
+	int			nnotes;
+	bool		row_written;
+	bool		healthy;		/* got through a round */
+	bool		slot_is_ahead;	/* somebody has moved the group slot */
+	Moment		asked_at;		/* ... and all members were asked to answer at this moment */
+	bool		announced;		/* all members know that this node is ready */
+	XLogRecPtr	announced_at;	/* ... when they have this transaction of ours */
+	uint64		told;			/* activity_count() before the last row */
+	Frontier   *told_frontier;	/* in the last row */
+	char	   *told_state;		/* view, fenced nodes and links in the last row */
+	Moment		row_at;
+	Moment		advanced_at;
+	XLogRecPtr	moved_to;		/* all members have what was before this position */
+	XLogRecPtr	kept_from;		/* the slot kept WAL from here on, ... */
+	Moment		kept_looked_at; /* ... at this moment */
+	XLogRecPtr	given_back_at;	/* end of the WAL when old WAL was last given back */
+	int			gives_back;		/* 2: the next row is to be answered by all members, 1: the row after that is to be written */
+	XLogRecPtr	quiet_end;		/* little WAL has been written since it ended here, ... */
+	Moment		quiet_since;	/* ... at this moment */
+	Collector	collector;
+} GroupWorker;
+
+static GroupWorker worker;
+
+/* ---------- the group slot ---------- */
+
+/*
+ * Somebody has moved the group slot, or made another one: what it passed over is still sent by the slots that are there. Until all members
+ * have that, no slot can be made from it; says so as long as it lasts.
+ */
+static void
+tell_of_moved_slot(bool is_ahead)
+{
+	const char *text = "the group slot of this node was moved by somebody, and does not have what other members may lack";
+
+	if (is_ahead && !worker.slot_is_ahead)
+	{
+		ereport(WARNING,
+				(errmsg("%s", text),
+				 errhint("It is made good when all members have what was written here. Until then no other slot of this node must be lost.")));
+		sql_note_error(psprintf("group worker: %s", text));
+	}
+	else if (!is_ahead && worker.slot_is_ahead)
+		worker.healthy = false;	/* the view nodes says so no more */
+	worker.slot_is_ahead = is_ahead;
+}
+
+/* Makes the group slot, once; if it is gone later, this node can no longer give what others may lack. */
+static void
+tend_group_slot(void)
+{
+	char	   *state = sql_value("SELECT CASE WHEN NOT p.slot_made THEN 'missing'"
+								  " WHEN r.slot_name IS NULL OR r.wal_status = 'lost' THEN 'lost'"
+								  " WHEN replication_plugin.group_slot_is_ahead() THEN 'ahead' END"
+								  " FROM replication_plugin.stable_point p LEFT JOIN pg_replication_slots r"
+								  " ON r.slot_name = replication_plugin.group_slot_name()", 0, NULL);
+
+	tell_of_moved_slot(state && strcmp(state, "ahead") == 0);
+	if (!state || strcmp(state, "ahead") == 0)
+		return;
+	if (strcmp(state, "missing") == 0)
+	{
+		sql_value("SELECT replication_plugin.make_group_slot()", 0, NULL);
+		return;
+	}
+	sql_value("SELECT replication_plugin.note_expulsion('needs_rejoin', 'the group slot of this node is gone:"
+			  " what others may lack is no longer kept here HINT: SELECT replication_plugin.rejoin()')", 0, NULL);
+	ereport(LOG,
+			(errmsg("the group slot of this node is gone"),
+			 errhint("SELECT replication_plugin.rejoin() makes it a member again, with the rows of the others.")));
+	proc_exit(0);
+}
+
+static void
+free_note(Note *note)
+{
+	frontier_free(note->covers);
+	frontier_free(note->seen);
+}
+
+/* Forgets the first notes. */
+static void
+drop_notes(int n)
+{
+	for (int i = 0; i < n; i++)
+		free_note(&worker.notes[i]);
+	memmove(&worker.notes[0], &worker.notes[n], (worker.nnotes - n) * sizeof(Note));
+	worker.nnotes -= n;
+}
+
+/* Makes room: keeps every second note. */
+static void
+thin_notes(void)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < worker.nnotes; i++)
+	{
+		if (i % 2 == 1)
+			worker.notes[kept++] = worker.notes[i];
+		else
+			free_note(&worker.notes[i]);
+	}
+	worker.nnotes = kept;
+}
+
+/* What this node has seen, in memory that lasts. */
+static Frontier *
+seen_now(void)
+{
+	MemoryContext old;
+	Frontier   *seen;
+
+	StartTransactionCommand();
+	(void) extension_lock();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	seen = seen_through();
+	MemoryContextSwitchTo(old);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(worker.round);
+	return seen;
+}
+
+/* Notes a position after which we know what was before. */
+static void
+take_note(XLogRecPtr position, TransactionId oldest)
+{
+	MemoryContext old;
+	Frontier   *f;
+	Frontier   *seen = seen_now();
+
+	if (worker.nnotes == MAX_NOTES)
+		thin_notes();
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	f = local_frontier(worker.me);
+	MemoryContextSwitchTo(old);
+	frontier_set_lsn(f, worker.me, position);
+	worker.notes[worker.nnotes++] = (Note) {position, f, oldest, seen};
+}
+
+/* Moves the group slot; decoding writes two lines into the log each time, which nobody wants. */
+static void
+move_group_slot(XLogRecPtr to)
+{
+	char	   *level = pstrdup(GetConfigOption("log_min_messages", false, false));
+	const char *params[1] = {psprintf("%X/%X", LSN_FORMAT_ARGS(to))};
+
+	FAULT_POINT("group_slot_moves");
+	SetConfigOption("log_min_messages", "fatal", PGC_SUSET, PGC_S_OVERRIDE);
+	PG_TRY();
+	{
+		sql_value("SELECT pg_replication_slot_advance(slot_name, $1::pg_lsn) FROM pg_replication_slots"
+				  " WHERE slot_name = replication_plugin.group_slot_name() AND confirmed_flush_lsn < $1::pg_lsn",
+				  1, params);
+	}
+	PG_FINALLY();
+	{
+		SetConfigOption("log_min_messages", level, PGC_SUSET, PGC_S_OVERRIDE);
+	}
+	PG_END_TRY();
+	FAULT_POINT("group_slot_moved");
+}
+
+/*
+ * Moves the group slot over all that is stable, when it is worth while. Before it moves, the frontier rows
+ * that justify it must be safe from a crash, and the vector must be stored: who copies the
+ * slot reads it afterwards.
+ */
+static void
+advance_group_slot(void)
+{
+	char	   *text = sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL);
+	Frontier   *stable = text ? frontier_from_text(text) : NULL;
+	const char *params[4];
+	int			n = 0;
+
+	while (stable && n < worker.nnotes && stable_covers(stable, worker.notes[n].covers))
+		n++;
+	if (n == 0)
+		return;
+	if (worker.notes[n - 1].position - worker.notes[0].position < ADVANCE_AFTER_WAL &&
+		!moment_is_past(worker.advanced_at,
+									ADVANCE_INTERVALS * setting_frontier_interval))
+		return;
+	params[0] = text;
+	params[1] = psprintf(UINT64_FORMAT, full_xid_of(worker.notes[n - 1].oldest));
+	params[2] = frontier_to_text(worker.notes[n - 1].seen);
+	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker.notes[n - 1].position));
+	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3,"
+			  " slot_lsn = $4::pg_lsn", 4, params);
+	sql_value("WITH gone AS (DELETE FROM replication_plugin.table_rewrite w USING replication_plugin.stable_point p"
+			  "  WHERE w.xid < p.stable_xid AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table t JOIN pg_class c ON c.relname = t.table_name"
+			  "   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schema_name WHERE c.oid = w.relid) RETURNING w.xid & 4294967295 AS writer)"
+			  " DELETE FROM replication_plugin.row_pin r USING gone g WHERE r.writer = g.writer", 0, NULL);
+	XLogFlush(XactLastCommitEnd);
+	move_group_slot(worker.notes[n - 1].position);
+	worker.moved_to = worker.notes[n - 1].position;
+	collector_stable(&worker.collector, worker.notes[n - 1].oldest, params[2]);
+	worker.advanced_at = moment_now();
+	drop_notes(n);
+}
+
+/* ---------- the frontier row ---------- */
+
+/* What a row tells besides the frontier, as text: a change of it is worth a row. */
+static char *
+told_state(void)
+{
+	return sql_value("SELECT replication_plugin.group_view()"
+					 " || ' ' || (SELECT coalesce(string_agg(f::text, ','), '') FROM unnest(replication_plugin.fenced_nodes()) f)"
+					 " || ' ' || (SELECT coalesce(string_agg(format('%s %s %s %s', provider, kind, full_origins,"
+					 "  state IN ('streaming', 'catching up', 'blocked', 'retrying')), ',' ORDER BY provider), '')"
+					 "  FROM replication_plugin.link_states())", 0, NULL);
+}
+
+/*
+ * True if some node has written much WAL since the last row, be it for nobody else: its group slot
+ * moves over that WAL when all have told that they have it. An answer is little WAL, so this comes to rest.
+ */
+static bool
+much_written(void)
+{
+	NodeId	   *nodes;
+	int			n = origin_map_nodes(&nodes);
+
+	for (int i = 0; i < n; i++)
+	{
+		XLogRecPtr	lsn = nodes[i] == worker.me ? InvalidXLogRecPtr : origin_map_progress(nodes[i]);
+
+		if (lsn != InvalidXLogRecPtr && lsn > frontier_lsn(worker.told_frontier, nodes[i]) + ROW_AFTER_WAL)
+			return true;
+	}
+	return GetXLogInsertRecPtr() > frontier_lsn(worker.told_frontier, worker.me) + ROW_AFTER_WAL;
+}
+
+/* True if there is something to tell. */
+static bool
+want_row(const char *state)
+{
+	return !worker.row_written || worker.gives_back > 0 || activity_count() != worker.told ||
+		strcmp(state, worker.told_state) != 0 || much_written();
+}
+
+/* The first row of a run of the server: links wait for it (check_run()). */
+static void
+note_first_row(XLogRecPtr end)
+{
+	const char *params[1] = {psprintf("%X/%X", LSN_FORMAT_ARGS(end))};
+
+	sql_value("UPDATE replication_plugin.local_node SET run_row = $1::pg_lsn WHERE run_row IS NULL", 1, params);
+}
+
+/* Writes the frontier row, if it is time, and notes where. */
+static void
+tell_frontier(void)
+{
+	uint64		count = activity_count();
+	TransactionId oldest;
+	char	   *state;
+
+	if (worker.row_written && !moment_is_past(worker.row_at, setting_frontier_interval))
+		return;
+	state = told_state();
+	if (!want_row(state))
+		return;
+	oldest = GetOldestActiveTransactionId();
+	sql_value("SELECT replication_plugin.write_frontier_row()", 0, NULL);
+	FAULT_POINT("frontier_row_committed");
+	take_note(XactLastCommitEnd, oldest);
+	if (!worker.row_written)
+		note_first_row(XactLastCommitEnd);
+	worker.told = count;
+	frontier_merge(worker.told_frontier, worker.notes[worker.nnotes - 1].covers);
+	if (worker.told_state)
+		pfree(worker.told_state);
+	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);
+	worker.row_at = moment_now();
+	worker.row_written = true;
+	if (worker.gives_back == 2)
+		sql_value_int("UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer RETURNING 1", worker.me);
+	worker.gives_back = Max(worker.gives_back - 1, 0);
+}
+
+/* After a start of the server: how new the transactions are that were applied before, as far as we had told. */
+static void
+restore_timestamps(void)
+{
+	char	   *text = sql_value("SELECT f.vector FROM replication_plugin.frontier f JOIN replication_plugin.local_node l USING (node_id)", 0, NULL);
+	Frontier   *f = text ? frontier_from_text(text) : NULL;
+
+	for (int i = 0; f && i < f->n; i++)
+	{
+		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker.me)
+			origin_hold_note(f->entries[i].node, InvalidXLogRecPtr, f->entries[i].ts);
+	}
+}
+
+/* Lets a node that has just become ready take writes when all members know that it is. */
+static void
+announce(void)
+{
+	const char *params[1];
+
+	if (worker.announced)
+		return;
+	if (worker.announced_at == InvalidXLogRecPtr)
+	{
+		/* a transaction that they tell of */
+		if (!sql_value("UPDATE replication_plugin.member_ready m SET ready_at = clock_timestamp() FROM replication_plugin.local_node l"
+					   " WHERE m.node_id = l.node_id AND NOT l.announced RETURNING 1", 0, NULL))
+		{
+			worker.announced = true;
+			return;
+		}
+		worker.announced_at = XactLastCommitEnd;
+	}
+	params[0] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker.announced_at));
+	worker.announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
+}
+
+/* Forgets writes that were passed over (catalog/awaited.h). Of a removed node there may be nothing more to come: then all members agree. */
+static void
+forget_awaited(void)
+{
+	sql_value("DELETE FROM replication_plugin.awaited_state a USING replication_plugin.stable_point p"
+			  " WHERE replication_plugin.frontier_covers(replication_plugin.frontier(), a.until)"
+			  " OR replication_plugin.frontier_covers(p.vector, a.until)", 0, NULL);
+}
+
+/* Reads from where the group slot keeps WAL, and what it has confirmed; false if there is no slot. */
+static bool
+read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
+{
+	char	   *text = sql_value("SELECT restart_lsn || ' ' || confirmed_flush_lsn FROM pg_replication_slots"
+								 " WHERE slot_name = replication_plugin.group_slot_name()", 0, NULL);
+	uint32		part[4];
+
+	if (!text || sscanf(text, "%X/%X %X/%X", &part[0], &part[1], &part[2], &part[3]) != 4)
+		return false;
+	*restart = ((uint64) part[0] << 32) | part[1];
+	*confirmed = ((uint64) part[2] << 32) | part[3];
+	return true;
+}
+
+/*
+ * After a burst the group rests: nothing is told any more, so the group slot does not move, and the server keeps the WAL of the burst, for
+ * which decoding needs a later record of running transactions to begin from. So that is written, then a frontier row, then a change that
+ * all members answer: their answers cover the row; then another row, as the others' positions may cover that change by now.
+ */
+static void
+give_back_wal(void)
+{
+	XLogRecPtr	end = GetXLogInsertRecPtr();
+	XLogRecPtr	confirmed;
+
+	if (end - worker.quiet_end > QUIET_WAL)
+	{
+		worker.quiet_end = end;
+		worker.quiet_since = moment_now();
+	}
+	if (end - worker.kept_from < ROW_AFTER_WAL || activity_count() != worker.told ||
+		!moment_is_past(worker.quiet_since, QUIET_INTERVALS * setting_frontier_interval) ||
+		!moment_is_past(worker.kept_looked_at, ADVANCE_INTERVALS * setting_frontier_interval))
+		return;
+	worker.kept_looked_at = moment_now();
+	if (!read_group_slot(&worker.kept_from, &confirmed) || end - worker.kept_from < ROW_AFTER_WAL)
+		return;
+	/* who has not answered the last one does not answer another one either */
+	if (confirmed < worker.given_back_at && end - worker.given_back_at < ROW_AFTER_WAL)
+		return;
+	worker.given_back_at = end;
+	(void) LogStandbySnapshot();
+	worker.gives_back = 2;
+}
+
+/* ---------- the worker ---------- */
+
+/* True while this node is a member that takes part. */
+static bool
+is_member(void)
+{
+	char	   *state = sql_value("SELECT state FROM replication_plugin.local_node WHERE state IN ('ready', 'leaving')", 0, NULL);
+
+	return state != NULL;
+}
+
+/* A group slot that somebody has moved is good again when all members have answered a later row, which a group at rest does not write. */
+static void
+ask_for_answers(void)
+{
+	if (!worker.slot_is_ahead || worker.gives_back > 0 ||
+		!moment_is_past(worker.asked_at, ADVANCE_INTERVALS * setting_frontier_interval))
+		return;
+	worker.asked_at = moment_now();
+	worker.gives_back = 2;
+}
+
+/*
+ * Gives the places for progress of nodes that are out back to PostgreSQL: one of them in a round, when all members have what any of them has of it.
+ * Each node that joins anew leaves one, and there are max_replication_slots.
+ */
+static void
+retire_origins(void)
+{
+	char	   *list = sql_value("SELECT string_agg(f::text, ' ') FROM unnest(replication_plugin.fenced_nodes()) f", 0, NULL);
+	char	   *text = list ? sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL) : NULL;
+	Frontier   *stable = text ? frontier_from_text(text) : NULL;
+	char	   *save = NULL;
+
+	for (char *item = stable ? strtok_r(list, " ", &save) : NULL; item; item = strtok_r(NULL, " ", &save))
+	{
+		NodeId		node = atoi(item);
+
+		if (!origin_map_has_place(node) || origin_hold_is_held(node) ||
+			frontier_lsn(stable, node) < origin_map_progress(node))
+			continue;
+		origin_map_retire(node);
+		return;
+	}
+}
+
+/* One round. */
+static void
+work(void)
+{
+	MemoryContextSwitchTo(worker.round);
+	tend_group_slot();
+	tell_frontier();
+	announce();
+	advance_group_slot();
+	give_back_wal();
+	ask_for_answers();
+	collector_work(&worker.collector);
+	forget_awaited();
+	retire_origins();
+	origin_map_secure_progress();
+	settle_tables(worker.moved_to);
+	if (!worker.healthy && !worker.slot_is_ahead)
+		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);
+	worker.healthy = true;
+	MemoryContextReset(worker.round);
+	worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));
+}
+
+/* Shows the error at hand in the view nodes; the manager starts this worker again after a pause. */
+static void
+note_error(void)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	edata = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	if (MyReplicationSlot)
+		ReplicationSlotRelease();
+	if (replorigin_session_origin != InvalidRepOriginId)
+		replorigin_session_origin = InvalidRepOriginId;
+	sql_note_error(psprintf("group worker: %s%s%s", edata->message, edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	ReThrowError(edata);
+}
+
+void
+replication_plugin_group_main(Datum dboid)
+{
+	char	   *id;
+
+	worker_setup(DatumGetObjectId(dboid));
+	if (!manager_status_attach_worker(MyDatabaseId, MANAGED_GROUP))
+		proc_exit(0);
+	origin_map_ensure_loaded();
+	MemoryContextSwitchTo(TopMemoryContext);
+	worker.told_frontier = frontier_create();
+	worker.round = AllocSetContextCreate(TopMemoryContext, "group round", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(worker.round);
+	id = sql_value("SELECT node_id FROM replication_plugin.local_node", 0, NULL);
+	if (!id)
+		proc_exit(0);
+	worker.me = atoi(id);
+	(void) activity_count();
+	PG_TRY();
+	{
+		restore_timestamps();
+		while (is_member())
+			work();
+	}
+	PG_CATCH();
+	{
+		note_error();
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}

@@ -1,0 +1,385 @@
+/*
+ * capture_guard.c
+ *		Sees to it that the triggers which capture writes stay in force.
+ *
+ * After DDL the event trigger of capture/capture_ddl.c gives tables what they need, and has triggers that were disabled
+ * fire again, before any other command can write. Here is what that leaves:
+ *
+ *	- Commands that would take the triggers, or the event trigger itself, away are refused.
+ *	- The right of other nodes to read replicated tables is put back after a command that takes it.
+ *	- Tables that lose an index by whatever command (also by a cascade), and those of a schema that gets another name, are
+ *	  looked at after the command.
+ *	- Who changes the catalogs of triggers by hand has the triggers of those tables mended before the next command of that transaction that
+ *	  could write, at the latest before it commits. All relation caches are renewed, as PostgreSQL does not do that for
+ *	  such changes: else each session would see them at another time.
+ *
+ * What still gets past (code that writes to tables without triggers) is noticed in decoding: output/capture_check.c.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_trigger.h"
+#include "commands/event_trigger.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "capture/capture.h"
+#include "capture/peer_rights.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "control/guard/capture_guard.h"
+
+static object_access_hook_type previous_access_hook = NULL;
+static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+
+/* What the command at hand does to tables beyond what it names; on the stack of the hook. */
+typedef struct Touched
+{
+	List	   *relids;			/* lost an index */
+	MemoryContext context;
+} Touched;
+
+static Touched *touched = NULL;
+
+/* This transaction has changed catalogs of triggers by hand since they were last mended. */
+static bool tampered = false;
+
+/* True if this database is in a group. */
+static bool
+is_in_group(void)
+{
+	return IsTransactionState() && OidIsValid(MyDatabaseId) && extension_exists() &&
+		nodes_local_id() != INVALID_NODE_ID;
+}
+
+/* ---------- what is refused ---------- */
+
+/* True if a table has a trigger of that name, and it is ours. */
+static bool
+is_own_trigger(RangeVar *table, const char *name)
+{
+	Oid			relid = RangeVarGetRelid(table, NoLock, true);
+	Oid			trigger = OidIsValid(relid) ? get_trigger_oid(relid, name, true) : InvalidOid;
+
+	return OidIsValid(trigger) && capture_is_own_trigger(trigger);
+}
+
+/* Refuses what would take a trigger of ours away. */
+static void
+check_trigger(RangeVar *table, const char *name, const char *what)
+{
+	if (!is_own_trigger(table, name) || !is_in_group())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("cannot %s trigger \"%s\": by it the writes of table \"%s\" reach the other nodes", what, name, table->relname),
+			 errhint("SELECT replication_plugin.exclude_table('%s') takes the table out of replication, and the trigger away.",
+					 table->schemaname ? quote_qualified_identifier(table->schemaname, table->relname) : quote_identifier(table->relname))));
+}
+
+/* Looks at DROP TRIGGER. */
+static void
+check_drop(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objects)
+	{
+		List	   *names = lfirst(lc);
+		List	   *table = list_truncate(list_copy(names), list_length(names) - 1);
+
+		if (table != NIL)
+			check_trigger(makeRangeVarFromNameList(table), strVal(llast(names)), "drop");
+	}
+}
+
+/* Refuses to have our event trigger fire less than always. */
+static void
+check_event_trigger(AlterEventTrigStmt *stmt)
+{
+	HeapTuple	tuple;
+	bool		ours;
+
+	if (stmt->tgenabled == TRIGGER_FIRES_ALWAYS)
+		return;
+	tuple = SearchSysCache1(EVENTTRIGGERNAME, CStringGetDatum(stmt->trigname));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	ours = capture_is_ddl_function(((Form_pg_event_trigger) GETSTRUCT(tuple))->evtfoid);
+	ReleaseSysCache(tuple);
+	if (ours)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("event trigger \"%s\" must stay enabled always: by it new tables are replicated", stmt->trigname)));
+}
+
+/* Refuses commands against our triggers. */
+static void
+check_command(Node *stmt)
+{
+	if (IsA(stmt, DropStmt) && ((DropStmt *) stmt)->removeType == OBJECT_TRIGGER)
+		check_drop((DropStmt *) stmt);
+	else if (IsA(stmt, AlterObjectDependsStmt) && ((AlterObjectDependsStmt *) stmt)->objectType == OBJECT_TRIGGER)
+		check_trigger(((AlterObjectDependsStmt *) stmt)->relation,
+					  strVal(linitial(castNode(List, ((AlterObjectDependsStmt *) stmt)->object))), "change");
+	else if (IsA(stmt, AlterEventTrigStmt))
+		check_event_trigger((AlterEventTrigStmt *) stmt);
+}
+
+/* ---------- what a command touches ---------- */
+
+/* The hook for objects: notes the table of an index that goes. */
+static void
+note_drop(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	Oid			relid;
+	char		kind;
+	MemoryContext old;
+
+	if (previous_access_hook)
+		previous_access_hook(access, class, object, subid, arg);
+	if (access != OAT_DROP || class != RelationRelationId || subid != 0 || !touched)
+		return;
+	kind = get_rel_relkind(object);
+	if (kind != RELKIND_INDEX && kind != RELKIND_PARTITIONED_INDEX)
+		return;
+	relid = IndexGetRelation(object, true);
+	old = MemoryContextSwitchTo(touched->context);
+	if (OidIsValid(relid))
+		touched->relids = list_append_unique_oid(touched->relids, relid);
+	MemoryContextSwitchTo(old);
+}
+
+/* Looks at all tables of a schema: what is excluded is known by name. */
+static void
+look_at_schema(Oid nspoid)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(nspoid));
+	scan = systable_beginscan(pg_class, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		relids = lappend_oid(relids, ((Form_pg_class) GETSTRUCT(tuple))->oid);
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	foreach(lc, relids)
+		capture_install(lfirst_oid(lc));
+}
+
+/* True for commands that can take rights on tables or schemas from the role of other nodes. */
+static bool
+takes_rights(Node *stmt)
+{
+	GrantStmt  *g = (GrantStmt *) stmt;
+
+	if (!IsA(stmt, GrantStmt))
+		return IsA(stmt, DropOwnedStmt) || IsA(stmt, ReassignOwnedStmt);
+	return !g->is_grant && (g->objtype == OBJECT_TABLE || g->objtype == OBJECT_SCHEMA);
+}
+
+/* Puts back what such a command has taken. */
+static void
+give_rights_back(Node *stmt)
+{
+	ListCell   *lc;
+
+	if (!IsA(stmt, GrantStmt) || ((GrantStmt *) stmt)->objtype != OBJECT_TABLE || ((GrantStmt *) stmt)->targtype != ACL_TARGET_OBJECT)
+	{
+		peer_rights_sync_changed();
+		return;
+	}
+	foreach(lc, ((GrantStmt *) stmt)->objects)
+	{
+		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
+
+		if (OidIsValid(relid))
+			peer_rights_sync(relid);
+	}
+}
+
+/* After a command: gives the tables that it has touched what they need now. */
+static void
+look_after(Node *stmt, List *relids)
+{
+	bool		schema = IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA;
+	ListCell   *lc;
+
+	if ((relids == NIL && !schema && !takes_rights(stmt)) || !is_in_group())
+		return;
+	CommandCounterIncrement();
+	foreach(lc, relids)
+		capture_install(lfirst_oid(lc));
+	if (schema)
+		look_at_schema(get_namespace_oid(((RenameStmt *) stmt)->newname, true));
+	if (takes_rights(stmt))
+		give_rights_back(stmt);
+}
+
+/* ---------- catalogs changed by hand ---------- */
+
+/* Has our event trigger fire always again, if it does not. */
+static void
+mend_event_trigger(void)
+{
+	Relation	catalog = table_open(EventTriggerRelationId, RowExclusiveLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		HeapTuple	copy;
+
+		if (((Form_pg_event_trigger) GETSTRUCT(tuple))->evtenabled == TRIGGER_FIRES_ALWAYS ||
+			!capture_is_ddl_function(((Form_pg_event_trigger) GETSTRUCT(tuple))->evtfoid))
+			continue;
+		copy = heap_copytuple(tuple);
+		((Form_pg_event_trigger) GETSTRUCT(copy))->evtenabled = TRIGGER_FIRES_ALWAYS;
+		CatalogTupleUpdate(catalog, &copy->t_self, copy);
+	}
+	systable_endscan(scan);
+	table_close(catalog, NoLock);
+}
+
+/* Renews all relation caches, and gives the tables that this transaction has changed the triggers that they need. */
+static void
+mend(void)
+{
+	bool		pushed = false;
+
+	tampered = false;
+	if (!is_in_group())
+		return;
+	if (!ActiveSnapshotSet())
+	{
+		/* before a commit there is none, but whoever reads a table needs one */
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	CommandCounterIncrement();
+
+	/*
+	 * This takes a command of its own: beside it PostgreSQL would not note that single relations have changed, and it passes over
+	 * those that this transaction has made.
+	 */
+	CacheInvalidateRelcacheAll();
+	(void) GetCurrentCommandId(true);	/* else it would not end here */
+	CommandCounterIncrement();
+	mend_event_trigger();
+	CommandCounterIncrement();
+	capture_install_changed();
+	if (pushed)
+		PopActiveSnapshot();
+}
+
+/* True for the catalogs that decide which triggers fire. */
+static bool
+decides_triggers(Oid relid)
+{
+	return relid == TriggerRelationId || relid == EventTriggerRelationId || relid == RelationRelationId;
+}
+
+/* The hook for statements and COPY. */
+static bool
+check_perms(List *range_table, bool ereport_on_violation)
+{
+	ListCell   *lc;
+	bool		tampers = false;
+
+	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
+		return false;
+	foreach(lc, range_table)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind != RTE_RELATION || (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0)
+			continue;
+		if (decides_triggers(rte->relid))
+			tampers = true;
+		else if (tampered)
+			mend();
+	}
+	if (tampers && is_in_group())
+		tampered = true;
+	return true;
+}
+
+/* Before the end of a transaction. */
+static void
+at_transaction_event(XactEvent event, void *arg)
+{
+	if (!tampered)
+		return;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		mend();
+	else if (event == XACT_EVENT_ABORT)
+		tampered = false;
+}
+
+/* ---------- the hook for commands ---------- */
+
+static void
+guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Touched		mine = {.context = CurrentMemoryContext};
+	Touched    *outer = touched;
+	Node	   *stmt = pstmt->utilityStmt;
+
+	check_command(stmt);
+	if (tampered && !IsA(stmt, TransactionStmt))
+		mend();
+	if (GetCommandLogLevel(stmt) != LOGSTMT_DDL)
+	{
+		(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
+			(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		return;
+	}
+	touched = &mine;
+	PG_TRY();
+	{
+		(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
+			(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		touched = outer;
+	}
+	PG_END_TRY();
+	look_after(stmt, mine.relids);
+}
+
+void
+capture_guard_install(void)
+{
+	previous_access_hook = object_access_hook;
+	object_access_hook = note_drop;
+	previous_perms_hook = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = check_perms;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_command;
+	RegisterXactCallback(at_transaction_event, NULL);
+}

@@ -1,0 +1,170 @@
+/*
+ * insertion_guard.c
+ *		Keeps functions that are called for an index from writing in INSERT ... ON CONFLICT.
+ *
+ * INSERT ... ON CONFLICT writes its row, then the entries of indexes, then the confirmation of the row. What the expressions and predicates of
+ * indexes call in between should be immutable, but PostgreSQL takes a function's word for it: one that calls a volatile one may write. The
+ * transaction is valid; but logical decoding, which expects the confirmation next ("invalid ordering of speculative insertion
+ * changes"), cannot decode it, so no node would be sent anything more of this one. So the statement that writes fails, where somebody sees it.
+ *
+ * Three hooks: for statements and COPY, for commands (they write to catalogs), and for objects (functions for large objects are built in). An expression
+ * of PL/pgSQL with one of the latter that was prepared before in the same transaction gets past; skip_transaction() is the remedy then.
+ *
+ * A process in the middle of an insertion holds a lock of a kind that is for nothing else. One that has not written yet is not in the middle.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lock.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "tcop/utility.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "control/guard/insertion_guard.h"
+
+static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+static object_access_hook_type previous_access_hook = NULL;
+
+/* True if this process holds the lock of a row that is inserted, but not confirmed. */
+static bool
+holds_speculative_lock(void)
+{
+	bool		found = false;
+
+	for (int i = 0; i < NUM_LOCK_PARTITIONS && !found; i++)
+	{
+		SHM_QUEUE  *held = &MyProc->myProcLocks[i];
+		PROCLOCK   *l;
+
+		if (SHMQueueEmpty(held))
+			continue;			/* what others may add there at this moment is a relation's */
+		LWLockAcquire(LockHashPartitionLockByIndex(i), LW_SHARED);
+		for (l = (PROCLOCK *) SHMQueueNext(held, held, offsetof(PROCLOCK, procLink)); l && !found;
+			 l = (PROCLOCK *) SHMQueueNext(held, &l->procLink, offsetof(PROCLOCK, procLink)))
+			found = l->tag.myLock->tag.locktag_type == LOCKTAG_SPECULATIVE_TOKEN;
+		LWLockRelease(LockHashPartitionLockByIndex(i));
+	}
+	return found;
+}
+
+/* True if what is written now could not be decoded, and this database has others that wait for it. */
+static bool
+is_in_insertion(void)
+{
+	return XLogLogicalInfoActive() && IsTransactionState() && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		OidIsValid(MyDatabaseId) && holds_speculative_lock() && extension_exists() && nodes_local_id() != INVALID_NODE_ID;
+}
+
+/* Refuses. */
+static void
+refuse(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s in the middle of INSERT ... ON CONFLICT into another table", what),
+			 errdetail("A function that is called for an index writes. Such a transaction could not be sent to the other nodes."),
+			 errhint("Functions that an index calls must be immutable, and so must those that they call. A trigger may write.")));
+}
+
+/* The hook for statements and COPY. */
+static bool
+check_perms(List *range_table, bool ereport_on_violation)
+{
+	ListCell   *lc;
+
+	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
+		return false;
+	foreach(lc, range_table)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION && (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0 &&
+			rte->rellockmode == RowExclusiveLock && is_in_insertion() && get_rel_persistence(rte->relid) == RELPERSISTENCE_PERMANENT)
+			refuse(psprintf("cannot write to table \"%s\"", get_rel_name(rte->relid)));
+	}
+	return true;
+}
+
+/* True for commands that do not write to any table, nor to catalogs; what those that run statements do is looked at when they do. */
+static bool
+is_reading(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_VariableSetStmt:
+		case T_VariableShowStmt:
+		case T_TransactionStmt:
+		case T_DeclareCursorStmt:
+		case T_FetchStmt:
+		case T_ClosePortalStmt:
+		case T_PrepareStmt:
+		case T_ExecuteStmt:
+		case T_DeallocateStmt:
+		case T_ExplainStmt:
+		case T_CallStmt:
+		case T_DoStmt:
+		case T_CopyStmt:
+		case T_NotifyStmt:
+		case T_ListenStmt:
+		case T_UnlistenStmt:
+		case T_LockStmt:
+		case T_ConstraintsSetStmt:
+		case T_LoadStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* The hook for commands. */
+static void
+guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (context != PROCESS_UTILITY_TOPLEVEL && !is_reading(pstmt->utilityStmt) && is_in_insertion())
+		refuse(psprintf("cannot execute %s", CreateCommandName(pstmt->utilityStmt)));
+	(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
+		(pstmt, query, read_only_tree, context, params, env, dest, qc);
+}
+
+/* True for functions that write large objects. */
+static bool
+writes_large_object(Oid function)
+{
+	return function == F_LOWRITE || function == F_LO_PUT || function == F_LO_TRUNCATE || function == F_LO_TRUNCATE64 ||
+		function == F_LO_UNLINK || function == F_LO_FROM_BYTEA || function == F_LO_IMPORT_TEXT || function == F_LO_IMPORT_TEXT_OID;
+}
+
+/* The hook for objects. */
+static void
+guard_function(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	if (previous_access_hook)
+		previous_access_hook(access, class, object, subid, arg);
+	if (access == OAT_FUNCTION_EXECUTE && class == ProcedureRelationId && writes_large_object(object) && is_in_insertion())
+		refuse("cannot write to a large object");
+}
+
+void
+insertion_guard_install(void)
+{
+	previous_perms_hook = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = check_perms;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_command;
+	previous_access_hook = object_access_hook;
+	object_access_hook = guard_function;
+}

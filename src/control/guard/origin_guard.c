@@ -1,0 +1,166 @@
+/*
+ * origin_guard.c
+ *		Replication origins of groups that somebody drops.
+ *
+ * pg_replication_origin_drop() takes any origin of the server that no process has at the moment. With one of a group's go its progress, at once
+ * and for good, and its number, which stands beside the commit timestamps of all rows that the node has written: the next origin that is made gets it.
+ *
+ * PostgreSQL has no hook for the drop itself, but one for whoever is about to call the function. There the progress of all origins of groups
+ * is noted in shared memory (origin_map_keep_progress()), so that links never take up what is applied already. Before the transaction
+ * commits, the rows that it has deleted are made again, with their numbers, and with the progress in the name (catalog/former_origin.h); nobody
+ * can get such a number in between, as who makes an origin waits for the lock of who drops one. If the transaction is rolled back
+ * there still is the row, and the group worker writes the progress into its name (origin_map_secure_progress()).
+ *
+ * What a link applies between the start of the statement and the call is not noted, if the link gives the origin back in that time. Then it is applied
+ * twice, which shows where rows have no key.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_replication_origin.h"
+#include "replication/origin.h"
+#include "storage/lmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+
+#include "catalog/former_origin.h"
+#include "control/guard/origin_guard.h"
+#include "shared/origin_map.h"
+
+/* An origin that this transaction may have dropped. */
+typedef struct Guarded
+{
+	OriginPlace place;
+	char	   *name;
+} Guarded;
+
+static object_access_hook_type previous_hook = NULL;
+
+/* In TopTransactionContext. */
+static List *guarded = NIL;
+
+/* Name of the origin that has its number now; NULL if none. */
+static const char *
+name_now(const Guarded *g)
+{
+	char	   *name;
+
+	return replorigin_by_oid(g->place.origin, true, &name) ? name : NULL;
+}
+
+/* True if a name is that of the origin, with whatever progress. */
+static bool
+is_its_name(const Guarded *g, const char *name)
+{
+	size_t		len = strcspn(g->name, "@");
+
+	return name && strcspn(name, "@") == len && strncmp(name, g->name, len) == 0;
+}
+
+/* True if its row is gone, and its group has not dropped it; an error if its number is another one's already, which this transaction has made. */
+static bool
+is_dropped(const Guarded *g)
+{
+	const char *name;
+
+	if (is_its_name(g, name_now(g)))
+		return false;
+
+	/* a session that takes the database out of its group has this lock until the map knows */
+	LockRelationOid(ReplicationOriginRelationId, ExclusiveLock);
+	if (!origin_map_keeps(&g->place))
+		return false;
+	name = name_now(g);
+	if (name && !is_its_name(g, name))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("replication origin \"%s\" cannot be replaced by \"%s\", as it belongs to a node of a replication group", g->name, name),
+				 errhint("SELECT replication_plugin.leave_group() drops the origins of its database.")));
+	return name == NULL;
+}
+
+/* Its name with what is known of its progress, which was lost with the row. */
+static char *
+name_with_progress(const Guarded *g)
+{
+	char	   *name = pstrdup(g->name);
+
+	if (g->place.node <= 0 || g->place.progress == InvalidXLogRecPtr)
+		return name;
+	name[strcspn(name, "@")] = '\0';
+	return former_origin_name(name, g->place.progress);
+}
+
+/* Makes again what the transaction has dropped. */
+static void
+mend(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, guarded)
+	{
+		Guarded    *g = lfirst(lc);
+
+		if (!is_dropped(g))
+			continue;
+		former_origin_insert(g->place.origin, name_with_progress(g));
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("replication origin \"%s\" was not dropped, as it belongs to a node of a replication group", g->name),
+				 errhint("SELECT replication_plugin.leave_group() drops the origins of its database.")));
+	}
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (guarded == NIL)
+		return;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		mend();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
+		guarded = NIL;
+}
+
+/* Notes the origins of all groups of the server, before one may be dropped. */
+static void
+note_origins(void)
+{
+	static bool registered = false;
+	MemoryContext old;
+	OriginPlace *places;
+	int			n;
+
+	origin_map_ensure_loaded();
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	n = origin_map_keep_progress(&places);
+	if (!registered)
+		RegisterXactCallback(at_end_of_transaction, NULL);
+	registered = true;
+	for (int i = 0; i < n; i++)
+	{
+		Guarded    *g = palloc(sizeof(Guarded));
+
+		g->place = places[i];
+		if (replorigin_by_oid(g->place.origin, true, &g->name))
+			guarded = lappend(guarded, g);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	if (previous_hook)
+		previous_hook(access, class, object, subid, arg);
+	if (access == OAT_FUNCTION_EXECUTE && object == F_PG_REPLICATION_ORIGIN_DROP)
+		note_origins();
+}
+
+void
+origin_guard_install(void)
+{
+	previous_hook = object_access_hook;
+	object_access_hook = guard;
+}

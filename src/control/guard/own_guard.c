@@ -1,0 +1,442 @@
+/*
+ * own_guard.c
+ *		Keeps the extension's own objects as they are while the database is in a group.
+ *
+ * The workers of this node, and those of others that call functions here, count on each of them: on tables with their columns, indexes,
+ * constraints and triggers, on functions, views, types, event triggers, and the schema itself. PostgreSQL keeps away who does not own them;
+ * here who does, a superuser, is told.
+ *
+ * Two hooks. The one for objects sees every way to make, change or drop something, also a cascade, DROP OWNED and REASSIGN OWNED; but only
+ * after the command has locked it, against our workers, who may then meet it in a deadlock, and of some changes to tables it hears nothing. So
+ * the one for commands looks before at those that name a relation.
+ *
+ * Ours is what lies in the extension's schema, what belongs to a relation there, and event triggers that call a function there. Our own scripts may
+ * change it, and a session that has said by allow_system_table_mods that it knows what it does; and everybody what PostgreSQL itself
+ * does to a table when it writes it anew (VACUUM FULL, CLUSTER, REINDEX CONCURRENTLY), or what changes nothing that we count on.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_policy.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "control/guard/own_guard.h"
+
+/* Where a catalog says what its objects belong to: a schema, a relation, or a function. */
+typedef struct Kind
+{
+	Oid			class;
+	Oid			oid_index;
+	AttrNumber	oid;
+	AttrNumber	holder;
+	Oid			holder_class;
+} Kind;
+
+static const Kind kinds[] = {
+	{RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, Anum_pg_class_relnamespace, NamespaceRelationId},
+	{ProcedureRelationId, ProcedureOidIndexId, Anum_pg_proc_oid, Anum_pg_proc_pronamespace, NamespaceRelationId},
+	{TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, Anum_pg_type_typnamespace, NamespaceRelationId},
+	{OperatorRelationId, OperatorOidIndexId, Anum_pg_operator_oid, Anum_pg_operator_oprnamespace, NamespaceRelationId},
+	{StatisticExtRelationId, StatisticExtOidIndexId, Anum_pg_statistic_ext_oid, Anum_pg_statistic_ext_stxnamespace, NamespaceRelationId},
+	{ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid, Anum_pg_constraint_connamespace, NamespaceRelationId},
+	{TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, Anum_pg_trigger_tgrelid, RelationRelationId},
+	{RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, Anum_pg_rewrite_ev_class, RelationRelationId},
+	{PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, Anum_pg_policy_polrelid, RelationRelationId},
+	{AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, Anum_pg_attrdef_adrelid, RelationRelationId},
+	{EventTriggerRelationId, EventTriggerOidIndexId, Anum_pg_event_trigger_oid, Anum_pg_event_trigger_evtfoid, ProcedureRelationId},
+};
+
+static object_access_hook_type previous_access_hook = NULL;
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+
+/* The command at hand changes nothing that we count on. */
+static bool harmless = false;
+
+/* ---------- what is ours ---------- */
+
+/* True if there is nothing of ours, or whoever runs may change it. Cheap, as this is asked for every object that somebody makes or drops. */
+static bool
+is_free(void)
+{
+	if (!IsTransactionState() || !OidIsValid(MyDatabaseId) || IsBinaryUpgrade || allowSystemTableMods || !OidIsValid(extension_schema_oid()))
+		return true;
+	return creating_extension && CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
+}
+
+/* True if this database is in a group. */
+static bool
+is_in_group(void)
+{
+	return extension_exists() && nodes_local_id() != INVALID_NODE_ID;
+}
+
+/* True for a relation in our schema. An index that REINDEX CONCURRENTLY has left behind invalid is nobody's. */
+static bool
+is_own_relation(Oid relid)
+{
+	HeapTuple	index;
+	bool		valid = true;
+
+	if (!OidIsValid(relid) || get_rel_namespace(relid) != extension_schema_oid())
+		return false;
+	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
+	if (HeapTupleIsValid(index))
+	{
+		valid = ((Form_pg_index) GETSTRUCT(index))->indisvalid;
+		ReleaseSysCache(index);
+	}
+	return valid;
+}
+
+/* A column of an object's row in its catalog, which is never null there; 0 if there is no such row. A NULL snapshot sees it as it was before the command. */
+static Datum
+read_catalog(const Kind *kind, Oid object, AttrNumber column, Snapshot snapshot)
+{
+	Relation	catalog = table_open(kind->class, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		isnull;
+	Datum		value = 0;
+
+	ScanKeyInit(&key, kind->oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object));
+	scan = systable_beginscan(catalog, kind->oid_index, true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		value = heap_getattr(tuple, column, RelationGetDescr(catalog), &isnull);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return value;
+}
+
+/* True if what an object belongs to is ours. */
+static bool
+is_held(const Kind *kind, Oid object, Snapshot snapshot)
+{
+	Oid			holder = DatumGetObjectId(read_catalog(kind, object, kind->holder, snapshot));
+
+	if (!OidIsValid(holder))
+		return false;
+	if (kind->class == RelationRelationId && snapshot == NULL)
+		return is_own_relation(object);
+	if (kind->holder_class == RelationRelationId)
+		return is_own_relation(holder);
+	return (kind->holder_class == ProcedureRelationId ? get_func_namespace(holder) : holder) == extension_schema_oid();
+}
+
+/* What PostgreSQL knows about objects of a catalog; NULL if we have none there. */
+static const Kind *
+find_kind(Oid class)
+{
+	for (int i = 0; i < lengthof(kinds); i++)
+	{
+		if (kinds[i].class == class)
+			return &kinds[i];
+	}
+	return NULL;
+}
+
+/* ---------- what is refused ---------- */
+
+/* Refuses. */
+static void
+refuse(const char *verb, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot %s %s of extension \"%s\" while this database is a node of a replication group", verb, what, EXTENSION_NAME),
+			 errhint("Nothing would work any more. SELECT replication_plugin.leave_group() takes the node out.")));
+}
+
+/* What a message calls an object, or what it is made in or on. */
+static const char *
+describe(const Kind *kind, Oid object, int subid)
+{
+	ObjectAddress address = {kind->class, object, subid};
+	char	   *description = getObjectDescription(&address, true);
+
+	if (description)
+		return description;
+	address.classId = kind->holder_class;
+	address.objectId = DatumGetObjectId(read_catalog(kind, object, kind->holder, SnapshotSelf));
+	address.objectSubId = 0;
+	description = getObjectDescription(&address, true);
+	return description ? description : "something";
+}
+
+/* True for what PostgreSQL does on its own account. */
+static bool
+is_internal(ObjectAccessType access, const Kind *kind, Oid object, void *arg)
+{
+	char		relkind;
+
+	if (access == OAT_DROP)
+		return arg && (((ObjectAccessDrop *) arg)->dropflags & PERFORM_DELETION_INTERNAL) != 0;
+	if (access == OAT_POST_ALTER)
+		return arg && ((ObjectAccessPostAlter *) arg)->is_internal;
+
+	/* the tables that VACUUM FULL makes have types; the indexes that REINDEX CONCURRENTLY makes are not said to be internal */
+	if (kind->class == TypeRelationId)
+		return true;
+	if (kind->class != RelationRelationId)
+		return false;
+	if (arg && ((ObjectAccessPostCreate *) arg)->is_internal)
+		return true;
+	relkind = DatumGetChar(read_catalog(kind, object, Anum_pg_class_relkind, SnapshotSelf));
+	return relkind == RELKIND_INDEX;
+}
+
+/* The hook for objects. */
+static void
+guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	const Kind *kind;
+
+	if (previous_access_hook)
+		previous_access_hook(access, class, object, subid, arg);
+	if ((access != OAT_DROP && access != OAT_POST_ALTER && access != OAT_POST_CREATE) || harmless || is_free())
+		return;
+	if (class == NamespaceRelationId && access != OAT_POST_CREATE && object == extension_schema_oid() && is_in_group())
+		refuse(access == OAT_DROP ? "drop" : "change", "the schema");
+	if (class == InheritsRelationId && arg && is_own_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id) && is_in_group())
+		refuse("change", psprintf("\"%s\"", get_rel_name(((ObjectAccessPostAlter *) arg)->auxiliary_id)));
+	kind = find_kind(class);
+	if (!kind || is_internal(access, kind, object, arg))
+		return;
+	if ((is_held(kind, object, NULL) || (access != OAT_DROP && is_held(kind, object, SnapshotSelf))) && is_in_group())
+		refuse(access == OAT_DROP ? "drop" : "change", describe(kind, object, subid));
+}
+
+/* ---------- commands ---------- */
+
+/* The relation that a command changes, or makes something on; NULL if it names none. */
+static RangeVar *
+changed_relation(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_AlterTableStmt:
+			return ((AlterTableStmt *) stmt)->relation;
+		case T_RenameStmt:
+			return ((RenameStmt *) stmt)->relation;
+		case T_AlterObjectSchemaStmt:
+			return ((AlterObjectSchemaStmt *) stmt)->relation;
+		case T_AlterObjectDependsStmt:
+			return ((AlterObjectDependsStmt *) stmt)->relation;
+		case T_AlterSeqStmt:
+			return ((AlterSeqStmt *) stmt)->sequence;
+		case T_ViewStmt:
+			return ((ViewStmt *) stmt)->view;
+		case T_IndexStmt:
+			return ((IndexStmt *) stmt)->relation;
+		case T_CreateTrigStmt:
+			return ((CreateTrigStmt *) stmt)->relation;
+		case T_RuleStmt:
+			return ((RuleStmt *) stmt)->relation;
+		case T_CreatePolicyStmt:
+			return ((CreatePolicyStmt *) stmt)->table;
+		case T_AlterPolicyStmt:
+			return ((AlterPolicyStmt *) stmt)->table;
+		default:
+			return NULL;
+	}
+}
+
+/* Refuses if a relation is ours; PostgreSQL itself has a word on who does not own it, and on a schema of a temporary relation. */
+static void
+check_relation(RangeVar *name, const char *verb)
+{
+	Oid			relid;
+
+	if (name->relpersistence == RELPERSISTENCE_TEMP)
+		return;
+	relid = RangeVarGetRelid(name, NoLock, true);
+	if (is_own_relation(relid) && pg_class_ownercheck(relid, GetUserId()) && is_in_group())
+		refuse(verb, psprintf("\"%s\"", get_rel_name(relid)));
+}
+
+/* Looks at DROP of relations, and of what belongs to one. */
+static void
+check_drop(DropStmt *stmt)
+{
+	ObjectType	type = stmt->removeType;
+	bool		part = type == OBJECT_TRIGGER || type == OBJECT_RULE || type == OBJECT_POLICY;
+	ListCell   *lc;
+
+	if (!part && type != OBJECT_TABLE && type != OBJECT_INDEX && type != OBJECT_VIEW && type != OBJECT_SEQUENCE && type != OBJECT_MATVIEW)
+		return;
+	foreach(lc, stmt->objects)
+	{
+		List	   *names = list_copy(lfirst(lc));
+
+		if (part)
+			names = list_truncate(names, list_length(names) - 1);
+		if (names != NIL)
+			check_relation(makeRangeVarFromNameList(names), part ? "change" : "drop");
+	}
+}
+
+/* True if a table may have an option changed: not if logical decoding has to see it, nor a view. */
+static bool
+is_harmless_option(AlterTableStmt *stmt, AlterTableCmd *cmd)
+{
+	ListCell   *lc;
+
+	if (stmt->objtype == OBJECT_VIEW)
+		return false;
+	foreach(lc, (List *) cmd->def)
+	{
+		if (strcmp(lfirst_node(DefElem, lc)->defname, "user_catalog_table") == 0)
+			return false;
+	}
+	return true;
+}
+
+/* True for a new owner who can do all that the old one could. */
+static bool
+is_harmless_owner(RoleSpec *owner)
+{
+	Oid			role = get_rolespec_oid(owner, true);
+
+	return OidIsValid(role) && superuser_arg(role);
+}
+
+/* True for an ALTER TABLE that changes nothing that we count on. */
+static bool
+is_harmless_alter(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+
+		switch (cmd->subtype)
+		{
+			case AT_SetRelOptions:
+			case AT_ResetRelOptions:
+				if (!is_harmless_option(stmt, cmd))
+					return false;
+				break;
+			case AT_ChangeOwner:
+				if (!is_harmless_owner(cmd->newowner))
+					return false;
+				break;
+			case AT_SetStatistics:
+			case AT_SetOptions:
+			case AT_ResetOptions:
+			case AT_SetStorage:
+			case AT_SetCompression:
+			case AT_SetTableSpace:
+			case AT_ClusterOn:
+			case AT_DropCluster:
+				break;
+			default:
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The same for any command. */
+static bool
+is_harmless(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_AlterTableStmt:
+			return is_harmless_alter((AlterTableStmt *) stmt);
+		case T_AlterTableMoveAllStmt:
+			return true;
+		case T_AlterEventTrigStmt:
+			return ((AlterEventTrigStmt *) stmt)->tgenabled == TRIGGER_FIRES_ALWAYS;
+		case T_AlterOwnerStmt:
+			return is_harmless_owner(((AlterOwnerStmt *) stmt)->newowner);
+		case T_ReassignOwnedStmt:
+			return is_harmless_owner(((ReassignOwnedStmt *) stmt)->newrole);
+		default:
+			return false;
+	}
+}
+
+/* Looks at a command. */
+static void
+check_command(Node *stmt)
+{
+	RangeVar   *relation = changed_relation(stmt);
+
+	if (relation && !is_free())
+		check_relation(relation, "change");
+	else if (IsA(stmt, DropStmt) && !is_free())
+		check_drop((DropStmt *) stmt);
+	else if (IsA(stmt, AlterExtensionContentsStmt) && strcmp(((AlterExtensionContentsStmt *) stmt)->extname, EXTENSION_NAME) == 0 &&
+			 superuser() && !is_free() && is_in_group())
+		refuse("change", "what belongs to it");
+}
+
+/* The hook for commands. */
+static void
+guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
+	bool		outer = harmless;
+
+	if (!is_harmless(pstmt->utilityStmt))
+	{
+		check_command(pstmt->utilityStmt);
+		next(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		return;
+	}
+	harmless = true;
+	PG_TRY();
+	{
+		next(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		harmless = outer;
+	}
+	PG_END_TRY();
+}
+
+void
+own_guard_install(void)
+{
+	previous_access_hook = object_access_hook;
+	object_access_hook = guard_object;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_command;
+}

@@ -1,0 +1,177 @@
+/*
+ * rename_guard.c
+ *		Refuses another name for a table of which changes are kept.
+ *
+ * Tables are known by their names in a group. What is kept of a table that waits (apply/keep.c) would stay under its former name for ever, and what arrives under the new
+ * one would be written before it. So the table is renamed when it waits no more: others who have done that already write under the new name, which waits here
+ * meanwhile, as a table that does not exist. The same goes for its schema, and for becoming a partition, as changes of those have the name of the whole.
+ *
+ * What is in the place of a table that does not exist (a view) can be renamed, and so can a table that was made in the same transaction: nothing could have been
+ * applied to it.
+ *
+ * The hook for objects sees every way of renaming, and when the table is locked, so that it does not begin to wait in that moment.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/relcache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/waiting_table.h"
+#include "control/guard/rename_guard.h"
+
+static object_access_hook_type previous_hook = NULL;
+
+/* Refuses. */
+static void
+refuse(const char *what, const WaitingTable *w)
+{
+	char	   *table = quote_qualified_identifier(w->schema, w->name);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s on this node now: changes of table %s from other nodes wait here", what, table),
+			 errdetail("They are kept under its name."),
+			 errhint("The view replication_plugin.waiting_tables says why they wait; try again when that is mended and they are applied. "
+					 "SELECT replication_plugin.discard_kept_changes(%s, %s) forgets them.", quote_literal_cstr(w->schema), quote_literal_cstr(w->name))));
+}
+
+/* The entry of a local table of which changes are kept that could have been applied to it; NULL if there is none. Its name is as before the command. */
+static const WaitingTable *
+kept_of(Oid relid)
+{
+	char		kind = get_rel_relkind(relid);
+	const WaitingTable *w = NULL;
+	Relation	rel = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ? RelationIdGetRelation(relid) : NULL;
+
+	if (!rel)
+		return NULL;
+	if (rel->rd_createSubid == InvalidSubTransactionId)
+		w = waiting_table(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	RelationClose(rel);
+	return w && w->kept ? w : NULL;
+}
+
+/* True if the command has given a table another name, or another schema. */
+static bool
+has_other_name(Oid relid)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(pg_class, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		result = form->relnamespace != get_rel_namespace(relid) || strcmp(NameStr(form->relname), get_rel_name(relid)) != 0;
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return result;
+}
+
+/* True if the command has given a schema another name. */
+static bool
+schema_has_other_name(Oid nspoid)
+{
+	Relation	pg_namespace = table_open(NamespaceRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result;
+
+	ScanKeyInit(&key, Anum_pg_namespace_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(nspoid));
+	scan = systable_beginscan(pg_namespace, NamespaceOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	result = HeapTupleIsValid(tuple) && strcmp(NameStr(((Form_pg_namespace) GETSTRUCT(tuple))->nspname), get_namespace_name(nspoid)) != 0;
+	systable_endscan(scan);
+	table_close(pg_namespace, AccessShareLock);
+	return result;
+}
+
+/* Looks at another name of a table, or another schema. */
+static void
+check_table(Oid relid)
+{
+	const WaitingTable *w = kept_of(relid);
+
+	if (w && has_other_name(relid))
+		refuse(psprintf("table \"%s\" cannot be renamed", get_rel_name(relid)), w);
+}
+
+/* Looks at another name of a schema. */
+static void
+check_schema(Oid nspoid)
+{
+	Relation	pg_class;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!schema_has_other_name(nspoid))
+		return;
+	pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(nspoid));
+	scan = systable_beginscan(pg_class, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		const WaitingTable *w = kept_of(((Form_pg_class) GETSTRUCT(tuple))->oid);
+
+		if (w)
+			refuse(psprintf("schema \"%s\" cannot be renamed", get_namespace_name(nspoid)), w);
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+}
+
+/* Looks at a table that becomes a partition. */
+static void
+check_partition(Oid relid, Oid parent)
+{
+	const WaitingTable *w = get_rel_relkind(parent) == RELKIND_PARTITIONED_TABLE ? kept_of(relid) : NULL;
+
+	if (w)
+		refuse(psprintf("table \"%s\" cannot become a partition", get_rel_name(relid)), w);
+}
+
+/* The hook for objects. */
+static void
+guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	if (previous_hook)
+		previous_hook(access, class, object, subid, arg);
+	if (access != OAT_POST_ALTER || (class != RelationRelationId && class != NamespaceRelationId && class != InheritsRelationId) || subid != 0 ||
+		MyBackendType == B_BG_WORKER || creating_extension || !IsTransactionState() || !OidIsValid(MyDatabaseId) || !waiting_tables())
+		return;
+	if (class == RelationRelationId)
+		check_table(object);
+	else if (class == NamespaceRelationId)
+		check_schema(object);
+	else if (arg)
+		check_partition(object, ((ObjectAccessPostAlter *) arg)->auxiliary_id);
+}
+
+void
+rename_guard_install(void)
+{
+	previous_hook = object_access_hook;
+	object_access_hook = guard;
+}

@@ -1,0 +1,330 @@
+/*
+ * rewrite_guard.c
+ *		Which commands write the rows of replicated tables anew.
+ *
+ * ALTER TABLE may do so for a column's type, a new column, or another persistence. Whether it does is known when it makes the
+ * table's new storage: then, before anything is copied, versions are collected (store/rewrite.h). VACUUM FULL and CLUSTER make new
+ * storage as well, but leave xmin alone; they are none of ours.
+ *
+ * pg_repack copies a table's rows into one of its own (repack.table_OID), in several transactions, and gives the table that one's storage in
+ * a transaction that locks it against everybody. So versions are collected when that lock is taken, and noted at its COMMIT.
+ *
+ * What was written to a table while it was unlogged is not in the WAL, so nobody has got it: when the table is logged again and is not
+ * empty, it is marked out of step.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/tablecmds.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/proc.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/session.h"
+#include "catalog/exclusion.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "catalog/table_info.h"
+#include "control/guard/rewrite_guard.h"
+#include "store/rewrite.h"
+
+/* What an ALTER TABLE may write anew. */
+typedef struct Altering
+{
+	List	   *tables;			/* of Rewriting * */
+	List	   *unlogged;		/* of Oid: tables that become logged */
+	struct Altering *outer;		/* the command in whose course this one runs */
+} Altering;
+
+static object_access_hook_type previous_access_hook = NULL;
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+static Altering *current = NULL;
+
+/* A table that pg_repack has locked in the running transaction. */
+static struct
+{
+	LocalTransactionId transaction;
+	Rewriting  *rewriting;		/* in TopTransactionContext */
+} repacking;
+
+/* Returns true if a command may write rows anew. */
+static bool
+may_rewrite(const AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objtype == OBJECT_TABLE ? stmt->cmds : NIL)
+	{
+		switch (((AlterTableCmd *) lfirst(lc))->subtype)
+		{
+			case AT_AlterColumnType:
+			case AT_AddColumn:
+			case AT_SetLogged:
+			case AT_SetUnLogged:
+			case AT_SetAccessMethod:
+				return true;
+			default:
+				break;
+		}
+	}
+	return false;
+}
+
+/* Prepares for one table. */
+static void
+prepare_table(Altering *a, Oid relid)
+{
+	Relation	rel = table_open(relid, NoLock);
+	Rewriting  *r = rewrite_prepare(rel);
+
+	if (r)
+		a->tables = lappend(a->tables, r);
+	if (rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		a->unlogged = lappend_oid(a->unlogged, relid);
+	table_close(rel, NoLock);
+}
+
+/* Prepares for a command; takes the locks that it takes. */
+static void
+prepare(Altering *a, AlterTableStmt *stmt)
+{
+	LOCKMODE	lockmode = AlterTableGetLockLevel(stmt->cmds);
+	Oid			relid = AlterTableLookupRelation(stmt, lockmode);
+	ListCell   *lc;
+
+	if (!OidIsValid(relid))
+		return;
+	foreach(lc, stmt->relation->inh ? find_all_inheritors(relid, lockmode, NULL) : list_make1_oid(relid))
+		prepare_table(a, lfirst_oid(lc));
+}
+
+/* The table whose new storage a relation is that has just been made; InvalidOid: none. */
+static Oid
+rewritten_table(Oid relid)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			result;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(pg_class, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	result = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->relrewrite : InvalidOid;
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return result;
+}
+
+/* The hook for objects: the moment before rows are copied. */
+static void
+guard_access(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	Oid			relid;
+	ListCell   *lc;
+
+	if (previous_access_hook)
+		previous_access_hook(access, class, object, subid, arg);
+	if (!current || current->tables == NIL || access != OAT_POST_CREATE || class != RelationRelationId || subid != 0)
+		return;
+	relid = rewritten_table(object);
+	foreach(lc, OidIsValid(relid) ? current->tables : NIL)
+	{
+		if (rewrite_relid(lfirst(lc)) == relid)
+			rewrite_collect(lfirst(lc));
+	}
+}
+
+/* Returns true if a table has rows. */
+static bool
+has_rows(Relation rel)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	bool		result = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+/* Marks a table out of step on all nodes, whoever runs the command. */
+static void
+mark_out_of_step(Relation rel)
+{
+	Relation	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
+	Oid			types[4] = {TEXTOID, TEXTOID, INT4OID, LSNOID};
+	Datum		args[4];
+	Oid			user;
+	int			security,
+				nest;
+
+	args[0] = CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root)));
+	args[1] = CStringGetTextDatum(RelationGetRelationName(root));
+	args[2] = Int32GetDatum(nodes_local_id());
+	args[3] = LSNGetDatum(GetXLogInsertRecPtr());
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+	nest = session_sql_begin();
+	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA ".out_of_step (schema_name, table_name, node_id, lsn, what)"
+							  " VALUES ($1, $2, $3, $4, 'what was written to the table while it was unlogged')",
+							  4, types, args, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not mark a table out of step");
+	session_sql_end(nest);
+	SetUserIdAndSecContext(user, security);
+	ereport(NOTICE,
+			(errmsg("rows of table \"%s\" may be missing on other nodes, as it was unlogged", RelationGetRelationName(root)),
+			 errhint("When it is logged on all nodes: SELECT replication_plugin.resend_table('%s') on the node whose rows are right.",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root)))));
+	table_close(root, AccessShareLock);
+}
+
+/* A table that was unlogged is logged now: others may lack its rows. */
+static void
+note_logged(Oid relid)
+{
+	Relation	rel = try_relation_open(relid, NoLock);
+
+	if (!rel)
+		return;
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT && table_is_replicated(rel) && has_rows(rel))
+		mark_out_of_step(rel);
+	relation_close(rel, NoLock);
+}
+
+/* Notes what a command has done. */
+static void
+note(Altering *a)
+{
+	ListCell   *lc;
+
+	foreach(lc, a->tables)
+		rewrite_note(lfirst(lc));
+	foreach(lc, a->unlogged)
+		note_logged(lfirst_oid(lc));
+}
+
+/* Returns true if pg_repack has made copies of a table's rows. */
+static bool
+is_repacked(Oid relid)
+{
+	Oid			nspoid = get_namespace_oid(REPACK_SCHEMA, true);
+
+	return OidIsValid(nspoid) && OidIsValid(get_relname_relid(psprintf("table_%u", relid), nspoid));
+}
+
+/* A table is locked against everybody: if that is pg_repack, it may be about to get other storage. */
+static void
+note_lock(const LockStmt *stmt)
+{
+	Oid			relid = RangeVarGetRelid(linitial(stmt->relations), NoLock, true);
+	MemoryContext old;
+	Relation	rel;
+
+	if (!OidIsValid(relid) || !is_repacked(relid))
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	rel = table_open(relid, NoLock);
+	repacking.rewriting = rewrite_prepare(rel);
+	repacking.transaction = MyProc->lxid;
+	table_close(rel, NoLock);
+	if (repacking.rewriting)
+		rewrite_collect(repacking.rewriting);
+	MemoryContextSwitchTo(old);
+}
+
+/* Before COMMIT: the table may have other storage by now. */
+static void
+note_commit(void)
+{
+	if (!repacking.rewriting || repacking.transaction != MyProc->lxid || IsAbortedTransactionBlockState())
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) rewrite_note_swapped(repacking.rewriting);
+	PopActiveSnapshot();
+	repacking.rewriting = NULL;
+}
+
+/* Runs a command. */
+static void
+run(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+	ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (previous_utility_hook)
+		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+}
+
+/* Returns true for LOCK TABLE of one table against everybody. */
+static bool
+locks_one_table(Node *statement)
+{
+	LockStmt   *lock = (LockStmt *) statement;
+
+	return IsA(statement, LockStmt) && lock->mode == AccessExclusiveLock && list_length(lock->relations) == 1;
+}
+
+/* The hook for commands. */
+static void
+guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Altering	altering = {.outer = current};
+
+	if (IsA(pstmt->utilityStmt, TransactionStmt) && ((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT)
+		note_commit();
+	if (!IsA(pstmt->utilityStmt, AlterTableStmt) || !may_rewrite((AlterTableStmt *) pstmt->utilityStmt) ||
+		nodes_local_id() == INVALID_NODE_ID || !OidIsValid(extension_relation_oid(TABLE_TABLE_REWRITE)))
+	{
+		run(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		if (locks_one_table(pstmt->utilityStmt) && nodes_local_id() != INVALID_NODE_ID && OidIsValid(extension_relation_oid(TABLE_TABLE_REWRITE)))
+			note_lock((LockStmt *) pstmt->utilityStmt);
+		return;
+	}
+	prepare(&altering, (AlterTableStmt *) pstmt->utilityStmt);
+	PG_TRY();
+	{
+		current = &altering;
+		run(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		current = altering.outer;
+	}
+	PG_END_TRY();
+	note(&altering);
+}
+
+void
+rewrite_guard_install(void)
+{
+	previous_access_hook = object_access_hook;
+	object_access_hook = guard_access;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_command;
+}

@@ -1,0 +1,111 @@
+/*
+ * template_guard.c
+ *		Our processes give way where a member's database is copied.
+ *
+ * CREATE DATABASE ... TEMPLATE fails while anybody is connected to the template, and our workers and the walsenders of other members'
+ * links always are. So they are ended first, under the lock that CREATE DATABASE takes: it keeps new connections waiting until the
+ * copy is made. Then the launcher and the other members start them again. The copy is no member: its dsn leads to another database, and
+ * forget_group() in it makes it a database of its own.
+ *
+ * Who is ended: processes of that database that are workers of ours, and sessions and walsenders by whose name they belong to other
+ * members. It is done for who may make the copy only: the database's owner, and superusers.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/backend_status.h"
+
+#include "catalog/names.h"
+#include "control/guard/template_guard.h"
+#include "shared/manager_status.h"
+
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+
+/* The member's database that a statement copies; InvalidOid if it copies none, or its user may not. */
+static Oid
+copied_member(Node *statement)
+{
+	ListCell   *lc;
+	Oid			dboid = InvalidOid;
+	ManagerStatus m;
+
+	if (!IsA(statement, CreatedbStmt))
+		return InvalidOid;
+	foreach(lc, ((CreatedbStmt *) statement)->options)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (strcmp(option->defname, "template") == 0 && option->arg)
+			dboid = get_database_oid(defGetString(option), true);
+	}
+	if (!OidIsValid(dboid) || !manager_status_find(dboid, &m) || !m.in_group)
+		return InvalidOid;
+	return superuser() || pg_database_ownercheck(dboid, GetUserId()) ? dboid : InvalidOid;
+}
+
+/* True for a process of ours, or of another member that is connected to us. */
+static bool
+is_of_group(const PgBackendStatus *b)
+{
+	if (b->st_backendType == B_BG_WORKER)
+	{
+		const char *type = GetBackgroundWorkerTypeByPid(b->st_procpid);
+
+		return type && strncmp(type, PLUGIN_NAME " ", strlen(PLUGIN_NAME) + 1) == 0;
+	}
+	return (b->st_backendType == B_WAL_SENDER || b->st_backendType == B_BACKEND) && b->st_appname &&
+		strncmp(b->st_appname, PLUGIN_NAME " ", strlen(PLUGIN_NAME) + 1) == 0;
+}
+
+/* Ends the processes of the group in a database. */
+static void
+end_processes(Oid dboid)
+{
+	int			n = pgstat_fetch_stat_numbackends();
+
+	for (int i = 1; i <= n; i++)
+	{
+		LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(i);
+
+		if (local && local->backendStatus.st_databaseid == dboid && local->backendStatus.st_procpid != MyProcPid &&
+			is_of_group(&local->backendStatus))
+			(void) kill(local->backendStatus.st_procpid, SIGTERM);
+	}
+}
+
+/* The hook for commands. */
+static void
+guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Oid			dboid = context == PROCESS_UTILITY_TOPLEVEL ? copied_member(pstmt->utilityStmt) : InvalidOid;
+
+	if (OidIsValid(dboid))
+	{
+		/* as CREATE DATABASE does: nobody connects from here on */
+		LockSharedObject(DatabaseRelationId, dboid, 0, ShareLock);
+		end_processes(dboid);
+	}
+	if (previous_utility_hook)
+		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+}
+
+void
+template_guard_install(void)
+{
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_command;
+}

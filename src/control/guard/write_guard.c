@@ -1,0 +1,282 @@
+/*
+ * write_guard.c
+ *		Keeps local writes away from replicated tables of a node that is not ready.
+ *
+ * What is written on a node that is joining, leaving or out would reach nobody, or would be
+ * decided otherwise than elsewhere (PROTOCOL: Join). The hook for permissions sees every
+ * statement and COPY before it writes, with the tables that it reaches by way of an inheritance parent; the hook for objects sees each table that TRUNCATE
+ * empties, also those that are not named. Our own processes write without either, and the sessions that copy rows have a replication origin.
+ *
+ * On a server that cannot replicate (shared/requirement.h) writes of any member are refused, also those of the group's settings and
+ * those under an origin that is not of our nodes. This works in a library without shared memory, too, if it is loaded:
+ * session_preload_libraries of a member's database sees to that.
+ *
+ * Where the node is ready, or there is none, this costs a look at a cached value.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "replication/origin.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "catalog/table_info.h"
+#include "catalog/table_policy.h"
+#include "catalog/waiting_table.h"
+#include "control/guard/write_guard.h"
+#include "shared/origin_map.h"
+#include "shared/requirement.h"
+
+static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+static object_access_hook_type previous_access_hook = NULL;
+
+/* True if what this session writes is a local write of a user, in a transaction. */
+static bool
+is_users_session(void)
+{
+	return replorigin_session_origin == InvalidRepOriginId && MyBackendType != B_BG_WORKER &&
+		IsTransactionState() && OidIsValid(MyDatabaseId) && !creating_extension;
+}
+
+/* Why writes are refused now; NULL if they are not. */
+static const char *
+refusal(void)
+{
+	return is_users_session() ? nodes_local_refusal() : NULL;
+}
+
+/* What this server lacks, if that matters to what this session writes now; NULL if not. */
+static const Unmet *
+unmet(void)
+{
+	const Unmet *u = requirement_unmet();
+
+	if (!u || !IsTransactionState() || !OidIsValid(MyDatabaseId) || creating_extension || !nodes_local_in_group())
+		return NULL;
+	if (replorigin_session_origin == InvalidRepOriginId)
+		return u;
+	origin_map_ensure_loaded();
+	return origin_map_node(replorigin_session_origin) == ORIGIN_NODE_LOCAL ? u : NULL;
+}
+
+/*
+ * Refuses to write a table of the group on a server that cannot replicate. Of the group's own tables, rows may go: the node may be
+ * taken out; and our processes may be in the middle of something.
+ */
+static void
+refuse_unmet(Oid relid, AclMode write, const Unmet *u)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		replicated;
+
+	if (!rel)
+		return;
+	if (RelationGetNamespace(rel) == extension_schema_oid())
+		replicated = table_is_own_replicated(rel) && (write & (ACL_INSERT | ACL_UPDATE)) != 0 && MyBackendType != B_BG_WORKER;
+	else
+		replicated = table_is_replicated(rel);
+	RelationClose(rel);
+	if (replicated)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), u->problem),
+				 errhint("%s", u->fix)));
+}
+
+/* Refuses if a table is one of the replicated ones. */
+static void
+refuse(Oid relid, const char *state)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		replicated;
+
+	if (!rel)
+		return;
+	replicated = table_is_replicated(rel) && RelationGetNamespace(rel) != extension_schema_oid();
+	RelationClose(rel);
+	if (!replicated)
+		return;
+	if (strncmp(state, NODE_OTHER_VERSION, strlen(NODE_OTHER_VERSION)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is of version %s in this database, and its library of version %s",
+						EXTENSION_NAME, state + strlen(NODE_OTHER_VERSION), EXTENSION_VERSION),
+				 errhint("Until they agree nothing is replicated, and replicated tables cannot be written to: ALTER EXTENSION %s UPDATE.",
+						 EXTENSION_NAME)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), state),
+			 strncmp(state, "joining", 7) == 0 ?
+			 errhint("SELECT replication_plugin.wait_until_ready() waits for it.") :
+			 strcmp(state, "leaving") == 0 ? errhint("It is being removed from its group.") :
+			 errhint("SELECT replication_plugin.rejoin() makes it a member again, with the rows of the others; "
+					 "forget_group() makes it a database of its own.")));
+}
+
+/*
+ * Refuses a change of a table that waits, where receivers would take for granted that its writer has seen what is kept here: of rows without a key, and of siblings.
+ * Other writes win or lose by their versions, whenever what is kept comes to be applied.
+ */
+static void
+refuse_waiting(Oid relid, AclMode write)
+{
+	Relation	root;
+	bool		mergeable;
+	bool		refused;
+
+	if (!is_users_session() || !waiting_table_by_oid(relid))
+		return;
+	root = RelationIdGetRelation(table_root(relid));
+	if (!root)
+		return;
+	mergeable = table_is_mergeable(root);
+	refused = (root->rd_rel->relkind == RELKIND_RELATION || root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+		(mergeable || (!OidIsValid(table_key_index(root)) && (write & ~ACL_INSERT) != 0));
+	RelationClose(root);
+	if (refused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" cannot be changed on this node now: changes of it from other nodes wait here", get_rel_name(relid)),
+				 errdetail(mergeable ? "Its conflicts are resolved by what their writers had seen." : "It has no key."),
+				 errhint("The view replication_plugin.waiting_tables says why they wait; when that is mended, they are applied and the table can be changed.")));
+}
+
+void
+write_guard_check(Oid relid)
+{
+	const char *state = refusal();
+
+	if (state)
+		refuse(relid, state);
+}
+
+/* Looks at a table before it is written. */
+static void
+check_write(Oid relid, AclMode write)
+{
+	const char *state;
+	const Unmet *u;
+
+	if ((u = unmet()) != NULL)
+		refuse_unmet(relid, write, u);
+	if ((state = refusal()) != NULL)
+		refuse(relid, state);
+	refuse_waiting(relid, write);
+}
+
+/*
+ * How a statement may write a table in its list; 0: not at all. What is reached by way of a parent has no permissions of its own there. INSERT ... ON CONFLICT has its
+ * table there once more, as what the row would have been.
+ */
+static AclMode
+write_of(const RangeTblEntry *rte)
+{
+	AclMode		write = rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE);
+
+	if (rte->rtekind != RTE_RELATION || rte->rellockmode != RowExclusiveLock)
+		return 0;
+	return rte->requiredPerms == 0 && rte->relkind != RELKIND_COMPOSITE_TYPE ? ACL_UPDATE | ACL_DELETE : write;
+}
+
+/* The hook for statements and COPY. */
+static bool
+check_perms(List *range_table, bool ereport_on_violation)
+{
+	ListCell   *lc;
+
+	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
+		return false;
+	foreach(lc, range_table)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+		AclMode		write = write_of(rte);
+
+		if (write != 0)
+			check_write(rte->relid, write);
+	}
+	return true;
+}
+
+/* The hook for objects: each table that TRUNCATE empties. */
+static void
+check_access(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	if (previous_access_hook)
+		previous_access_hook(access, class, object, subid, arg);
+	if (access == OAT_TRUNCATE && class == RelationRelationId)
+		check_write(object, ACL_TRUNCATE);
+}
+
+/* Looks once more at the tables that a TRUNCATE named, now that they are locked: one may have begun to wait while the lock was waited for. */
+static void
+check_truncated(TruncateStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, is_users_session() && waiting_tables() ? stmt->relations : NIL)
+	{
+		Oid			relid = RangeVarGetRelid(lfirst(lc), NoLock, true);
+
+		if (OidIsValid(relid))
+			refuse_waiting(relid, ACL_TRUNCATE);
+	}
+}
+
+/* Looks at a COMMIT PREPARED: what was written when it was welcome may be so no longer, or would get a timestamp that is none. */
+static void
+check_commit_prepared(void)
+{
+	const char *state = refusal();
+	const Unmet *u = unmet();
+
+	if (u)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), u->problem),
+				 errhint("%s", u->fix)));
+	if (state && (strcmp(state, "removed") == 0 || strcmp(state, "needs_rejoin") == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), state),
+				 errhint("Nobody would get what the transaction has written: ROLLBACK PREPARED.")));
+}
+
+/* The hook for commands. */
+static void
+check_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
+		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+		check_commit_prepared();
+	if (previous_utility_hook)
+		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	if (IsA(pstmt->utilityStmt, TruncateStmt))
+		check_truncated((TruncateStmt *) pstmt->utilityStmt);
+}
+
+void
+write_guard_install(void)
+{
+	previous_perms_hook = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = check_perms;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = check_command;
+	previous_access_hook = object_access_hook;
+	object_access_hook = check_access;
+}

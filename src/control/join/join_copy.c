@@ -1,0 +1,269 @@
+/*
+ * join_copy.c
+ *		The rows of a joining node: which tables, in which order, and who copies them.
+ *
+ * The copying is done by workers of this server, several at a time: each runs
+ * copy_table() (copy_table.c), one table in one transaction, and takes the next one when
+ * it is through (copy_pool.c); the largest tables come first. This process makes the list and tells
+ * people how far it is.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "replication/slot.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/moment.h"
+#include "base/peer.h"
+#include "base/settings.h"
+#include "catalog/names.h"
+#include "control/join/copy_pool.h"
+#include "control/join/join.h"
+#include "control/workers/sql.h"
+
+#define PROGRESS_MS		500
+
+#define COPY_STATEMENT \
+	"SELECT rows, bytes FROM replication_plugin.copy_table($1, $2, $3, $4::text[], $5::boolean, $6::boolean, $7::boolean)"
+
+/* The tables that are copied, as tasks; schema and name are their parameters. */
+typedef struct CopyJob
+{
+	int			ntables;
+	CopyTask   *tables;
+	Moment		said_at;
+} CopyJob;
+
+#define TASK_SCHEMA		1		/* parameters of a task */
+#define TASK_NAME		2
+
+/*
+ * Tables of the source's snapshot: our own, then the largest. Binary values must mean the same here:
+ * only columns of built-in types that have a binary form and hold no object's oid.
+ */
+static const char *const table_query =
+"SELECT n.nspname, c.relname,"
+" ARRAY(SELECT a.attname::text FROM pg_attribute a"
+"  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum),"
+" c.relkind = 'p',"
+" NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem"
+"  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"
+"   AND (t.oid >= 10000 OR t.typtype NOT IN ('b', 'r', 'm') OR t.typsend = 0 OR t.typreceive = 0"
+"    OR t.typname LIKE 'reg%' OR e.typname LIKE 'reg%' OR t.typname = 'aclitem' OR e.typname = 'aclitem')),"
+" n.nspname = 'replication_plugin'"
+" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+" WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
+" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step', 'exclusion')"
+"  OR n.nspname <> 'replication_plugin' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
+"  AND replication_plugin.exclusion(n.nspname, c.relname) IS NULL"
+"  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))"
+" ORDER BY n.nspname = 'replication_plugin' DESC,"
+" coalesce((SELECT sum(pg_total_relation_size(i.relid)) FROM pg_partition_tree(c.oid) i), pg_total_relation_size(c.oid)) DESC";
+
+PGconn *
+join_open_source(Joining *join)
+{
+	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
+
+	PQclear(peer_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+	PQclear(peer_exec(conn, psprintf("SET TRANSACTION SNAPSHOT %s", quote_literal_cstr(join->snapshot))));
+	return conn;
+}
+
+/* How many workers: as set, as far as there is room for their origins beside those of the members. */
+static int
+number_of_workers(Joining *join)
+{
+	char	   *used;
+
+	if (!join->local->copy_data)
+		return 1;
+	used = sql_value("SELECT count(*) FROM pg_replication_origin_status s"
+					 " WHERE s.external_id NOT LIKE replication_plugin.origin_name('repair') || '%'", 0, NULL);
+	return Max(1, Min(setting_copy_workers, (max_replication_slots - atoi(used)) / 2));
+}
+
+/* ---------- the list ---------- */
+
+/* Reads which tables are to be copied; without data: only those that make this node a member. */
+static void
+list_tables(CopyJob *job, Joining *join, PGconn *source)
+{
+	PGresult   *res = peer_exec(source, table_query);
+
+	job->tables = palloc0(Max(PQntuples(res), 1) * sizeof(CopyTask));
+	for (int i = 0; i < PQntuples(res); i++)
+	{
+		bool		ours = PQgetvalue(res, i, 5)[0] == 't';
+		CopyTask   *t = &job->tables[job->ntables];
+
+		if (!join->local->copy_data && !ours)
+			continue;
+		t->what = psprintf("copying table \"%s.%s\"", PQgetvalue(res, i, 0), PQgetvalue(res, i, 1));
+		t->sql = COPY_STATEMENT;
+		t->nparams = 7;
+		t->params[0] = join->snapshot;
+		for (int k = 0; k < 5; k++)
+			t->params[k + 1] = pstrdup(PQgetvalue(res, i, k));
+		t->params[6] = join->local->copy_schema || ours ? "true" : "false";
+		job->ntables++;
+	}
+	PQclear(res);
+}
+
+/* Tells nothing. */
+static void
+be_quiet(const CopyProgress *progress, void *arg)
+{
+}
+
+/*
+ * Empties all tables at once, unless they are empty. Where the user has made the schema there are
+ * foreign keys, which do not let tables be emptied one by one.
+ */
+static void
+empty_tables(CopyJob *job)
+{
+	StringInfoData list;
+	bool		any = false;
+	CopyTask	task = {.what = "emptying the tables"};
+
+	initStringInfo(&list);
+	for (int i = 0; i < job->ntables; i++)
+	{
+		CopyTask   *t = &job->tables[i];
+		char	   *name = quote_qualified_identifier(t->params[TASK_SCHEMA], t->params[TASK_NAME]);
+
+		if (strcmp(t->params[TASK_SCHEMA], EXTENSION_SCHEMA) == 0)
+			continue;
+		appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_literal_cstr(name));
+		any = any || strcmp(sql_value(psprintf("SELECT EXISTS (SELECT FROM %s)", name), 0, NULL), "t") == 0;
+	}
+	if (!any)
+		return;
+	task.sql = psprintf("SELECT replication_plugin.empty_tables(ARRAY[%s]::regclass[])", list.data);
+	copy_pool_run(&task, 1, 1, be_quiet, NULL);
+}
+
+/* Mergeable tables that are copied. */
+static const char *const mergeable_query =
+"SELECT pg_catalog.format('%I.%I', m.schema_name, m.table_name) FROM replication_plugin.mergeable_table m"
+" JOIN pg_namespace n ON n.nspname = m.schema_name JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
+" WHERE replication_plugin.exclusion(m.schema_name, m.table_name) IS NULL";
+
+/* Tables that are copied, with a key, whose rows can be in each other's way by more than the key, or were. */
+static const char *const contested_query =
+"SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM replication_plugin.tables t"
+" JOIN pg_class c ON c.oid = t.\"table\" JOIN pg_namespace s ON s.oid = c.relnamespace"
+" WHERE t.replicated AND t.identity LIKE 'key %' AND (c.relkind = 'p'"
+"  OR (SELECT count(*) > 1 FROM pg_index i WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))"
+"  OR EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = c.oid)"
+"  OR EXISTS (SELECT FROM replication_plugin.row_pin p WHERE p.relid = c.oid))";
+
+/* Stores what one table has besides its rows, in one transaction. */
+static void
+store_states(PGresult *states, const char *kind, const char *name)
+{
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	MemoryContext context = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	(void) extension_lock();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	for (int k = 0; k < PQntuples(states); k++)
+	{
+		Datum		values[3] = {CStringGetTextDatum(kind), CStringGetTextDatum(name), CStringGetTextDatum(PQgetvalue(states, k, 0))};
+
+		if (SPI_execute_with_args("INSERT INTO replication_plugin.join_state VALUES ($1, $2, $3::jsonb)",
+								  3, types, values, NULL, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "could not store a state");
+		for (int i = 0; i < 3; i++)
+			pfree(DatumGetPointer(values[i]));
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/* Takes over what some tables have besides their rows; it goes to its place when they have their keys (import_states()). */
+static void
+copy_states_of(PGconn *source, const char *query, const char *kind, const char *function)
+{
+	PGresult   *tables = peer_exec(source, query);
+
+	for (int i = 0; i < PQntuples(tables); i++)
+	{
+		const char *name = PQgetvalue(tables, i, 0);
+		PGresult   *states = peer_exec(source, psprintf("SELECT replication_plugin.%s(%s, p.stable_xid)"
+														" FROM replication_plugin.stable_point p", function, quote_literal_cstr(name)));
+
+		store_states(states, kind, name);
+		PQclear(states);
+	}
+	PQclear(tables);
+}
+
+static void
+copy_states(PGconn *source)
+{
+	sql_value("TRUNCATE replication_plugin.row_state, replication_plugin.parked_row, replication_plugin.row_pin,"
+			  " replication_plugin.join_state", 0, NULL);
+	copy_states_of(source, mergeable_query, "state", "export_states");
+	copy_states_of(source, contested_query, "parked", "export_parked");
+}
+
+/* ---------- copying ---------- */
+
+/* Reads what the workers have done so far of the tables that they are at. */
+static void
+read_progress(const char *pids, int64 *rows, int64 *bytes)
+{
+	const char *params[1] = {pids};
+	char	   *value = sql_value("SELECT coalesce(sum(tuples_processed), 0) || ' ' || coalesce(sum(bytes_processed), 0)"
+								  " FROM pg_stat_progress_copy WHERE pid = ANY ($1::integer[])", 1, params);
+
+	*rows = *bytes = 0;
+	if (value)
+		sscanf(value, INT64_FORMAT " " INT64_FORMAT, rows, bytes);
+}
+
+/* Says how far everything is, not too often. */
+static void
+say_progress(const CopyProgress *progress, void *arg)
+{
+	CopyJob    *job = arg;
+	int64		rows;
+	int64		bytes;
+
+	if (!moment_is_past(job->said_at, PROGRESS_MS))
+		return;
+	job->said_at = moment_now();
+	read_progress(progress->pids, &rows, &bytes);
+	join_progress("copying: table %d of %d, " INT64_FORMAT " rows, " INT64_FORMAT " MB",
+				  Min(progress->done + 1, job->ntables), job->ntables, progress->rows + rows, (progress->bytes + bytes) >> 20);
+}
+
+void
+join_copy_tables(Joining *join)
+{
+	CopyJob		job = {0};
+	PGconn	   *source = join_open_source(join);
+
+	copy_pool_end_old();
+	list_tables(&job, join, source);
+	if (!join->local->copy_schema && join->local->copy_data)
+		empty_tables(&job);
+	copy_pool_run(job.tables, job.ntables, number_of_workers(join), say_progress, &job);
+	if (join->local->copy_data)
+	{
+		join_copy_sequences(join, true);
+		copy_states(source);
+	}
+	PQfinish(source);
+}

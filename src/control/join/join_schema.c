@@ -1,0 +1,297 @@
+/*
+ * join_schema.c
+ *		The schema of a joining node: pg_dump of the source's snapshot, run here (script.c).
+ *
+ * It comes in two scripts: tables, types and functions before the rows, and indexes,
+ * constraints and triggers after them. Each is run in one transaction, together with
+ * a statement that notes it as done: so it is there wholly or not at all, and
+ * after a crash we know which.
+ *
+ *	before the rows		notes local_node.schema_copied. Kept when the copying starts over.
+ *	after the rows		is stored in join_script when it is dumped, as it must be from the same
+ *						snapshot; the transaction that runs it deletes it.
+ *
+ * Scripts can have secrets in them: passwords of user mappings, and what is in the bodies of functions. So their files have no name from
+ * the moment they are made: whatever ends this process, nothing is left of them.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/file_perm.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/dsn.h"
+#include "base/peer.h"
+#include "base/run_program.h"
+#include "catalog/names.h"
+#include "control/join/join.h"
+#include "control/join/script.h"
+#include "control/workers/sql.h"
+
+#define SCRIPT_DIR	"base/" PG_TEMP_FILES_DIR
+
+/* ---------- programs ---------- */
+
+void
+join_require_programs(int source_version_num)
+{
+	char	   *pg_dump = program_path("pg_dump");
+	int			major = program_major_version(pg_dump);
+
+	if (major < source_version_num / 10000)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("program \"%s\" is of version %d, too old for a source of version %d",
+						pg_dump, major, source_version_num / 10000),
+				 errhint("Upgrade this server, or copy the schema yourself and join with copy_schema => false.")));
+}
+
+/* What a program needs to connect beside the (resolved) dsn without secrets. */
+static const char *const *
+connection_environment(const char *dsn)
+{
+	PQconninfoOption *options = dsn_parse(dsn);
+	const char **environment = palloc0(4 * sizeof(char *));
+	int			n = 0;
+	bool		has_timeout = false;
+
+	for (PQconninfoOption *o = options; o->keyword; o++)
+	{
+		if (!o->val || !o->val[0])
+			continue;
+		if (strcmp(o->keyword, "password") == 0)
+			environment[n++] = psprintf("PGPASSWORD=%s", o->val);
+		has_timeout = has_timeout || strcmp(o->keyword, "connect_timeout") == 0;
+	}
+	PQconninfoFree(options);
+	if (!has_timeout)
+		environment[n++] = "PGCONNECT_TIMEOUT=10";
+	environment[n++] = "PGAPPNAME=replication_plugin schema";
+	return environment;
+}
+
+/* A file without a name, on the file system of the database. */
+static int
+script_file(void)
+{
+	char	   *path = psprintf("%s/%s_replication_plugin_%u_%d", SCRIPT_DIR, PG_TEMP_FILE_PREFIX, MyDatabaseId, MyProcPid);
+	int			fd;
+
+	if (mkdir(SCRIPT_DIR, pg_dir_create_mode) < 0 && errno != EEXIST)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create directory \"%s\": %m", SCRIPT_DIR)));
+	fd = OpenTransientFilePerm(path, O_CREAT | O_EXCL | O_RDWR | PG_BINARY, S_IRUSR | S_IWUSR);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+	unlink(path);
+	return fd;
+}
+
+/* Reads a file from its beginning. */
+static bytea *
+read_file(int fd)
+{
+	struct stat st;
+	bytea	   *result;
+
+	if (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read the schema's definition: %m")));
+	if (st.st_size > MaxAllocSize - VARHDRSZ)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the schema's definition is too large"),
+				 errhint("Copy the schema yourself and join with copy_schema => false.")));
+	result = palloc(VARHDRSZ + st.st_size);
+	SET_VARSIZE(result, VARHDRSZ + st.st_size);
+	if (read(fd, VARDATA(result), st.st_size) != st.st_size)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read the schema's definition: %m")));
+	return result;
+}
+
+/* Raises an error that names what our role on the source lacks. */
+static void
+require_rights(PGconn *conn)
+{
+	PGresult   *res = peer_exec(conn, "SELECT problem, fix FROM replication_plugin.session_lacks() LIMIT 1");
+
+	if (PQntuples(res) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the schema of the source cannot be copied: %s", PQgetvalue(res, 0, 0)),
+				 errhint("On the source: %s. The join goes on by itself. Or call leave_group(), copy the schema yourself, and join with copy_schema => false.",
+						 PQgetvalue(res, 0, 1))));
+	PQclear(res);
+}
+
+/*
+ * Adds options for a role that is no superuser. pg_dump locks the tables of extensions whose contents it could dump, and only a superuser may lock all
+ * of ours: so others are named. It reads sequences, where their data could be dumped.
+ */
+static List *
+add_limits(List *argv, const char *dsn)
+{
+	PGconn	   *conn = peer_connect(dsn, PEER_SQL, "replication_plugin schema");
+	PGresult   *res;
+
+	require_rights(conn);
+	res = peer_exec(conn, "SELECT '--extension=\"' || pg_catalog.replace(extname, '\"', '\"\"') || '\"' FROM pg_catalog.pg_extension WHERE extname <> '" EXTENSION_NAME "'"
+					" UNION ALL SELECT '--exclude-table-data=\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"' || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"'"
+					" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+					" WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND c.oid >= 16384 AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')");
+	for (int i = 0; i < PQntuples(res); i++)
+		argv = lappend(argv, pstrdup(PQgetvalue(res, i, 0)));
+	PQclear(res);
+	PQfinish(conn);
+	return argv;
+}
+
+/* True if our sessions on the source are a superuser's. */
+static bool
+is_superuser(PGconn *conn)
+{
+	const char *value = PQparameterStatus(conn, "is_superuser");
+
+	return value && strcmp(value, "on") == 0;
+}
+
+/* Dumps one section of the source's schema in the snapshot. Returns the script. */
+static bytea *
+dump(Joining *join, const char *section)
+{
+	bool		superuser = is_superuser(join->replication);
+	char	   *dsn = dsn_resolve(join->local->source_dsn, false);
+	List	   *list = list_make4(program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications", "--no-subscriptions");
+	const char **argv;
+	MemoryContext context = CurrentMemoryContext;
+	ListCell   *lc;
+	bytea	   *script;
+	int			fd;
+
+	list = lappend(list, "--exclude-schema=" EXTENSION_SCHEMA);
+	list = lappend(list, psprintf("--snapshot=%s", join->snapshot));
+	list = lappend(list, psprintf("--dbname=%s", dsn_for_program(dsn, superuser)));
+	if (!superuser)
+		list = add_limits(list, join->local->source_dsn);
+	argv = palloc0((list_length(list) + 1) * sizeof(char *));
+	foreach(lc, list)
+		argv[foreach_current_index(lc)] = lfirst(lc);
+	StartTransactionCommand();	/* after an error its end closes the file */
+	fd = script_file();
+	run_program(argv, connection_environment(dsn), -1, fd, NULL, NULL);
+	MemoryContextSwitchTo(context);
+	script = read_file(fd);
+	CloseTransientFile(fd);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return script;
+}
+
+/* A script as a text that ends. */
+static char *
+script_text(bytea *script)
+{
+	return text_to_cstring((text *) script);
+}
+
+/* ---------- the second script, put away ---------- */
+
+/* Begins a transaction that may use SPI. */
+static void
+begin_spi(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+/* Ends it. */
+static void
+commit_spi(MemoryContext context)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/* Stores the second script. */
+static void
+put_away(bytea *text)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			type = BYTEAOID;
+	Datum		script = PointerGetDatum(text);
+
+	begin_spi();
+	SPI_execute("DELETE FROM replication_plugin.join_script", false, 0);
+	SPI_execute_with_args("INSERT INTO replication_plugin.join_script (script) VALUES ($1)",
+						  1, &type, &script, NULL, false, 0);
+	commit_spi(context);
+}
+
+/* Reads the stored script. NULL if there is none: it has been run. */
+static bytea *
+take_out(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bytea	   *script = NULL;
+	bool		isnull;
+
+	begin_spi();
+	SPI_execute("SELECT script FROM replication_plugin.join_script", true, 0);
+	if (SPI_processed > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		script = DatumGetByteaPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		MemoryContextSwitchTo(old);
+	}
+	commit_spi(context);
+	return script;
+}
+
+/* ---------- steps ---------- */
+
+void
+join_copy_schema(Joining *join)
+{
+	bytea	   *tables;
+
+	if (!join->local->copy_schema)
+		return;
+	join_progress("dumping the schema");
+	tables = dump(join, "pre-data");
+	put_away(dump(join, "post-data"));
+	if (sql_value("SELECT 1 FROM replication_plugin.local_node WHERE schema_copied", 0, NULL))
+		return;
+	join_progress("restoring tables and functions");
+	script_run(script_text(tables), "UPDATE replication_plugin.local_node SET schema_copied = true");
+}
+
+void
+join_restore_indexes(Joining *join)
+{
+	bytea	   *script = take_out();
+
+	if (!script)
+		return;
+	join_progress("building indexes and constraints");
+	script_run(script_text(script), "DELETE FROM replication_plugin.join_script");
+}

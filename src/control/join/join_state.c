@@ -1,0 +1,169 @@
+/*
+ * join_state.c
+ *		Where a join is: local_node.state, progress and errors.
+ *
+ * The worker is the only one who moves the state forward; leave_group() may set it to
+ * 'left' or delete the row at any time. So every change names the state that it
+ * starts from, and a worker that does not find it there leaves without a word.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/moment.h"
+#include "base/settings.h"
+#include "control/join/join.h"
+#include "control/workers/sql.h"
+#include "control/workers/workers.h"
+
+#define BIT(state)	(1 << (state))
+
+/* Names as in local_node.state, and who may follow. The copying states start over when the snapshot is lost. */
+static const struct
+{
+	const char *name;
+	int			successors;
+}			states[] =
+{
+	[JOIN_SLOT] = {"joining: slot", BIT(JOIN_SLOT) | BIT(JOIN_SCHEMA)},
+	[JOIN_SCHEMA] = {"joining: schema", BIT(JOIN_SLOT) | BIT(JOIN_COPY)},
+	[JOIN_COPY] = {"joining: copy", BIT(JOIN_SLOT) | BIT(JOIN_INDEXES)},
+	[JOIN_ADOPT] = {"joining: adopt", BIT(JOIN_INDEXES)},
+	[JOIN_INDEXES] = {"joining: indexes", BIT(JOIN_CATCHING_UP)},
+	[JOIN_CATCHING_UP] = {"joining: catching up", BIT(JOIN_OPENING)},
+	[JOIN_OPENING] = {"joining: opening links", BIT(JOIN_READY)},
+	[JOIN_READY] = {"ready", 0},
+};
+
+const char *
+join_state_name(JoinStep state)
+{
+	return states[state].name;
+}
+
+/* Reads local_node into the caller's memory; NULL if there is no row. */
+static LocalNode *
+read_local(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LocalNode  *local;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	local = nodes_local();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return local;
+}
+
+void
+join_read_state(Joining *join)
+{
+	join->local = read_local();
+	for (int i = 0; join->local && i < JOIN_READY; i++)
+	{
+		if (strcmp(join->local->state, states[i].name) == 0)
+		{
+			join->state = i;
+			return;
+		}
+	}
+	proc_exit(0);
+}
+
+/* True if the state of the last error, if there is one, comes before another. */
+static bool
+is_behind(const char *failed_state, JoinStep step)
+{
+	for (int i = 0; failed_state && i < JOIN_READY; i++)
+	{
+		if (strcmp(failed_state, states[i].name) == 0)
+			return i < (int) step;
+	}
+	return true;
+}
+
+void
+join_set_state(Joining *join, JoinStep to)
+{
+	const char *params[3] = {states[to].name, states[join->state].name, is_behind(join->local->failed_state, to) ? "t" : "f"};
+
+	Assert(states[join->state].successors & BIT(to));
+	/* an error is gone when the state that it was met in is behind us, not when a try starts over */
+	if (!sql_value("UPDATE replication_plugin.local_node SET state = $1, progress = NULL,"
+				   " failures = CASE WHEN $3::boolean THEN 0 ELSE failures END,"
+				   " last_error = CASE WHEN NOT $3::boolean THEN last_error END,"
+				   " failed_state = CASE WHEN NOT $3::boolean THEN failed_state END"
+				   " WHERE state = $2 RETURNING 1", 3, params))
+		proc_exit(0);
+	ereport(DEBUG1, (errmsg_internal("join: from \"%s\" to \"%s\"", params[1], params[0])));
+	join->state = to;
+}
+
+void
+join_progress(const char *fmt,...)
+{
+	char		text[512];
+	const char *params[1] = {text};
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (!sql_value("UPDATE replication_plugin.local_node SET progress = $1"
+				   " WHERE state LIKE 'joining:%' AND progress IS DISTINCT FROM $1 RETURNING 1", 1, params) &&
+		!sql_value("SELECT 1 FROM replication_plugin.local_node WHERE state LIKE 'joining:%'", 0, NULL))
+		proc_exit(0);
+}
+
+void
+join_note_error(MemoryContext context)
+{
+	ErrorData  *edata;
+	const char *text;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(context);
+	text = edata->message;
+	if (edata->detail)
+		text = psprintf("%s DETAIL: %s", text, edata->detail);
+	if (edata->hint)
+		text = psprintf("%s HINT: %s", text, edata->hint);
+	if (edata->context)
+		text = psprintf("%s CONTEXT: %s", text, edata->context);
+	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = clock_timestamp(),"
+			  " failures = failures + 1, failed_state = state WHERE state LIKE 'joining:%'", 1, &text);
+}
+
+void
+join_pause_after_failures(void)
+{
+	const char *params[2] = {psprintf("%d", setting_retry_min), psprintf("%d", setting_retry_max)};
+	char	   *ms = sql_value("SELECT greatest(0, least($2::double precision, $1::double precision * 2 ^ least(failures - 1, 20))"
+							   "  - 1000 * extract(epoch FROM clock_timestamp() - last_error_at))::integer"
+							   " FROM replication_plugin.local_node WHERE failures > 0 AND last_error_at <= clock_timestamp()",
+							   2, params);
+	Moment		end;
+
+	if (ms == NULL)
+		return;
+	end = moment_after(atoi(ms));
+	for (;;)
+	{
+		long		left = moment_ms_until(end);
+
+		if (left <= 0)
+			return;
+		worker_wait(left);
+	}
+}

@@ -1,0 +1,356 @@
+/*
+ * restore_guard.c
+ *		What is done otherwise than by pg_restore while the schema of a joining node is restored.
+ *
+ * Foreign keys are taken as the source has them.
+ * Where rows are written on several nodes at once, a reference may be left without its row (dangling_references()). The constraint
+ * stays valid for all that is written here, but would not let itself be made anew, so the node could not join. So while the schema
+ * is restored, the rows that were copied are not checked; that also saves the time. Nor are they by a CHECK that comes after the rows (it
+ * calls a function of the table's type): all rows fulfil it at the source, and to look at them is the owner's code.
+ *
+ * A schema that is here already is taken as it is: join_group() has looked that there is nothing in it.
+ *
+ * So are foreign servers and their user mappings: this node may connect to others by them, and has options of its own.
+ *
+ * Functions run under the search_path of a table's owner where they have to. A schema is restored under an empty search_path, which pg_dump
+ * writes its statements for. But a function that an index, a constraint or a partition key calls may find the names in its body by the
+ * search_path of its users' sessions; and it is run, or put in place, by the very statement. So what cannot be done under the empty one is
+ * tried once more under that of the table's owner, or while that is not set yet, of the functions' (catalog/owner_path.h). It runs as the
+ * function's owner (base/code_hook.h): the statement is a superuser's.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+
+#include "base/session.h"
+#include "catalog/owner_path.h"
+#include "control/join/restore_guard.h"
+
+static bool restoring = false;
+static ProcessUtility_hook_type previous_hook = NULL;
+
+/* Has the foreign keys and checks that a statement adds made without a look at the rows. */
+static void
+trust(AlterTableStmt *statement)
+{
+	ListCell   *lc;
+
+	foreach(lc, statement->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		Constraint *c = (Constraint *) cmd->def;
+
+		if (cmd->subtype == AT_AddConstraint && IsA(c, Constraint) && (c->contype == CONSTR_FOREIGN || c->contype == CONSTR_CHECK))
+			c->skip_validation = true;	/* it still counts as valid, if it does at the source */
+	}
+}
+
+/* ---------- functions without schemas ---------- */
+
+/* What the hook was called with. */
+typedef struct Command
+{
+	PlannedStmt *pstmt;
+	const char *query;
+	bool		read_only_tree;
+	ProcessUtilityContext context;
+	ParamListInfo params;
+	QueryEnvironment *env;
+	DestReceiver *dest;
+	QueryCompletion *qc;
+} Command;
+
+/* Goes on as without us. */
+static void
+run(const Command *c, bool keep_tree)
+{
+	(previous_hook ? previous_hook : standard_ProcessUtility)
+		(c->pstmt, c->query, c->read_only_tree || keep_tree, c->context, c->params, c->env, c->dest, c->qc);
+}
+
+/* Adds the owners of functions that an expression calls to a list of roles. */
+static bool
+add_owners(Node *node, List **roles)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncCall))
+	{
+		FuncCandidateList f = FuncnameGetCandidates(((FuncCall *) node)->funcname, -1, NIL, false, false, false, true);
+
+		for (; f; f = f->next)
+		{
+			HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(f->oid));
+
+			if (HeapTupleIsValid(tuple) && f->oid >= FirstNormalObjectId)
+				*roles = list_append_unique_oid(*roles, ((Form_pg_proc) GETSTRUCT(tuple))->proowner);
+			if (HeapTupleIsValid(tuple))
+				ReleaseSysCache(tuple);
+		}
+	}
+	return raw_expression_tree_walker(node, add_owners, roles);
+}
+
+/* Adds the owner of a table to a list of roles, if it is there. */
+static void
+add_owner_of(RangeVar *name, List **roles)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+	HeapTuple	tuple = OidIsValid(relid) ? SearchSysCache1(RELOID, ObjectIdGetDatum(relid)) : NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	*roles = list_append_unique_oid(*roles, ((Form_pg_class) GETSTRUCT(tuple))->relowner);
+	ReleaseSysCache(tuple);
+}
+
+/* The expressions of an index. */
+static List *
+index_expressions(IndexStmt *statement)
+{
+	List	   *result = statement->whereClause ? list_make1(statement->whereClause) : NIL;
+	ListCell   *lc;
+
+	foreach(lc, statement->indexParams)
+	{
+		if (lfirst_node(IndexElem, lc)->expr)
+			result = lappend(result, lfirst_node(IndexElem, lc)->expr);
+	}
+	return result;
+}
+
+/* Those of a constraint, or of a column's. */
+static List *
+element_expressions(Node *element)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (IsA(element, ColumnDef))
+	{
+		foreach(lc, ((ColumnDef *) element)->constraints)
+			result = list_concat(result, element_expressions(lfirst(lc)));
+	}
+	else if (IsA(element, Constraint))
+	{
+		Constraint *c = (Constraint *) element;
+
+		result = c->raw_expr ? lappend(result, c->raw_expr) : result;
+		result = c->where_clause ? lappend(result, c->where_clause) : result;
+		foreach(lc, c->exclusions)
+		{
+			IndexElem  *e = linitial(lfirst(lc));
+
+			result = e->expr ? lappend(result, e->expr) : result;
+		}
+	}
+	return result;
+}
+
+/* Those of a new table. */
+static List *
+table_expressions(CreateStmt *statement)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, statement->tableElts)
+		result = list_concat(result, element_expressions(lfirst(lc)));
+	foreach(lc, statement->partspec ? statement->partspec->partParams : NIL)
+	{
+		if (lfirst_node(PartitionElem, lc)->expr)
+			result = lappend(result, lfirst_node(PartitionElem, lc)->expr);
+	}
+	return result;
+}
+
+/* Those that a change of a table adds. *by_key: rows are looked at by the table's partition key. */
+static List *
+added_expressions(AlterTableStmt *statement, bool *by_key)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	*by_key = false;
+	foreach(lc, statement->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_AddConstraint)
+			result = list_concat(result, element_expressions(cmd->def));
+		else if (cmd->subtype == AT_ColumnDefault && cmd->def)
+			result = lappend(result, cmd->def);
+		*by_key |= cmd->subtype == AT_AttachPartition;
+	}
+	return result;
+}
+
+/* The roles whose functions a statement may run: the table's owner, where that is known already, and the functions' owners. */
+static List *
+owners_of_code(Node *statement)
+{
+	List	   *expressions = NIL;
+	List	   *roles = NIL;
+	ListCell   *lc;
+	bool		by_key;
+
+	switch (nodeTag(statement))
+	{
+		case T_IndexStmt:
+			expressions = index_expressions((IndexStmt *) statement);
+			if (expressions != NIL)
+				add_owner_of(((IndexStmt *) statement)->relation, &roles);
+			break;
+		case T_AlterTableStmt:
+			expressions = added_expressions((AlterTableStmt *) statement, &by_key);
+			if (expressions != NIL || by_key)
+				add_owner_of(((AlterTableStmt *) statement)->relation, &roles);
+			break;
+		case T_RefreshMatViewStmt:
+			add_owner_of(((RefreshMatViewStmt *) statement)->relation, &roles);
+			break;
+		case T_CreateStmt:
+			expressions = table_expressions((CreateStmt *) statement);
+			break;
+		default:
+			break;
+	}
+	foreach(lc, expressions)
+		(void) add_owners(lfirst(lc), &roles);
+	return roles;
+}
+
+/* True if an error can come from names that were not found, or found to be something else. */
+static bool
+is_about_names(int sqlstate)
+{
+	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION || sqlstate == ERRCODE_RAISE_EXCEPTION;
+}
+
+/* Runs a statement in a subtransaction. Returns whether it could be done; errors that are not about names, or of the last try, are raised. */
+static bool
+try_run(const Command *c, bool last)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		run(c, true);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		if (last || !is_about_names(geterrcode()))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/* Runs a statement: as it is, and if it does not find names, under the paths of these roles. */
+static void
+run_under_paths(const Command *c, List *roles)
+{
+	bool		done = try_run(c, false);
+	ListCell   *lc;
+
+	foreach(lc, roles)
+	{
+		int			nest;
+
+		if (done)
+			break;
+		nest = session_pin_path(owner_path(lfirst_oid(lc)));
+		done = try_run(c, lnext(roles, lc) == NULL);
+		session_unpin(nest);
+	}
+}
+
+/* Has a foreign server or user mapping that is here already stay as it is: this node connects to others by it (base/dsn.c). */
+static void
+keep_server(Node *statement)
+{
+	if (IsA(statement, CreateForeignServerStmt))
+		((CreateForeignServerStmt *) statement)->if_not_exists = true;
+	else
+		castNode(CreateUserMappingStmt, statement)->if_not_exists = true;
+}
+
+/* The hook for commands. */
+static void
+guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+	  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Command		c = {pstmt, query, read_only_tree, context, params, env, dest, qc};
+	List	   *roles = NIL;
+	int			nest = 0;
+
+	if (restoring && IsA(pstmt->utilityStmt, AlterTableStmt))
+	{
+		c.pstmt = copyObject(pstmt);
+		c.read_only_tree = false;
+		trust((AlterTableStmt *) c.pstmt->utilityStmt);
+	}
+	if (restoring && IsA(pstmt->utilityStmt, CreateSchemaStmt))
+	{
+		/* an empty one of that name may be here already */
+		c.pstmt = copyObject(pstmt);
+		c.read_only_tree = false;
+		((CreateSchemaStmt *) c.pstmt->utilityStmt)->if_not_exists = true;
+	}
+	if (restoring && (IsA(pstmt->utilityStmt, CreateForeignServerStmt) || IsA(pstmt->utilityStmt, CreateUserMappingStmt)))
+	{
+		c.pstmt = copyObject(pstmt);
+		c.read_only_tree = false;
+		keep_server(c.pstmt->utilityStmt);
+	}
+	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND)
+		roles = owners_of_code(c.pstmt->utilityStmt);
+	/* what code that a statement calls has set ends with the statement */
+	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND && !IsA(pstmt->utilityStmt, VariableSetStmt) && !IsA(pstmt->utilityStmt, TransactionStmt))
+		nest = NewGUCNestLevel();
+	if (roles == NIL)
+		run(&c, false);
+	else
+		run_under_paths(&c, roles);
+	session_unpin(nest);
+}
+
+bool
+schema_is_being_restored(void)
+{
+	return restoring;
+}
+
+void
+restore_guard_install(void)
+{
+	DefineCustomBoolVariable(RESTORING_SCHEMA,
+							 "Has foreign keys made without a look at the rows that are there, and functions find names as their owners do.",
+							 "Set by the process that restores the schema of a joining node.",
+							 &restoring, false, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
+	previous_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard;
+}

@@ -1,0 +1,185 @@
+/*
+ * script.c
+ *		A script of pg_dump, run in this database by a worker of ours.
+ *
+ * A dump of a schema has SQL statements and comments only; newer versions of pg_dump put it between two commands of psql, \restrict and
+ * \unrestrict with a key, which are left out. Statements run one after the other, as the worker's user: the dump gives objects to their owners, and
+ * becomes them where it must (SET SESSION AUTHORIZATION).
+ *
+ * A script can have secrets in it: passwords of user mappings, and what is in the bodies of functions. Statements are written down nowhere
+ * (session_hide()), and of one that fails people are told which object it is about, and the error, but no text of it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/session.h"
+#include "catalog/names.h"
+#include "control/join/restore_guard.h"
+#include "control/join/script.h"
+
+/* The first line at or after p that is neither empty nor a comment. */
+static char *
+first_line_of_content(char *p)
+{
+	while (*p == '\n' || strncmp(p, "--", 2) == 0)
+	{
+		char	   *end = strchr(p, '\n');
+
+		p = end ? end + 1 : p + strlen(p);
+	}
+	return p;
+}
+
+/* Blanks a line out, if it is a command of psql with that key. */
+static void
+blank_out(char *line, const char *command, const char *key, int key_len)
+{
+	int			len = strlen(command);
+
+	if (strncmp(line, command, len) != 0 || strncmp(line + len, key, key_len) != 0 || (line[len + key_len] != '\n' && line[len + key_len] != '\0'))
+		return;
+	memset(line, ' ', len + key_len);
+}
+
+/* Leaves out the commands of psql that a dump is put between. */
+static void
+leave_out_restrictions(char *script)
+{
+	static const char begin[] = "\\restrict ";
+	char	   *first = first_line_of_content(script);
+	char	   *last = NULL;
+	char	   *key;
+	int			len;
+
+	if (strncmp(first, begin, strlen(begin)) != 0)
+		return;
+	key = pnstrdup(first + strlen(begin), strcspn(first + strlen(begin), "\n"));
+	len = strlen(key);
+	blank_out(first, begin, key, len);
+	for (char *p = strstr(first, "\n\\unrestrict "); p; p = strstr(p + 1, "\n\\unrestrict "))
+		last = p + 1;
+	if (last)
+		blank_out(last, "\\unrestrict ", key, len);
+}
+
+/* Has RESET SESSION AUTHORIZATION bring this process back to its user, which is not so in a worker. */
+static void
+set_session_user(void)
+{
+	SetConfigOption("session_authorization", GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false), PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Runs one statement. */
+static void
+run_statement(const char *sql)
+{
+	int			result;
+
+	CHECK_FOR_INTERRUPTS();
+	result = SPI_execute(sql, false, 0);
+	if (result < 0)
+		elog(ERROR, "statement failed (%s): %s", SPI_result_code_string(result), sql);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Which object a statement makes, that ends at a place of the script: pg_dump names it in a comment before. */
+static char *
+object_at(const char *script, const char *end)
+{
+	static const char begin[] = "\n-- Name: ";
+	const char *name = NULL;
+
+	for (const char *p = strstr(script, begin); p && p < end; p = strstr(p + 1, begin))
+		name = p + strlen(begin);
+	return name ? pnstrdup(name, Min(200, strcspn(name, "\n"))) : pstrdup("settings");
+}
+
+/* Raises the error of a statement, without its text. */
+static void
+raise_error(const char *object)
+{
+	ErrorData  *error = CopyErrorData();
+
+	FlushErrorState();
+	error->message = psprintf("the schema of the source cannot be restored here: %s [%s]", error->message, object);
+	error->context = NULL;
+	error->internalquery = NULL;
+	error->internalpos = error->cursorpos = 0;
+	ReThrowError(error);
+}
+
+/* Runs a statement that stands in the script, from begin to end. What it allocates goes into the context. */
+static void
+run_part(const char *script, const char *begin, const char *end, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	PG_TRY();
+	{
+		run_statement(pnstrdup(begin, end - begin));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		raise_error(object_at(script, end));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+}
+
+/* Runs all statements of a script. */
+static void
+run_statements(const char *script)
+{
+	List	   *statements = pg_parse_query(script);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "statement", ALLOCSET_DEFAULT_SIZES);
+	ListCell   *lc;
+
+	foreach(lc, statements)
+	{
+		RawStmt    *s = lfirst_node(RawStmt, lc);
+		const char *begin = script + s->stmt_location;
+
+		run_part(script, begin, begin + (s->stmt_len ? s->stmt_len : strlen(begin)), context);
+		MemoryContextReset(context);
+	}
+}
+
+void
+script_run(const char *script, const char *note)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *copy = pstrdup(script);
+	int			nest;
+
+	pg_verifymbstr(copy, strlen(copy), false);
+	leave_out_restrictions(copy);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) extension_lock();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	set_session_user();
+	nest = NewGUCNestLevel();
+	session_hide(true);
+	SPI_connect();
+	(void) set_config_option(RESTORING_SCHEMA, "on", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	run_statements(copy);
+	AtEOXact_GUC(false, nest);
+	run_statement(note);
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	pfree(copy);
+}

@@ -1,0 +1,239 @@
+/*
+ * launcher.c
+ *		Sees to it that each database in a group has a manager.
+ *
+ * The launcher cannot look into databases. After a server start it starts a manager in
+ * each, one after the other, so that few worker slots are enough; one that finds no group
+ * there exits at once, after telling so (the database is forgotten). From then on it knows
+ * the databases in groups from shared memory (manager_status.c), where create_group() and
+ * join_group() enter theirs, and starts a manager that is missing, with a growing pause
+ * when managers fail. A database that takes no connections (ALTER DATABASE ... ALLOW_CONNECTIONS) is waited for:
+ * nothing of it is forgotten, and one that took none at server start is looked at when it does.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "base/moment.h"
+#include "catalog/names.h"
+#include "control/workers/workers.h"
+#include "shared/clock.h"
+#include "shared/manager_status.h"
+#include "shared/wall_clock.h"
+
+#define IDLE_MS		5000
+#define FIRST_LOOK_MS	10000	/* patience with one database at server start */
+
+/* The databases of this server. */
+typedef struct Databases
+{
+	List	   *open;			/* oids of those that can be connected to */
+	List	   *closed;			/* and of the others, but template0 */
+} Databases;
+
+void
+launcher_register(void)
+{
+	BackgroundWorker w;
+
+	memset(&w, 0, sizeof(w));
+	w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	w.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	w.bgw_restart_time = 1;
+	strlcpy(w.bgw_library_name, PLUGIN_NAME, sizeof(w.bgw_library_name));
+	strlcpy(w.bgw_function_name, "replication_plugin_launcher_main", sizeof(w.bgw_function_name));
+	strlcpy(w.bgw_name, "replication_plugin launcher", sizeof(w.bgw_name));
+	strlcpy(w.bgw_type, "replication_plugin launcher", sizeof(w.bgw_type));
+	RegisterBackgroundWorker(&w);
+}
+
+/* Reads which databases there are. */
+static Databases
+databases(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Databases	result = {NIL, NIL};
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		if (db->datallowconn)
+			result.open = lappend_oid(result.open, db->oid);
+		else if (db->oid >= FirstNormalObjectId)
+			result.closed = lappend_oid(result.closed, db->oid);
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+/* Starts a manager in a database; NULL if that is not possible now. */
+static BackgroundWorkerHandle *
+start_manager(Oid dboid)
+{
+	if (!manager_status_set_starting(dboid))
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no manager for database %u: too many databases have one", dboid),
+				 errhint("Raise replication_plugin.max_links and restart the server.")));
+		return NULL;
+	}
+	return worker_start("replication_plugin_manager_main", "replication_plugin manager",
+						ObjectIdGetDatum(dboid));
+}
+
+/* True until a manager has found that its database is in a group, or has gone: also its place is free then. */
+static bool
+is_looking(Oid dboid, BackgroundWorkerHandle *handle)
+{
+	ManagerStatus m;
+
+	return worker_is_running(handle) && !(manager_status_find(dboid, &m) && m.in_group);
+}
+
+/* Has a database looked at: a manager ends at once where there is no group. */
+static void
+look_at(Oid dboid)
+{
+	BackgroundWorkerHandle *handle = start_manager(dboid);
+	Moment		end = moment_after(FIRST_LOOK_MS);
+
+	while (handle && is_looking(dboid, handle) && moment_ms_until(end) > 0)
+		worker_wait(100);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Has each database looked at, one after the other. Returns those that take no connections now. */
+static List *
+look_at_all(void)
+{
+	Databases	all = databases();
+	ListCell   *lc;
+
+	foreach(lc, all.open)
+		look_at(lfirst_oid(lc));
+	return all.closed;
+}
+
+/* Has databases looked at that took no connections before. Returns those that still take none. */
+static List *
+look_again(List *closed, MemoryContext context)
+{
+	Databases	now;
+	List	   *still = NIL;
+	ListCell   *lc;
+
+	if (closed == NIL)
+		return NIL;
+	now = databases();
+	foreach(lc, closed)
+	{
+		MemoryContext old;
+
+		if (list_member_oid(now.open, lfirst_oid(lc)))
+			look_at(lfirst_oid(lc));
+		if (!list_member_oid(now.closed, lfirst_oid(lc)))
+			continue;
+		old = MemoryContextSwitchTo(context);
+		still = lappend_oid(still, lfirst_oid(lc));
+		MemoryContextSwitchTo(old);
+	}
+	list_free(closed);
+	return still;
+}
+
+/* Starts the managers that are missing and due. Returns how long to sleep, ms. */
+static long
+restart_missing(void)
+{
+	Databases	existing = {NIL, NIL};
+	long		sleep = IDLE_MS;
+
+	for (int i = 0; i < manager_status_count(); i++)
+	{
+		ManagerStatus m;
+
+		if (!manager_status_get(i, &m) || m.pid != 0)
+			continue;
+		if (moment_ms_until(m.next_start_at) > 0)
+		{
+			sleep = Min(sleep, moment_ms_until(m.next_start_at));
+			continue;
+		}
+		if (existing.open == NIL)
+			existing = databases();
+		if (list_member_oid(existing.closed, m.dboid))
+			continue;
+		if (!list_member_oid(existing.open, m.dboid))
+		{
+			manager_status_look(m.dboid);
+			(void) manager_status_forget(m.dboid);
+			continue;
+		}
+		(void) start_manager(m.dboid);
+		sleep = Min(sleep, 100);
+	}
+	return sleep;
+}
+
+/* The launcher is going. */
+static void
+forget_launcher(int code, Datum arg)
+{
+	manager_status_set_launcher(NULL);
+}
+
+void
+replication_plugin_launcher_main(Datum arg)
+{
+	MemoryContext context;
+	List	   *closed;
+
+	worker_setup(InvalidOid);
+	context = AllocSetContextCreate(TopMemoryContext, "launcher", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	/* recovery has ended with a checkpoint: everything before it is of earlier runs */
+	manager_status_set_run_start(GetRedoRecPtr());
+	manager_status_set_launcher(MyLatch);
+	before_shmem_exit(forget_launcher, (Datum) 0);
+	MemoryContextSwitchTo(TopMemoryContext);
+	closed = look_at_all();
+	MemoryContextSwitchTo(context);
+	for (;;)
+	{
+		long		sleep = restart_missing();
+
+		closed = look_again(closed, TopMemoryContext);
+		clock_save();
+		wall_clock_follow();
+		MemoryContextReset(context);
+		worker_wait(sleep);
+	}
+}

@@ -1,0 +1,602 @@
+/*
+ * manager.c
+ *		The process that keeps one database's links and slots as they should be.
+ *
+ * It compares what the tables ask for (members, paused links, removed nodes) with what
+ * is running, and mends the difference, whenever something has changed and every few
+ * seconds. It holds no state that matters: killed and started again, it finds the same.
+ *
+ *	local state		what runs
+ *	joining: ...	the join worker; the link from the source once its row is there
+ *	ready, leaving	the links that the topology wants (link_tender.c); the group worker; the park worker, if there is work for it
+ *	removed,		nothing; slots are dropped
+ *	needs_rejoin
+ *
+ * Before anything runs, the node's own dsn must lead to this very server: a clone has
+ * the same catalog, but its dsn leads to the original. Until that is known nothing runs,
+ * and the reason is shown in the views nodes and links.
+ *
+ * An error ends the process; the launcher starts it again after a pause (manager_status.c).
+ * A session can have all other workers rest while it takes the group's things away.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/moment.h"
+#include "base/settings.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "control/group/clock_guard.h"
+#include "control/group/lost_timestamps.h"
+#include "control/join/identity.h"
+#include "control/links/link_tender.h"
+#include "control/links/slot_tender.h"
+#include "control/links/wait_watch.h"
+#include "control/workers/manager_sql.h"
+#include "control/workers/sql.h"
+#include "control/workers/workers.h"
+#include "shared/link_status.h"
+#include "shared/manager_status.h"
+#include "shared/origin_hold.h"
+#include "shared/origin_map.h"
+#include "shared/requirement.h"
+
+#define ROUND_MS		1000
+#define PRUNE_MS		10000
+#define NO_WORKER		"no free background worker for "
+
+/* One of the other workers of which there is one at most. */
+typedef struct ManagedState
+{
+	BackgroundWorkerHandle *handle;
+	Moment		started_at;
+	int			failures;		/* starts since it ran for long, or was not wanted */
+	bool		lacking;		/* there was no place for it */
+	bool		placed;			/* this manager has found one: what an earlier one told is forgotten */
+} ManagedState;
+
+typedef struct Manager
+{
+	Oid			dboid;
+	MemoryContext round;		/* reset after each round */
+	ManagedState workers[MANAGED_WORKERS];
+	Moment		pruned_at;
+	bool		found;			/* told the launcher that there is a group */
+	bool		identity_checked;
+	bool		other_version;	/* the extension's SQL is of another version than this library; told */
+	char		noted_as[128];	/* the run of the server is noted for this node: its group and number */
+	char	   *checked_dsn;	/* with which this node's identity was last checked; in TopMemoryContext */
+	int			check_failures;
+	Moment		next_check_at;
+	const Unmet *unmet;			/* what the server lacks, as told in the log */
+	bool		timestamps_checked;
+	int			without_place;	/* links that cannot run, as told */
+	bool		healthy;		/* has got through a round */
+} Manager;
+
+static Manager manager;
+
+/* ---------- other workers ---------- */
+
+/* Function and name of each kind. */
+static const struct
+{
+	const char *function;
+	const char *name;
+}			kinds[MANAGED_WORKERS] = {
+	[MANAGED_GROUP] = {"replication_plugin_group_main", "replication_plugin group"},
+	[MANAGED_JOIN] = {"replication_plugin_join_main", "replication_plugin join"},
+	[MANAGED_PARK] = {"replication_plugin_park_main", "replication_plugin park"},
+};
+
+/* True if a worker is running: one that this manager has started, or the manager before. */
+static bool
+is_running(ManagedWorker kind)
+{
+	return worker_is_running(manager.workers[kind].handle) || manager_status_worker(manager.dboid, kind) != 0;
+}
+
+/* Ends it. Returns true if it has ended. */
+static bool
+end_worker(ManagedWorker kind)
+{
+	pid_t		pid = manager_status_worker(manager.dboid, kind);
+	BackgroundWorkerHandle *handle = manager.workers[kind].handle;
+
+	if (worker_is_running(handle))
+		TerminateBackgroundWorker(handle);
+	else if (pid != 0)
+		kill(pid, SIGTERM);
+	return !is_running(kind);
+}
+
+/* Ends all other workers. Returns true if they have ended. */
+static bool
+stop_everything(void)
+{
+	bool		ended = true;
+
+	for (ManagedWorker kind = 0; kind < MANAGED_WORKERS; kind++)
+		ended &= end_worker(kind);
+	return link_tender_stop_all() && ended;
+}
+
+/* Pause after so many failures in a row, ms. */
+static int
+pause_after(int failures)
+{
+	return (int) Min((int64) setting_retry_min << Min(failures - 1, 16), (int64) setting_retry_max);
+}
+
+/* Shows in the view nodes that a worker cannot be started, and no longer when it can. */
+static void
+tell_of_lack(ManagedState *w, const char *name)
+{
+	if (!w->handle)
+		sql_note_error(psprintf(NO_WORKER "\"%s\": what it does stands still HINT: Raise max_worker_processes and restart the server.", name));
+	else if (w->lacking || !w->placed)
+		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '" NO_WORKER "%'", 0, NULL);
+	w->lacking = !w->handle;
+	w->placed |= w->handle != NULL;
+}
+
+/* Keeps a worker running, with a pause after it failed. */
+static void
+keep_running(ManagedWorker kind)
+{
+	ManagedState *w = &manager.workers[kind];
+
+	if (is_running(kind))
+	{
+		if (moment_is_past(w->started_at, setting_retry_max))
+			w->failures = 0;
+		return;
+	}
+	if (w->failures > 0 && !moment_is_past(w->started_at, pause_after(w->failures)))
+		return;
+	w->started_at = moment_now();
+	w->failures++;
+	MemoryContextSwitchTo(TopMemoryContext);
+	w->handle = worker_start(kinds[kind].function, kinds[kind].name, ObjectIdGetDatum(manager.dboid));
+	MemoryContextSwitchTo(manager.round);
+	tell_of_lack(w, kinds[kind].name);
+}
+
+/* Joining: keeps the join worker running; a try that fails is repeated soon, as others must be waiting for it. */
+static void
+tend_join(LocalNode *local)
+{
+	ManagedState *w = &manager.workers[MANAGED_JOIN];
+
+	if (strncmp(local->state, "joining", 7) != 0 ||
+		(w->handle && !is_running(MANAGED_JOIN) && !moment_is_past(w->started_at, setting_retry_min * 2)))
+		return;
+	w->failures = 0;
+	keep_running(MANAGED_JOIN);
+}
+
+/* On a member: keeps the group worker running, and the park worker while there is anything for it. */
+static void
+tend_member(LocalNode *local)
+{
+	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
+	{
+		(void) end_worker(MANAGED_GROUP);
+		(void) end_worker(MANAGED_PARK);
+		return;
+	}
+	keep_running(MANAGED_GROUP);
+	if (sql_value("SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1 FROM replication_plugin.row_pin"
+				  " UNION ALL SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
+		keep_running(MANAGED_PARK);
+	else
+		manager.workers[MANAGED_PARK].failures = 0;
+}
+
+/* ---------- what the server lacks ---------- */
+
+/* Shows why nothing runs, in the views nodes and links. */
+static void
+show_error(LocalNode *local, const char *message)
+{
+	link_tender_show_error(local, message);
+	sql_note_error(message);
+}
+
+/* Returns true if nothing is lacking; else ends all workers, and shows why in the view links (nodes looks itself). */
+static bool
+check_requirements(LocalNode *local)
+{
+	const Unmet *u = requirement_unmet_by_server();
+
+	if (u)
+	{
+		if (manager.unmet != u)
+			ereport(LOG, (errmsg("nothing is replicated: %s", u->problem), errhint("%s", u->fix)));
+		(void) stop_everything();
+		link_tender_show_error(local, psprintf("%s HINT: %s", u->problem, u->fix));
+	}
+	manager.unmet = u;
+	return !u;
+}
+
+/* Finds out, once, whether versions of rows are lost that are still needed: a node without them must join anew. */
+static bool
+check_timestamps(LocalNode *local)
+{
+	const char *why[1] = {TIMESTAMPS_LOST " HINT: SELECT replication_plugin.rejoin()"};
+
+	if (manager.timestamps_checked || strcmp(local->state, "removed") == 0 || strcmp(local->state, "needs_rejoin") == 0)
+		return true;
+	manager.timestamps_checked = !timestamps_are_lost();
+	if (manager.timestamps_checked)
+		return true;
+	if (strncmp(local->state, "joining", 7) == 0)
+		show_error(local, TIMESTAMPS_LOST " HINT: Call leave_group(), and join again.");
+	else
+	{
+		ereport(LOG, (errmsg("node \"%s\" must join anew: %s", local->node_name, TIMESTAMPS_LOST)));
+		sql_value("SELECT replication_plugin.note_expulsion('needs_rejoin', $1)", 1, why);
+	}
+	return false;
+}
+
+/* ---------- identity ---------- */
+
+/* Raises an error unless our own dsn leads here. */
+static void
+require_identity(const char *dsn)
+{
+	if (identity_check(dsn) != IDENTITY_SAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server is a copy: the dsn of its node leads to another server"),
+				 errhint("Take the copy out with SELECT replication_plugin.forget_group(), then join it as a node of its own.")));
+}
+
+/* Tries to find out whether our own dsn leads here. Returns NULL if it does, else why not. */
+static char *
+try_identity(const char *dsn)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *volatile message = NULL;
+
+	PG_TRY();
+	{
+		require_identity(dsn);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(context);
+		if (edata->sqlerrcode == ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION && !edata->hint)
+			edata->hint = "This node must reach itself by its dsn. If it has moved: SELECT replication_plugin.set_node_dsn(...), here or on any member.";
+		message = edata->hint ? psprintf("%s HINT: %s", edata->message, edata->hint) : edata->message;
+	}
+	PG_END_TRY();
+	return message;
+}
+
+/* Remembers a dsn as checked. Returns whether it is another one than the last. */
+static bool
+note_checked(const char *dsn)
+{
+	if (manager.checked_dsn && strcmp(manager.checked_dsn, dsn) == 0)
+		return false;
+	if (manager.checked_dsn)
+		pfree(manager.checked_dsn);
+	manager.checked_dsn = MemoryContextStrdup(TopMemoryContext, dsn);
+	return true;
+}
+
+/* Notes that this server runs anew, once as each node that it is. */
+static void
+note_run(LocalNode *local)
+{
+	char	   *as = psprintf("%s %d", local->group_id, local->node_id);
+
+	if (strcmp(manager.noted_as, as) == 0)
+		return;
+	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
+	strlcpy(manager.noted_as, as, sizeof(manager.noted_as));
+}
+
+/* Checks that we are who the catalog says. Returns false, with the reason shown, if not (yet). */
+static bool
+check_identity(LocalNode *local)
+{
+	char	   *message;
+
+	if (manager.identity_checked)
+	{
+		note_run(local);
+		return true;
+	}
+	if (!note_checked(local->dsn) && moment_ms_until(manager.next_check_at) > 0)
+		return false;
+	message = try_identity(local->dsn);
+	if (message)
+	{
+		if (manager.check_failures == 0)
+			ereport(LOG, (errmsg("nothing is replicated: %s", message)));
+		show_error(local, message);
+		manager.next_check_at = moment_after(pause_after(++manager.check_failures));
+		return false;
+	}
+	if (manager.check_failures > 0)
+		sql_note_error(NULL);
+	note_run(local);
+	manager.identity_checked = true;
+	return true;
+}
+
+/* ---------- rounds ---------- */
+
+/* Reads the local node, all nodes, and the version of the extension's SQL. */
+static LocalNode *
+read_nodes(List **nodes, char **version)
+{
+	LocalNode  *local = NULL;
+	MemoryContext old;
+
+	*version = NULL;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	old = MemoryContextSwitchTo(manager.round);
+	if (extension_lock())
+	{
+		local = nodes_local();
+		*nodes = nodes_all();
+		*version = extension_version();
+	}
+	MemoryContextSwitchTo(old);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(manager.round);
+	return local;
+}
+
+/* The group has removed this node: follows. Returns false if the node is gone meanwhile. */
+static bool
+notice_removal(LocalNode *local, List *nodes)
+{
+	ListCell   *lc;
+	char	   *state;
+
+	foreach(lc, nodes)
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (n->node_id != local->node_id || strcmp(n->state, "removed") != 0 ||
+			(strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0))
+			continue;
+		ereport(LOG, (errmsg("node \"%s\" has been removed from its group", local->node_name)));
+		state = sql_value_int("UPDATE replication_plugin.local_node l SET state ="
+									 " CASE n.reason WHEN 'needs_rejoin' THEN n.reason ELSE 'removed' END"
+									 " FROM replication_plugin.node n WHERE n.node_id = l.node_id AND l.node_id = $1::integer"
+									 " RETURNING l.state", local->node_id);
+		if (!state)
+			return false;
+		local->state = state;
+	}
+	return true;
+}
+
+/* The group has been told another dsn of this node: takes it up, if it leads here. */
+static void
+notice_move(LocalNode *local, List *nodes)
+{
+	ListCell   *lc;
+
+	foreach(lc, nodes)
+	{
+		NodeRow    *n = lfirst(lc);
+		const char *params[1] = {n->dsn};
+		char	   *message;
+
+		if (n->node_id != local->node_id || strcmp(n->dsn, local->dsn) == 0 || !note_checked(n->dsn))
+			continue;
+		message = try_identity(n->dsn);
+		if (message)
+			ereport(LOG, (errmsg("this node keeps its dsn, as it does not reach itself by the one that the group was told: %s", message)));
+		else
+			sql_value("UPDATE replication_plugin.local_node SET dsn = $1", 1, params);
+	}
+}
+
+/* True while a session wants all other workers to rest. */
+static bool
+is_suspended(void)
+{
+	ManagerStatus m;
+
+	return manager_status_find(manager.dboid, &m) && m.suspended > 0;
+}
+
+/* The origin that COMMIT PREPARED may need; made beforehand, as it cannot. Not while the group is being left: see teardown(). */
+static void
+make_clock_origin(void)
+{
+	Oid			table;
+
+	StartTransactionCommand();
+	table = extension_lock() ? extension_relation_oid(TABLE_LOCAL_NODE) : InvalidOid;
+	if (OidIsValid(table))
+	{
+		LockRelationOid(table, RowShareLock);
+		if (nodes_local())
+			(void) origin_map_create(ORIGIN_NODE_CLOCK);
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(manager.round);
+}
+
+/* True if the extension's SQL is that of this library. Else nothing runs until it is, and the view nodes says so. */
+static bool
+check_version(LocalNode *local, const char *version)
+{
+	const char *params[1];
+
+	if (strcmp(version, EXTENSION_VERSION) == 0)
+	{
+		if (manager.other_version)
+			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '%ALTER EXTENSION%'", 0, NULL);
+		manager.other_version = false;
+		return true;
+	}
+	(void) stop_everything();
+	if (manager.other_version)
+		return false;
+	params[0] = psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
+						 version, EXTENSION_VERSION);
+	ereport(LOG, (errmsg("node \"%s\": %s", local->node_name, params[0])));
+	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()", 1, params);
+	manager.other_version = true;
+	return false;
+}
+
+/* Says that some links cannot run, as max_links are in use; and that they can again. The others go on. */
+static void
+tell_of_places(int without_place)
+{
+	if (without_place > 0 && manager.without_place == 0)
+	{
+		ereport(WARNING,
+				(errmsg("%d links of this node cannot run: " LINKS_IN_USE, without_place, link_status_count()),
+				 errhint(LINKS_IN_USE_HINT)));
+		sql_note_error(psprintf("%d links of this node cannot run: " LINKS_IN_USE " HINT: " LINKS_IN_USE_HINT,
+								without_place, link_status_count()));
+	}
+	else if (without_place == 0 && manager.without_place > 0)
+		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '% links of this node cannot run: %'", 0, NULL);
+	manager.without_place = without_place;
+}
+
+/* One round. Returns false when there is nothing to manage any more. */
+static bool
+work(void)
+{
+	List	   *nodes = NIL;
+	LocalNode  *local;
+	char	   *version;
+
+	manager_status_look(manager.dboid);
+	local = read_nodes(&nodes, &version);
+	if (!local)
+		return false;
+	if (!check_version(local, version))
+		return true;
+	if (!manager.found)
+	{
+		make_clock_origin();
+		sql_value("SELECT replication_plugin.preload_in_sessions(true)", 0, NULL);
+		manager.found = manager_status_found(manager.dboid);
+	}
+	if (strcmp(local->state, "left") == 0 || is_suspended())
+	{
+		(void) stop_everything();
+		return true;
+	}
+	clock_guard_round(local, nodes);
+	if (!check_requirements(local) || !check_identity(local) || !check_timestamps(local))
+		return true;
+	if (!notice_removal(local, nodes))
+		return true;
+	notice_move(local, nodes);
+	tell_of_places(link_tender_round(local, nodes));
+	wait_watch_round();
+	tend_join(local);
+	tend_member(local);
+	if (strncmp(local->state, "joining", 7) != 0)
+		slot_tender_round();
+	if (moment_is_past(manager.pruned_at, PRUNE_MS))
+	{
+		sql_prune_conflicts();
+		manager.pruned_at = moment_now();
+	}
+	return true;
+}
+
+/* Shows the error at hand in the view nodes, as far as that can be written; the launcher starts a manager again after a pause. */
+static void
+note_failure(void)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	edata = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	PG_TRY();
+	{
+		sql_note_error(psprintf("manager: %s%s%s", edata->message, edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	ReThrowError(edata);
+}
+
+/* The same; an error in it is shown. */
+static bool
+try_work(void)
+{
+	volatile bool more = false;
+
+	PG_TRY();
+	{
+		more = work();
+		if (more && !manager.healthy)
+			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'manager: %'", 0, NULL);
+		manager.healthy |= more;
+	}
+	PG_CATCH();
+	{
+		note_failure();
+	}
+	PG_END_TRY();
+	return more;
+}
+
+void
+replication_plugin_manager_main(Datum dboid)
+{
+	manager.dboid = DatumGetObjectId(dboid);
+	worker_setup(manager.dboid);
+	manager.round = AllocSetContextCreate(TopMemoryContext, "manager round", ALLOCSET_DEFAULT_SIZES);
+	if (!manager_status_attach(manager.dboid))
+		proc_exit(0);
+	origin_map_ensure_loaded();
+	for (;;)
+	{
+		MemoryContextReset(manager.round);
+		MemoryContextSwitchTo(manager.round);
+		if (try_work())
+		{
+			manager_status_healthy(manager.dboid);
+			worker_wait(ROUND_MS);
+			continue;
+		}
+		if (!stop_everything())
+			worker_wait(50);
+		else if (manager_status_forget(manager.dboid))
+		{
+			origin_hold_forget(manager.dboid);
+			proc_exit(0);
+		}
+	}
+}

@@ -1,0 +1,124 @@
+/*
+ * slot_tender.c
+ *		Keeps the slots of this node from outliving their use.
+ *
+ * A slot is made when a subscriber asks for it (handshake()), from a copy of the group slot;
+ * so it can be dropped at any time, and nothing is lost. Here go slots of removed
+ * nodes, slots that the topology does not ask for and nobody has used for a while, and members for
+ * which more WAL is kept than is allowed.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "nodes/pg_list.h"
+
+#include "base/moment.h"
+#include "base/settings.h"
+#include "control/links/slot_tender.h"
+#include "control/workers/sql.h"
+#include "model/version.h"
+#include "shared/activity.h"
+
+#define SPARE_MS		30000	/* a slot that the topology does not ask for is kept so long unused */
+#define LOOK_MS			5000
+#define LOOK_INTERVALS	5		/* ... and so many frontier_intervals: members had that long to tell how far they are */
+
+typedef struct SpareSlot
+{
+	NodeId		subscriber;
+	Moment		unused_since;
+} SpareSlot;
+
+static List *spare = NIL;		/* of SpareSlot *, in TopMemoryContext */
+static Moment looked_at = 0;
+static XLogRecPtr looked_end = InvalidXLogRecPtr;	/* of the WAL, then */
+
+/* The slot for a subscriber is unused: returns since when, as far as we know. */
+static SpareSlot *
+note_unused(List *known, NodeId subscriber)
+{
+	SpareSlot  *s;
+	ListCell   *lc;
+
+	foreach(lc, known)
+	{
+		s = lfirst(lc);
+		if (s->subscriber == subscriber)
+			return s;
+	}
+	s = palloc(sizeof(SpareSlot));
+	*s = (SpareSlot) {subscriber, moment_now()};
+	return s;
+}
+
+/* Drops slots that nobody has used for a while. */
+static void
+drop_spare_slots(void)
+{
+	char	   *list = sql_value("SELECT string_agg(subscriber::text, ' ') FROM replication_plugin.spare_slots() WHERE NOT active", 0, NULL);
+	List	   *now = NIL;
+	char	   *save = NULL;
+
+	for (char *item = list ? strtok_r(list, " ", &save) : NULL; item; item = strtok_r(NULL, " ", &save))
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		SpareSlot  *s = note_unused(spare, atoi(item));
+
+		now = lappend(now, s);
+		MemoryContextSwitchTo(old);
+		if (moment_is_past(s->unused_since, SPARE_MS))
+			sql_value_int("SELECT replication_plugin.drop_spare_slot($1::integer)", s->subscriber);
+	}
+	list_free_deep(list_difference_ptr(spare, now));
+	list_free(spare);
+	spare = now;
+}
+
+/* Removes members for which too much WAL was kept when we last looked. */
+static void
+remove_stragglers(void)
+{
+	const char *params[2] = {psprintf("%d", setting_max_retained_wal), psprintf("%X/%X", LSN_FORMAT_ARGS(looked_end))};
+	char	   *names;
+
+	if (setting_max_retained_wal < 0)
+		return;
+	names = sql_value("SELECT string_agg(s, ', ') FROM replication_plugin.remove_stragglers($1::integer, $2::pg_lsn) s", 2, params);
+	if (!names)
+		return;
+	activity_note();
+	ereport(WARNING,
+			(errmsg("more WAL than replication_plugin.max_retained_wal is kept for: %s", names),
+			 errdetail("The group goes on without; SELECT replication_plugin.rejoin() on the node takes it in again.")));
+}
+
+/* Removes nodes that were joining through a node that is removed. */
+static void
+remove_orphans(void)
+{
+	char	   *names = sql_value("SELECT string_agg(o, ', ') FROM replication_plugin.remove_orphans() o", 0, NULL);
+
+	if (!names)
+		return;
+	activity_note();
+	ereport(LOG,
+			(errmsg("removed from the group, as the node through which it was joining is removed: %s", names),
+			 errhint("Call leave_group() on it, and join again.")));
+}
+
+void
+slot_tender_round(void)
+{
+	sql_value("SELECT replication_plugin.drop_slots_of_removed()", 0, NULL);
+	if (!moment_is_past(looked_at, Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
+		return;
+	looked_at = moment_now();
+	drop_spare_slots();
+	sql_value("SELECT replication_plugin.drop_overtaken_slots()", 0, NULL);
+	remove_orphans();
+	remove_stragglers();
+	looked_end = GetXLogInsertRecPtr();
+}

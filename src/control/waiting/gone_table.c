@@ -1,0 +1,273 @@
+/*
+ * gone_table.c
+ *		Tables that wait and that no member has any more: what is kept of them is given up.
+ *
+ * A table that does not exist here waits to be made here. It may also have been a scratch table of one node, or have been dropped everywhere since: then it would
+ * be kept for ever. So the other members are asked now and then which of these tables they have: each is asked once about all that those before it did not have.
+ * What none has under its name may have another one by now: so the providers of what is kept are asked by their numbers of it as well. What is gone then is passed
+ * over, as a link does with rows of such a table (receive/lost_table.c). A member that cannot be asked may have it, and so may one that is just making tables
+ * (receive/unseen_table.c): so all goes on waiting, and says so.
+ *
+ * What has arrived after the question was put may be of a table that was made anew: it stays, until the next time.
+ */
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "base/moment.h"
+#include "base/peer.h"
+#include "base/pulse.h"
+#include "catalog/nodes.h"
+#include "control/waiting/gone_table.h"
+#include "control/workers/sql.h"
+#include "receive/unseen_table.h"
+#include "shared/origin_map.h"
+
+#define ASK_MS		10000
+#define REST		10			/* asking takes at most one part in so many of the time */
+#define ANSWER_MS	10000		/* that an answer may take */
+#define MOST_TABLES	"2000"		/* that are asked about at once */
+#define MOST_CHANGES	100000	/* that are deleted in one transaction */
+#define FORGET_MS	2000		/* in one go: others wait for this process */
+
+/* What a member does not have: under its name; and by its number, where it is the provider $2. The latter are tables, whatever their name. */
+#define NOT_BY_NAME	"SELECT pg_catalog.json_agg(t.t) FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t) WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c" \
+	" JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.t->>1 AND c.relname = t.t->>2)"
+#define NOT_BY_NUMBER	"SELECT pg_catalog.json_agg(t.t) FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t) WHERE NOT EXISTS (SELECT FROM pg_catalog.json_array_elements(t.t->3) s(s)" \
+	" JOIN pg_catalog.pg_class c ON c.oid = (s.s->>1)::pg_catalog.oid AND c.relkind IN ('r', 'p') WHERE s.s->>0 = $2)"
+#define RENAMED	"SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.t->0, pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.format('%I.%I', t.t->>1, t.t->>2)))" \
+	" FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t), pg_catalog.json_array_elements(t.t->3) s(s)" \
+	" JOIN pg_catalog.pg_class c ON c.oid = (s.s->>1)::pg_catalog.oid AND c.relkind IN ('r', 'p') JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.s->>0 = $2"
+
+/* One round of questions. */
+typedef struct Inquiry
+{
+	char	   *tables;			/* that nobody has had so far, as JSON (missing_tables()); NULL: none */
+	const NodeRow *silent;		/* a member that could not be asked, ... */
+	bool		is_making;		/* ... or one that is just making tables, which may be these */
+} Inquiry;
+
+static Moment asked = 0;
+static int	took_ms = 0;
+static int	last_number = 0;	/* of the tables that were asked about last */
+
+/* All other members, those with greater numbers first, so that not all ask the same one first; in the caller's memory. */
+static List *
+members_in_turn(void)
+{
+	NodeId		me;
+	List	   *before = NIL;
+	List	   *after = NIL;
+	ListCell   *lc;
+
+	foreach(lc, nodes_others(&me))
+	{
+		NodeRow    *n = lfirst(lc);
+
+		if (n->node_id > me)
+			after = lappend(after, n);
+		else
+			before = lappend(before, n);
+	}
+	return list_concat(after, before);
+}
+
+/* Runs a query that returns one value; an error if the answer takes too long. */
+static char *
+query(PGconn *conn, const char *sql, const char *tables, NodeId node)
+{
+	const char *params[2] = {tables, psprintf("%d", node)};
+	PGresult   *res = peer_exec_within(conn, sql, strstr(sql, "$2") ? 2 : 1, params, ANSWER_MS);
+	char	   *value = PQntuples(res) > 0 && !PQgetisnull(res, 0, 0) ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
+
+	PQclear(res);
+	return value;
+}
+
+/* Notes of tables that a member calls otherwise now what people can do. */
+static void
+note_renamed(const NodeRow *n, const char *renamed)
+{
+	const char *params[2] = {renamed, n->node_name};
+
+	sql_value("UPDATE replication_plugin.waiting_table w SET reason = r.reason"
+			  " FROM (SELECT (t->>0)::integer AS number, format('table %s does not exist here: node \"%s\" had it under that name, and calls it %s now."
+			  "  HINT: Give the table that belongs to it here its former name until nothing of it waits, and rename it then.', t->>2, $2, t->>1) AS reason FROM json_array_elements($1::json) t) r"
+			  " WHERE w.number = r.number AND w.reason <> r.reason", 2, params);
+}
+
+/* Notes of tables that a member has, which wait to be made here: those that were asked about, without those that are left. */
+static void
+note_having(const NodeRow *n, const char *tables, const char *left)
+{
+	const char *params[3] = {tables, left ? left : "[]", n->node_name};
+
+	sql_value("UPDATE replication_plugin.waiting_table w SET reason = r.reason"
+			  " FROM (SELECT (t->>0)::integer AS number, format('table %I.%I does not exist here; node \"%s\" has it', t->>1, t->>2, $3) AS reason FROM json_array_elements($1::json) t"
+			  "  WHERE t->>0 NOT IN (SELECT l->>0 FROM json_array_elements($2::json) l)) r"
+			  " WHERE w.number = r.number AND w.reason <> r.reason", 3, params);
+}
+
+/* Asks one member; takes what it has off the list. */
+static void
+ask(Inquiry *q, const NodeRow *n, bool by_number)
+{
+	MemoryContext context = CurrentMemoryContext;
+	PGconn	   *volatile conn = NULL;
+	char	   *volatile renamed = NULL;
+	char	   *before = q->tables;
+
+	PG_TRY();
+	{
+		bool		unseen;
+
+		conn = peer_connect(n->dsn, PEER_SQL, "replication_plugin table");
+		unseen = unseen_tables(conn);	/* before the tables are looked for */
+		if (by_number)
+			renamed = query(conn, RENAMED, q->tables, n->node_id);
+		q->tables = query(conn, by_number ? NOT_BY_NUMBER : NOT_BY_NAME, q->tables, n->node_id);
+		q->is_making = q->tables && unseen;
+		if (q->is_making)
+			q->silent = n;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		q->silent = n;
+	}
+	PG_END_TRY();
+	if (conn)
+		PQfinish(conn);
+	if (renamed)
+		note_renamed(n, renamed);
+	else if (!q->silent && !by_number)
+		note_having(n, before, q->tables);
+}
+
+/* Asks members until nothing is left, or one is silent. */
+static void
+ask_all(Inquiry *q, List *members, bool by_number)
+{
+	ListCell   *lc;
+
+	foreach(lc, members)
+	{
+		if (!q->tables || q->silent)
+			return;
+		ask(q, lfirst(lc), by_number);
+		pulse_rest();
+	}
+}
+
+/* Notes for whom tables wait. */
+static void
+note_silent(const Inquiry *q)
+{
+	const char *params[3] = {q->tables, q->silent->node_name,
+	q->is_making ? "is just making tables: it may be one of them" : "cannot be asked whether it has it"};
+
+	sql_value("UPDATE replication_plugin.waiting_table w SET reason = r.reason"
+			  " FROM (SELECT (t->>0)::integer AS number, format('table %I.%I does not exist here, and node \"%s\" %s', t->>1, t->>2, $2, $3) AS reason"
+			  "  FROM json_array_elements($1::json) t) r"
+			  " WHERE w.number = r.number AND w.reason <> r.reason", 3, params);
+}
+
+/* Gives up what was kept of one table up to an id. Returns false if there was no time for all. */
+static bool
+forget(const char *number, const char *last_id, Moment begun)
+{
+	const char *params[3] = {number, last_id, CppAsString2(MOST_CHANGES)};
+	char	   *name = sql_value("SELECT format('%I.%I', schema_name, table_name) FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
+	int64		n = 0;
+	int64		all = 0;
+
+	if (moment_is_past(begun, FORGET_MS))
+		return false;
+	while (name && !moment_is_past(begun, FORGET_MS))
+	{
+		char	   *count = sql_repair("SELECT replication_plugin.forget_missing($1::integer, $2::bigint, $3::integer)", 3, params, origin_map_origin(ORIGIN_NODE_REPAIR));
+
+		n = count ? strtoll(count, NULL, 10) : 0;
+		all += n;
+		if (n < MOST_CHANGES)
+			break;
+		pulse_rest();
+	}
+	if (all > 0)
+		ereport(LOG,
+				(errmsg(INT64_FORMAT " changes of table %s that were kept here are passed over: no member has it any more", all, name)));
+	if (!name || n == MOST_CHANGES)
+		return !name;
+	sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
+	return true;
+}
+
+/* The tables that follow those of last time, or the first ones. */
+static char *
+next_tables(void)
+{
+	char	   *tables = sql_value_int("SELECT replication_plugin.missing_tables($1::integer, " MOST_TABLES ")", last_number);
+
+	if (!tables && last_number > 0)
+		tables = sql_value("SELECT replication_plugin.missing_tables(0, " MOST_TABLES ")", 0, NULL);
+	if (tables)
+		last_number = atoi(sql_value("SELECT max((t->>0)::integer) FROM json_array_elements($1::json) t", 1, (const char *const *) &tables));
+	return tables;
+}
+
+/* Asks about them, and gives up what is gone. */
+static void
+look(char *last_id)
+{
+	Inquiry		q = {.tables = next_tables()};
+	List	   *members = q.tables ? members_in_turn() : NIL;
+	Moment		begun;
+	char	   *rest = NULL;
+	char	   *list;
+
+	ask_all(&q, members, false);
+	if (q.tables && !q.silent)
+	{
+		q.tables = sql_value("SELECT replication_plugin.numbers_of_missing($1::json)", 1, (const char *const *) &q.tables);
+		ask_all(&q, members, true);
+	}
+	if (!q.tables)
+		return;
+	if (q.silent)
+	{
+		note_silent(&q);
+		return;
+	}
+	list = sql_value("SELECT string_agg(t->>0, ' ') FROM json_array_elements($1::json) t", 1, (const char *const *) &q.tables);
+	begun = moment_now();
+	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number; number = strtok_r(NULL, " ", &rest))
+	{
+		if (!forget(number, last_id, begun))
+			return;
+	}
+}
+
+void
+gone_table_round(void)
+{
+	MemoryContext context;
+	MemoryContext old;
+	char	   *last_id;
+	Moment		begun = moment_now();
+
+	if (asked != 0 && !moment_is_past(asked, Max(ASK_MS, took_ms * REST)))
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "gone tables", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	/* ids that have been given so far, before anybody is asked */
+	last_id = sql_value("SELECT last_value FROM replication_plugin.waiting_change_id_seq", 0, NULL);
+	if (last_id)
+		look(last_id);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	asked = moment_now();
+	took_ms = (int) ((asked - begun) / 1000);
+}

@@ -1,0 +1,375 @@
+/*
+ * kept.c
+ *		Changes of tables that had to wait are applied: in the order in which they came, as soon as that is possible.
+ *
+ * Each transaction of which something was kept (apply/keep.c) is applied again with these changes alone, as the same transaction of the same origin: its rows have the
+ * version that they would have had, and other nodes know that they have it. What is applied is deleted in the same transaction. The origin is taken at the very end
+ * only; so the table's code holds up nobody else's changes, however long it takes.
+ *
+ * Before each look at a table it is noted when to look again if this one ends badly, as it may end with the process (kept_due.c). A transaction has a limit of time.
+ *
+ * When nothing is left the table waits no more. Whoever keeps a change holds a lock of the table of them until it commits, and looks again under it whether the table
+ * waits: so a stronger lock here means that nothing is under way.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "apply/apply.h"
+#include "base/fault_point.h"
+#include "base/moment.h"
+#include "base/pulse.h"
+#include "base/session.h"
+#include "base/settings.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "control/waiting/gone_table.h"
+#include "control/waiting/kept.h"
+#include "control/waiting/kept_due.h"
+#include "control/workers/sql.h"
+#include "receive/gate.h"
+#include "shared/origin_map.h"
+
+#define WORK_MS			2000	/* at a table at a time: there are others as well */
+#define ROUND_MS		10000	/* at all of them; then those who have waited longest have their turn */
+#define BATCH			"100"	/* changes that are read at once */
+#define HOLD_MS			5000	/* that the origin is waited for: whoever has it may wait for our rows */
+#define LOCK_TIMEOUT	"2s"	/* for a lock of the table: other tables wait for this process */
+
+/* A transaction of which changes were kept. */
+typedef struct Kept
+{
+	char	   *schema;
+	char	   *name;
+	bool		any;
+	WireBegin	begin;
+	NodeId		provider;
+	Frontier   *seen;
+	bool		decided;		/* forwarded by the source of a join, which had decided all conflicts */
+	int			limit;			/* milliseconds that it may take */
+	int			changes;		/* of it that have been applied */
+} Kept;
+
+/* ---------- statements ---------- */
+
+/* What was read of a change. */
+typedef struct Change
+{
+	int64		id;
+	int32		kept_by;
+	WireReader	relation;
+	WireReader	change;
+} Change;
+
+/* Conditions and parameters by which the changes of a transaction are found. */
+#define OF_TABLE		" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2"
+#define OF_TRANSACTION	OF_TABLE " AND c.origin = $3 AND c.origin_lsn = $4"
+
+/* The statements that run for each transaction, with the number of their parameters; the last two parameters say after which change. */
+typedef enum Statement
+{
+	READ_HEAD,
+	READ_SOME,
+	DELETE_ALL
+} Statement;
+
+static const struct
+{
+	const char *sql;
+	int			nparams;
+}			statements[] = {
+	[READ_HEAD] = {"SELECT c.provider, c.origin, c.origin_lsn, c.commit_ts, c.xid, c.seen, c.decided" OF_TABLE " ORDER BY c.id, c.kept_by LIMIT 1", 2},
+	[READ_SOME] = {"SELECT c.id, c.kept_by, c.relation, c.change" OF_TRANSACTION " AND (c.id, c.kept_by) > ($5, $6) ORDER BY c.id, c.kept_by LIMIT " BATCH, 6},
+	[DELETE_ALL] = {"DELETE" OF_TRANSACTION, 4}
+};
+
+static SPIPlanPtr plans[lengthof(statements)];
+
+/* Runs a statement, in a session of ours. */
+static void
+run(Statement s, const Kept *k, const Change *after)
+{
+	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT8OID, INT4OID};
+	Datum		values[6] = {
+		CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name), Int32GetDatum(k->begin.origin), LSNGetDatum(k->begin.origin_lsn),
+		Int64GetDatum(after->id), Int32GetDatum(after->kept_by)
+	};
+
+	session_keep_plan(&plans[s], statements[s].sql, statements[s].nparams, types);
+	if (SPI_execute_plan(plans[s], values, NULL, s != DELETE_ALL, 0) < 0)
+		elog(ERROR, "could not run \"%s\"", statements[s].sql);
+}
+
+/* ---------- reading ---------- */
+
+/* A column of the row that was read, not null. */
+static Datum
+column(int row, int attnum)
+{
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, attnum, &isnull);
+}
+
+/* Reads what is known of the transaction at the head. */
+static void
+read_head(Kept *k)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const Change none = {0};
+	int			nest;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	nest = session_sql_begin();
+	run(READ_HEAD, k, &none);
+	k->any = SPI_processed > 0;
+	if (k->any)
+	{
+		char	   *seen = TextDatumGetCString(column(0, 6));
+		MemoryContext old;
+
+		k->provider = DatumGetInt32(column(0, 1));
+		k->decided = DatumGetBool(column(0, 7));
+		k->begin = (WireBegin) {
+			.origin = DatumGetInt32(column(0, 2)),.origin_lsn = DatumGetLSN(column(0, 3)),
+			.commit_ts = DatumGetTimestampTz(column(0, 4)),.xid = (TransactionId) DatumGetInt64(column(0, 5))
+		};
+		old = MemoryContextSwitchTo(context);
+		k->seen = frontier_from_text(seen);
+		MemoryContextSwitchTo(old);
+	}
+	session_sql_end(nest);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (k->any && !k->seen)
+		elog(ERROR, "what a provider had seen is malformed");
+}
+
+/* A copy of a column. */
+static WireReader
+read_bytes(int row, int attnum)
+{
+	bytea	   *b = DatumGetByteaPCopy(column(row, attnum));
+
+	return (WireReader) {.data = VARDATA(b),.len = VARSIZE(b) - VARHDRSZ};
+}
+
+/* Reads some more changes into context; returns how many. */
+static int
+read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
+{
+	int			nest = session_sql_begin();
+	MemoryContext old;
+	int			n;
+
+	run(READ_SOME, k, last);
+	n = SPI_processed;
+	old = MemoryContextSwitchTo(context);
+	*changes = palloc(Max(n, 1) * sizeof(Change));
+	for (int i = 0; i < n; i++)
+		(*changes)[i] = (Change) {DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3), read_bytes(i, 4)};
+	MemoryContextSwitchTo(old);
+	session_sql_end(nest);
+	if (n > 0)
+		*last = (*changes)[n - 1];
+	return n;
+}
+
+/* ---------- applying ---------- */
+
+/* Applies the changes of a transaction, and deletes them. */
+static void
+apply_changes(Kept *k)
+{
+	MemoryContext batch = AllocSetContextCreate(TopTransactionContext, "kept changes", ALLOCSET_DEFAULT_SIZES);
+	Change		last = {.id = PG_INT64_MIN};
+	Change	   *changes;
+	int			n;
+	int			nest;
+
+	while ((n = read_some(k, &last, &changes, batch)) > 0)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			apply_kept(changes[i].relation, changes[i].change);
+			k->changes++;
+			if (pulse_is_over())	/* code may have taken no notice */
+				ereport(ERROR,
+						(errcode(ERRCODE_QUERY_CANCELED),
+						 errmsg("a transaction takes too long")));
+		}
+		MemoryContextReset(batch);
+	}
+	nest = session_sql_begin();
+	run(DELETE_ALL, k, &last);
+	session_sql_end(nest);
+}
+
+/* Applies one transaction. */
+static void
+apply_transaction(Kept *k)
+{
+	apply_init(k->provider, NULL, k->seen);
+	apply_begin(&k->begin, (ApplyMode) {.careful = true,.kept = true,.source_decides = k->decided});
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	pulse_limit(k->limit);
+	apply_changes(k);
+	apply_end_rows();
+	pulse_limit(0);
+	if (!gate_hold_for(k->begin.origin, HOLD_MS))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("a link is applying a transaction of the same node")));
+	FAULT_POINT("kept_commit_before");
+	(void) apply_commit();
+	FAULT_POINT("kept_commit_after");
+	gate_release();
+}
+
+/* Why a transaction could not be applied. */
+typedef struct Failure
+{
+	ErrorData  *error;
+	int			changes;		/* that had been applied */
+	bool		limited;		/* it took longer than it may */
+} Failure;
+
+/* Cleans up after an error. */
+static void
+clean_up(const Kept *k, MemoryContext context, Failure *f)
+{
+	ErrorData  *edata;
+	bool		timed_out = pulse_timed_out();
+
+	MemoryContextSwitchTo(context);
+	edata = f->error = CopyErrorData();
+	f->changes = k->changes;
+	f->limited = pulse_is_over();
+	if (f->limited)
+		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; it is tried again with more time, and not before others%s%.200s",
+								  k->limit / 1000, k->changes, edata->context ? ": " : "", edata->context ? edata->context : "");
+	else if (timed_out)
+		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s%.200s", setting_row_timeout,
+								  edata->context ? ": " : "", edata->context ? edata->context : "");
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	apply_reset();
+	gate_release();
+	MemoryContextSwitchTo(context);
+}
+
+/* The same; returns false if that failed. */
+static bool
+try_transaction(Kept *k, Failure *f)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		apply_transaction(k);
+	}
+	PG_CATCH();
+	{
+		clean_up(k, context, f);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	apply_init(INVALID_NODE_ID, NULL, NULL);
+	return f->error == NULL;
+}
+
+/* ---------- tables ---------- */
+
+/* Notes why a table goes on waiting. */
+static void
+note_failure(const char *number, const Failure *f, Moment start, bool progress)
+{
+	const ErrorData *e = f->error;
+
+	kept_due_failed(number, psprintf("%s%s%s", e->message, e->detail ? " DETAIL: " : "", e->detail ? e->detail : ""),
+					(int) ((moment_now() - start) / 1000), f->changes, f->limited, progress);
+}
+
+/* Applies what can be of a table, for a while. */
+static void
+work_on(const char *number, const char *schema, const char *name)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kept transaction", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Moment		start = moment_now();
+	int			limit = kept_due_limit(number);
+	bool		failed = false;
+	bool		any = true;
+	bool		ended = false;
+	int			n = 0;
+
+	while (any && !failed && !moment_is_past(start, WORK_MS))
+	{
+		Kept		k = {.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit};
+		Moment		begun = moment_now();
+		Failure		f = {0};
+
+		read_head(&k);
+		any = k.any;
+		if (any && !try_transaction(&k, &f))
+		{
+			note_failure(number, &f, begun, n > 0);
+			failed = true;
+		}
+		n++;
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	if (!any)
+	{
+		ended = strcmp(sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR)), "t") == 0;
+		FAULT_POINT("table_wait_ended");
+	}
+	if (!failed && !ended)		/* also if something was kept meanwhile */
+		kept_due_worked(number, n == 1 && !any);
+}
+
+/* Looks at one table. */
+static void
+visit(const char *number, bool slow)
+{
+	char	   *schema = sql_value("SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
+	char	   *name = sql_value("SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
+
+	if (schema && name && kept_due_begin(number, slow))
+		work_on(number, schema, name);
+}
+
+bool
+kept_round(void)
+{
+	char	   *list;
+	char	   *slow;
+	char	   *rest = NULL;
+	Moment		begun = moment_now();
+
+	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
+		return false;
+	list = kept_due(&slow);
+	StartTransactionCommand();
+	gate_init(nodes_local_id());
+	CommitTransactionCommand();
+	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number && !moment_is_past(begun, ROUND_MS); number = strtok_r(NULL, " ", &rest))
+		visit(number, false);
+	if (slow)
+		visit(slow, true);
+	gone_table_round();
+	return true;
+}

@@ -1,0 +1,176 @@
+/*
+ * kept_due.c
+ *		Which of the tables that wait are looked at now.
+ *
+ * A table that fails is looked at again after a pause, which doubles each time, up to a minute; one that took long, after a multiple of that time. What is changed here by DDL, of the
+ * table or of functions and types, may have been the reason: then it is due sooner, but not more often than is good for others, whatever its owner does.
+ *
+ * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: what is large and not slow gets through. Where its rows are slow that
+ * ends sooner. Owners take turns: first one table of each owner that has any, who was looked at longest ago comes first. An owner of whose tables one took longer
+ * than SLOW_MS, and failed, waits for all others: of such owners' tables one is looked at, after all others that are due; and of those of his tables that have ended at the
+ * limit none, while another of them rests. So whoever has slow code delays what is kept of others by one limit at most, and takes a small part of the time, however many tables
+ * he has.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
+
+#include "control/waiting/kept_due.h"
+#include "control/workers/sql.h"
+
+#define QUICK_MS		10000	/* for one transaction, at first */
+#define MOST_DOUBLINGS	8		/* of that ... */
+#define MOST_IF_SLOW	5		/* ... if rows are slow */
+#define SLOW_MS			"1000"	/* a try that failed, and took longer */
+#define LONGEST_PAUSE	"60"	/* seconds between two looks at a table that fails at once */
+#define REST			10		/* code that takes too long gets one part in so many of the time */
+#define ROW_MS			10		/* rows that take longer have such code */
+#define SOONEST			"5"		/* seconds, if something has been changed here by DDL ... */
+#define SOONEST_SLOW	"30"	/* ... and the last try took long */
+#define MOST_CHANGED	64		/* tables that are remembered as changed; if more are: any may be */
+#define MOST_SOONER		20		/* tables that are due sooner at a time, where any may be meant */
+
+static bool listening = false;
+static Oid	changed[MOST_CHANGED];	/* tables that have been changed since the last look */
+static int	nchanged = 0;
+static bool any_changed = false;	/* functions or types have been, or too many tables */
+
+/* A table has been changed, or any. */
+static void
+table_changed(Datum arg, Oid relid)
+{
+	for (int i = 0; i < nchanged; i++)
+	{
+		if (changed[i] == relid)
+			return;
+	}
+	if (OidIsValid(relid) && nchanged < MOST_CHANGED)
+		changed[nchanged++] = relid;
+	else
+		any_changed = true;
+}
+
+/* Something else has been changed that code of tables can be made of. */
+static void
+code_changed(Datum arg, int cacheid, uint32 hash)
+{
+	any_changed = true;
+}
+
+/* Hears of changes from here on. */
+static void
+listen(void)
+{
+	const int	caches[] = {PROCOID, TYPEOID, ENUMOID, NAMESPACEOID, AUTHMEMROLEMEM};
+
+	if (listening)
+		return;
+	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	for (int i = 0; i < lengthof(caches); i++)
+		CacheRegisterSyscacheCallback(caches[i], code_changed, (Datum) 0);
+	listening = true;
+}
+
+/* When a table of which something was changed is due. */
+#define SOONER	"greatest(clock_timestamp(), w.tried_at + CASE WHEN w.spent < " SLOW_MS " THEN interval '" SOONEST " s' ELSE interval '" SOONEST_SLOW " s' END)"
+
+/* Tables that have been changed are due sooner, with the limit that they had at first. */
+static void
+have_changed_ones_sooner(void)
+{
+	StringInfoData list;
+	const char *params[1];
+
+	if (nchanged == 0)
+		return;
+	initStringInfo(&list);
+	for (int i = 0; i < nchanged; i++)
+		appendStringInfo(&list, "%s%u", i == 0 ? "{" : ",", changed[i]);
+	appendStringInfoChar(&list, '}');
+	nchanged = 0;
+	params[0] = list.data;
+	sql_value("UPDATE replication_plugin.waiting_table w SET retry_at = " SOONER ", over = 0"
+			  " FROM unnest($1::oid[]) o JOIN pg_class c ON c.oid = coalesce(pg_partition_root(o), o) JOIN pg_namespace n ON n.oid = c.relnamespace"
+			  " WHERE w.schema_name = n.nspname AND w.table_name = c.relname AND w.retry_at > " SOONER, 1, params);
+}
+
+/* Any table may have been meant: some are due sooner, the others in the next rounds. */
+static void
+have_any_sooner(void)
+{
+	char	   *n;
+
+	if (!any_changed)
+		return;
+	any_changed = false;
+	n = sql_value(psprintf("WITH s AS (UPDATE replication_plugin.waiting_table w SET retry_at = " SOONER " WHERE w.number IN (SELECT w.number FROM replication_plugin.waiting_table w"
+						   " WHERE w.retry_at > " SOONER " + interval '1 s' ORDER BY w.tried_at LIMIT %d) RETURNING 1) SELECT count(*) FROM s", MOST_SOONER), 0, NULL);
+	if (n && atoi(n) == MOST_SOONER)
+		any_changed = true;
+}
+
+#define IS_SLOW	" EXISTS (SELECT FROM replication_plugin.waiting_table s WHERE s.owner = w.owner AND s.spent >= " SLOW_MS ")"
+
+/* Tables that exist here, or are left out by now, and whose time has come, with what counts for all tables of their owner. */
+#define DUE	"WITH w AS (SELECT *, bool_or(spent >= " SLOW_MS ") OVER o AS is_slow, max(tried_at) OVER o AS owner_tried_at, bool_or(over > 0 AND retry_at > clock_timestamp()) OVER o AS owner_rests" \
+	"  FROM replication_plugin.waiting_table WHERE kept WINDOW o AS (PARTITION BY owner))," \
+	" due AS (SELECT w.*, row_number() OVER (PARTITION BY owner ORDER BY tried_at NULLS FIRST) AS turn FROM w WHERE coalesce(w.retry_at <= clock_timestamp(), true) AND w.number IN (" \
+	"SELECT x.number FROM replication_plugin.waiting_table x JOIN pg_namespace n ON n.nspname = x.schema_name JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = x.table_name" \
+	" UNION ALL SELECT x.number FROM replication_plugin.waiting_table x WHERE (EXISTS (SELECT FROM replication_plugin.exclusion)" \
+	"  OR EXISTS (SELECT FROM replication_plugin.table_setting)) AND replication_plugin.exclusion(x.schema_name, x.table_name) IS NOT NULL)) "
+
+char *
+kept_due(char **slow)
+{
+	listen();
+	have_changed_ones_sooner();
+	have_any_sooner();
+	*slow = sql_value(DUE "SELECT number::text FROM due WHERE is_slow AND NOT (over > 0 AND coalesce(owner_rests, false)) ORDER BY owner_tried_at NULLS FIRST, turn LIMIT 1", 0, NULL);
+	return sql_value(DUE "SELECT string_agg(number::text, ' ' ORDER BY turn, owner_tried_at NULLS FIRST) FROM due WHERE NOT is_slow", 0, NULL);
+}
+
+bool
+kept_due_begin(const char *number, bool slow)
+{
+	const char *params[2] = {number, slow ? "1" : "0"};
+
+	/* slow until it is known not to be */
+	return sql_value("UPDATE replication_plugin.waiting_table w SET tries = tries + 1, tried_at = clock_timestamp(), spent = greatest(spent, " SLOW_MS "),"
+					 " retry_at = clock_timestamp() + least(power(2, least(tries, 10)), " LONGEST_PAUSE ") * interval '1 second'"
+					 " WHERE number = $1::integer AND ($2 = '1' OR NOT" IS_SLOW ") RETURNING 1", 2, params) != NULL;
+}
+
+int
+kept_due_limit(const char *number)
+{
+	char	   *over = sql_value("SELECT w.over FROM replication_plugin.waiting_table w WHERE w.number = $1::integer", 1, &number);
+
+	return QUICK_MS << Min(over ? atoi(over) : 0, MOST_DOUBLINGS);
+}
+
+void
+kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited, bool progress)
+{
+	bool		slow_rows = ms / Max(changes, 1) > ROW_MS;
+	int			pause = limited || ms > atoi(SLOW_MS) ? ms * (slow_rows ? (int64) REST : 1) : 0;
+	const char *params[7] = {
+		number, reason, psprintf("%d", ms), psprintf("%d", pause), limited ? "1" : "0", progress ? "1" : "0",
+		psprintf("%d", slow_rows ? MOST_IF_SLOW : MOST_DOUBLINGS)
+	};
+
+	sql_value("UPDATE replication_plugin.waiting_table SET reason = $2, tried_at = clock_timestamp(), spent = $3::integer,"
+			  " tries = CASE WHEN $6 = '1' THEN 1 ELSE tries END, over = CASE WHEN $5 = '1' THEN least(over + 1, $7::integer) ELSE 0 END,"
+			  " retry_at = clock_timestamp() + greatest($4::integer * interval '1 ms', CASE WHEN $5 = '1' THEN NULL WHEN $6 = '1' THEN interval '1 second'"
+			  "  ELSE retry_at - clock_timestamp() END) WHERE number = $1::integer", 7, params);
+}
+
+void
+kept_due_worked(const char *number, bool pause)
+{
+	const char *params[2] = {number, pause ? "2" : NULL};
+
+	sql_value("UPDATE replication_plugin.waiting_table SET tries = 0, over = 0, spent = 0, retry_at = clock_timestamp() + $2::integer * interval '1 second' WHERE number = $1::integer",
+			  2, params);
+}

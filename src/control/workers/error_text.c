@@ -1,0 +1,47 @@
+/*
+ * error_text.c
+ *		An error as it goes from one of our processes to another through shared memory.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+
+#include "control/workers/error_text.h"
+
+/* Copies a text as far as there is room, whole characters only. */
+static void
+take(char *to, Size size, const char *from)
+{
+	int			len = from ? pg_mbcliplen(from, strlen(from), size - 1) : 0;
+
+	if (len > 0)
+		memcpy(to, from, len);
+	to[len] = '\0';
+}
+
+void
+error_text_take(ErrorText *e)
+{
+	ErrorData  *error = CopyErrorData();
+
+	FlushErrorState();
+	take(e->message, sizeof(e->message), error->message);
+	take(e->detail, sizeof(e->detail), error->detail);
+	take(e->hint, sizeof(e->hint), error->hint);
+	take(e->context, sizeof(e->context), error->context);
+	e->sqlstate = error->sqlerrcode;
+	FreeErrorData(error);
+}
+
+void
+error_text_raise(const ErrorText *e, const char *what)
+{
+	ereport(ERROR,
+			(errcode(e->sqlstate),
+			 errmsg_internal("%s", e->message),
+			 e->detail[0] ? errdetail_internal("%s", e->detail) : 0,
+			 e->hint[0] ? errhint("%s", e->hint) : 0,
+			 e->context[0] ? errcontext_msg("%s", e->context) : 0,
+			 what ? errcontext_msg("%s", what) : 0));
+	pg_unreachable();
+}

@@ -1,0 +1,76 @@
+/*
+ * manager_sql.c
+ *		What a manager reads and writes by SQL; each call is a transaction of its own.
+ */
+#include "postgres.h"
+
+#include "base/settings.h"
+#include "control/workers/manager_sql.h"
+#include "control/workers/sql.h"
+
+/* Reads a boolean of SQL. */
+static bool
+is_true(const char *value)
+{
+	return value && value[0] == 't';
+}
+
+bool
+sql_link_exists(NodeId provider)
+{
+	return sql_value_int("SELECT provider FROM replication_plugin.link WHERE provider = $1::integer",
+						 provider) != NULL;
+}
+
+bool
+sql_link_paused(NodeId provider)
+{
+	return is_true(sql_value_int("SELECT paused FROM replication_plugin.link WHERE provider = $1::integer",
+								 provider));
+}
+
+void
+sql_note_error(const char *message)
+{
+	sql_value("UPDATE replication_plugin.local_node"
+			  " SET last_error = $1, last_error_at = CASE WHEN $1 IS NULL THEN last_error_at ELSE now() END"
+			  " WHERE last_error IS DISTINCT FROM $1", 1, &message);
+}
+
+/* Deletes rows of conflict_log that are too old. */
+static void
+prune_old_conflicts(void)
+{
+	const char *seconds = psprintf("%d", setting_conflict_retention);
+
+	if (setting_conflict_retention < 0)
+		return;
+	sql_value("DELETE FROM replication_plugin.conflict_log"
+			  " WHERE detected_at < now() - make_interval(secs => $1::double precision)", 1, &seconds);
+}
+
+/*
+ * Deletes the oldest rows of conflict_log where all together are too large; a tenth more, so that it does not happen each time. The table's files
+ * say whether it is worth while to look; they do not get smaller by it, but VACUUM makes room in them.
+ */
+static void
+prune_large_conflicts(void)
+{
+	const char *limit = psprintf(INT64_FORMAT, setting_conflict_log_size * INT64CONST(1048576));
+
+	if (setting_conflict_log_size < 0 ||
+		!is_true(sql_value("SELECT pg_total_relation_size('replication_plugin.conflict_log') > $1::bigint", 1, &limit)))
+		return;
+	sql_value("WITH sizes AS (SELECT l.ctid AS id, sum(80 + pg_column_size(l.table_name) + coalesce(pg_column_size(l.row_key), 0)"
+			  "   + coalesce(pg_column_size(l.local_row), 0) + coalesce(pg_column_size(l.remote_row), 0) + coalesce(pg_column_size(l.detail), 0))"
+			  "  OVER (ORDER BY l.detected_at DESC, l.ctid DESC) AS size FROM replication_plugin.conflict_log l)"
+			  " DELETE FROM replication_plugin.conflict_log l USING sizes s"
+			  " WHERE l.ctid = s.id AND s.size > 0.9 * $1::bigint AND EXISTS (SELECT FROM sizes t WHERE t.size > $1::bigint)", 1, &limit);
+}
+
+void
+sql_prune_conflicts(void)
+{
+	prune_old_conflicts();
+	prune_large_conflicts();
+}

@@ -1,0 +1,77 @@
+/*
+ * sql.c
+ *		Short SQL statements of our workers, each in a transaction of its own.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "replication/origin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/names.h"
+#include "control/workers/sql.h"
+
+#define MAX_PARAMS	8
+
+/* Runs a statement; what it writes is marked with an origin, unless that is invalid, but the transaction is a local one. */
+static char *
+run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[MAX_PARAMS];
+	Datum		values[MAX_PARAMS];
+	char		nulls[MAX_PARAMS];
+	char	   *result = NULL;
+
+	Assert(nparams <= MAX_PARAMS);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) extension_lock();	/* if it is not there, the statement fails */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	replorigin_session_origin = origin;
+	for (int i = 0; i < nparams; i++)
+	{
+		types[i] = TEXTOID;
+		nulls[i] = params[i] ? ' ' : 'n';
+		values[i] = params[i] ? CStringGetTextDatum(params[i]) : (Datum) 0;
+	}
+	if (SPI_execute_with_args(sql, nparams, types, values, nulls, false, 0) < 0)
+		elog(ERROR, "statement failed: %s", sql);
+	if (SPI_processed > 0 && SPI_tuptable)
+	{
+		char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+
+		result = value ? MemoryContextStrdup(context, value) : NULL;
+	}
+	SPI_finish();
+	replorigin_session_origin = InvalidRepOriginId;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+char *
+sql_value(const char *sql, int nparams, const char *const *params)
+{
+	return run(sql, nparams, params, InvalidRepOriginId);
+}
+
+char *
+sql_repair(const char *sql, int nparams, const char *const *params, RepOriginId origin)
+{
+	return run(sql, nparams, params, origin);
+}
+
+char *
+sql_value_int(const char *sql, int param)
+{
+	const char *params[1] = {psprintf("%d", param)};
+
+	return sql_value(sql, 1, params);
+}

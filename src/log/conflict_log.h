@@ -1,0 +1,41 @@
+/*
+ * conflict_log.h
+ *		The record of writes that lost, or replaced a concurrent one.
+ */
+#ifndef REPLICATION_PLUGIN_CONFLICT_LOG_H
+#define REPLICATION_PLUGIN_CONFLICT_LOG_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+
+#include "log/conflict_type.h"
+#include "model/version.h"
+
+typedef struct Conflict
+{
+	ConflictType type;
+	ConflictResolution resolution;
+	Relation	rel;			/* the replicated (root) table */
+	TupleTableSlot *local_row;	/* NULL: there is none */
+	Version		local_version;	/* VERSION_OLDEST: unknown */
+	TupleTableSlot *remote_row; /* NULL: a delete */
+	const bool *remote_present; /* which of its columns are known; NULL: all */
+	TupleTableSlot *key_row;	/* row to take the key from; NULL: remote_row, else local_row */
+	Version		remote_version;
+	bool		concurrent;		/* neither writer had seen the other's write */
+	const char *policy;			/* of the table: what decides */
+	const char *detail;			/* NULL: none */
+} Conflict;
+
+/*
+ * Counts a conflict, and writes it to the log if the rate allows, as part of the running transaction.
+ * What was counted is written by conflict_before_commit(). provider: the link by which the
+ * transaction came (its counters).
+ */
+extern void conflict_record(const Conflict *conflict);
+extern void conflict_before_commit(NodeId provider);
+
+/* Forgets what an aborted transaction left in memory. */
+extern void conflict_abort(void);
+
+#endif							/* REPLICATION_PLUGIN_CONFLICT_LOG_H */

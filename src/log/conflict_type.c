@@ -1,0 +1,38 @@
+/*
+ * conflict_type.c
+ *		The kinds of conflicts, and how they were resolved.
+ */
+#include "postgres.h"
+
+#include "log/conflict_type.h"
+
+static const char *const type_names[] = {
+	[CONFLICT_INSERT_EXISTS] = "insert_exists",
+	[CONFLICT_UPDATE_ORIGIN_DIFFERS] = "update_origin_differs",
+	[CONFLICT_UPDATE_EXISTS] = "update_exists",
+	[CONFLICT_UPDATE_MISSING] = "update_missing",
+	[CONFLICT_UPDATE_DELETED] = "update_deleted",
+	[CONFLICT_DELETE_ORIGIN_DIFFERS] = "delete_origin_differs",
+	[CONFLICT_DELETE_MISSING] = "delete_missing",
+	[CONFLICT_MULTIPLE_UNIQUE] = "multiple_unique_conflicts",
+};
+
+static const char *const resolution_names[] = {
+	[RESOLUTION_APPLY_REMOTE] = "apply_remote",
+	[RESOLUTION_KEEP_LOCAL] = "keep_local",
+	[RESOLUTION_MERGED] = "merged",
+	[RESOLUTION_PARKED] = "parked",
+	[RESOLUTION_STOP] = "stop",
+};
+
+const char *
+conflict_type_name(ConflictType type)
+{
+	return type_names[type];
+}
+
+const char *
+conflict_resolution_name(ConflictResolution resolution)
+{
+	return resolution_names[resolution];
+}

@@ -1,0 +1,252 @@
+/*
+ * connect.c
+ *		The connection to a provider: handshake, slot, and the start of the stream.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+
+#include "base/peer.h"
+#include "base/settings.h"
+#include "receive/clock_probe.h"
+#include "receive/confirmed.h"
+#include "receive/connect.h"
+#include "receive/reply.h"
+#include "shared/link_status.h"
+#include "wire/value.h"
+#include "wire/wire.h"
+
+#define SLOT_TRIES			50
+#define SLOT_TAKE_TRIES		10		/* after which the walsender of our last stream is ended */
+#define SLOT_WAIT_MS		100
+#define PATIENCE			3		/* the provider waits for so many row_timeouts at least */
+#define UNLIMITED_PATIENCE_MS	3600000	/* ... or so long, where there is no row_timeout */
+
+/* True while an error can be the provider's answer to who we are. */
+static bool provider_answers = false;
+
+bool
+link_provider_answers(void)
+{
+	return provider_answers;
+}
+
+/* Under which name our sessions are seen at the provider. */
+static char *
+session_name(Link *link)
+{
+	return psprintf("replication_plugin link to node %d", link->me);
+}
+
+/* Runs the handshake. Returns false if there is no slot for us yet. */
+static bool
+handshake(Link *link)
+{
+	char	   *sql = psprintf("SELECT node_id, slot_name, encoding, base, incarnation, run_token, run_start, run_row"
+							   " FROM replication_plugin.handshake(%s, %d, %d, %s)",
+							   quote_literal_cstr(link->group_id), link->me, WIRE_PROTOCOL_VERSION, link->run);
+	PGresult   *res;
+	bool		made;
+
+	provider_answers = true;
+	res = peer_exec(link->conn, sql);
+	provider_answers = false;
+
+	if (PQntuples(res) != 1 || atoi(PQgetvalue(res, 0, 0)) != link->provider)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the dsn of node \"%s\" leads to another node", link->provider_name),
+				 errhint("Check the dsn in replication_plugin.nodes.")));
+	if (strcmp(PQgetvalue(res, 0, 2), GetDatabaseEncodingName()) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("node \"%s\" has encoding %s, this database has %s", link->provider_name,
+						PQgetvalue(res, 0, 2), GetDatabaseEncodingName()),
+				 errhint("All nodes of a group need the same encoding.")));
+	made = !PQgetisnull(res, 0, 1);
+	if (made)
+	{
+		const char *run[4] = {PQgetvalue(res, 0, 4), PQgetvalue(res, 0, 5), PQgetvalue(res, 0, 6), PQgetvalue(res, 0, 7)};
+
+		link->stream.slot = pstrdup(PQgetvalue(res, 0, 1));
+		link->base = PQgetisnull(res, 0, 3) ? NULL : frontier_from_text(PQgetvalue(res, 0, 3));
+		link_check_run(link, run);
+	}
+	PQclear(res);
+	return made;
+}
+
+/* Reads where the slot stands and where the provider's WAL ends. */
+static XLogRecPtr
+slot_position(Link *link)
+{
+	char	   *sql = psprintf("SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn()"
+							   " FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
+							   quote_literal_cstr(link->stream.slot));
+	PGresult   *res = peer_exec(link->conn, sql);
+	XLogRecPtr	confirmed = InvalidXLogRecPtr;
+
+	if (PQntuples(res) == 1)
+	{
+		confirmed = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));
+		link->stream.provider_end = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 1))));
+	}
+	PQclear(res);
+	return confirmed;
+}
+
+/*
+ * Returns true if the slot is where this subscriber has left it, or before that. Else somebody has moved it, and what it passed over would be lost:
+ * has the provider drop it, so that it is made anew from the group slot, which has all that we may lack.
+ */
+static bool
+slot_is_ours(Link *link, XLogRecPtr position)
+{
+	bool		exact;
+	XLogRecPtr	known = confirmed_known(link, &exact);
+	char	   *text;
+
+	if (link->joining || link->base || position <= known)
+		return true;
+	text = psprintf("slot \"%s\" of node \"%s\" is at %X/%X, and only %X/%X was confirmed here%s", link->stream.slot, link->provider_name,
+					LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known), exact ? ": somebody has moved it, or made another one" :
+					": somebody has moved it, or this server has crashed");
+	PQclear(peer_exec(link->conn, psprintf("SELECT replication_plugin.renew_slot(%d, '%X/%X', '%X/%X')", link->me,
+										   LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known))));
+	ereport(exact ? WARNING : LOG,
+			(errmsg("%s", text),
+			 errdetail("It is made anew from the group slot of that node, which has what this one may lack.")));
+	if (exact)
+		link_status_tell(link->index, psprintf("%s. It is made anew, and nothing is lost", text));
+	return false;
+}
+
+/* Ends the walsender that our last stream has left behind, which may not have noticed yet. */
+static void
+end_old_sender(Link *link)
+{
+	char	   *sql = psprintf("SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots s"
+							   " JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid"
+							   " WHERE s.slot_name = %s AND r.application_name = %s",
+							   quote_literal_cstr(link->stream.slot), quote_literal_cstr(session_name(link)));
+
+	PQclear(peer_exec(link->conn, sql));
+}
+
+/* After a restart of the stream the walsender of the last one may still have the slot: waits for it a while. */
+static void
+wait_for_slot(Link *link)
+{
+	char	   *sql = psprintf("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s AND active",
+							   quote_literal_cstr(link->stream.slot));
+	bool		active = true;
+
+	for (int i = 0; i < SLOT_TRIES && active; i++)
+	{
+		PGresult   *res = peer_exec(link->conn, sql);
+
+		active = PQntuples(res) > 0;
+		PQclear(res);
+		if (active && i == SLOT_TAKE_TRIES)
+			end_old_sender(link);
+		if (active)
+			link_wait(link, SLOT_WAIT_MS);
+	}
+}
+
+/* Asks the provider not to give us up while a row takes as long as it may (unless it never gives up). */
+static void
+ask_for_patience(Link *link)
+{
+	int64		ms = setting_row_timeout > 0 ? (int64) setting_row_timeout * PATIENCE : UNLIMITED_PATIENCE_MS;
+	char	   *sql = psprintf("SELECT pg_catalog.set_config('wal_sender_timeout', %d::pg_catalog.text, false)"
+							   " FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
+							   " AND setting::pg_catalog.int4 BETWEEN 1 AND %d",
+							   (int) Min(ms, INT_MAX), (int) Min(ms, INT_MAX));
+
+	PQclear(peer_exec(link->conn, sql));
+}
+
+char *
+link_full_origins(Link *link)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	if (link->demanded == NIL || strcmp(link->full_origins, "all") == 0)
+		return link->full_origins;
+	initStringInfo(&buf);
+	if (strcmp(link->full_origins, "own") != 0)
+		appendStringInfoString(&buf, link->full_origins);
+	foreach(lc, link->demanded)
+		appendStringInfo(&buf, "%s%d", buf.len ? "," : "", lfirst_int(lc));
+	return buf.data;
+}
+
+/* Which transactions the provider is asked to leave out, as an option; "" if there are none. */
+static char *
+skip_option(Link *link)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, link->skip)
+		appendStringInfo(&buf, "%s%X/%X", buf.len ? "," : ", skip '", LSN_FORMAT_ARGS(*(XLogRecPtr *) lfirst(lc)));
+	if (buf.len > 0)
+		appendStringInfoChar(&buf, '\'');
+	return buf.data;
+}
+
+/* Starts streaming from the slot's confirmed position. */
+static void
+start_stream(Link *link)
+{
+	char	   *sql = psprintf("START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (protocol '%d', node_id '%d', "
+							   "group_id '%s', full_origins '%s', layout '%s', encoding '%s'%s)",
+							   link->stream.slot, WIRE_PROTOCOL_VERSION, link->me, link->group_id,
+							   link_full_origins(link), value_layout(), GetDatabaseEncodingName(), skip_option(link));
+	PGresult   *res = peer_exec(link->conn, sql);
+
+	if (PQresultStatus(res) != PGRES_COPY_BOTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("node \"%s\" did not start to stream", link->provider_name)));
+	PQclear(res);
+	/* an answer must not wait for a provider that does not read it */
+	if (PQsetnonblocking(link->conn, 1) != 0)
+		elog(ERROR, "could not make the connection non-blocking");
+}
+
+void
+link_start(Link *link)
+{
+	ask_for_patience(link);
+	start_stream(link);
+}
+
+LinkMade
+link_connect(Link *link, XLogRecPtr *confirmed)
+{
+	LinkMade	made = LINK_NO_SLOT;
+
+	link_status_set_state(link->index, LINK_CONNECTING);
+	link->conn = peer_connect(link->provider_dsn, PEER_REPLICATION, session_name(link));
+	clock_probe_first(link);
+	if (handshake(link))
+	{
+		wait_for_slot(link);
+		*confirmed = slot_position(link);
+		made = slot_is_ours(link, *confirmed) ? LINK_MADE : LINK_SLOT_RENEWED;
+	}
+	if (made != LINK_MADE)
+	{
+		PQfinish(link->conn);
+		link->conn = NULL;
+	}
+	return made;
+}

@@ -1,0 +1,382 @@
+/*
+ * clock.c
+ *		The state of the hybrid logical clock, in shared memory and on disk.
+ *
+ * max_seen is the greatest timestamp that was given or observed. A commit that finds the wall clock ahead of it
+ * raises it to the wall clock and lets PostgreSQL stamp it as ever, a moment later; else it takes max_seen + 1.
+ * The moment between is covered by an entry per process in "commits": its commit will have a greater timestamp than that.
+ * The entry is made before max_seen is looked at, and clock_horizon() reads max_seen before the entries:
+ * who is not seen there looks at max_seen later, and gets more.
+ *
+ * A commit that takes the wall clock's time, while that is set back between here and its commit record (microseconds), gets
+ * a timestamp that is too low. There is no way to give PostgreSQL a timestamp without marking the commit; see
+ * commit_stamp.c, which reports it.
+ *
+ * After a start of the server, the first who needs the clock restores it: from a file, and from the commit timestamps of all
+ * transactions that were running when the file was written, or came later. Without the file (a standby that was
+ * promoted, a first start) the last SCAN_MOST transactions are looked at.
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "access/commit_ts.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/fd.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "base/moment.h"
+#include "base/shmem.h"
+#include "shared/clock.h"
+#include "shared/wall_clock.h"
+
+#define CLOCK_FILE		"pg_stat/replication_plugin.clock"
+#define CLOCK_FORMAT	"replication_plugin clock %d: " INT64_FORMAT " " UINT64_FORMAT " " INT64_FORMAT "\n"
+#define CLOCK_VERSION	2		/* 1 has no wall clock's time at the end */
+#define SAVE_MS			10000	/* the file is at most so old, and ... */
+#define SAVE_XIDS		200000	/* ... so many transactions behind, while the launcher can keep up */
+#define SCAN_MOST		4000000 /* transactions that are looked at without the file */
+#define SAVE_IDLE_MS	60000	/* the file is at most so old when the clock does not move: it has the wall clock's time */
+#define XID_MARGIN		10000	/* transactions end a moment before we hear of their timestamps */
+#define SPIN_US			50		/* so far behind, waiting is cheaper than marking the commit */
+
+typedef struct CommitSlot
+{
+	pg_atomic_uint64 above;		/* the commit will have a timestamp greater than this; 0: no commit */
+	char		padding[PG_CACHE_LINE_SIZE - sizeof(pg_atomic_uint64)];
+} CommitSlot;
+
+typedef struct Clock
+{
+	LWLock		lock;			/* for restoring */
+	pg_atomic_uint32 restored;
+	pg_atomic_uint64 max_seen;
+	pg_atomic_uint64 counted;	/* commits of older transactions are in max_seen for sure, or do not count (FullTransactionId) */
+	int			ncommits;
+	CommitSlot	commits[FLEXIBLE_ARRAY_MEMBER]; /* by PGPROC number */
+} Clock;
+
+static Clock *shared = NULL;
+
+Size
+clock_shmem_size(void)
+{
+	return add_size(offsetof(Clock, commits), mul_size(MaxBackends, sizeof(CommitSlot)));
+}
+
+void
+clock_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin clock", clock_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, clock_shmem_size());
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		pg_atomic_init_u32(&shared->restored, 0);
+		pg_atomic_init_u64(&shared->max_seen, 0);
+		pg_atomic_init_u64(&shared->counted, 0);
+		shared->ncommits = MaxBackends;
+		for (int i = 0; i < shared->ncommits; i++)
+			pg_atomic_init_u64(&shared->commits[i].above, 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_clock");
+}
+
+/* Timestamps after 2000 only: what is older is no reason to move. */
+static uint64
+as_number(TimestampTz ts)
+{
+	return ts > 0 ? (uint64) ts : 0;
+}
+
+/* Raises max_seen; never lowers it. */
+static void
+raise_to(uint64 to)
+{
+	uint64		seen = pg_atomic_read_u64(&shared->max_seen);
+
+	while (seen < to && !pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, to))
+		;
+}
+
+/* ---------- over a restart ---------- */
+
+/* Reads the file: true if there is one that makes sense. wall: what time it was when it was written, 0 if it does not say. */
+static bool
+read_file(uint64 *seen, FullTransactionId *from, TimestampTz *wall)
+{
+	FILE	   *f = AllocateFile(CLOCK_FILE, "r");
+	int			version;
+	int64		ts;
+	uint64		xid;
+	bool		good;
+
+	*wall = 0;
+	if (!f)
+		return false;
+	good = fscanf(f, CLOCK_FORMAT, &version, &ts, &xid, wall) >= 3 && ts >= 0;
+	FreeFile(f);
+	if (!good)
+	{
+		ereport(WARNING, (errmsg("file \"%s\" is malformed", CLOCK_FILE),
+						  errdetail("The clock is restored from the timestamps of the last %d transactions.", SCAN_MOST)));
+		return false;
+	}
+	*seen = ts;
+	*from = FullTransactionIdFromU64(xid);
+	return true;
+}
+
+/* A number of transactions before another one. */
+static FullTransactionId
+xid_before(FullTransactionId xid, uint64 n)
+{
+	uint64		u = U64FromFullTransactionId(xid);
+
+	return FullTransactionIdFromU64(u > n + FirstNormalTransactionId ? u - n : FirstNormalTransactionId);
+}
+
+/* The greatest commit timestamp of those transactions. */
+static uint64
+newest_commit(FullTransactionId from, FullTransactionId end)
+{
+	TimestampTz newest = 0;
+
+	if (!track_commit_timestamp)
+		return 0;
+	for (; FullTransactionIdPrecedes(from, end); FullTransactionIdAdvance(&from))
+	{
+		TimestampTz ts;
+
+		if (TransactionIdGetCommitTsData(XidFromFullTransactionId(from), &ts, NULL))
+			newest = Max(newest, ts);
+	}
+	return newest;
+}
+
+/* Brings the clock to where it was before the server was stopped. */
+static void
+restore(void)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	FullTransactionId from = xid_before(next, SCAN_MOST);
+	FullTransactionId noted;
+	TimestampTz wall;
+	uint64		seen;
+
+	if (read_file(&seen, &noted, &wall))
+	{
+		raise_to(seen);
+		if (FullTransactionIdFollows(noted, from))
+			from = noted;
+		pg_atomic_write_u64(&shared->counted, U64FromFullTransactionId(noted));
+	}
+	raise_to(newest_commit(from, next));
+	wall_clock_start(wall);
+}
+
+void
+clock_ensure_restored(void)
+{
+	shmem_require();
+	if (pg_atomic_read_u32(&shared->restored))
+		return;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (!pg_atomic_read_u32(&shared->restored))
+	{
+		restore();
+		/* a standby goes on to see commits */
+		pg_atomic_write_u32(&shared->restored, RecoveryInProgress() ? 0 : 1);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* A transaction before which all have ended, and are in max_seen when that is read next. */
+static FullTransactionId
+ended_before(void)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	TransactionId oldest = GetOldestActiveTransactionId();
+	FullTransactionId ended = xid_before(next, (uint32) (XidFromFullTransactionId(next) - oldest) + XID_MARGIN);
+
+	return FullTransactionIdFromU64(Max(U64FromFullTransactionId(ended), pg_atomic_read_u64(&shared->counted)));
+}
+
+/* Writes the file, in one piece or not at all; an old one means more to look at after a start, no less is found. */
+static void
+write_file(uint64 seen, FullTransactionId from)
+{
+	const char *temp = CLOCK_FILE ".tmp";
+	FILE	   *f = AllocateFile(temp, "w");
+	bool		written = f && fprintf(f, CLOCK_FORMAT, CLOCK_VERSION, (int64) seen, U64FromFullTransactionId(from),
+										(int64) wall_clock_now()) > 0;
+
+	if ((f && FreeFile(f) != 0) || !written)
+		ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", temp)));
+	else
+		(void) durable_rename(temp, CLOCK_FILE, LOG);
+}
+
+void
+clock_save(void)
+{
+	static uint64 saved = 0;
+	static uint64 saved_xid = 0;
+	static Moment saved_at = 0;
+	FullTransactionId from;
+	uint64		seen;
+
+	clock_ensure_restored();
+	from = ended_before();
+	pg_memory_barrier();
+	seen = pg_atomic_read_u64(&shared->max_seen);
+	if (seen == saved ? !moment_is_past(saved_at, SAVE_IDLE_MS) :
+		(U64FromFullTransactionId(from) < saved_xid + SAVE_XIDS && !moment_is_past(saved_at, SAVE_MS)))
+		return;
+	write_file(seen, from);
+	saved = seen;
+	saved_xid = U64FromFullTransactionId(from);
+	saved_at = moment_now();
+}
+
+void
+clock_set_back(TimestampTz to)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+
+	pg_atomic_write_u64(&shared->counted, U64FromFullTransactionId(next));
+	pg_atomic_write_u64(&shared->max_seen, as_number(to));
+	write_file(as_number(to), next);
+}
+
+/* ---------- giving timestamps ---------- */
+
+void
+clock_observe(TimestampTz ts)
+{
+	if (shared)
+		raise_to(as_number(ts));
+}
+
+/*
+ * Takes the wall clock's time if it is ahead of all that was seen (true), else the next one after that; or what time it is where the
+ * wall clock is in doubt.
+ */
+static bool
+take(uint64 *ts)
+{
+	uint64		seen = pg_atomic_read_u64(&shared->max_seen);
+
+	for (;;)
+	{
+		bool		in_doubt;
+		uint64		now = as_number(wall_clock_read(&in_doubt));
+		bool		is_ahead = now > seen;
+
+		if (!is_ahead && seen - now < SPIN_US)
+		{
+			seen = pg_atomic_read_u64(&shared->max_seen);
+			continue;
+		}
+		*ts = is_ahead ? now : seen + 1;
+		if (pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, *ts))
+			return is_ahead && !in_doubt;
+	}
+}
+
+int64
+clock_lead(void)
+{
+	clock_ensure_restored();
+	return (int64) pg_atomic_read_u64(&shared->max_seen) - wall_clock_now();
+}
+
+TimestampTz
+clock_tick(void)
+{
+	uint64		ts;
+
+	clock_ensure_restored();
+	(void) take(&ts);
+	return (TimestampTz) ts;
+}
+
+/* This process's entry. */
+static pg_atomic_uint64 *
+my_commit(void)
+{
+	Assert(MyProc->pgprocno < shared->ncommits);
+	return &shared->commits[MyProc->pgprocno].above;
+}
+
+/* Has a given timestamp count, if it is ahead of all that was seen. */
+static bool
+claim(uint64 given)
+{
+	uint64		seen = pg_atomic_read_u64(&shared->max_seen);
+
+	while (seen < given)
+	{
+		if (pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, given))
+			return true;
+	}
+	return false;
+}
+
+TimestampTz
+clock_begin_commit(TimestampTz given)
+{
+	uint64		expected;
+	uint64		ts;
+
+	clock_ensure_restored();
+	expected = as_number(given ? given : wall_clock_now());
+	pg_atomic_write_u64(my_commit(), Max(Min(expected, pg_atomic_read_u64(&shared->max_seen)), 2) - 1);
+	pg_memory_barrier();
+	if (given)
+	{
+		if (wall_clock_excess(given) == 0 && claim(expected))
+			return 0;
+		(void) take(&ts);
+		return (TimestampTz) ts;
+	}
+	return take(&ts) ? 0 : (TimestampTz) ts;
+}
+
+void
+clock_end_commit(TimestampTz ts)
+{
+	raise_to(as_number(ts));
+	pg_write_barrier();
+	pg_atomic_write_u64(my_commit(), 0);
+}
+
+TimestampTz
+clock_horizon(void)
+{
+	uint64		horizon;
+
+	clock_ensure_restored();
+	horizon = Max(pg_atomic_read_u64(&shared->max_seen), as_number(wall_clock_now()));
+	pg_memory_barrier();
+	for (int i = 0; i < shared->ncommits; i++)
+	{
+		uint64		above = pg_atomic_read_u64(&shared->commits[i].above);
+
+		if (above != 0)
+			horizon = Min(horizon, above);
+	}
+	return (TimestampTz) horizon;
+}

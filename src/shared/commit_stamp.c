@@ -1,0 +1,369 @@
+/*
+ * commit_stamp.c
+ *		Gives local commits timestamps of the hybrid logical clock (PROTOCOL: Clock).
+ *
+ * Invariant: the commit timestamp of a local transaction, in its commit record and in the commit timestamp data, is greater
+ * than that of any transaction that was visible here before it committed. Where the wall clock is ahead of all
+ * that was seen, PostgreSQL's own timestamp does, and nothing is changed.
+ *
+ * Else the commit is marked: PostgreSQL takes a timestamp into the commit record when the session has an origin, and
+ * DoNotReplicateId is one that needs no bookkeeping. The commit timestamp data get the wall clock's time
+ * then, so they are written once more right after the commit; who meets DoNotReplicateId there waits for the transaction's
+ * end (row_version.c). After a crash, recovery writes the timestamp of the commit record.
+ *
+ * COMMIT PREPARED calls nobody back. There the session takes an origin of its own for the one command, and PostgreSQL writes the
+ * timestamp everywhere by itself; one session at a time can.
+ *
+ * Transactions under an origin that is not one of our nodes' (a subscription of PostgreSQL's own, say) are local
+ * writes to the group. Their timestamp, another server's, is replaced where it is not ahead of what was seen here.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "access/commit_ts.h"
+#include "access/slru.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_replication_origin.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "replication/origin.h"
+#include "storage/fd.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/timestamp.h"
+
+#include "base/fault_point.h"
+#include "catalog/names.h"
+#include "catalog/nodes.h"
+#include "shared/clock.h"
+#include "shared/commit_stamp.h"
+#include "shared/origin_map.h"
+#include "shared/wall_clock.h"
+
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+
+static bool begun = false;		/* a commit of this process is under way */
+static bool marked = false;		/* ... under DoNotReplicateId */
+static TimestampTz stamp = 0;	/* ... with this timestamp; 0: PostgreSQL's own */
+static TimestampTz begun_at;	/* the wall clock's time then */
+
+/* True if this database is in a group. */
+static bool
+is_in_group(void)
+{
+	return extension_exists() && nodes_local_id() != INVALID_NODE_ID;
+}
+
+/* The session has no origin any more. */
+static void
+clear_origin(void)
+{
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = 0;
+}
+
+/* ---------- COMMIT ---------- */
+
+/* Begins a commit under an origin of somebody else. */
+static void
+stamp_foreign(void)
+{
+	TimestampTz ts = clock_begin_commit(replorigin_session_origin_timestamp);
+
+	if (ts != 0)
+		replorigin_session_origin_timestamp = ts;
+}
+
+/* A transaction of another node: who applies it has raised the clock before the first row; who skips it does not, if it is too far. */
+static void
+observe_applied(TimestampTz ts)
+{
+	if (wall_clock_excess(ts) == 0)
+		clock_observe(ts);
+}
+
+/* A transaction under an origin: one of our nodes' brings its timestamp, any other may need another one. */
+static void
+begin_with_origin(void)
+{
+	NodeId		node;
+
+	if (!is_in_group())
+		return;
+	origin_map_ensure_loaded();
+	node = origin_map_node(replorigin_session_origin);
+	if (node == ORIGIN_NODE_LOCAL)
+	{
+		stamp_foreign();
+		stamp = replorigin_session_origin_timestamp;
+		begun_at = GetCurrentTimestamp();
+		begun = true;
+	}
+	else if (node > 0)
+		observe_applied(replorigin_session_origin_timestamp);
+}
+
+/* Before the commit record. Errors are possible. */
+static void
+begin_commit(void)
+{
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()) || !OidIsValid(MyDatabaseId))
+		return;
+	if (replorigin_session_origin != InvalidRepOriginId)
+	{
+		begin_with_origin();
+		return;
+	}
+	begun_at = GetCurrentTimestamp();
+	stamp = clock_begin_commit(0);
+	begun = true;
+	if (stamp == 0)
+		return;
+	if (!is_in_group())
+	{
+		/* no version of any node; and the wall clock may be in doubt */
+		clock_end_commit(stamp);
+		begun = false;
+		stamp = 0;
+		return;
+	}
+	marked = true;
+	replorigin_session_origin = DoNotReplicateId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = stamp;
+}
+
+/* Number of the file of the commit timestamp data that has a transaction's. PostgreSQL keeps this layout to itself. */
+static int
+stamp_segment(TransactionId xid)
+{
+	const int	entry = sizeof(TimestampTz) + sizeof(RepOriginId);
+
+	return xid / (BLCKSZ / entry) / SLRU_PAGES_PER_SEGMENT;
+}
+
+/* Has such a file written to disk; like PostgreSQL itself, takes a failure for a reason to recover. */
+static void
+sync_segment(int segment)
+{
+	char		path[MAXPGPATH];
+	int			fd;
+
+	snprintf(path, sizeof(path), "pg_commit_ts/%04X", segment);
+	fd = BasicOpenFile(path, O_RDWR | PG_BINARY);
+	if (fd < 0 || pg_fsync(fd) != 0)
+		ereport(data_sync_elevel(LOG),
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", path)));
+	if (fd >= 0)
+		close(fd);
+}
+
+/*
+ * A checkpoint may have written the page that we write once more, and recovery would begin behind the commit: then the page
+ * must not be lost.
+ */
+static void
+secure_stamp(TransactionId xid, int n, const TransactionId *children)
+{
+	int			last = stamp_segment(xid);
+
+	if (GetRedoRecPtr() < XactLastCommitEnd)
+		return;
+	CheckPointCommitTs();		/* the checkpoint that syncs what this writes is the next one */
+	sync_segment(last);
+	for (int i = 0; i < n; i++)
+	{
+		if (stamp_segment(children[i]) == last)
+			continue;
+		last = stamp_segment(children[i]);
+		sync_segment(last);
+	}
+}
+
+/* Writes the timestamp of a marked commit where readers look. An error here would be a PANIC, and recovery does it. */
+static void
+rewrite_stamp(void)
+{
+	TransactionId *children;
+	int			n = xactGetCommittedChildren(&children);
+
+	TransactionTreeSetCommitTsData(GetTopTransactionIdIfAny(), n, children, stamp, InvalidRepOriginId);
+	secure_stamp(GetTopTransactionIdIfAny(), n, children);
+}
+
+/* The timestamp of a commit that PostgreSQL has given. Says so if the clock was set back right then. */
+static TimestampTz
+own_stamp(void)
+{
+	TimestampTz got = GetCurrentTransactionStopTimestamp();
+
+	if (got < begun_at)
+		ereport(WARNING,
+				(errmsg("the clock was set back by " INT64_FORMAT " microseconds while transaction %u committed",
+						begun_at - got, GetTopTransactionIdIfAny()),
+				 errdetail("On other nodes its writes may lose to what they replaced here.")));
+	return got;
+}
+
+/* After the commit or abort, before locks are released. */
+static void
+end_commit(bool committed)
+{
+	if (marked)
+	{
+		clear_origin();
+		if (committed)
+		{
+			FAULT_POINT("commit_stamp_before");
+			rewrite_stamp();
+			FAULT_POINT("commit_stamp_after");
+		}
+	}
+	if (begun)
+		clock_end_commit(!committed ? 0 : stamp ? stamp : own_stamp());
+	begun = marked = false;
+	stamp = 0;
+}
+
+static void
+at_transaction_event(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			begin_commit();
+			break;
+		case XACT_EVENT_COMMIT:
+			end_commit(true);
+			break;
+		case XACT_EVENT_ABORT:
+			end_commit(false);
+			break;
+		default:
+			break;
+	}
+}
+
+/* ---------- COMMIT PREPARED ---------- */
+
+/* Gives the session the origin for one command; others that want it wait, until this transaction ends. */
+static void
+take_origin(TimestampTz ts)
+{
+	RepOriginId origin;
+
+	origin_map_ensure_loaded();
+	origin = origin_map_origin(ORIGIN_NODE_CLOCK);
+	if (origin == InvalidRepOriginId)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("COMMIT PREPARED needs a timestamp ahead of this server's clock, and the manager of the group has not made the origin for that yet"),
+				 errhint("Try again; see replication_plugin.nodes and the log if that does not help.")));
+	LockSharedObject(ReplicationOriginRelationId, origin, 0, ShareUpdateExclusiveLock);
+	replorigin_session_setup(origin);
+	replorigin_session_origin = origin;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = ts;
+}
+
+/* Begins COMMIT PREPARED. Returns whether the session has taken the origin for it. */
+static bool
+begin_commit_prepared(void)
+{
+	TimestampTz ts;
+
+	if (replorigin_session_origin != InvalidRepOriginId)
+	{
+		if (is_in_group())
+			stamp_foreign();
+		return false;
+	}
+	ts = clock_begin_commit(0);
+	if (ts == 0 || !is_in_group())
+		return false;
+	take_origin(ts);
+	return true;
+}
+
+/* Ends it, done or failed; taken: the session has the origin. */
+static void
+end_commit_prepared(bool taken)
+{
+	if (taken)
+	{
+		clear_origin();
+		replorigin_session_reset();
+	}
+	clock_end_commit(wall_clock_now());
+}
+
+/* Runs COMMIT PREPARED with a timestamp of the clock. */
+static void
+commit_prepared(void (*run) (void *), void *arg)
+{
+	volatile bool taken = false;
+
+	PG_TRY();
+	{
+		taken = begin_commit_prepared();
+		run(arg);
+	}
+	PG_CATCH();
+	{
+		end_commit_prepared(taken);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	end_commit_prepared(taken);
+}
+
+/* The arguments of the hook. */
+typedef struct Utility
+{
+	PlannedStmt *pstmt;
+	const char *query;
+	bool		read_only_tree;
+	ProcessUtilityContext context;
+	ParamListInfo params;
+	QueryEnvironment *env;
+	DestReceiver *dest;
+	QueryCompletion *qc;
+} Utility;
+
+/* Goes on as without us. */
+static void
+run_utility(void *arg)
+{
+	Utility    *u = arg;
+
+	(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
+		(u->pstmt, u->query, u->read_only_tree, u->context, u->params, u->env, u->dest, u->qc);
+}
+
+/* The hook for commands. */
+static void
+utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+		ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Utility		u = {pstmt, query, read_only_tree, context, params, env, dest, qc};
+
+	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
+		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+		commit_prepared(run_utility, &u);
+	else
+		run_utility(&u);
+}
+
+void
+commit_stamp_install(void)
+{
+	RegisterXactCallback(at_transaction_event, NULL);
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
+}

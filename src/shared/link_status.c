@@ -1,0 +1,481 @@
+/*
+ * link_status.c
+ *		What link workers are doing, in shared memory.
+ *
+ * One LWLock protects the entries. It is held for copying and comparing only; nothing
+ * is waited for, nothing can fail and no other lock is taken while it is held. Latches
+ * are set under it, so that a process that detaches (under the lock) is not signalled later.
+ *
+ * An entry belongs to the manager while it has no worker, and to the worker from
+ * link_status_attach() until it exits: so nobody's change of state meets another's. A
+ * worker is expected in LINK_STARTING only; one that comes too late finds another
+ * state, or another worker, and exits.
+ *
+ * A link's states and who may follow are in the table below. Errors lead from each
+ * state that has a worker to BACKOFF, the end of the process to STOPPED.
+ *
+ * The number of blocked links is an atomic beside the lock: whoever moves a frontier
+ * asks it first, after the frontier has moved; a link first says that it is blocked, then
+ * looks at the frontier again. So no wake-up is lost, and none costs when nobody waits.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "base/moment.h"
+#include "base/settings.h"
+#include "shared/link_status.h"
+
+#define BIT(state)	(1 << (state))
+
+/* What may happen to any worker. */
+#define WORKER_ENDS	(BIT(LINK_BACKOFF) | BIT(LINK_STOPPED))
+
+static const struct
+{
+	const char *name;
+	int			successors;
+}			states[] =
+{
+	[LINK_STOPPED] = {"stopped", BIT(LINK_STARTING) | BIT(LINK_PAUSED) | BIT(LINK_BACKOFF)},
+	[LINK_STARTING] = {"starting", BIT(LINK_CONNECTING) | BIT(LINK_PAUSED) | WORKER_ENDS},
+	[LINK_CONNECTING] = {"connecting", BIT(LINK_WAITING_FOR_SLOT) | BIT(LINK_CATCHING_UP) | WORKER_ENDS},
+	[LINK_WAITING_FOR_SLOT] = {"waiting for slot", BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_CATCHING_UP] = {"catching up", BIT(LINK_STREAMING) | BIT(LINK_BLOCKED) | BIT(LINK_RETRYING) |
+	BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_STREAMING] = {"streaming", BIT(LINK_CATCHING_UP) | BIT(LINK_BLOCKED) | BIT(LINK_RETRYING) |
+	BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_BLOCKED] = {"blocked", BIT(LINK_CATCHING_UP) | BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_RETRYING] = {"retrying", BIT(LINK_CATCHING_UP) | BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_BACKOFF] = {"backoff", BIT(LINK_STARTING) | BIT(LINK_PAUSED) | BIT(LINK_STOPPED)},
+	[LINK_PAUSED] = {"paused", BIT(LINK_STARTING) | BIT(LINK_BACKOFF) | BIT(LINK_STOPPED)},
+};
+
+typedef struct SharedLinks
+{
+	LWLock		lock;
+	pg_atomic_uint32 blocked;	/* links in LINK_BLOCKED */
+	int			max;
+	LinkStatus	entries[FLEXIBLE_ARRAY_MEMBER];
+} SharedLinks;
+
+static SharedLinks *shared = NULL;
+static LinkStatus *links = NULL;	/* the entries */
+
+const char *
+link_state_name(LinkState state)
+{
+	return states[state].name;
+}
+
+/* ---------- shared memory ---------- */
+
+Size
+link_status_shmem_size(void)
+{
+	return offsetof(SharedLinks, entries) + setting_max_links * sizeof(LinkStatus);
+}
+
+void
+link_status_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin links", link_status_shmem_size(), &found);
+	links = shared->entries;
+	if (!found)
+	{
+		memset(shared, 0, link_status_shmem_size());
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		pg_atomic_init_u32(&shared->blocked, 0);
+		shared->max = setting_max_links;
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_links");
+}
+
+/* ---------- entries ---------- */
+
+int
+link_status_find(Oid dboid, NodeId provider, bool create)
+{
+	int			found = -1;
+	int			empty = -1;
+
+	if (!shared)
+		return -1;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->max && found < 0; i++)
+	{
+		if (!links[i].in_use)
+			empty = empty < 0 ? i : empty;
+		else if (links[i].dboid == dboid && links[i].provider == provider)
+			found = i;
+	}
+	if (found < 0 && create && empty >= 0)
+	{
+		memset(&links[empty], 0, sizeof(LinkStatus));
+		links[empty].in_use = true;
+		links[empty].dboid = dboid;
+		links[empty].provider = provider;
+		found = empty;
+	}
+	LWLockRelease(&shared->lock);
+	return found;
+}
+
+int
+link_status_count(void)
+{
+	return shared ? shared->max : 0;
+}
+
+bool
+link_status_get(int index, LinkStatus *copy)
+{
+	bool		in_use;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	in_use = links[index].in_use;
+	if (in_use)
+		*copy = links[index];
+	LWLockRelease(&shared->lock);
+	return in_use;
+}
+
+/* True in states in which the provider is sending. */
+static bool
+is_connected(LinkState state)
+{
+	return state == LINK_CATCHING_UP || state == LINK_STREAMING || state == LINK_BLOCKED || state == LINK_RETRYING;
+}
+
+/* Changes the state; the only place that does. The lock is held. */
+static void
+change_state(LinkStatus *l, LinkState state)
+{
+	Assert(l->state == state || (states[l->state].successors & BIT(state)) != 0);
+	if (l->state == LINK_BLOCKED && state != LINK_BLOCKED)
+		pg_atomic_fetch_sub_u32(&shared->blocked, 1);
+	if (l->state != LINK_BLOCKED && state == LINK_BLOCKED)
+		pg_atomic_fetch_add_u32(&shared->blocked, 1);
+	if (state == LINK_STREAMING)
+		l->caught_up_at = GetCurrentTimestamp();
+	if (is_connected(state) || state == LINK_PAUSED)
+		l->down_since = 0;
+	else if (l->down_since == 0)
+		l->down_since = moment_now();
+	if (state != LINK_BLOCKED)
+		l->blocked_on = INVALID_NODE_ID;
+	l->state = state;
+}
+
+/* Notes an error and when to try again. The lock is held. */
+static void
+note_error(LinkStatus *l, const char *message, bool in_apply)
+{
+	int64		longest = setting_retry_max;
+
+	/* what went well for long is no longer part of the same trouble */
+	if (l->next_start_at != 0 && moment_is_past(l->next_start_at, 3 * longest))
+		l->failures = 0;
+	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
+	l->last_error_at = GetCurrentTimestamp();
+	l->apply_failed = in_apply;
+	l->next_start_at = moment_after(Min((int64) setting_retry_min << Min(l->failures, 16), longest));
+	l->failures++;
+}
+
+/* ---------- the manager's side ---------- */
+
+bool
+link_status_release(int index)
+{
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = links[index].pid == 0;
+	if (free)
+	{
+		change_state(&links[index], LINK_STOPPED);
+		links[index].in_use = false;
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+bool
+link_status_set_starting(int index, bool restart)
+{
+	LinkStatus *l = &links[index];
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = l->pid == 0;
+	if (free)
+	{
+		change_state(l, LINK_STARTING);
+		l->started_at = moment_now();
+		l->restarts += restart;
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+bool
+link_status_set_paused(int index)
+{
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = links[index].pid == 0;
+	if (free)
+	{
+		change_state(&links[index], LINK_PAUSED);
+		links[index].failures = 0;
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+bool
+link_status_set_failed(int index, const char *message)
+{
+	bool		free;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	free = links[index].pid == 0;
+	if (free)
+	{
+		note_error(&links[index], message, false);
+		change_state(&links[index], LINK_BACKOFF);
+	}
+	LWLockRelease(&shared->lock);
+	return free;
+}
+
+void
+link_status_set_reroute(int index, bool reroute)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	links[index].reroute = reroute;
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_request_restart(int index)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	links[index].restart = true;
+	links[index].next_start_at = 0;
+	if (links[index].latch)
+		SetLatch(links[index].latch);
+	LWLockRelease(&shared->lock);
+}
+
+/* ---------- the worker's side ---------- */
+
+/* The worker has gone. */
+static void
+detach(int code, Datum arg)
+{
+	LinkStatus *l = &links[DatumGetInt32(arg)];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (l->state != LINK_BACKOFF)
+		change_state(l, LINK_STOPPED);
+	l->pid = 0;
+	l->latch = NULL;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+link_status_attach(int index)
+{
+	LinkStatus *l = &links[index];
+	bool		ours;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	ours = l->in_use && l->state == LINK_STARTING && l->pid == 0;
+	if (ours)
+	{
+		l->restart = false;
+		l->pid = MyProcPid;
+		l->latch = MyLatch;
+	}
+	LWLockRelease(&shared->lock);
+	if (ours)
+		before_shmem_exit(detach, Int32GetDatum(index));
+	return ours;
+}
+
+void
+link_status_set_state(int index, LinkState state)
+{
+	if (links[index].state == state && state != LINK_STREAMING)
+		return;					/* read without the lock: only this process writes it */
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	change_state(&links[index], state);
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
+						  XLogRecPtr confirmed, XLogRecPtr provider)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	l->received_lsn = Max(l->received_lsn, received);
+	l->applied_lsn = Max(l->applied_lsn, applied);
+	l->confirmed_lsn = Max(l->confirmed_lsn, confirmed);
+	l->provider_lsn = Max(l->provider_lsn, provider);
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	l->transactions += transactions;
+	l->rows += rows;
+	l->last_commit_ts = commit_ts;
+	l->failures = 0;
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_set_clock(int index, int64 base, int64 error)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	l->clock_base = base;
+	l->clock_error = error;
+	l->clock_at = moment_now();
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	change_state(l, LINK_BLOCKED);
+	l->blocked_on = origin;
+	l->blocked_lsn = lsn;
+	l->blocked_since = GetCurrentTimestamp();
+	LWLockRelease(&shared->lock);
+}
+
+bool
+link_status_restart_requested(int index)
+{
+	return ((volatile LinkStatus *) &links[index])->restart;
+}
+
+void
+link_status_set_origins(int index, const char *wanted, const char *full)
+{
+	LinkStatus *l = &links[index];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (strncmp(l->wanted_origins, wanted, LINK_ORIGINS_SIZE - 1) != 0)
+		l->demands = 0;
+	strlcpy(l->wanted_origins, wanted, LINK_ORIGINS_SIZE);
+	strlcpy(l->full_origins, full, LINK_ORIGINS_SIZE);
+	if (strcmp(wanted, full) != 0 && l->demanded_at == 0)
+		l->demands++;
+	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : moment_now();
+	l->restart = false;
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_set_error(int index, const char *message, bool in_apply)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	note_error(&links[index], message, in_apply);
+	LWLockRelease(&shared->lock);
+}
+
+Moment
+link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
+{
+	LinkStatus *l = &links[index];
+	Moment		since;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (l->trouble_origin != origin || l->trouble_lsn != lsn)
+	{
+		l->trouble_origin = origin;
+		l->trouble_lsn = lsn;
+		l->trouble_since = moment_now();
+	}
+	since = l->trouble_since;
+	LWLockRelease(&shared->lock);
+	return since;
+}
+
+void
+link_status_set_ended_at(int index, const char *nspname, const char *relname)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	strlcpy(links[index].ended_nspname, nspname, NAMEDATALEN);
+	strlcpy(links[index].ended_relname, relname, NAMEDATALEN);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+link_status_take_ended_at(int index, char *nspname, char *relname)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	strlcpy(nspname, links[index].ended_nspname, NAMEDATALEN);
+	strlcpy(relname, links[index].ended_relname, NAMEDATALEN);
+	links[index].ended_nspname[0] = '\0';
+	LWLockRelease(&shared->lock);
+	return nspname[0] != '\0';
+}
+
+void
+link_status_tell(int index, const char *message)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	strlcpy(links[index].last_error, message, LINK_ERROR_SIZE);
+	links[index].last_error_at = GetCurrentTimestamp();
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_set_healthy(int index)
+{
+	/* the pause shrinks when a transaction is applied, not when a connection succeeds */
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	links[index].next_start_at = 0;
+	links[index].apply_failed = false;
+	LWLockRelease(&shared->lock);
+}
+
+void
+link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn)
+{
+	if (pg_atomic_read_u32(&shared->blocked) == 0)
+		return;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->max; i++)
+	{
+		if (links[i].in_use && links[i].dboid == dboid && links[i].latch &&
+			links[i].state == LINK_BLOCKED && links[i].blocked_on == origin && links[i].blocked_lsn <= lsn)
+			SetLatch(links[i].latch);
+	}
+	LWLockRelease(&shared->lock);
+}

@@ -1,0 +1,515 @@
+/*
+ * manager_status.c
+ *		Which databases of this server may be in a group, and their managers.
+ *
+ * One LWLock protects the table; nothing is waited for, nothing can fail and no other lock
+ * is taken while it is held. Latches are set under it, so that a process that detaches
+ * (under the lock) is not signalled later.
+ *
+ * No request is lost: it is noted (requested) before a latch is set. A manager clears the
+ * note before it reads the tables, and its entry is forgotten only while there is none.
+ * An entry without a manager is the launcher's to serve. It starts a manager again at once
+ * if the one before had got through its work, else after a pause that doubles.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "base/moment.h"
+#include "base/settings.h"
+#include "base/shmem.h"
+#include "shared/manager_status.h"
+
+#define MIN_PAUSE_MS	1000	/* a manager has that long to attach */
+
+typedef struct SharedManagers
+{
+	LWLock		lock;
+	uint64		token;			/* instance_token(); never changes */
+	XLogRecPtr	run_start;		/* set once */
+	Latch	   *launcher;
+	pg_atomic_uint32 clock_problems;	/* databases with one, at least: to be looked for */
+	int			max;
+	ManagerStatus entries[FLEXIBLE_ARRAY_MEMBER];
+} SharedManagers;
+
+static SharedManagers *shared = NULL;
+static Oid	suspended = InvalidOid; /* database that this session has suspended */
+
+Size
+manager_status_shmem_size(void)
+{
+	return offsetof(SharedManagers, entries) + setting_max_links * sizeof(ManagerStatus);
+}
+
+void
+manager_status_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin managers", manager_status_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, manager_status_shmem_size());
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		pg_atomic_init_u32(&shared->clock_problems, 0);
+		shared->max = setting_max_links;
+		if (!pg_strong_random(&shared->token, sizeof(shared->token)))
+			elog(ERROR, "no random numbers");
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_managers");
+}
+
+uint64
+instance_token(void)
+{
+	shmem_require();
+	return shared->token;
+}
+
+void
+manager_status_set_run_start(XLogRecPtr lsn)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (shared->run_start == InvalidXLogRecPtr)
+		shared->run_start = lsn;
+	LWLockRelease(&shared->lock);
+}
+
+XLogRecPtr
+manager_status_run_start(void)
+{
+	XLogRecPtr	lsn;
+
+	shmem_require();
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	lsn = shared->run_start;
+	LWLockRelease(&shared->lock);
+	return lsn;
+}
+
+/* Entry of a database; NULL if there is none, or none can be made. The lock is held. */
+static ManagerStatus *
+find(Oid dboid, bool create)
+{
+	ManagerStatus *empty = NULL;
+
+	for (int i = 0; i < shared->max; i++)
+	{
+		ManagerStatus *m = &shared->entries[i];
+
+		if (m->in_use && m->dboid == dboid)
+			return m;
+		if (!m->in_use && !empty)
+			empty = m;
+	}
+	if (!create || !empty)
+		return NULL;
+	memset(empty, 0, sizeof(*empty));
+	empty->in_use = true;
+	empty->dboid = dboid;
+	return empty;
+}
+
+/* Wakes the manager of an entry, or the launcher that has to start it. The lock is held. */
+static void
+wake(const ManagerStatus *m)
+{
+	if (m->latch)
+		SetLatch(m->latch);
+	else if (shared->launcher)
+		SetLatch(shared->launcher);
+}
+
+/* ---------- the launcher ---------- */
+
+void
+manager_status_set_launcher(Latch *latch)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->launcher = latch;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_has_launcher(void)
+{
+	return shared && *(Latch *volatile *) &shared->launcher != NULL;
+}
+
+bool
+manager_status_set_starting(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m)
+	{
+		int64		pause = Min((int64) setting_retry_min << Min(m->failures, 16), (int64) setting_retry_max);
+
+		m->next_start_at = moment_after(Max(pause, MIN_PAUSE_MS));
+		m->failures++;
+	}
+	LWLockRelease(&shared->lock);
+	return m != NULL;
+}
+
+/* ---------- sessions ---------- */
+
+void
+manager_status_reserve(Oid dboid)
+{
+	ManagerStatus *m;
+
+	shmem_require();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m)
+		m->requested = true;
+	LWLockRelease(&shared->lock);
+	if (!m)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("groups in more than %d databases of this server", shared->max),
+				 errhint("Raise replication_plugin.max_links and restart the server.")));
+}
+
+void
+manager_status_request(Oid dboid, bool in_group)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m)
+	{
+		m->requested = true;
+		m->in_group = in_group;
+		wake(m);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+void
+manager_status_wake(Oid dboid)
+{
+	ManagerStatus *m;
+
+	if (!shared)
+		return;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	m = find(dboid, false);
+	if (m)
+		wake(m);
+	LWLockRelease(&shared->lock);
+}
+
+/* Changes the number of sessions that want rest. */
+static void
+add_suspended(Oid dboid, int n)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+	{
+		m->suspended = Max(m->suspended + n, 0);
+		wake(m);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* The session ends. */
+static void
+resume_at_exit(int code, Datum arg)
+{
+	manager_status_resume(suspended);
+}
+
+void
+manager_status_suspend(Oid dboid)
+{
+	static bool registered = false;
+
+	shmem_require();
+	if (OidIsValid(suspended))
+		return;
+	if (!registered)
+		before_shmem_exit(resume_at_exit, (Datum) 0);
+	registered = true;
+	suspended = dboid;
+	add_suspended(dboid, 1);
+}
+
+void
+manager_status_resume(Oid dboid)
+{
+	if (!OidIsValid(suspended))
+		return;
+	suspended = InvalidOid;
+	add_suspended(dboid, -1);
+}
+
+/* ---------- the manager ---------- */
+
+/* The manager has gone. */
+static void
+detach(int code, Datum arg)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(DatumGetObjectId(arg), false);
+	if (m && m->pid == MyProcPid)
+	{
+		m->pid = 0;
+		m->latch = NULL;
+	}
+	if (shared->launcher)
+		SetLatch(shared->launcher);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_attach(Oid dboid)
+{
+	ManagerStatus *m;
+	bool		ours = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m && m->pid == 0)
+	{
+		m->pid = MyProcPid;
+		m->latch = MyLatch;
+		if (m->attached_at == 0)
+			m->attached_at = moment_now();
+		ours = true;
+	}
+	LWLockRelease(&shared->lock);
+	if (ours)
+		before_shmem_exit(detach, ObjectIdGetDatum(dboid));
+	return ours;
+}
+
+void
+manager_status_look(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+		m->requested = false;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_found(Oid dboid)
+{
+	ManagerStatus *m;
+	bool		noted;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	noted = m && !m->requested;
+	if (noted)
+		m->in_group = true;
+	if (shared->launcher)
+		SetLatch(shared->launcher);
+	LWLockRelease(&shared->lock);
+	return noted;
+}
+
+void
+manager_status_healthy(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+	{
+		m->failures = 0;
+		m->next_start_at = 0;
+	}
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_forget(Oid dboid)
+{
+	ManagerStatus *m;
+	bool		forgotten;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	forgotten = !m || !m->requested;
+	if (m && forgotten)
+		m->in_use = false;
+	LWLockRelease(&shared->lock);
+	return forgotten;
+}
+
+/* ---------- the other workers ---------- */
+
+/* A worker has gone. */
+static void
+detach_worker(int code, Datum arg)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(DatumGetObjectId(arg), false);
+	for (int i = 0; m && i < MANAGED_WORKERS; i++)
+	{
+		if (m->workers[i] == MyProcPid)
+			m->workers[i] = 0;
+	}
+	if (m)
+		wake(m);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+manager_status_attach_worker(Oid dboid, ManagedWorker kind)
+{
+	ManagerStatus *m;
+	bool		ours = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, true);
+	if (m && m->workers[kind] == 0)
+	{
+		m->workers[kind] = MyProcPid;
+		ours = true;
+	}
+	LWLockRelease(&shared->lock);
+	if (ours)
+		before_shmem_exit(detach_worker, ObjectIdGetDatum(dboid));
+	return ours;
+}
+
+pid_t
+manager_status_worker(Oid dboid, ManagedWorker kind)
+{
+	ManagerStatus m;
+
+	return manager_status_find(dboid, &m) ? m.workers[kind] : 0;
+}
+
+/* ---------- the clock ---------- */
+
+/* Counts the databases with a problem anew. The lock is held. */
+static void
+count_clock_problems(void)
+{
+	uint32		n = 0;
+
+	for (int i = 0; i < shared->max; i++)
+		n += shared->entries[i].in_use && shared->entries[i].clock_problem.problem[0] != '\0';
+	pg_atomic_write_u32(&shared->clock_problems, n);
+}
+
+bool
+manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem)
+{
+	ManagerStatus *m;
+	bool		changed = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+	{
+		changed = (problem != NULL) != (m->clock_problem.problem[0] != '\0');
+		m->clock_judged = judged;
+		m->clock_problem = problem ? *problem : (ClockProblem) {""};
+		count_clock_problems();
+	}
+	LWLockRelease(&shared->lock);
+	return changed;
+}
+
+bool
+manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *problem)
+{
+	ManagerStatus *m;
+
+	*judged = false;
+	*problem = (ClockProblem) {""};
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	m = find(dboid, false);
+	if (m)
+	{
+		*judged = m->clock_judged;
+		*problem = m->clock_problem;
+	}
+	LWLockRelease(&shared->lock);
+	return problem->problem[0] != '\0';
+}
+
+bool
+manager_status_any_clock_problem(void)
+{
+	return pg_atomic_read_u32(&shared->clock_problems) != 0;
+}
+
+Moment
+manager_status_attached_at(Oid dboid)
+{
+	ManagerStatus m;
+
+	return manager_status_find(dboid, &m) ? m.attached_at : 0;
+}
+
+/* ---------- everybody ---------- */
+
+int
+manager_status_count(void)
+{
+	return shared ? shared->max : 0;
+}
+
+int
+manager_status_groups(void)
+{
+	ManagerStatus m;
+	int			n = 0;
+
+	for (int i = 0; i < manager_status_count(); i++)
+		n += manager_status_get(i, &m) && m.in_group;
+	return n;
+}
+
+bool
+manager_status_get(int index, ManagerStatus *copy)
+{
+	bool		in_use;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	in_use = shared->entries[index].in_use;
+	if (in_use)
+		*copy = shared->entries[index];
+	LWLockRelease(&shared->lock);
+	return in_use;
+}
+
+bool
+manager_status_find(Oid dboid, ManagerStatus *copy)
+{
+	for (int i = 0; i < manager_status_count(); i++)
+	{
+		if (manager_status_get(i, copy) && copy->dboid == dboid)
+			return true;
+	}
+	return false;
+}

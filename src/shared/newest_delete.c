@@ -1,0 +1,352 @@
+/*
+ * newest_delete.c
+ *		The newest remembered delete (tombstone) of each table, by node, in shared memory.
+ *
+ * A tombstone counts from before it is written: its transaction first says that it is writing (newest_delete_writing()),
+ * and at its end, before it lets go of its locks, says as of when. Until then whoever asks is told that there may be a
+ * delete that he has not seen. So a reader who does what readers of tombstones have to do, first to make his row
+ * findable and then to ask, misses nothing.
+ *
+ * What is kept never goes down, and may be too new (a transaction's subtransaction that was rolled back, two tables in
+ * one bucket): that costs a look at the tombstones, no more.
+ *
+ * The transactions of this node have ORIGIN_NODE_LOCAL here: it may not know its number yet.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "replication/origin.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/timestamp.h"
+
+#include "catalog/nodes.h"
+#include "shared/newest_delete.h"
+#include "shared/origin_map.h"
+
+#define BUCKETS			1024	/* of tables; several may share one */
+#define BUCKET_NODES	16
+#define MAX_DATABASES	256
+
+typedef struct Newest
+{
+	NodeId		node;
+	TimestampTz ts;
+} Newest;
+
+typedef struct Bucket
+{
+	slock_t		mutex;
+	int			writing;		/* transactions in progress */
+	int			n;
+	TimestampTz rest;			/* of nodes that found no place; PG_INT64_MIN: there is none */
+	Newest		newest[BUCKET_NODES];
+} Bucket;
+
+/* What was there before the server was started, and what has been prepared since, is in the buckets of a database. */
+typedef struct Database
+{
+	Oid			dboid;
+	bool		known;
+	uint64		prepared;		/* counts transactions that were prepared */
+} Database;
+
+typedef struct Shared
+{
+	LWLock		lock;			/* of the databases */
+	int			ndatabases;
+	Database	databases[MAX_DATABASES];
+	Bucket		buckets[BUCKETS];
+} Shared;
+
+static Shared *shared = NULL;
+
+/* The buckets in which the running transaction is counted, and its version. */
+static int	nwriting = 0;
+static int	writing[BUCKETS];
+static bool is_writing[BUCKETS];
+static Newest own;
+
+Size
+newest_delete_shmem_size(void)
+{
+	return MAXALIGN(sizeof(Shared));
+}
+
+void
+newest_delete_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin newest deletes", newest_delete_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(*shared));
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		for (int i = 0; i < BUCKETS; i++)
+		{
+			SpinLockInit(&shared->buckets[i].mutex);
+			shared->buckets[i].rest = PG_INT64_MIN;
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_newest_delete");
+}
+
+/* The bucket of a table of this database. */
+static int
+bucket_of(Oid relid)
+{
+	return hash_combine(murmurhash32(MyDatabaseId), murmurhash32(relid)) % BUCKETS;
+}
+
+/* ---------- writers ---------- */
+
+void
+newest_delete_writing(Oid relid)
+{
+	int			i;
+
+	if (!shared)
+		return;
+	i = bucket_of(relid);
+	if (is_writing[i])
+		return;
+	SpinLockAcquire(&shared->buckets[i].mutex);
+	shared->buckets[i].writing++;
+	SpinLockRelease(&shared->buckets[i].mutex);
+	is_writing[i] = true;
+	writing[nwriting++] = i;
+}
+
+/* Raises what a bucket has of a node. A full one forgets which node the oldest entry was of. The lock is held. */
+static void
+raise_bucket(Bucket *b, Newest what)
+{
+	int			oldest = 0;
+
+	for (int i = 0; i < b->n; i++)
+	{
+		if (b->newest[i].node == what.node)
+		{
+			b->newest[i].ts = Max(b->newest[i].ts, what.ts);
+			return;
+		}
+		if (b->newest[i].ts < b->newest[oldest].ts)
+			oldest = i;
+	}
+	if (b->n < BUCKET_NODES)
+	{
+		b->newest[b->n++] = what;
+		return;
+	}
+	b->rest = Max(b->rest, Min(b->newest[oldest].ts, what.ts));
+	if (what.ts > b->newest[oldest].ts)
+		b->newest[oldest] = what;
+}
+
+/* The transaction has ended, with what it had written as of then. */
+static void
+end_writing(bool committed)
+{
+	for (int i = 0; i < nwriting; i++)
+	{
+		Bucket	   *b = &shared->buckets[writing[i]];
+
+		SpinLockAcquire(&b->mutex);
+		if (committed)
+			raise_bucket(b, own);
+		b->writing--;
+		SpinLockRelease(&b->mutex);
+		is_writing[writing[i]] = false;
+	}
+	nwriting = 0;
+}
+
+/* Notes the version that the commit will have: an origin's, or one of this node; 0: PostgreSQL's own timestamp. Errors are possible. */
+static void
+note_own_version(void)
+{
+	own = (Newest) {ORIGIN_NODE_LOCAL, 0};
+	if (replorigin_session_origin == InvalidRepOriginId)
+		return;
+	own.ts = replorigin_session_origin_timestamp;
+	if (replorigin_session_origin == DoNotReplicateId)
+		return;					/* a local commit with a timestamp of the clock: commit_stamp.c, which is called before us */
+	origin_map_ensure_loaded();
+	own.node = origin_map_node(replorigin_session_origin);
+}
+
+/* The entry of this database, made if there is none; NULL: no room. The lock is held. */
+static Database *
+database(void)
+{
+	for (int i = 0; i < shared->ndatabases; i++)
+	{
+		if (shared->databases[i].dboid == MyDatabaseId)
+			return &shared->databases[i];
+	}
+	if (shared->ndatabases == MAX_DATABASES)
+		return NULL;
+	shared->databases[shared->ndatabases] = (Database) {.dboid = MyDatabaseId};
+	return &shared->databases[shared->ndatabases++];
+}
+
+/* The transaction is prepared: who ends it does not know what it has written. */
+static void
+note_prepared(void)
+{
+	Database   *d;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	d = database();
+	if (d)
+	{
+		d->known = false;
+		d->prepared++;
+	}
+	LWLockRelease(&shared->lock);
+}
+
+static void
+at_transaction_event(XactEvent event, void *arg)
+{
+	if (nwriting == 0)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			note_own_version();
+			break;
+		case XACT_EVENT_COMMIT:
+			if (own.ts == 0)
+				own.ts = GetCurrentTransactionStopTimestamp();
+			end_writing(true);
+			break;
+		case XACT_EVENT_PREPARE:
+			note_prepared();
+			end_writing(false);
+			break;
+		case XACT_EVENT_ABORT:
+			end_writing(false);
+			break;
+		default:
+			break;
+	}
+}
+
+void
+newest_delete_install(void)
+{
+	RegisterXactCallback(at_transaction_event, NULL);
+}
+
+/* ---------- readers ---------- */
+
+/* True if what was written before the server was started is in the buckets. */
+static bool
+is_known(void)
+{
+	bool		known = false;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->ndatabases; i++)
+	{
+		if (shared->databases[i].dboid == MyDatabaseId)
+			known = shared->databases[i].known;
+	}
+	LWLockRelease(&shared->lock);
+	return known;
+}
+
+/* True if a writer who had seen this much had seen the deletes of all other nodes through a timestamp. */
+static bool
+all_are_past(TimestampTz ts, NodeId writer, const Frontier *seen)
+{
+	for (int i = 0; i < seen->n; i++)
+	{
+		if (seen->entries[i].node != writer && seen->entries[i].ts < ts)
+			return false;
+	}
+	return true;
+}
+
+bool
+newest_delete_all_seen(Oid relid, Version put, const Frontier *seen)
+{
+	int			i;
+	NodeId		me;
+	Bucket		b;
+
+	if (!shared || !is_known())
+		return false;
+	i = bucket_of(relid);
+	SpinLockAcquire(&shared->buckets[i].mutex);
+	b = shared->buckets[i];
+	SpinLockRelease(&shared->buckets[i].mutex);
+	if (b.writing > (is_writing[i] ? 1 : 0))
+		return false;
+	if (b.n == 0)
+		return true;
+	if (b.rest != PG_INT64_MIN && (b.rest >= put.ts || !all_are_past(b.rest, put.node, seen)))
+		return false;
+	me = nodes_local_id();
+	for (int k = 0; k < b.n; k++)
+	{
+		NodeId		node = b.newest[k].node == ORIGIN_NODE_LOCAL ? me : b.newest[k].node;
+
+		/* what is not of a node has the oldest version */
+		if (node <= 0 || node == put.node)
+			continue;
+		if (b.newest[k].ts >= put.ts || b.newest[k].ts > frontier_ts(seen, node))
+			return false;
+	}
+	return true;
+}
+
+/* ---------- the look at what is there ---------- */
+
+bool
+newest_delete_look_begin(uint64 *look)
+{
+	Database   *d;
+	bool		wanted;
+
+	if (!shared)
+		return false;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	d = database();
+	wanted = d && !d->known;
+	*look = d ? d->prepared : 0;
+	LWLockRelease(&shared->lock);
+	return wanted;
+}
+
+void
+newest_delete_look_note(Oid relid, Version version)
+{
+	Bucket	   *b = &shared->buckets[bucket_of(relid)];
+
+	if (version.node <= 0)
+		return;
+	SpinLockAcquire(&b->mutex);
+	raise_bucket(b, (Newest) {version.node, version.ts});
+	SpinLockRelease(&b->mutex);
+}
+
+void
+newest_delete_look_end(uint64 look)
+{
+	Database   *d;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	d = database();
+	if (d && d->prepared == look)
+		d->known = true;
+	LWLockRelease(&shared->lock);
+}

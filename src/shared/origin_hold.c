@@ -1,0 +1,311 @@
+/*
+ * origin_hold.c
+ *		One process at a time applies an origin's transactions.
+ *
+ * Two links can carry the same origin, and PostgreSQL lets one process have a
+ * replication origin. Whoever has the hold finds the frontier as it is, and may move it.
+ *
+ * One LWLock protects the table of holds; nothing is waited for, nothing can fail and no
+ * other lock is taken while it is held, but the spinlock of a condition variable that is
+ * broadcast. An entry never moves while somebody has it or waits for it, so a waiter can
+ * sleep on its condition variable without the lock. A waiter prepares to sleep before it
+ * tries again, so a release in between is not missed.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "base/moment.h"
+#include "base/pulse.h"
+#include "base/shmem.h"
+#include "shared/origin_hold.h"
+#include "shared/origin_map.h"
+
+#define MAX_HOLDS	1024		/* (database, origin) pairs of this server */
+
+typedef struct Hold
+{
+	Oid			dboid;			/* InvalidOid: free */
+	NodeId		origin;
+	pid_t		holder;			/* 0: nobody */
+	int			waiters;
+	XLogRecPtr	visible;		/* transactions up to here can be seen; only needed while there is a holder */
+	TimestampTz ts;				/* greatest commit timestamp applied; PG_INT64_MIN: not known since the server started */
+	ConditionVariable cv;
+} Hold;
+
+typedef struct SharedHolds
+{
+	LWLock		lock;
+	int			n;				/* entries from here on have never been used */
+	Hold		holds[MAX_HOLDS];
+} SharedHolds;
+
+static SharedHolds *shared = NULL;
+static Hold *waiting = NULL;	/* this process is one of its waiters */
+
+Size
+origin_hold_shmem_size(void)
+{
+	return sizeof(SharedHolds);
+}
+
+void
+origin_hold_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin holds", origin_hold_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(*shared));
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		for (int i = 0; i < MAX_HOLDS; i++)
+			ConditionVariableInit(&shared->holds[i].cv);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_holds");
+}
+
+/* The hold of an origin of this database, or NULL. The lock is held. */
+static Hold *
+find(NodeId origin)
+{
+	for (int i = 0; i < shared->n; i++)
+	{
+		Hold	   *h = &shared->holds[i];
+
+		if (h->dboid == MyDatabaseId && h->origin == origin)
+			return h;
+	}
+	return NULL;
+}
+
+/* A free entry for an origin of this database, or NULL. The lock is held exclusively. */
+static Hold *
+create(NodeId origin)
+{
+	Hold	   *h = NULL;
+
+	for (int i = 0; i < shared->n && !h; i++)
+	{
+		if (!OidIsValid(shared->holds[i].dboid))
+			h = &shared->holds[i];
+	}
+	if (!h && shared->n < MAX_HOLDS)
+		h = &shared->holds[shared->n++];
+	if (!h)
+		return NULL;
+	h->dboid = MyDatabaseId;
+	h->origin = origin;
+	h->holder = 0;
+	h->waiters = 0;
+	h->visible = InvalidXLogRecPtr;
+	h->ts = PG_INT64_MIN;
+	return h;
+}
+
+/* This process no longer waits. */
+static void
+stop_waiting(void)
+{
+	if (!waiting)
+		return;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	waiting->waiters--;
+	LWLockRelease(&shared->lock);
+	waiting = NULL;
+}
+
+/*
+ * This process has gone. PostgreSQL's callback that gives the replication origin back is
+ * registered after this one, when we first use an origin under a hold, so it runs before:
+ * the next holder finds the origin free.
+ */
+static void
+release_all(int code, Datum arg)
+{
+	stop_waiting();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->n; i++)
+	{
+		Hold	   *h = &shared->holds[i];
+
+		if (h->holder == MyProcPid)
+		{
+			h->holder = 0;
+			ConditionVariableBroadcast(&h->cv);
+		}
+	}
+	LWLockRelease(&shared->lock);
+}
+
+/* Takes a hold that nobody has, and returns true; else makes this process one of its waiters. */
+static bool
+try_hold(NodeId origin)
+{
+	XLogRecPtr	progress = origin_map_progress(origin);	/* that of the last holder; what comes until we are, it notes */
+	Hold	   *h;
+	bool		ours;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	h = waiting ? waiting : find(origin);
+	if (!h)
+		h = create(origin);
+	ours = h && h->holder == 0;
+	if (ours)
+	{
+		h->holder = MyProcPid;
+		h->visible = Max(h->visible, progress);
+	}
+	else if (h && !waiting)
+	{
+		h->waiters++;
+		waiting = h;
+	}
+	LWLockRelease(&shared->lock);
+	if (!h)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("more than %d origins are applied on this server", MAX_HOLDS)));
+	return ours;
+}
+
+bool
+origin_hold(NodeId origin, long ms)
+{
+	static bool registered = false;
+	Moment		since = moment_now();
+	volatile bool ours = false;
+
+	shmem_require();
+	if (!registered)
+		on_shmem_exit(release_all, (Datum) 0);
+	registered = true;
+	if (try_hold(origin))
+		return true;
+	PG_TRY();
+	{
+		ConditionVariablePrepareToSleep(&waiting->cv);
+		while (!(ours = try_hold(origin)) && (ms == 0 || !moment_is_past(since, ms)))
+		{
+			ConditionVariableTimedSleep(&waiting->cv, 1000, PG_WAIT_EXTENSION);
+			pulse();
+		}
+		ConditionVariableCancelSleep();
+	}
+	PG_FINALLY();
+	{
+		stop_waiting();
+	}
+	PG_END_TRY();
+	return ours;
+}
+
+void
+origin_hold_release(NodeId origin)
+{
+	Hold	   *h;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	h = find(origin);
+	if (h && h->holder == MyProcPid)
+	{
+		h->holder = 0;
+		ConditionVariableBroadcast(&h->cv);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+bool
+origin_hold_is_held(NodeId origin)
+{
+	Hold	   *h;
+	bool		held;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	held = h && h->holder != 0;
+	LWLockRelease(&shared->lock);
+	return held;
+}
+
+bool
+origin_hold_wanted(NodeId origin)
+{
+	Hold	   *h;
+	bool		wanted;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	wanted = h && h->waiters > 0;
+	LWLockRelease(&shared->lock);
+	return wanted;
+}
+
+XLogRecPtr
+origin_hold_visible(NodeId origin, bool durable)
+{
+	XLogRecPtr	progress = durable ? origin_map_progress_durable(origin) : origin_map_progress(origin);
+	Hold	   *h;
+
+	if (!shared)
+		return progress;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	/* with nobody at work, all that had progressed before is there to be seen */
+	if (h && h->holder != 0 && h->holder != MyProcPid)
+		progress = Min(progress, h->visible);
+	LWLockRelease(&shared->lock);
+	return progress;
+}
+
+void
+origin_hold_note(NodeId origin, XLogRecPtr lsn, TimestampTz ts)
+{
+	Hold	   *h;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	h = find(origin);
+	if (!h)
+		h = create(origin);
+	if (h)
+	{
+		h->visible = Max(h->visible, lsn);
+		h->ts = Max(h->ts, ts);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+TimestampTz
+origin_hold_ts(NodeId origin)
+{
+	Hold	   *h;
+	TimestampTz ts;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	h = find(origin);
+	ts = h ? h->ts : PG_INT64_MIN;
+	LWLockRelease(&shared->lock);
+	return ts;
+}
+
+void
+origin_hold_forget(Oid dboid)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->n; i++)
+	{
+		Hold	   *h = &shared->holds[i];
+
+		if (h->dboid == dboid && h->holder == 0 && h->waiters == 0)
+			h->dboid = InvalidOid;
+	}
+	LWLockRelease(&shared->lock);
+}

@@ -1,0 +1,761 @@
+/*
+ * origin_map.c
+ *		Which replication origin is which node, in shared memory.
+ *
+ * The output plugin must tell origins apart at every WAL record, where catalogs cannot be read. So the map is kept in
+ * shared memory: it is filled from pg_replication_origin by whoever needs it first after a server start, and extended when an
+ * origin has been created, before anything is written under it.
+ *
+ * Invariants: an entry is in the map only if its row in pg_replication_origin is committed; a number belongs to one node as
+ * long as the database is in its group. So what a transaction makes or drops reaches the map when it has committed
+ * (at_end_of_transaction); if it is rolled back, or its process dies, the map never knew. An origin whose process died
+ * between its commit and the map is found by name by the next who needs it.
+ *
+ * PostgreSQL gives a new origin the lowest free number, and progress that was set under a number outlives a rolled back
+ * creation. So an origin that is made here begins with its progress set to nothing (make()).
+ *
+ * The origin of a node that is out keeps its number, and gives its place for progress back (catalog/former_origin.c); how far it had got is in its name
+ * then, and in the map.
+ *
+ * Each process keeps a copy of its database's entries, renewed when the generation counter has moved: a look-up costs one
+ * read of shared memory. The lock protects all of the shared struct but the counter, which is atomic and moves after a
+ * change. Catalogs are read without the lock.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_replication_origin.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "replication/slot.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "base/fault_point.h"
+#include "base/number_text.h"
+#include "base/shmem.h"
+#include "catalog/former_origin.h"
+#include "catalog/names.h"
+#include "shared/origin_map.h"
+
+#define MAX_ORIGINS		4096	/* per server */
+#define MAX_DATABASES	256		/* databases whose origins have been read */
+
+typedef struct OriginEntry
+{
+	Oid			dboid;
+	RepOriginId origin;
+	NodeId		node;
+	XLogRecPtr	former;			/* progress that it had when its place for that was given back, or might have been taken; else InvalidXLogRecPtr */
+} OriginEntry;
+
+typedef struct OriginMap
+{
+	LWLock		lock;
+	pg_atomic_uint64 generation;
+	int			n;
+	int			nloaded;
+	Oid			loaded[MAX_DATABASES];
+	OriginEntry entries[MAX_ORIGINS];
+} OriginMap;
+
+static OriginMap *map = NULL;
+
+/* This process's copy, for its own database. */
+typedef struct OriginCopy
+{
+	uint64		generation;		/* 0: there is none */
+	bool		loaded;			/* the map has all origins of the database */
+	int			n;
+	int			numbers;		/* length of nodes */
+	NodeId	   *nodes;			/* by origin number */
+	OriginEntry *entries;
+} OriginCopy;
+
+static OriginCopy copy;
+
+/* What reaches the map when the transaction commits, in this order; in TopTransactionContext. */
+typedef struct Pending
+{
+	bool		forget_all;		/* else the entry is added */
+	OriginEntry entry;
+	SubTransactionId subid;
+} Pending;
+
+static List *pending = NIL;
+
+Size
+origin_map_shmem_size(void)
+{
+	return MAXALIGN(sizeof(OriginMap));
+}
+
+void
+origin_map_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	map = ShmemInitStruct("replication_plugin origins", origin_map_shmem_size(), &found);
+	if (!found)
+	{
+		memset(map, 0, sizeof(*map));
+		LWLockInitialize(&map->lock, LWLockNewTrancheId());
+		pg_atomic_init_u64(&map->generation, 1);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(map->lock.tranche, "replication_plugin_origins");
+}
+
+/* ---------- the shared map ---------- */
+
+/* Adds an entry of this database unless it is there; false if there is no room. The lock is held. */
+static bool
+add_entry(const OriginEntry *entry)
+{
+	for (int i = 0; i < map->n; i++)
+	{
+		OriginEntry *e = &map->entries[i];
+
+		if (e->dboid == entry->dboid && e->node == entry->node && (e->origin == entry->origin || e->node > 0))
+		{
+			e->origin = entry->origin;
+			e->former = Max(e->former, entry->former);
+			return true;
+		}
+	}
+	if (map->n == MAX_ORIGINS)
+		return false;
+	map->entries[map->n++] = *entry;
+	return true;
+}
+
+/* Removes all that the map has of this database. The lock is held. */
+static void
+forget_entries(void)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < map->n; i++)
+	{
+		if (map->entries[i].dboid != MyDatabaseId)
+			map->entries[kept++] = map->entries[i];
+	}
+	map->n = kept;
+	for (int i = 0; i < map->nloaded; i++)
+	{
+		if (map->loaded[i] == MyDatabaseId)
+			map->loaded[i--] = map->loaded[--map->nloaded];
+	}
+}
+
+/* Returns true if this database's origins have been read. The lock is held. */
+static bool
+is_loaded(void)
+{
+	for (int i = 0; i < map->nloaded; i++)
+	{
+		if (map->loaded[i] == MyDatabaseId)
+			return true;
+	}
+	return false;
+}
+
+/* The complaint that the map is full. */
+static void
+no_room(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("more than %d replication origins of groups on this server", MAX_ORIGINS),
+			 errhint("Take databases out of their groups that need not be in one.")));
+}
+
+/* Raises an error if the map has no room for one more entry. */
+static void
+require_room(void)
+{
+	bool		full;
+
+	LWLockAcquire(&map->lock, LW_SHARED);
+	full = map->n + list_length(pending) >= MAX_ORIGINS;
+	LWLockRelease(&map->lock);
+	if (full)
+		no_room();
+}
+
+/* ---------- changes, at commit ---------- */
+
+/* Takes a committed transaction's changes into the map. Nothing here can fail. */
+static void
+publish(void)
+{
+	ListCell   *lc;
+
+	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	foreach(lc, pending)
+	{
+		Pending    *p = lfirst(lc);
+
+		if (p->forget_all)
+			forget_entries();
+		else
+			(void) add_entry(&p->entry);
+	}
+	LWLockRelease(&map->lock);
+	pg_atomic_fetch_add_u64(&map->generation, 1);
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (pending == NIL)
+		return;
+	if (event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has made or dropped replication origins of the group")));
+	if (event == XACT_EVENT_COMMIT)
+		publish();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		pending = NIL;
+}
+
+/* Forgets what a rolled back subtransaction, or one inside it, would have changed. */
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (pending != NIL && ((Pending *) llast(pending))->subid >= subid)
+		pending = list_delete_last(pending);
+}
+
+/* Notes a change that the map gets when the transaction commits. */
+static void
+change_at_commit(bool forget_all, RepOriginId origin, NodeId node, XLogRecPtr former)
+{
+	static bool registered = false;
+	MemoryContext old;
+	Pending    *p;
+
+	if (!registered)
+	{
+		RegisterXactCallback(at_end_of_transaction, NULL);
+		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	}
+	registered = true;
+	if (!forget_all)
+		require_room();
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	p = palloc(sizeof(Pending));
+	*p = (Pending) {forget_all, {MyDatabaseId, origin, node, former}, GetCurrentSubTransactionId()};
+	pending = lappend(pending, p);
+	MemoryContextSwitchTo(old);
+}
+
+/* ---------- reading the catalog ---------- */
+
+/* Node of an origin's name if it is one of this database's, else ORIGIN_NODE_LOCAL. former: where it had got, if it is a former one. */
+static NodeId
+node_of_name(const char *name, XLogRecPtr *former)
+{
+	char	   *prefix = psprintf("replication_plugin_%u_", MyDatabaseId);
+	int			len = strlen(prefix);
+	NodeId		node;
+
+	*former = InvalidXLogRecPtr;
+	if (strncmp(name, prefix, len) != 0)
+		return ORIGIN_NODE_LOCAL;
+	if (strncmp(name + len, "repair", 6) == 0)
+		return name[len + 6] ? ORIGIN_NODE_COPY : ORIGIN_NODE_REPAIR;
+	if (strcmp(name + len, "clock") == 0)
+		return ORIGIN_NODE_CLOCK;
+	name += len;
+	return number_read_node(&name, &node) && (*name == '\0' || former_origin_read(name, former)) ? node : ORIGIN_NODE_LOCAL;
+}
+
+/* Reads this database's committed origins. Those of the transaction at hand are noted for its commit. */
+static List *
+read_origins(void)
+{
+	Relation	rel = table_open(ReplicationOriginRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List	   *found = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_replication_origin form = (Form_pg_replication_origin) GETSTRUCT(tuple);
+		XLogRecPtr	former;
+		NodeId		node = node_of_name(text_to_cstring(&form->roname), &former);
+		OriginEntry *e;
+
+		if (node == ORIGIN_NODE_LOCAL)
+			continue;
+		if (map && TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
+		{
+			change_at_commit(false, form->roident, node, former);
+			continue;
+		}
+		e = palloc(sizeof(OriginEntry));
+		*e = (OriginEntry) {MyDatabaseId, form->roident, node, former};
+		found = lappend(found, e);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Takes origins into the map; false if the map was changed since the generation at which they were read. */
+static bool
+merge(List *found, uint64 generation)
+{
+	ListCell   *lc;
+	bool		room = true;
+
+	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&map->generation) != generation)
+	{
+		LWLockRelease(&map->lock);
+		return false;
+	}
+	foreach(lc, found)
+		room = room && add_entry(lfirst(lc));
+	/* a database too many is right as well, only slow: its origins are read each time */
+	if (room && !is_loaded() && map->nloaded < MAX_DATABASES)
+		map->loaded[map->nloaded++] = MyDatabaseId;
+	pg_atomic_fetch_add_u64(&map->generation, 1);
+	LWLockRelease(&map->lock);
+	if (!room)
+		no_room();
+	return true;
+}
+
+/* Reads the catalog into the map. */
+static void
+load(void)
+{
+	List	   *found;
+	uint64		generation;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		generation = pg_atomic_read_u64(&map->generation);
+		pg_memory_barrier();
+		found = read_origins();
+	} while (!merge(found, generation));
+}
+
+void
+origin_map_reload(void)
+{
+	Assert(IsTransactionState());
+	if (map)
+		load();
+}
+
+/* ---------- this process's copy ---------- */
+
+/* Copies this database's part of some entries; false without memory. */
+static bool
+fill_copy(OriginCopy *c, const OriginEntry *entries, int n)
+{
+	int			last = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (entries[i].dboid == MyDatabaseId)
+			last = Max(last, entries[i].origin);
+	}
+	c->numbers = last + 1;
+	c->entries = malloc(Max(n, 1) * sizeof(OriginEntry));
+	c->nodes = calloc(c->numbers, sizeof(NodeId));
+	if (!c->entries || !c->nodes)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		if (entries[i].dboid != MyDatabaseId)
+			continue;
+		c->entries[c->n++] = entries[i];
+		c->nodes[entries[i].origin] = entries[i].node;
+	}
+	return true;
+}
+
+/* Puts a new copy in place of the one that there is; one that could not be filled is an error. */
+static void
+set_copy(OriginCopy *fresh, bool filled)
+{
+	OriginCopy	old = filled ? copy : *fresh;
+
+	if (filled)
+		copy = *fresh;
+	free(old.entries);
+	free(old.nodes);
+	if (!filled)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+}
+
+/* Renews this process's copy if the map has changed. One that could not be renewed stays outdated, and is an error each time. */
+static void
+refresh_copy(void)
+{
+	OriginCopy	fresh = {0};
+	bool		filled;
+
+	if (!map || pg_atomic_read_u64(&map->generation) == copy.generation)
+		return;
+	LWLockAcquire(&map->lock, LW_SHARED);
+	fresh.generation = pg_atomic_read_u64(&map->generation);
+	fresh.loaded = is_loaded();
+	filled = fill_copy(&fresh, map->entries, map->n);
+	LWLockRelease(&map->lock);
+	set_copy(&fresh, filled);
+}
+
+/* Syscache callback: an origin has been made or dropped. */
+static void
+origins_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	copy.loaded = false;
+}
+
+/* Without shared memory nobody makes origins, but rows are read: reads the catalog into this process's copy. */
+static void
+load_privately(void)
+{
+	static bool registered = false;
+	List	   *found;
+	OriginEntry *entries;
+	OriginCopy	fresh = {.generation = copy.generation + 1,.loaded = true};
+	int			n = 0;
+	ListCell   *lc;
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
+	registered = true;
+	found = read_origins();
+	entries = palloc(Max(list_length(found), 1) * sizeof(OriginEntry));
+	foreach(lc, found)
+		entries[n++] = *(OriginEntry *) lfirst(lc);
+	set_copy(&fresh, fill_copy(&fresh, entries, n));
+	pfree(entries);
+}
+
+void
+origin_map_ensure_loaded(void)
+{
+	bool		own_transaction = !IsTransactionState();
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (!OidIsValid(MyDatabaseId))
+		return;
+	refresh_copy();
+	if (copy.loaded)
+		return;
+	if (own_transaction)
+		StartTransactionCommand();
+	if (map)
+		load();
+	else
+		load_privately();
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+}
+
+uint64
+origin_map_generation(void)
+{
+	return map ? pg_atomic_read_u64(&map->generation) : copy.generation;
+}
+
+NodeId
+origin_map_node(RepOriginId origin)
+{
+	NodeId		node;
+
+	if (origin == InvalidRepOriginId || origin == DoNotReplicateId)
+		return ORIGIN_NODE_LOCAL;
+	refresh_copy();
+	node = origin < copy.numbers ? copy.nodes[origin] : ORIGIN_NODE_LOCAL;
+	return node == ORIGIN_NODE_CLOCK ? ORIGIN_NODE_LOCAL : node == ORIGIN_NODE_COPY ? ORIGIN_NODE_REPAIR : node;
+}
+
+RepOriginId
+origin_map_origin(NodeId node)
+{
+	refresh_copy();
+	for (int i = 0; i < copy.n; i++)
+	{
+		if (copy.entries[i].node == node)
+			return copy.entries[i].origin;
+	}
+	return InvalidRepOriginId;
+}
+
+/* ---------- making and dropping ---------- */
+
+/* Creates an origin. Its number may have progress of one that was rolled back when it had been moved already. */
+static RepOriginId
+make(const char *name)
+{
+	RepOriginId origin = replorigin_create(name);
+
+	if (replorigin_get_progress(origin, false) != InvalidXLogRecPtr)
+		replorigin_advance(origin, InvalidXLogRecPtr, InvalidXLogRecPtr, true, true);
+	FAULT_POINT("origin_created");
+	return origin;
+}
+
+RepOriginId
+origin_map_create(NodeId node)
+{
+	RepOriginId origin;
+	char	   *name;
+
+	shmem_require();
+	origin_map_ensure_loaded();
+	origin = origin_map_origin(node);
+	if (origin != InvalidRepOriginId)
+		return origin;
+	name = node == ORIGIN_NODE_REPAIR ? repair_origin_name(MyDatabaseId) :
+		node == ORIGIN_NODE_CLOCK ? clock_origin_name(MyDatabaseId) : origin_name(MyDatabaseId, node);
+	origin = replorigin_by_name(name, true);
+	if (origin == InvalidRepOriginId)
+		origin = make(name);
+	change_at_commit(false, origin, node, InvalidXLogRecPtr);
+	return origin;
+}
+
+void
+origin_map_create_former(NodeId node, XLogRecPtr progress)
+{
+	shmem_require();
+	origin_map_ensure_loaded();
+	if (origin_map_origin(node) == InvalidRepOriginId)
+		change_at_commit(false, make(former_origin_name(origin_name(MyDatabaseId, node), progress)), node, progress);
+}
+
+/* One of the two transactions of origin_map_retire(): gives the origin its name, or its place for progress back. */
+static void
+retire(RepOriginId origin, NodeId node, XLogRecPtr progress, bool rename)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *name;
+
+	StartTransactionCommand();
+	name = former_origin_name(origin_name(MyDatabaseId, node), progress);
+	if (rename)
+		former_origin_rename(origin, name);
+	else
+		former_origin_free(origin, name);
+	change_at_commit(false, origin, node, progress);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	XLogFlush(XactLastCommitEnd);
+}
+
+void
+origin_map_retire(NodeId node)
+{
+	RepOriginId origin = origin_map_origin(node);
+	XLogRecPtr	progress = origin_map_progress_durable(node);
+
+	Assert(!IsTransactionState());
+	retire(origin, node, progress, true);
+	FAULT_POINT("origin_renamed");
+	retire(origin, node, progress, false);
+}
+
+bool
+origin_map_has_place(NodeId node)
+{
+	RepOriginId origin = origin_map_origin(node);
+
+	return origin != InvalidRepOriginId && replorigin_get_progress(origin, false) != InvalidXLogRecPtr;
+}
+
+void
+origin_map_drop_all(void)
+{
+	shmem_require();
+	origin_map_ensure_loaded();
+	refresh_copy();
+	for (int i = 0; i < copy.n; i++)
+	{
+		char	   *name;
+		XLogRecPtr	former;
+
+		if (replorigin_by_oid(copy.entries[i].origin, true, &name) && node_of_name(name, &former) == copy.entries[i].node)
+			replorigin_drop_by_name(name, true, false);
+	}
+	change_at_commit(true, InvalidRepOriginId, INVALID_NODE_ID, InvalidXLogRecPtr);
+}
+
+/* How far a node's transactions are applied; durable: flushes what says so. */
+static XLogRecPtr
+progress_of(NodeId node, bool durable)
+{
+	refresh_copy();
+	for (int i = 0; i < copy.n; i++)
+	{
+		if (copy.entries[i].node == node)
+			return Max(copy.entries[i].former, replorigin_get_progress(copy.entries[i].origin, durable));
+	}
+	return InvalidXLogRecPtr;
+}
+
+XLogRecPtr
+origin_map_progress(NodeId node)
+{
+	return progress_of(node, false);
+}
+
+XLogRecPtr
+origin_map_progress_durable(NodeId node)
+{
+	return progress_of(node, true);
+}
+
+int
+origin_map_nodes(NodeId **nodes)
+{
+	int			n = 0;
+
+	refresh_copy();
+	*nodes = palloc(Max(copy.n, 1) * sizeof(NodeId));
+	for (int i = 0; i < copy.n; i++)
+	{
+		if (copy.entries[i].node > 0)
+			(*nodes)[n++] = copy.entries[i].node;
+	}
+	return n;
+}
+
+/* ---------- progress that somebody may take away ---------- */
+
+/* What the map has of all databases; palloc'd. */
+static int
+all_places(OriginPlace **places)
+{
+	int			n;
+
+	*places = palloc(MAX_ORIGINS * sizeof(OriginPlace));
+	LWLockAcquire(&map->lock, LW_SHARED);
+	n = map->n;
+	for (int i = 0; i < n; i++)
+	{
+		OriginEntry *e = &map->entries[i];
+
+		(*places)[i] = (OriginPlace) {e->dboid, e->origin, e->node, e->former};
+	}
+	LWLockRelease(&map->lock);
+	return n;
+}
+
+/* The entry of a place; NULL if there is none. The lock is held. */
+static OriginEntry *
+entry_of(const OriginPlace *place)
+{
+	Assert(LWLockHeldByMe(&map->lock));
+	for (int i = 0; i < map->n; i++)
+	{
+		OriginEntry *e = &map->entries[i];
+
+		if (e->dboid == place->dboid && e->origin == place->origin && e->node == place->node)
+			return e;
+	}
+	return NULL;
+}
+
+int
+origin_map_keep_progress(OriginPlace **places)
+{
+	int			n;
+
+	*places = NULL;
+	if (!map)
+		return 0;
+	n = all_places(places);
+	for (int i = 0; i < n; i++)
+	{
+		OriginPlace *p = &(*places)[i];
+
+		if (p->node > 0)
+			p->progress = Max(p->progress, replorigin_get_progress(p->origin, true));
+	}
+	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < n; i++)
+	{
+		OriginEntry *e = entry_of(&(*places)[i]);
+
+		if (e)
+			e->former = Max(e->former, (*places)[i].progress);
+	}
+	LWLockRelease(&map->lock);
+	pg_atomic_fetch_add_u64(&map->generation, 1);
+	return n;
+}
+
+bool
+origin_map_keeps(const OriginPlace *place)
+{
+	bool		found;
+	ListCell   *lc;
+
+	foreach(lc, pending)
+	{
+		Pending    *p = lfirst(lc);
+
+		if (p->forget_all && p->entry.dboid == place->dboid)
+			return false;
+	}
+	LWLockAcquire(&map->lock, LW_SHARED);
+	found = entry_of(place) != NULL;
+	LWLockRelease(&map->lock);
+	return found;
+}
+
+/* True if an origin's name says that it has got as far as the map knows. */
+static bool
+name_has_progress(const OriginEntry *e)
+{
+	char	   *name;
+	XLogRecPtr	former;
+
+	return !replorigin_by_oid(e->origin, true, &name) || node_of_name(name, &former) != e->node || former >= e->former;
+}
+
+void
+origin_map_secure_progress(void)
+{
+	static uint64 secured = 0;
+
+	refresh_copy();
+	if (copy.generation == secured)
+		return;
+	for (int i = 0; i < copy.n; i++)
+	{
+		OriginEntry e = copy.entries[i];
+		bool		secure = true;
+
+		if (e.node <= 0 || e.former == InvalidXLogRecPtr || replorigin_get_progress(e.origin, false) >= e.former)
+			continue;
+		StartTransactionCommand();
+		secure = name_has_progress(&e);
+		CommitTransactionCommand();
+		if (!secure)
+			retire(e.origin, e.node, e.former, true);
+	}
+	secured = copy.generation;
+}

@@ -1,0 +1,189 @@
+/*
+ * seen.c
+ *		What this node has surely seen of every node's writes, by timestamp.
+ *
+ * Kept in shared memory, as every write to a mergeable table asks. It is raised while a frontier row is being applied,
+ * before that commits: what it says is true by then, since all that its member committed before is applied and
+ * visible here.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "base/session.h"
+#include "base/shmem.h"
+#include "catalog/names.h"
+#include "shared/seen.h"
+
+#define MAX_SEEN		1024	/* members of all databases' groups on this server */
+#define MAX_DATABASES	256
+
+typedef struct SeenEntry
+{
+	Oid			dboid;
+	NodeId		node;
+	TimestampTz through;
+} SeenEntry;
+
+typedef struct Seen
+{
+	LWLock		lock;			/* of all below but the counter */
+	pg_atomic_uint64 generation;	/* moves after a change */
+	int			n;
+	int			nloaded;
+	Oid			loaded[MAX_DATABASES];
+	SeenEntry	entries[MAX_SEEN];
+} Seen;
+
+static Seen *shared = NULL;
+
+Size
+seen_shmem_size(void)
+{
+	return MAXALIGN(sizeof(Seen));
+}
+
+void
+seen_shmem_init(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("replication_plugin seen", seen_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(*shared));
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		pg_atomic_init_u64(&shared->generation, 1);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_seen");
+}
+
+/* The entry of a member of this database's group, made if there is none; NULL: no room. The lock is held. */
+static SeenEntry *
+entry_of(NodeId member)
+{
+	for (int i = 0; i < shared->n; i++)
+	{
+		if (shared->entries[i].dboid == MyDatabaseId && shared->entries[i].node == member)
+			return &shared->entries[i];
+	}
+	if (shared->n == MAX_SEEN)
+		return NULL;			/* what is not known to be seen is only told more at length */
+	shared->entries[shared->n] = (SeenEntry) {MyDatabaseId, member, PG_INT64_MIN};
+	return &shared->entries[shared->n++];
+}
+
+void
+seen_note_row(NodeId member, const char *vector)
+{
+	Frontier   *f = frontier_from_text(vector);
+	SeenEntry  *e;
+	TimestampTz through;
+	bool		raised = false;
+
+	if (!f)
+		return;
+	shmem_require();
+	through = frontier_ts(f, member);
+	frontier_free(f);
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	e = entry_of(member);
+	if (e && e->through < through)
+	{
+		e->through = through;
+		raised = true;
+	}
+	LWLockRelease(&shared->lock);
+	if (raised)
+		pg_atomic_fetch_add_u64(&shared->generation, 1);
+}
+
+/* True if the rows of this database have been read since the server was started. */
+static bool
+is_loaded(void)
+{
+	bool		loaded = false;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nloaded && !loaded; i++)
+		loaded = shared->loaded[i] == MyDatabaseId;
+	LWLockRelease(&shared->lock);
+	return loaded;
+}
+
+/* Reads all frontier rows. */
+static void
+load(void)
+{
+	int			user_security;
+	Oid			user;
+	int			nest;
+
+	/* asked for by whoever writes; the table is ours */
+	GetUserIdAndSecContext(&user, &user_security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, user_security | SECURITY_LOCAL_USERID_CHANGE);
+	nest = session_sql_begin();
+	if (SPI_execute("SELECT node_id, vector FROM " EXTENSION_SCHEMA "." TABLE_FRONTIER, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the frontier rows");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		seen_note_row(atoi(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)),
+					  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
+	session_sql_end(nest);
+	SetUserIdAndSecContext(user, user_security);
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (shared->nloaded < MAX_DATABASES)
+		shared->loaded[shared->nloaded++] = MyDatabaseId;
+	LWLockRelease(&shared->lock);
+}
+
+Frontier *
+seen_through(void)
+{
+	Frontier   *f = frontier_create();
+
+	if (!shared)
+		return f;				/* who only reads can do with less */
+	if (!is_loaded())
+		load();
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->n; i++)
+	{
+		SeenEntry  *e = &shared->entries[i];
+
+		if (e->dboid == MyDatabaseId && e->through != PG_INT64_MIN)
+			frontier_raise(f, e->node, InvalidXLogRecPtr, e->through);
+	}
+	LWLockRelease(&shared->lock);
+	return f;
+}
+
+void
+seen_forget(void)
+{
+	int			kept = 0;
+
+	if (!shared)
+		return;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->n; i++)
+	{
+		if (shared->entries[i].dboid != MyDatabaseId)
+			shared->entries[kept++] = shared->entries[i];
+	}
+	shared->n = kept;
+	LWLockRelease(&shared->lock);
+	pg_atomic_fetch_add_u64(&shared->generation, 1);
+}
+
+uint64
+seen_generation(void)
+{
+	return shared ? pg_atomic_read_u64(&shared->generation) : 0;
+}

@@ -1,0 +1,138 @@
+/*
+ * rewrite_known.c
+ *		Table table_rewrite: which transactions have written the rows of a table anew.
+ *
+ * It is empty nearly always: a row goes when its transaction is stable (control/group/group_worker.c), as nothing that is concurrent with
+ * the rows can arrive then. So each process keeps all of it, and reads it again when it has changed.
+ *
+ * The command numbers tell copies from rows that the same transaction has written later. PostgreSQL puts another number there when
+ * an update of the row is rolled back; the row then counts as a copy, or not, by that, until it is written again.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/full_xid.h"
+#include "catalog/names.h"
+#include "store/rewrite_known.h"
+
+/* Columns. */
+enum
+{
+	ATT_RELID = 1, ATT_XID, ATT_BEFORE_CID,
+	N_ATTS = ATT_BEFORE_CID
+};
+
+typedef struct Rewrite
+{
+	Oid			relid;
+	TransactionId xid;
+	CommandId	before;			/* rows of earlier commands are copies */
+} Rewrite;
+
+/* What this process knows. */
+static struct
+{
+	bool		valid;
+	Oid			table;
+	int			n;
+	Rewrite    *items;			/* in TopMemoryContext */
+} known;
+
+/* Relcache callback. */
+static void
+invalidate(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == known.table)
+		known.valid = false;
+}
+
+/* Reads the table. */
+static void
+read_table(void)
+{
+	static bool registered = false;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Snapshot	snapshot;
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	registered = true;
+	known.n = 0;
+	known.table = extension_relation_oid(TABLE_TABLE_REWRITE);
+	known.valid = true;			/* first: what changes while it is read makes it invalid again */
+	if (!OidIsValid(known.table))
+		return;
+	rel = table_open(known.table, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		TupleDesc	desc = RelationGetDescr(rel);
+		Size		size = (known.n + 1) * sizeof(Rewrite);
+
+		known.items = known.items ? repalloc(known.items, size) : MemoryContextAlloc(TopMemoryContext, size);
+		known.items[known.n++] = (Rewrite) {
+			DatumGetObjectId(heap_getattr(tuple, ATT_RELID, desc, &isnull)),
+			(TransactionId) DatumGetInt64(heap_getattr(tuple, ATT_XID, desc, &isnull)),
+			(CommandId) DatumGetInt64(heap_getattr(tuple, ATT_BEFORE_CID, desc, &isnull))
+		};
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
+bool
+rewrite_is_known(Oid relid, TransactionId xmin, CommandId cmin)
+{
+	if (!known.valid)
+		read_table();
+	for (int i = 0; i < known.n; i++)
+	{
+		if (known.items[i].xid == xmin && known.items[i].relid == relid && cmin < known.items[i].before)
+			return true;
+	}
+	return false;
+}
+
+/* Adds a row to the table. */
+static void
+make_known(Oid relid, TransactionId xid, CommandId before)
+{
+	Relation	rel = table_open(extension_relation_oid(TABLE_TABLE_REWRITE), RowExclusiveLock);
+	Datum		values[N_ATTS];
+	bool		nulls[N_ATTS] = {0};
+
+	values[ATT_RELID - 1] = ObjectIdGetDatum(relid);
+	values[ATT_XID - 1] = Int64GetDatum((int64) full_xid_of(xid));
+	values[ATT_BEFORE_CID - 1] = Int64GetDatum((int64) before);
+	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	CacheInvalidateRelcache(rel);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+void
+rewrite_make_known(Oid relid)
+{
+	CommandCounterIncrement();
+	make_known(relid, GetCurrentTransactionId(), GetCurrentCommandId(true));
+}
+
+void
+rewrite_make_writer_known(Oid relid, TransactionId writer)
+{
+	make_known(relid, writer, InvalidCommandId);
+}

@@ -1,0 +1,187 @@
+/*
+ * row_json.c
+ *		A row, or its key, as jsonb for the record of conflicts.
+ *
+ * Each column goes through to_jsonb(), straight from its value. Values that alone are larger than
+ * a whole row may be are not even read (they may be toasted, or too large for jsonb); of the others
+ * the largest are cut until the row fits. A value that is cut is shown as "[cut: N bytes]".
+ *
+ * Casts to json that users have made run here: the caller sees to whose rights they have.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+
+#include "base/session.h"
+#include "catalog/table_info.h"
+#include "store/row_json.h"
+
+#define ROW_MOST	8192		/* bytes of a row as jsonb */
+#define COLUMN_LEAST	64		/* no column that is smaller is cut */
+
+/* One column on its way into the object. */
+typedef struct Member
+{
+	const char *name;
+	Jsonb	   *value;			/* NULL: null */
+	Size		raw_size;		/* of the column's value, for the note that it was cut */
+} Member;
+
+/* A single value as jsonb, as to_jsonb() makes it. */
+static Jsonb *
+value_json(Datum value, Oid type)
+{
+	FmgrInfo	to_jsonb;
+
+	Assert(type < FirstNormalObjectId || session_in_row());
+	fmgr_info(F_TO_JSONB, &to_jsonb);
+	to_jsonb.fn_expr = (Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+											 list_make1(makeNullConst(type, -1, InvalidOid)),
+											 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+	return DatumGetJsonbP(FunctionCall1(&to_jsonb, value));
+}
+
+/* What stands for a value that is cut. */
+static Jsonb *
+cut_note(Size size)
+{
+	return value_json(CStringGetTextDatum(psprintf("[cut: %zu bytes]", size)), TEXTOID);
+}
+
+/* A column of a row; whole: however large it is. */
+static Member
+make_member(TupleTableSlot *row, int i, bool whole)
+{
+	Form_pg_attribute att = TupleDescAttr(row->tts_tupleDescriptor, i);
+	Member		m = {.name = NameStr(att->attname)};
+
+	if (row->tts_isnull[i])
+		return m;
+	if (att->attlen == -1)
+		m.raw_size = toast_raw_datum_size(row->tts_values[i]) - VARHDRSZ;
+	if (m.raw_size > ROW_MOST && !whole)
+		m.value = cut_note(m.raw_size);
+	else
+		m.value = value_json(row->tts_values[i], att->atttypid);
+	return m;
+}
+
+/* Bytes of the object if columns larger than limit are cut, roughly. */
+static Size
+size_with_limit(const Member *members, int n, Size limit)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		Size		value = members[i].value ? VARSIZE(members[i].value) : 0;
+
+		size += strlen(members[i].name) + 2 * sizeof(JEntry) + (value > limit ? 0 : value);
+	}
+	return size;
+}
+
+/* Cuts the largest columns until the row fits. */
+static void
+cut_members(Member *members, int n)
+{
+	Size		limit = ROW_MOST;
+
+	while (size_with_limit(members, n, limit) > ROW_MOST && limit > COLUMN_LEAST)
+		limit /= 2;
+	for (int i = 0; i < n; i++)
+	{
+		Member	   *m = &members[i];
+
+		if (m->raw_size > 0 && VARSIZE(m->value) > limit)
+			m->value = cut_note(m->raw_size);
+	}
+}
+
+/* Puts columns together. */
+static Datum
+make_object(const Member *members, int n)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		const Member *m = &members[i];
+		JsonbValue	key = {.type = jbvString};
+		JsonbValue	value = {.type = jbvNull};
+
+		key.val.string.val = (char *) m->name;
+		key.val.string.len = strlen(m->name);
+		if (m->value)
+		{
+			value.type = jbvBinary;
+			value.val.binary.data = &m->value->root;
+			value.val.binary.len = VARSIZE(m->value) - VARHDRSZ;
+		}
+		pushJsonbValue(&state, WJB_KEY, &key);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+Datum
+row_json(TupleTableSlot *row, const bool *present)
+{
+	TupleDesc	desc = row->tts_tupleDescriptor;
+	Member	   *members = palloc(desc->natts * sizeof(Member));
+	int			n = 0;
+
+	slot_getallattrs(row);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attisdropped ||
+			(row->tts_isnull[i] && present && !present[i]))
+			continue;
+		members[n++] = make_member(row, i, false);
+	}
+	cut_members(members, n);
+	return make_object(members, n);
+}
+
+/* Place of a column in a row that may be of a partition. */
+static int
+column_of(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
+			return i;
+	}
+	elog(ERROR, "a row has no column \"%s\"", name);
+	return -1;
+}
+
+bool
+row_json_key(Relation rel, TupleTableSlot *row, Datum *result)
+{
+	AttrNumber *attnums;
+	int			n = table_key_attributes(rel, &attnums);
+	Member		members[INDEX_MAX_KEYS];
+
+	slot_getallattrs(row);
+	for (int k = 0; k < n; k++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnums[k] - 1);
+
+		members[k] = make_member(row, column_of(row->tts_tupleDescriptor, NameStr(att->attname)), true);
+	}
+	if (n > 0)
+		*result = make_object(members, n);
+	return n > 0;
+}
