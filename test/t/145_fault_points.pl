@@ -15,7 +15,7 @@ sub points
 {
 	my ($dir) = @_;
 	my %found;
-	for my $file (glob("$dir/*.c $dir/*/*.c"))
+	for my $file (glob("$dir/*.c $dir/*/*.c $dir/*/*/*.c"))
 	{
 		my $text = PostgreSQL::Test::Utils::slurp_file($file);
 		$found{$1} = 1 while $text =~ /\bFAULT_POINT\("(\w+)"\)/g;
