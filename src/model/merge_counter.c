@@ -15,11 +15,9 @@
  *	- An entry that an arriving insert does not name, but whose first increment that insert's vector covers, has been seen
  *	  whole. It is noted as seen at once (see_unnamed()), so the base need not keep the vector. Entries that come later are
  *	  new to the insert, as cause comes before effect.
- *	- Such an entry must not grow any more. So a node closes its entry when the row goes (merge_keep()) and starts another
- *	  one after that. Why this is enough: let d be the newest delete, by which the row is gone where the states were
- *	  dropped. A node that adds to an old entry after it has seen d has never seen the row gone, so it had a put newer than
- *	  d when d came. Whoever wrote that put had not seen d; as d is stable it had come to where the states were dropped,
- *	  and the row was not gone there.
+ *	- Such an entry must not grow any more. So a node closes its entry when the row goes
+ *	  (merge_keep()) and starts another one after that. The proof that this is enough is in
+ *	  docs/protocol.md, Counters.
  *	- "Stable" counts the last increment too, not the first alone: who has not seen it may still insert, naming a smaller total.
  * While the row lives and there are entries the state stays: a node that folded them could not name them later. But
  * entries of earlier lives can go one by one (merge_state_trim()): a node also closes its entry when an assignment comes that has

@@ -13,7 +13,7 @@
  *
  * Writes from before a table became mergeable are "plain": of two of them the greater version wins, as it
  * does where they meet on a plain table; a mergeable write replaces all lesser plain ones, and a lesser plain one that
- * comes after a mergeable one is dropped (PROTOCOL: Change of policy).
+ * comes after a mergeable one is dropped (docs/protocol.md, Change of policy).
  */
 #ifndef REPLICATION_PLUGIN_SIBLING_H
 #define REPLICATION_PLUGIN_SIBLING_H

@@ -2,7 +2,7 @@
  * stable.h
  *		What every member has: the stable vector, and when a lost node stops counting.
  *
- * Pure values (PROTOCOL: Stable vector, Lost node, Frontier row). The callers read the
+ * Pure values (docs/protocol.md, Stable vector, Lost node, Frontier row). The callers read the
  * rows and keep the results: sqlapi/frontier.c, control/group/group_worker.c; who uses them: catalog/stable_point.h.
  */
 #ifndef REPLICATION_PLUGIN_STABLE_H

@@ -9,9 +9,10 @@
  *
  * Where decoding is at the end of the WAL, each stub is sent at once: nobody calls us when there is nothing
  * more to decode, and the walsender's keepalives tell the subscriber that everything before their
- * position has been sent. Where it is behind, stubs are gathered (PROTOCOL: Forwarding): the first one says
- * that more are held back, so that the subscriber trusts no keepalive until the next message; what is
- * held goes out before any full transaction, when there is much of it, and near the end of the WAL.
+ * position has been sent. Where it is behind, stubs are gathered (docs/protocol.md, Stub):
+ * the first one says that more are held back, so that the subscriber trusts no keepalive until
+ * the next message; what is held goes out before any full transaction, when there is much of it,
+ * and near the end of the WAL.
  *
  * The subscriber's own transactions are not sent back, but their stubs are: "I have seen
  * yours."

@@ -1,6 +1,6 @@
 /*
  * feedback.c
- *		Which position of the provider's stream may be confirmed (PROTOCOL: Feedback).
+ *		Which position of the provider's stream may be confirmed (docs/protocol.md, Feedback).
  *
  * When a position is passed, the current end of the local WAL is noted; the position is
  * confirmed when that is flushed, in order. So a position is never confirmed that

@@ -1,6 +1,6 @@
 /*
  * gate.c
- *		What has been applied here, as seen from one link (PROTOCOL: Gate).
+ *		What has been applied here, as seen from one link (docs/protocol.md, Gate).
  *
  * Two links can carry the same origin's transactions, so before one is applied its
  * origin is held, and with the hold the frontier decides whether it is new. The

@@ -273,7 +273,7 @@ row_message(WireReader *r, WireMessage type)
 
 /* ---------- stubs ---------- */
 
-/* Asks the provider for an origin in full, by restarting the stream (PROTOCOL: Demand). */
+/* Asks the provider for an origin in full, by restarting the stream (docs/protocol.md, Demand). */
 static bool
 demand(Link *link, NodeId origin)
 {

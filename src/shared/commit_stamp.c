@@ -1,6 +1,6 @@
 /*
  * commit_stamp.c
- *		Gives local commits timestamps of the hybrid logical clock (PROTOCOL: Clock).
+ *		Gives local commits timestamps of the hybrid logical clock (docs/protocol.md, Clock).
  *
  * Invariant: the commit timestamp of a local transaction, in its commit record and in the commit timestamp data, is greater
  * than that of any transaction that was visible here before it committed. Where the wall clock is ahead of all

@@ -1,6 +1,6 @@
 /*
  * origin_hold.h
- *		One process at a time applies an origin's transactions (PROTOCOL: Gate).
+ *		One process at a time applies an origin's transactions (docs/protocol.md, Gate).
  */
 #ifndef REPLICATION_PLUGIN_ORIGIN_HOLD_H
 #define REPLICATION_PLUGIN_ORIGIN_HOLD_H

@@ -1,6 +1,6 @@
 /*
  * history.c
- *		Random histories of a group: the product's decisions on the model of PROTOCOL.md (history.h).
+ *		Random histories of a group: the product's decisions on a model of the protocol (history.h).
  *
  * A history is a list of actions drawn from a seed: writes, parts of streams, crashes, cut networks,
  * topologies, joins, losses. An action that does not apply does nothing; so a part of a history is a

@@ -2,9 +2,10 @@
  * history.h
  *		A group in memory, for random histories (history.c).
  *
- * The model of PROTOCOL.md: nodes with a WAL that is flushed or lost, last-write-wins rows and tombstones,
- * frontiers and frontier rows, group slots, links that carry transactions or stubs. What
- * decides is the product's code: model/frontier.c (gate, vectors), model/stable.c, model/topology.c.
+ * The model of the protocol (docs/protocol.md): nodes with a WAL that is flushed or lost,
+ * last-write-wins rows and tombstones, frontiers and frontier rows, group slots, links that carry
+ * transactions or stubs. What decides is the product's code: model/frontier.c (gate, vectors),
+ * model/stable.c, model/topology.c.
  *
  * Beside it each node has a shadow, by which the checks judge: how many transactions of each origin it has
  * applied, counted without gaps. Nothing that decides looks at it.

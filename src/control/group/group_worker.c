@@ -8,7 +8,8 @@
  *	- on a node that has just become ready: lets it take writes when all members know;
  *	- writes this node's frontier row: after commits that are more than frontier rows of others,
  *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
- *	  comes back, and when much WAL has been written here or by another (PROTOCOL: Frontier row);
+ *	  comes back, and when much WAL has been written here or by another
+ *	  (docs/protocol.md, Frontier row);
  *	- forgets writes that were passed over when what replaces them is here;
  *	- removes tombstones behind the group slot (control/group/collector.c).
  *

@@ -3,7 +3,7 @@
  *		Keeps local writes away from replicated tables of a node that is not ready.
  *
  * What is written on a node that is joining, leaving or out would reach nobody, or would be
- * decided otherwise than elsewhere (PROTOCOL: Join). The hook for permissions sees every
+ * decided otherwise than elsewhere (docs/protocol.md, Join). The hook for permissions sees every
  * statement and COPY before it writes, with the tables that it reaches by way of an inheritance parent; the hook for objects sees each table that TRUNCATE
  * empties, also those that are not named. Our own processes write without either, and the sessions that copy rows have a replication origin.
  *

@@ -1,6 +1,6 @@
 /*
  * join_worker.c
- *		Takes this database into a group (PROTOCOL: Join).
+ *		Takes this database into a group (docs/protocol.md, Join).
  *
  *	joining: slot
  *		A slot for us is made on the source, with an exported snapshot. After that the

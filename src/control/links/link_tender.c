@@ -6,7 +6,8 @@
  * and compared with what runs:
  *
  *	- A link that runs with other origins than wanted is restarted: so it begins at its
- *	  confirmed position, and nothing that was received is kept (PROTOCOL: Change of the full set).
+ *	  confirmed position, and nothing that was received is kept
+ *	  (docs/protocol.md, Change of the full set).
  *	- A link that nobody wants any more ends only when all that are wanted stand, or are given up
  *	  for the time being: new streams stand before old ones go. If it was of the topology, all members must
  *	  also know the same members and topology. A link from a removed node ends at once.
