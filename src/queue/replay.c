@@ -15,59 +15,56 @@
 #define REPLAY_BYTES	(16 * 1024 * 1024)
 #define REPLAY_KEEP		(256 * 1024)	/* memory that is kept from transaction to transaction */
 
-static StringInfoData data;		/* all messages, each after its length */
-static bool complete = false;
-
 void
-replay_start(void)
+replay_start(Replay *r)
 {
-	if (data.data == NULL || data.maxlen > REPLAY_KEEP)
+	if (r->data.data == NULL || r->data.maxlen > REPLAY_KEEP)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		if (data.data)
-			pfree(data.data);
-		initStringInfo(&data);
+		if (r->data.data)
+			pfree(r->data.data);
+		initStringInfo(&r->data);
 		MemoryContextSwitchTo(old);
 	}
-	resetStringInfo(&data);
-	complete = true;
+	resetStringInfo(&r->data);
+	r->complete = true;
 }
 
 void
-replay_add(const char *message, int len)
+replay_add(Replay *r, const char *message, int len)
 {
-	if (!complete)
+	if (!r->complete)
 		return;
-	if (data.len + len > REPLAY_BYTES)
+	if (r->data.len + len > REPLAY_BYTES)
 	{
-		replay_start();
-		complete = false;
+		replay_start(r);
+		r->complete = false;
 		return;
 	}
-	appendBinaryStringInfo(&data, (char *) &len, sizeof(len));
-	appendBinaryStringInfo(&data, message, len);
+	appendBinaryStringInfo(&r->data, (char *) &len, sizeof(len));
+	appendBinaryStringInfo(&r->data, message, len);
 }
 
 bool
-replay_complete(void)
+replay_complete(const Replay *r)
 {
-	return complete;
+	return r->complete;
 }
 
 const char *
-replay_message(int i, int *len)
+replay_message(const Replay *r, int i, int *len)
 {
 	int			pos = 0;
 
 	for (;; i--)
 	{
-		if (pos >= data.len)
+		if (pos >= r->data.len)
 			return NULL;
-		memcpy(len, data.data + pos, sizeof(*len));
+		memcpy(len, r->data.data + pos, sizeof(*len));
 		pos += sizeof(*len);
 		if (i == 0)
-			return data.data + pos;
+			return r->data.data + pos;
 		pos += *len;
 	}
 }

@@ -27,80 +27,74 @@
 
 #define SECOND		INT64CONST(1000000)
 
-static Moment asked_at;			/* 0: no answer is due */
-static Moment last_asked_at;
-static int	probes;
-static int64 best_error;		/* 0: no measurement */
-static int64 best_base;
-static Moment best_at;
-static bool warned = false;		/* over all streams of this process */
-
 /* Forgets what was measured. */
 static void
-clock_probe_start(void)
+clock_probe_start(ClockProbe *p)
 {
-	asked_at = 0;
-	last_asked_at = 0;
-	probes = 0;
-	best_error = 0;
+	p->asked_at = 0;
+	p->last_asked_at = 0;
+	p->probes = 0;
+	p->best_error = 0;
 }
 
 bool
-clock_probe_is_due(void)
+clock_probe_is_due(const ClockProbe *p)
 {
-	return (asked_at == 0 && probes < FIRST_PROBES) || moment_is_past(last_asked_at, PROBE_MS);
+	return (p->asked_at == 0 && p->probes < FIRST_PROBES) || moment_is_past(p->last_asked_at, PROBE_MS);
 }
 
 void
-clock_probe_asked(void)
+clock_probe_asked(ClockProbe *p)
 {
-	asked_at = last_asked_at = moment_now();
-	probes++;
+	p->asked_at = p->last_asked_at = moment_now();
+	p->probes++;
 }
 
 /* Says so when the clocks are too far apart, and when they are not any more. */
 static void
 warn(Link *link, int64 offset, int64 error)
 {
+	ClockProbe *p = &link->clock;
 	int64		limit = setting_clock_offset_warning * INT64CONST(1000);
 	int64		least = Max(offset < 0 ? -offset - error : offset - error, 0);
 	bool		too_far = setting_clock_offset_warning >= 0 && least > limit;
 
-	if (too_far && !warned)
+	if (too_far && !p->warned)
 		ereport(WARNING,
 				(errmsg("the clock of node \"%s\" is %s of this server's by %.3f s", link->provider_name,
 						offset > 0 ? "ahead" : "behind", (offset < 0 ? -offset : offset) / 1000000.0),
 				 errdetail("No write is lost by that, but of concurrent writes those of the server whose clock is ahead win."),
 				 errhint("Synchronise the clocks of both servers (NTP). replication_plugin.clock_offset_warning is the limit.")));
-	else if (!too_far && warned)
+	else if (!too_far && p->warned)
 		ereport(LOG, (errmsg("the clock of node \"%s\" is near this server's again", link->provider_name)));
-	warned = too_far;
+	p->warned = too_far;
 }
 
 /* Returns true if the provider's clock cannot be where it was at the best measurement. */
 static bool
-has_moved(int64 base, int64 error)
+has_moved(const ClockProbe *p, int64 base, int64 error)
 {
-	int64		by = base - best_base;
+	int64		by = base - p->best_base;
 
-	return Max(by, -by) > error + best_error + SECOND;
+	return Max(by, -by) > error + p->best_error + SECOND;
 }
 
 void
 clock_probe_answered(Link *link, TimestampTz provider_time)
 {
+	ClockProbe *p = &link->clock;
 	Moment		now = moment_now();
-	int64		error = (now - asked_at) / 2 + 1;
-	int64		base = provider_time - (asked_at + (now - asked_at) / 2);
+	int64		error = (now - p->asked_at) / 2 + 1;
+	int64		base = provider_time - (p->asked_at + (now - p->asked_at) / 2);
 
-	if (asked_at == 0)
+	if (p->asked_at == 0)
 		return;
-	asked_at = 0;
-	if (best_error != 0 && error > best_error && !moment_is_past(best_at, BEST_FOR_MS) && !has_moved(base, error))
+	p->asked_at = 0;
+	if (p->best_error != 0 && error > p->best_error && !moment_is_past(p->best_at, BEST_FOR_MS) && !has_moved(p, base, error))
 		return;
-	best_error = error;
-	best_base = base;
-	best_at = now;
+	p->best_error = error;
+	p->best_base = base;
+	p->best_at = now;
 	link_status_set_clock(link->index, base, error);
 	warn(link, base + moment_now() - GetCurrentTimestamp(), error);
 }
@@ -111,8 +105,8 @@ clock_probe_first(Link *link)
 	PGresult   *res;
 	TimestampTz time;
 
-	clock_probe_start();
-	clock_probe_asked();
+	clock_probe_start(&link->clock);
+	clock_probe_asked(&link->clock);
 	res = peer_exec(link->conn, "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
 					" - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8");
 	time = (TimestampTz) strtoll(PQgetvalue(res, 0, 0), NULL, 10);

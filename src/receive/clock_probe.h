@@ -11,8 +11,8 @@
 extern void clock_probe_first(Link *link);
 
 /* True if the provider should be asked for a keepalive now; only when there is nothing to read. */
-extern bool clock_probe_is_due(void);
-extern void clock_probe_asked(void);
+extern bool clock_probe_is_due(const ClockProbe *p);
+extern void clock_probe_asked(ClockProbe *p);
 
 /* A keepalive with the provider's time has come. */
 extern void clock_probe_answered(Link *link, TimestampTz provider_time);

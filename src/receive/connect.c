@@ -26,15 +26,6 @@
 #define PATIENCE			3		/* the provider waits for so many row_timeouts at least */
 #define UNLIMITED_PATIENCE_MS	3600000	/* ... or so long, where there is no row_timeout */
 
-/* True while an error can be the provider's answer to who we are. */
-static bool provider_answers = false;
-
-bool
-link_provider_answers(void)
-{
-	return provider_answers;
-}
-
 /* Under which name our sessions are seen at the provider. */
 static char *
 session_name(Link *link)
@@ -52,9 +43,9 @@ handshake(Link *link)
 	PGresult   *res;
 	bool		made;
 
-	provider_answers = true;
+	link->provider_answers = true;
 	res = peer_exec(link->conn, sql);
-	provider_answers = false;
+	link->provider_answers = false;
 
 	if (PQntuples(res) != 1 || atoi(PQgetvalue(res, 0, 0)) != link->provider)
 		ereport(ERROR,

@@ -14,36 +14,22 @@
 
 #include "receive/feedback.h"
 
-#define RING_SIZE	1024		/* positions apart; beyond that, neighbours share an entry */
-
-typedef struct Passed
-{
-	XLogRecPtr	remote;
-	XLogRecPtr	local;
-} Passed;
-
-static Passed ring[RING_SIZE];
-static int	first = 0;
-static int	count = 0;
-static XLogRecPtr confirmable = InvalidXLogRecPtr;
-static XLogRecPtr last_passed = InvalidXLogRecPtr;
-
 void
-feedback_start(void)
+feedback_start(Feedback *f)
 {
-	first = count = 0;
-	confirmable = last_passed = InvalidXLogRecPtr;
+	f->first = f->count = 0;
+	f->confirmable = f->last_passed = InvalidXLogRecPtr;
 }
 
 /* Moves what is flushed out of the ring. */
 static void
-advance(XLogRecPtr flushed)
+advance(Feedback *f, XLogRecPtr flushed)
 {
-	while (count > 0 && ring[first].local <= flushed)
+	while (f->count > 0 && f->ring[f->first].local <= flushed)
 	{
-		confirmable = ring[first].remote;
-		first = (first + 1) % RING_SIZE;
-		count--;
+		f->confirmable = f->ring[f->first].remote;
+		f->first = (f->first + 1) % FEEDBACK_RING_SIZE;
+		f->count--;
 	}
 }
 
@@ -64,17 +50,17 @@ end_of_wal(void)
 }
 
 void
-feedback_passed(XLogRecPtr remote)
+feedback_passed(Feedback *f, XLogRecPtr remote)
 {
 	XLogRecPtr	local = end_of_wal();
-	Passed	   *last = count > 0 ? &ring[(first + count - 1) % RING_SIZE] : NULL;
+	PassedPosition *last = f->count > 0 ? &f->ring[(f->first + f->count - 1) % FEEDBACK_RING_SIZE] : NULL;
 
-	if (remote <= last_passed)
+	if (remote <= f->last_passed)
 		return;
-	last_passed = remote;
+	f->last_passed = remote;
 	if (!last && local <= GetFlushRecPtr(NULL))
 	{
-		confirmable = remote;
+		f->confirmable = remote;
 		return;
 	}
 	if (last && last->local == local)
@@ -82,35 +68,35 @@ feedback_passed(XLogRecPtr remote)
 		last->remote = remote;
 		return;
 	}
-	if (count == RING_SIZE)
-		advance(GetFlushRecPtr(NULL));
-	if (count == RING_SIZE)
+	if (f->count == FEEDBACK_RING_SIZE)
+		advance(f, GetFlushRecPtr(NULL));
+	if (f->count == FEEDBACK_RING_SIZE)
 	{
 		/* full: the newest entry stands for both positions, confirmed when the later is safe */
-		*last = (Passed) {remote, local};
+		*last = (PassedPosition) {remote, local};
 		return;
 	}
-	ring[(first + count++) % RING_SIZE] = (Passed) {remote, local};
+	f->ring[(f->first + f->count++) % FEEDBACK_RING_SIZE] = (PassedPosition) {remote, local};
 }
 
 XLogRecPtr
-feedback_last_passed(void)
+feedback_last_passed(const Feedback *f)
 {
-	return last_passed;
+	return f->last_passed;
 }
 
 XLogRecPtr
-feedback_confirmable(bool flush)
+feedback_confirmable(Feedback *f, bool flush)
 {
-	if (count > 0 && flush)
-		XLogFlush(ring[(first + count - 1) % RING_SIZE].local);
-	if (count > 0)
-		advance(GetFlushRecPtr(NULL));
-	return confirmable;
+	if (f->count > 0 && flush)
+		XLogFlush(f->ring[(f->first + f->count - 1) % FEEDBACK_RING_SIZE].local);
+	if (f->count > 0)
+		advance(f, GetFlushRecPtr(NULL));
+	return f->confirmable;
 }
 
 bool
-feedback_pending(void)
+feedback_pending(const Feedback *f)
 {
-	return count > 0;
+	return f->count > 0;
 }

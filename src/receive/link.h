@@ -11,6 +11,21 @@
 
 #include "base/moment.h"
 #include "model/frontier.h"
+#include "queue/replay.h"
+#include "receive/feedback.h"
+#include "wire/wire.h"
+
+/* How far the provider's clock is from ours (clock_probe.c). */
+typedef struct ClockProbe
+{
+	Moment		asked_at;		/* 0: no answer is due */
+	Moment		last_asked_at;
+	int			probes;			/* of this stream */
+	int64		best_error;		/* 0: no measurement */
+	int64		best_base;
+	Moment		best_at;
+	bool		warned;			/* over all streams of this process */
+} ClockProbe;
 
 /* Where a stream is. */
 typedef struct StreamState
@@ -27,6 +42,31 @@ typedef struct StreamState
 	bool		streaming;
 	bool		deaf;			/* the provider could not be reached by an answer */
 } StreamState;
+
+/* What is done with the transaction at hand. */
+typedef enum Course
+{
+	COURSE_NONE,				/* between transactions */
+	COURSE_APPLY,
+	COURSE_SCOUT,				/* only read: which tables it is of */
+	COURSE_COVERED,				/* the frontier has it already */
+	COURSE_SKIP					/* skip_transaction() */
+} Course;
+
+/* The transaction at hand (transaction.c): its messages, what is done with it, and how often that has failed. */
+typedef struct LinkTransaction
+{
+	Course		course;
+	WireBegin	begin;
+	Replay		messages;		/* since its begin, or of the message between transactions that is worked on */
+	XLogRecPtr	careful_lsn;	/* transaction to apply carefully */
+	XLogRecPtr	unhurried_lsn;	/* transaction with slow rows of a table that cannot wait */
+	int			careful_tries;
+	int			retries;		/* in a row, of one transaction */
+	Moment		retrying_since; /* that transaction; 0: not retried */
+	int			told_sqlstate;	/* the log has been told that it is retried for this */
+	WireTuple	unused[2];		/* rows that are only read over */
+} LinkTransaction;
 
 typedef struct Link
 {
@@ -57,7 +97,11 @@ typedef struct Link
 	bool		scouting;		/* the transaction is to be read for the rest of them (apply/scout.h), before it is tried again */
 	int			confirmed_file; /* of confirmed.c; 0: not open */
 	PGconn	   *conn;
+	bool		provider_answers;	/* an error that is raised now is the provider's answer to who we are */
 	StreamState stream;
+	Feedback	feedback;
+	ClockProbe	clock;
+	LinkTransaction transaction;
 } Link;
 
 /* Why streaming has come to an end without an error. */
@@ -95,9 +139,6 @@ extern LinkEnd link_stream(Link *link);
 /* The process ends: stores what it has confirmed. */
 extern void link_note_end(Link *link);
 
-/* True if an error that was raised now is the provider's answer to who we are. */
-extern bool link_provider_answers(void);
-
 /* The next stream asks for no more than is wanted. */
 extern void link_forget_demands(Link *link);
 
@@ -105,10 +146,10 @@ extern void link_forget_demands(Link *link);
 extern bool link_message(Link *link, const char *data, int len);
 
 /* True inside a transaction of the stream. */
-extern bool link_in_transaction(void);
+extern bool link_in_transaction(const Link *link);
 
 /* Forgets a transaction that is under way: the stream begins anew. */
-extern void link_transaction_reset(void);
+extern void link_transaction_reset(Link *link);
 
 /* Waits until this node has what a slot's base stands for: its stream takes that for granted. */
 extern void link_wait_for_base(Link *link);

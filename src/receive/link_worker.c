@@ -59,7 +59,7 @@ note_error(Link *link, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	edata = CopyErrorData();
-	is_out = link_provider_answers() && (edata->sqlerrcode == ERRCODE_NODE_REMOVED ||
+	is_out = link->provider_answers && (edata->sqlerrcode == ERRCODE_NODE_REMOVED ||
 										 edata->sqlerrcode == ERRCODE_NODE_NEEDS_REJOIN);
 	text = edata->message;
 	if (edata->detail)

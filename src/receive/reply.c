@@ -33,7 +33,7 @@ try_send_status(Link *link, bool ping)
 {
 	bool		sent;
 	StringInfoData buf;
-	XLogRecPtr	confirmed = feedback_confirmable(false);
+	XLogRecPtr	confirmed = feedback_confirmable(&link->feedback, false);
 
 	if (confirmed > link->stream.noted)
 		confirmed_store(link, confirmed, false);
@@ -50,7 +50,7 @@ try_send_status(Link *link, bool ping)
 	FAULT_POINT("position_confirmed");
 	link->stream.sent = confirmed;
 	link->stream.status_at = moment_now();
-	link_status_set_positions(link->index, link->stream.received, feedback_last_passed(), confirmed,
+	link_status_set_positions(link->index, link->stream.received, feedback_last_passed(&link->feedback), confirmed,
 							  Max(link->stream.provider_end, link->stream.received));
 	return sent;
 }
@@ -81,7 +81,7 @@ link_beat(Link *link)
 void
 link_maybe_send_status(Link *link, bool quiet)
 {
-	if ((quiet && feedback_confirmable(false) > link->stream.sent) ||
+	if ((quiet && feedback_confirmable(&link->feedback, false) > link->stream.sent) ||
 		moment_is_past(link->stream.status_at, STATUS_INTERVAL_MS))
 		link_send_status(link, false);
 }
@@ -116,7 +116,7 @@ link_wait(Link *link, long ms)
 
 	if (link->stream.streaming)
 	{
-		(void) feedback_confirmable(true);
+		(void) feedback_confirmable(&link->feedback, true);
 		link_maybe_send_status(link, true);
 	}
 	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);

@@ -47,11 +47,11 @@ keepalive(Link *link, StringInfo m)
 	clock_probe_answered(link, sent_at);
 	link->stream.received = Max(link->stream.received, end);
 	link->stream.provider_end = Max(link->stream.provider_end, end);
-	if (!link_in_transaction() && !link->held_back)
-		feedback_passed(end);
+	if (!link_in_transaction(link) && !link->held_back)
+		feedback_passed(&link->feedback, end);
 	if (reply)
 	{
-		(void) feedback_confirmable(true);
+		(void) feedback_confirmable(&link->feedback, true);
 		link_send_status(link, false);
 	}
 }
@@ -130,9 +130,9 @@ idle(Link *link)
 {
 	bool		pending;
 	int			events;
-	bool		current = feedback_last_passed() >= link->stream.provider_end;
+	bool		current = feedback_last_passed(&link->feedback) >= link->stream.provider_end;
 
-	if (!link_in_transaction())
+	if (!link_in_transaction(link))
 	{
 		gate_release();
 		(void) pgstat_report_stat(false);
@@ -142,18 +142,18 @@ idle(Link *link)
 		if (link->seen_changed &&
 			moment_is_past(link->stream.stored_at, STORE_INTERVAL_MS))
 		{
-			link_store_seen(link, feedback_last_passed());
+			link_store_seen(link, feedback_last_passed(&link->feedback));
 			link->stream.stored_at = moment_now();
 		}
 	}
-	if (clock_probe_is_due() && has_read_all(link))
+	if (clock_probe_is_due(&link->clock) && has_read_all(link))
 	{
-		clock_probe_asked();
+		clock_probe_asked(&link->clock);
 		link_send_status(link, true);
 	}
 	link_maybe_send_status(link, true);
 	check_alive(link);
-	pending = feedback_pending();
+	pending = feedback_pending(&link->feedback);
 	events = WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							   PQsocket(link->conn), pending ? FLUSH_DELAY_MS : STATUS_INTERVAL_MS,
 							   PG_WAIT_EXTENSION);
@@ -162,7 +162,7 @@ idle(Link *link)
 	if (!pending && (events & WL_TIMEOUT))
 		pulse_rest();
 	if (pending && (events & WL_TIMEOUT))
-		(void) feedback_confirmable(true);
+		(void) feedback_confirmable(&link->feedback, true);
 	if ((events & WL_SOCKET_READABLE) && PQconsumeInput(link->conn) == 0)
 		stream_ended(link);
 }
@@ -191,7 +191,7 @@ copy_and_free(Link *link, char *data, int len)
 static bool
 restart_wanted(Link *link)
 {
-	if (link_in_transaction() || !link_status_restart_requested(link->index))
+	if (link_in_transaction(link) || !link_status_restart_requested(link->index))
 		return false;
 	link_forget_demands(link);
 	return true;
@@ -246,9 +246,9 @@ link_stream(Link *link)
 		frontier_merge(link->seen, link->seen_stored);
 		link->seen_stored = NULL;
 	}
-	feedback_start();
+	feedback_start(&link->feedback);
 	link->held_back = false;
-	link_transaction_reset();
+	link_transaction_reset(link);
 	link_wait_for_base(link);
 	link_start(link);
 	link->stream.noted = Max(confirmed, confirmed_known(link, &exact));

@@ -44,45 +44,28 @@
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
 #define TELL_AFTER_MS	3000	/* of retrying one transaction, or waiting for a row: then people are told */
 
-/* What is done with the transaction at hand. */
-typedef enum Course
-{
-	COURSE_NONE,				/* between transactions */
-	COURSE_APPLY,
-	COURSE_SCOUT,				/* only read: which tables it is of */
-	COURSE_COVERED,				/* the frontier has it already */
-	COURSE_SKIP					/* skip_transaction() */
-} Course;
-
-static Course course = COURSE_NONE;
-static WireBegin current;
-static XLogRecPtr careful_lsn = InvalidXLogRecPtr;	/* transaction to apply carefully */
-static XLogRecPtr unhurried_lsn = InvalidXLogRecPtr;	/* transaction with slow rows of a table that cannot wait */
-static int	careful_tries = 0;
-static int	retries = 0;		/* in a row, of one transaction */
-static Moment retrying_since = 0;	/* that transaction; 0: not retried */
-static int	told_sqlstate = 0;	/* the log has been told that it is retried for this */
-
 bool
-link_in_transaction(void)
+link_in_transaction(const Link *link)
 {
-	return course != COURSE_NONE;
+	return link->transaction.course != COURSE_NONE;
 }
 
 void
-link_transaction_reset(void)
+link_transaction_reset(Link *link)
 {
-	course = COURSE_NONE;
-	replay_start();
+	LinkTransaction *t = &link->transaction;
+
+	t->course = COURSE_NONE;
+	replay_start(&t->messages);
 }
 
 /* ---------- messages ---------- */
 
 /* Refuses what has no place in the middle of a transaction. */
 static void
-refuse_inside(const char *what)
+refuse_inside(const Link *link, const char *what)
 {
-	if (course != COURSE_NONE)
+	if (link->transaction.course != COURSE_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the stream has %s inside a transaction", what)));
@@ -92,10 +75,12 @@ refuse_inside(const char *what)
 static void
 take_hold(Link *link)
 {
-	link->awaits_hold = current.origin;
-	link->awaits_lsn = current.origin_lsn;
+	LinkTransaction *t = &link->transaction;
+
+	link->awaits_hold = t->begin.origin;
+	link->awaits_lsn = t->begin.origin_lsn;
 	link->shows_hold = false;
-	gate_hold(current.origin);
+	gate_hold(t->begin.origin);
 	link->awaits_hold = INVALID_NODE_ID;
 	if (link->shows_hold)
 		link_status_set_state(link->index, LINK_CATCHING_UP);
@@ -108,14 +93,15 @@ take_hold(Link *link)
 static void
 refuse_future(Link *link)
 {
-	int64		excess = wall_clock_excess(current.commit_ts);
+	LinkTransaction *t = &link->transaction;
+	int64		excess = wall_clock_excess(t->begin.commit_ts);
 
 	if (excess == 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("a transaction of node %s has a timestamp that is %s ahead of this server's clock",
-					current.origin == link->provider ? psprintf("\"%s\"", link->provider_name) : psprintf("%d", current.origin),
+					t->begin.origin == link->provider ? psprintf("\"%s\"", link->provider_name) : psprintf("%d", t->begin.origin),
 					wall_clock_span(excess)),
 			 errdetail("replication_plugin.max_clock_skew is %d s. Neither it nor what comes after it is applied.", setting_max_clock_skew),
 			 errhint("Compare the clocks (clock_offset in the view nodes). If this server's is behind, set it right."
@@ -127,26 +113,28 @@ refuse_future(Link *link)
 static void
 begin_transaction(Link *link, WireReader *r)
 {
-	refuse_inside("a begin");
-	wire_read_begin(r, &current);
+	LinkTransaction *t = &link->transaction;
+
+	refuse_inside(link, "a begin");
+	wire_read_begin(r, &t->begin);
 	take_hold(link);
-	if (gate_covers(current.origin, current.origin_lsn))
-		course = COURSE_COVERED;
-	else if (link_skips(link, current.origin_lsn))
-		course = COURSE_SKIP;
-	else if (link->scouting && link->failing_lsn == current.origin_lsn)
+	if (gate_covers(t->begin.origin, t->begin.origin_lsn))
+		t->course = COURSE_COVERED;
+	else if (link_skips(link, t->begin.origin_lsn))
+		t->course = COURSE_SKIP;
+	else if (link->scouting && link->failing_lsn == t->begin.origin_lsn)
 	{
-		course = COURSE_SCOUT;
+		t->course = COURSE_SCOUT;
 		scout_begin();
 	}
 	else
 	{
-		course = COURSE_APPLY;
+		t->course = COURSE_APPLY;
 		refuse_future(link);
-		apply_begin(&current, (ApplyMode) {
-			.careful = careful_lsn == current.origin_lsn,
-			.unhurried = link->joining || unhurried_lsn == current.origin_lsn,
-			.source_decides = link->joining && current.origin != link->provider,
+		apply_begin(&t->begin, (ApplyMode) {
+			.careful = t->careful_lsn == t->begin.origin_lsn,
+			.unhurried = link->joining || t->unhurried_lsn == t->begin.origin_lsn,
+			.source_decides = link->joining && t->begin.origin != link->provider,
 			.unversioned = link->joining && !link->adopted
 		});
 	}
@@ -156,11 +144,13 @@ begin_transaction(Link *link, WireReader *r)
 static void
 skip_transaction(Link *link)
 {
-	apply_nothing(&current);
-	link_skip_done(link, current.origin_lsn);
+	LinkTransaction *t = &link->transaction;
+
+	apply_nothing(&t->begin);
+	link_skip_done(link, t->begin.origin_lsn);
 	ereport(WARNING,
 			(errmsg("transaction %X/%X of node %d was skipped by skip_transaction()",
-					LSN_FORMAT_ARGS(current.origin_lsn), current.origin),
+					LSN_FORMAT_ARGS(t->begin.origin_lsn), t->begin.origin),
 			 errdetail("Its rows may now differ between this node and the others.")));
 }
 
@@ -180,27 +170,30 @@ static void
 passed(Link *link, XLogRecPtr position)
 {
 	merge_stored(link, position);
-	feedback_passed(position);
+	feedback_passed(&link->feedback, position);
 }
 
 /* The transaction has been read: now it can be tried again. */
 static void
 end_scouting(Link *link)
 {
-	course = COURSE_NONE;
+	LinkTransaction *t = &link->transaction;
+
+	t->course = COURSE_NONE;
 	gate_release();
-	tables_wait(link, &current, scout_tables());
+	tables_wait(link, &t->begin, scout_tables());
 }
 
 /* Ends a transaction. */
 static void
 commit_transaction(Link *link, WireReader *r)
 {
+	LinkTransaction *t = &link->transaction;
 	WireCommit	commit;
 	uint64		rows = 0;
 
 	wire_read_commit(r, &commit);
-	switch (course)
+	switch (t->course)
 	{
 		case COURSE_APPLY:
 			rows = apply_commit();
@@ -216,57 +209,57 @@ commit_transaction(Link *link, WireReader *r)
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("the stream has a commit without a begin")));
 	}
-	if (course != COURSE_COVERED)
+	if (t->course != COURSE_COVERED)
 	{
 		/* frontier rows of others are no work that people ask about */
-		bool		counts = course == COURSE_SKIP || !apply_was_heartbeat();
+		bool		counts = t->course == COURSE_SKIP || !apply_was_heartbeat();
 
-		origin_hold_note(current.origin, current.origin_lsn, current.commit_ts);
-		link_status_add_applied(link->index, counts ? 1 : 0, counts ? rows : 0, current.commit_ts);
-		link_status_wake_blocked(MyDatabaseId, current.origin, current.origin_lsn);
+		origin_hold_note(t->begin.origin, t->begin.origin_lsn, t->begin.commit_ts);
+		link_status_add_applied(link->index, counts ? 1 : 0, counts ? rows : 0, t->begin.commit_ts);
+		link_status_wake_blocked(MyDatabaseId, t->begin.origin, t->begin.origin_lsn);
 	}
-	course = COURSE_NONE;
-	retries = careful_tries = told_sqlstate = 0;
-	retrying_since = 0;
-	frontier_raise(link->seen, current.origin, current.origin_lsn, current.commit_ts);
+	t->course = COURSE_NONE;
+	t->retries = t->careful_tries = t->told_sqlstate = 0;
+	t->retrying_since = 0;
+	frontier_raise(link->seen, t->begin.origin, t->begin.origin_lsn, t->begin.commit_ts);
 	passed(link, commit.end_lsn);
 	gate_release_if_wanted();
 }
 
 /* Runs a row message, or passes over it. */
 static void
-row_message(WireReader *r, WireMessage type)
+row_message(Link *link, WireReader *r, WireMessage type)
 {
-	static WireTuple unused[2];
+	LinkTransaction *t = &link->transaction;
 	WireWrite	write;
 	bool		has_old;
 	int			n;
 	uint32	   *ids;
 
-	if (course == COURSE_NONE)
+	if (t->course == COURSE_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the stream has a row outside a transaction")));
-	if (course == COURSE_APPLY)
+	if (t->course == COURSE_APPLY)
 	{
 		apply_change(r, type);
 		return;
 	}
-	if (course == COURSE_SCOUT)
+	if (t->course == COURSE_SCOUT)
 	{
 		scout_message(r, type);
 		return;
 	}
-	for (int i = 0; i < 2 && !unused[i].columns; i++)
-		wire_tuple_init(&unused[i], TopMemoryContext);
+	for (int i = 0; i < 2 && !t->unused[i].columns; i++)
+		wire_tuple_init(&t->unused[i], TopMemoryContext);
 	if (type == WIRE_INSERT)
-		wire_read_insert(r, &unused[0]);
+		wire_read_insert(r, &t->unused[0]);
 	else if (type == WIRE_UPDATE)
-		wire_read_update(r, &has_old, &unused[0], &unused[1]);
+		wire_read_update(r, &has_old, &t->unused[0], &t->unused[1]);
 	else if (type == WIRE_DELETE)
-		wire_read_delete(r, &unused[0]);
+		wire_read_delete(r, &t->unused[0]);
 	else if (type == WIRE_WRITE)
-		wire_read_write(r, &write, &unused[0]);
+		wire_read_write(r, &write, &t->unused[0]);
 	else
 		wire_read_truncate(r, &n, &ids);
 }
@@ -371,7 +364,7 @@ stub_message(Link *link, WireReader *r)
 {
 	WireStub	stub;
 
-	refuse_inside("a stub");
+	refuse_inside(link, "a stub");
 	wire_read_stub(r, &stub);
 	if (!wait_for_stub(link, &stub))
 		return false;
@@ -389,7 +382,7 @@ startup_message(Link *link, WireReader *r)
 {
 	WireStartup m;
 
-	refuse_inside("a startup message");
+	refuse_inside(link, "a startup message");
 	wire_read_startup(r, &m);
 	if (m.protocol != WIRE_PROTOCOL_VERSION || m.node != link->provider ||
 		strcmp(m.group_id, link->group_id) != 0)
@@ -404,6 +397,7 @@ startup_message(Link *link, WireReader *r)
 static bool
 process(Link *link, const char *data, int len, bool *replay)
 {
+	LinkTransaction *t = &link->transaction;
 	WireReader	r = {.data = data,.len = len};
 
 	apply_message_begin();
@@ -420,10 +414,10 @@ process(Link *link, const char *data, int len, bool *replay)
 				begin_transaction(link, &r);
 				break;
 			case WIRE_COMMIT:
-				if (course == COURSE_SCOUT)
+				if (t->course == COURSE_SCOUT)
 				{
 					end_scouting(link);
-					*replay = replay_complete();
+					*replay = replay_complete(&t->messages);
 					return false;
 				}
 				commit_transaction(link, &r);
@@ -440,7 +434,7 @@ process(Link *link, const char *data, int len, bool *replay)
 			case WIRE_DELETE:
 			case WIRE_TRUNCATE:
 			case WIRE_WRITE:
-				row_message(&r, type);
+				row_message(link, &r, type);
 				break;
 		}
 	}
@@ -460,7 +454,7 @@ typedef enum Remedy
 
 /* Chooses by SQLSTATE. many: it may come of any of several rows, so the right one has to be found to be told. */
 static Remedy
-remedy_for(int sqlstate, bool many)
+remedy_for(LinkTransaction *t, int sqlstate, bool many)
 {
 	switch (sqlstate)
 	{
@@ -468,14 +462,14 @@ remedy_for(int sqlstate, bool many)
 		case ERRCODE_T_R_SERIALIZATION_FAILURE:
 			return REMEDY_AGAIN;
 		case ERRCODE_LOCK_NOT_AVAILABLE:	/* its table may have to wait, and no other */
-			return many && careful_lsn != current.origin_lsn ? REMEDY_CAREFUL : REMEDY_AGAIN;
+			return many && t->careful_lsn != t->begin.origin_lsn ? REMEDY_CAREFUL : REMEDY_AGAIN;
 		case ERRCODE_UNIQUE_VIOLATION:
 		case ERRCODE_EXCLUSION_VIOLATION:
-			if (careful_lsn != current.origin_lsn)
+			if (t->careful_lsn != t->begin.origin_lsn)
 				return REMEDY_CAREFUL;
-			return ++careful_tries < CAREFUL_TRIES ? REMEDY_CAREFUL : REMEDY_NONE;
+			return ++t->careful_tries < CAREFUL_TRIES ? REMEDY_CAREFUL : REMEDY_NONE;
 		default:
-			return many && careful_lsn != current.origin_lsn ? REMEDY_CAREFUL : REMEDY_NONE;
+			return many && t->careful_lsn != t->begin.origin_lsn ? REMEDY_CAREFUL : REMEDY_NONE;
 	}
 }
 
@@ -483,28 +477,76 @@ remedy_for(int sqlstate, bool many)
 static void
 tell_of_retry(Link *link, ErrorData *edata)
 {
+	LinkTransaction *t = &link->transaction;
 	char	   *text;
 
-	if (retrying_since == 0)
-		retrying_since = moment_now();
-	if (!moment_is_past(retrying_since, TELL_AFTER_MS))
+	if (t->retrying_since == 0)
+		t->retrying_since = moment_now();
+	if (!moment_is_past(t->retrying_since, TELL_AFTER_MS))
 		return;
-	text = link_error_text(link, edata, &current);
+	text = link_error_text(link, edata, &t->begin);
 	link_status_tell(link->index, text);
-	if (told_sqlstate != edata->sqlerrcode)
+	if (t->told_sqlstate != edata->sqlerrcode)
 		ereport(LOG,
 				(errmsg("link from node \"%s\" applies a transaction again and again: %s", link->provider_name, text)));
-	told_sqlstate = edata->sqlerrcode;
+	t->told_sqlstate = edata->sqlerrcode;
 }
 
 /* Waits a little, longer each time, before a transaction is tried again. */
 static void
 wait_before_retry(Link *link)
 {
+	LinkTransaction *t = &link->transaction;
+
 	link_status_set_state(link->index, LINK_RETRYING);
-	retries++;
-	link_wait(link, Min(10L << Min(retries, 7), 1000));
+	t->retries++;
+	link_wait(link, Min(10L << Min(t->retries, 7), 1000));
 	link_status_set_state(link->index, LINK_CATCHING_UP);
+}
+
+/* Chooses what to do after an error, and does what has to come first: tables begin to wait, or are passed over. The transaction has been aborted. */
+static Remedy
+remedy_after(Link *link, ErrorData *edata, Remedy remedy)
+{
+	LinkTransaction *t = &link->transaction;
+
+	if (t->course != COURSE_APPLY)
+		return remedy;
+	if (remedy == REMEDY_NONE && edata->sqlerrcode == ERRCODE_UNDEFINED_TABLE &&
+		lost_table_passed_over(link, &edata->detail, &edata->hint))
+	{
+		table_wait_note_passed_over(link, &t->begin);
+		remedy = REMEDY_NOW;
+	}
+	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && table_waits(link, edata, &t->begin, remedy == REMEDY_AGAIN))
+		remedy = REMEDY_NOW;
+	if (remedy == REMEDY_AGAIN && edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		link_limit_lock_waits(false);
+	if (remedy != REMEDY_NOW && edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW)
+	{
+		t->unhurried_lsn = t->begin.origin_lsn;
+		remedy = REMEDY_NOW;
+	}
+	return remedy;
+}
+
+/* The link has failed: people are told, and the error ends the stream. */
+static void
+fail(Link *link, ErrorData *edata)
+{
+	LinkTransaction *t = &link->transaction;
+
+	if (t->course == COURSE_APPLY)
+	{
+		char	   *text = link_error_text(link, edata, &t->begin);
+
+		if (edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
+			apply_record_stop(psprintf("%s %s", edata->message, edata->detail ? edata->detail : ""));
+		link_status_set_error(link->index, text, true);
+		link_status_set_state(link->index, LINK_BACKOFF);
+	}
+	t->course = COURSE_NONE;
+	ReThrowError(edata);
 }
 
 /*
@@ -515,6 +557,7 @@ wait_before_retry(Link *link)
 static bool
 handle_error(Link *link, MemoryContext context)
 {
+	LinkTransaction *t = &link->transaction;
 	ErrorData  *edata;
 	Remedy		remedy;
 	bool		timed_out;
@@ -524,54 +567,28 @@ handle_error(Link *link, MemoryContext context)
 	timed_out = pulse_timed_out();
 	if (timed_out)
 		link_error_explain_limit(edata);
-	remedy = course == COURSE_APPLY ? remedy_for(edata->sqlerrcode, apply_failed_at_many()) : REMEDY_NONE;
+	remedy = t->course == COURSE_APPLY ? remedy_for(t, edata->sqlerrcode, apply_failed_at_many()) : REMEDY_NONE;
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	apply_reset();
 	MemoryContextSwitchTo(context);
-	if (remedy == REMEDY_NONE && edata->sqlerrcode == ERRCODE_UNDEFINED_TABLE && course == COURSE_APPLY &&
-		lost_table_passed_over(link, &edata->detail, &edata->hint))
-	{
-		table_wait_note_passed_over(link, &current);
-		remedy = REMEDY_NOW;
-	}
-	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && course == COURSE_APPLY && table_waits(link, edata, &current, remedy == REMEDY_AGAIN))
-		remedy = REMEDY_NOW;
-	if (remedy == REMEDY_AGAIN && edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-		link_limit_lock_waits(false);
-	if (remedy != REMEDY_NOW && edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW)
-	{
-		unhurried_lsn = current.origin_lsn;
-		remedy = REMEDY_NOW;
-	}
+	remedy = remedy_after(link, edata, remedy);
 	if (remedy == REMEDY_NONE)
-	{
-		char	   *text = course == COURSE_APPLY ? link_error_text(link, edata, &current) : NULL;
-
-		if (course == COURSE_APPLY && edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
-			apply_record_stop(psprintf("%s %s", edata->message, edata->detail ? edata->detail : ""));
-		if (text)
-		{
-			link_status_set_error(link->index, text, true);
-			link_status_set_state(link->index, LINK_BACKOFF);
-		}
-		course = COURSE_NONE;
-		ReThrowError(edata);
-	}
+		fail(link, edata);
 	if (remedy == REMEDY_CAREFUL)
-		careful_lsn = current.origin_lsn;
+		t->careful_lsn = t->begin.origin_lsn;
 	if (remedy == REMEDY_CAREFUL && timed_out)
 		link_status_tell(link->index, psprintf("%s: the rows are applied one by one, to find which HINT: %s", edata->message, edata->hint));
 	ereport(DEBUG1, (errmsg("transaction %X/%X of node %d is applied again: %s",
-							LSN_FORMAT_ARGS(current.origin_lsn), current.origin, edata->message)));
+							LSN_FORMAT_ARGS(t->begin.origin_lsn), t->begin.origin, edata->message)));
 	if (remedy == REMEDY_AGAIN)
 		tell_of_retry(link, edata);
 	FreeErrorData(edata);
 	gate_release();
-	course = COURSE_NONE;
+	t->course = COURSE_NONE;
 	if (remedy == REMEDY_AGAIN)
 		wait_before_retry(link);
-	return replay_complete();
+	return replay_complete(&t->messages);
 }
 
 /*
@@ -601,13 +618,14 @@ try_message(Link *link, MemoryContext context, const char *data, int len, bool *
 bool
 link_message(Link *link, const char *data, int len)
 {
+	LinkTransaction *t = &link->transaction;
 	MemoryContext context = CurrentMemoryContext;
 	bool		replay;
 	const char *message;
 
-	if (course == COURSE_NONE)
-		replay_start();
-	replay_add(data, len);
+	if (t->course == COURSE_NONE)
+		replay_start(&t->messages);
+	replay_add(&t->messages, data, len);
 	if (try_message(link, context, data, len, &replay))
 		return true;
 	while (replay)
@@ -615,7 +633,7 @@ link_message(Link *link, const char *data, int len)
 		int			i = 0;
 		bool		go_on = true;
 
-		while (go_on && (message = replay_message(i++, &len)) != NULL)
+		while (go_on && (message = replay_message(&t->messages, i++, &len)) != NULL)
 			go_on = try_message(link, context, message, len, &replay);
 		if (go_on)
 			return true;

@@ -183,7 +183,7 @@ prepare(void)
 		.provider_dsn = "host=/nowhere",.full_origins = "all"
 	};
 	gate_init(1);
-	feedback_start();
+	feedback_start(&fuzzed.feedback);
 	start_link();
 }
 
@@ -194,10 +194,10 @@ clean(void)
 	AbortOutOfAnyTransaction();
 	apply_reset();
 	gate_release();
-	link_transaction_reset();
-	careful_lsn = InvalidXLogRecPtr;
-	careful_tries = retries = 0;
-	feedback_start();
+	link_transaction_reset(&fuzzed);
+	fuzzed.transaction.careful_lsn = InvalidXLogRecPtr;
+	fuzzed.transaction.careful_tries = fuzzed.transaction.retries = 0;
+	feedback_start(&fuzzed.feedback);
 	memset(&fuzzed.stream, 0, sizeof(fuzzed.stream));
 	start_link();
 	for (int i = 0; i < N_RELATIONS; i++)
