@@ -42,6 +42,7 @@ replay_add(Replay *r, const char *message, int len)
 		r->complete = false;
 		return;
 	}
+	Assert(len >= 0);
 	appendBinaryStringInfo(&r->data, (char *) &len, sizeof(len));
 	appendBinaryStringInfo(&r->data, message, len);
 }

@@ -27,6 +27,7 @@ advance(Feedback *f, XLogRecPtr flushed)
 {
 	while (f->count > 0 && f->ring[f->first].local <= flushed)
 	{
+		Assert(f->confirmable < f->ring[f->first].remote);
 		f->confirmable = f->ring[f->first].remote;
 		f->first = (f->first + 1) % FEEDBACK_RING_SIZE;
 		f->count--;
@@ -58,6 +59,8 @@ feedback_passed(Feedback *f, XLogRecPtr remote)
 	if (remote <= f->last_passed)
 		return;
 	f->last_passed = remote;
+	Assert(f->count >= 0 && f->count <= FEEDBACK_RING_SIZE);
+	Assert(!last || (last->remote < remote && last->local <= local));
 	if (!last && local <= GetFlushRecPtr(NULL))
 	{
 		f->confirmable = remote;

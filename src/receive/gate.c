@@ -27,6 +27,7 @@ gate_init(NodeId me)
 bool
 gate_covers(NodeId origin, XLogRecPtr lsn)
 {
+	Assert(self != INVALID_NODE_ID);
 	return origin == self || origin_hold_visible(origin, false) >= lsn;
 }
 
@@ -68,6 +69,7 @@ gate_hold_for(NodeId origin, long ms)
 	if (held == origin)
 		return true;
 	gate_release();
+	Assert(held == INVALID_NODE_ID);
 	if (!origin_hold(origin, ms))
 		return false;
 	held = origin;

@@ -117,6 +117,7 @@ begin_transaction(Link *link, WireReader *r)
 
 	refuse_inside(link, "a begin");
 	wire_read_begin(r, &t->begin);
+	Assert(!IsTransactionState());
 	take_hold(link);
 	if (gate_covers(t->begin.origin, t->begin.origin_lsn))
 		t->course = COURSE_COVERED;
@@ -219,6 +220,7 @@ commit_transaction(Link *link, WireReader *r)
 		link_status_wake_blocked(MyDatabaseId, t->begin.origin, t->begin.origin_lsn);
 	}
 	t->course = COURSE_NONE;
+	Assert(!IsTransactionState());
 	t->retries = t->careful_tries = t->told_sqlstate = 0;
 	t->retrying_since = 0;
 	frontier_raise(link->seen, t->begin.origin, t->begin.origin_lsn, t->begin.commit_ts);
@@ -510,6 +512,7 @@ remedy_after(Link *link, ErrorData *edata, Remedy remedy)
 {
 	LinkTransaction *t = &link->transaction;
 
+	Assert(!IsTransactionState());
 	if (t->course != COURSE_APPLY)
 		return remedy;
 	if (remedy == REMEDY_NONE && edata->sqlerrcode == ERRCODE_UNDEFINED_TABLE &&
@@ -573,6 +576,7 @@ handle_error(Link *link, MemoryContext context)
 	apply_reset();
 	MemoryContextSwitchTo(context);
 	remedy = remedy_after(link, edata, remedy);
+	Assert(remedy == REMEDY_NONE || t->course != COURSE_NONE);
 	if (remedy == REMEDY_NONE)
 		fail(link, edata);
 	if (remedy == REMEDY_CAREFUL)
