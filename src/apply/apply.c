@@ -20,7 +20,6 @@
 #include "executor/executor.h"
 #include "pgstat.h"
 #include "replication/message.h"
-#include "replication/origin.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -37,6 +36,7 @@
 #include "apply/put.h"
 #include "apply/remove.h"
 #include "apply/row.h"
+#include "apply/session_origin.h"
 #include "apply/write.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
@@ -54,66 +54,55 @@
 #define SLOW_ROW_US	100000		/* microseconds that a slow row takes */
 #define SLOW_ROWS	3			/* from which on a table can be slow */
 
-/* The origin that this process holds in PostgreSQL's progress tracking. */
-static RepOriginId taken_origin = InvalidRepOriginId;
-
 /* Says where an error happened: table, action, transaction. */
 static void
 error_context(void *arg)
 {
-	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+	ApplyContext *cx = arg;
+	const WireRelation *remote = cx->action ? relation_remote(cx, cx->remote_id) : NULL;
 
 	if (remote)
 		errcontext("%s in table \"%s.%s\", transaction %X/%X of node %d",
-				   apply.action, remote->nspname, remote->relname,
-				   LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
-	else if (apply.active)
+				   cx->action, remote->nspname, remote->relname,
+				   LSN_FORMAT_ARGS(cx->begin.origin_lsn), cx->begin.origin);
+	else if (cx->active)
 		errcontext("transaction %X/%X of node %d",
-				   LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
+				   LSN_FORMAT_ARGS(cx->begin.origin_lsn), cx->begin.origin);
 }
 
 /* What comes now is from there. */
 static void
-take_peer(const ApplyPeer *peer)
+take_peer(ApplyContext *cx, const ApplyPeer *peer)
 {
-	apply.provider = peer->provider;
-	apply.provider_dsn = peer->dsn;
-	apply.seen = peer->seen;
-	apply.relid = peer->relid;
-	apply.begin.xid = peer->xid;
+	cx->provider = peer->provider;
+	cx->provider_dsn = peer->dsn;
+	cx->seen = peer->seen;
+	cx->relid = peer->relid;
+	cx->begin.xid = peer->xid;
+}
+
+ApplyContext *
+apply_create(void)
+{
+	ApplyContext *cx = MemoryContextAllocZero(TopMemoryContext, sizeof(ApplyContext));
+
+	cx->link.provider = cx->provider = cx->conn_to = INVALID_NODE_ID;
+	cx->row_context = AllocSetContextCreate(TopMemoryContext, "apply row",
+											ALLOCSET_DEFAULT_SIZES);
+	wire_tuple_init(&cx->newtup, TopMemoryContext);
+	wire_tuple_init(&cx->oldtup, TopMemoryContext);
+	relations_create(cx);
+	put_create(cx);
+	return cx;
 }
 
 void
-apply_init(NodeId provider, const char *provider_dsn, const Frontier *seen)
+apply_init(ApplyContext *cx, NodeId provider, const char *provider_dsn, const Frontier *seen)
 {
-	fetch_disconnect();
-	apply.link = (ApplyPeer) {provider, provider_dsn, seen, InvalidTransactionId, 0};
-	take_peer(&apply.link);
-	if (apply.row_context)
-		return;
-	apply.row_context = AllocSetContextCreate(TopMemoryContext, "apply row",
-											  ALLOCSET_DEFAULT_SIZES);
-	wire_tuple_init(&apply.newtup, TopMemoryContext);
-	wire_tuple_init(&apply.oldtup, TopMemoryContext);
-}
-
-/* What this process commits from here on is a local write again. */
-static void
-clear_origin(void)
-{
-	replorigin_session_origin = InvalidRepOriginId;
-	replorigin_session_origin_lsn = InvalidXLogRecPtr;
-	replorigin_session_origin_timestamp = 0;
-}
-
-/* Gives the origin back, so that another worker can have it. */
-void
-apply_release_origin(void)
-{
-	clear_origin();
-	if (taken_origin != InvalidRepOriginId)
-		replorigin_session_reset();
-	taken_origin = InvalidRepOriginId;
+	Assert(!cx->active);
+	fetch_disconnect(cx);
+	cx->link = (ApplyPeer) {provider, provider_dsn, seen, InvalidTransactionId, 0};
+	take_peer(cx, &cx->link);
 }
 
 /* ---------- transactions ---------- */
@@ -133,37 +122,12 @@ origin_of(NodeId node)
 	return origin;
 }
 
-/* Marks what follows with an origin. */
-static void
-mark_origin(const WireBegin *begin)
-{
-	replorigin_session_origin = origin_map_origin(begin->origin);
-	Assert(replorigin_session_origin != InvalidRepOriginId);
-	replorigin_session_origin_lsn = begin->origin_lsn;
-	replorigin_session_origin_timestamp = begin->commit_ts;
-}
-
-/* The same, and takes it for this process. */
-static void
-set_origin(const WireBegin *begin)
-{
-	RepOriginId origin = origin_map_origin(begin->origin);
-
-	if (taken_origin != origin)
-	{
-		apply_release_origin();
-		replorigin_session_setup(origin);
-		taken_origin = origin;
-	}
-	mark_origin(begin);
-}
-
 /*
  * Begins a transaction. The clock is raised before its first row: what a session writes from here on, in rows that
  * this transaction has not found or has passed, is then newer than the transaction, as all nodes will see it.
  */
 void
-apply_begin(const WireBegin *begin, ApplyMode mode)
+apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode)
 {
 	if (!mode.nothing || wall_clock_excess(begin->commit_ts) == 0)
 		clock_observe(begin->commit_ts);
@@ -171,71 +135,67 @@ apply_begin(const WireBegin *begin, ApplyMode mode)
 	(void) origin_of(ORIGIN_NODE_REPAIR);	/* under which rows make room */
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	if (mode.kept)
-		mark_origin(begin);		/* taken when it commits: meanwhile others apply what comes now */
-	else
-		set_origin(begin);		/* inside: an error of it releases its lock with the transaction */
+	session_origin_mark(begin);
 	pulse_begin();
-	apply.active = true;
-	apply.number++;
-	apply.begin = *begin;
-	apply.link.xid = begin->xid;
-	take_peer(&apply.link);
-	apply.version = (Version) {begin->commit_ts, begin->origin};
-	apply.mode = mode;
-	apply.began = moment_now();
-	apply.wrote = false;
-	apply.significant = false;
-	apply.rows = 0;
-	apply.doubts = NIL;
-	apply.doubtful = InvalidOid;
-	apply.keeping = false;
-	apply.action = NULL;
+	cx->active = true;
+	cx->number++;
+	cx->begin = *begin;
+	cx->link.xid = begin->xid;
+	take_peer(cx, &cx->link);
+	cx->version = (Version) {begin->commit_ts, begin->origin};
+	cx->mode = mode;
+	cx->began = moment_now();
+	cx->wrote = false;
+	cx->significant = false;
+	cx->rows = 0;
+	cx->doubts = NIL;
+	cx->doubtful = InvalidOid;
+	cx->keeping = false;
+	cx->action = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
 }
 
 void
-apply_end_rows(void)
+apply_end_rows(ApplyContext *cx)
 {
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = cx};
 
 	error_context_stack = &callback;
-	apply.action = NULL;
-	put_flush();
-	doubt_check_all();
+	cx->action = NULL;
+	put_flush(cx);
+	doubt_check_all(cx);
 	error_context_stack = callback.previous;
 }
 
 uint64
-apply_commit(void)
+apply_commit(ApplyContext *cx)
 {
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
-	uint64		rows = apply.rows;
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = cx};
+	uint64		rows = cx->rows;
 
-	apply_end_rows();
+	apply_end_rows(cx);
 	error_context_stack = &callback;
-	if (apply.mode.kept)
-		set_origin(&apply.begin);
-	MemoryContextReset(apply.row_context);
+	session_origin_take(&cx->begin);
+	MemoryContextReset(cx->row_context);
 	tombstone_end_transaction();
-	park_record();
-	fetch_note_passed_over();
-	conflict_before_commit(apply.provider);
-	relation_close_all();
+	park_record(cx);
+	fetch_note_passed_over(cx);
+	conflict_before_commit(cx->provider);
+	relation_close_all(cx);
 	target_close_all();
-	if (!apply.wrote)
+	if (!cx->wrote)
 		LogLogicalMessage(PLUGIN_NAME, "", 0, true);
 	PopActiveSnapshot();
-	put_reset();
+	put_reset(cx);
 	FAULT_POINT("apply_commit_before");
 	CommitTransactionCommand();
 	FAULT_POINT("apply_commit_after");
 	pulse_end();
-	clear_origin();
-	apply.active = false;
-	apply.mode = (ApplyMode) {0};
-	if (!apply_was_heartbeat())
+	session_origin_unmark();
+	cx->active = false;
+	cx->mode = (ApplyMode) {0};
+	if (!apply_was_heartbeat(cx))
 		activity_note();
 	error_context_stack = callback.previous;
 	pgstat_report_stat(false);
@@ -243,68 +203,68 @@ apply_commit(void)
 }
 
 bool
-apply_was_heartbeat(void)
+apply_was_heartbeat(ApplyContext *cx)
 {
-	return !apply.significant && apply.rows > 0;
+	return !cx->significant && cx->rows > 0;
 }
 
 void
-apply_nothing(const WireBegin *begin)
+apply_nothing(ApplyContext *cx, const WireBegin *begin)
 {
-	apply_begin(begin, (ApplyMode) {.nothing = true});
-	apply_commit();
+	apply_begin(cx, begin, (ApplyMode) {.nothing = true});
+	apply_commit(cx);
 }
 
 bool
-apply_failed_at_many(void)
+apply_failed_at_many(ApplyContext *cx)
 {
-	return put_is_writing_many();
+	return put_is_writing_many(cx);
 }
 
 void
-apply_reset(void)
+apply_reset(ApplyContext *cx)
 {
 	tombstone_abort_transaction();
 	conflict_abort();
-	park_reset();
-	fetch_reset();
-	put_reset();
+	park_reset(cx);
+	fetch_reset(cx);
+	put_reset(cx);
 	image_index_reset();
-	relation_reset();
+	relation_reset(cx);
 	target_reset();
-	MemoryContextReset(apply.row_context);
-	apply.active = false;
-	apply.mode = (ApplyMode) {0};
+	MemoryContextReset(cx->row_context);
+	cx->active = false;
+	cx->mode = (ApplyMode) {0};
 	pulse_end();
-	apply_release_origin();
+	session_origin_release();
 }
 
 /* ---------- rows ---------- */
 
 void
-apply_relation(WireReader *r)
+apply_relation(ApplyContext *cx, WireReader *r)
 {
-	apply.action = NULL;
-	put_flush();
-	relation_store(r);
+	cx->action = NULL;
+	put_flush(cx);
+	relation_store(cx, r);
 }
 
 /* True if the table of the row at hand waits: then it has been kept, or passed over. */
 static bool
-wait_with_table(uint32 remote_id)
+wait_with_table(ApplyContext *cx, uint32 remote_id)
 {
 	const WireRelation *remote;
 	const WaitingTable *w;
 
-	if (apply.mode.kept || !waiting_tables() || relation_is_free(remote_id, waiting_tables_reading()) ||
-		(remote = relation_remote(remote_id)) == NULL)
+	if (cx->mode.kept || !waiting_tables() || relation_is_free(cx, remote_id, waiting_tables_reading()) ||
+		(remote = relation_remote(cx, remote_id)) == NULL)
 		return false;
-	put_flush();				/* in the order in which they came; it may run code, so that the list is read again */
+	put_flush(cx);				/* in the order in which they came; it may run code, so that the list is read again */
 	w = keep_needed(remote);
 	if (!w)
-		relation_note_free(remote_id, waiting_tables_reading());
+		relation_note_free(cx, remote_id, waiting_tables_reading());
 	else if (w->kept)
-		keep_change(remote, w, apply.message, apply.message_len);
+		keep_change(cx, remote, w, cx->message, cx->message_len);
 	return w != NULL;
 }
 
@@ -315,35 +275,36 @@ wait_with_table(uint32 remote_id)
 static void
 apply_envelope(ApplyRelation *ar)
 {
+	ApplyContext *cx = ar->cx;
 	Envelope	e;
 	ApplyPeer	peer;
-	bool		source_decides = apply.mode.source_decides;
+	bool		source_decides = cx->mode.source_decides;
 
-	if (relation_in_use() == RELATIONS_KEPT)
+	if (relation_in_use(cx) == RELATIONS_KEPT)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a change that another node has kept holds another one")));
-	put_flush();
-	(void) row_read(ar, &apply.newtup);
+	put_flush(cx);
+	(void) row_read(ar, &cx->newtup);
 	e = keep_open_envelope(ar);
 	peer = (ApplyPeer) {e.provider, NULL, e.seen, e.xid, e.relid};
-	take_peer(&peer);
-	apply.mode.source_decides = false;	/* it has not been applied there */
-	apply_kept(e.relation, e.change);
-	put_flush();
-	apply.mode.source_decides = source_decides;
-	relation_use(RELATIONS_SENT);
-	take_peer(&apply.link);
+	take_peer(cx, &peer);
+	cx->mode.source_decides = false;	/* it has not been applied there */
+	apply_kept(cx, e.relation, e.change);
+	put_flush(cx);
+	cx->mode.source_decides = source_decides;
+	relation_use(cx, RELATIONS_SENT);
+	take_peer(cx, &cx->link);
 }
 
 /* A row of a table that is gone, or left out, or waits: it is none of ours. */
 static void
-pass_over_row(MemoryContext context)
+pass_over_row(ApplyContext *cx, MemoryContext context)
 {
-	apply.significant = true;
+	cx->significant = true;
 	MemoryContextSwitchTo(context);
-	if (!put_is_gathering())
-		MemoryContextReset(apply.row_context);
+	if (!put_is_gathering(cx))
+		MemoryContextReset(cx->row_context);
 	pulse_step();
 }
 
@@ -374,41 +335,41 @@ check_pace(ApplyRelation *ar, Moment began)
 
 /* Runs what one row message asks for; of a mergeable table, what that asks for. */
 static void
-apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *),
+apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *),
 		  void (*merge_handler) (ApplyRelation *))
 {
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context};
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = cx};
 	MemoryContext old;
 	ApplyRelation *ar;
 	OwnerContext saved;
 	Moment		began;
 
 	error_context_stack = &callback;
-	apply.action = action;
-	apply.remote_id = remote_id;
-	apply.has_old = has_old;
-	old = MemoryContextSwitchTo(apply.row_context);
-	ar = wait_with_table(remote_id) ? NULL : relation_open_remote(remote_id);
+	cx->action = action;
+	cx->remote_id = remote_id;
+	cx->has_old = has_old;
+	old = MemoryContextSwitchTo(cx->row_context);
+	ar = wait_with_table(cx, remote_id) ? NULL : relation_open_remote(cx, remote_id);
 	if (!ar || ar->envelope)
 	{
 		error_context_stack = callback.previous;
 		if (ar && strcmp(action, "INSERT") == 0)
 			apply_envelope(ar);
-		pass_over_row(old);
+		pass_over_row(cx, old);
 		return;
 	}
-	if (!apply.significant)
-		apply.significant = !table_is_frontier(ar->rel);
+	if (!cx->significant)
+		cx->significant = !table_is_frontier(ar->rel);
 	if (ar->keyless_there && (ar->merge || (handler != put_insert && handler != remove_all_seen)))
 		relation_key_differs(ar);
 	if (!ar->placed)
-		place_open(ar, apply.mode.careful);
+		place_open(ar, cx->mode.careful);
 
 	/* defaults, domains and partition keys are the owner's code as well */
-	began = (ar->runs_code || ar->partitioned) && !apply.mode.kept && !apply.mode.unhurried ? moment_now() : 0;
+	began = (ar->runs_code || ar->partitioned) && !cx->mode.kept && !cx->mode.unhurried ? moment_now() : 0;
 	saved = become_owner(ar);
 	if (ar->merge)
-		put_flush();			/* before the row is read: flushing resets the memory that it is read into */
+		put_flush(cx);			/* before the row is read: flushing resets the memory that it is read into */
 	(ar->merge ? merge_handler : handler) (ar);
 	become_worker(saved);
 	MemoryContextSwitchTo(old);
@@ -416,97 +377,97 @@ apply_row(const char *action, uint32 remote_id, bool has_old, void (*handler) (A
 		check_pace(ar, began);
 
 	/* gathered inserts point into the row context; it is reset when they are written */
-	if (!put_is_gathering())
-		MemoryContextReset(apply.row_context);
-	apply.rows++;
+	if (!put_is_gathering(cx))
+		MemoryContextReset(cx->row_context);
+	cx->rows++;
 	pulse_step();
 	error_context_stack = callback.previous;
 }
 
 /* Notes where the message is that has just been read from there on; its type byte stands before. */
 static void
-note_message(const WireReader *r, int begin)
+note_message(ApplyContext *cx, const WireReader *r, int begin)
 {
-	apply.message = r->data + begin - 1;
-	apply.message_len = r->pos - begin + 1;
+	cx->message = r->data + begin - 1;
+	cx->message_len = r->pos - begin + 1;
 }
 
 void
-apply_insert(WireReader *r)
+apply_insert(ApplyContext *cx, WireReader *r)
 {
 	int			begin = r->pos;
-	uint32		id = wire_read_insert(r, &apply.newtup);
+	uint32		id = wire_read_insert(r, &cx->newtup);
 
-	note_message(r, begin);
-	apply_row("INSERT", id, false, put_insert, combine_plain_put);
+	note_message(cx, r, begin);
+	apply_row(cx, "INSERT", id, false, put_insert, combine_plain_put);
 }
 
 void
-apply_update(WireReader *r)
+apply_update(ApplyContext *cx, WireReader *r)
 {
 	int			begin = r->pos;
 	bool		has_old;
-	uint32		id = wire_read_update(r, &has_old, &apply.oldtup, &apply.newtup);
+	uint32		id = wire_read_update(r, &has_old, &cx->oldtup, &cx->newtup);
 
-	note_message(r, begin);
-	apply_row("UPDATE", id, has_old, put_update, combine_plain_put);
+	note_message(cx, r, begin);
+	apply_row(cx, "UPDATE", id, has_old, put_update, combine_plain_put);
 }
 
 void
-apply_delete(WireReader *r)
+apply_delete(ApplyContext *cx, WireReader *r)
 {
 	int			begin = r->pos;
-	uint32		id = wire_read_delete(r, &apply.oldtup);
+	uint32		id = wire_read_delete(r, &cx->oldtup);
 
-	note_message(r, begin);
-	apply_row("DELETE", id, true, remove_row, combine_plain_delete);
+	note_message(cx, r, begin);
+	apply_row(cx, "DELETE", id, true, remove_row, combine_plain_delete);
 }
 
 void
-apply_write(WireReader *r)
+apply_write(ApplyContext *cx, WireReader *r)
 {
 	int			begin = r->pos;
-	MemoryContext old = MemoryContextSwitchTo(apply.row_context);
+	MemoryContext old = MemoryContextSwitchTo(cx->row_context);
 
-	put_flush();				/* what is read next lives in the memory that this resets */
-	wire_read_write(r, &apply.write, &apply.newtup);
-	note_message(r, begin);
+	put_flush(cx);				/* what is read next lives in the memory that this resets */
+	wire_read_write(r, &cx->write, &cx->newtup);
+	note_message(cx, r, begin);
 	MemoryContextSwitchTo(old);
-	apply_row("WRITE", apply.write.relid, false, put_write, combine_write);
+	apply_row(cx, "WRITE", cx->write.relid, false, put_write, combine_write);
 }
 
 void
-apply_truncate(WireReader *r)
+apply_truncate(ApplyContext *cx, WireReader *r)
 {
 	int			begin = r->pos;
 	int			n;
 	uint32	   *ids;
 
 	wire_read_truncate(r, &n, &ids);
-	note_message(r, begin);
+	note_message(cx, r, begin);
 	for (int i = 0; i < n; i++)
-		apply_row("TRUNCATE", ids[i], false, remove_all_seen, remove_all_seen);
+		apply_row(cx, "TRUNCATE", ids[i], false, remove_all_seen, remove_all_seen);
 }
 
 void
-apply_change(WireReader *r, WireMessage type)
+apply_change(ApplyContext *cx, WireReader *r, WireMessage type)
 {
 	switch (type)
 	{
 		case WIRE_INSERT:
-			apply_insert(r);
+			apply_insert(cx, r);
 			break;
 		case WIRE_UPDATE:
-			apply_update(r);
+			apply_update(cx, r);
 			break;
 		case WIRE_DELETE:
-			apply_delete(r);
+			apply_delete(cx, r);
 			break;
 		case WIRE_TRUNCATE:
-			apply_truncate(r);
+			apply_truncate(cx, r);
 			break;
 		case WIRE_WRITE:
-			apply_write(r);
+			apply_write(cx, r);
 			break;
 		default:
 			ereport(ERROR,
@@ -516,21 +477,21 @@ apply_change(WireReader *r, WireMessage type)
 }
 
 void
-apply_kept(WireReader relation, WireReader change)
+apply_kept(ApplyContext *cx, WireReader relation, WireReader change)
 {
 	WireMessage type;
 
-	put_flush();
-	relation_use(RELATIONS_KEPT);
-	relation_store_kept(&relation);
+	put_flush(cx);
+	relation_use(cx, RELATIONS_KEPT);
+	relation_store_kept(cx, &relation);
 	type = wire_read_type(&change);
-	apply_change(&change, type);
+	apply_change(cx, &change, type);
 }
 
 void
-apply_message_begin(void)
+apply_message_begin(ApplyContext *cx)
 {
-	apply.action = NULL;
-	relation_use(RELATIONS_SENT);
-	take_peer(&apply.link);
+	cx->action = NULL;
+	relation_use(cx, RELATIONS_SENT);
+	take_peer(cx, &cx->link);
 }

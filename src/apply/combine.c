@@ -32,6 +32,7 @@
 /* What is done with the write at hand. */
 typedef struct Combining
 {
+	ApplyContext *cx;
 	ApplyRelation *ar;
 	ApplyTarget *target;
 	Datum		key[INDEX_MAX_KEYS];
@@ -68,7 +69,7 @@ add_rows(Combining *c)
 		if (s->deleted || s->row)
 			continue;
 		*s = row_sibling(c->ar->merge->codec, s->version,
-						 version_cmp(s->version, apply.version) == 0 ? c->target->newslot : c->target->found);
+						 version_cmp(s->version, c->cx->version) == 0 ? c->target->newslot : c->target->found);
 		s->plain = plain;
 	}
 }
@@ -111,8 +112,8 @@ take_place(Combining *c)
 {
 	int			clashes = 0;
 	const PlaceFor who = {
-		.version = c->set->items[0].version,.own = apply.version,
-		.arriving = version_cmp(c->set->items[0].version, apply.version) == 0,.wait = true,.parked = park_note,
+		.version = c->set->items[0].version,.own = c->cx->version,
+		.arriving = version_cmp(c->set->items[0].version, c->cx->version) == 0,.wait = true,.parked = park_note,
 		.clashes = &clashes
 	};
 	ParkedRow	parked;
@@ -171,11 +172,11 @@ look_again(Combining *c)
 static WireMerge *
 local_merges(Combining *c)
 {
-	WireMerge  *list = palloc(Max(apply.write.nmerges, 1) * sizeof(WireMerge));
+	WireMerge  *list = palloc(Max(c->cx->write.nmerges, 1) * sizeof(WireMerge));
 
-	for (int i = 0; i < apply.write.nmerges; i++)
+	for (int i = 0; i < c->cx->write.nmerges; i++)
 	{
-		list[i] = apply.write.merges[i];
+		list[i] = c->cx->write.merges[i];
 		if (list[i].column >= c->ar->remote.natts)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -190,8 +191,8 @@ local_merges(Combining *c)
 static void
 forward(Combining *c, const WireMerge *merges, bool deleted)
 {
-	WireWrite	m = {.relid = c->ar->relid,.context = apply.write.context,.deleted = deleted,
-		.nmerges = apply.write.nmerges,.merges = palloc(Max(apply.write.nmerges, 1) * sizeof(WireMerge))
+	WireWrite	m = {.relid = c->ar->relid,.context = c->cx->write.context,.deleted = deleted,
+		.nmerges = c->cx->write.nmerges,.merges = palloc(Max(c->cx->write.nmerges, 1) * sizeof(WireMerge))
 	};
 	StringInfoData buf,
 				encoded;
@@ -215,7 +216,7 @@ forward(Combining *c, const WireMerge *merges, bool deleted)
 		appendBinaryStringInfo(&buf, encoded.data + VARHDRSZ, encoded.len - VARHDRSZ);
 	}
 	message_emit(&buf);
-	apply.wrote = true;
+	c->cx->wrote = true;
 }
 
 /* The newest sibling but the arriving one. */
@@ -224,7 +225,7 @@ newest_other(Combining *c)
 {
 	for (int i = 0; i < c->set->n; i++)
 	{
-		if (version_cmp(c->set->items[i].version, apply.version) != 0)
+		if (version_cmp(c->set->items[i].version, c->cx->version) != 0)
 			return &c->set->items[i];
 	}
 	return NULL;
@@ -240,7 +241,7 @@ record(Combining *c, bool deleted, bool dropped)
 		.type = deleted ? CONFLICT_DELETE_ORIGIN_DIFFERS : c->have ? CONFLICT_UPDATE_ORIGIN_DIFFERS : CONFLICT_UPDATE_DELETED,
 		.resolution = dropped ? RESOLUTION_KEEP_LOCAL : RESOLUTION_MERGED,.rel = c->ar->rel,
 		.local_row = c->have ? c->target->found : NULL,
-		.local_version = other ? other->version : VERSION_OLDEST,.remote_version = apply.version,
+		.local_version = other ? other->version : VERSION_OLDEST,.remote_version = c->cx->version,
 		.concurrent = true,.policy = policy_name(c->ar->merge->policy.policy),.detail = c->shown.failure
 	};
 
@@ -248,7 +249,7 @@ record(Combining *c, bool deleted, bool dropped)
 	conflict.key_row = c->ar->root_slot;
 	for (int i = 0; i < c->set->n && !deleted; i++)
 	{
-		if (version_cmp(c->set->items[i].version, apply.version) != 0)
+		if (version_cmp(c->set->items[i].version, c->cx->version) != 0)
 			continue;
 		row_decode(c->ar->merge->codec, &c->set->items[i], arriving);
 		conflict.remote_row = arriving;
@@ -291,7 +292,7 @@ try_combine(Combining *c, bool deleted)
 	bool		changed;
 
 	find_row(c);
-	c->set = merge_table_siblings(m, c->ar->rel, c->key, c->have ? t->found : NULL, apply.version, &c->found, false);
+	c->set = merge_table_siblings(m, c->ar->rel, c->key, c->have ? t->found : NULL, c->cx->version, &c->found, false);
 	if (!deleted)
 	{
 		row_fill_slot(c->ar, t, c->have ? t->found : NULL, t->newslot);
@@ -300,9 +301,9 @@ try_combine(Combining *c, bool deleted)
 	forward(c, merges, deleted);
 	shown.row = c->have ? t->found : NULL;
 	shown.version = c->set->n > 0 ? c->set->items[0].version : VERSION_OLDEST;
-	merge_columns_apply(m, &c->found, &shown, deleted ? NULL : t->newslot, merges, apply.write.nmerges, apply.version,
-						apply.write.context.plain, apply.write.context.seen, &c->merged);
-	changed = sibling_merge(c->set, &apply.write.context, (Sibling) {.version = apply.version,.deleted = deleted});
+	merge_columns_apply(m, &c->found, &shown, deleted ? NULL : t->newslot, merges, c->cx->write.nmerges, c->cx->version,
+						c->cx->write.context.plain, c->cx->write.context.seen, &c->merged);
+	changed = sibling_merge(c->set, &c->cx->write.context, (Sibling) {.version = c->cx->version,.deleted = deleted});
 	if (!changed)
 		record(c, deleted, true);
 	if (!changed && c->merged.n == 0)
@@ -340,37 +341,37 @@ combine(Combining *c, bool deleted)
 void
 combine_write(ApplyRelation *ar)
 {
-	Combining	c = {.ar = ar};
+	Combining	c = {.cx = ar->cx,.ar = ar};
 
-	if (apply.write.deleted)
-		row_read_key(ar, &apply.newtup, c.key);
+	if (ar->cx->write.deleted)
+		row_read_key(ar, &ar->cx->newtup, c.key);
 	else
 	{
-		(void) row_read(ar, &apply.newtup);
+		(void) row_read(ar, &ar->cx->newtup);
 		row_key_of_values(ar, c.key);
 	}
-	combine(&c, apply.write.deleted);
+	combine(&c, ar->cx->write.deleted);
 }
 
 void
 combine_plain_put(ApplyRelation *ar)
 {
-	Combining	c = {.ar = ar};
-	Missing		missing = row_read(ar, &apply.newtup);
+	Combining	c = {.cx = ar->cx,.ar = ar};
+	Missing		missing = row_read(ar, &ar->cx->newtup);
 
 	row_key_of_values(ar, c.key);
 	if (missing != MISSING_NONE && !fetch_missing(ar, c.key))
 		return;					/* the provider has a newer state, which is on its way */
-	apply.write = (WireWrite) {.context.plain = true};
+	ar->cx->write = (WireWrite) {.context.plain = true};
 	combine(&c, false);
 }
 
 void
 combine_plain_delete(ApplyRelation *ar)
 {
-	Combining	c = {.ar = ar};
+	Combining	c = {.cx = ar->cx,.ar = ar};
 
-	row_read_key(ar, &apply.oldtup, c.key);
-	apply.write = (WireWrite) {.context.plain = true,.deleted = true};
+	row_read_key(ar, &ar->cx->oldtup, c.key);
+	ar->cx->write = (WireWrite) {.context.plain = true,.deleted = true};
 	combine(&c, true);
 }

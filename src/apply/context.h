@@ -1,6 +1,11 @@
 /*
  * context.h
- *		The transaction that is being applied: shared by the files of this folder only.
+ *		What an applier knows of itself, of the transaction that it applies and of the row at hand: for the files of this folder only.
+ *
+ * There is one for each applier (apply_create()), which is given to every function, or reached by the table at hand (ApplyRelation.cx). What a
+ * process keeps beside it is its own, whoever applies there: executor state of tables (target.c), indexes of row images (image_index.c) and a plan
+ * (keep.c), all of which can be thrown away; and what PostgreSQL has once in a process: its transaction, with the tables and
+ * tombstones that are open in it (target.c, store/tombstone.c), and the origin that it has taken (session_origin.c).
  */
 #ifndef REPLICATION_PLUGIN_APPLY_CONTEXT_H
 #define REPLICATION_PLUGIN_APPLY_CONTEXT_H
@@ -19,7 +24,12 @@ typedef struct ApplyPeer
 	uint32		relid;			/* its number of the table, where that is not the one of the message; else 0 */
 } ApplyPeer;
 
-typedef struct ApplyState
+/* Of the files that have more to keep than a field; each makes its own. */
+struct Relations;				/* relation.c: what the provider has described */
+struct Gathered;				/* put.c: inserts that wait to be written together */
+struct Scout;					/* scout.c: what is found out of a transaction that is only read */
+
+struct ApplyContext
 {
 	/* of the link; of the change at hand, where another node had to keep that */
 	ApplyPeer	link;
@@ -40,6 +50,9 @@ typedef struct ApplyState
 	uint64		rows;
 	List	   *doubts;			/* constraints to be checked at its end: doubt.c */
 	Oid			doubtful;		/* table that is being checked then, also after a failure */
+	List	   *parked;			/* rows that it has parked: park.c */
+	List	   *passed_over;	/* tables of which it has passed writes over: fetch.c */
+	struct Gathered *gathered;
 
 	/* of the row */
 	MemoryContext row_context;	/* reset after each row (run of inserts) */
@@ -52,15 +65,20 @@ typedef struct ApplyState
 	const char *message;		/* as it came, with its type byte */
 	int			message_len;
 	WireWrite	write;			/* of a mergeable table: its context; row or key are in newtup */
-} ApplyState;
 
-extern ApplyState apply;
+	/* of the applier, from transaction to transaction */
+	struct Relations *relations;
+	struct Scout *scout;		/* NULL: none was needed yet */
+	MemoryContext envelope;		/* what the last change of another node held: keep.c; NULL: there was none */
+	struct pg_conn *conn;		/* to who is asked for values: fetch.c; kept also over aborts */
+	NodeId		conn_to;
+};
 
 /* True if the transaction at hand replaces a row or tombstone of that version. */
-extern bool apply_wins(Version local);
+extern bool apply_wins(const ApplyContext *cx, Version local);
 
 /* True if the writer of the transaction at hand had seen that version. */
-extern bool apply_was_seen(Version local);
+extern bool apply_was_seen(const ApplyContext *cx, Version local);
 
 /*
  * Raises an error if the row at hand is of a table that has no key where it was written, and its writer had seen the row of that version, which has

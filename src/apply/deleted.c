@@ -14,21 +14,21 @@ deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, Con
 {
 	Version		deleted;
 
-	if (!ar->tombstones || !tombstone_find(ar->tombstones, key, apply.version, &deleted))
+	if (!ar->tombstones || !tombstone_find(ar->tombstones, key, ar->cx->version, &deleted))
 	{
 		/* nothing is known of the row */
 		if (missing == CONFLICT_UPDATE_MISSING)
 			apply_conflict(ar, missing, RESOLUTION_APPLY_REMOTE, NULL, VERSION_OLDEST, row, NULL);
 		return true;
 	}
-	if (apply.mode.kept && version_is_oldest(deleted))
+	if (ar->cx->mode.kept && version_is_oldest(deleted))
 		place_refuse_unknown(ar);
-	if (!apply_wins(deleted))
+	if (!apply_wins(ar->cx, deleted))
 	{
 		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_KEEP_LOCAL, NULL, deleted, row, NULL);
 		return false;
 	}
-	if (!apply_was_seen(deleted))
+	if (!apply_was_seen(ar->cx, deleted))
 		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_APPLY_REMOTE, NULL, deleted, row, NULL);
 	return true;
 }

@@ -29,7 +29,7 @@ typedef struct Doubt
 } Doubt;
 
 void
-doubt_note(ApplyTarget *t, ItemPointer tid, List *indexes)
+doubt_note(ApplyContext *cx, ApplyTarget *t, ItemPointer tid, List *indexes)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	ListCell   *lc;
@@ -39,7 +39,7 @@ doubt_note(ApplyTarget *t, ItemPointer tid, List *indexes)
 		Doubt	   *d = palloc(sizeof(Doubt));
 
 		*d = (Doubt) {t, lfirst_oid(lc), *tid};
-		apply.doubts = lappend(apply.doubts, d);
+		cx->doubts = lappend(cx->doubts, d);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -75,11 +75,11 @@ check(ApplyTarget *t, int i, ItemPointer tid, TupleTableSlot *slot)
 }
 
 void
-doubt_check_all(void)
+doubt_check_all(ApplyContext *cx)
 {
 	ListCell   *lc;
 
-	foreach(lc, apply.doubts)
+	foreach(lc, cx->doubts)
 	{
 		Doubt	   *d = lfirst(lc);
 		ApplyTarget *t = d->target;
@@ -87,7 +87,7 @@ doubt_check_all(void)
 		TupleTableSlot *slot = table_slot_create(t->rel, NULL);
 
 		pulse_step();
-		apply.doubtful = RelationGetRelid(t->rel);
+		cx->doubtful = RelationGetRelid(t->rel);
 		for (int i = 0; i < t->nindexes; i++)
 		{
 			if (t->index_oids[i] == d->index && fetch(t, d->tid, slot))
@@ -96,6 +96,6 @@ doubt_check_all(void)
 		ExecDropSingleTupleTableSlot(slot);
 		as_owner_end(saved);
 	}
-	apply.doubts = NIL;
-	apply.doubtful = InvalidOid;
+	cx->doubts = NIL;
+	cx->doubtful = InvalidOid;
 }

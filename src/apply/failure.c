@@ -44,11 +44,11 @@ stop_is_recorded(const char *prefix)
 
 /* Looks at the rows in the way and records the conflict. */
 static void
-record_stop(const char *detail)
+record_stop(ApplyContext *cx, const char *detail)
 {
-	ApplyRelation *ar = relation_open_remote(apply.remote_id);
-	bool		update = strcmp(apply.action, "UPDATE") == 0;
-	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = apply.version,
+	ApplyRelation *ar = relation_open_remote(cx, cx->remote_id);
+	bool		update = strcmp(cx->action, "UPDATE") == 0;
+	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = cx->version,
 		.local_version = VERSION_OLDEST,.policy = policy_name(POLICY_LAST_WRITE_WINS),.detail = detail
 	};
 	ApplyTarget *t;
@@ -57,7 +57,7 @@ record_stop(const char *detail)
 	int			n;
 
 	saved = become_owner(ar);
-	(void) row_read(ar, &apply.newtup);
+	(void) row_read(ar, &cx->newtup);
 	row_to_root_slot(ar);
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
@@ -68,8 +68,8 @@ record_stop(const char *detail)
 	if (n > 0)
 	{
 		conflict.local_row = ((Clash *) linitial(clashes))->row;
-		conflict.local_version = row_version_of_slot(conflict.local_row, apply.version);
-		conflict.concurrent = !apply_was_seen(conflict.local_version);
+		conflict.local_version = row_version_of_slot(conflict.local_row, cx->version);
+		conflict.concurrent = !apply_was_seen(cx, conflict.local_version);
 	}
 	row_to_root_slot(ar);
 	become_worker(saved);
@@ -77,25 +77,25 @@ record_stop(const char *detail)
 	conflict.remote_present = ar->present;
 	conflict_record(&conflict);
 	unique_clashes_free(clashes);
-	conflict_before_commit(apply.provider);
+	conflict_before_commit(cx->provider);
 }
 
 void
-apply_record_stop(const char *detail)
+apply_record_stop(ApplyContext *cx, const char *detail)
 {
 	char	   *prefix;
 
-	if (!apply.action || (strcmp(apply.action, "INSERT") != 0 && strcmp(apply.action, "UPDATE") != 0))
+	if (!cx->action || (strcmp(cx->action, "INSERT") != 0 && strcmp(cx->action, "UPDATE") != 0))
 		return;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(apply.begin.origin_lsn), apply.begin.origin);
+	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(cx->begin.origin_lsn), cx->begin.origin);
 	pulse_begin();
 	if (!stop_is_recorded(prefix))
-		record_stop(psprintf("%s%s", prefix, detail));
+		record_stop(cx, psprintf("%s%s", prefix, detail));
 	pulse_end();
-	relation_close_all();
+	relation_close_all(cx);
 	target_close_all();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -125,89 +125,89 @@ append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 }
 
 bool
-apply_failed_row_table(LostTable *table)
+apply_failed_row_table(ApplyContext *cx, LostTable *table)
 {
-	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+	const WireRelation *remote = cx->action ? relation_remote(cx, cx->remote_id) : NULL;
 
 	if (!remote)
 		return false;
 	*table = (LostTable) {
 		.nspname = remote->nspname,.relname = remote->relname,.remote_relid = remote->relid,
-		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
+		.origin = cx->begin.origin,.origin_lsn = cx->begin.origin_lsn
 	};
-	if (relation_in_use() == RELATIONS_KEPT)
+	if (relation_in_use(cx) == RELATIONS_KEPT)
 	{
 		/* the number in the message is that of the node that has kept it */
-		table->remote_relid = apply.relid;
-		table->remote_node = apply.provider;
+		table->remote_relid = cx->relid;
+		table->remote_node = cx->provider;
 	}
 	return true;
 }
 
 bool
-apply_failed_table(LostTable *table)
+apply_failed_table(ApplyContext *cx, LostTable *table)
 {
-	Oid			root = OidIsValid(apply.doubtful) ? table_root(apply.doubtful) : InvalidOid;
+	Oid			root = OidIsValid(cx->doubtful) ? table_root(cx->doubtful) : InvalidOid;
 
-	if (apply_failed_row_table(table))
+	if (apply_failed_row_table(cx, table))
 		return true;
 	if (!OidIsValid(root) || !get_rel_name(root))
 		return false;
 	*table = (LostTable) {
 		.nspname = get_namespace_name(get_rel_namespace(root)),.relname = get_rel_name(root),
-		.origin = apply.begin.origin,.origin_lsn = apply.begin.origin_lsn
+		.origin = cx->begin.origin,.origin_lsn = cx->begin.origin_lsn
 	};
 	return true;
 }
 
 bool
-apply_lost_table(LostTable *table)
+apply_lost_table(ApplyContext *cx, LostTable *table)
 {
-	return apply_failed_row_table(table) && !relation_exists(relation_remote(apply.remote_id));
+	return apply_failed_row_table(cx, table) && !relation_exists(relation_remote(cx, cx->remote_id));
 }
 
 bool
-apply_failed_keeping(void)
+apply_failed_keeping(ApplyContext *cx)
 {
-	return apply.keeping;
+	return cx->keeping;
 }
 
 Moment
-apply_began(void)
+apply_began(ApplyContext *cx)
 {
-	return apply.began;
+	return cx->began;
 }
 
 void
-apply_pass_over_table(void)
+apply_pass_over_table(ApplyContext *cx)
 {
-	relation_pass_over(apply.remote_id);
+	relation_pass_over(cx, cx->remote_id);
 }
 
 /* What failed when no row was at hand: constraints at the end of the transaction; NULL if it was something else. */
 static char *
-failed_at_end(void)
+failed_at_end(ApplyContext *cx)
 {
-	Oid			nsp = OidIsValid(apply.doubtful) ? get_rel_namespace(apply.doubtful) : InvalidOid;
+	Oid			nsp = OidIsValid(cx->doubtful) ? get_rel_namespace(cx->doubtful) : InvalidOid;
 
-	return OidIsValid(nsp) ? psprintf("constraints of table \"%s.%s\"", get_namespace_name(nsp), get_rel_name(apply.doubtful)) : NULL;
+	return OidIsValid(nsp) ? psprintf("constraints of table \"%s.%s\"", get_namespace_name(nsp), get_rel_name(cx->doubtful)) : NULL;
 }
 
 char *
-apply_failed_row(void)
+apply_failed_row(ApplyContext *cx)
 {
-	const WireRelation *remote = apply.action ? relation_remote(apply.remote_id) : NULL;
+	const WireRelation *remote = cx->action ? relation_remote(cx, cx->remote_id) : NULL;
 	bool		by_key;
 	WireTuple  *t;
 	StringInfoData buf;
 	int			shown = 0;
 
 	if (!remote)
-		return failed_at_end();
-	if (strcmp(apply.action, "TRUNCATE") == 0)
+		return failed_at_end(cx);
+	if (strcmp(cx->action, "TRUNCATE") == 0)
 		return psprintf("TRUNCATE of table \"%s.%s\"", remote->nspname, remote->relname);
-	t = apply.has_old ? &apply.oldtup : &apply.newtup;
-	by_key = apply.has_old && remote->identity == WIRE_IDENTITY_KEY;
+	t = cx->has_old ? &cx->oldtup : &cx->newtup;
+	by_key = cx->has_old && remote->identity == WIRE_IDENTITY_KEY;
 	initStringInfo(&buf);
 	for (int i = 0; i < remote->natts && shown < 8; i++)
 	{
@@ -218,6 +218,6 @@ apply_failed_row(void)
 		appendStringInfo(&buf, "%s%s=", shown++ ? ", " : "", remote->atts[i].name);
 		append_value(&buf, &remote->atts[i], &t->columns[pos]);
 	}
-	return psprintf("%s in table \"%s.%s\", row (%s)", apply.action,
+	return psprintf("%s in table \"%s.%s\", row (%s)", cx->action,
 					remote->nspname, remote->relname, buf.data);
 }

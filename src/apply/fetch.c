@@ -26,17 +26,12 @@
 #include "catalog/awaited.h"
 #include "catalog/nodes.h"
 
-static PGconn *conn = NULL;		/* kept for the next time, also over aborts; closed with the process */
-static NodeId conn_to = INVALID_NODE_ID;
-
-/* A table of which the transaction has passed writes over. */
+/* A table of which the transaction has passed writes over; in TopTransactionContext. */
 typedef struct PassedOver
 {
 	ApplyRelation *ar;
 	char	   *until;			/* what the provider had then */
 } PassedOver;
-
-static List *passed_over = NIL; /* in TopTransactionContext */
 
 /* ---------- what is passed over ---------- */
 
@@ -48,7 +43,7 @@ pass_over(ApplyRelation *ar, const char *until)
 	PassedOver *p = NULL;
 	ListCell   *lc;
 
-	foreach(lc, passed_over)
+	foreach(lc, ar->cx->passed_over)
 	{
 		if (((PassedOver *) lfirst(lc))->ar == ar)
 			p = lfirst(lc);
@@ -57,7 +52,7 @@ pass_over(ApplyRelation *ar, const char *until)
 	{
 		p = palloc(sizeof(PassedOver));
 		p->ar = ar;
-		passed_over = lappend(passed_over, p);
+		ar->cx->passed_over = lappend(ar->cx->passed_over, p);
 	}
 	p->until = pstrdup(until);	/* the later one covers the earlier one */
 	ar->await_known = ar->awaiting = true;
@@ -65,24 +60,24 @@ pass_over(ApplyRelation *ar, const char *until)
 }
 
 void
-fetch_note_passed_over(void)
+fetch_note_passed_over(ApplyContext *cx)
 {
 	ListCell   *lc;
 
-	foreach(lc, passed_over)
+	foreach(lc, cx->passed_over)
 	{
 		PassedOver *p = lfirst(lc);
 
-		awaited_note(p->ar->rel, apply.begin.origin, apply.begin.origin_lsn, p->until);
-		apply.wrote = true;
+		awaited_note(p->ar->rel, cx->begin.origin, cx->begin.origin_lsn, p->until);
+		cx->wrote = true;
 	}
-	passed_over = NIL;
+	cx->passed_over = NIL;
 }
 
 void
-fetch_reset(void)
+fetch_reset(ApplyContext *cx)
 {
-	passed_over = NIL;			/* the memory went with the transaction */
+	cx->passed_over = NIL;			/* the memory went with the transaction */
 }
 
 bool
@@ -154,43 +149,43 @@ missing_param(ApplyRelation *ar)
 }
 
 void
-fetch_disconnect(void)
+fetch_disconnect(ApplyContext *cx)
 {
-	if (conn)
-		PQfinish(conn);
-	conn = NULL;
+	if (cx->conn)
+		PQfinish(cx->conn);
+	cx->conn = NULL;
 }
 
 /* The dsn of the node that is asked. */
 static const char *
-provider_dsn(void)
+provider_dsn(const ApplyContext *cx)
 {
 	NodeRow    *n;
 
-	if (apply.provider_dsn)
-		return apply.provider_dsn;
-	n = nodes_by_id(apply.provider);
+	if (cx->provider_dsn)
+		return cx->provider_dsn;
+	n = nodes_by_id(cx->provider);
 	if (!n)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("values that an update did not send cannot be asked for: node %d, which sent it, is no member any more", apply.provider),
+				 errmsg("values that an update did not send cannot be asked for: node %d, which sent it, is no member any more", cx->provider),
 				 errhint("SELECT replication_plugin.resend_table() of the table, on a node that has its rows, gives them to all others.")));
 	return n->dsn;
 }
 
 /* Runs the query; connects anew if the kept connection has gone, or an error has left it in the middle of something. */
 static PGresult *
-run_query(const char *const *params)
+run_query(ApplyContext *cx, const char *const *params)
 {
-	if (conn && (conn_to != apply.provider || PQstatus(conn) != CONNECTION_OK || PQtransactionStatus(conn) != PQTRANS_IDLE))
-		fetch_disconnect();
-	if (!conn)
+	if (cx->conn && (cx->conn_to != cx->provider || PQstatus(cx->conn) != CONNECTION_OK || PQtransactionStatus(cx->conn) != PQTRANS_IDLE))
+		fetch_disconnect(cx);
+	if (!cx->conn)
 	{
-		conn = peer_connect(provider_dsn(), PEER_SQL, "replication_plugin fetch");
-		conn_to = apply.provider;
-		peer_keep(conn);
+		cx->conn = peer_connect(provider_dsn(cx), PEER_SQL, "replication_plugin fetch");
+		cx->conn_to = cx->provider;
+		peer_keep(cx->conn);
 	}
-	return peer_exec_params(conn, "SELECT until, vals IS NOT NULL, v"
+	return peer_exec_params(cx->conn, "SELECT until, vals IS NOT NULL, v"
 							" FROM replication_plugin.values_of_write($1::pg_catalog.regclass, $2::pg_catalog.text[],"
 							"  $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.int8, $6::pg_catalog.int4, $7::pg_catalog.xid)"
 							" LEFT JOIN LATERAL pg_catalog.unnest(vals) WITH ORDINALITY u(v, i) ON true ORDER BY i",
@@ -251,11 +246,11 @@ fetch_missing(ApplyRelation *ar, const Datum *key)
 		return true;
 	params[0] = quote_qualified_identifier(ar->remote.nspname, ar->remote.relname);
 	key_params(ar, key, &params[1]);
-	params[4] = psprintf(INT64_FORMAT, apply.version.ts);
-	params[5] = psprintf("%d", apply.version.node);
-	params[6] = psprintf("%u", apply.begin.xid);
+	params[4] = psprintf(INT64_FORMAT, ar->cx->version.ts);
+	params[5] = psprintf("%d", ar->cx->version.node);
+	params[6] = psprintf("%u", ar->cx->begin.xid);
 	pulse_pause();				/* waiting for the provider is no row's fault */
-	res = run_query(params);
+	res = run_query(ar->cx, params);
 	pulse_begin();
 	check_answer(ar, res);
 	found = PQgetvalue(res, 0, 1)[0] == 't';

@@ -18,10 +18,10 @@ extern bool fetch_needed(ApplyRelation *ar, Missing missing, bool seen);
 extern bool fetch_missing(ApplyRelation *ar, const Datum *key);
 
 /* Ends the connection to the provider: another one may come. */
-extern void fetch_disconnect(void);
+extern void fetch_disconnect(ApplyContext *cx);
 
 /* Notes, before commit, what the transaction has passed over. fetch_reset(): after an abort. */
-extern void fetch_note_passed_over(void);
-extern void fetch_reset(void);
+extern void fetch_note_passed_over(ApplyContext *cx);
+extern void fetch_reset(ApplyContext *cx);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_FETCH_H */

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "apply/keep.h"
+#include "apply/put.h"
 #include "base/session.h"
 #include "catalog/names.h"
 #include "wire/value.h"
@@ -37,8 +38,7 @@
 #define ATT_LAYOUT		13
 #define ATT_RELID		15
 
-static SPIPlanPtr insert_plan = NULL;
-static MemoryContext envelope = NULL;	/* what the last one held */
+static SPIPlanPtr insert_plan = NULL;	/* of the process: a statement that is the same for every applier */
 
 const WaitingTable *
 keep_needed(const WireRelation *remote)
@@ -88,40 +88,40 @@ prepare(void)
 }
 
 void
-keep_change(const WireRelation *remote, const WaitingTable *w, const char *message, int len)
+keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w, const char *message, int len)
 {
 	Datum		values[13];
 	int			nest = session_sql_begin();
 
-	apply.keeping = true;
+	cx->keeping = true;
 	prepare();
 	values[0] = CStringGetTextDatum(w->schema);
 	values[1] = CStringGetTextDatum(w->name);
-	values[2] = Int32GetDatum(apply.provider);
-	values[3] = Int32GetDatum(apply.begin.origin);
-	values[4] = LSNGetDatum(apply.begin.origin_lsn);
-	values[5] = TimestampTzGetDatum(apply.begin.commit_ts);
-	values[6] = Int64GetDatum(apply.begin.xid);
-	values[7] = CStringGetTextDatum(frontier_to_text(apply.seen));
+	values[2] = Int32GetDatum(cx->provider);
+	values[3] = Int32GetDatum(cx->begin.origin);
+	values[4] = LSNGetDatum(cx->begin.origin_lsn);
+	values[5] = TimestampTzGetDatum(cx->begin.commit_ts);
+	values[6] = Int64GetDatum(cx->begin.xid);
+	values[7] = CStringGetTextDatum(frontier_to_text(cx->seen));
 	/* of a wide table the description is much larger than a row: the first change of the transaction has it */
-	values[8] = relation_to_be_kept(remote->relid, apply.number) ? PointerGetDatum(renumber(remote, w->number, NULL, 0)) :
+	values[8] = relation_to_be_kept(cx, remote->relid, cx->number) ? PointerGetDatum(renumber(remote, w->number, NULL, 0)) :
 		DirectFunctionCall1(byteain, CStringGetDatum(""));
 	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));
 	values[10] = CStringGetTextDatum(value_layout());
-	values[11] = BoolGetDatum(apply.mode.source_decides);
-	values[12] = Int64GetDatum(apply.relid ? apply.relid : remote->relid);
+	values[11] = BoolGetDatum(cx->mode.source_decides);
+	values[12] = Int64GetDatum(cx->relid ? cx->relid : remote->relid);
 	if (SPI_execute_plan(insert_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
 		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
 	session_sql_end(nest);
-	apply.keeping = false;
-	apply.wrote = true;
+	cx->keeping = false;
+	cx->wrote = true;
 }
 
 /* A node that joins cannot decide between such a change and the row that it has copied. */
 static void
 refuse_undecided(ApplyRelation *ar)
 {
-	if (apply.mode.unversioned)
+	if (ar->cx->mode.unversioned)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("changes of table %s have come to wait on the source of the join",
@@ -166,11 +166,12 @@ keep_open_envelope(ApplyRelation *ar)
 	Envelope	e;
 	MemoryContext old;
 
-	if (!envelope)
-		envelope = AllocSetContextCreate(TopMemoryContext, "kept change", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(envelope);
+	Assert(ar->envelope && !put_is_gathering(ar->cx));
+	if (!ar->cx->envelope)
+		ar->cx->envelope = AllocSetContextCreate(TopMemoryContext, "kept change", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(ar->cx->envelope);
 	check_envelope(ar);
-	old = MemoryContextSwitchTo(envelope);
+	old = MemoryContextSwitchTo(ar->cx->envelope);
 	e = (Envelope) {
 		.provider = DatumGetInt32(ar->values[ATT_PROVIDER - 1]),
 		.xid = (TransactionId) DatumGetInt64(ar->values[ATT_XID - 1]),

@@ -30,7 +30,7 @@
 
 #define MOST_PENDING	1000	/* parked rows of one transaction that are recorded */
 
-/* A row that was parked by the transaction, and the one in its way. */
+/* A row that was parked by the transaction, and the one in its way; in TopTransactionContext. */
 typedef struct Pending
 {
 	ApplyRelation *ar;
@@ -42,8 +42,6 @@ typedef struct Pending
 	Datum	   *key;			/* of the parked row, as values in row */
 	Oid			index_id;
 } Pending;
-
-static List *pending = NIL;		/* in TopTransactionContext */
 
 /* ---------- conflicts ---------- */
 
@@ -69,28 +67,28 @@ park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRo
 	MemoryContext old;
 	Pending    *p;
 
-	if (apply.mode.source_decides || list_length(pending) >= MOST_PENDING)
+	if (ar->cx->mode.source_decides || list_length(ar->cx->parked) >= MOST_PENDING)
 		return;
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	p = palloc(sizeof(Pending));
 	*p = (Pending) {
 		.ar = ar,.version = parked->version,.winner_version = winner_version,.index_id = parked->index_id,
 		.type = who->clashes && *who->clashes > 1 ? CONFLICT_MULTIPLE_UNIQUE :
-		strcmp(apply.action, "UPDATE") == 0 ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS,
+		strcmp(ar->cx->action, "UPDATE") == 0 ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS,
 		.row = copy_for_root(ar, t, row),.winner = copy_for_root(ar, t, winner),
 		.key = palloc(Max(ar->nkeys, 1) * sizeof(Datum))
 	};
 	for (int k = 0; k < ar->nkeys; k++)
 		p->key[k] = p->row->tts_values[ar->key_atts[k] - 1];
-	pending = lappend(pending, p);
+	ar->cx->parked = lappend(ar->cx->parked, p);
 	MemoryContextSwitchTo(old);
 }
 
 /* Records one, if the row is still parked as it was. */
 static void
-record(const Pending *p)
+record(const ApplyContext *cx, const Pending *p)
 {
-	bool		arrived = version_cmp(p->version, apply.version) == 0;
+	bool		arrived = version_cmp(p->version, cx->version) == 0;
 	char	   *constraint = get_rel_name(p->index_id);
 	ParkedRow	now;
 	OwnerContext saved;
@@ -98,7 +96,7 @@ record(const Pending *p)
 	Conflict	conflict = {
 		.type = p->type,.resolution = RESOLUTION_PARKED,.rel = p->ar->rel,
 		.local_row = arrived ? p->winner : p->row,.local_version = arrived ? p->winner_version : p->version,
-		.remote_row = arrived ? p->row : p->winner,.remote_version = apply.version,.key_row = p->row,
+		.remote_row = arrived ? p->row : p->winner,.remote_version = cx->version,.key_row = p->row,
 		.policy = policy_name(p->ar->merge ? p->ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
 	};
 
@@ -107,32 +105,32 @@ record(const Pending *p)
 	as_owner_end(saved);
 	if (!parked)
 		return;
-	conflict.concurrent = !apply_was_seen(conflict.local_version);
+	conflict.concurrent = !apply_was_seen(cx, conflict.local_version);
 	conflict.detail = psprintf("the %s row is parked: the other one is in its way by \"%s\"", arrived ? "arriving" : "local",
 							   constraint ? constraint : "an index that is gone");
 	conflict_record(&conflict);
 }
 
 void
-park_record(void)
+park_record(ApplyContext *cx)
 {
 	ListCell   *lc;
 
-	foreach(lc, pending)
+	foreach(lc, cx->parked)
 	{
 		Pending    *p = lfirst(lc);
 
-		record(p);
+		record(cx, p);
 		ExecDropSingleTupleTableSlot(p->row);
 		ExecDropSingleTupleTableSlot(p->winner);
 	}
-	pending = NIL;
+	cx->parked = NIL;
 }
 
 void
-park_reset(void)
+park_reset(ApplyContext *cx)
 {
-	pending = NIL;				/* slots and memory went with the transaction */
+	cx->parked = NIL;				/* slots and memory went with the transaction */
 }
 
 /* ---------- puts ---------- */
@@ -167,7 +165,7 @@ find(Put *p)
 	{
 		ExecMaterializeSlot(p->target->found);
 		p->base = p->target->found;
-		p->local = place_version(ar, p->target, p->base, apply.version);
+		p->local = place_version(ar, p->target, p->base, ar->cx->version);
 		return;
 	}
 	if (!p->parked)
@@ -191,7 +189,7 @@ is_newest(Put *p, ConflictType exists, ConflictType absent)
 	ApplyRelation *ar = p->ar;
 
 	row_to_root_slot(ar);
-	if (p->base && !apply_wins(p->local))
+	if (p->base && !apply_wins(ar->cx, p->local))
 	{
 		apply_conflict(ar, exists, RESOLUTION_KEEP_LOCAL, p->base, p->local, ar->root_slot, NULL);
 		return false;
@@ -232,7 +230,7 @@ forward(ApplyRelation *ar, ApplyTarget *t)
 	wire_write_write_head(&buf, &m);
 	row_encode(ar->codec, row, &buf);
 	message_emit(&buf);
-	apply.wrote = true;
+	ar->cx->wrote = true;
 	ExecDropSingleTupleTableSlot(row);
 }
 
@@ -255,7 +253,7 @@ show(Put *p, ApplyTarget *to)
 		(void) parked_remove(p->ar->tombstones, p->key);
 
 	/* somebody may have put and deleted the key here since we looked */
-	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, apply.version, &deleted) && !apply_wins(deleted))
+	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, p->ar->cx->version, &deleted) && !apply_wins(p->ar->cx, deleted))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("a row of table \"%s\" was deleted while it came", RelationGetRelationName(p->ar->rel))));
@@ -278,7 +276,7 @@ static WriteResult
 try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 {
 	int			clashes = 0;
-	const PlaceFor who = {.version = apply.version,.own = apply.version,.arriving = true,.wait = true,.parked = park_note,
+	const PlaceFor who = {.version = p->ar->cx->version,.own = p->ar->cx->version,.arriving = true,.wait = true,.parked = park_note,
 	.clashes = &clashes};
 	ApplyTarget *to;
 	ParkedRow	parked;
@@ -292,7 +290,7 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 		apply_refuse_twin(p->ar, p->local);
 	if (!is_newest(p, exists, absent))
 		return WRITE_DONE;
-	seen = !p->base || apply_was_seen(p->local);
+	seen = !p->base || apply_was_seen(p->ar->cx, p->local);
 	if (fetch_needed(p->ar, missing, p->base && seen) && !fetch_missing(p->ar, p->key))
 		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
 	if (!seen)
@@ -336,14 +334,14 @@ park_remove(ApplyRelation *ar, const Datum *key)
 	row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
 	row_decode(ar->codec, &old.row, row);
 	row_key_to_root_slot(ar, key);
-	if (!apply_wins(old.version))
+	if (!apply_wins(ar->cx, old.version))
 		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, row, old.version, NULL, ar->root_slot);
 	else
 	{
 		(void) parked_remove(ar->tombstones, key);
 		tombstone_write(ar->tombstones, key, true);
-		apply.wrote = true;
-		if (!apply_was_seen(old.version))
+		ar->cx->wrote = true;
+		if (!apply_was_seen(ar->cx, old.version))
 			apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_APPLY_REMOTE, row, old.version, NULL, ar->root_slot);
 	}
 	ExecDropSingleTupleTableSlot(row);

@@ -24,7 +24,7 @@ extern void park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, co
 					  TupleTableSlot *winner, Version winner_version, const PlaceFor *who);
 
 /* Records, before commit, which rows the transaction has left parked. park_reset(): after an abort. */
-extern void park_record(void);
-extern void park_reset(void);
+extern void park_record(ApplyContext *cx);
+extern void park_reset(ApplyContext *cx);
 
 #endif							/* REPLICATION_PLUGIN_PARK_H */

@@ -84,7 +84,7 @@ place_refuse_unknown(ApplyRelation *ar)
 static void
 check_known(ApplyRelation *ar, TransactionId writer)
 {
-	const WaitingTable *w = apply.mode.kept ? waiting_table_by_oid(ar->relid) : NULL;
+	const WaitingTable *w = ar->cx->mode.kept ? waiting_table_by_oid(ar->relid) : NULL;
 	TimestampTz ts;
 
 	if (w && full_xid_of(writer) >= Max(w->stable_xid, nodes_local_since_xid()) && !TransactionIdGetCommitTsData(writer, &ts, NULL))

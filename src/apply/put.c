@@ -56,10 +56,15 @@ typedef struct Gathered
 	int			nslots;
 	Oid			slots_of;		/* table that the slots were made for */
 	MemoryContext slot_context;
-	TupleTableSlot *slots[GATHER_ROWS];
+	TupleTableSlot *slots[GATHER_ROWS];	/* the last field: nothing is to be forgotten of it */
 } Gathered;
 
-static Gathered gathered;
+void
+put_create(ApplyContext *cx)
+{
+	Assert(!cx->gathered);
+	cx->gathered = MemoryContextAllocZero(TopMemoryContext, sizeof(Gathered));
+}
 
 /* ---------- tombstones ---------- */
 
@@ -67,34 +72,34 @@ static Gathered gathered;
 static bool
 no_delete_matters(ApplyRelation *ar)
 {
-	return !ar->tombstones || newest_delete_all_seen(ar->relid, apply.version, apply.seen);
+	return !ar->tombstones || newest_delete_all_seen(ar->relid, ar->cx->version, ar->cx->seen);
 }
 
 /* ---------- gathered inserts ---------- */
 
 /* Slot for the next gathered row. */
 static TupleTableSlot *
-next_slot(ApplyTarget *t)
+next_slot(Gathered *g, ApplyTarget *t)
 {
 	MemoryContext old;
 
-	if (gathered.slots_of != t->relid || !gathered.slot_context)
+	if (g->slots_of != t->relid || !g->slot_context)
 	{
-		if (gathered.slot_context)
-			MemoryContextDelete(gathered.slot_context);
-		gathered.slot_context = AllocSetContextCreate(TopTransactionContext, "gathered rows",
-													  ALLOCSET_DEFAULT_SIZES);
-		gathered.nslots = 0;
-		gathered.slots_of = t->relid;
+		if (g->slot_context)
+			MemoryContextDelete(g->slot_context);
+		g->slot_context = AllocSetContextCreate(TopTransactionContext, "gathered rows",
+												ALLOCSET_DEFAULT_SIZES);
+		g->nslots = 0;
+		g->slots_of = t->relid;
 	}
-	if (gathered.n == gathered.nslots)
+	if (g->n == g->nslots)
 	{
-		old = MemoryContextSwitchTo(gathered.slot_context);
-		gathered.slots[gathered.nslots++] =
+		old = MemoryContextSwitchTo(g->slot_context);
+		g->slots[g->nslots++] =
 			MakeSingleTupleTableSlot(t->newslot->tts_tupleDescriptor, t->newslot->tts_ops);
 		MemoryContextSwitchTo(old);
 	}
-	return gathered.slots[gathered.n];
+	return g->slots[g->n];
 }
 
 /* Takes inserted rows back whose key has a newer tombstone. */
@@ -116,65 +121,73 @@ check_inserted(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
 }
 
 void
-put_flush(void)
+put_flush(ApplyContext *cx)
 {
-	ApplyRelation *ar = gathered.rel;
-	int			n = gathered.n;
+	Gathered   *g = cx->gathered;
+	ApplyRelation *ar = g->rel;
+	int			n = g->n;
 	MemoryContext old;
 	OwnerContext saved;
 
 	if (!ar)
 		return;
+	Assert(cx->active && ar->cx == cx);
+	Assert(n > 0 && n <= g->nslots && g->slots_of == g->target->relid);
 	saved = become_owner(ar);	/* whoever is at work */
-	old = MemoryContextSwitchTo(apply.row_context);
-	gathered.rel = NULL;
-	gathered.writing = true;
+	old = MemoryContextSwitchTo(cx->row_context);
+	g->rel = NULL;
+	g->writing = true;
 	if (n == 1)
-		write_insert(ar, gathered.target, gathered.slots[0]);
+		write_insert(ar, g->target, g->slots[0]);
 	else
-		write_insert_many(ar, gathered.target, gathered.slots, n);
-	check_inserted(ar, gathered.target, gathered.slots, n);
+		write_insert_many(ar, g->target, g->slots, n);
+	check_inserted(ar, g->target, g->slots, n);
 	for (int i = 0; i < n; i++)
-		ExecClearTuple(gathered.slots[i]);
-	gathered.n = 0;
-	gathered.bytes = 0;
-	gathered.writing = false;
+		ExecClearTuple(g->slots[i]);
+	g->n = 0;
+	g->bytes = 0;
+	g->writing = false;
 	as_owner_end(saved);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(apply.row_context);
+	MemoryContextReset(cx->row_context);
 }
 
 bool
-put_is_gathering(void)
+put_is_gathering(const ApplyContext *cx)
 {
-	return gathered.rel != NULL;
+	return cx->gathered->rel != NULL;
 }
 
 bool
-put_is_writing_many(void)
+put_is_writing_many(const ApplyContext *cx)
 {
-	return gathered.writing;
+	return cx->gathered->writing;
 }
 
 void
-put_reset(void)
+put_reset(ApplyContext *cx)
 {
 	/* slots and their context went with the transaction */
-	memset(&gathered, 0, sizeof(gathered));
+	memset(cx->gathered, 0, offsetof(Gathered, slots));
 }
 
 /* Keeps an insert for later. */
 static void
 gather(ApplyRelation *ar, ApplyTarget *t)
 {
-	row_fill_slot(ar, t, NULL, next_slot(t));
-	gathered.rel = ar;
-	gathered.target = t;
-	gathered.n++;
-	for (int i = 0; i < apply.newtup.ncolumns; i++)
-		gathered.bytes += apply.newtup.columns[i].len;
-	if (gathered.n == GATHER_ROWS || gathered.bytes >= GATHER_BYTES)
-		put_flush();
+	ApplyContext *cx = ar->cx;
+	Gathered   *g = cx->gathered;
+
+	Assert(!g->rel || (g->rel == ar && g->target == t));
+	Assert(!ar->parking && !ar->partitioned && !cx->mode.careful && !g->writing);
+	row_fill_slot(ar, t, NULL, next_slot(g, t));
+	g->rel = ar;
+	g->target = t;
+	g->n++;
+	for (int i = 0; i < cx->newtup.ncolumns; i++)
+		g->bytes += cx->newtup.columns[i].len;
+	if (g->n == GATHER_ROWS || g->bytes >= GATHER_BYTES)
+		put_flush(cx);
 }
 
 /* ---------- one row ---------- */
@@ -243,12 +256,12 @@ static WriteResult
 put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing missing,
 			   const Datum *key)
 {
-	Version		local = place_version(ar, t, t->found, apply.version);
-	bool		seen = apply_was_seen(local);
+	Version		local = place_version(ar, t, t->found, ar->cx->version);
+	bool		seen = apply_was_seen(ar->cx, local);
 	WriteResult result;
 
 	apply_refuse_twin(ar, local);
-	if (!apply_wins(local))
+	if (!apply_wins(ar->cx, local))
 	{
 		row_to_root_slot(ar);
 		apply_conflict(ar, type, RESOLUTION_KEEP_LOCAL, t->found, local, ar->root_slot, NULL);
@@ -299,7 +312,7 @@ put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing mis
 static bool
 one_by_one(ApplyRelation *ar)
 {
-	if (ar->partitioned || ar->parking || apply.mode.careful || !write_can_gather(ar->target))
+	if (ar->partitioned || ar->parking || ar->cx->mode.careful || !write_can_gather(ar->target))
 		return true;
 	return ar->nkeys > 0 && !ar->tombstones;
 }
@@ -311,9 +324,9 @@ put_insert(ApplyRelation *ar)
 	Missing		missing;
 
 	/* before the row is read: flushing resets the memory that it is read into */
-	if (alone || (gathered.rel && gathered.rel != ar))
-		put_flush();
-	missing = row_read(ar, &apply.newtup) == MISSING_NONE ? MISSING_NONE : MISSING_FROM_PROVIDER;
+	if (alone || (ar->cx->gathered->rel && ar->cx->gathered->rel != ar))
+		put_flush(ar->cx);
+	missing = row_read(ar, &ar->cx->newtup) == MISSING_NONE ? MISSING_NONE : MISSING_FROM_PROVIDER;
 	if (ar->parking)
 		park_put(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing);
 	else if (!alone)
@@ -327,7 +340,7 @@ put_insert(ApplyRelation *ar)
 void
 put_write(ApplyRelation *ar)
 {
-	if (!apply.write.context.plain || apply.write.deleted)
+	if (!ar->cx->write.context.plain || ar->cx->write.deleted)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" is not mergeable on this node", ar->remote.nspname, ar->remote.relname)));
@@ -351,14 +364,14 @@ put_update_of_key(ApplyRelation *ar, Missing missing)
 				newkey[INDEX_MAX_KEYS];
 	ApplyTarget *t;
 
-	row_read_key(ar, &apply.oldtup, oldkey);
+	row_read_key(ar, &ar->cx->oldtup, oldkey);
 	row_key_of_values(ar, newkey);
 	t = target_of_key(ar, oldkey);
 	while (missing == MISSING_NONE && search_key_surely(t, oldkey))
 	{
-		Version		local = place_version(ar, t, t->found, apply.version);
+		Version		local = place_version(ar, t, t->found, ar->cx->version);
 
-		if (!apply_wins(local) || !apply_was_seen(local))
+		if (!apply_wins(ar->cx, local) || !apply_was_seen(ar->cx, local))
 			break;
 		{
 			ApplyTarget *to = target_of_key(ar, newkey);
@@ -413,16 +426,16 @@ put_update_by_row(ApplyRelation *ar)
 
 	for (;;)
 	{
-		row_read(ar, &apply.oldtup);
+		row_read(ar, &ar->cx->oldtup);
 		row_to_root_slot(ar);
 		t = relation_route(ar);
 		if (!search_image(ar, t))
 			break;
-		row_read(ar, &apply.newtup);
+		row_read(ar, &ar->cx->newtup);
 		if (replace_found(ar, t) == WRITE_DONE)
 			return;
 	}
-	row_read(ar, &apply.newtup);
+	row_read(ar, &ar->cx->newtup);
 	row_to_root_slot(ar);
 	apply_conflict(ar, CONFLICT_UPDATE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
 				   ar->root_slot, NULL);
@@ -435,10 +448,10 @@ put_update(ApplyRelation *ar)
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
 
-	put_flush();
+	put_flush(ar->cx);
 	if (ar->nkeys == 0)
 	{
-		if (!apply.has_old)
+		if (!ar->cx->has_old)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("an update of table \"%s.%s\", which has no key, came without the old row",
@@ -446,16 +459,16 @@ put_update(ApplyRelation *ar)
 		put_update_by_row(ar);
 		return;
 	}
-	missing = row_read(ar, &apply.newtup);
+	missing = row_read(ar, &ar->cx->newtup);
 	if (ar->parking)
 	{
 		/* of an update of the key, the delete of the old one comes as a message of its own */
-		if (missing != MISSING_NONE && apply.has_old)
+		if (missing != MISSING_NONE && ar->cx->has_old)
 			missing = MISSING_FROM_PROVIDER;
-		park_put(ar, apply.has_old ? CONFLICT_UPDATE_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
+		park_put(ar, ar->cx->has_old ? CONFLICT_UPDATE_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
 		return;
 	}
-	if (apply.has_old)
+	if (ar->cx->has_old)
 	{
 		put_update_of_key(ar, missing);
 		return;

@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 
+#include "apply/context.h"
 #include "apply/relation.h"
 #include "base/session.h"
 #include "catalog/as_owner.h"
@@ -41,12 +42,19 @@
 
 #define MOST_MAPPED	1000		/* tables of which it is kept how they are written: memory of a process that sees very many */
 
-/* Descriptions by number; a number means something else in what was kept. */
-static HTAB *sets[2] = {NULL, NULL};
-static RelationSet set_in_use = RELATIONS_SENT;
+/* The relations of one context. */
+struct Relations
+{
+	struct Relations *next;		/* of another context */
+	HTAB	   *sets[2];		/* descriptions by number; a number means something else in what was kept */
+	RelationSet in_use;
+	List	   *open;			/* in this transaction */
+	List	   *routings;		/* in this transaction */
+	int			mapped;			/* relations that have been mapped since the maps were last forgotten */
+};
 
-static List *open_relations = NIL;
-static int	mapped = 0;			/* relations that have been mapped since the maps were last forgotten */
+/* Those of all contexts of this process, for the relcache callback; none goes. */
+static struct Relations *all = NULL;
 
 /* Tuple routing of one partitioned table in one transaction. */
 typedef struct Routing
@@ -58,20 +66,18 @@ typedef struct Routing
 	PartitionTupleRouting *proute;
 } Routing;
 
-static List *routings = NIL;
-
-/* Calls a function for every description there is, of both sets. */
+/* Calls a function for every description of a context, of both sets. */
 static void
-for_all(void (*what) (ApplyRelation *, Oid), Oid arg)
+for_all(struct Relations *rs, void (*what) (ApplyRelation *, Oid), Oid arg)
 {
-	for (int i = 0; i < lengthof(sets); i++)
+	for (int i = 0; i < lengthof(rs->sets); i++)
 	{
 		HASH_SEQ_STATUS seq;
 		ApplyRelation *ar;
 
-		if (!sets[i])
+		if (!rs->sets[i])
 			continue;
-		hash_seq_init(&seq, sets[i]);
+		hash_seq_init(&seq, rs->sets[i]);
 		while ((ar = hash_seq_search(&seq)) != NULL)
 			what(ar, arg);
 	}
@@ -89,44 +95,62 @@ invalidate_one(ApplyRelation *ar, Oid relid)
 static void
 invalidate(Datum arg, Oid relid)
 {
-	for_all(invalidate_one, relid);
-}
-
-/* Makes the empty table of relations. */
-static void
-create_table_of_relations(void)
-{
-	HASHCTL		ctl = {.keysize = sizeof(uint32),.entrysize = sizeof(ApplyRelation)};
-	bool		first = !sets[RELATIONS_SENT] && !sets[RELATIONS_KEPT];
-
-	ctl.hcxt = TopMemoryContext;
-	sets[set_in_use] = hash_create("apply relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	if (first)
-		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	for (struct Relations *rs = all; rs; rs = rs->next)
+		for_all(rs, invalidate_one, relid);
 }
 
 void
-relation_use(RelationSet set)
+relations_create(ApplyContext *cx)
 {
-	set_in_use = set;
+	Assert(!cx->relations);
+	cx->relations = MemoryContextAllocZero(TopMemoryContext, sizeof(struct Relations));
+	if (!all)
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	cx->relations->next = all;
+	all = cx->relations;
+}
+
+/* Makes the empty table of relations of the set in use. */
+static HTAB *
+create_table_of_relations(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(uint32),.entrysize = sizeof(ApplyRelation),.hcxt = TopMemoryContext};
+
+	return hash_create("apply relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+void
+relation_use(ApplyContext *cx, RelationSet set)
+{
+	cx->relations->in_use = set;
 }
 
 RelationSet
-relation_in_use(void)
+relation_in_use(ApplyContext *cx)
 {
-	return set_in_use;
+	return cx->relations->in_use;
+}
+
+/* The relation of a number of the set in use; NULL: none was described. */
+static ApplyRelation *
+find(ApplyContext *cx, uint32 remote_id)
+{
+	HTAB	   *set = cx->relations->sets[cx->relations->in_use];
+
+	return set ? hash_search(set, &remote_id, HASH_FIND, NULL) : NULL;
 }
 
 /* Remembers a description, which lives in context. */
 static void
-store(WireRelation remote, MemoryContext context)
+store(ApplyContext *cx, WireRelation remote, MemoryContext context)
 {
+	HTAB	  **set = &cx->relations->sets[cx->relations->in_use];
 	ApplyRelation *ar;
 	bool		found;
 
-	if (!sets[set_in_use])
-		create_table_of_relations();
-	ar = hash_search(sets[set_in_use], &remote.relid, HASH_ENTER, &found);
+	if (!*set)
+		*set = create_table_of_relations();
+	ar = hash_search(*set, &remote.relid, HASH_ENTER, &found);
 	if (found)
 	{
 		/* what is known of a table by its number and name is not forgotten when the transaction comes again */
@@ -137,6 +161,7 @@ store(WireRelation remote, MemoryContext context)
 	else
 		memset((char *) ar + sizeof(uint32), 0, sizeof(ApplyRelation) - sizeof(uint32));
 	MemoryContextSetParent(context, TopMemoryContext);
+	ar->cx = cx;
 	ar->remote_context = context;
 	ar->remote = remote;
 	ar->kept_in = ar->free_in = 0;
@@ -151,7 +176,7 @@ description_context(void)
 }
 
 void
-relation_store(WireReader *r)
+relation_store(ApplyContext *cx, WireReader *r)
 {
 	MemoryContext context = description_context();
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -159,18 +184,18 @@ relation_store(WireReader *r)
 
 	wire_read_relation(r, &remote);
 	MemoryContextSwitchTo(old);
-	store(remote, context);
+	store(cx, remote, context);
 }
 
 void
-relation_store_kept(WireReader *r)
+relation_store_kept(ApplyContext *cx, WireReader *r)
 {
 	WireReader	start = *r;
 	StringInfoData known;
 	WireRelation remote;
 	ApplyRelation *ar;
 
-	Assert(set_in_use == RELATIONS_KEPT);
+	Assert(relation_in_use(cx) == RELATIONS_KEPT);
 	if (r->len == 0)
 		return;					/* as with the change before */
 	if (wire_read_type(r) != WIRE_RELATION)
@@ -178,7 +203,7 @@ relation_store_kept(WireReader *r)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a kept change does not begin with the description of its table")));
 	wire_read_relation(r, &remote);
-	ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote.relid, HASH_FIND, NULL) : NULL;
+	ar = find(cx, remote.relid);
 	if (ar)
 	{
 		/* mostly it is what the change before had */
@@ -189,7 +214,7 @@ relation_store_kept(WireReader *r)
 	}
 	*r = start;
 	(void) wire_read_type(r);
-	relation_store(r);
+	relation_store(cx, r);
 }
 
 /* Describes a local table as if it came from a provider. */
@@ -227,17 +252,17 @@ describe(Relation rel)
 }
 
 const WireRelation *
-relation_remote(uint32 remote_id)
+relation_remote(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = find(cx, remote_id);
 
 	return ar ? &ar->remote : NULL;
 }
 
 bool
-relation_to_be_kept(uint32 remote_id, uint64 transaction)
+relation_to_be_kept(ApplyContext *cx, uint32 remote_id, uint64 transaction)
 {
-	ApplyRelation *ar = hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL);
+	ApplyRelation *ar = find(cx, remote_id);
 	bool		result = ar->kept_in != transaction;
 
 	ar->kept_in = transaction;
@@ -245,17 +270,17 @@ relation_to_be_kept(uint32 remote_id, uint64 transaction)
 }
 
 bool
-relation_is_free(uint32 remote_id, uint64 reading)
+relation_is_free(ApplyContext *cx, uint32 remote_id, uint64 reading)
 {
-	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = find(cx, remote_id);
 
 	return ar && ar->free_in == reading;
 }
 
 void
-relation_note_free(uint32 remote_id, uint64 reading)
+relation_note_free(ApplyContext *cx, uint32 remote_id, uint64 reading)
 {
-	ApplyRelation *ar = hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL);
+	ApplyRelation *ar = find(cx, remote_id);
 
 	ar->free_in = reading;
 }
@@ -274,18 +299,18 @@ relation_exists(const WireRelation *remote)
 }
 
 void
-relation_pass_over(uint32 remote_id)
+relation_pass_over(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL);
+	ApplyRelation *ar = find(cx, remote_id);
 
 	if (ar)
 		ar->passed_over = true;
 }
 
 bool
-relation_is_passed_over(uint32 remote_id)
+relation_is_passed_over(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = find(cx, remote_id);
 
 	return ar && ar->passed_over;
 }
@@ -467,14 +492,14 @@ map_relation(ApplyRelation *ar)
 	ar->root_slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(ar->rel)),
 											 &TTSOpsVirtual);
 	ar->valid = true;
-	mapped++;
+	ar->cx->relations->mapped++;
 	MemoryContextSwitchTo(old);
 }
 
 ApplyRelation *
-relation_open_remote(uint32 remote_id)
+relation_open_remote(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &remote_id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = find(cx, remote_id);
 	MemoryContext old;
 
 	if (!ar)
@@ -491,7 +516,7 @@ relation_open_remote(uint32 remote_id)
 			return NULL;
 		ar->rel = table_open(ar->relid, RowExclusiveLock);
 		old = MemoryContextSwitchTo(TopMemoryContext);
-		open_relations = lappend(open_relations, ar);
+		cx->relations->open = lappend(cx->relations->open, ar);
 		MemoryContextSwitchTo(old);
 	}
 	if (!ar->valid)
@@ -507,10 +532,9 @@ relation_open_remote(uint32 remote_id)
 }
 
 ApplyRelation *
-relation_open_local(Oid relid)
+relation_open_local(ApplyContext *cx, Oid relid)
 {
-	uint32		id = relid;
-	ApplyRelation *ar = sets[set_in_use] ? hash_search(sets[set_in_use], &id, HASH_FIND, NULL) : NULL;
+	ApplyRelation *ar = find(cx, relid);
 	Relation	rel;
 
 	if (!ar || (!ar->valid && !ar->rel))
@@ -519,11 +543,11 @@ relation_open_local(Oid relid)
 		MemoryContext old = MemoryContextSwitchTo(context);
 
 		rel = table_open(relid, RowExclusiveLock);
-		store(describe(rel), context);
+		store(cx, describe(rel), context);
 		MemoryContextSwitchTo(old);
 		table_close(rel, NoLock);
 	}
-	return relation_open_remote(id);
+	return relation_open_remote(cx, relid);
 }
 
 /* Sets up tuple routing for a partitioned table in this transaction. */
@@ -549,7 +573,7 @@ start_routing(ApplyRelation *ar)
 	r->mtstate->resultRelInfo = r->rri;
 	r->mtstate->rootResultRelInfo = r->rri;
 	r->proute = ExecSetupPartitionTupleRouting(r->estate, ar->rel);
-	routings = lappend(routings, r);
+	ar->cx->relations->routings = lappend(ar->cx->relations->routings, r);
 	MemoryContextSwitchTo(old);
 	return r;
 }
@@ -600,7 +624,7 @@ routing_of(ApplyRelation *ar)
 {
 	ListCell   *lc;
 
-	foreach(lc, routings)
+	foreach(lc, ar->cx->relations->routings)
 	{
 		if (((Routing *) lfirst(lc))->rel == ar)
 			return lfirst(lc);
@@ -659,18 +683,19 @@ forget_map(ApplyRelation *ar, Oid unused)
 
 /* Forgets how tables are written, when none is open: descriptions stay, as they come only once. */
 static void
-forget_maps(void)
+forget_maps(struct Relations *rs)
 {
-	for_all(forget_map, InvalidOid);
-	mapped = 0;
+	for_all(rs, forget_map, InvalidOid);
+	rs->mapped = 0;
 }
 
 void
-relation_close_all(void)
+relation_close_all(ApplyContext *cx)
 {
+	struct Relations *rs = cx->relations;
 	ListCell   *lc;
 
-	foreach(lc, routings)
+	foreach(lc, rs->routings)
 	{
 		Routing    *r = lfirst(lc);
 
@@ -679,8 +704,8 @@ relation_close_all(void)
 		ExecResetTupleTable(r->estate->es_tupleTable, false);
 		FreeExecutorState(r->estate);
 	}
-	routings = NIL;
-	foreach(lc, open_relations)
+	rs->routings = NIL;
+	foreach(lc, rs->open)
 	{
 		ApplyRelation *ar = lfirst(lc);
 
@@ -690,10 +715,10 @@ relation_close_all(void)
 		ar->placed = ar->await_known = false;
 		ar->target = NULL;
 	}
-	list_free(open_relations);
-	open_relations = NIL;
-	if (mapped > MOST_MAPPED)
-		forget_maps();
+	list_free(rs->open);
+	rs->open = NIL;
+	if (rs->mapped > MOST_MAPPED)
+		forget_maps(rs);
 }
 
 /* Forgets that one was open. */
@@ -707,10 +732,10 @@ reset(ApplyRelation *ar, Oid unused)
 }
 
 void
-relation_reset(void)
+relation_reset(ApplyContext *cx)
 {
-	routings = NIL;
-	list_free(open_relations);
-	open_relations = NIL;
-	for_all(reset, InvalidOid);
+	cx->relations->routings = NIL;
+	list_free(cx->relations->open);
+	cx->relations->open = NIL;
+	for_all(cx->relations, reset, InvalidOid);
 }

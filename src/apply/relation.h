@@ -5,6 +5,7 @@
 #ifndef REPLICATION_PLUGIN_APPLY_RELATION_H
 #define REPLICATION_PLUGIN_APPLY_RELATION_H
 
+#include "apply/apply.h"
 #include "apply/target.h"
 #include "merge/merge_table.h"
 #include "store/tombstone.h"
@@ -14,6 +15,7 @@
 typedef struct ApplyRelation
 {
 	uint32		remote_id;		/* hash key */
+	ApplyContext *cx;			/* whose it is */
 	MemoryContext remote_context;	/* of remote */
 	WireRelation remote;
 	uint64		kept_in;		/* transaction (apply.h) in which it has been kept as the description of a change */
@@ -67,41 +69,44 @@ typedef enum RelationSet
 	RELATIONS_KEPT				/* to what is described with each change that was kept (keep.h) */
 } RelationSet;
 
+/* Once per context. */
+extern void relations_create(ApplyContext *cx);
+
 /* From here on numbers are of this set. */
-extern void relation_use(RelationSet set);
-extern RelationSet relation_in_use(void);
+extern void relation_use(ApplyContext *cx, RelationSet set);
+extern RelationSet relation_in_use(ApplyContext *cx);
 
 /* Remembers a relation message. */
-extern void relation_store(WireReader *r);
+extern void relation_store(ApplyContext *cx, WireReader *r);
 
 /* The same of a kept change, unless it is known: with its type byte; empty if an earlier change of the transaction had it. */
-extern void relation_store_kept(WireReader *r);
+extern void relation_store_kept(ApplyContext *cx, WireReader *r);
 
 /* Name and columns that came for a relation id; NULL if none. */
-extern const WireRelation *relation_remote(uint32 remote_id);
+extern const WireRelation *relation_remote(ApplyContext *cx, uint32 remote_id);
 
 /* The same is to be kept with a change, in a transaction of this number; false if it has been, as it is. */
-extern bool relation_to_be_kept(uint32 remote_id, uint64 transaction);
+extern bool relation_to_be_kept(ApplyContext *cx, uint32 remote_id, uint64 transaction);
 
 /* True if the table is known not to wait, in that reading of the list of those that do; and notes that it does not. */
-extern bool relation_is_free(uint32 remote_id, uint64 reading);
-extern void relation_note_free(uint32 remote_id, uint64 reading);
+extern bool relation_is_free(ApplyContext *cx, uint32 remote_id, uint64 reading);
+extern void relation_note_free(ApplyContext *cx, uint32 remote_id, uint64 reading);
 
 /* True if there is a local table of that name. Takes no lock. */
 extern bool relation_exists(const WireRelation *remote);
 
 /* Rows of a relation are passed over from here on, as long as there is no local table. */
-extern void relation_pass_over(uint32 remote_id);
-extern bool relation_is_passed_over(uint32 remote_id);
+extern void relation_pass_over(ApplyContext *cx, uint32 remote_id);
+extern bool relation_is_passed_over(ApplyContext *cx, uint32 remote_id);
 
 /*
  * The relation with its local table open in this transaction. NULL if there is no such table and its rows are to be passed over: it is
  * left out here (catalog/exclusion.h), or gone everywhere.
  */
-extern ApplyRelation *relation_open_remote(uint32 remote_id);
+extern ApplyRelation *relation_open_remote(ApplyContext *cx, uint32 remote_id);
 
 /* A local table, without any provider; its columns are known by their own names and types. */
-extern ApplyRelation *relation_open_local(Oid relid);
+extern ApplyRelation *relation_open_local(ApplyContext *cx, Oid relid);
 
 /*
  * The table that a row goes to: rel->target, or the leaf partition for the values
@@ -118,7 +123,7 @@ extern ApplyTarget *relation_leaf(ApplyRelation *rel, Oid leaf);
 /* The complaint about keys that differ. */
 extern void relation_key_differs(ApplyRelation *rel);
 
-extern void relation_close_all(void);	/* before commit */
-extern void relation_reset(void);		/* after an abort */
+extern void relation_close_all(ApplyContext *cx);	/* before commit */
+extern void relation_reset(ApplyContext *cx);		/* after an abort */
 
 #endif							/* REPLICATION_PLUGIN_APPLY_RELATION_H */

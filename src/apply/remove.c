@@ -45,12 +45,12 @@ remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	if (ar->parking && park_remove(ar, key))
 		return WRITE_DONE;
 	known = ar->tombstones &&
-		tombstone_find(ar->tombstones, key, apply.version, &deleted);
+		tombstone_find(ar->tombstones, key, ar->cx->version, &deleted);
 
-	if (ar->tombstones && (!known || version_cmp(deleted, apply.version) < 0))
+	if (ar->tombstones && (!known || version_cmp(deleted, ar->cx->version) < 0))
 	{
 		tombstone_write(ar->tombstones, key, true);
-		apply.wrote = true;
+		ar->cx->wrote = true;
 		tombstone_flush();
 		if (search_key_surely(t, key))
 			return WRITE_AGAIN;
@@ -59,7 +59,7 @@ remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	if (!known)
 		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
 					   NULL, ar->root_slot);
-	else if (!apply_was_seen(deleted))
+	else if (!apply_was_seen(ar->cx, deleted))
 		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, deleted,
 					   NULL, ar->root_slot);
 	return WRITE_DONE;
@@ -69,10 +69,10 @@ remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 static WriteResult
 remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 {
-	Version		local = place_version(ar, t, t->found, apply.version);
-	bool		seen = apply_was_seen(local);
+	Version		local = place_version(ar, t, t->found, ar->cx->version);
+	bool		seen = apply_was_seen(ar->cx, local);
 
-	if (!apply_wins(local))
+	if (!apply_wins(ar->cx, local))
 	{
 		row_key_to_root_slot(ar, key);
 		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, t->found, local,
@@ -103,11 +103,11 @@ remove_nowhere(ApplyRelation *ar, const Datum *key)
 
 	if (ar->parking && park_remove(ar, key))
 		return;
-	known = ar->tombstones && tombstone_find(ar->tombstones, key, apply.version, &deleted);
-	if (ar->tombstones && (!known || version_cmp(deleted, apply.version) < 0))
+	known = ar->tombstones && tombstone_find(ar->tombstones, key, ar->cx->version, &deleted);
+	if (ar->tombstones && (!known || version_cmp(deleted, ar->cx->version) < 0))
 	{
 		tombstone_write(ar->tombstones, key, true);
-		apply.wrote = true;
+		ar->cx->wrote = true;
 	}
 	row_key_to_root_slot(ar, key);
 	if (!known)
@@ -120,7 +120,7 @@ remove_equal(ApplyRelation *ar)
 {
 	ApplyTarget *t;
 
-	row_read(ar, &apply.oldtup);
+	row_read(ar, &ar->cx->oldtup);
 	row_to_root_slot(ar);
 	t = relation_route_any(ar);
 	while (t && search_image(ar, t))
@@ -139,13 +139,13 @@ remove_row(ApplyRelation *ar)
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
 
-	put_flush();
+	put_flush(ar->cx);
 	if (ar->nkeys == 0)
 	{
 		remove_equal(ar);
 		return;
 	}
-	row_read_key(ar, &apply.oldtup, key);
+	row_read_key(ar, &ar->cx->oldtup, key);
 	if (ar->partitioned)
 		row_key_to_root_slot(ar, key);
 	t = relation_route_any(ar);
@@ -178,7 +178,7 @@ remove_seen_in(ApplyRelation *ar, ApplyTarget *t)
 		pulse_step();
 
 		/* a row that changed meanwhile is not one that the writer had seen */
-		if (apply_was_seen(place_version(ar, t, t->found, apply.version)))
+		if (apply_was_seen(ar->cx, place_version(ar, t, t->found, ar->cx->version)))
 			(void) write_delete(ar, t, &t->found->tts_tid);
 	}
 	ExecClearTuple(t->found);
@@ -192,7 +192,7 @@ remove_all_seen(ApplyRelation *ar)
 	List	   *leaves;
 	ListCell   *lc;
 
-	put_flush();
+	put_flush(ar->cx);
 	if (!ar->partitioned)
 	{
 		remove_seen_in(ar, ar->target);

@@ -10,6 +10,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "apply/context.h"
 #include "apply/relation.h"
 #include "apply/scout.h"
 #include "catalog/names.h"
@@ -21,34 +22,47 @@ typedef struct Met
 	uint32		remote_id;
 } Met;
 
-static MemoryContext context = NULL;
-static MemoryContext row_context = NULL;
-static HTAB *met = NULL;
-static uint32 last_id = 0;		/* relation of the last row, mostly that of the next as well */
-static WireTuple oldtup;
-static WireTuple newtup;
+typedef struct Scout
+{
+	MemoryContext context;		/* of met, and of what is returned */
+	MemoryContext row_context;	/* reset after each row */
+	HTAB	   *met;
+	uint32		last_id;		/* relation of the last row, mostly that of the next as well */
+	WireTuple	oldtup;
+	WireTuple	newtup;
+} Scout;
+
+/* The scout of an applier, made when it is first needed. */
+static Scout *
+scout_of(ApplyContext *cx)
+{
+	Scout	   *s = cx->scout;
+
+	if (s)
+		return s;
+	s = MemoryContextAllocZero(TopMemoryContext, sizeof(Scout));
+	s->context = AllocSetContextCreate(TopMemoryContext, "tables of a transaction", ALLOCSET_SMALL_SIZES);
+	s->row_context = AllocSetContextCreate(TopMemoryContext, "row that is only read", ALLOCSET_DEFAULT_SIZES);
+	wire_tuple_init(&s->oldtup, TopMemoryContext);
+	wire_tuple_init(&s->newtup, TopMemoryContext);
+	return cx->scout = s;
+}
 
 void
-scout_begin(void)
+scout_begin(ApplyContext *cx)
 {
-	HASHCTL		ctl = {.keysize = 2 * NAMEDATALEN,.entrysize = sizeof(Met)};
+	Scout	   *s = scout_of(cx);
+	HASHCTL		ctl = {.keysize = 2 * NAMEDATALEN,.entrysize = sizeof(Met),.hcxt = s->context};
 
-	if (!context)
-	{
-		context = AllocSetContextCreate(TopMemoryContext, "tables of a transaction", ALLOCSET_SMALL_SIZES);
-		row_context = AllocSetContextCreate(TopMemoryContext, "row that is only read", ALLOCSET_DEFAULT_SIZES);
-		wire_tuple_init(&oldtup, TopMemoryContext);
-		wire_tuple_init(&newtup, TopMemoryContext);
-	}
-	MemoryContextReset(context);
-	ctl.hcxt = context;
-	met = hash_create("tables of a transaction", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	last_id = 0;
+	Assert(!cx->active);
+	MemoryContextReset(s->context);
+	s->met = hash_create("tables of a transaction", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	s->last_id = 0;
 }
 
 /* Notes a table. */
 static void
-note(const char *nspname, const char *relname, uint32 remote_id)
+note(Scout *s, const char *nspname, const char *relname, uint32 remote_id)
 {
 	char		key[2 * NAMEDATALEN] = {0};
 	bool		found;
@@ -56,7 +70,7 @@ note(const char *nspname, const char *relname, uint32 remote_id)
 
 	strlcpy(key, nspname, NAMEDATALEN);
 	strlcpy(key + NAMEDATALEN, relname, NAMEDATALEN);
-	m = hash_search(met, key, HASH_ENTER, &found);
+	m = hash_search(s->met, key, HASH_ENTER, &found);
 	if (!found)
 		m->remote_id = remote_id;
 }
@@ -76,37 +90,39 @@ text_of(const WireRelation *remote, const WireTuple *t, const char *column)
 
 /* A change that another node has kept: notes its table. */
 static void
-note_envelope(const WireRelation *remote, const WireTuple *t)
+note_envelope(Scout *s, const WireRelation *remote, const WireTuple *t)
 {
 	char	   *nspname = text_of(remote, t, "schema_name");
 	char	   *relname = text_of(remote, t, "table_name");
 
 	if (nspname && relname)
-		note(nspname, relname, 0);
+		note(s, nspname, relname, 0);
 }
 
 /* A row of a relation. */
 static void
-row(uint32 remote_id, bool inserted)
+row(ApplyContext *cx, uint32 remote_id, bool inserted)
 {
-	const WireRelation *remote = remote_id != last_id ? relation_remote(remote_id) : NULL;
+	Scout	   *s = cx->scout;
+	const WireRelation *remote = remote_id != s->last_id ? relation_remote(cx, remote_id) : NULL;
 
 	if (!remote)
 		return;
 	if (strcmp(remote->nspname, EXTENSION_SCHEMA) != 0)
 	{
-		if (!relation_is_passed_over(remote_id))
-			note(remote->nspname, remote->relname, remote_id);
-		last_id = remote_id;
+		if (!relation_is_passed_over(cx, remote_id))
+			note(s, remote->nspname, remote->relname, remote_id);
+		s->last_id = remote_id;
 	}
 	else if (inserted && strcmp(remote->relname, TABLE_WAITING_CHANGE) == 0)
-		note_envelope(remote, &newtup);
+		note_envelope(s, remote, &s->newtup);
 }
 
 void
-scout_message(WireReader *r, WireMessage type)
+scout_message(ApplyContext *cx, WireReader *r, WireMessage type)
 {
-	MemoryContext old = MemoryContextSwitchTo(row_context);
+	Scout	   *s = cx->scout;
+	MemoryContext old = MemoryContextSwitchTo(s->row_context);
 	WireWrite	write;
 	bool		has_old;
 	int			n;
@@ -115,37 +131,38 @@ scout_message(WireReader *r, WireMessage type)
 	switch (type)
 	{
 		case WIRE_INSERT:
-			row(wire_read_insert(r, &newtup), true);
+			row(cx, wire_read_insert(r, &s->newtup), true);
 			break;
 		case WIRE_UPDATE:
-			row(wire_read_update(r, &has_old, &oldtup, &newtup), false);
+			row(cx, wire_read_update(r, &has_old, &s->oldtup, &s->newtup), false);
 			break;
 		case WIRE_DELETE:
-			row(wire_read_delete(r, &oldtup), false);
+			row(cx, wire_read_delete(r, &s->oldtup), false);
 			break;
 		case WIRE_WRITE:
-			wire_read_write(r, &write, &newtup);
-			row(write.relid, false);
+			wire_read_write(r, &write, &s->newtup);
+			row(cx, write.relid, false);
 			break;
 		default:
 			wire_read_truncate(r, &n, &ids);
 			for (int i = 0; i < n; i++)
-				row(ids[i], false);
+				row(cx, ids[i], false);
 			break;
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(row_context);
+	MemoryContextReset(s->row_context);
 }
 
 List *
-scout_tables(void)
+scout_tables(ApplyContext *cx)
 {
-	MemoryContext old = MemoryContextSwitchTo(context);
+	Scout	   *s = cx->scout;
+	MemoryContext old = MemoryContextSwitchTo(s->context);
 	HASH_SEQ_STATUS seq;
 	List	   *tables = NIL;
 	Met		   *m;
 
-	hash_seq_init(&seq, met);
+	hash_seq_init(&seq, s->met);
 	while ((m = hash_seq_search(&seq)) != NULL)
 	{
 		LostTable  *t = palloc0(sizeof(LostTable));

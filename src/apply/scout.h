@@ -10,12 +10,12 @@
 #include "apply/apply.h"
 
 /* A transaction begins. */
-extern void scout_begin(void);
+extern void scout_begin(ApplyContext *cx);
 
 /* Reads one row message. */
-extern void scout_message(WireReader *r, WireMessage type);
+extern void scout_message(ApplyContext *cx, WireReader *r, WireMessage type);
 
 /* The tables of which rows have come since (of LostTable *), also those of kept changes. Good until the next scout_begin(). */
-extern List *scout_tables(void);
+extern List *scout_tables(ApplyContext *cx);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_SCOUT_H */

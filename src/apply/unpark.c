@@ -26,6 +26,7 @@
 
 #include "apply/context.h"
 #include "apply/place.h"
+#include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/unpark.h"
@@ -40,29 +41,33 @@
 #define LIMIT_MS		60000	/* for one transaction, whatever it waits for: other tables wait for this process */
 #define WAIT_FOR_OTHERS	5		/* ... and after one that others cause who are writing */
 
-/* Key of the row that is at work, for what is noted of an error; in the row context. NULL: none. */
-static bytea *at_work = NULL;
+/* A look at a table. */
+typedef struct Look
+{
+	ApplyContext *cx;
+	Oid			relid;
+	bytea	   *at_work;		/* key of the row that is at work, for what is noted of an error; in the row context. NULL: none */
+} Look;
 
 /* ---------- transactions ---------- */
 
 /* Begins a transaction that nobody else sees. */
 static void
-begin(void)
+begin(ApplyContext *cx)
 {
 	RepOriginId origin;
 
+	Assert(!cx->active && !put_is_gathering(cx));
 	StartTransactionCommand();
 	origin = origin_map_create(ORIGIN_NODE_REPAIR);
 	CommitTransactionCommand();
-	if (!apply.row_context)
-		apply_init(INVALID_NODE_ID, NULL, NULL);
-	relation_use(RELATIONS_SENT);
+	relation_use(cx, RELATIONS_SENT);
 	StartTransactionCommand();
 	replorigin_session_setup(origin);
 	replorigin_session_origin = origin;
 	(void) set_config_option("lock_timeout", "500ms", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	apply.version = VERSION_OLDEST; /* what it writes has its version by pins only */
+	cx->version = VERSION_OLDEST; /* what it writes has its version by pins only */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
 	pulse_begin();
@@ -78,10 +83,10 @@ release_origin(void)
 }
 
 static void
-commit(void)
+commit(ApplyContext *cx)
 {
 	tombstone_end_transaction();
-	relation_close_all();
+	relation_close_all(cx);
 	target_close_all();
 	PopActiveSnapshot();
 	FAULT_POINT("unpark_commit_before");
@@ -210,13 +215,14 @@ look_at(ApplyRelation *ar, const ParkedEntry *e)
 
 /* Looks at the parked rows of a table. */
 static UnparkResult
-look_at_all(Oid relid)
+look_at_all(Look *look)
 {
-	ApplyRelation *ar = relation_open_local(relid);
+	ApplyContext *cx = look->cx;
+	ApplyRelation *ar = relation_open_local(cx, look->relid);
 	int			changed = 0;
 	ListCell   *lc;
-	MemoryContext old = MemoryContextSwitchTo(apply.row_context);
-	MemoryContext each = AllocSetContextCreate(apply.row_context, "parked row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cx->row_context);
+	MemoryContext each = AllocSetContextCreate(cx->row_context, "parked row", ALLOCSET_DEFAULT_SIZES);
 	OwnerContext saved;
 
 	if (!ar->tombstones)
@@ -224,72 +230,72 @@ look_at_all(Oid relid)
 		MemoryContextSwitchTo(old);
 		return UNPARK_DONE;		/* nothing can be done before it has a key again */
 	}
-	parked_lock(relid, true);
+	parked_lock(ar->relid, true);
 	ar->placed = ar->parking = ar->pinned = true;
 	saved = become_owner(ar);
-	foreach(lc, parked_list(relid, GetLatestSnapshot(), false))
+	foreach(lc, parked_list(ar->relid, GetLatestSnapshot(), false))
 	{
 		ParkedEntry *e = lfirst(lc);
 
 		pulse_step();
-		at_work = e->key;
+		look->at_work = e->key;
 		MemoryContextSwitchTo(each);
 		changed += look_at(ar, e) ? 1 : 0;
-		MemoryContextSwitchTo(apply.row_context);
+		MemoryContextSwitchTo(cx->row_context);
 		MemoryContextReset(each);
 		if (changed == MOST_AT_ONCE)
 			break;
 	}
 	become_worker(saved);
 	MemoryContextDelete(each);
-	at_work = NULL;
+	look->at_work = NULL;
 	MemoryContextSwitchTo(old);
 	return changed > 0 ? UNPARK_MORE : UNPARK_DONE;
 }
 
 /* Ends what an error has left behind. */
 static void
-abort_all(MemoryContext context)
+abort_all(ApplyContext *cx, MemoryContext context)
 {
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	release_origin();
-	apply_reset();
+	apply_reset(cx);
 	MemoryContextSwitchTo(context);
 }
 
 /* Notes an error at the row that was at work. */
 static void
-note_error(Oid relid, bytea *bytes, const char *message, int seconds)
+note_error(const Look *look, bytea *bytes, const char *message, int seconds)
 {
 	ApplyRelation *ar;
 	Datum		key[INDEX_MAX_KEYS];
 	OwnerContext saved;
 
-	begin();
-	ar = relation_open_local(relid);
-	parked_lock(relid, true);
+	begin(look->cx);
+	ar = relation_open_local(look->cx, look->relid);
+	parked_lock(look->relid, true);
 	saved = become_owner(ar);
 	if (ar->tombstones && tombstone_key_values(ar->tombstones, bytes, key))
 		parked_note_error(ar->tombstones, key, message, seconds);
 	become_worker(saved);
-	commit();
+	commit(look->cx);
 }
 
 /* The same; returns whether it could be noted: the table may be locked. */
 static bool
-try_note_error(Oid relid, bytea *bytes, const char *message, int seconds, MemoryContext context)
+try_note_error(const Look *look, bytea *bytes, const char *message, int seconds, MemoryContext context)
 {
 	volatile bool noted = false;
 
 	PG_TRY();
 	{
-		note_error(relid, bytes, message, seconds);
+		note_error(look, bytes, message, seconds);
 		noted = true;
 	}
 	PG_CATCH();
 	{
-		abort_all(context);
+		abort_all(look->cx, context);
 	}
 	PG_END_TRY();
 	return noted;
@@ -315,7 +321,7 @@ explain_limit(ErrorData *edata)
 
 /* Cleans up after an error: one of a row is noted there, others are raised again, but for passing ones. */
 static UnparkResult
-clean_up(Oid relid, MemoryContext context)
+clean_up(Look *look, MemoryContext context)
 {
 	ErrorData  *edata;
 	bytea	   *key = NULL;
@@ -324,17 +330,17 @@ clean_up(Oid relid, MemoryContext context)
 	MemoryContextSwitchTo(context);
 	edata = CopyErrorData();
 	pause = pulse_timed_out() ? explain_limit(edata) : is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS : RETRY_AFTER;
-	if (at_work)
+	if (look->at_work)
 	{
-		key = palloc(VARSIZE_ANY(at_work));
-		memcpy(key, at_work, VARSIZE_ANY(at_work));
+		key = palloc(VARSIZE_ANY(look->at_work));
+		memcpy(key, look->at_work, VARSIZE_ANY(look->at_work));
 	}
-	at_work = NULL;
-	abort_all(context);
-	ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", relid, edata->message)));
+	look->at_work = NULL;
+	abort_all(look->cx, context);
+	ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", look->relid, edata->message)));
 	if (key)
 	{
-		if (!try_note_error(relid, key, edata->message, pause, context))
+		if (!try_note_error(look, key, edata->message, pause, context))
 			return UNPARK_LATER;
 	}
 	else if (!is_passing(edata->sqlerrcode))
@@ -344,21 +350,24 @@ clean_up(Oid relid, MemoryContext context)
 }
 
 UnparkResult
-unpark_table(Oid relid)
+unpark_table(ApplyContext *cx, Oid relid)
 {
 	MemoryContext context = CurrentMemoryContext;
+	Look	   *look = palloc0(sizeof(Look));	/* not on the stack: an error is told of what is noted there */
 	volatile UnparkResult result = UNPARK_LATER;
 
+	look->cx = cx;
+	look->relid = relid;
 	PG_TRY();
 	{
-		begin();
-		result = look_at_all(relid);
-		commit();
-		MemoryContextReset(apply.row_context);
+		begin(cx);
+		result = look_at_all(look);
+		commit(cx);
+		MemoryContextReset(cx->row_context);
 	}
 	PG_CATCH();
 	{
-		result = clean_up(relid, context);
+		result = clean_up(look, context);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -396,9 +405,9 @@ targets_of(ApplyRelation *ar)
 
 /* Looks at all pins of a table. */
 static void
-collect_pins(Oid relid)
+collect_pins(ApplyContext *cx, Oid relid)
 {
-	ApplyRelation *ar = relation_open_local(relid);
+	ApplyRelation *ar = relation_open_local(cx, relid);
 	List	   *targets;
 	ListCell   *lc;
 	OwnerContext saved;
@@ -426,20 +435,22 @@ collect_pins(Oid relid)
 }
 
 void
-unpark_collect_pins(Oid relid)
+unpark_collect_pins(ApplyContext *cx, Oid relid)
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
-		begin();
-		collect_pins(relid);
-		commit();
-		MemoryContextReset(apply.row_context);
+		begin(cx);
+		collect_pins(cx, relid);
+		commit(cx);
+		MemoryContextReset(cx->row_context);
 	}
 	PG_CATCH();
 	{
-		(void) clean_up(relid, context);	/* another time */
+		Look		look = {.cx = cx,.relid = relid};
+
+		(void) clean_up(&look, context);	/* another time */
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

@@ -5,6 +5,8 @@
 #ifndef REPLICATION_PLUGIN_UNPARK_H
 #define REPLICATION_PLUGIN_UNPARK_H
 
+#include "apply/apply.h"
+
 typedef enum UnparkResult
 {
 	UNPARK_DONE,				/* all is as it should be */
@@ -18,9 +20,9 @@ typedef enum UnparkResult
  * a transaction of its own, under the origin of repairs. What fails is noted at the row, and tried again later. It
  * does not wait for others.
  */
-extern UnparkResult unpark_table(Oid relid);
+extern UnparkResult unpark_table(ApplyContext *cx, Oid relid);
 
 /* Forgets pins of rows that have been written anew, or are gone. In a transaction of its own. */
-extern void unpark_collect_pins(Oid relid);
+extern void unpark_collect_pins(ApplyContext *cx, Oid relid);
 
 #endif							/* REPLICATION_PLUGIN_UNPARK_H */

@@ -71,11 +71,11 @@ begin_triggers(ApplyTarget *t)
 
 /* Marks the end of one row. heap: something was written that decoding sees. */
 static void
-row_written(ApplyTarget *t, bool heap)
+row_written(ApplyRelation *ar, ApplyTarget *t, bool heap)
 {
 	ResetPerTupleExprContext(t->estate);
 	CommandCounterIncrement();
-	apply.wrote = apply.wrote || (heap && RelationIsLogicallyLogged(t->rel));
+	ar->cx->wrote = ar->cx->wrote || (heap && RelationIsLogicallyLogged(t->rel));
 }
 
 /*
@@ -90,7 +90,7 @@ check_doubts(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot, List *doub
 		return;
 	if (ar->nkeys == 0)
 	{
-		doubt_note(t, &slot->tts_tid, doubts);
+		doubt_note(ar->cx, t, &slot->tts_tid, doubts);
 		return;
 	}
 	ereport(ERROR,
@@ -126,7 +126,7 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	as_owner_end(saved);
 	if (heap && ar->nkeys == 0)
 		image_index_add(ar, t, slot);
-	row_written(t, heap);
+	row_written(ar, t, heap);
 }
 
 /*
@@ -226,7 +226,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	as_owner_end(saved);
 	if (heap && ar->nkeys == 0)
 		image_index_add(ar, t, slot);
-	row_written(t, heap);
+	row_written(ar, t, heap);
 	return result;
 }
 
@@ -266,7 +266,7 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 		}
 	}
 	as_owner_end(saved);
-	row_written(t, heap);
+	row_written(ar, t, heap);
 	return result;
 }
 
@@ -298,5 +298,5 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 	as_owner_end(saved);
 	for (int i = 0; i < n && ar->nkeys == 0; i++)
 		image_index_add(ar, t, slots[i]);
-	row_written(t, true);
+	row_written(ar, t, true);
 }

@@ -11,7 +11,7 @@
 #include "replication/syncrep.h"
 #include "storage/proc.h"
 
-#include "apply/apply.h"
+#include "apply/session_origin.h"
 #include "receive/gate.h"
 #include "shared/origin_hold.h"
 
@@ -87,7 +87,7 @@ gate_release(void)
 {
 	if (held == INVALID_NODE_ID)
 		return;
-	apply_release_origin();
+	session_origin_release();
 	origin_hold_release(held);
 	held = INVALID_NODE_ID;
 }

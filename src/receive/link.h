@@ -9,6 +9,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "apply/apply.h"
 #include "base/moment.h"
 #include "model/frontier.h"
 #include "queue/replay.h"
@@ -98,6 +99,7 @@ typedef struct Link
 	int			confirmed_file; /* of confirmed.c; 0: not open */
 	PGconn	   *conn;
 	bool		provider_answers;	/* an error that is raised now is the provider's answer to who we are */
+	ApplyContext *apply;		/* who applies what comes */
 	StreamState stream;
 	Feedback	feedback;
 	ClockProbe	clock;

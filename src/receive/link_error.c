@@ -124,13 +124,13 @@ append_last_resort(StringInfo buf, Link *link, XLogRecPtr lsn)
 
 /* The row at which it failed, in a transaction of its own; NULL if there is none. */
 static char *
-failed_row(void)
+failed_row(Link *link)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char	   *row;
 
 	StartTransactionCommand();
-	row = apply_failed_row();
+	row = apply_failed_row(link->apply);
 	row = row ? MemoryContextStrdup(context, row) : NULL;
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
@@ -149,7 +149,7 @@ link_error_text(Link *link, const ErrorData *edata, const WireBegin *transaction
 	append_cut(&buf, " DETAIL: ", edata->detail, MOST_MESSAGE);
 	append_cut(&buf, " IN: ", ran, MOST_WHERE);
 	appendStringInfoString(&buf, " CONTEXT: ");
-	append_cut(&buf, "", failed_row(), MOST_WHERE);
+	append_cut(&buf, "", failed_row(link), MOST_WHERE);
 	appendStringInfo(&buf, "%stransaction %X/%X of node %d HINT: ", buf.data[buf.len - 1] == ' ' ? "" : ", ",
 					 LSN_FORMAT_ARGS(transaction->origin_lsn), transaction->origin);
 	append_cut(&buf, "", right, MOST_MESSAGE);

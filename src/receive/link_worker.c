@@ -135,7 +135,7 @@ work(Link *link, MemoryContext context)
 		MemoryContextReset(context);
 		link->seen_stored = NULL;
 		link_load(link);
-		apply_init(link->provider, link->provider_dsn, link->seen);
+		apply_init(link->apply, link->provider, link->provider_dsn, link->seen);
 		gate_init(link->me);
 		switch (link_stream(link))
 		{
@@ -172,6 +172,7 @@ replication_plugin_link_main(Datum link_status_index)
 	link.provider = status.provider;
 	BackgroundWorkerInitializeConnectionByOid(status.dboid, InvalidOid, 0);
 	set_session();
+	link.apply = apply_create();
 	activity_ignore_own();
 	origin_map_ensure_loaded();
 	pulse_init(beat, &link);

@@ -180,13 +180,13 @@ lost_table_passed_over(Link *link, char **detail, char **hint)
 	bool		missing;
 
 	StartTransactionCommand();
-	missing = apply_lost_table(&table);
+	missing = apply_lost_table(link->apply, &table);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	if (!missing || !is_gone_everywhere(link, &table, detail, hint))
 		return false;
 	tell(link, &table);
 	MemoryContextSwitchTo(context);
-	apply_pass_over_table();
+	apply_pass_over_table(link->apply);
 	return true;
 }

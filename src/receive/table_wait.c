@@ -349,14 +349,14 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 
 /* Whose rows have failed; also where that was at the end of the transaction. */
 static bool
-failed_table(LostTable *table)
+failed_table(Link *link, LostTable *table)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool		result;
 
 	StartTransactionCommand();
 	MemoryContextSwitchTo(context);
-	result = apply_failed_table(table);
+	result = apply_failed_table(link->apply, table);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return result;
@@ -375,9 +375,9 @@ note_failed(Link *link, const WireBegin *transaction, const char *owner)
 
 /* True if a lock was waited for until lock_patience was over. */
 static bool
-waited_for_lock(const ErrorData *edata)
+waited_for_lock(Link *link, const ErrorData *edata)
 {
-	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && setting_lock_patience > 0 && moment_is_past(apply_began(), setting_lock_patience);
+	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && setting_lock_patience > 0 && moment_is_past(apply_began(link->apply), setting_lock_patience);
 }
 
 /* True if a lock cannot be had as a transaction that was prepared longer ago than lock_patience has written to the table: nobody waits for that again. */
@@ -405,14 +405,14 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	bool		prepared;
 
 	/* where its changes cannot be kept either it is no help that it waits: that stops the link */
-	if (link->joining || setting_table_patience == 0 || apply_failed_keeping() || !failed_table(&w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
+	if (link->joining || setting_table_patience == 0 || apply_failed_keeping(link->apply) || !failed_table(link, &w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
 		return false;
 	since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
 	w.owner = owner_here(&w.table, &w.exists);
 	if (!w.exists)
 		owners_there(link, list_make1(&w));
 	prepared = w.exists && w.owner && is_prepared(edata, &w.table);
-	if (!w.owner || !(prepared || edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(edata) || moment_is_past(since, setting_table_patience) || (!passing && strcmp(w.owner, OWNER_UNKNOWN) != 0 && has_others_waiting(w.owner))))
+	if (!w.owner || !(prepared || edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(link, edata) || moment_is_past(since, setting_table_patience) || (!passing && strcmp(w.owner, OWNER_UNKNOWN) != 0 && has_others_waiting(w.owner))))
 		return false;
 	w.reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
 	if (!have_wait(link, transaction, list_make1(&w)))
@@ -511,7 +511,7 @@ table_wait_note_end(Link *link)
 	LostTable	table;
 
 	/* at a row: there is no transaction to look further in */
-	if (apply_failed_row_table(&table) && strcmp(table.nspname, EXTENSION_SCHEMA) != 0)
+	if (apply_failed_row_table(link->apply, &table) && strcmp(table.nspname, EXTENSION_SCHEMA) != 0)
 	{
 		(void) link_status_trouble(link->index, table.origin, table.origin_lsn);
 		link_status_set_ended_at(link->index, table.nspname, table.relname);

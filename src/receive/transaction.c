@@ -126,13 +126,13 @@ begin_transaction(Link *link, WireReader *r)
 	else if (link->scouting && link->failing_lsn == t->begin.origin_lsn)
 	{
 		t->course = COURSE_SCOUT;
-		scout_begin();
+		scout_begin(link->apply);
 	}
 	else
 	{
 		t->course = COURSE_APPLY;
 		refuse_future(link);
-		apply_begin(&t->begin, (ApplyMode) {
+		apply_begin(link->apply, &t->begin, (ApplyMode) {
 			.careful = t->careful_lsn == t->begin.origin_lsn,
 			.unhurried = link->joining || t->unhurried_lsn == t->begin.origin_lsn,
 			.source_decides = link->joining && t->begin.origin != link->provider,
@@ -147,7 +147,7 @@ skip_transaction(Link *link)
 {
 	LinkTransaction *t = &link->transaction;
 
-	apply_nothing(&t->begin);
+	apply_nothing(link->apply, &t->begin);
 	link_skip_done(link, t->begin.origin_lsn);
 	ereport(WARNING,
 			(errmsg("transaction %X/%X of node %d was skipped by skip_transaction()",
@@ -182,7 +182,7 @@ end_scouting(Link *link)
 
 	t->course = COURSE_NONE;
 	gate_release();
-	tables_wait(link, &t->begin, scout_tables());
+	tables_wait(link, &t->begin, scout_tables(link->apply));
 }
 
 /* Ends a transaction. */
@@ -197,7 +197,7 @@ commit_transaction(Link *link, WireReader *r)
 	switch (t->course)
 	{
 		case COURSE_APPLY:
-			rows = apply_commit();
+			rows = apply_commit(link->apply);
 			break;
 		case COURSE_SKIP:
 			skip_transaction(link);
@@ -213,7 +213,7 @@ commit_transaction(Link *link, WireReader *r)
 	if (t->course != COURSE_COVERED)
 	{
 		/* frontier rows of others are no work that people ask about */
-		bool		counts = t->course == COURSE_SKIP || !apply_was_heartbeat();
+		bool		counts = t->course == COURSE_SKIP || !apply_was_heartbeat(link->apply);
 
 		origin_hold_note(t->begin.origin, t->begin.origin_lsn, t->begin.commit_ts);
 		link_status_add_applied(link->index, counts ? 1 : 0, counts ? rows : 0, t->begin.commit_ts);
@@ -244,12 +244,12 @@ row_message(Link *link, WireReader *r, WireMessage type)
 				 errmsg("the stream has a row outside a transaction")));
 	if (t->course == COURSE_APPLY)
 	{
-		apply_change(r, type);
+		apply_change(link->apply, r, type);
 		return;
 	}
 	if (t->course == COURSE_SCOUT)
 	{
-		scout_message(r, type);
+		scout_message(link->apply, r, type);
 		return;
 	}
 	for (int i = 0; i < 2 && !t->unused[i].columns; i++)
@@ -402,7 +402,7 @@ process(Link *link, const char *data, int len, bool *replay)
 	LinkTransaction *t = &link->transaction;
 	WireReader	r = {.data = data,.len = len};
 
-	apply_message_begin();
+	apply_message_begin(link->apply);
 	while (!wire_at_end(&r))
 	{
 		WireMessage type = wire_read_type(&r);
@@ -425,7 +425,7 @@ process(Link *link, const char *data, int len, bool *replay)
 				commit_transaction(link, &r);
 				break;
 			case WIRE_RELATION:
-				apply_relation(&r);
+				apply_relation(link->apply, &r);
 				break;
 			case WIRE_STUB:
 				if (!stub_message(link, &r))
@@ -544,7 +544,7 @@ fail(Link *link, ErrorData *edata)
 		char	   *text = link_error_text(link, edata, &t->begin);
 
 		if (edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
-			apply_record_stop(psprintf("%s %s", edata->message, edata->detail ? edata->detail : ""));
+			apply_record_stop(link->apply, psprintf("%s %s", edata->message, edata->detail ? edata->detail : ""));
 		link_status_set_error(link->index, text, true);
 		link_status_set_state(link->index, LINK_BACKOFF);
 	}
@@ -570,10 +570,10 @@ handle_error(Link *link, MemoryContext context)
 	timed_out = pulse_timed_out();
 	if (timed_out)
 		link_error_explain_limit(edata);
-	remedy = t->course == COURSE_APPLY ? remedy_for(t, edata->sqlerrcode, apply_failed_at_many()) : REMEDY_NONE;
+	remedy = t->course == COURSE_APPLY ? remedy_for(t, edata->sqlerrcode, apply_failed_at_many(link->apply)) : REMEDY_NONE;
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
-	apply_reset();
+	apply_reset(link->apply);
 	MemoryContextSwitchTo(context);
 	remedy = remedy_after(link, edata, remedy);
 	Assert(remedy == REMEDY_NONE || t->course != COURSE_NONE);

@@ -24,6 +24,7 @@ static const char *const parked_tables[] = {"places", "plain", "parted", "shop",
 
 static Oid	state_relids[lengthof(state_tables)];
 static Oid	parked_relids[lengthof(parked_tables)];
+static ApplyContext *applier;
 
 static Oid
 relid_of(const char *name)
@@ -38,7 +39,8 @@ prepare(void)
 		state_relids[i] = relid_of(state_tables[i]);
 	for (int i = 0; i < lengthof(parked_tables); i++)
 		parked_relids[i] = relid_of(parked_tables[i]);
-	apply_init(2, "host=/nowhere", frontier_create());
+	applier = apply_create();
+	apply_init(applier, 2, "host=/nowhere", frontier_create());
 }
 
 static void
@@ -76,14 +78,14 @@ run(FuzzInput *in)
 	PG_CATCH();
 	{
 		AbortCurrentTransaction();
-		apply_reset();
+		apply_reset(applier);
 		MemoryContextSwitchTo(context);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	PopActiveSnapshot();
 	AbortCurrentTransaction();
-	apply_reset();
+	apply_reset(applier);
 	MemoryContextSwitchTo(context);
 	return true;
 }

@@ -141,7 +141,7 @@ describe_again(int i)
 	WireReader	r = {.data = descriptions[i].data,.len = descriptions[i].len};
 
 	(void) wire_read_type(&r);
-	relation_store(&r);
+	relation_store(fuzzed.apply, &r);
 	touched[i] = false;
 }
 
@@ -168,6 +168,7 @@ prepare(void)
 		if (origin_map_origin(origins[i]) == InvalidRepOriginId)
 			(void) origin_map_create(origins[i]);
 	}
+	fuzzed.apply = apply_create();
 	sent_relation_init(true);
 	for (int i = 0; i < N_RELATIONS; i++)
 	{
@@ -180,7 +181,7 @@ prepare(void)
 		describe_again(i);
 	}
 	fuzzed = (Link) {.me = 1,.provider = 2,.group_id = "0e4f9a7c-0000-4000-8000-000000000001",.provider_name = "two",
-		.provider_dsn = "host=/nowhere",.full_origins = "all"
+		.provider_dsn = "host=/nowhere",.full_origins = "all",.apply = fuzzed.apply
 	};
 	gate_init(1);
 	feedback_start(&fuzzed.feedback);
@@ -192,7 +193,7 @@ static void
 clean(void)
 {
 	AbortOutOfAnyTransaction();
-	apply_reset();
+	apply_reset(fuzzed.apply);
 	gate_release();
 	link_transaction_reset(&fuzzed);
 	fuzzed.transaction.careful_lsn = InvalidXLogRecPtr;
@@ -221,7 +222,7 @@ run(FuzzInput *in)
 		frontier_raise(fuzzed.seen, 1, 1, PG_INT64_MAX - 1);
 	if (flags & 4)
 		frontier_raise(fuzzed.seen, 3, 1, 800000000000000);
-	apply_init(2, fuzzed.provider_dsn, fuzzed.seen);
+	apply_init(fuzzed.apply, 2, fuzzed.provider_dsn, fuzzed.seen);
 	PG_TRY();
 	{
 		bool		go_on = true;

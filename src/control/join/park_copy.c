@@ -35,6 +35,18 @@
 #include "control/join/park_copy.h"
 #include "store/row_text.h"
 
+/* Which tables there are, and what is known of them: as for an applier, which applies nothing. For all calls in this session. */
+static ApplyContext *tables = NULL;
+
+/* The same, made at first use. */
+static ApplyContext *
+context(void)
+{
+	if (!tables)
+		tables = apply_create();
+	return tables;
+}
+
 /* ---------- out ---------- */
 
 /* What is exported, and how. */
@@ -155,11 +167,11 @@ close_all(bool failed)
 	parked_read_as_of(NULL);
 	if (failed)
 	{
-		relation_reset();
+		relation_reset(context());
 		target_reset();
 		return;
 	}
-	relation_close_all();
+	relation_close_all(context());
 	target_close_all();
 }
 
@@ -170,7 +182,7 @@ export_all(Export *e, Oid relid)
 	OwnerContext saved;
 	ListCell   *lc;
 
-	e->ar = relation_open_local(relid);
+	e->ar = relation_open_local(context(), relid);
 	if (!e->ar->contested || !e->ar->tombstones)
 		return;
 	parked_read_as_of(GetActiveSnapshot());
@@ -260,7 +272,7 @@ import_pin(ApplyRelation *ar, JsonbContainer *entry, Version version)
 static void
 import_entry(Oid relid, Jsonb *entry)
 {
-	ApplyRelation *ar = relation_open_local(relid);
+	ApplyRelation *ar = relation_open_local(context(), relid);
 	JsonbContainer *root = json_root(entry);
 	Version		version = json_version(root);
 	OwnerContext saved;

@@ -47,6 +47,7 @@
 /* A transaction of which changes were kept. */
 typedef struct Kept
 {
+	ApplyContext *cx;
 	char	   *schema;
 	char	   *name;
 	bool		any;
@@ -201,7 +202,7 @@ apply_changes(Kept *k)
 	{
 		for (int i = 0; i < n; i++)
 		{
-			apply_kept(changes[i].relation, changes[i].change);
+			apply_kept(k->cx, changes[i].relation, changes[i].change);
 			k->changes++;
 			if (pulse_is_over())	/* code may have taken no notice */
 				ereport(ERROR,
@@ -219,20 +220,20 @@ apply_changes(Kept *k)
 static void
 apply_transaction(Kept *k)
 {
-	apply_init(k->provider, NULL, k->seen);
-	apply_begin(&k->begin, (ApplyMode) {.careful = true,.kept = true,.source_decides = k->decided});
+	apply_init(k->cx, k->provider, NULL, k->seen);
+	apply_begin(k->cx, &k->begin, (ApplyMode) {.careful = true,.kept = true,.source_decides = k->decided});
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	pulse_limit(k->limit);
 	apply_changes(k);
-	apply_end_rows();
+	apply_end_rows(k->cx);
 	pulse_limit(0);
 	if (!gate_hold_for(k->begin.origin, HOLD_MS))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("a link is applying a transaction of the same node")));
 	FAULT_POINT("kept_commit_before");
-	(void) apply_commit();
+	(void) apply_commit(k->cx);
 	FAULT_POINT("kept_commit_after");
 	gate_release();
 }
@@ -264,7 +265,7 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 								  edata->context ? ": " : "", edata->context ? edata->context : "");
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
-	apply_reset();
+	apply_reset(k->cx);
 	gate_release();
 	MemoryContextSwitchTo(context);
 }
@@ -285,7 +286,7 @@ try_transaction(Kept *k, Failure *f)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
-	apply_init(INVALID_NODE_ID, NULL, NULL);
+	apply_init(k->cx, INVALID_NODE_ID, NULL, NULL);
 	return f->error == NULL;
 }
 
@@ -303,7 +304,7 @@ note_failure(const char *number, const Failure *f, Moment start, bool progress)
 
 /* Applies what can be of a table, for a while. */
 static void
-work_on(const char *number, const char *schema, const char *name)
+work_on(ApplyContext *cx, const char *number, const char *schema, const char *name)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kept transaction", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -316,7 +317,7 @@ work_on(const char *number, const char *schema, const char *name)
 
 	while (any && !failed && !moment_is_past(start, WORK_MS))
 	{
-		Kept		k = {.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit};
+		Kept		k = {.cx = cx,.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit};
 		Moment		begun = moment_now();
 		Failure		f = {0};
 
@@ -343,17 +344,17 @@ work_on(const char *number, const char *schema, const char *name)
 
 /* Looks at one table. */
 static void
-visit(const char *number, bool slow)
+visit(ApplyContext *cx, const char *number, bool slow)
 {
 	char	   *schema = sql_value("SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 	char	   *name = sql_value("SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 
 	if (schema && name && kept_due_begin(number, slow))
-		work_on(number, schema, name);
+		work_on(cx, number, schema, name);
 }
 
 bool
-kept_round(void)
+kept_round(ApplyContext *cx)
 {
 	char	   *list;
 	char	   *slow;
@@ -367,9 +368,9 @@ kept_round(void)
 	gate_init(nodes_local_id());
 	CommitTransactionCommand();
 	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number && !moment_is_past(begun, ROUND_MS); number = strtok_r(NULL, " ", &rest))
-		visit(number, false);
+		visit(cx, number, false);
 	if (slow)
-		visit(slow, true);
+		visit(cx, slow, true);
 	gone_table_round();
 	return true;
 }

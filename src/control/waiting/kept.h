@@ -5,7 +5,9 @@
 #ifndef REPLICATION_PLUGIN_KEPT_H
 #define REPLICATION_PLUGIN_KEPT_H
 
+#include "apply/apply.h"
+
 /* Works on the tables that wait, those that are due. Returns whether any table waits. Outside of transactions. */
-extern bool kept_round(void);
+extern bool kept_round(ApplyContext *cx);
 
 #endif							/* REPLICATION_PLUGIN_KEPT_H */

@@ -93,7 +93,7 @@ visited(Visit *v, Moment start, uint64 after)
 
 /* Has rows of a table come back until nothing changes, if it is time. */
 static void
-look(ParkTable *t)
+look(ApplyContext *cx, ParkTable *t)
 {
 	uint64		count = activity_count();
 	Moment		start = moment_now();
@@ -106,7 +106,7 @@ look(ParkTable *t)
 		return;
 	do
 	{
-		result = unpark_table(t->relid);
+		result = unpark_table(cx, t->relid);
 		skipped += result == UNPARK_SKIPPED;
 	} while (++passes < MOST_PASSES && (result == UNPARK_MORE || (result == UNPARK_SKIPPED && skipped < MOST_SKIPPED)));
 	visited(&t->look, start, count);
@@ -114,25 +114,25 @@ look(ParkTable *t)
 
 /* Forgets pins of a table that mean nothing any more, if it is time. */
 static void
-collect(ParkTable *t)
+collect(ApplyContext *cx, ParkTable *t)
 {
 	Moment		start = moment_now();
 
 	if (!moment_is_past(t->collect.at, Max(COLLECT_MS, t->collect.ms * REST)))
 		return;
-	unpark_collect_pins(t->relid);
+	unpark_collect_pins(cx, t->relid);
 	visited(&t->collect, start, 0);
 }
 
 /* Visits all tables that one of ours has rows of. Returns whether there are any. */
 static bool
-visit(const char *table, void (*what) (ParkTable *))
+visit(ApplyContext *cx, const char *table, void (*what) (ApplyContext *, ParkTable *))
 {
 	char	   *list = tables_in(table);
 	char	   *save = NULL;
 
 	for (char *name = list ? strtok_r(list, " ", &save) : NULL; name; name = strtok_r(NULL, " ", &save))
-		what(entry_of((Oid) strtoul(name, NULL, 10)));
+		what(cx, entry_of((Oid) strtoul(name, NULL, 10)));
 	return list != NULL;
 }
 
@@ -154,6 +154,7 @@ note_error(void)
 static void
 work(void)
 {
+	ApplyContext *cx = apply_create();
 	MemoryContext round = AllocSetContextCreate(TopMemoryContext, "park round", ALLOCSET_DEFAULT_SIZES);
 	bool		healthy = false;
 	bool		some;
@@ -162,9 +163,9 @@ work(void)
 	{
 		MemoryContextReset(round);
 		MemoryContextSwitchTo(round);
-		some = visit("parked_row", look);
-		some |= visit("row_pin", collect);
-		some |= kept_round();
+		some = visit(cx, "parked_row", look);
+		some |= visit(cx, "row_pin", collect);
+		some |= kept_round(cx);
 		if (!healthy)
 			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'park worker: %'", 0, NULL);
 		healthy = true;
