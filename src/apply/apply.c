@@ -41,6 +41,7 @@
 #include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/pulse.h"
+#include "base/session.h"
 #include "base/settings.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -129,6 +130,9 @@ origin_of(NodeId node)
 void
 apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode)
 {
+	Assert(!cx->active && !IsTransactionState() && !put_is_gathering(cx));
+	Assert(cx->parked == NIL && cx->passed_over == NIL);
+	Assert(!mode.kept || (mode.careful && !mode.nothing && !mode.unversioned));
 	if (!mode.nothing || wall_clock_excess(begin->commit_ts) == 0)
 		clock_observe(begin->commit_ts);
 	(void) origin_of(begin->origin);
@@ -165,6 +169,7 @@ apply_end_rows(ApplyContext *cx)
 	cx->action = NULL;
 	put_flush(cx);
 	doubt_check_all(cx);
+	Assert(cx->active && cx->doubts == NIL && !put_is_gathering(cx));
 	error_context_stack = callback.previous;
 }
 
@@ -184,6 +189,7 @@ apply_commit(ApplyContext *cx)
 	conflict_before_commit(cx->provider);
 	relation_close_all(cx);
 	target_close_all();
+	Assert(cx->parked == NIL && cx->passed_over == NIL && cx->rows == rows);
 	if (!cx->wrote)
 		LogLogicalMessage(PLUGIN_NAME, "", 0, true);
 	PopActiveSnapshot();
@@ -244,6 +250,7 @@ apply_reset(ApplyContext *cx)
 void
 apply_relation(ApplyContext *cx, WireReader *r)
 {
+	Assert(relation_in_use(cx) == RELATIONS_SENT);
 	cx->action = NULL;
 	put_flush(cx);
 	relation_store(cx, r);
@@ -284,6 +291,7 @@ apply_envelope(ApplyRelation *ar)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a change that another node has kept holds another one")));
+	Assert(!cx->mode.kept);
 	put_flush(cx);
 	(void) row_read(ar, &cx->newtup);
 	e = keep_open_envelope(ar);
@@ -344,6 +352,8 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, 
 	OwnerContext saved;
 	Moment		began;
 
+	Assert(cx->active && !cx->mode.nothing);
+	Assert(!cx->mode.kept || relation_in_use(cx) == RELATIONS_KEPT);
 	error_context_stack = &callback;
 	cx->action = action;
 	cx->remote_id = remote_id;
@@ -368,6 +378,7 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, 
 	/* defaults, domains and partition keys are the owner's code as well */
 	began = (ar->runs_code || ar->partitioned) && !cx->mode.kept && !cx->mode.unhurried ? moment_now() : 0;
 	saved = become_owner(ar);
+	Assert(CurrentMemoryContext == cx->row_context && session_in_row());
 	if (ar->merge)
 		put_flush(cx);			/* before the row is read: flushing resets the memory that it is read into */
 	(ar->merge ? merge_handler : handler) (ar);

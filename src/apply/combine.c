@@ -25,6 +25,7 @@
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/write.h"
+#include "base/session.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "merge/merge_columns.h"
@@ -92,6 +93,7 @@ resolve(Combining *c)
 {
 	TupleTableSlot *result;
 
+	Assert(c->set->n > 0);
 	if (c->merged.n == 0 && row_state_is_implied(c->set, c->set->items[0].plain))
 	{
 		c->shows = true;		/* the arriving row, which is in the slot */
@@ -157,6 +159,7 @@ look_again(Combining *c)
 {
 	bool		implied = !c->hidden && c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
 
+	Assert(!c->have);
 	if (!implied && !c->found.stored && row_state_count(c->ar->merge->keys, c->key) != 1)
 		apply_again(c);
 	if (c->shows && implied)
@@ -333,6 +336,7 @@ try_combine(Combining *c, bool deleted)
 static void
 combine(Combining *c, bool deleted)
 {
+	Assert(session_in_row() && c->ar->merge && !c->ar->partitioned && !put_is_gathering(c->cx));
 	c->target = c->ar->target;
 	while (try_combine(c, deleted) == WRITE_AGAIN)
 		;

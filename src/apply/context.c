@@ -11,6 +11,7 @@
 bool
 apply_wins(const ApplyContext *cx, Version local)
 {
+	Assert(cx->active && cx->version.node == cx->begin.origin);
 	/* what is kept may have been kept under another name, and so come late */
 	return (local.node == cx->version.node && !cx->mode.kept) || version_cmp(cx->version, local) >= 0;
 }
@@ -18,14 +19,17 @@ apply_wins(const ApplyContext *cx, Version local)
 bool
 apply_was_seen(const ApplyContext *cx, Version local)
 {
+	Assert(cx->version.node == cx->begin.origin);
 	if (version_is_oldest(local) || local.node == cx->begin.origin || cx->mode.source_decides)
 		return true;
+	Assert(cx->seen);
 	return local.ts <= frontier_ts(cx->seen, local.node);
 }
 
 void
 apply_refuse_twin(ApplyRelation *ar, Version local)
 {
+	Assert(ar->nkeys > 0);		/* the other row was found by it */
 	if (ar->keyless_there && !ar->cx->mode.source_decides && apply_was_seen(ar->cx, local))
 		relation_key_differs(ar);
 }
@@ -44,6 +48,7 @@ apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resoluti
 		.policy = policy_name(ar->merge ? ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
 	};
 
+	Assert(ar->cx->active && ar->rel);
 	if (!ar->cx->mode.source_decides && !table_is_own_replicated(ar->rel))
 		conflict_record(&conflict);
 }

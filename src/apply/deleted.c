@@ -14,6 +14,7 @@ deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, Con
 {
 	Version		deleted;
 
+	Assert(ar->cx->active && ar->nkeys > 0);
 	if (!ar->tombstones || !tombstone_find(ar->tombstones, key, ar->cx->version, &deleted))
 	{
 		/* nothing is known of the row */

@@ -19,6 +19,7 @@
 #include "apply/context.h"
 #include "apply/doubt.h"
 #include "base/pulse.h"
+#include "base/session.h"
 #include "catalog/as_owner.h"
 
 typedef struct Doubt
@@ -34,6 +35,7 @@ doubt_note(ApplyContext *cx, ApplyTarget *t, ItemPointer tid, List *indexes)
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	ListCell   *lc;
 
+	Assert(cx->active && t->rel && t->nkeys == 0);
 	foreach(lc, indexes)
 	{
 		Doubt	   *d = palloc(sizeof(Doubt));
@@ -86,6 +88,7 @@ doubt_check_all(ApplyContext *cx)
 		OwnerContext saved = target_become_owner(t);
 		TupleTableSlot *slot = table_slot_create(t->rel, NULL);
 
+		Assert(cx->active && session_in_row());
 		pulse_step();
 		cx->doubtful = RelationGetRelid(t->rel);
 		for (int i = 0; i < t->nindexes; i++)

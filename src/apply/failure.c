@@ -85,6 +85,7 @@ apply_record_stop(ApplyContext *cx, const char *detail)
 {
 	char	   *prefix;
 
+	Assert(!cx->active && !IsTransactionState());
 	if (!cx->action || (strcmp(cx->action, "INSERT") != 0 && strcmp(cx->action, "UPDATE") != 0))
 		return;
 	SetCurrentStatementStartTimestamp();
@@ -149,6 +150,7 @@ apply_failed_table(ApplyContext *cx, LostTable *table)
 {
 	Oid			root = OidIsValid(cx->doubtful) ? table_root(cx->doubtful) : InvalidOid;
 
+	Assert(IsTransactionState());
 	if (apply_failed_row_table(cx, table))
 		return true;
 	if (!OidIsValid(root) || !get_rel_name(root))
@@ -202,6 +204,7 @@ apply_failed_row(ApplyContext *cx)
 	StringInfoData buf;
 	int			shown = 0;
 
+	Assert(IsTransactionState());
 	if (!remote)
 		return failed_at_end(cx);
 	if (strcmp(cx->action, "TRUNCATE") == 0)

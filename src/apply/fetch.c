@@ -241,6 +241,7 @@ fetch_missing(ApplyRelation *ar, const Datum *key)
 	PGresult   *res;
 	bool		found;
 
+	Assert(session_in_row() && ar->cx->active && ar->nkeys > 0);
 	params[3] = missing_param(ar);
 	if (!params[3])
 		return true;

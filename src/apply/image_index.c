@@ -53,7 +53,8 @@ typedef struct ImageIndex
 	Moment		used_at;
 } ImageIndex;
 
-static List *indexes = NIL;		/* of ImageIndex *, all in TopMemoryContext */
+/* Of ImageIndex *, all in TopMemoryContext: a cache of the process, whoever applies there. */
+static List *indexes = NIL;
 
 /* ---------- life ---------- */
 
@@ -331,6 +332,7 @@ image_index_take(ApplyRelation *ar, ApplyTarget *t)
 {
 	ImageIndex *x = find(t->relid, ar->remote_id);
 
+	Assert(ar->nkeys == 0 && ActiveSnapshotSet());
 	if (!x || x->too_large || !has_all_columns(ar))
 		return false;
 	if (x->searched >= WORTH_SEARCHES * (uint64) Max(RelationGetNumberOfBlocks(t->rel), 1))
@@ -355,6 +357,7 @@ image_index_add(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	TupleTableSlot *row;
 	ItemPointerData tid = slot->tts_tid;
 
+	Assert(ar->nkeys == 0 && ItemPointerIsValid(&tid));
 	if (!x || !x->entries)
 		return;
 	row = row_image_of(ar, t, slot);

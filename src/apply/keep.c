@@ -93,6 +93,7 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	Datum		values[13];
 	int			nest = session_sql_begin();
 
+	Assert(cx->active && !cx->mode.kept && w->kept && !put_is_gathering(cx));
 	cx->keeping = true;
 	prepare();
 	values[0] = CStringGetTextDatum(w->schema);

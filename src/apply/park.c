@@ -67,6 +67,7 @@ park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRo
 	MemoryContext old;
 	Pending    *p;
 
+	Assert(ar->cx->active && ar->cx->action);
 	if (ar->cx->mode.source_decides || list_length(ar->cx->parked) >= MOST_PENDING)
 		return;
 	old = MemoryContextSwitchTo(TopTransactionContext);
@@ -100,6 +101,7 @@ record(const ApplyContext *cx, const Pending *p)
 		.policy = policy_name(p->ar->merge ? p->ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
 	};
 
+	Assert(p->ar->cx == cx && p->ar->rel);
 	saved = become_owner(p->ar);
 	parked = parked_find(p->ar->tombstones, p->key, &now) && version_cmp(now.version, p->version) == 0;
 	as_owner_end(saved);
@@ -264,6 +266,7 @@ show(Put *p, ApplyTarget *to)
 static WriteResult
 hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
 {
+	Assert(parked->blocked_by);
 	if (p->shown && !place_hide(p->ar, p->target, &p->target->found->tts_tid))
 		return WRITE_AGAIN;
 	(void) parked_store(p->ar->tombstones, p->key, parked);
@@ -316,6 +319,7 @@ park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing mi
 {
 	Put			p = {.ar = ar};
 
+	Assert(ar->parking && !ar->merge && !put_is_gathering(ar->cx));
 	row_key_of_values(ar, p.key);
 	while (try_put(&p, exists, absent, missing) == WRITE_AGAIN)
 		;
@@ -329,6 +333,7 @@ park_remove(ApplyRelation *ar, const Datum *key)
 	ParkedRow	old;
 	TupleTableSlot *row;
 
+	Assert(ar->parking && !ar->merge);
 	if (!parked_find(ar->tombstones, key, &old))
 		return false;
 	row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);

@@ -24,6 +24,7 @@
 #include "apply/unique.h"
 #include "apply/write.h"
 #include "base/full_xid.h"
+#include "base/session.h"
 #include "catalog/nodes.h"
 #include "catalog/waiting_table.h"
 #include "shared/origin_map.h"
@@ -32,6 +33,7 @@
 void
 place_open(ApplyRelation *ar, bool careful)
 {
+	Assert(ar->rel && !ar->placed);
 	ar->placed = true;
 	ar->parking = ar->pinned = false;
 	if (!ar->tombstones || !ar->contested)
@@ -71,6 +73,7 @@ writer_of(TupleTableSlot *row)
 void
 place_refuse_unknown(ApplyRelation *ar)
 {
+	Assert(ar->cx->mode.kept);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("nobody knows any more when a row of table \"%s\" was written here, or deleted, of which a change is kept", RelationGetRelationName(ar->rel)),
@@ -188,6 +191,7 @@ place_hide(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 	WriteResult result;
 
 	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
+	Assert(replorigin_session_origin != InvalidRepOriginId);
 	result = write_delete(ar, t, tid);
 	replorigin_session_origin = origin;
 	return result == WRITE_DONE;
@@ -201,6 +205,7 @@ displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
 	ParkedRow	gone = place_parked(ar, t, clash->row, version);
 	Datum		key[INDEX_MAX_KEYS];
 
+	Assert(version_cmp(version, who->version) <= 0);	/* a newer one stays */
 	place_key(t, clash->row, key);
 	if (!place_hide(ar, t, &clash->row->tts_tid))
 		return false;
@@ -234,6 +239,7 @@ look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, 
 	}
 	if (newest < 0)
 		return PLACE_FREE;
+	Assert(version_cmp(versions[newest], who->version) >= 0);
 	*parked = place_parked(ar, t, row, who->version);
 	winner = list_nth(clashes, newest);
 	parked->index_id = winner->index_id;
@@ -265,6 +271,7 @@ place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFo
 	Version    *versions;
 	PlaceResult result;
 
+	Assert(ar->parking && ar->tombstones && session_in_row());
 	if (RelationGetDescr(t->rel)->constr && RelationGetDescr(t->rel)->constr->has_generated_stored)
 		ExecComputeStoredGenerated(t->rri, t->estate, row, CMD_INSERT);
 	clashes = unique_clashes(t, row, who->wait, &busy);

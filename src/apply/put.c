@@ -40,6 +40,7 @@
 #include "apply/search_image.h"
 #include "apply/write.h"
 #include "base/pulse.h"
+#include "base/session.h"
 #include "shared/newest_delete.h"
 
 #define GATHER_ROWS		1000
@@ -199,6 +200,7 @@ insert_new(ApplyRelation *ar, ConflictType missing)
 	ApplyTarget *t;
 	Datum		key[INDEX_MAX_KEYS];
 
+	Assert(!put_is_gathering(ar->cx));
 	row_to_root_slot(ar);
 	t = relation_route(ar);
 	row_fill_slot(ar, t, NULL, t->newslot);
@@ -260,6 +262,7 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing mis
 	bool		seen = apply_was_seen(ar->cx, local);
 	WriteResult result;
 
+	Assert(!TTS_EMPTY(t->found));
 	apply_refuse_twin(ar, local);
 	if (!apply_wins(ar->cx, local))
 	{
@@ -323,6 +326,7 @@ put_insert(ApplyRelation *ar)
 	bool		alone = one_by_one(ar);
 	Missing		missing;
 
+	Assert(session_in_row() && CurrentMemoryContext == ar->cx->row_context && !ar->merge);
 	/* before the row is read: flushing resets the memory that it is read into */
 	if (alone || (ar->cx->gathered->rel && ar->cx->gathered->rel != ar))
 		put_flush(ar->cx);
@@ -424,6 +428,7 @@ put_update_by_row(ApplyRelation *ar)
 {
 	ApplyTarget *t;
 
+	Assert(ar->nkeys == 0 && ar->cx->has_old);
 	for (;;)
 	{
 		row_read(ar, &ar->cx->oldtup);
@@ -448,6 +453,7 @@ put_update(ApplyRelation *ar)
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
 
+	Assert(session_in_row() && CurrentMemoryContext == ar->cx->row_context && !ar->merge);
 	put_flush(ar->cx);
 	if (ar->nkeys == 0)
 	{

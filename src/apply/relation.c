@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "executor/execPartition.h"
@@ -265,6 +266,7 @@ relation_to_be_kept(ApplyContext *cx, uint32 remote_id, uint64 transaction)
 	ApplyRelation *ar = find(cx, remote_id);
 	bool		result = ar->kept_in != transaction;
 
+	Assert(ar->cx == cx);
 	ar->kept_in = transaction;
 	return result;
 }
@@ -502,6 +504,7 @@ relation_open_remote(ApplyContext *cx, uint32 remote_id)
 	ApplyRelation *ar = find(cx, remote_id);
 	MemoryContext old;
 
+	Assert(IsTransactionState());
 	if (!ar)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -528,6 +531,7 @@ relation_open_remote(ApplyContext *cx, uint32 remote_id)
 		as_owner_end(saved);
 	}
 	ar->target = ar->partitioned ? NULL : target_get(ar->relid, ar->key_index, NULL);
+	Assert(ar->cx == cx && list_member_ptr(cx->relations->open, ar));
 	return ar;
 }
 
@@ -558,6 +562,7 @@ start_routing(ApplyRelation *ar)
 	Routing    *r = palloc0(sizeof(Routing));
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 
+	Assert(ar->rel && ar->partitioned);
 	rte->rtekind = RTE_RELATION;
 	rte->relid = ar->relid;
 	rte->relkind = RELKIND_PARTITIONED_TABLE;
@@ -605,6 +610,7 @@ relation_leaf(ApplyRelation *ar, Oid relid)
 	Relation	leaf;
 	Oid			key_index = InvalidOid;
 
+	Assert(ar->rel && ar->partitioned);
 	if (t)
 		return t;
 	leaf = table_open(relid, RowExclusiveLock);
@@ -675,6 +681,7 @@ relation_route(ApplyRelation *ar)
 static void
 forget_map(ApplyRelation *ar, Oid unused)
 {
+	Assert(!ar->rel);
 	if (ar->context)
 		MemoryContextDelete(ar->context);
 	ar->context = NULL;
@@ -709,6 +716,7 @@ relation_close_all(ApplyContext *cx)
 	{
 		ApplyRelation *ar = lfirst(lc);
 
+		Assert(ar->rel && ar->cx == cx);
 		ExecClearTuple(ar->root_slot);
 		table_close(ar->rel, NoLock);
 		ar->rel = NULL;

@@ -30,6 +30,7 @@
 #include "apply/search_image.h"
 #include "apply/write.h"
 #include "base/pulse.h"
+#include "base/session.h"
 
 /*
  * There is no row of the key: remembers the delete if nothing newer is remembered. Returns
@@ -72,6 +73,7 @@ remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	Version		local = place_version(ar, t, t->found, ar->cx->version);
 	bool		seen = apply_was_seen(ar->cx, local);
 
+	Assert(!TTS_EMPTY(t->found));
 	if (!apply_wins(ar->cx, local))
 	{
 		row_key_to_root_slot(ar, key);
@@ -101,6 +103,7 @@ remove_nowhere(ApplyRelation *ar, const Datum *key)
 	Version		deleted;
 	bool		known;
 
+	Assert(ar->partitioned && ar->nkeys > 0);
 	if (ar->parking && park_remove(ar, key))
 		return;
 	known = ar->tombstones && tombstone_find(ar->tombstones, key, ar->cx->version, &deleted);
@@ -120,6 +123,7 @@ remove_equal(ApplyRelation *ar)
 {
 	ApplyTarget *t;
 
+	Assert(ar->nkeys == 0 && ar->cx->has_old);
 	row_read(ar, &ar->cx->oldtup);
 	row_to_root_slot(ar);
 	t = relation_route_any(ar);
@@ -139,6 +143,7 @@ remove_row(ApplyRelation *ar)
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
 
+	Assert(session_in_row() && CurrentMemoryContext == ar->cx->row_context && !ar->merge);
 	put_flush(ar->cx);
 	if (ar->nkeys == 0)
 	{

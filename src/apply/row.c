@@ -18,6 +18,7 @@ row_read(ApplyRelation *ar, WireTuple *t)
 {
 	Missing		missing = MISSING_NONE;
 
+	Assert(ar->rel);			/* it stays as it was mapped while it is open */
 	if (t->ncolumns != ar->remote.natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -77,6 +78,7 @@ row_read_key(ApplyRelation *ar, WireTuple *key, Datum *values)
 void
 row_key_of_values(ApplyRelation *ar, Datum *values)
 {
+	Assert(ar->nkeys > 0);
 	for (int k = 0; k < ar->nkeys; k++)
 	{
 		int			att = ar->key_atts[k] - 1;
@@ -139,6 +141,7 @@ forget_base(ApplyRelation *ar)
 void
 row_fill_slot(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *base, TupleTableSlot *slot)
 {
+	Assert(t->from_root || slot->tts_tupleDescriptor->natts == ar->natts);
 	if (ar->completed)
 		forget_base(ar);
 	if (base && t->to_root)

@@ -128,6 +128,7 @@ scout_message(ApplyContext *cx, WireReader *r, WireMessage type)
 	int			n;
 	uint32	   *ids;
 
+	Assert(s->met && !cx->active);
 	switch (type)
 	{
 		case WIRE_INSERT:

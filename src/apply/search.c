@@ -36,6 +36,7 @@ search_key(ApplyTarget *t, const Datum *key)
 	/* what the scan allocates, also later, has to live as long as the scan */
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 
+	Assert(t->rel && t->key_index >= 0 && t->nkeys > 0);
 	if (!t->scan)
 		t->scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index],
 								  snapshot, t->nkeys, 0);

@@ -215,6 +215,7 @@ search_image(ApplyRelation *ar, ApplyTarget *t)
 {
 	bool		found;
 
+	Assert(ar->nkeys == 0 && session_in_row());
 	PushActiveSnapshot(GetLatestSnapshot());
 	found = image_index_take(ar, t) || search_stored(ar, t, row_image_equal) || search_texts(ar, t);
 	PopActiveSnapshot();

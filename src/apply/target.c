@@ -21,6 +21,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
@@ -40,10 +41,13 @@
 
 #define MAX_TARGETS		256		/* kept; each has some 30 kB */
 
+/* A cache of the process, whoever applies there: all of it can be thrown away between transactions. */
 static HTAB *targets = NULL;
 static MemoryContext targets_context = NULL;
 static uint64 transactions = 0; /* counted at their ends */
-static List *open_targets = NIL;	/* in targets_context's parent, rebuilt per transaction */
+
+/* What the transaction has opened of it, of which a process has one at a time; in targets_context's parent. */
+static List *open_targets = NIL;
 
 /* Relcache callback: the definition of a table (or of all) has changed. */
 static void
@@ -168,6 +172,7 @@ build_scan_keys(ApplyTarget *t)
 {
 	Relation	index;
 
+	t->nkeys = 0;				/* there may have been a key before */
 	if (t->key_index < 0)
 		return;
 	index = index_open(t->index_oids[t->key_index], RowExclusiveLock);
@@ -248,8 +253,10 @@ target_get(Oid relid, Oid key_index, Relation root)
 	t = hash_search(targets, &relid, HASH_ENTER, &found);
 	if (!found)
 		memset((char *) t + sizeof(Oid), 0, sizeof(ApplyTarget) - sizeof(Oid));
+	Assert(IsTransactionState());
 	if (t->rel)
 		return t;
+	Assert(!t->scan);
 	t->rel = table_open(relid, RowExclusiveLock);
 	t->owner = root ? as_owner_of_leaf(root->rd_rel->relowner, t->rel->rd_rel->relowner) : t->rel->rd_rel->relowner;
 	if (!t->valid || t->rri->ri_RelationDesc != t->rel)
@@ -276,9 +283,11 @@ forget_old_targets(void)
 	HASH_SEQ_STATUS seq;
 	ApplyTarget *t;
 
+	Assert(open_targets == NIL);
 	hash_seq_init(&seq, targets);
 	while ((t = hash_seq_search(&seq)) != NULL)
 	{
+		Assert(!t->rel);
 		if (t->used + MAX_TARGETS / 4 > transactions)
 			continue;
 		if (t->context)

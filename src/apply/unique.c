@@ -176,6 +176,7 @@ unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy)
 	OwnerContext saved = target_become_owner(t);
 	Search		s;
 
+	Assert(wait || busy);
 	if (busy)
 		*busy = false;
 	for (int i = 0; i < t->nindexes; i++)

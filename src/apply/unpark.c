@@ -33,6 +33,7 @@
 #include "apply/write.h"
 #include "base/fault_point.h"
 #include "base/pulse.h"
+#include "base/session.h"
 #include "base/settings.h"
 #include "shared/origin_map.h"
 
@@ -85,6 +86,7 @@ release_origin(void)
 static void
 commit(ApplyContext *cx)
 {
+	Assert(replorigin_session_origin == origin_map_origin(ORIGIN_NODE_REPAIR));
 	tombstone_end_transaction();
 	relation_close_all(cx);
 	target_close_all();
@@ -201,6 +203,7 @@ look_at(ApplyRelation *ar, const ParkedEntry *e)
 	Datum		key[INDEX_MAX_KEYS];
 	ParkedRow	before;
 
+	Assert(session_in_row() && ar->parking);
 	if (!tombstone_key_values(ar->tombstones, e->key, key))
 		return false;			/* the table has another key now; when it has its old one again, we know the row */
 	if (!parked_find(ar->tombstones, key, &before) || version_cmp(before.version, e->version) != 0)

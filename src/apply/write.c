@@ -106,6 +106,7 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	TriggerDesc *triggers = t->rri->ri_TrigDesc;
 	bool		heap = false;
 
+	Assert(t->rel && IsTransactionState());
 	tombstone_flush();
 	saved = target_become_owner(t);
 	if (triggers)
@@ -199,6 +200,7 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	bool		heap = false;
 	EPQState	epq;
 
+	Assert(t->rel && !TTS_EMPTY(t->found) && ItemPointerIsValid(&t->found->tts_tid));
 	tombstone_flush();
 	saved = target_become_owner(t);
 	if (triggers && triggers->trig_update_before_row)
@@ -240,6 +242,7 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 	bool		heap = false;
 	EPQState	epq;
 
+	Assert(t->rel && ItemPointerIsValid(tid));
 	if (triggers && triggers->trig_delete_before_row)
 		result = lock_for_triggers(t, tid);
 	if (result == WRITE_DONE)
@@ -281,6 +284,7 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 {
 	OwnerContext saved;
 
+	Assert(t->rel && n > 0 && write_can_gather(t));
 	tombstone_flush();
 	saved = target_become_owner(t);
 	for (int i = 0; i < n; i++)
