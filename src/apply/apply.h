@@ -7,8 +7,8 @@
  * per row message, then commit. After an error it aborts the transaction and calls
  * apply_reset().
  *
- * All that is known of the transaction is in an ApplyContext, which the caller has made. Of several in a process only one at a
- * time can have a transaction, as a process of PostgreSQL has one.
+ * All that is known of the transaction is in an ApplyContext, which the caller has made. Of several
+ * contexts of a process only one at a time can have a transaction, as a process of PostgreSQL has one.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_H
 #define REPLICATION_PLUGIN_APPLY_H

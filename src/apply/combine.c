@@ -115,8 +115,8 @@ take_place(Combining *c)
 	int			clashes = 0;
 	const PlaceFor who = {
 		.version = c->set->items[0].version,.own = c->cx->version,
-		.arriving = version_cmp(c->set->items[0].version, c->cx->version) == 0,.wait = true,.parked = park_note,
-		.clashes = &clashes
+		.arriving = version_cmp(c->set->items[0].version, c->cx->version) == 0,.wait = true,
+		.parked = park_note,.clashes = &clashes
 	};
 	ParkedRow	parked;
 	PlaceResult result;
@@ -289,13 +289,15 @@ try_combine(Combining *c, bool deleted)
 {
 	MergeTable *m = c->ar->merge;
 	ApplyTarget *t = c->target;
+	const WireWrite *write = &c->cx->write;
 	WireMerge  *merges = local_merges(c);
 	ShownRow	shown = {0};
 	Version		shown_now;
 	bool		changed;
 
 	find_row(c);
-	c->set = merge_table_siblings(m, c->ar->rel, c->key, c->have ? t->found : NULL, c->cx->version, &c->found, false);
+	c->set = merge_table_siblings(m, c->ar->rel, c->key, c->have ? t->found : NULL, c->cx->version,
+								  &c->found, false);
 	if (!deleted)
 	{
 		row_fill_slot(c->ar, t, c->have ? t->found : NULL, t->newslot);
@@ -304,9 +306,10 @@ try_combine(Combining *c, bool deleted)
 	forward(c, merges, deleted);
 	shown.row = c->have ? t->found : NULL;
 	shown.version = c->set->n > 0 ? c->set->items[0].version : VERSION_OLDEST;
-	merge_columns_apply(m, &c->found, &shown, deleted ? NULL : t->newslot, merges, c->cx->write.nmerges, c->cx->version,
-						c->cx->write.context.plain, c->cx->write.context.seen, &c->merged);
-	changed = sibling_merge(c->set, &c->cx->write.context, (Sibling) {.version = c->cx->version,.deleted = deleted});
+	merge_columns_apply(m, &c->found, &shown, deleted ? NULL : t->newslot, merges, write->nmerges,
+						c->cx->version, write->context.plain, write->context.seen, &c->merged);
+	changed = sibling_merge(c->set, &write->context,
+							(Sibling) {.version = c->cx->version,.deleted = deleted});
 	if (!changed)
 		record(c, deleted, true);
 	if (!changed && c->merged.n == 0)

@@ -1,11 +1,15 @@
 /*
  * context.h
- *		What an applier knows of itself, of the transaction that it applies and of the row at hand: for the files of this folder only.
+ *		What an applier knows of itself, of the transaction that it applies and of the row at hand:
+ *		for the files of this folder only.
  *
- * There is one for each applier (apply_create()), which is given to every function, or reached by the table at hand (ApplyRelation.cx). What a
- * process keeps beside it is its own, whoever applies there: executor state of tables (target.c), indexes of row images (image_index.c) and a plan
- * (keep.c), all of which can be thrown away; and what PostgreSQL has once in a process: its transaction, with the tables and
- * tombstones that are open in it (target.c, store/tombstone.c), and the origin that it has taken (session_origin.c).
+ * Each applier has one (apply_create()). Functions get it as an argument, or find it in the table at
+ * hand (ApplyRelation.cx). Two kinds of state are not in it, as they belong to the process, whoever
+ * applies there:
+ * - caches, all of which can be thrown away: executor state of tables (target.c), indexes of row
+ *   images (image_index.c), the plan of a statement (keep.c);
+ * - what PostgreSQL has once in a process: the transaction, with the tables and the tombstones that
+ *   are open in it (target.c, store/tombstone.c), and the origin that is taken (session_origin.c).
  */
 #ifndef REPLICATION_PLUGIN_APPLY_CONTEXT_H
 #define REPLICATION_PLUGIN_APPLY_CONTEXT_H
@@ -69,9 +73,9 @@ struct ApplyContext
 	/* of the applier, from transaction to transaction */
 	struct Relations *relations;
 	struct Scout *scout;		/* NULL: none was needed yet */
-	MemoryContext envelope;		/* what the last change of another node held: keep.c; NULL: there was none */
-	struct pg_conn *conn;		/* to who is asked for values: fetch.c; kept also over aborts */
-	NodeId		conn_to;
+	MemoryContext envelope;		/* of what the last change of another node held: keep.c; or NULL */
+	struct pg_conn *conn;		/* to the node that was asked for values: fetch.c; kept over aborts */
+	NodeId		conn_to;		/* that node */
 };
 
 /* True if the transaction at hand replaces a row or tombstone of that version. */

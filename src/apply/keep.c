@@ -38,7 +38,8 @@
 #define ATT_LAYOUT		13
 #define ATT_RELID		15
 
-static SPIPlanPtr insert_plan = NULL;	/* of the process: a statement that is the same for every applier */
+/* A cache of the process: the statement is the same for every applier. */
+static SPIPlanPtr insert_plan = NULL;
 
 const WaitingTable *
 keep_needed(const WireRelation *remote)
@@ -88,7 +89,8 @@ prepare(void)
 }
 
 void
-keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w, const char *message, int len)
+keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
+			const char *message, int len)
 {
 	Datum		values[13];
 	int			nest = session_sql_begin();
@@ -105,8 +107,8 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	values[6] = Int64GetDatum(cx->begin.xid);
 	values[7] = CStringGetTextDatum(frontier_to_text(cx->seen));
 	/* of a wide table the description is much larger than a row: the first change of the transaction has it */
-	values[8] = relation_to_be_kept(cx, remote->relid, cx->number) ? PointerGetDatum(renumber(remote, w->number, NULL, 0)) :
-		DirectFunctionCall1(byteain, CStringGetDatum(""));
+	values[8] = relation_to_be_kept(cx, remote->relid, cx->number) ?
+		PointerGetDatum(renumber(remote, w->number, NULL, 0)) : DirectFunctionCall1(byteain, CStringGetDatum(""));
 	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));
 	values[10] = CStringGetTextDatum(value_layout());
 	values[11] = BoolGetDatum(cx->mode.source_decides);

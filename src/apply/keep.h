@@ -15,7 +15,8 @@
 extern const WaitingTable *keep_needed(const WireRelation *remote);
 
 /* Keeps the change at hand, a message with its type byte. */
-extern void keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w, const char *message, int len);
+extern void keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
+						const char *message, int len);
 
 /* What a row of the table of kept changes holds. */
 typedef struct Envelope

@@ -132,7 +132,7 @@ park_record(ApplyContext *cx)
 void
 park_reset(ApplyContext *cx)
 {
-	cx->parked = NIL;				/* slots and memory went with the transaction */
+	cx->parked = NIL;			/* slots and memory went with the transaction */
 }
 
 /* ---------- puts ---------- */
@@ -240,6 +240,7 @@ forward(ApplyRelation *ar, ApplyTarget *t)
 static WriteResult
 show(Put *p, ApplyTarget *to)
 {
+	const ApplyContext *cx = p->ar->cx;
 	Version		deleted;
 
 	if (p->shown && to == p->target)
@@ -255,7 +256,7 @@ show(Put *p, ApplyTarget *to)
 		(void) parked_remove(p->ar->tombstones, p->key);
 
 	/* somebody may have put and deleted the key here since we looked */
-	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, p->ar->cx->version, &deleted) && !apply_wins(p->ar->cx, deleted))
+	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, cx->version, &deleted) && !apply_wins(cx, deleted))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("a row of table \"%s\" was deleted while it came", RelationGetRelationName(p->ar->rel))));
@@ -279,7 +280,8 @@ static WriteResult
 try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 {
 	int			clashes = 0;
-	const PlaceFor who = {.version = p->ar->cx->version,.own = p->ar->cx->version,.arriving = true,.wait = true,.parked = park_note,
+	const Version own = p->ar->cx->version;
+	const PlaceFor who = {.version = own,.own = own,.arriving = true,.wait = true,.parked = park_note,
 	.clashes = &clashes};
 	ApplyTarget *to;
 	ParkedRow	parked;

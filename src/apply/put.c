@@ -57,7 +57,7 @@ typedef struct Gathered
 	int			nslots;
 	Oid			slots_of;		/* table that the slots were made for */
 	MemoryContext slot_context;
-	TupleTableSlot *slots[GATHER_ROWS];	/* the last field: nothing is to be forgotten of it */
+	TupleTableSlot *slots[GATHER_ROWS];	/* the last field: put_reset() leaves it */
 } Gathered;
 
 void

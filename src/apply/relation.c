@@ -47,11 +47,11 @@
 struct Relations
 {
 	struct Relations *next;		/* of another context */
-	HTAB	   *sets[2];		/* descriptions by number; a number means something else in what was kept */
+	HTAB	   *sets[2];		/* descriptions by number, for each RelationSet */
 	RelationSet in_use;
 	List	   *open;			/* in this transaction */
 	List	   *routings;		/* in this transaction */
-	int			mapped;			/* relations that have been mapped since the maps were last forgotten */
+	int			mapped;			/* relations mapped since the maps were last forgotten */
 };
 
 /* Those of all contexts of this process, for the relcache callback; none goes. */
@@ -111,12 +111,13 @@ relations_create(ApplyContext *cx)
 	all = cx->relations;
 }
 
-/* Makes the empty table of relations of the set in use. */
+/* Makes an empty table of relations. */
 static HTAB *
 create_table_of_relations(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(uint32),.entrysize = sizeof(ApplyRelation),.hcxt = TopMemoryContext};
+	HASHCTL		ctl = {.keysize = sizeof(uint32),.entrysize = sizeof(ApplyRelation)};
 
+	ctl.hcxt = TopMemoryContext;
 	return hash_create("apply relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 

@@ -2,16 +2,19 @@
  * session_origin.c
  *		Under which origin this process writes, and commits.
  *
- * PostgreSQL keeps two things of an origin, both once in a process. The mark (replorigin_session_origin with a position and a timestamp) is what
- * WAL records get, and what hooks look at: so it is set while a transaction is applied, from its first write on. The place for
- * progress, which one process at a time can take, is moved by the commit record. So it is taken right before the commit,
- * and what is applied meanwhile keeps it from nobody.
+ * PostgreSQL keeps two things of an origin, both once in a process. The mark is
+ * replorigin_session_origin with a position and a timestamp. WAL records get it, and hooks look at
+ * it: so it is set from the first write of a transaction to its end. The place for progress is
+ * what the commit record moves, and one process at a time can take it. It is taken only before the
+ * commit, so that a process that is still applying keeps it from nobody.
  *
- * It is given back with the hold of the origin, and not after each commit: as long as a process has it, nobody can drop the origin, and so
- * the progress between two commits of a busy link is not lost to who tries (control/guard/origin_guard.c).
+ * The place is given back with the hold of the origin (receive/gate.c), and not after each commit.
+ * While a process has the place, nobody can drop the origin. If it were given back after each
+ * commit, whoever drops the origin of a busy link would take away the progress of the commits
+ * that came after control/guard/origin_guard.c had noted it.
  *
- * A marked transaction that aborts moves nothing, as of PostgreSQL 15. Later versions move the progress in an abort as well: there the mark
- * has to go before.
+ * A marked transaction that aborts moves no progress in PostgreSQL 15. Later versions move it in an
+ * abort as well; there the mark has to be cleared before the abort.
  */
 #include "postgres.h"
 

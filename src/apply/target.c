@@ -41,12 +41,12 @@
 
 #define MAX_TARGETS		256		/* kept; each has some 30 kB */
 
-/* A cache of the process, whoever applies there: all of it can be thrown away between transactions. */
+/* A cache of the process, whoever applies there: it can be thrown away between transactions. */
 static HTAB *targets = NULL;
 static MemoryContext targets_context = NULL;
 static uint64 transactions = 0; /* counted at their ends */
 
-/* What the transaction has opened of it, of which a process has one at a time; in targets_context's parent. */
+/* Those that are open in the transaction, of which a process has one; in targets_context's parent. */
 static List *open_targets = NIL;
 
 /* Relcache callback: the definition of a table (or of all) has changed. */

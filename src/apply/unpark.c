@@ -47,7 +47,7 @@ typedef struct Look
 {
 	ApplyContext *cx;
 	Oid			relid;
-	bytea	   *at_work;		/* key of the row that is at work, for what is noted of an error; in the row context. NULL: none */
+	bytea	   *at_work;		/* key of the row at which an error is noted; in the row context. NULL: none */
 } Look;
 
 /* ---------- transactions ---------- */

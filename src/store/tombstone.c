@@ -90,6 +90,7 @@ typedef struct Store
 	MemoryContext context;		/* lives as long as the store is open */
 } Store;
 
+/* Of the running transaction, of which a process has one at a time, whoever applies or reads there. */
 static Store store;
 
 /* Sees what is committed, our own, and, with xmin set, what is in progress. */

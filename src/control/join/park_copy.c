@@ -35,7 +35,10 @@
 #include "control/join/park_copy.h"
 #include "store/row_text.h"
 
-/* Which tables there are, and what is known of them: as for an applier, which applies nothing. For all calls in this session. */
+/*
+ * An applier that applies nothing: what it knows of tables is of use here. It is kept for all calls
+ * in this session, as it knows how tables are mapped.
+ */
 static ApplyContext *tables = NULL;
 
 /* The same, made at first use. */
