@@ -11,10 +11,10 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 
 #include "base/code_hook.h"
 #include "base/fault_point.h"
+#include "base/hooks.h"
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "capture/causal_context.h"
@@ -32,83 +32,89 @@
 #include "control/workers/workers.h"
 #include "replication_plugin.h"
 #include "shared/activity.h"
-#include "shared/clock.h"
+#include "shared/areas.h"
 #include "shared/commit_stamp.h"
-#include "shared/link_status.h"
-#include "shared/manager_status.h"
 #include "shared/newest_delete.h"
-#include "shared/origin_hold.h"
-#include "shared/origin_map.h"
 #include "shared/requirement.h"
-#include "shared/seen.h"
-#include "shared/wall_clock.h"
 #include "store/capture_note.h"
 
 PG_MODULE_MAGIC;
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+/* ---------- who takes part in hooks, in the order in which they run ---------- */
 
-/* Reserves shared memory. */
-static void
-request_shmem(void)
-{
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(origin_map_shmem_size());
-	RequestAddinShmemSpace(link_status_shmem_size());
-	RequestAddinShmemSpace(manager_status_shmem_size());
-	RequestAddinShmemSpace(origin_hold_shmem_size());
-	RequestAddinShmemSpace(activity_shmem_size());
-	RequestAddinShmemSpace(clock_shmem_size());
-	RequestAddinShmemSpace(wall_clock_shmem_size());
-	RequestAddinShmemSpace(seen_shmem_size());
-	RequestAddinShmemSpace(newest_delete_shmem_size());
-}
+#define PRELOADED	true		/* only in a library that was loaded with the server */
 
-/* Creates or attaches to shared memory. */
-static void
-startup_shmem(void)
-{
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
-	origin_map_shmem_init();
-	link_status_shmem_init();
-	manager_status_shmem_init();
-	origin_hold_shmem_init();
-	activity_shmem_init();
-	clock_shmem_init();
-	wall_clock_shmem_init();
-	seen_shmem_init();
-	newest_delete_shmem_init();
-	shmem_attached();
-}
+/*
+ * Each taker surrounds those that follow, and PostgreSQL's own work is in the middle of them all.
+ * What depends on the order:
+ *
+ *	- commit_stamp gives back what it has begun for COMMIT PREPARED when what it surrounds fails.
+ *	- restore_guard has a command of a schema that is restored done otherwise than it says, and more
+ *	  than once. The guards after it see what is done, each time, within its subtransaction. Those
+ *	  before it see what is said, once.
+ *	- insertion_guard refuses what writes in the middle of an insertion. capture_guard and
+ *	  drop_guard write to catalogs themselves before the command does, so they come after it.
+ *	- drop_guard locks the extension and takes rights back, so it comes when nobody else refuses.
+ */
+static const UtilityTaker utility_takers[] = {
+	{commit_stamp_command, PRELOADED},
+	{rewrite_guard_command, PRELOADED},
+	{template_guard_command, PRELOADED},
+	{restore_guard_command, PRELOADED},
+	{insertion_guard_command},
+	{write_guard_command},
+	{capture_guard_command},
+	{own_guard_command},
+	{alter_guard_command},
+	{drop_guard_command},
+	{NULL}
+};
+
+/*
+ * What depends on the order: drop_guard says what to call before DROP, where own_guard only
+ * refuses. What these two refuse is neither noted by capture_guard nor collected by rewrite_guard.
+ */
+static const AccessTaker access_takers[] = {
+	{ON_ACCESS(OAT_DROP), drop_guard_object},
+	{ON_ACCESS(OAT_POST_CREATE) | ON_ACCESS(OAT_POST_ALTER) | ON_ACCESS(OAT_DROP),
+	own_guard_object},
+	{ON_ACCESS(OAT_DROP), capture_guard_object},
+	{ON_ACCESS(OAT_TRUNCATE), write_guard_object},
+	{ON_ACCESS(OAT_POST_ALTER), rename_guard_object},
+	{ON_ACCESS(OAT_FUNCTION_EXECUTE), insertion_guard_object},
+	{ON_ACCESS(OAT_FUNCTION_EXECUTE), origin_guard_object, PRELOADED},
+	{ON_ACCESS(OAT_POST_CREATE), rewrite_guard_object, PRELOADED},
+	{0}
+};
+
+/* Nothing depends on the order but who refuses what two of them would refuse. */
+static const PermsTaker perms_takers[] = {
+	capture_guard_perms,
+	write_guard_perms,
+	insertion_guard_perms,
+	NULL
+};
+
+static const HookTakers takers = {utility_takers, access_takers, perms_takers};
+
+/* ---------- loading ---------- */
 
 void
 _PG_init(void)
 {
+	bool		preloaded = process_shared_preload_libraries_in_progress;
+
 	settings_define();
 	causal_context_define_setting();
 	code_hook_define();
 	settings_reserve_prefix();
-	drop_guard_install();
-	alter_guard_install();
-	own_guard_install();
+	hooks_install(&takers, preloaded);
 	capture_guard_install();
-	write_guard_install();
-	rename_guard_install();
-	insertion_guard_install();
-	if (!process_shared_preload_libraries_in_progress)
+	if (!preloaded)
 		return;
 	requirement_keep_timestamps();
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
-	origin_guard_install();
+	shmem_install(shared_areas);
 	restore_guard_install();
-	template_guard_install();
-	rewrite_guard_install();
 	capture_note_install();
 	activity_install();
 	newest_delete_install();

@@ -1,32 +1,94 @@
 /*
  * shmem.c
- *		Whether this server has our shared memory.
+ *		Our areas of shared memory, and whether this server has them.
  *
- * A library that is loaded later (by session_preload_libraries, a function of ours, or as an output plugin) has none. Then
- * what only reads does without it, and all else is refused with what to do; nothing may crash.
+ * A library that is loaded later (by session_preload_libraries, a function of ours, or as an output
+ * plugin) has none. Then what only reads does without it, and all else is refused with what to do;
+ * nothing may crash.
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
 #include "base/shmem.h"
 
-static bool attached = false;
+static struct
+{
+	const ShmemArea *const *areas;	/* set by shmem_install(), like the hooks of other extensions */
+	shmem_request_hook_type previous_request;
+	shmem_startup_hook_type previous_startup;
+	bool		attached;		/* to all areas */
+} shmem;
+
+/* The hook in which shared memory is reserved. */
+static void
+request(void)
+{
+	if (shmem.previous_request)
+		shmem.previous_request();
+	Assert(MaxBackends > 0);
+	for (const ShmemArea *const *a = shmem.areas; *a; a++)
+		RequestAddinShmemSpace((*a)->size());
+}
+
+/* Makes an area, or attaches to it. The lock of PostgreSQL's list of areas is held. */
+static void
+attach(const ShmemArea *area)
+{
+	bool		found;
+	Size		size = area->size();
+	void	   *address = ShmemInitStruct(area->name, size, &found);
+
+	Assert(LWLockHeldByMeInMode(AddinShmemInitLock, LW_EXCLUSIVE));
+	Assert(!area->tranche || size >= sizeof(LWLock));
+	if (!found)
+	{
+		memset(address, 0, size);
+		if (area->tranche)
+			LWLockInitialize(address, LWLockNewTrancheId());
+	}
+	area->attach(address, !found);
+	if (area->tranche)
+		LWLockRegisterTranche(((LWLock *) address)->tranche, area->tranche);
+}
+
+/* The hook in which shared memory is made, or attached to. */
+static void
+startup(void)
+{
+	if (shmem.previous_startup)
+		shmem.previous_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	for (const ShmemArea *const *a = shmem.areas; *a; a++)
+		attach(*a);
+	LWLockRelease(AddinShmemInitLock);
+	shmem.attached = true;
+}
 
 void
-shmem_attached(void)
+shmem_install(const ShmemArea *const *areas)
 {
-	attached = true;
+	Assert(process_shared_preload_libraries_in_progress && !shmem.areas);
+	shmem.areas = areas;
+	shmem.previous_request = shmem_request_hook;
+	shmem_request_hook = request;
+	shmem.previous_startup = shmem_startup_hook;
+	shmem_startup_hook = startup;
 }
 
 bool
 shmem_exists(void)
 {
-	return attached;
+	return shmem.attached;
 }
 
 void
 shmem_require(void)
 {
-	if (!attached)
+	if (!shmem.attached)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg(SHMEM_MISSING),

@@ -15,7 +15,6 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 
 #include "base/shmem.h"
 #include "shared/activity.h"
@@ -37,30 +36,31 @@ typedef struct Activity
 static Activity *shared = NULL;
 static bool ignore_own = false;
 
-Size
-activity_shmem_size(void)
+StaticAssertDecl(offsetof(Activity, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return sizeof(Activity);
 }
 
-void
-activity_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin activity", activity_shmem_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(*shared));
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
-		pg_atomic_init_u32(&shared->n, 0);
-		for (int i = 0; i < MAX_DATABASES; i++)
-			pg_atomic_init_u64(&shared->databases[i].commits, 0);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_activity");
+	shared = area;
+	if (!fresh)
+		return;
+	pg_atomic_init_u32(&shared->n, 0);
+	for (int i = 0; i < MAX_DATABASES; i++)
+		pg_atomic_init_u64(&shared->databases[i].commits, 0);
 }
+
+const ShmemArea activity_area = {
+	.name = "replication_plugin activity",
+	.tranche = "replication_plugin_activity",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 /* The counter of this database; NULL if nobody has asked for it. */
 static pg_atomic_uint64 *

@@ -6,8 +6,9 @@
 #ifndef REPLICATION_PLUGIN_ACTIVITY_H
 #define REPLICATION_PLUGIN_ACTIVITY_H
 
-extern Size activity_shmem_size(void);
-extern void activity_shmem_init(void);
+#include "base/shmem.h"
+
+extern const ShmemArea activity_area;
 
 /* Counts this process's writing commits from now on, by a callback; once per process that is not one of our workers. */
 extern void activity_install(void);

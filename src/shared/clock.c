@@ -66,33 +66,34 @@ typedef struct Clock
 
 static Clock *shared = NULL;
 
-Size
-clock_shmem_size(void)
+StaticAssertDecl(offsetof(Clock, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return add_size(offsetof(Clock, commits), mul_size(MaxBackends, sizeof(CommitSlot)));
 }
 
-void
-clock_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin clock", clock_shmem_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, clock_shmem_size());
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
-		pg_atomic_init_u32(&shared->restored, 0);
-		pg_atomic_init_u64(&shared->max_seen, 0);
-		pg_atomic_init_u64(&shared->counted, 0);
-		shared->ncommits = MaxBackends;
-		for (int i = 0; i < shared->ncommits; i++)
-			pg_atomic_init_u64(&shared->commits[i].above, 0);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_clock");
+	shared = area;
+	if (!fresh)
+		return;
+	pg_atomic_init_u32(&shared->restored, 0);
+	pg_atomic_init_u64(&shared->max_seen, 0);
+	pg_atomic_init_u64(&shared->counted, 0);
+	shared->ncommits = MaxBackends;
+	for (int i = 0; i < shared->ncommits; i++)
+		pg_atomic_init_u64(&shared->commits[i].above, 0);
 }
+
+const ShmemArea clock_area = {
+	.name = "replication_plugin clock",
+	.tranche = "replication_plugin_clock",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 /* Timestamps after 2000 only: what is older is no reason to move. */
 static uint64
@@ -176,6 +177,7 @@ restore(void)
 	TimestampTz wall;
 	uint64		seen;
 
+	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 	if (read_file(&seen, &noted, &wall))
 	{
 		raise_to(seen);

@@ -11,8 +11,9 @@
 
 #include "datatype/timestamp.h"
 
-extern Size clock_shmem_size(void);
-extern void clock_shmem_init(void);
+#include "base/shmem.h"
+
+extern const ShmemArea clock_area;
 
 /* Brings the clock to where it was before the server was stopped, if nobody has done it yet. Cheap. */
 extern void clock_ensure_restored(void);

@@ -33,7 +33,6 @@
 #include "replication/origin.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
-#include "tcop/utility.h"
 #include "utils/timestamp.h"
 
 #include "base/fault_point.h"
@@ -43,8 +42,6 @@
 #include "shared/commit_stamp.h"
 #include "shared/origin_map.h"
 #include "shared/wall_clock.h"
-
-static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 static bool begun = false;		/* a commit of this process is under way */
 static bool marked = false;		/* ... under DoNotReplicateId */
@@ -114,6 +111,7 @@ begin_commit(void)
 {
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()) || !OidIsValid(MyDatabaseId))
 		return;
+	Assert(!begun && !marked && stamp == 0);
 	if (replorigin_session_origin != InvalidRepOriginId)
 	{
 		begin_with_origin();
@@ -217,6 +215,7 @@ end_commit(bool committed)
 {
 	if (marked)
 	{
+		Assert(begun && stamp != 0);
 		clear_origin();
 		if (committed)
 		{
@@ -305,14 +304,14 @@ end_commit_prepared(bool taken)
 
 /* Runs COMMIT PREPARED with a timestamp of the clock. */
 static void
-commit_prepared(void (*run) (void *), void *arg)
+commit_prepared(const UtilityCommand *command)
 {
 	volatile bool taken = false;
 
 	PG_TRY();
 	{
 		taken = begin_commit_prepared();
-		run(arg);
+		utility_next(command);
 	}
 	PG_CATCH();
 	{
@@ -323,47 +322,18 @@ commit_prepared(void (*run) (void *), void *arg)
 	end_commit_prepared(taken);
 }
 
-/* The arguments of the hook. */
-typedef struct Utility
-{
-	PlannedStmt *pstmt;
-	const char *query;
-	bool		read_only_tree;
-	ProcessUtilityContext context;
-	ParamListInfo params;
-	QueryEnvironment *env;
-	DestReceiver *dest;
-	QueryCompletion *qc;
-} Utility;
-
-/* Goes on as without us. */
-static void
-run_utility(void *arg)
-{
-	Utility    *u = arg;
-
-	(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
-		(u->pstmt, u->query, u->read_only_tree, u->context, u->params, u->env, u->dest, u->qc);
-}
-
 /* The hook for commands. */
-static void
-utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-		ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+void
+commit_stamp_command(const UtilityCommand *command)
 {
-	Utility		u = {pstmt, query, read_only_tree, context, params, env, dest, qc};
-
-	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
-		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
-		commit_prepared(run_utility, &u);
+	if (utility_is_transaction(command, TRANS_STMT_COMMIT_PREPARED))
+		commit_prepared(command);
 	else
-		run_utility(&u);
+		utility_next(command);
 }
 
 void
 commit_stamp_install(void)
 {
 	RegisterXactCallback(at_transaction_event, NULL);
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = utility;
 }

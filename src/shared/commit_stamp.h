@@ -5,7 +5,12 @@
 #ifndef REPLICATION_PLUGIN_COMMIT_STAMP_H
 #define REPLICATION_PLUGIN_COMMIT_STAMP_H
 
-/* Once, when the library is loaded with the server. */
+#include "base/hooks.h"
+
+/* Takes part in the hook for commands (replication_plugin.c). */
+extern void commit_stamp_command(const UtilityCommand *command);
+
+/* Has commits stamped: after all other callbacks, as it is to be called before them. */
 extern void commit_stamp_install(void);
 
 #endif							/* REPLICATION_PLUGIN_COMMIT_STAMP_H */

@@ -24,11 +24,11 @@
 #include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
 #include "base/settings.h"
+#include "base/shmem.h"
 #include "shared/link_status.h"
 
 #define BIT(state)	(1 << (state))
@@ -65,7 +65,6 @@ typedef struct SharedLinks
 } SharedLinks;
 
 static SharedLinks *shared = NULL;
-static LinkStatus *links = NULL;	/* the entries */
 
 const char *
 link_state_name(LinkState state)
@@ -75,32 +74,39 @@ link_state_name(LinkState state)
 
 /* ---------- shared memory ---------- */
 
-Size
-link_status_shmem_size(void)
+StaticAssertDecl(offsetof(SharedLinks, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return offsetof(SharedLinks, entries) + setting_max_links * sizeof(LinkStatus);
 }
 
-void
-link_status_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin links", link_status_shmem_size(), &found);
-	links = shared->entries;
-	if (!found)
-	{
-		memset(shared, 0, link_status_shmem_size());
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
-		pg_atomic_init_u32(&shared->blocked, 0);
-		shared->max = setting_max_links;
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_links");
+	shared = area;
+	if (!fresh)
+		return;
+	pg_atomic_init_u32(&shared->blocked, 0);
+	shared->max = setting_max_links;
 }
 
+const ShmemArea link_status_area = {
+	.name = "replication_plugin links",
+	.tranche = "replication_plugin_links",
+	.size = area_size,
+	.attach = area_attach,
+};
+
 /* ---------- entries ---------- */
+
+static LinkStatus *
+entry(int index)
+{
+	Assert(index >= 0 && index < shared->max);
+	return &shared->entries[index];
+}
 
 int
 link_status_find(Oid dboid, NodeId provider, bool create)
@@ -113,17 +119,16 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < shared->max && found < 0; i++)
 	{
-		if (!links[i].in_use)
+		LinkStatus *l = entry(i);
+
+		if (!l->in_use)
 			empty = empty < 0 ? i : empty;
-		else if (links[i].dboid == dboid && links[i].provider == provider)
+		else if (l->dboid == dboid && l->provider == provider)
 			found = i;
 	}
 	if (found < 0 && create && empty >= 0)
 	{
-		memset(&links[empty], 0, sizeof(LinkStatus));
-		links[empty].in_use = true;
-		links[empty].dboid = dboid;
-		links[empty].provider = provider;
+		*entry(empty) = (LinkStatus) {.in_use = true,.dboid = dboid,.provider = provider};
 		found = empty;
 	}
 	LWLockRelease(&shared->lock);
@@ -139,12 +144,13 @@ link_status_count(void)
 bool
 link_status_get(int index, LinkStatus *copy)
 {
+	LinkStatus *l = entry(index);
 	bool		in_use;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	in_use = links[index].in_use;
+	in_use = l->in_use;
 	if (in_use)
-		*copy = links[index];
+		*copy = *l;
 	LWLockRelease(&shared->lock);
 	return in_use;
 }
@@ -160,6 +166,7 @@ is_connected(LinkState state)
 static void
 change_state(LinkStatus *l, LinkState state)
 {
+	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 	Assert(l->state == state || (states[l->state].successors & BIT(state)) != 0);
 	if (l->state == LINK_BLOCKED && state != LINK_BLOCKED)
 		pg_atomic_fetch_sub_u32(&shared->blocked, 1);
@@ -182,6 +189,8 @@ note_error(LinkStatus *l, const char *message, bool in_apply)
 {
 	int64		longest = setting_retry_max;
 
+	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
+
 	/* what went well for long is no longer part of the same trouble */
 	if (l->next_start_at != 0 && moment_is_past(l->next_start_at, 3 * longest))
 		l->failures = 0;
@@ -197,14 +206,15 @@ note_error(LinkStatus *l, const char *message, bool in_apply)
 bool
 link_status_release(int index)
 {
+	LinkStatus *l = entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	free = links[index].pid == 0;
+	free = l->pid == 0;
 	if (free)
 	{
-		change_state(&links[index], LINK_STOPPED);
-		links[index].in_use = false;
+		change_state(l, LINK_STOPPED);
+		l->in_use = false;
 	}
 	LWLockRelease(&shared->lock);
 	return free;
@@ -213,7 +223,7 @@ link_status_release(int index)
 bool
 link_status_set_starting(int index, bool restart)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -231,14 +241,15 @@ link_status_set_starting(int index, bool restart)
 bool
 link_status_set_paused(int index)
 {
+	LinkStatus *l = entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	free = links[index].pid == 0;
+	free = l->pid == 0;
 	if (free)
 	{
-		change_state(&links[index], LINK_PAUSED);
-		links[index].failures = 0;
+		change_state(l, LINK_PAUSED);
+		l->failures = 0;
 	}
 	LWLockRelease(&shared->lock);
 	return free;
@@ -247,14 +258,15 @@ link_status_set_paused(int index)
 bool
 link_status_set_failed(int index, const char *message)
 {
+	LinkStatus *l = entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	free = links[index].pid == 0;
+	free = l->pid == 0;
 	if (free)
 	{
-		note_error(&links[index], message, false);
-		change_state(&links[index], LINK_BACKOFF);
+		note_error(l, message, false);
+		change_state(l, LINK_BACKOFF);
 	}
 	LWLockRelease(&shared->lock);
 	return free;
@@ -264,18 +276,20 @@ void
 link_status_set_reroute(int index, bool reroute)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	links[index].reroute = reroute;
+	entry(index)->reroute = reroute;
 	LWLockRelease(&shared->lock);
 }
 
 void
 link_status_request_restart(int index)
 {
+	LinkStatus *l = entry(index);
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	links[index].restart = true;
-	links[index].next_start_at = 0;
-	if (links[index].latch)
-		SetLatch(links[index].latch);
+	l->restart = true;
+	l->next_start_at = 0;
+	if (l->latch)
+		SetLatch(l->latch);
 	LWLockRelease(&shared->lock);
 }
 
@@ -285,7 +299,7 @@ link_status_request_restart(int index)
 static void
 detach(int code, Datum arg)
 {
-	LinkStatus *l = &links[DatumGetInt32(arg)];
+	LinkStatus *l = entry(DatumGetInt32(arg));
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	if (l->state != LINK_BACKOFF)
@@ -298,7 +312,7 @@ detach(int code, Datum arg)
 bool
 link_status_attach(int index)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 	bool		ours;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -318,10 +332,12 @@ link_status_attach(int index)
 void
 link_status_set_state(int index, LinkState state)
 {
-	if (links[index].state == state && state != LINK_STREAMING)
+	LinkStatus *l = entry(index);
+
+	if (l->state == state && state != LINK_STREAMING)
 		return;					/* read without the lock: only this process writes it */
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	change_state(&links[index], state);
+	change_state(l, state);
 	LWLockRelease(&shared->lock);
 }
 
@@ -329,7 +345,7 @@ void
 link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 						  XLogRecPtr confirmed, XLogRecPtr provider)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	l->received_lsn = Max(l->received_lsn, received);
@@ -342,7 +358,7 @@ link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 void
 link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	l->transactions += transactions;
@@ -355,7 +371,7 @@ link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz
 void
 link_status_set_clock(int index, int64 base, int64 error)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	l->clock_base = base;
@@ -367,7 +383,7 @@ link_status_set_clock(int index, int64 base, int64 error)
 void
 link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	change_state(l, LINK_BLOCKED);
@@ -380,13 +396,13 @@ link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 bool
 link_status_restart_requested(int index)
 {
-	return ((volatile LinkStatus *) &links[index])->restart;
+	return ((volatile LinkStatus *) entry(index))->restart;
 }
 
 void
 link_status_set_origins(int index, const char *wanted, const char *full)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	if (strncmp(l->wanted_origins, wanted, LINK_ORIGINS_SIZE - 1) != 0)
@@ -404,14 +420,14 @@ void
 link_status_set_error(int index, const char *message, bool in_apply)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	note_error(&links[index], message, in_apply);
+	note_error(entry(index), message, in_apply);
 	LWLockRelease(&shared->lock);
 }
 
 Moment
 link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
 {
-	LinkStatus *l = &links[index];
+	LinkStatus *l = entry(index);
 	Moment		since;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -429,19 +445,23 @@ link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
 void
 link_status_set_ended_at(int index, const char *nspname, const char *relname)
 {
+	LinkStatus *l = entry(index);
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	strlcpy(links[index].ended_nspname, nspname, NAMEDATALEN);
-	strlcpy(links[index].ended_relname, relname, NAMEDATALEN);
+	strlcpy(l->ended_nspname, nspname, NAMEDATALEN);
+	strlcpy(l->ended_relname, relname, NAMEDATALEN);
 	LWLockRelease(&shared->lock);
 }
 
 bool
 link_status_take_ended_at(int index, char *nspname, char *relname)
 {
+	LinkStatus *l = entry(index);
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	strlcpy(nspname, links[index].ended_nspname, NAMEDATALEN);
-	strlcpy(relname, links[index].ended_relname, NAMEDATALEN);
-	links[index].ended_nspname[0] = '\0';
+	strlcpy(nspname, l->ended_nspname, NAMEDATALEN);
+	strlcpy(relname, l->ended_relname, NAMEDATALEN);
+	l->ended_nspname[0] = '\0';
 	LWLockRelease(&shared->lock);
 	return nspname[0] != '\0';
 }
@@ -449,19 +469,23 @@ link_status_take_ended_at(int index, char *nspname, char *relname)
 void
 link_status_tell(int index, const char *message)
 {
+	LinkStatus *l = entry(index);
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	strlcpy(links[index].last_error, message, LINK_ERROR_SIZE);
-	links[index].last_error_at = GetCurrentTimestamp();
+	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
+	l->last_error_at = GetCurrentTimestamp();
 	LWLockRelease(&shared->lock);
 }
 
 void
 link_status_set_healthy(int index)
 {
+	LinkStatus *l = entry(index);
+
 	/* the pause shrinks when a transaction is applied, not when a connection succeeds */
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	links[index].next_start_at = 0;
-	links[index].apply_failed = false;
+	l->next_start_at = 0;
+	l->apply_failed = false;
 	LWLockRelease(&shared->lock);
 }
 
@@ -473,9 +497,11 @@ link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn)
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	for (int i = 0; i < shared->max; i++)
 	{
-		if (links[i].in_use && links[i].dboid == dboid && links[i].latch &&
-			links[i].state == LINK_BLOCKED && links[i].blocked_on == origin && links[i].blocked_lsn <= lsn)
-			SetLatch(links[i].latch);
+		LinkStatus *l = entry(i);
+
+		if (l->in_use && l->dboid == dboid && l->latch && l->state == LINK_BLOCKED &&
+			l->blocked_on == origin && l->blocked_lsn <= lsn)
+			SetLatch(l->latch);
 	}
 	LWLockRelease(&shared->lock);
 }

@@ -11,6 +11,7 @@
 #include "storage/proc.h"
 
 #include "base/moment.h"
+#include "base/shmem.h"
 #include "model/version.h"
 
 /* States of a link; who may follow is in link_status.c. */
@@ -77,8 +78,7 @@ typedef struct LinkStatus
 	char		last_error[LINK_ERROR_SIZE];
 } LinkStatus;
 
-extern Size link_status_shmem_size(void);
-extern void link_status_shmem_init(void);
+extern const ShmemArea link_status_area;
 
 #define LINKS_IN_USE		"all %d places for links of this server are in use"
 #define LINKS_IN_USE_HINT	"Raise replication_plugin.max_links and restart the server."

@@ -17,7 +17,6 @@
 #include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
@@ -41,31 +40,32 @@ typedef struct SharedManagers
 static SharedManagers *shared = NULL;
 static Oid	suspended = InvalidOid; /* database that this session has suspended */
 
-Size
-manager_status_shmem_size(void)
+StaticAssertDecl(offsetof(SharedManagers, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return offsetof(SharedManagers, entries) + setting_max_links * sizeof(ManagerStatus);
 }
 
-void
-manager_status_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin managers", manager_status_shmem_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, manager_status_shmem_size());
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
-		pg_atomic_init_u32(&shared->clock_problems, 0);
-		shared->max = setting_max_links;
-		if (!pg_strong_random(&shared->token, sizeof(shared->token)))
-			elog(ERROR, "no random numbers");
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_managers");
+	shared = area;
+	if (!fresh)
+		return;
+	pg_atomic_init_u32(&shared->clock_problems, 0);
+	shared->max = setting_max_links;
+	if (!pg_strong_random(&shared->token, sizeof(shared->token)))
+		elog(ERROR, "no random numbers");
 }
+
+const ShmemArea manager_status_area = {
+	.name = "replication_plugin managers",
+	.tranche = "replication_plugin_managers",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 uint64
 instance_token(void)
@@ -101,6 +101,8 @@ find(Oid dboid, bool create)
 {
 	ManagerStatus *empty = NULL;
 
+	Assert(LWLockHeldByMe(&shared->lock));
+	Assert(!create || LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < shared->max; i++)
 	{
 		ManagerStatus *m = &shared->entries[i];
@@ -122,6 +124,7 @@ find(Oid dboid, bool create)
 static void
 wake(const ManagerStatus *m)
 {
+	Assert(LWLockHeldByMe(&shared->lock));
 	if (m->latch)
 		SetLatch(m->latch);
 	else if (shared->launcher)
@@ -415,6 +418,7 @@ count_clock_problems(void)
 {
 	uint32		n = 0;
 
+	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < shared->max; i++)
 		n += shared->entries[i].in_use && shared->entries[i].clock_problem.problem[0] != '\0';
 	pg_atomic_write_u32(&shared->clock_problems, n);
@@ -495,6 +499,7 @@ manager_status_get(int index, ManagerStatus *copy)
 {
 	bool		in_use;
 
+	Assert(index >= 0 && index < shared->max);
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	in_use = shared->entries[index].in_use;
 	if (in_use)

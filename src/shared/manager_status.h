@@ -10,6 +10,7 @@
 #include "storage/latch.h"
 
 #include "base/moment.h"
+#include "base/shmem.h"
 
 /* Workers of which a database has one at most. A manager that was started again takes over those of the one before. */
 typedef enum ManagedWorker
@@ -45,8 +46,7 @@ typedef struct ManagerStatus
 	ClockProblem clock_problem;	/* why local writes are refused for its sake */
 } ManagerStatus;
 
-extern Size manager_status_shmem_size(void);
-extern void manager_status_shmem_init(void);
+extern const ShmemArea manager_status_area;
 
 /* A random number of this run of the server: tells a copy from the server. */
 extern uint64 instance_token(void);

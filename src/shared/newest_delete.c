@@ -20,10 +20,10 @@
 #include "port/atomics.h"
 #include "replication/origin.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/timestamp.h"
 
+#include "base/shmem.h"
 #include "catalog/nodes.h"
 #include "shared/newest_delete.h"
 #include "shared/origin_map.h"
@@ -71,32 +71,33 @@ static int	writing[BUCKETS];
 static bool is_writing[BUCKETS];
 static Newest own;
 
-Size
-newest_delete_shmem_size(void)
+StaticAssertDecl(offsetof(Shared, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return MAXALIGN(sizeof(Shared));
 }
 
-void
-newest_delete_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin newest deletes", newest_delete_shmem_size(), &found);
-	if (!found)
+	shared = area;
+	if (!fresh)
+		return;
+	for (int i = 0; i < BUCKETS; i++)
 	{
-		memset(shared, 0, sizeof(*shared));
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
-		for (int i = 0; i < BUCKETS; i++)
-		{
-			SpinLockInit(&shared->buckets[i].mutex);
-			shared->buckets[i].rest = PG_INT64_MIN;
-		}
+		SpinLockInit(&shared->buckets[i].mutex);
+		shared->buckets[i].rest = PG_INT64_MIN;
 	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_newest_delete");
 }
+
+const ShmemArea newest_delete_area = {
+	.name = "replication_plugin newest deletes",
+	.tranche = "replication_plugin_newest_delete",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 /* The bucket of a table of this database. */
 static int
@@ -121,6 +122,7 @@ newest_delete_writing(Oid relid)
 	shared->buckets[i].writing++;
 	SpinLockRelease(&shared->buckets[i].mutex);
 	is_writing[i] = true;
+	Assert(nwriting < BUCKETS);
 	writing[nwriting++] = i;
 }
 
@@ -145,6 +147,7 @@ raise_bucket(Bucket *b, Newest what)
 		b->newest[b->n++] = what;
 		return;
 	}
+	Assert(b->n == BUCKET_NODES);
 	b->rest = Max(b->rest, Min(b->newest[oldest].ts, what.ts));
 	if (what.ts > b->newest[oldest].ts)
 		b->newest[oldest] = what;
@@ -161,6 +164,7 @@ end_writing(bool committed)
 		SpinLockAcquire(&b->mutex);
 		if (committed)
 			raise_bucket(b, own);
+		Assert(b->writing > 0);
 		b->writing--;
 		SpinLockRelease(&b->mutex);
 		is_writing[writing[i]] = false;
@@ -186,6 +190,7 @@ note_own_version(void)
 static Database *
 database(void)
 {
+	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < shared->ndatabases; i++)
 	{
 		if (shared->databases[i].dboid == MyDatabaseId)

@@ -8,10 +8,10 @@
 #ifndef REPLICATION_PLUGIN_NEWEST_DELETE_H
 #define REPLICATION_PLUGIN_NEWEST_DELETE_H
 
+#include "base/shmem.h"
 #include "model/frontier.h"
 
-extern Size newest_delete_shmem_size(void);
-extern void newest_delete_shmem_init(void);
+extern const ShmemArea newest_delete_area;
 extern void newest_delete_install(void);
 
 /* The running transaction is about to write tombstones of a table. */

@@ -18,7 +18,6 @@
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 
 #include "base/moment.h"
 #include "base/pulse.h"
@@ -49,34 +48,34 @@ typedef struct SharedHolds
 static SharedHolds *shared = NULL;
 static Hold *waiting = NULL;	/* this process is one of its waiters */
 
-Size
-origin_hold_shmem_size(void)
+StaticAssertDecl(offsetof(SharedHolds, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return sizeof(SharedHolds);
 }
 
-void
-origin_hold_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin holds", origin_hold_shmem_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(*shared));
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
-		for (int i = 0; i < MAX_HOLDS; i++)
-			ConditionVariableInit(&shared->holds[i].cv);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_holds");
+	shared = area;
+	for (int i = 0; fresh && i < MAX_HOLDS; i++)
+		ConditionVariableInit(&shared->holds[i].cv);
 }
+
+const ShmemArea origin_hold_area = {
+	.name = "replication_plugin holds",
+	.tranche = "replication_plugin_holds",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 /* The hold of an origin of this database, or NULL. The lock is held. */
 static Hold *
 find(NodeId origin)
 {
+	Assert(LWLockHeldByMe(&shared->lock));
 	for (int i = 0; i < shared->n; i++)
 	{
 		Hold	   *h = &shared->holds[i];
@@ -93,6 +92,7 @@ create(NodeId origin)
 {
 	Hold	   *h = NULL;
 
+	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < shared->n && !h; i++)
 	{
 		if (!OidIsValid(shared->holds[i].dboid))
@@ -118,6 +118,7 @@ stop_waiting(void)
 	if (!waiting)
 		return;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	Assert(waiting->waiters > 0);
 	waiting->waiters--;
 	LWLockRelease(&shared->lock);
 	waiting = NULL;
@@ -156,6 +157,7 @@ try_hold(NodeId origin)
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	h = waiting ? waiting : find(origin);
+	Assert(!waiting || (h->dboid == MyDatabaseId && h->origin == origin));	/* it does not move */
 	if (!h)
 		h = create(origin);
 	ours = h && h->holder == 0;

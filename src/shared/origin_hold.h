@@ -7,10 +7,10 @@
 
 #include "access/xlogdefs.h"
 
+#include "base/shmem.h"
 #include "model/version.h"
 
-extern Size origin_hold_shmem_size(void);
-extern void origin_hold_shmem_init(void);
+extern const ShmemArea origin_hold_area;
 
 /* Takes the hold of an origin of this database; waits, interruptible, for ms at most (0: for ever). Returns whether it has it. */
 extern bool origin_hold(NodeId origin, long ms);

@@ -32,7 +32,6 @@
 #include "port/atomics.h"
 #include "replication/slot.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -91,28 +90,28 @@ typedef struct Pending
 
 static List *pending = NIL;
 
-Size
-origin_map_shmem_size(void)
+StaticAssertDecl(offsetof(OriginMap, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return MAXALIGN(sizeof(OriginMap));
 }
 
-void
-origin_map_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	map = ShmemInitStruct("replication_plugin origins", origin_map_shmem_size(), &found);
-	if (!found)
-	{
-		memset(map, 0, sizeof(*map));
-		LWLockInitialize(&map->lock, LWLockNewTrancheId());
+	map = area;
+	if (fresh)
 		pg_atomic_init_u64(&map->generation, 1);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(map->lock.tranche, "replication_plugin_origins");
 }
+
+const ShmemArea origin_map_area = {
+	.name = "replication_plugin origins",
+	.tranche = "replication_plugin_origins",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 /* ---------- the shared map ---------- */
 
@@ -120,6 +119,7 @@ origin_map_shmem_init(void)
 static bool
 add_entry(const OriginEntry *entry)
 {
+	Assert(LWLockHeldByMeInMode(&map->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < map->n; i++)
 	{
 		OriginEntry *e = &map->entries[i];
@@ -143,6 +143,7 @@ forget_entries(void)
 {
 	int			kept = 0;
 
+	Assert(LWLockHeldByMeInMode(&map->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < map->n; i++)
 	{
 		if (map->entries[i].dboid != MyDatabaseId)
@@ -160,6 +161,7 @@ forget_entries(void)
 static bool
 is_loaded(void)
 {
+	Assert(LWLockHeldByMe(&map->lock));
 	for (int i = 0; i < map->nloaded; i++)
 	{
 		if (map->loaded[i] == MyDatabaseId)

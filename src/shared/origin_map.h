@@ -8,6 +8,7 @@
 
 #include "replication/origin.h"
 
+#include "base/shmem.h"
 #include "model/version.h"
 
 #define ORIGIN_NODE_LOCAL	((NodeId) 0)	/* not from one of our nodes: a local write */
@@ -15,8 +16,7 @@
 #define ORIGIN_NODE_COPY	((NodeId) -3)	/* further copying sessions of a join; read as ORIGIN_NODE_REPAIR */
 #define ORIGIN_NODE_CLOCK	((NodeId) -2)	/* local COMMIT PREPARED; only to make and find the origin, read as ORIGIN_NODE_LOCAL */
 
-extern Size origin_map_shmem_size(void);
-extern void origin_map_shmem_init(void);
+extern const ShmemArea origin_map_area;
 
 /* Reads pg_replication_origin once per database and server start. Uses, or opens and closes, a transaction. */
 extern void origin_map_ensure_loaded(void);

@@ -13,7 +13,6 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 
 #include "base/session.h"
 #include "base/shmem.h"
@@ -42,33 +41,34 @@ typedef struct Seen
 
 static Seen *shared = NULL;
 
-Size
-seen_shmem_size(void)
+StaticAssertDecl(offsetof(Seen, lock) == 0, "the lock is to be first: base/shmem.h");
+
+static Size
+area_size(void)
 {
 	return MAXALIGN(sizeof(Seen));
 }
 
-void
-seen_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin seen", seen_shmem_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(*shared));
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+	shared = area;
+	if (fresh)
 		pg_atomic_init_u64(&shared->generation, 1);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "replication_plugin_seen");
 }
+
+const ShmemArea seen_area = {
+	.name = "replication_plugin seen",
+	.tranche = "replication_plugin_seen",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 /* The entry of a member of this database's group, made if there is none; NULL: no room. The lock is held. */
 static SeenEntry *
 entry_of(NodeId member)
 {
+	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < shared->n; i++)
 	{
 		if (shared->entries[i].dboid == MyDatabaseId && shared->entries[i].node == member)

@@ -8,10 +8,10 @@
 #ifndef REPLICATION_PLUGIN_SEEN_H
 #define REPLICATION_PLUGIN_SEEN_H
 
+#include "base/shmem.h"
 #include "model/frontier.h"
 
-extern Size seen_shmem_size(void);
-extern void seen_shmem_init(void);
+extern const ShmemArea seen_area;
 
 /* A member's frontier row, as text, was applied (or written) here. */
 extern void seen_note_row(NodeId member, const char *vector);

@@ -12,11 +12,10 @@
 #include "postgres.h"
 
 #include "port/atomics.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
+#include "base/shmem.h"
 #include "shared/wall_clock.h"
 
 #define MINUTE	(INT64CONST(60) * USECS_PER_SEC)
@@ -31,28 +30,29 @@ typedef struct WallClock
 
 static WallClock *shared = NULL;
 
-Size
-wall_clock_shmem_size(void)
+static Size
+area_size(void)
 {
 	return sizeof(WallClock);
 }
 
-void
-wall_clock_shmem_init(void)
+static void
+area_attach(void *area, bool fresh)
 {
-	bool		found;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("replication_plugin wall clock", wall_clock_shmem_size(), &found);
-	if (!found)
-	{
-		pg_atomic_init_u64(&shared->base, 0);
-		pg_atomic_init_u64(&shared->agreed, 0);
-		pg_atomic_init_u32(&shared->at_start, 0);
-		pg_atomic_init_u32(&shared->told, 0);
-	}
-	LWLockRelease(AddinShmemInitLock);
+	shared = area;
+	if (!fresh)
+		return;
+	pg_atomic_init_u64(&shared->base, 0);
+	pg_atomic_init_u64(&shared->agreed, 0);
+	pg_atomic_init_u32(&shared->at_start, 0);
+	pg_atomic_init_u32(&shared->told, 0);
 }
+
+const ShmemArea wall_clock_area = {
+	.name = "replication_plugin wall clock",
+	.size = area_size,
+	.attach = area_attach,
+};
 
 int64
 wall_clock_limit(void)

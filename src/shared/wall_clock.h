@@ -11,9 +11,9 @@
 #include "datatype/timestamp.h"
 
 #include "base/moment.h"
+#include "base/shmem.h"
 
-extern Size wall_clock_shmem_size(void);
-extern void wall_clock_shmem_init(void);
+extern const ShmemArea wall_clock_area;
 
 /* Once after a start of the server: what time it was when the clock was last known to be right; 0: not known. */
 extern void wall_clock_start(TimestampTz last);

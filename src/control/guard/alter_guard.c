@@ -18,7 +18,6 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -30,8 +29,6 @@
 #include "catalog/table_policy.h"
 #include "control/guard/alter_guard.h"
 #include "control/join/restore_guard.h"
-
-static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 /* True if a column belongs to a table's key. */
 static bool
@@ -215,31 +212,22 @@ check_foreign_table(CreateForeignTableStmt *stmt)
 }
 
 /* The hook for commands. */
-static void
-guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
-{
-	if (IsA(pstmt->utilityStmt, AlterTableStmt))
-	{
-		check_alter((AlterTableStmt *) pstmt->utilityStmt);
-		check_attach((AlterTableStmt *) pstmt->utilityStmt);
-	}
-	else if (IsA(pstmt->utilityStmt, CreateForeignTableStmt))
-		check_foreign_table((CreateForeignTableStmt *) pstmt->utilityStmt);
-	else if (IsA(pstmt->utilityStmt, RenameStmt))
-		check_rename_statement((RenameStmt *) pstmt->utilityStmt);
-	else if (IsA(pstmt->utilityStmt, AlterObjectSchemaStmt) &&
-			 ((AlterObjectSchemaStmt *) pstmt->utilityStmt)->objectType == OBJECT_TABLE)
-		check_rename(((AlterObjectSchemaStmt *) pstmt->utilityStmt)->relation, NULL);
-	if (previous_utility_hook)
-		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
-}
-
 void
-alter_guard_install(void)
+alter_guard_command(const UtilityCommand *command)
 {
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard_command;
+	Node	   *stmt = command->pstmt->utilityStmt;
+
+	if (IsA(stmt, AlterTableStmt))
+	{
+		check_alter((AlterTableStmt *) stmt);
+		check_attach((AlterTableStmt *) stmt);
+	}
+	else if (IsA(stmt, CreateForeignTableStmt))
+		check_foreign_table((CreateForeignTableStmt *) stmt);
+	else if (IsA(stmt, RenameStmt))
+		check_rename_statement((RenameStmt *) stmt);
+	else if (IsA(stmt, AlterObjectSchemaStmt) &&
+			 ((AlterObjectSchemaStmt *) stmt)->objectType == OBJECT_TABLE)
+		check_rename(((AlterObjectSchemaStmt *) stmt)->relation, NULL);
+	utility_next(command);
 }

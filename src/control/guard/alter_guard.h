@@ -5,6 +5,9 @@
 #ifndef REPLICATION_PLUGIN_ALTER_GUARD_H
 #define REPLICATION_PLUGIN_ALTER_GUARD_H
 
-extern void alter_guard_install(void);
+#include "base/hooks.h"
+
+/* Takes part in the hook for commands (replication_plugin.c). */
+extern void alter_guard_command(const UtilityCommand *command);
 
 #endif							/* REPLICATION_PLUGIN_ALTER_GUARD_H */

@@ -30,7 +30,6 @@
 #include "catalog/pg_trigger.h"
 #include "commands/event_trigger.h"
 #include "commands/trigger.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -46,10 +45,6 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/guard/capture_guard.h"
-
-static object_access_hook_type previous_access_hook = NULL;
-static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
-static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 /* What the command at hand does to tables beyond what it names; on the stack of the hook. */
 typedef struct Touched
@@ -148,16 +143,15 @@ check_command(Node *stmt)
 /* ---------- what a command touches ---------- */
 
 /* The hook for objects: notes the table of an index that goes. */
-static void
-note_drop(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+void
+capture_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
 	Oid			relid;
 	char		kind;
 	MemoryContext old;
 
-	if (previous_access_hook)
-		previous_access_hook(access, class, object, subid, arg);
-	if (access != OAT_DROP || class != RelationRelationId || subid != 0 || !touched)
+	Assert(access == OAT_DROP);
+	if (class != RelationRelationId || subid != 0 || !touched)
 		return;
 	kind = get_rel_relkind(object);
 	if (kind != RELKIND_INDEX && kind != RELKIND_PARTITIONED_INDEX)
@@ -303,14 +297,12 @@ decides_triggers(Oid relid)
 }
 
 /* The hook for statements and COPY. */
-static bool
-check_perms(List *range_table, bool ereport_on_violation)
+void
+capture_guard_perms(List *range_table)
 {
 	ListCell   *lc;
 	bool		tampers = false;
 
-	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
-		return false;
 	foreach(lc, range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
@@ -324,7 +316,6 @@ check_perms(List *range_table, bool ereport_on_violation)
 	}
 	if (tampers && is_in_group())
 		tampered = true;
-	return true;
 }
 
 /* Before the end of a transaction. */
@@ -341,31 +332,29 @@ at_transaction_event(XactEvent event, void *arg)
 
 /* ---------- the hook for commands ---------- */
 
-static void
-guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+void
+capture_guard_command(const UtilityCommand *command)
 {
 	Touched		mine = {.context = CurrentMemoryContext};
 	Touched    *outer = touched;
-	Node	   *stmt = pstmt->utilityStmt;
+	Node	   *stmt = command->pstmt->utilityStmt;
 
 	check_command(stmt);
 	if (tampered && !IsA(stmt, TransactionStmt))
 		mend();
 	if (GetCommandLogLevel(stmt) != LOGSTMT_DDL)
 	{
-		(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
-			(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		utility_next(command);
 		return;
 	}
 	touched = &mine;
 	PG_TRY();
 	{
-		(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
-			(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		utility_next(command);
 	}
 	PG_FINALLY();
 	{
+		Assert(touched == &mine);	/* what ran inside has left it so */
 		touched = outer;
 	}
 	PG_END_TRY();
@@ -375,11 +364,5 @@ guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proces
 void
 capture_guard_install(void)
 {
-	previous_access_hook = object_access_hook;
-	object_access_hook = note_drop;
-	previous_perms_hook = ExecutorCheckPerms_hook;
-	ExecutorCheckPerms_hook = check_perms;
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard_command;
 	RegisterXactCallback(at_transaction_event, NULL);
 }

@@ -21,7 +21,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 
 #include "capture/peer_rights.h"
@@ -29,9 +28,6 @@
 #include "catalog/nodes.h"
 #include "control/guard/drop_guard.h"
 #include "shared/manager_status.h"
-
-static object_access_hook_type previous_hook = NULL;
-static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 /* True if a database is known to be in a group. */
 static bool
@@ -61,13 +57,10 @@ refuse_if_member(void)
 }
 
 /* The hook for objects. */
-static void
-guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+void
+drop_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
-	if (previous_hook)
-		previous_hook(access, class, object, subid, arg);
-	if (access != OAT_DROP)
-		return;
+	Assert(access == OAT_DROP);
 	if (class == DatabaseRelationId && database_in_group(object))
 		refuse(psprintf("database \"%s\"", get_database_name(object)));
 
@@ -109,26 +102,13 @@ clear_up(void)
 }
 
 /* The hook for commands. */
-static void
-guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+void
+drop_guard_command(const UtilityCommand *command)
 {
-	if (drops_extension(pstmt->utilityStmt))
+	if (drops_extension(command->pstmt->utilityStmt))
 	{
 		refuse_if_member();
 		clear_up();
 	}
-	if (previous_utility_hook)
-		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
-}
-
-void
-drop_guard_install(void)
-{
-	previous_hook = object_access_hook;
-	object_access_hook = guard;
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard_command;
+	utility_next(command);
 }

@@ -5,7 +5,11 @@
 #ifndef REPLICATION_PLUGIN_DROP_GUARD_H
 #define REPLICATION_PLUGIN_DROP_GUARD_H
 
-/* Installs the hooks; from _PG_init only. */
-extern void drop_guard_install(void);
+#include "base/hooks.h"
+
+/* Takes part in the hooks for commands and objects (replication_plugin.c). */
+extern void drop_guard_command(const UtilityCommand *command);
+extern void drop_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
+							  void *arg);
 
 #endif							/* REPLICATION_PLUGIN_DROP_GUARD_H */

@@ -19,7 +19,6 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
@@ -33,10 +32,6 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/guard/insertion_guard.h"
-
-static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
-static ProcessUtility_hook_type previous_utility_hook = NULL;
-static object_access_hook_type previous_access_hook = NULL;
 
 /* True if this process holds the lock of a row that is inserted, but not confirmed. */
 static bool
@@ -80,13 +75,11 @@ refuse(const char *what)
 }
 
 /* The hook for statements and COPY. */
-static bool
-check_perms(List *range_table, bool ereport_on_violation)
+void
+insertion_guard_perms(List *range_table)
 {
 	ListCell   *lc;
 
-	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
-		return false;
 	foreach(lc, range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
@@ -95,7 +88,6 @@ check_perms(List *range_table, bool ereport_on_violation)
 			rte->rellockmode == RowExclusiveLock && is_in_insertion() && get_rel_persistence(rte->relid) == RELPERSISTENCE_PERMANENT)
 			refuse(psprintf("cannot write to table \"%s\"", get_rel_name(rte->relid)));
 	}
-	return true;
 }
 
 /* True for commands that do not write to any table, nor to catalogs; what those that run statements do is looked at when they do. */
@@ -130,14 +122,14 @@ is_reading(Node *stmt)
 }
 
 /* The hook for commands. */
-static void
-guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+void
+insertion_guard_command(const UtilityCommand *command)
 {
-	if (context != PROCESS_UTILITY_TOPLEVEL && !is_reading(pstmt->utilityStmt) && is_in_insertion())
-		refuse(psprintf("cannot execute %s", CreateCommandName(pstmt->utilityStmt)));
-	(previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)
-		(pstmt, query, read_only_tree, context, params, env, dest, qc);
+	Node	   *stmt = command->pstmt->utilityStmt;
+
+	if (command->context != PROCESS_UTILITY_TOPLEVEL && !is_reading(stmt) && is_in_insertion())
+		refuse(psprintf("cannot execute %s", CreateCommandName(stmt)));
+	utility_next(command);
 }
 
 /* True for functions that write large objects. */
@@ -149,22 +141,10 @@ writes_large_object(Oid function)
 }
 
 /* The hook for objects. */
-static void
-guard_function(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
-{
-	if (previous_access_hook)
-		previous_access_hook(access, class, object, subid, arg);
-	if (access == OAT_FUNCTION_EXECUTE && class == ProcedureRelationId && writes_large_object(object) && is_in_insertion())
-		refuse("cannot write to a large object");
-}
-
 void
-insertion_guard_install(void)
+insertion_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
-	previous_perms_hook = ExecutorCheckPerms_hook;
-	ExecutorCheckPerms_hook = check_perms;
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard_command;
-	previous_access_hook = object_access_hook;
-	object_access_hook = guard_function;
+	Assert(access == OAT_FUNCTION_EXECUTE);
+	if (class == ProcedureRelationId && writes_large_object(object) && is_in_insertion())
+		refuse("cannot write to a large object");
 }

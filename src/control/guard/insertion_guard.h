@@ -5,6 +5,12 @@
 #ifndef REPLICATION_PLUGIN_INSERTION_GUARD_H
 #define REPLICATION_PLUGIN_INSERTION_GUARD_H
 
-extern void insertion_guard_install(void);
+#include "base/hooks.h"
+
+/* Takes part in the hooks for commands, objects and permissions (replication_plugin.c). */
+extern void insertion_guard_command(const UtilityCommand *command);
+extern void insertion_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
+								   void *arg);
+extern void insertion_guard_perms(List *range_table);
 
 #endif							/* REPLICATION_PLUGIN_INSERTION_GUARD_H */

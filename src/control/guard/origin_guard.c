@@ -35,8 +35,6 @@ typedef struct Guarded
 	char	   *name;
 } Guarded;
 
-static object_access_hook_type previous_hook = NULL;
-
 /* In TopTransactionContext. */
 static List *guarded = NIL;
 
@@ -149,18 +147,11 @@ note_origins(void)
 	MemoryContextSwitchTo(old);
 }
 
-static void
-guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
-{
-	if (previous_hook)
-		previous_hook(access, class, object, subid, arg);
-	if (access == OAT_FUNCTION_EXECUTE && object == F_PG_REPLICATION_ORIGIN_DROP)
-		note_origins();
-}
-
+/* The hook for objects: a function is about to be called. */
 void
-origin_guard_install(void)
+origin_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
-	previous_hook = object_access_hook;
-	object_access_hook = guard;
+	Assert(access == OAT_FUNCTION_EXECUTE);
+	if (object == F_PG_REPLICATION_ORIGIN_DROP)
+		note_origins();
 }

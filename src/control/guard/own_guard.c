@@ -42,7 +42,6 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -77,9 +76,6 @@ static const Kind kinds[] = {
 	{AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, Anum_pg_attrdef_adrelid, RelationRelationId},
 	{EventTriggerRelationId, EventTriggerOidIndexId, Anum_pg_event_trigger_oid, Anum_pg_event_trigger_evtfoid, ProcedureRelationId},
 };
-
-static object_access_hook_type previous_access_hook = NULL;
-static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 /* The command at hand changes nothing that we count on. */
 static bool harmless = false;
@@ -219,14 +215,13 @@ is_internal(ObjectAccessType access, const Kind *kind, Oid object, void *arg)
 }
 
 /* The hook for objects. */
-static void
-guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+void
+own_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
 	const Kind *kind;
 
-	if (previous_access_hook)
-		previous_access_hook(access, class, object, subid, arg);
-	if ((access != OAT_DROP && access != OAT_POST_ALTER && access != OAT_POST_CREATE) || harmless || is_free())
+	Assert(access == OAT_DROP || access == OAT_POST_ALTER || access == OAT_POST_CREATE);
+	if (harmless || is_free())
 		return;
 	if (class == NamespaceRelationId && access != OAT_POST_CREATE && object == extension_schema_oid() && is_in_group())
 		refuse(access == OAT_DROP ? "drop" : "change", "the schema");
@@ -407,36 +402,26 @@ check_command(Node *stmt)
 }
 
 /* The hook for commands. */
-static void
-guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+void
+own_guard_command(const UtilityCommand *command)
 {
-	ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
 	bool		outer = harmless;
 
-	if (!is_harmless(pstmt->utilityStmt))
+	if (!is_harmless(command->pstmt->utilityStmt))
 	{
-		check_command(pstmt->utilityStmt);
-		next(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		check_command(command->pstmt->utilityStmt);
+		utility_next(command);
 		return;
 	}
 	harmless = true;
 	PG_TRY();
 	{
-		next(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		utility_next(command);
 	}
 	PG_FINALLY();
 	{
+		Assert(harmless);		/* what ran inside has left it so */
 		harmless = outer;
 	}
 	PG_END_TRY();
-}
-
-void
-own_guard_install(void)
-{
-	previous_access_hook = object_access_hook;
-	object_access_hook = guard_object;
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard_command;
 }

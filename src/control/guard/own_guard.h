@@ -5,6 +5,11 @@
 #ifndef REPLICATION_PLUGIN_OWN_GUARD_H
 #define REPLICATION_PLUGIN_OWN_GUARD_H
 
-extern void own_guard_install(void);
+#include "base/hooks.h"
+
+/* Takes part in the hooks for commands and objects (replication_plugin.c). */
+extern void own_guard_command(const UtilityCommand *command);
+extern void own_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
+							 void *arg);
 
 #endif							/* REPLICATION_PLUGIN_OWN_GUARD_H */

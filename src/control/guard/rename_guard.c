@@ -33,8 +33,6 @@
 #include "catalog/waiting_table.h"
 #include "control/guard/rename_guard.h"
 
-static object_access_hook_type previous_hook = NULL;
-
 /* Refuses. */
 static void
 refuse(const char *what, const WaitingTable *w)
@@ -153,13 +151,12 @@ check_partition(Oid relid, Oid parent)
 }
 
 /* The hook for objects. */
-static void
-guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+void
+rename_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
-	if (previous_hook)
-		previous_hook(access, class, object, subid, arg);
-	if (access != OAT_POST_ALTER || (class != RelationRelationId && class != NamespaceRelationId && class != InheritsRelationId) || subid != 0 ||
-		MyBackendType == B_BG_WORKER || creating_extension || !IsTransactionState() || !OidIsValid(MyDatabaseId) || !waiting_tables())
+	Assert(access == OAT_POST_ALTER);
+	if ((class != RelationRelationId && class != NamespaceRelationId && class != InheritsRelationId) ||
+		subid != 0 || MyBackendType == B_BG_WORKER || creating_extension || !IsTransactionState() || !OidIsValid(MyDatabaseId) || !waiting_tables())
 		return;
 	if (class == RelationRelationId)
 		check_table(object);
@@ -167,11 +164,4 @@ guard(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 		check_schema(object);
 	else if (arg)
 		check_partition(object, ((ObjectAccessPostAlter *) arg)->auxiliary_id);
-}
-
-void
-rename_guard_install(void)
-{
-	previous_hook = object_access_hook;
-	object_access_hook = guard;
 }

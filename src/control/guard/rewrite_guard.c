@@ -32,7 +32,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/proc.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -57,8 +56,6 @@ typedef struct Altering
 	struct Altering *outer;		/* the command in whose course this one runs */
 } Altering;
 
-static object_access_hook_type previous_access_hook = NULL;
-static ProcessUtility_hook_type previous_utility_hook = NULL;
 static Altering *current = NULL;
 
 /* A table that pg_repack has locked in the running transaction. */
@@ -139,15 +136,14 @@ rewritten_table(Oid relid)
 }
 
 /* The hook for objects: the moment before rows are copied. */
-static void
-guard_access(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+void
+rewrite_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
 	Oid			relid;
 	ListCell   *lc;
 
-	if (previous_access_hook)
-		previous_access_hook(access, class, object, subid, arg);
-	if (!current || current->tables == NIL || access != OAT_POST_CREATE || class != RelationRelationId || subid != 0)
+	Assert(access == OAT_POST_CREATE);
+	if (!current || current->tables == NIL || class != RelationRelationId || subid != 0)
 		return;
 	relid = rewritten_table(object);
 	foreach(lc, OidIsValid(relid) ? current->tables : NIL)
@@ -269,17 +265,6 @@ note_commit(void)
 	repacking.rewriting = NULL;
 }
 
-/* Runs a command. */
-static void
-run(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-	ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
-{
-	if (previous_utility_hook)
-		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
-}
-
 /* Returns true for LOCK TABLE of one table against everybody. */
 static bool
 locks_one_table(Node *statement)
@@ -289,42 +274,49 @@ locks_one_table(Node *statement)
 	return IsA(statement, LockStmt) && lock->mode == AccessExclusiveLock && list_length(lock->relations) == 1;
 }
 
-/* The hook for commands. */
+/* Returns true if this database keeps what is known of rows that are written anew. */
+static bool
+keeps_rewrites(void)
+{
+	return nodes_local_id() != INVALID_NODE_ID &&
+		OidIsValid(extension_relation_oid(TABLE_TABLE_REWRITE));
+}
+
+/* Runs an ALTER TABLE that may write rows anew. */
 static void
-guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+run_altering(const UtilityCommand *command)
 {
 	Altering	altering = {.outer = current};
 
-	if (IsA(pstmt->utilityStmt, TransactionStmt) && ((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT)
-		note_commit();
-	if (!IsA(pstmt->utilityStmt, AlterTableStmt) || !may_rewrite((AlterTableStmt *) pstmt->utilityStmt) ||
-		nodes_local_id() == INVALID_NODE_ID || !OidIsValid(extension_relation_oid(TABLE_TABLE_REWRITE)))
-	{
-		run(pstmt, query, read_only_tree, context, params, env, dest, qc);
-		if (locks_one_table(pstmt->utilityStmt) && nodes_local_id() != INVALID_NODE_ID && OidIsValid(extension_relation_oid(TABLE_TABLE_REWRITE)))
-			note_lock((LockStmt *) pstmt->utilityStmt);
-		return;
-	}
-	prepare(&altering, (AlterTableStmt *) pstmt->utilityStmt);
+	prepare(&altering, (AlterTableStmt *) command->pstmt->utilityStmt);
 	PG_TRY();
 	{
 		current = &altering;
-		run(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		utility_next(command);
 	}
 	PG_FINALLY();
 	{
+		Assert(current == &altering);	/* what ran inside has left it so */
 		current = altering.outer;
 	}
 	PG_END_TRY();
 	note(&altering);
 }
 
+/* The hook for commands. */
 void
-rewrite_guard_install(void)
+rewrite_guard_command(const UtilityCommand *command)
 {
-	previous_access_hook = object_access_hook;
-	object_access_hook = guard_access;
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard_command;
+	Node	   *stmt = command->pstmt->utilityStmt;
+
+	if (utility_is_transaction(command, TRANS_STMT_COMMIT))
+		note_commit();
+	if (IsA(stmt, AlterTableStmt) && may_rewrite((AlterTableStmt *) stmt) && keeps_rewrites())
+	{
+		run_altering(command);
+		return;
+	}
+	utility_next(command);
+	if (locks_one_table(stmt) && keeps_rewrites())
+		note_lock((LockStmt *) stmt);
 }

@@ -22,15 +22,12 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/lmgr.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
 
 #include "catalog/names.h"
 #include "control/guard/template_guard.h"
 #include "shared/manager_status.h"
-
-static ProcessUtility_hook_type previous_utility_hook = NULL;
 
 /* The member's database that a statement copies; InvalidOid if it copies none, or its user may not. */
 static Oid
@@ -85,11 +82,11 @@ end_processes(Oid dboid)
 }
 
 /* The hook for commands. */
-static void
-guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+void
+template_guard_command(const UtilityCommand *command)
 {
-	Oid			dboid = context == PROCESS_UTILITY_TOPLEVEL ? copied_member(pstmt->utilityStmt) : InvalidOid;
+	bool		toplevel = command->context == PROCESS_UTILITY_TOPLEVEL;
+	Oid			dboid = toplevel ? copied_member(command->pstmt->utilityStmt) : InvalidOid;
 
 	if (OidIsValid(dboid))
 	{
@@ -97,15 +94,5 @@ guard_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proces
 		LockSharedObject(DatabaseRelationId, dboid, 0, ShareLock);
 		end_processes(dboid);
 	}
-	if (previous_utility_hook)
-		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
-}
-
-void
-template_guard_install(void)
-{
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard_command;
+	utility_next(command);
 }

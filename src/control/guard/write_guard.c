@@ -21,11 +21,9 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "commands/extension.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "replication/origin.h"
-#include "tcop/utility.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -38,10 +36,6 @@
 #include "control/guard/write_guard.h"
 #include "shared/origin_map.h"
 #include "shared/requirement.h"
-
-static ExecutorCheckPerms_hook_type previous_perms_hook = NULL;
-static ProcessUtility_hook_type previous_utility_hook = NULL;
-static object_access_hook_type previous_access_hook = NULL;
 
 /* True if what this session writes is a local write of a user, in a transaction. */
 static bool
@@ -192,13 +186,11 @@ write_of(const RangeTblEntry *rte)
 }
 
 /* The hook for statements and COPY. */
-static bool
-check_perms(List *range_table, bool ereport_on_violation)
+void
+write_guard_perms(List *range_table)
 {
 	ListCell   *lc;
 
-	if (previous_perms_hook && !previous_perms_hook(range_table, ereport_on_violation))
-		return false;
 	foreach(lc, range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
@@ -207,16 +199,14 @@ check_perms(List *range_table, bool ereport_on_violation)
 		if (write != 0)
 			check_write(rte->relid, write);
 	}
-	return true;
 }
 
 /* The hook for objects: each table that TRUNCATE empties. */
-static void
-check_access(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+void
+write_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
-	if (previous_access_hook)
-		previous_access_hook(access, class, object, subid, arg);
-	if (access == OAT_TRUNCATE && class == RelationRelationId)
+	Assert(access == OAT_TRUNCATE);
+	if (class == RelationRelationId)
 		check_write(object, ACL_TRUNCATE);
 }
 
@@ -255,28 +245,14 @@ check_commit_prepared(void)
 }
 
 /* The hook for commands. */
-static void
-check_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
-{
-	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
-		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
-		check_commit_prepared();
-	if (previous_utility_hook)
-		previous_utility_hook(pstmt, query, read_only_tree, context, params, env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, env, dest, qc);
-	if (IsA(pstmt->utilityStmt, TruncateStmt))
-		check_truncated((TruncateStmt *) pstmt->utilityStmt);
-}
-
 void
-write_guard_install(void)
+write_guard_command(const UtilityCommand *command)
 {
-	previous_perms_hook = ExecutorCheckPerms_hook;
-	ExecutorCheckPerms_hook = check_perms;
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = check_command;
-	previous_access_hook = object_access_hook;
-	object_access_hook = check_access;
+	Node	   *stmt = command->pstmt->utilityStmt;
+
+	if (utility_is_transaction(command, TRANS_STMT_COMMIT_PREPARED))
+		check_commit_prepared();
+	utility_next(command);
+	if (IsA(stmt, TruncateStmt))
+		check_truncated((TruncateStmt *) stmt);
 }

@@ -28,7 +28,6 @@
 #include "catalog/pg_proc.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
-#include "tcop/utility.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -39,7 +38,6 @@
 #include "control/join/restore_guard.h"
 
 static bool restoring = false;
-static ProcessUtility_hook_type previous_hook = NULL;
 
 /* Has the foreign keys and checks that a statement adds made without a look at the rows. */
 static void
@@ -58,27 +56,6 @@ trust(AlterTableStmt *statement)
 }
 
 /* ---------- functions without schemas ---------- */
-
-/* What the hook was called with. */
-typedef struct Command
-{
-	PlannedStmt *pstmt;
-	const char *query;
-	bool		read_only_tree;
-	ProcessUtilityContext context;
-	ParamListInfo params;
-	QueryEnvironment *env;
-	DestReceiver *dest;
-	QueryCompletion *qc;
-} Command;
-
-/* Goes on as without us. */
-static void
-run(const Command *c, bool keep_tree)
-{
-	(previous_hook ? previous_hook : standard_ProcessUtility)
-		(c->pstmt, c->query, c->read_only_tree || keep_tree, c->context, c->params, c->env, c->dest, c->qc);
-}
 
 /* Adds the owners of functions that an expression calls to a list of roles. */
 static bool
@@ -241,17 +218,19 @@ is_about_names(int sqlstate)
 
 /* Runs a statement in a subtransaction. Returns whether it could be done; errors that are not about names, or of the last try, are raised. */
 static bool
-try_run(const Command *c, bool last)
+try_run(const UtilityCommand *command, bool last)
 {
+	UtilityCommand again = *command;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = false;
 
+	again.read_only_tree = true;	/* it is needed for the next try */
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		run(c, true);
+		utility_next(&again);
 		ReleaseCurrentSubTransaction();
 		done = true;
 	}
@@ -271,9 +250,9 @@ try_run(const Command *c, bool last)
 
 /* Runs a statement: as it is, and if it does not find names, under the paths of these roles. */
 static void
-run_under_paths(const Command *c, List *roles)
+run_under_paths(const UtilityCommand *command, List *roles)
 {
-	bool		done = try_run(c, false);
+	bool		done = try_run(command, false);
 	ListCell   *lc;
 
 	foreach(lc, roles)
@@ -283,7 +262,7 @@ run_under_paths(const Command *c, List *roles)
 		if (done)
 			break;
 		nest = session_pin_path(owner_path(lfirst_oid(lc)));
-		done = try_run(c, lnext(roles, lc) == NULL);
+		done = try_run(command, lnext(roles, lc) == NULL);
 		session_unpin(nest);
 	}
 }
@@ -298,44 +277,67 @@ keep_server(Node *statement)
 		castNode(CreateUserMappingStmt, statement)->if_not_exists = true;
 }
 
-/* The hook for commands. */
-static void
-guard(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-	  ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+/* True for statements that are done otherwise than they say. */
+static bool
+is_adapted(Node *statement)
 {
-	Command		c = {pstmt, query, read_only_tree, context, params, env, dest, qc};
+	return IsA(statement, AlterTableStmt) || IsA(statement, CreateSchemaStmt) ||
+		IsA(statement, CreateForeignServerStmt) || IsA(statement, CreateUserMappingStmt);
+}
+
+/* Puts what is to be done into the place of what a command says. */
+static void
+adapt(UtilityCommand *command)
+{
+	Node	   *statement = command->pstmt->utilityStmt;
+
+	if (!is_adapted(statement))
+		return;
+	command->pstmt = copyObject(command->pstmt);
+	command->read_only_tree = false;
+	statement = command->pstmt->utilityStmt;
+	if (IsA(statement, AlterTableStmt))
+		trust((AlterTableStmt *) statement);
+	else if (IsA(statement, CreateSchemaStmt))
+		/* an empty one of that name may be here already */
+		((CreateSchemaStmt *) statement)->if_not_exists = true;
+	else
+		keep_server(statement);
+}
+
+/* Runs a command of a schema that is restored. */
+static void
+run_restoring(const UtilityCommand *command)
+{
+	UtilityCommand adapted = *command;
+	Node	   *statement;
 	List	   *roles = NIL;
 	int			nest = 0;
 
-	if (restoring && IsA(pstmt->utilityStmt, AlterTableStmt))
+	adapt(&adapted);
+	statement = adapted.pstmt->utilityStmt;
+	if (command->context != PROCESS_UTILITY_SUBCOMMAND)
 	{
-		c.pstmt = copyObject(pstmt);
-		c.read_only_tree = false;
-		trust((AlterTableStmt *) c.pstmt->utilityStmt);
+		roles = owners_of_code(statement);
+		/* what code that a statement calls has set ends with the statement */
+		if (!IsA(statement, VariableSetStmt) && !IsA(statement, TransactionStmt))
+			nest = NewGUCNestLevel();
 	}
-	if (restoring && IsA(pstmt->utilityStmt, CreateSchemaStmt))
-	{
-		/* an empty one of that name may be here already */
-		c.pstmt = copyObject(pstmt);
-		c.read_only_tree = false;
-		((CreateSchemaStmt *) c.pstmt->utilityStmt)->if_not_exists = true;
-	}
-	if (restoring && (IsA(pstmt->utilityStmt, CreateForeignServerStmt) || IsA(pstmt->utilityStmt, CreateUserMappingStmt)))
-	{
-		c.pstmt = copyObject(pstmt);
-		c.read_only_tree = false;
-		keep_server(c.pstmt->utilityStmt);
-	}
-	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND)
-		roles = owners_of_code(c.pstmt->utilityStmt);
-	/* what code that a statement calls has set ends with the statement */
-	if (restoring && context != PROCESS_UTILITY_SUBCOMMAND && !IsA(pstmt->utilityStmt, VariableSetStmt) && !IsA(pstmt->utilityStmt, TransactionStmt))
-		nest = NewGUCNestLevel();
 	if (roles == NIL)
-		run(&c, false);
+		utility_next(&adapted);
 	else
-		run_under_paths(&c, roles);
+		run_under_paths(&adapted, roles);
 	session_unpin(nest);
+}
+
+/* The hook for commands. */
+void
+restore_guard_command(const UtilityCommand *command)
+{
+	if (restoring)
+		run_restoring(command);
+	else
+		utility_next(command);
 }
 
 bool
@@ -351,6 +353,4 @@ restore_guard_install(void)
 							 "Has foreign keys made without a look at the rows that are there, and functions find names as their owners do.",
 							 "Set by the process that restores the schema of a joining node.",
 							 &restoring, false, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
-	previous_hook = ProcessUtility_hook;
-	ProcessUtility_hook = guard;
 }

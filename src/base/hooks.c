@@ -1,0 +1,124 @@
+/*
+ * hooks.c
+ *		PostgreSQL's hooks for commands, objects and permissions, and who takes part in them.
+ *
+ * The hooks for objects and permissions are called for every function and statement that somebody
+ * runs. So nothing is allocated here, and a taker is called only for the accesses that it names.
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "nodes/parsenodes.h"
+
+#include "base/hooks.h"
+
+/* Set by hooks_install(), and constant from then on. */
+static struct
+{
+	HookTakers	takers;
+	bool		preloaded;		/* the library was loaded with the server */
+	ProcessUtility_hook_type previous_utility;	/* of other extensions; NULL: none */
+	object_access_hook_type previous_access;
+	ExecutorCheckPerms_hook_type previous_perms;
+} hooks;
+
+/* ---------- commands ---------- */
+
+bool
+utility_is_transaction(const UtilityCommand *command, TransactionStmtKind kind)
+{
+	TransactionStmt *stmt = (TransactionStmt *) command->pstmt->utilityStmt;
+
+	return IsA(stmt, TransactionStmt) && stmt->kind == kind;
+}
+
+/* The next taker of a command that takes part in this process; the empty one at the list's end. */
+static const UtilityTaker *
+next_taker(const UtilityTaker *t)
+{
+	while (t->take && t->preloaded && !hooks.preloaded)
+		t++;
+	return t;
+}
+
+/* Has a command done as without us. */
+static void
+run(const UtilityCommand *c)
+{
+	(hooks.previous_utility ? hooks.previous_utility : standard_ProcessUtility)
+		(c->pstmt, c->query, c->read_only_tree, c->context, c->params, c->env, c->dest, c->qc);
+}
+
+void
+utility_next(const UtilityCommand *command)
+{
+	const UtilityTaker *taker = next_taker(command->rest);
+
+	Assert(IsA(command->pstmt, PlannedStmt) && command->pstmt->commandType == CMD_UTILITY);
+	if (taker->take)
+	{
+		/* a copy, as whoever has the command may go on with it once more */
+		UtilityCommand next = *command;
+
+		next.rest = taker + 1;
+		taker->take(&next);
+	}
+	else
+		run(command);
+}
+
+/* The hook for commands. */
+static void
+utility_hook(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+			 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+			 DestReceiver *dest, QueryCompletion *qc)
+{
+	UtilityCommand command = {pstmt, query, read_only_tree, context, params, env, dest, qc,
+	hooks.takers.utility};
+
+	utility_next(&command);
+}
+
+/* ---------- objects ---------- */
+
+/* The hook for objects. */
+static void
+access_hook(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	if (hooks.previous_access)
+		hooks.previous_access(access, class, object, subid, arg);
+	for (const AccessTaker *t = hooks.takers.access; t->take; t++)
+	{
+		if ((t->types & ON_ACCESS(access)) != 0 && (hooks.preloaded || !t->preloaded))
+			t->take(access, class, object, subid, arg);
+	}
+}
+
+/* ---------- permissions ---------- */
+
+/* The hook for permissions. What another extension forbids is not looked at any more. */
+static bool
+perms_hook(List *range_table, bool ereport_on_violation)
+{
+	if (hooks.previous_perms && !hooks.previous_perms(range_table, ereport_on_violation))
+		return false;
+	for (const PermsTaker *take = hooks.takers.perms; *take; take++)
+		(*take) (range_table);
+	return true;
+}
+
+/* ---------- all of them ---------- */
+
+void
+hooks_install(const HookTakers *takers, bool preloaded)
+{
+	Assert(hooks.takers.utility == NULL);
+	hooks.takers = *takers;
+	hooks.preloaded = preloaded;
+	hooks.previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility_hook;
+	hooks.previous_access = object_access_hook;
+	object_access_hook = access_hook;
+	hooks.previous_perms = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = perms_hook;
+}
