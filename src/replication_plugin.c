@@ -21,6 +21,7 @@
 #include "control/guard/alter_guard.h"
 #include "control/guard/capture_guard.h"
 #include "control/guard/drop_guard.h"
+#include "control/guard/drop_kept.h"
 #include "control/guard/insertion_guard.h"
 #include "control/guard/origin_guard.h"
 #include "control/guard/own_guard.h"
@@ -81,6 +82,7 @@ static const AccessTaker access_takers[] = {
 	{ON_ACCESS(OAT_DROP), capture_guard_object},
 	{ON_ACCESS(OAT_TRUNCATE), write_guard_object},
 	{ON_ACCESS(OAT_POST_ALTER), rename_guard_object},
+	{ON_ACCESS(OAT_DROP), drop_kept_object},
 	{ON_ACCESS(OAT_FUNCTION_EXECUTE), insertion_guard_object},
 	{ON_ACCESS(OAT_FUNCTION_EXECUTE), origin_guard_object, PRELOADED},
 	{ON_ACCESS(OAT_POST_CREATE), rewrite_guard_object, PRELOADED},

@@ -494,7 +494,7 @@ apply_kept(ApplyContext *cx, WireReader relation, WireReader change)
 
 	put_flush(cx);
 	relation_use(cx, RELATIONS_KEPT);
-	relation_store_kept(cx, &relation);
+	relation_store_kept(cx, &relation, cx->relid);
 	type = wire_read_type(&change);
 	apply_change(cx, &change, type);
 }

@@ -165,7 +165,7 @@ provider_dsn(const ApplyContext *cx)
 	if (cx->provider_dsn)
 		return cx->provider_dsn;
 	n = nodes_by_id(cx->provider);
-	if (!n)
+	if (!n || strcmp(n->state, "removed") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("values that an update did not send cannot be asked for: node %d, which sent it, is no member any more", cx->provider),

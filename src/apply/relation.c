@@ -190,7 +190,7 @@ relation_store(ApplyContext *cx, WireReader *r)
 }
 
 void
-relation_store_kept(ApplyContext *cx, WireReader *r)
+relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid)
 {
 	WireReader	start = *r;
 	StringInfoData known;
@@ -206,8 +206,12 @@ relation_store_kept(ApplyContext *cx, WireReader *r)
 				 errmsg("a kept change does not begin with the description of its table")));
 	wire_read_relation(r, &remote);
 	ar = find(cx, remote.relid);
+	/* one that was passed over was gone; this is another one of the same name */
+	if (ar && ar->kept_relid != relid)
+		ar->passed_over = false;
 	if (ar)
 	{
+		ar->kept_relid = relid;
 		/* mostly it is what the change before had */
 		initStringInfo(&known);
 		wire_write_relation(&known, &ar->remote);
@@ -217,6 +221,8 @@ relation_store_kept(ApplyContext *cx, WireReader *r)
 	*r = start;
 	(void) wire_read_type(r);
 	relation_store(cx, r);
+	ar = find(cx, remote.relid);
+	ar->kept_relid = relid;
 }
 
 /* Describes a local table as if it came from a provider. */

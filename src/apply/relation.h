@@ -23,6 +23,7 @@ typedef struct ApplyRelation
 	int64		spent;			/* microseconds that rows of it have taken: ... */
 	int64		written;		/* ... so many, ... */
 	int64		slow;			/* ... of which so many were slow */
+	uint32		kept_relid;		/* of a kept change: the table's oid where it was written */
 	bool		passed_over;	/* no member had the table when a row of it came (receive/lost_table.c) */
 	bool		valid;			/* false: map to the local table anew */
 	MemoryContext context;		/* of everything below */
@@ -79,8 +80,11 @@ extern RelationSet relation_in_use(ApplyContext *cx);
 /* Remembers a relation message. */
 extern void relation_store(ApplyContext *cx, WireReader *r);
 
-/* The same of a kept change, unless it is known: with its type byte; empty if an earlier change of the transaction had it. */
-extern void relation_store_kept(ApplyContext *cx, WireReader *r);
+/*
+ * The same of a kept change, unless it is known: with its type byte; empty if an earlier change of
+ * the transaction had it. relid: the table's oid where the change was written; 0: not known.
+ */
+extern void relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid);
 
 /* Name and columns that came for a relation id; NULL if none. */
 extern const WireRelation *relation_remote(ApplyContext *cx, uint32 remote_id);

@@ -57,10 +57,13 @@ ALTER FUNCTION lock_wait(integer) SECURITY DEFINER;
 -- Ends the sessions that have the lock for which a process waits, whether or not they wait for something else themselves; not those of superusers, nor processes of the
 -- server. Who only stands in front of it in the queue has nothing: those are ended for whom he waits there. If they cannot be, and it is he who asks for a lock on the
 -- whole table that keeps all writers out meanwhile, he is. Nobody's else: what a holder waits for is not the process's business. Which ones; null: none.
+-- Nobody is ended for an advisory lock: code of a table's owner can ask for one that belongs to
+-- anybody. The process must have waited for this very lock for longer than lock_patience.
 CREATE FUNCTION end_lock_holders(waiter integer) RETURNS text LANGUAGE plpgsql VOLATILE STRICT
 AS $$
 DECLARE
 	pids integer[] := pg_blocking_pids(waiter);
+	patience interval := current_setting('replication_plugin.lock_patience');
 	queue integer[];
 	holders integer[];
 	is_table boolean;
@@ -69,10 +72,12 @@ DECLARE
 BEGIN
 	-- who waits with a row's tuple lock stands in front of it, and waits for the transaction that has the row
 	WITH l AS MATERIALIZED (SELECT k.pid, k.granted, k.locktype, k.mode, clock_timestamp() - k.waitstart > interval '2 seconds' AS is_long,
+			clock_timestamp() - k.waitstart > patience AS is_over,
 			(k.locktype, k.database, k.relation, k.page, k.tuple, k.virtualxid, k.transactionid::text, k.classid, k.objid, k.objsubid) AS tag FROM pg_locks k),
 		has AS (SELECT w.pid AS waiter, w.is_long, h.pid AS holder FROM l w JOIN l h ON h.tag = w.tag AND h.granted AND NOT w.granted
 			AND (h.mode <> 'AccessShareLock' OR w.mode = 'AccessExclusiveLock')),
-		me AS (SELECT w.locktype FROM l w WHERE w.pid = $1 AND NOT w.granted LIMIT 1),
+		me AS (SELECT w.locktype FROM l w WHERE w.pid = $1 AND NOT w.granted AND w.is_over
+			AND w.locktype IN ('relation', 'page', 'tuple', 'transactionid', 'virtualxid') LIMIT 1),
 		q AS (SELECT DISTINCT w.pid FROM l w, me WHERE w.pid = ANY (pids) AND NOT w.granted
 			AND (me.locktype = 'tuple' OR NOT EXISTS (SELECT FROM has WHERE has.waiter = $1 AND has.holder = w.pid)))
 	SELECT ARRAY(SELECT q.pid FROM q),
@@ -80,6 +85,9 @@ BEGIN
 			UNION SELECT has.holder FROM has JOIN q ON q.pid = has.waiter
 				WHERE has.is_long AND has.holder NOT IN (SELECT q.pid FROM q) AND has.holder = ANY (pg_blocking_pids(has.waiter))),
 		me.locktype = 'relation' INTO queue, holders, is_table FROM me;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
 	FOR turn IN 1..2 LOOP
 		-- one by one: in a query the planner decides in which order conditions are looked at
 		FOR holder IN SELECT a.pid, format('process %s (user %s%s, %s)', a.pid, a.usename, coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(a.state, 'active')) AS name

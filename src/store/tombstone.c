@@ -551,7 +551,8 @@ tombstone_look(void)
 }
 
 void
-tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before, bool (*keep) (Oid relid, int64 hash))
+tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
+				  bool (*keep) (Oid relid, int64 hash, const void *arg), const void *arg)
 {
 	Relation	heap = table_open(extension_relation_oid(TABLE_TOMBSTONE), RowExclusiveLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -572,7 +573,7 @@ tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before, bool (
 
 		/* whoever else deletes it, as the table is not replicated any more, is welcome */
 		if (TransactionIdPrecedes(xmin, before) &&
-			!(keep && keep(DatumGetObjectId(slot_getattr(slot, ATT_RELID, &isnull)), DatumGetInt64(slot_getattr(slot, ATT_KEY_HASH, &isnull)))))
+			!(keep && keep(DatumGetObjectId(slot_getattr(slot, ATT_RELID, &isnull)), DatumGetInt64(slot_getattr(slot, ATT_KEY_HASH, &isnull)), arg)))
 			(void) table_tuple_delete(heap, &slot->tts_tid, cid, snapshot, InvalidSnapshot, true, &failure, false);
 	}
 	ExecDropSingleTupleTableSlot(slot);

@@ -59,9 +59,10 @@ extern void tombstone_forget_all(Oid relid);
 
 /*
  * Deletes the tombstones in these blocks (to: the first one behind) that transactions before this one wrote, but for those of
- * which keep() says that somebody still looks for them (by table and hash of the key). keep may be NULL.
+ * which keep() says that somebody still looks for them (by table and hash of the key). keep may be NULL. arg is given to it.
  */
-extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before, bool (*keep) (Oid relid, int64 hash));
+extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
+							  bool (*keep) (Oid relid, int64 hash, const void *arg), const void *arg);
 
 /* Notes all tombstones in shared/newest_delete.h: its look at what was there before the server was started. */
 extern void tombstone_look(void);

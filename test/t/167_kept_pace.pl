@@ -47,6 +47,28 @@ subtest 'mended by DDL' => sub {
 	$mesh->is_identical('mended by DDL');
 };
 
+# As temporary tables change types, anybody can have all tables tried sooner.
+subtest 'changes that may be of any table' => sub {
+	my $state = sub { return "SELECT $_[1] FROM replication_plugin.waiting_table WHERE table_name = 't_$_[0]'"; };
+	$mesh->sql(2, $as . hinder("m.t_$_", 'm.fails')) for qw(trigger poked);
+	$mesh->sql(1, "$as INSERT INTO m.t_$_ VALUES (60, 'x')") for qw(trigger poked);
+	ok($mesh->poll(2, $state->($_, "retry_at > now() + interval '3 s'"), 't', 60), "$_: it is tried again after a pause") for qw(trigger poked);
+	sleep 1;
+	# as if the last try had taken long
+	$mesh->sql(2, "UPDATE replication_plugin.waiting_table SET tried_at = now(), retry_at = now() + interval '1 hour', spent = 320000, over = 5
+		WHERE table_name = 't_poked'; UPDATE replication_plugin.waiting_table SET tried_at = now(), retry_at = now() + interval '1 hour' WHERE table_name = 't_trigger'");
+	$mesh->sql(2, "$as CREATE TEMP TABLE something (id int)");
+	ok($mesh->poll(2, $state->('trigger', "retry_at < now() + interval '20 min'"), 't', 30), 'one that fails at once is due sooner');
+	is($mesh->sql(2, $state->('poked', "retry_at > now() + interval '14 min' AND retry_at < now() + interval '20 min' AND over = 5")), 't', 'one that takes long is, too, after a rest')
+		or diag($mesh->sql(2, $state->('poked', '*')));
+	$mesh->sql(2, "$as ALTER TABLE m.t_poked ALTER v SET STATISTICS 20");
+	ok($mesh->poll(2, $state->('poked', "retry_at < now() + interval '1 min' AND over = 0"), 't', 30), 'a change of the table itself counts at once');
+	$mesh->sql(2, "$as DROP TRIGGER t ON m.t_$_") for qw(trigger poked);
+	ok($mesh->poll(2, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 60), 'nothing waits');
+	$mesh->wait_converged;
+	$mesh->is_identical('any table');
+};
+
 subtest 'slow code of one owner' => sub {
 	$mesh->sql(2, "$as CREATE FUNCTION m.sleeps() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN new; END'; CREATE FUNCTION m.deaf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN BEGIN PERFORM pg_sleep(0.5); EXCEPTION WHEN query_canceled THEN NULL; END; RETURN new; END'; "
 		. hinder('m.slow', 'm.sleeps') . hinder('m.slow2', 'm.deaf') . 'GRANT USAGE ON SCHEMA m TO alice; GRANT EXECUTE ON FUNCTION m.fails() TO alice; SET SESSION AUTHORIZATION alice; ' . hinder('a.t', 'm.fails'));

@@ -20,6 +20,8 @@ CREATE FUNCTION m.locks() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 
 CREATE TABLE m.x (id int);
 CREATE TABLE m.t (id int PRIMARY KEY, v text);
 CREATE TABLE m.u (id int PRIMARY KEY, v text);
+CREATE FUNCTION m.asks() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS \$\$ BEGIN IF session_user <> 'mallory' THEN PERFORM pg_advisory_xact_lock(42); END IF; RETURN new; END \$\$;
+CREATE TABLE m.w (id int PRIMARY KEY, v text);
 $alice
 CREATE FUNCTION a.fails() $fails;
 CREATE TABLE a.t (id int PRIMARY KEY, v text);
@@ -50,6 +52,20 @@ subtest 'a link' => sub {
 	ok($mesh->poll(2, 'SELECT count(*) FROM bank', '1', 120), 'others go on')
 		or diag($mesh->sql(2, 'SELECT state, waits_for, last_error FROM replication_plugin.links; SELECT * FROM replication_plugin.waiting_tables'));
 	ok(kept('m.u'), 'and the table waits') or diag($mesh->sql(2, 'SELECT * FROM replication_plugin.waiting_tables'));
+};
+# Anybody can ask for any advisory lock.
+subtest 'an advisory lock of somebody else' => sub {
+	my $leader = $mesh->node(2)->background_psql('app', extra_params => [ '-U', 'alice' ], on_error_die => 0);
+	$leader->query('SELECT pg_advisory_lock(42)');
+	$mesh->sql(2, $as . hinder('m.w', 'm.asks'));
+	$mesh->sql(1, "$as INSERT INTO m.w VALUES (1, 'x')");
+	$mesh->sql(1, "INSERT INTO bank VALUES (2, 'x')");
+	ok($mesh->poll(2, 'SELECT count(*) FROM bank WHERE id = 2', '1', 120), 'others go on')
+		or diag($mesh->sql(2, 'SELECT state, waits_for, last_error FROM replication_plugin.links; SELECT * FROM replication_plugin.waiting_tables'));
+	ok(kept('m.w'), 'the table waits') or diag($mesh->sql(2, 'SELECT * FROM replication_plugin.waiting_tables'));
+	is(eval { $leader->query('SELECT 40 + 2') } // 'ended', 42, 'who has the lock is not ended');
+	eval { $leader->query('SELECT pg_advisory_unlock_all()'); $leader->quit };
+	ok($mesh->poll(2, 'SELECT count(*) FROM m.w', '1', 60), 'its row comes when it is given back');
 };
 $holder->query_safe('COMMIT');
 $holder->quit;

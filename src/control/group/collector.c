@@ -12,6 +12,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
@@ -21,6 +22,7 @@
 #include "tcop/utility.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "catalog/names.h"
 #include "catalog/waiting_table.h"
@@ -48,22 +50,69 @@ collector_stable(Collector *c, TransactionId before, const char *seen)
 
 /* ---------- the pass ---------- */
 
-/* True if a delete is still needed: by it a parked row will be known to be over (apply/unpark.c), or a change that is kept. */
-static bool
-is_needed(Oid relid, int64 hash)
+/*
+ * Owners of tables that wait and do not exist here, as numbers with spaces between; NULL: none. What
+ * is kept of such a table may belong to one that has another name here: it was renamed here before
+ * its rows came to wait, or is not renamed yet.
+ */
+static char *
+owners_of_missing(void)
 {
-	return waiting_table_by_oid(relid) != NULL || parked_has(relid, hash);
+	return sql_value("SELECT string_agg(r.oid::text, ' ') FROM pg_roles r WHERE r.rolname IN"
+					 " (SELECT w.owner FROM replication_plugin.waiting_table w WHERE w.kept"
+					 "  AND to_regclass(format('%I.%I', w.schema_name, w.table_name)) IS NULL)",
+					 0, NULL);
+}
+
+/* The same, as a list. */
+static List *
+read_owners(char *numbers)
+{
+	char	   *rest = NULL;
+	List	   *owners = NIL;
+
+	for (char *n = numbers ? strtok_r(numbers, " ", &rest) : NULL; n; n = strtok_r(NULL, " ", &rest))
+		owners = lappend_oid(owners, atooid(n));
+	return owners;
+}
+
+/* Owner of a table; InvalidOid: there is no such table any more. */
+static Oid
+owner_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->relowner : InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * True if a delete is still needed: by it a parked row will be known to be over (apply/unpark.c), or
+ * a change that is kept. owners_of_missing: a list of owners, see above.
+ */
+static bool
+is_needed(Oid relid, int64 hash, const void *owners_of_missing)
+{
+	const List *owners = owners_of_missing;
+
+	return waiting_table_by_oid(relid) != NULL || parked_has(relid, hash) ||
+		(owners != NIL && list_member_oid(owners, owner_of(relid)));
 }
 
 /* Deletes stable tombstones that nothing needs. */
 static void
 collect_tombstones(const Collector *c)
 {
+	List	   *owners = read_owners(owners_of_missing());
+
 	StartTransactionCommand();
 	(void) extension_lock();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
-	tombstone_collect(c->block, c->block + BLOCKS, c->started, parked_none() && !waiting_tables() ? NULL : is_needed);
+	tombstone_collect(c->block, c->block + BLOCKS, c->started,
+					  parked_none() && !waiting_tables() ? NULL : is_needed, owners);
 	replorigin_session_origin = InvalidRepOriginId;
 	PopActiveSnapshot();
 	CommitTransactionCommand();

@@ -29,6 +29,7 @@
 #include "base/pulse.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "catalog/exclusion.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/waiting/gone_table.h"
@@ -188,7 +189,7 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 
 /* ---------- applying ---------- */
 
-/* Applies the changes of a transaction, and deletes them. */
+/* Applies the changes of a transaction. */
 static void
 apply_changes(Kept *k)
 {
@@ -196,7 +197,6 @@ apply_changes(Kept *k)
 	Change		last = {.id = PG_INT64_MIN};
 	Change	   *changes;
 	int			n;
-	int			nest;
 
 	while ((n = read_some(k, &last, &changes, batch)) > 0)
 	{
@@ -211,8 +211,16 @@ apply_changes(Kept *k)
 		}
 		MemoryContextReset(batch);
 	}
-	nest = session_sql_begin();
-	run(DELETE_ALL, k, &last);
+}
+
+/* Deletes the changes of a transaction. */
+static void
+delete_changes(const Kept *k)
+{
+	const Change none = {0};
+	int			nest = session_sql_begin();
+
+	run(DELETE_ALL, k, &none);
 	session_sql_end(nest);
 }
 
@@ -225,7 +233,10 @@ apply_transaction(Kept *k)
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	pulse_limit(k->limit);
-	apply_changes(k);
+	/* a table that is left out by now may exist, and go on failing */
+	if (exclusion_reason(k->schema, k->name) == NULL)
+		apply_changes(k);
+	delete_changes(k);
 	apply_end_rows(k->cx);
 	pulse_limit(0);
 	if (!gate_hold_for(k->begin.origin, HOLD_MS))
@@ -246,6 +257,15 @@ typedef struct Failure
 	bool		limited;		/* it took longer than it may */
 } Failure;
 
+/* What becomes of a transaction that took longer than it may. */
+static const char *
+next_try(const Kept *k)
+{
+	if (kept_due_is_most(k->limit, k->changes))
+		return "it is tried again, but not with more time: resend_table() on a node that has the rows gives them here without it";
+	return "it is tried again with more time, and not before others";
+}
+
 /* Cleans up after an error. */
 static void
 clean_up(const Kept *k, MemoryContext context, Failure *f)
@@ -258,8 +278,8 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 	f->changes = k->changes;
 	f->limited = pulse_is_over();
 	if (f->limited)
-		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; it is tried again with more time, and not before others%s%.200s",
-								  k->limit / 1000, k->changes, edata->context ? ": " : "", edata->context ? edata->context : "");
+		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; %s%s%.200s",
+								  k->limit / 1000, k->changes, next_try(k), edata->context ? ": " : "", edata->context ? edata->context : "");
 	else if (timed_out)
 		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s%.200s", setting_row_timeout,
 								  edata->context ? ": " : "", edata->context ? edata->context : "");

@@ -5,6 +5,11 @@
  * A table that fails is looked at again after a pause, which doubles each time, up to a minute; one that took long, after a multiple of that time. What is changed here by DDL, of the
  * table or of functions and types, may have been the reason: then it is due sooner, but not more often than is good for others, whatever its owner does.
  *
+ * A change of the table itself gives it the limit of time that it had at first, and it is due some
+ * seconds after its last try. Functions and types are changed by anybody, all the time: each
+ * temporary table has a type. Such a change leaves the limit as it is, so a table that took long is
+ * due after a multiple of that time.
+ *
  * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: what is large and not slow gets through. Where its rows are slow that
  * ends sooner. Owners take turns: first one table of each owner that has any, who was looked at longest ago comes first. An owner of whose tables one took longer
  * than SLOW_MS, and failed, waits for all others: of such owners' tables one is looked at, after all others that are due; and of those of his tables that have ended at the
@@ -29,6 +34,7 @@
 #define ROW_MS			10		/* rows that take longer have such code */
 #define SOONEST			"5"		/* seconds, if something has been changed here by DDL ... */
 #define SOONEST_SLOW	"30"	/* ... and the last try took long */
+#define LONGER			"3"		/* times that it took, at the least, if any table may be meant */
 #define MOST_CHANGED	64		/* tables that are remembered as changed; if more are: any may be */
 #define MOST_SOONER		20		/* tables that are due sooner at a time, where any may be meant */
 
@@ -76,6 +82,9 @@ listen(void)
 /* When a table of which something was changed is due. */
 #define SOONER	"greatest(clock_timestamp(), w.tried_at + CASE WHEN w.spent < " SLOW_MS " THEN interval '" SOONEST " s' ELSE interval '" SOONEST_SLOW " s' END)"
 
+/* The same where something has been changed that may be of any table, and the limit of time stays. */
+#define ANY_SOONER	"greatest(" SOONER ", w.tried_at + w.spent * interval '" LONGER " ms')"
+
 /* Tables that have been changed are due sooner, with the limit that they had at first. */
 static void
 have_changed_ones_sooner(void)
@@ -105,8 +114,8 @@ have_any_sooner(void)
 	if (!any_changed)
 		return;
 	any_changed = false;
-	n = sql_value(psprintf("WITH s AS (UPDATE replication_plugin.waiting_table w SET retry_at = " SOONER " WHERE w.number IN (SELECT w.number FROM replication_plugin.waiting_table w"
-						   " WHERE w.retry_at > " SOONER " + interval '1 s' ORDER BY w.tried_at LIMIT %d) RETURNING 1) SELECT count(*) FROM s", MOST_SOONER), 0, NULL);
+	n = sql_value(psprintf("WITH s AS (UPDATE replication_plugin.waiting_table w SET retry_at = " ANY_SOONER " WHERE w.number IN (SELECT w.number FROM replication_plugin.waiting_table w"
+						   " WHERE w.retry_at > " ANY_SOONER " + interval '1 s' ORDER BY w.tried_at LIMIT %d) RETURNING 1) SELECT count(*) FROM s", MOST_SOONER), 0, NULL);
 	if (n && atoi(n) == MOST_SOONER)
 		any_changed = true;
 }
@@ -150,14 +159,34 @@ kept_due_limit(const char *number)
 	return QUICK_MS << Min(over ? atoi(over) : 0, MOST_DOUBLINGS);
 }
 
+/* True if rows are slow that took so long. */
+static bool
+are_slow(int ms, int changes)
+{
+	return ms / Max(changes, 1) > ROW_MS;
+}
+
+/* How often the limit of time doubles. */
+static int
+most_doublings(bool slow_rows)
+{
+	return slow_rows ? MOST_IF_SLOW : MOST_DOUBLINGS;
+}
+
+bool
+kept_due_is_most(int limit, int changes)
+{
+	return limit >= QUICK_MS << most_doublings(are_slow(limit, changes));
+}
+
 void
 kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited, bool progress)
 {
-	bool		slow_rows = ms / Max(changes, 1) > ROW_MS;
+	bool		slow_rows = are_slow(ms, changes);
 	int			pause = limited || ms > atoi(SLOW_MS) ? ms * (slow_rows ? (int64) REST : 1) : 0;
 	const char *params[7] = {
 		number, reason, psprintf("%d", ms), psprintf("%d", pause), limited ? "1" : "0", progress ? "1" : "0",
-		psprintf("%d", slow_rows ? MOST_IF_SLOW : MOST_DOUBLINGS)
+		psprintf("%d", most_doublings(slow_rows))
 	};
 
 	sql_value("UPDATE replication_plugin.waiting_table SET reason = $2, tried_at = clock_timestamp(), spent = $3::integer,"

@@ -20,6 +20,9 @@ extern bool kept_due_begin(const char *number, bool slow);
 /* Milliseconds that one transaction of it may take. */
 extern int	kept_due_limit(const char *number);
 
+/* True if one that took all of this time, for so many changes, gets no more of it. */
+extern bool kept_due_is_most(int limit, int changes);
+
 /* That took so many milliseconds for so many changes, and failed; limited: as it took longer than it may; progress: others before it did not. */
 extern void kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited, bool progress);
 

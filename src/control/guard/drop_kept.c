@@ -1,0 +1,116 @@
+/*
+ * drop_kept.c
+ *		A table of which changes are kept is dropped: they are given up.
+ *
+ * What is kept of a table that waits (apply/keep.c) goes by the table's name. So a table that is
+ * made under that name later would get the rows of the one that was dropped, on this node alone.
+ *
+ * The name itself goes on waiting. The park worker ends that: at once where the table is made
+ * anew (control/waiting/kept.c), else when no member has it any more
+ * (control/waiting/gone_table.c). Until then what arrives is of a table that others have.
+ *
+ * The hook for objects sees every way of dropping, and when the table is locked. The park worker
+ * may have read changes that it has not applied yet; it finds that they are gone before it commits.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "base/session.h"
+#include "catalog/names.h"
+#include "catalog/waiting_table.h"
+#include "control/guard/drop_kept.h"
+
+/*
+ * Deletes what is kept of a table; returns how many changes. With a snapshot of its own: that of a
+ * transaction that is REPEATABLE READ may be older than they are.
+ */
+static uint64
+delete_changes(const WaitingTable *w)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		args[2] = {CStringGetTextDatum(w->schema), CStringGetTextDatum(w->name)};
+	const char *sql = "DELETE FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c"
+		" WHERE c.schema_name = $1 AND c.table_name = $2";
+	SPIPlanPtr	plan = SPI_prepare(sql, 2, types);
+
+	if (!plan || SPI_execute_snapshot(plan, args, NULL, GetLatestSnapshot(), InvalidSnapshot,
+									  false, true, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not run \"%s\"", sql);
+	return SPI_processed;
+}
+
+/* Has the view conflicts tell of it. */
+static void
+record(const char *table, uint64 changes)
+{
+	Oid			types[2] = {TEXTOID, INT8OID};
+	Datum		args[2] = {CStringGetTextDatum(table), Int64GetDatum((int64) changes)};
+
+	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA ".conflict_log"
+							  " (detected_at, relid, table_name, conflict_type, resolution, detail)"
+							  " VALUES (pg_catalog.clock_timestamp(), 0, $1, 'table_missing', 'skip',"
+							  " $2 || ' changes that were kept: the table was dropped on this node')",
+							  2, types, args, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not record that kept changes are given up");
+}
+
+/* Gives up what is kept of a table, whoever drops it. */
+static void
+give_up(const WaitingTable *w)
+{
+	char	   *table = quote_qualified_identifier(w->schema, w->name);
+	uint64		changes;
+	Oid			user;
+	int			security,
+				nest;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+	nest = session_sql_begin();
+	changes = delete_changes(w);
+	if (changes > 0)
+		record(table, changes);
+	session_sql_end(nest);
+	SetUserIdAndSecContext(user, security);
+	if (changes > 0)
+		ereport(WARNING,
+				(errmsg(UINT64_FORMAT " changes of table %s from other nodes that were kept on this node are given up, as it is dropped",
+						changes, table)));
+}
+
+/* The entry of a table of which changes are kept; NULL: it is none. */
+static const WaitingTable *
+kept_of(Oid relid)
+{
+	char		kind = get_rel_relkind(relid);
+	const WaitingTable *w = NULL;
+
+	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
+		w = waiting_table(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	return w && w->kept ? w : NULL;
+}
+
+void
+drop_kept_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
+{
+	const WaitingTable *w;
+
+	if (class != RelationRelationId || subid != 0 ||
+		MyBackendType == B_BG_WORKER || creating_extension || !IsTransactionState() ||
+		!OidIsValid(MyDatabaseId) || !waiting_tables())
+		return;
+	w = kept_of(object);
+	if (w)
+		give_up(w);
+}
