@@ -20,6 +20,7 @@
 #include "capture/causal_context.h"
 #include "control/guard/alter_guard.h"
 #include "control/guard/capture_guard.h"
+#include "control/guard/constraint_guard.h"
 #include "control/guard/drop_guard.h"
 #include "control/guard/drop_kept.h"
 #include "control/guard/insertion_guard.h"
@@ -63,6 +64,7 @@ static const UtilityTaker utility_takers[] = {
 	{template_guard_command, PRELOADED},
 	{restore_guard_command, PRELOADED},
 	{insertion_guard_command},
+	{constraint_guard_command},
 	{write_guard_command},
 	{capture_guard_command},
 	{own_guard_command},
@@ -94,6 +96,7 @@ static const PermsTaker perms_takers[] = {
 	capture_guard_perms,
 	write_guard_perms,
 	insertion_guard_perms,
+	constraint_guard_perms,
 	NULL
 };
 

@@ -26,6 +26,8 @@
 #include "catalog/awaited.h"
 #include "catalog/nodes.h"
 
+#define ANSWER_MS	30000		/* that the provider may take: somebody there may have locked the table */
+
 /* A table of which the transaction has passed writes over; in TopTransactionContext. */
 typedef struct PassedOver
 {
@@ -185,11 +187,11 @@ run_query(ApplyContext *cx, const char *const *params)
 		cx->conn_to = cx->provider;
 		peer_keep(cx->conn);
 	}
-	return peer_exec_params(cx->conn, "SELECT until, vals IS NOT NULL, v"
+	return peer_exec_within(cx->conn, "SELECT until, vals IS NOT NULL, v"
 							" FROM replication_plugin.values_of_write($1::pg_catalog.regclass, $2::pg_catalog.text[],"
 							"  $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.int8, $6::pg_catalog.int4, $7::pg_catalog.xid)"
 							" LEFT JOIN LATERAL pg_catalog.unnest(vals) WITH ORDINALITY u(v, i) ON true ORDER BY i",
-							7, params);
+							7, params, ANSWER_MS);
 }
 
 /* Refuses an answer that is none: it has a row for each value, or a single one where there are no values. */

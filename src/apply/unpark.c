@@ -31,6 +31,7 @@
 #include "apply/search.h"
 #include "apply/unpark.h"
 #include "apply/write.h"
+#include "base/cut_text.h"
 #include "base/fault_point.h"
 #include "base/pulse.h"
 #include "base/session.h"
@@ -317,8 +318,8 @@ is_passing(int sqlstate)
 static int
 explain_limit(ErrorData *edata)
 {
-	edata->message = psprintf("coming back took longer than replication_plugin.row_timeout (%d ms)%s%.200s", setting_row_timeout,
-							  edata->context ? ": " : "", edata->context ? edata->context : "");
+	edata->message = psprintf("coming back took longer than replication_plugin.row_timeout (%d ms)%s%s", setting_row_timeout,
+							  edata->context ? ": " : "", cut_text(edata->context, 200));
 	return setting_row_timeout / 1000 * RETRY_AFTER + 1;
 }
 
@@ -343,7 +344,7 @@ clean_up(Look *look, MemoryContext context)
 	ereport(DEBUG1, (errmsg("parked rows of table %u are looked at again later: %s", look->relid, edata->message)));
 	if (key)
 	{
-		if (!try_note_error(look, key, edata->message, pause, context))
+		if (!try_note_error(look, key, cut_text(edata->message, 1000), pause, context))
 			return UNPARK_LATER;
 	}
 	else if (!is_passing(edata->sqlerrcode))

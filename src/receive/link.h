@@ -16,6 +16,15 @@
 #include "receive/feedback.h"
 #include "wire/wire.h"
 
+#define LINK_WAITED_OWNERS	32
+
+/* An owner of whose tables one has begun to wait for this link. */
+typedef struct WaitedOwner
+{
+	char		owner[NAMEDATALEN];
+	Moment		at;
+} WaitedOwner;
+
 /* How far the provider's clock is from ours (clock_probe.c). */
 typedef struct ClockProbe
 {
@@ -95,6 +104,8 @@ typedef struct Link
 	XLogRecPtr	failing_lsn;	/* transaction of which tables could not be applied, and wait or are passed over now: ... */
 	int			failed;			/* ... so many since they were last looked for, ... */
 	char		failing_owner[NAMEDATALEN]; /* ... the last one of this owner; empty: it does not exist here */
+	XLogRecPtr	futile_lsn;		/* transaction that failed at a table that waits already */
+	WaitedOwner waited[LINK_WAITED_OWNERS];	/* whose tables have begun to wait lately */
 	bool		scouting;		/* the transaction is to be read for the rest of them (apply/scout.h), before it is tried again */
 	int			confirmed_file; /* of confirmed.c; 0: not open */
 	PGconn	   *conn;

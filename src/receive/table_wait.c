@@ -33,6 +33,7 @@
 #include "catalog/pg_class.h"
 
 #include "apply/apply.h"
+#include "base/cut_text.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/peer.h"
@@ -50,6 +51,7 @@
 
 #define MOST_ONE_BY_ONE	3		/* tables of a transaction that fail one after the other, before the rest of them are looked for */
 #define MOST_NAMED		20		/* in a message */
+#define LATELY			10		/* times table_patience */
 
 /* A table that does not exist here has this owner if nobody has it on the provider any more. */
 #define OWNER_UNKNOWN	"(unknown)"
@@ -267,6 +269,57 @@ has_others_waiting(const char *owner)
 	return result;
 }
 
+/* Notes that a table of an owner has begun to wait; who has not had one for the longest time is forgotten. */
+static void
+note_waited(Link *link, const char *owner)
+{
+	WaitedOwner *oldest = &link->waited[0];
+
+	for (int i = 0; i < LINK_WAITED_OWNERS; i++)
+	{
+		WaitedOwner *o = &link->waited[i];
+
+		if (strcmp(o->owner, owner) == 0)
+		{
+			oldest = o;
+			break;
+		}
+		if (o->at < oldest->at)
+			oldest = o;
+	}
+	strlcpy(oldest->owner, owner, NAMEDATALEN);
+	oldest->at = moment_now();
+}
+
+/* Returns true if a table of an owner has begun to wait lately: it may have ended waiting only to hold up the link once more. */
+static bool
+has_waited_lately(const Link *link, const char *owner)
+{
+	for (int i = 0; i < LINK_WAITED_OWNERS; i++)
+	{
+		if (strcmp(link->waited[i].owner, owner) == 0)
+			return !moment_is_past(link->waited[i].at, LATELY * Min(setting_table_patience, INT_MAX / LATELY));
+	}
+	return false;
+}
+
+/*
+ * Returns true if a table of an owner has held up the link for long enough. Whoever has, or lately had, another table that waits is given no
+ * time; or a small part of it for an error that is expected to pass. Of a table whose owner is unknown nobody is known to mend it.
+ */
+static bool
+patience_is_over(const Link *link, Moment since, const char *owner, bool passing)
+{
+	bool		again;
+
+	if (moment_is_past(since, setting_table_patience))
+		return true;
+	if (strcmp(owner, OWNER_UNKNOWN) == 0)
+		return false;
+	again = has_waited_lately(link, owner) || has_others_waiting(owner);
+	return again && (!passing || moment_is_past(since, setting_table_patience / LATELY));
+}
+
 /* Tells the log of tables that wait from here on. */
 static void
 tell(Link *link, List *waiters)
@@ -342,6 +395,8 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 	FAULT_POINT("table_wait_begins");
 	commit(context);
 	FAULT_POINT("table_wait_begun");
+	foreach(lc, waiters)
+		note_waited(link, ((Waiter *) lfirst(lc))->owner);
 	if (n > 0)
 		tell(link, waiters);
 	return n == list_length(waiters);
@@ -397,6 +452,35 @@ is_prepared(const ErrorData *edata, const LostTable *table)
 	return result;
 }
 
+/* True if a table is none of those that wait or are left out (own transaction). */
+static bool
+is_to_wait(const LostTable *table)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		result;
+
+	StartTransactionCommand();
+	result = waiting_table(table->nspname, table->relname) == NULL && exclusion_reason(table->nspname, table->relname) == NULL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+/*
+ * Returns false if a table waits already, and the transaction has failed at it again: what fails then is something else, and would do so for ever.
+ * Once it may be, as another link can have it wait while this one applies the transaction.
+ */
+static bool
+is_of_use(Link *link, const WireBegin *transaction, const LostTable *table)
+{
+	if (is_to_wait(table))
+		return true;
+	if (link->futile_lsn == transaction->origin_lsn)
+		return false;
+	link->futile_lsn = transaction->origin_lsn;
+	return true;
+}
+
 bool
 table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bool passing)
 {
@@ -412,9 +496,12 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	if (!w.exists)
 		owners_there(link, list_make1(&w));
 	prepared = w.exists && w.owner && is_prepared(edata, &w.table);
-	if (!w.owner || !(prepared || edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(link, edata) || moment_is_past(since, setting_table_patience) || (!passing && strcmp(w.owner, OWNER_UNKNOWN) != 0 && has_others_waiting(w.owner))))
+	if (!w.owner || !(prepared || edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(link, edata) ||
+					 patience_is_over(link, since, w.owner, passing)))
 		return false;
-	w.reason = psprintf("%s%s%s", edata->message, edata->detail ? " DETAIL: " : "", edata->detail ? edata->detail : "");
+	if (!is_of_use(link, transaction, &w.table))
+		return false;
+	w.reason = cut_error_text(edata);
 	if (!have_wait(link, transaction, list_make1(&w)))
 		return false;
 	if (prepared)
@@ -428,20 +515,6 @@ table_wait_note_passed_over(Link *link, const WireBegin *transaction)
 {
 	if (!link->joining && setting_table_patience > 0)
 		note_failed(link, transaction, "");
-}
-
-/* True if a table is none of those that wait or are left out; in a transaction. */
-static bool
-is_to_wait(const LostTable *table)
-{
-	MemoryContext context = CurrentMemoryContext;
-	bool		result;
-
-	StartTransactionCommand();
-	result = waiting_table(table->nspname, table->relname) == NULL && exclusion_reason(table->nspname, table->relname) == NULL;
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return result;
 }
 
 /*
@@ -498,7 +571,7 @@ tables_wait(Link *link, const WireBegin *transaction, List *tables)
 		Waiter	   *w = lfirst(lc);
 
 		/* whoever has another table waiting is given no time, nor is what is gone */
-		if (w->owner && (moment_is_past(since, setting_table_patience) || strcmp(w->owner, OWNER_UNKNOWN) == 0 || has_others_waiting(w->owner)))
+		if (w->owner && (strcmp(w->owner, OWNER_UNKNOWN) == 0 || patience_is_over(link, since, w->owner, false)))
 			waiters = lappend(waiters, w);
 	}
 	if (waiters != NIL)

@@ -462,8 +462,8 @@ remedy_for(LinkTransaction *t, int sqlstate, bool many)
 	{
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 		case ERRCODE_T_R_SERIALIZATION_FAILURE:
-			return REMEDY_AGAIN;
-		case ERRCODE_LOCK_NOT_AVAILABLE:	/* its table may have to wait, and no other */
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			/* its table may have to wait, and no other: code of users raises what it likes */
 			return many && t->careful_lsn != t->begin.origin_lsn ? REMEDY_CAREFUL : REMEDY_AGAIN;
 		case ERRCODE_UNIQUE_VIOLATION:
 		case ERRCODE_EXCLUSION_VIOLATION:

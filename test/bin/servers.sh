@@ -89,6 +89,7 @@ server_build() {
 		# built outside of the source tree, which stays as it is
 		if ! (
 			export ASAN_OPTIONS=detect_leaks=0
+			unset MAKELEVEL MAKEFLAGS MFLAGS # PostgreSQL makes its headers at the top level only
 			cd "$tmp" &&
 			"$tree/configure" -q --prefix="$place" $(server_options "$kind") CFLAGS="$(server_cflags "$kind")" &&
 			make -s -j"$(nproc)" &&

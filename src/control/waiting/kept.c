@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "apply/apply.h"
+#include "base/cut_text.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/pulse.h"
@@ -41,7 +42,9 @@
 
 #define WORK_MS			2000	/* at a table at a time: there are others as well */
 #define ROUND_MS		10000	/* at all of them; then those who have waited longest have their turn */
-#define BATCH			"100"	/* changes that are read at once */
+#define BATCH			"100"	/* changes that are read at once ... */
+#define BATCH_BYTES		(4 * 1024 * 1024)	/* ... or fewer, as soon as they are larger than this */
+#define CONTEXT_BYTES	200		/* of an error's context that are shown */
 #define HOLD_MS			5000	/* that the origin is waited for: whoever has it may wait for our rows */
 #define LOCK_TIMEOUT	"2s"	/* for a lock of the table: other tables wait for this process */
 
@@ -172,6 +175,7 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 {
 	int			nest = session_sql_begin();
 	MemoryContext old;
+	Size		bytes = 0;
 	int			n;
 
 	run(READ_SOME, k, last);
@@ -179,7 +183,14 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 	old = MemoryContextSwitchTo(context);
 	*changes = palloc(Max(n, 1) * sizeof(Change));
 	for (int i = 0; i < n; i++)
-		(*changes)[i] = (Change) {DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3), read_bytes(i, 4)};
+	{
+		Change	   *c = &(*changes)[i];
+
+		*c = (Change) {DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3), read_bytes(i, 4)};
+		bytes += c->relation.len + c->change.len;
+		if (bytes > BATCH_BYTES)
+			n = i + 1;			/* the rest is read by the next call */
+	}
 	MemoryContextSwitchTo(old);
 	session_sql_end(nest);
 	if (n > 0)
@@ -213,15 +224,21 @@ apply_changes(Kept *k)
 	}
 }
 
-/* Deletes the changes of a transaction. */
+/* Deletes the changes of a transaction; all that were applied must still be there. */
 static void
 delete_changes(const Kept *k)
 {
 	const Change none = {0};
 	int			nest = session_sql_begin();
+	int			n;
 
 	run(DELETE_ALL, k, &none);
+	n = SPI_processed;
 	session_sql_end(nest);
+	if (k->changes > 0 && n != k->changes)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("what is kept of the table was forgotten while it was being applied")));
 }
 
 /* Applies one transaction. */
@@ -278,11 +295,11 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 	f->changes = k->changes;
 	f->limited = pulse_is_over();
 	if (f->limited)
-		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; %s%s%.200s",
-								  k->limit / 1000, k->changes, next_try(k), edata->context ? ": " : "", edata->context ? edata->context : "");
+		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; %s%s%s",
+								  k->limit / 1000, k->changes, next_try(k), edata->context ? ": " : "", cut_text(edata->context, CONTEXT_BYTES));
 	else if (timed_out)
-		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s%.200s", setting_row_timeout,
-								  edata->context ? ": " : "", edata->context ? edata->context : "");
+		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s%s", setting_row_timeout,
+								  edata->context ? ": " : "", cut_text(edata->context, CONTEXT_BYTES));
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	apply_reset(k->cx);
@@ -316,10 +333,7 @@ try_transaction(Kept *k, Failure *f)
 static void
 note_failure(const char *number, const Failure *f, Moment start, bool progress)
 {
-	const ErrorData *e = f->error;
-
-	kept_due_failed(number, psprintf("%s%s%s", e->message, e->detail ? " DETAIL: " : "", e->detail ? e->detail : ""),
-					(int) ((moment_now() - start) / 1000), f->changes, f->limited, progress);
+	kept_due_failed(number, cut_error_text(f->error), (int) ((moment_now() - start) / 1000), f->changes, f->limited, progress);
 }
 
 /* Applies what can be of a table, for a while. */

@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "apply/unpark.h"
+#include "base/cut_text.h"
 #include "base/moment.h"
 #include "base/pulse.h"
 #include "base/settings.h"
@@ -146,7 +147,7 @@ note_error(void)
 	edata = CopyErrorData();
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
-	sql_note_error(psprintf("park worker: %s%s%s", edata->message, edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	sql_note_error(psprintf("park worker: %s%s%s", cut_text(edata->message, 1000), edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
 	ReThrowError(edata);
 }
 

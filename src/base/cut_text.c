@@ -1,0 +1,28 @@
+/*
+ * cut_text.c
+ *		Texts of others, no longer than people read.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+
+#include "base/cut_text.h"
+
+#define MOST_OF_ERROR	1000	/* bytes of a message, and of a detail */
+
+char *
+cut_text(const char *text, int most)
+{
+	int			len = text ? strnlen(text, (Size) most + 1) : 0;
+
+	if (len <= most)
+		return pstrdup(text ? text : "");
+	return psprintf("%.*s...", pg_mbcliplen(text, len, most), text);
+}
+
+char *
+cut_error_text(const ErrorData *error)
+{
+	return psprintf("%s%s%s", cut_text(error->message, MOST_OF_ERROR), error->detail ? " DETAIL: " : "",
+					cut_text(error->detail, MOST_OF_ERROR));
+}
