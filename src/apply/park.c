@@ -21,7 +21,6 @@
 #include "apply/fetch.h"
 #include "apply/park.h"
 #include "apply/place.h"
-#include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/write.h"
@@ -321,7 +320,7 @@ park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing mi
 {
 	Put			p = {.ar = ar};
 
-	Assert(ar->parking && !ar->merge && !put_is_gathering(ar->cx));
+	Assert(ar->parking && !ar->merge);
 	row_key_of_values(ar, p.key);
 	while (try_put(&p, exists, absent, missing) == WRITE_AGAIN)
 		;
