@@ -73,6 +73,9 @@ put_create(ApplyContext *cx)
 static bool
 no_delete_matters(ApplyRelation *ar)
 {
+	/* what is kept may come behind later changes of its own node, if those came under another name */
+	if (ar->cx->mode.kept)
+		return !ar->tombstones;
 	return !ar->tombstones || newest_delete_all_seen(ar->relid, ar->cx->version, ar->cx->seen);
 }
 

@@ -2,13 +2,11 @@
  * constraint_guard.c
  *		Constraint triggers of what a row's code writes fire before its row session ends.
  *
- * PostgreSQL (before version 18) fires a deferred constraint trigger as whoever is the current user when the transaction
- * commits, or when constraints become immediate. In a row session (catalog/as_owner.h) that would be somebody else than the
- * owner whose code it is: the superuser of a worker, who called a function of ours, or the owner of another table. So
- * constraints are immediate there: a row session cannot defer them, and before its code writes to a table all of them become
- * immediate, also those that are INITIALLY DEFERRED. In a session of a user they stay so for the rest of the transaction.
- *
- * Checks of foreign keys may be deferred by users before: PostgreSQL runs them as the owners of the tables.
+ * In a row session (catalog/as_owner.h) PostgreSQL refuses to defer a trigger, as it would fire as somebody else: whoever is the
+ * current user when the transaction commits. So a table whose code writes to one with deferred constraint triggers, or defers
+ * constraints, could not be written to by a worker, nor by resend_table(). Here they are immediate instead: a row session does not
+ * defer constraints, and before its code writes to a table all of them become immediate, also those that are INITIALLY DEFERRED.
+ * In a session of a user they stay so for the rest of the transaction.
  */
 #include "postgres.h"
 

@@ -55,7 +55,8 @@ sub runners
 {
 	my ($i, $from) = @_;
 	my %who;
-	$who{$1}++ while PostgreSQL::Test::Utils::slurp_file($mesh->node($i)->logfile, $from) =~ /who am I: late as (\w+ \(superuser: \w\))/g;
+	my $log = PostgreSQL::Test::Utils::slurp_file($mesh->node($i)->logfile, $from);
+	$who{$1}++ while $log =~ /who am I: late as (\w+ \(superuser: \w\))/g;
 	return join ', ', sort keys %who;
 }
 sub log_end { return -s $mesh->node($_[0])->logfile; }
