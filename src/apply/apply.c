@@ -7,8 +7,9 @@
  * frontier) in the same instant. So a crash leaves either all of it or nothing, and a
  * transaction that comes again is known by the frontier.
  *
- * Invariant: this node's clock is past a transaction's timestamp before any row of it is looked for here. A row that is
- * not found, and so cannot be locked, is then written by others with a greater version only.
+ * Invariant: this node's clock is past a transaction's timestamp before any row of it is looked for
+ * here. A row that is not found, and so cannot be locked, is then written by others with a greater
+ * version only.
  *
  * A transaction that changes nothing here (all its rows lost, or it was empty) still
  * gets a commit record that decoding sees, by a logical message: other nodes may
@@ -124,8 +125,9 @@ origin_of(NodeId node)
 }
 
 /*
- * Begins a transaction. The clock is raised before its first row: what a session writes from here on, in rows that
- * this transaction has not found or has passed, is then newer than the transaction, as all nodes will see it.
+ * Begins a transaction. The clock is raised before its first row: what a session writes from here
+ * on, in rows that this transaction has not found or has passed, is then newer than the
+ * transaction, as all nodes will see it.
  */
 void
 apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode)
@@ -266,7 +268,8 @@ wait_with_table(ApplyContext *cx, uint32 remote_id)
 	if (cx->mode.kept || !waiting_tables() || relation_is_free(cx, remote_id, waiting_tables_reading()) ||
 		(remote = relation_remote(cx, remote_id)) == NULL)
 		return false;
-	put_flush(cx);				/* in the order in which they came; it may run code, so that the list is read again */
+	/* in the order in which they came; it may run code, so that the list is read again */
+	put_flush(cx);
 	w = keep_needed(remote);
 	if (!w)
 		relation_note_free(cx, remote_id, waiting_tables_reading());
@@ -276,8 +279,9 @@ wait_with_table(ApplyContext *cx, uint32 remote_id)
 }
 
 /*
- * What another node had to keep: a change of a table that may well be written here. It is as that node had it from its own provider. It has nothing of the
- * row, so a value that is missing is asked for there.
+ * What another node had to keep: a change of a table that may well be written here. It is as that
+ * node had it from its own provider. It has nothing of the row, so a value that is missing is asked
+ * for there.
  */
 static void
 apply_envelope(ApplyRelation *ar)
@@ -317,8 +321,9 @@ pass_over_row(ApplyContext *cx, MemoryContext context)
 }
 
 /*
- * Rows of a table whose code is slow, each within row_timeout, must not hold up everything else for hours: then the table waits (receive/table_wait.c). What has been
- * kept of it is applied at its own pace. A single row that was long may have waited for a lock.
+ * Rows of a table whose code is slow, each within row_timeout, must not hold up everything else for
+ * hours: then the table waits (receive/table_wait.c). What has been kept of it is applied at its
+ * own pace. A single row that was long may have waited for a lock.
  */
 static void
 check_pace(ApplyRelation *ar, Moment began)
@@ -336,7 +341,10 @@ check_pace(ApplyRelation *ar, Moment began)
 				 errmsg("rows of table \"%s\" take too long: " INT64_FORMAT " of them took " INT64_FORMAT " seconds", RelationGetRelationName(ar->rel),
 						ar->written, ar->spent / 1000000),
 				 errdetail("replication_plugin.table_patience is %d ms.", setting_table_patience)));
-	/* as long as all have been slow, there only were not enough of them: each may have taken nearly row_timeout */
+	/*
+	 * as long as all have been slow, there only were not enough of them: each may have taken nearly
+	 * row_timeout
+	 */
 	if (ar->slow <= ar->written / 2)
 		ar->spent = ar->slow = ar->written = 0;
 }
@@ -380,7 +388,8 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, 
 	saved = become_owner(ar);
 	Assert(CurrentMemoryContext == cx->row_context && session_in_row());
 	if (ar->merge)
-		put_flush(cx);			/* before the row is read: flushing resets the memory that it is read into */
+		/* before the row is read: flushing resets the memory that it is read into */
+		put_flush(cx);
 	(ar->merge ? merge_handler : handler) (ar);
 	become_worker(saved);
 	MemoryContextSwitchTo(old);

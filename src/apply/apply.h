@@ -8,7 +8,8 @@
  * apply_reset().
  *
  * All that is known of the transaction is in an ApplyContext, which the caller has made. Of several
- * contexts of a process only one at a time can have a transaction, as a process of PostgreSQL has one.
+ * contexts of a process only one at a time can have a transaction, as a process of PostgreSQL has
+ * one.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_H
 #define REPLICATION_PLUGIN_APPLY_H
@@ -23,7 +24,11 @@ typedef struct LostTable
 	const char *nspname;
 	const char *relname;
 	uint32		remote_relid;	/* there; 0: not known */
-	NodeId		remote_node;	/* on that node, where another one than the provider of the link has kept the row; else INVALID_NODE_ID */
+	/*
+	 * on that node, where another one than the provider of the link has kept the row; else
+	 * INVALID_NODE_ID
+	 */
+	NodeId		remote_node;
 	NodeId		origin;			/* of the row that met this ... */
 	XLogRecPtr	origin_lsn;		/* ... and its transaction */
 } LostTable;
@@ -33,10 +38,15 @@ typedef struct ApplyMode
 {
 	bool		careful;		/* look before every insert: the quick way met a unique violation */
 	bool		nothing;		/* it is passed over: no row of it */
-	bool		source_decides; /* forwarded by a source that has decided all conflicts: none is recorded */
-	bool		unversioned;	/* rows here were copied without their versions: nothing can be decided that the source has not */
+	/* forwarded by a source that has decided all conflicts: none is recorded */
+	bool		source_decides;
+	/*
+	 * rows here were copied without their versions: nothing can be decided that the source has not
+	 */
+	bool		unversioned;
 	bool		unhurried;		/* slow rows are no error */
-	bool		kept;			/* its changes had to be kept, and are applied now: the frontier covers it already */
+	/* its changes had to be kept, and are applied now: the frontier covers it already */
+	bool		kept;
 } ApplyMode;
 
 /* An applier. Opaque; it lives as long as the process. */
@@ -64,7 +74,10 @@ extern void apply_change(ApplyContext *cx, WireReader *r, WireMessage type);
 /* A change that was kept (apply/keep.h): the description of its table, and the message. */
 extern void apply_kept(ApplyContext *cx, WireReader relation, WireReader change);
 
-/* Before the commit of a transaction that was kept: does what is done at its end in any case. From here on the caller holds the origin. */
+/*
+ * Before the commit of a transaction that was kept: does what is done at its end in any case. From
+ * here on the caller holds the origin.
+ */
 extern void apply_end_rows(ApplyContext *cx);
 
 /* A message begins: the one that the last row was read from is gone, also if that row failed. */
@@ -82,7 +95,10 @@ extern bool apply_was_heartbeat(ApplyContext *cx);
  */
 extern void apply_nothing(ApplyContext *cx, const WireBegin *begin);
 
-/* Before an abort: true if the error may be one of any of several rows. In careful mode it is one of a single row, which is known then. */
+/*
+ * Before an abort: true if the error may be one of any of several rows. In careful mode it is one
+ * of a single row, which is known then.
+ */
 extern bool apply_failed_at_many(ApplyContext *cx);
 
 /* After AbortCurrentTransaction(): forgets everything that the transaction had open. */
@@ -101,15 +117,20 @@ extern void apply_record_stop(ApplyContext *cx, const char *detail);
 extern char *apply_failed_row(ApplyContext *cx);
 
 /*
- * After an abort, in a new transaction: true if the table of the row at which it failed does not exist here. What is returned is good
- * until the next relation message.
+ * After an abort, in a new transaction: true if the table of the row at which it failed does not
+ * exist here. What is returned is good until the next relation message.
  */
 extern bool apply_lost_table(ApplyContext *cx, LostTable *table);
 
-/* The same for a table that exists here or not: false if it failed at no row. Needs no transaction. */
+/*
+ * The same for a table that exists here or not: false if it failed at no row. Needs no transaction.
+ */
 extern bool apply_failed_row_table(ApplyContext *cx, LostTable *table);
 
-/* The same; also if it failed at constraints at the end. In a transaction; what is returned is in CurrentMemoryContext, or good until the next relation message. */
+/*
+ * The same; also if it failed at constraints at the end. In a transaction; what is returned is in
+ * CurrentMemoryContext, or good until the next relation message.
+ */
 extern bool apply_failed_table(ApplyContext *cx, LostTable *table);
 
 /* After a failure: true if the row could not be kept, whose table waits. */

@@ -2,13 +2,15 @@
  * combine.c
  *		Writes of mergeable tables: what arrives is merged with what is here.
  *
- * The siblings of the row, those stored or the row itself, are merged with the write (model/sibling.c), the table gets the
- * row that they show, and they are stored, unless the row says it all. The write is handed on as it came: as a
- * logical message with its own context, whatever it met here.
+ * The siblings of the row, those stored or the row itself, are merged with the write
+ * (model/sibling.c), the table gets the row that they show, and they are stored, unless the row
+ * says it all. The write is handed on as it came: as a logical message with its own context,
+ * whatever it met here.
  *
- * Who changes a row's state writes its heap row as well, if there is one; so a heap row that is still current when it is written
- * means that the state is, too. Where there is none, two may not see each other's: each looks again after it has
- * written, and if there is something, the transaction is applied again.
+ * Who changes a row's state writes its heap row as well, if there is one; so a heap row that is
+ * still current when it is written means that the state is, too. Where there is none, two may not
+ * see each other's: each looks again after it has written, and if there is something, the
+ * transaction is applied again.
  */
 #include "postgres.h"
 
@@ -58,7 +60,10 @@ apply_again(Combining *c)
 					RelationGetRelationName(c->ar->rel))));
 }
 
-/* Gives siblings that were made without their rows these: the arriving one, and the one that is in the table. */
+/*
+ * Gives siblings that were made without their rows these: the arriving one, and the one that is in
+ * the table.
+ */
 static void
 add_rows(Combining *c)
 {
@@ -75,7 +80,9 @@ add_rows(Combining *c)
 	}
 }
 
-/* Copies a row of the table's layout, with its values, into the target's slot: the row may go away. */
+/*
+ * Copies a row of the table's layout, with its values, into the target's slot: the row may go away.
+ */
 static void
 show_row(ApplyTarget *t, TupleTableSlot *row)
 {
@@ -108,7 +115,10 @@ resolve(Combining *c)
 	ExecDropSingleTupleTableSlot(result);
 }
 
-/* Finds a place for the row among others that it may not stand beside; what there is of its key makes room for nobody. */
+/*
+ * Finds a place for the row among others that it may not stand beside; what there is of its key
+ * makes room for nobody.
+ */
 static PlaceResult
 take_place(Combining *c)
 {
@@ -151,8 +161,9 @@ write_heap(Combining *c)
 }
 
 /*
- * Where there was no row: makes sure that nobody has written the key meanwhile, unseen, or is about to. A session that
- * is may be waiting for us already: so it is not waited for with the row in hand, but by the next try.
+ * Where there was no row: makes sure that nobody has written the key meanwhile, unseen, or is about
+ * to. A session that is may be waiting for us already: so it is not waited for with the row in
+ * hand, but by the next try.
  */
 static void
 look_again(Combining *c)

@@ -3,9 +3,9 @@
  *		What an applier knows of itself, of the transaction that it applies and of the row at hand:
  *		for the files of this folder only.
  *
- * Each applier has one (apply_create()). Functions get it as an argument, or find it in the table at
- * hand (ApplyRelation.cx). Two kinds of state are not in it, as they belong to the process, whoever
- * applies there:
+ * Each applier has one (apply_create()). Functions get it as an argument, or find it in the table
+ * at hand (ApplyRelation.cx). Two kinds of state are not in it, as they belong to the process,
+ * whoever applies there:
  * - caches, all of which can be thrown away: executor state of tables (target.c), indexes of row
  *   images (image_index.c), the plan of a statement (keep.c);
  * - what PostgreSQL has once in a process: the transaction, with the tables and the tombstones that
@@ -25,7 +25,8 @@ typedef struct ApplyPeer
 	const char *dsn;			/* NULL: as the table of members says */
 	const Frontier *seen;
 	TransactionId xid;			/* there */
-	uint32		relid;			/* its number of the table, where that is not the one of the message; else 0 */
+	/* its number of the table, where that is not the one of the message; else 0 */
+	uint32		relid;
 } ApplyPeer;
 
 /* Of the files that have more to keep than a field; each makes its own. */
@@ -74,7 +75,8 @@ struct ApplyContext
 	struct Relations *relations;
 	struct Scout *scout;		/* NULL: none was needed yet */
 	MemoryContext envelope;		/* of what the last change of another node held: keep.c; or NULL */
-	struct pg_conn *conn;		/* to the node that was asked for values: fetch.c; kept over aborts */
+	/* to the node that was asked for values: fetch.c; kept over aborts */
+	struct pg_conn *conn;
 	NodeId		conn_to;		/* that node */
 };
 
@@ -85,8 +87,9 @@ extern bool apply_wins(const ApplyContext *cx, Version local);
 extern bool apply_was_seen(const ApplyContext *cx, Version local);
 
 /*
- * Raises an error if the row at hand is of a table that has no key where it was written, and its writer had seen the row of that version, which has
- * its key here: the two rows there would be one here.
+ * Raises an error if the row at hand is of a table that has no key where it was written, and its
+ * writer had seen the row of that version, which has its key here: the two rows there would be one
+ * here.
  */
 extern void apply_refuse_twin(ApplyRelation *ar, Version local);
 

@@ -9,8 +9,9 @@
 #include "log/conflict_type.h"
 
 /*
- * Looks at the tombstone of a key before (or after) a put of it: true if the put may stand. Records what it finds; missing: how
- * to call it if nothing is known of the row. row: the arriving one, in the root's layout.
+ * Looks at the tombstone of a key before (or after) a put of it: true if the put may stand. Records
+ * what it finds; missing: how to call it if nothing is known of the row. row: the arriving one, in
+ * the root's layout.
  */
 extern bool deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing);
 

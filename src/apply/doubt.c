@@ -2,9 +2,10 @@
  * doubt.c
  *		Deferrable constraints of tables without a key: checked when the transaction ends.
  *
- * Writing to the index of a deferrable constraint does not check it, but tells when another row may be in the way. Of a table with
- * a key that counts as a violation, since rows can make room there (place.c). In one without a key they cannot; but the provider's
- * transaction may have written rows that were in each other's way for a while (UPDATE ... SET k = k + 1), as the constraint lets it.
+ * Writing to the index of a deferrable constraint does not check it, but tells when another row may
+ * be in the way. Of a table with a key that counts as a violation, since rows can make room there
+ * (place.c). In one without a key they cannot; but the provider's transaction may have written rows
+ * that were in each other's way for a while (UPDATE ... SET k = k + 1), as the constraint lets it.
  */
 #include "postgres.h"
 

@@ -186,7 +186,10 @@ apply_pass_over_table(ApplyContext *cx)
 	relation_pass_over(cx, cx->remote_id);
 }
 
-/* What failed when no row was at hand: constraints at the end of the transaction; NULL if it was something else. */
+/*
+ * What failed when no row was at hand: constraints at the end of the transaction; NULL if it was
+ * something else.
+ */
 static char *
 failed_at_end(ApplyContext *cx)
 {

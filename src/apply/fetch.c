@@ -2,11 +2,11 @@
  * fetch.c
  *		Values that an update did not send and that are not here.
  *
- * PostgreSQL's WAL leaves out TOASTed values that an update did not touch. When the
- * local row is not the one that was updated, they are asked for at the provider, which
- * has accepted the update. It may have overwritten them by now: that newer state reaches us
- * as well, later in its own stream, and this one is passed over (catalog/awaited.h). And it may not show the
- * update to others yet, though it has sent it; see sqlapi/values_of_write.c.
+ * PostgreSQL's WAL leaves out TOASTed values that an update did not touch. When the local row is
+ * not the one that was updated, they are asked for at the provider, which has accepted the update.
+ * It may have overwritten them by now: that newer state reaches us as well, later in its own
+ * stream, and this one is passed over (catalog/awaited.h). And it may not show the update to others
+ * yet, though it has sent it; see sqlapi/values_of_write.c.
  */
 #include "postgres.h"
 
@@ -26,7 +26,8 @@
 #include "catalog/awaited.h"
 #include "catalog/nodes.h"
 
-#define ANSWER_MS	30000		/* that the provider may take: somebody there may have locked the table */
+/* that the provider may take: somebody there may have locked the table */
+#define ANSWER_MS	30000
 
 /* A table of which the transaction has passed writes over; in TopTransactionContext. */
 typedef struct PassedOver
@@ -175,7 +176,10 @@ provider_dsn(const ApplyContext *cx)
 	return n->dsn;
 }
 
-/* Runs the query; connects anew if the kept connection has gone, or an error has left it in the middle of something. */
+/*
+ * Runs the query; connects anew if the kept connection has gone, or an error has left it in the
+ * middle of something.
+ */
 static PGresult *
 run_query(ApplyContext *cx, const char *const *params)
 {
@@ -194,7 +198,10 @@ run_query(ApplyContext *cx, const char *const *params)
 							7, params, ANSWER_MS);
 }
 
-/* Refuses an answer that is none: it has a row for each value, or a single one where there are no values. */
+/*
+ * Refuses an answer that is none: it has a row for each value, or a single one where there are no
+ * values.
+ */
 static void
 check_answer(ApplyRelation *ar, PGresult *res)
 {

@@ -7,13 +7,17 @@
 
 #include "apply/row.h"
 
-/* True if missing values may not be taken from the local row. seen: there is one, and the writer had seen it. */
+/*
+ * True if missing values may not be taken from the local row. seen: there is one, and the writer
+ * had seen it.
+ */
 extern bool fetch_needed(ApplyRelation *ar, Missing missing, bool seen);
 
 /*
- * Reads the columns of the row at hand that are not present from the provider, into ar->values: as they were when the write
- * at hand was the row's newest. Returns false if they, or the row, have been written or deleted there since: then a newer state of the row
- * is on its way, and this one is passed over.
+ * Reads the columns of the row at hand that are not present from the provider, into ar->values: as
+ * they were when the write at hand was the row's newest. Returns false if they, or the row, have
+ * been written or deleted there since: then a newer state of the row is on its way, and this one is
+ * passed over.
  */
 extern bool fetch_missing(ApplyRelation *ar, const Datum *key);
 

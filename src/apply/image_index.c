@@ -2,13 +2,15 @@
  * image_index.c
  *		Finding rows of a table without a key: an index of row images in the memory of the worker.
  *
- * Without one, each change of a row that has no key reads half of its table. So when a table has been searched
- * often enough that it pays, all its rows are hashed. What this process itself writes is kept up to date. What others
- * do is not: an entry leads to a row that is looked at before it is believed, and where none leads to the row that is
- * wanted the caller searches the table. So an index can be kept over transactions, and it is never wrong, only useless.
+ * Without one, each change of a row that has no key reads half of its table. So when a table has
+ * been searched often enough that it pays, all its rows are hashed. What this process itself writes
+ * is kept up to date. What others do is not: an entry leads to a row that is looked at before it is
+ * believed, and where none leads to the row that is wanted the caller searches the table. So an
+ * index can be kept over transactions, and it is never wrong, only useless.
  *
- * It goes when the table gets another definition or other storage, when the worker has no work, and when it
- * would need more than maintenance_work_mem; a table that is larger is searched for each row.
+ * It goes when the table gets another definition or other storage, when the worker has no work, and
+ * when it would need more than maintenance_work_mem; a table that is larger is searched for each
+ * row.
  */
 #include "postgres.h"
 
@@ -25,7 +27,8 @@
 #include "base/moment.h"
 #include "base/pulse.h"
 
-#define WORTH_SEARCHES	10		/* of a whole table, before it is indexed: what that costs is a fifth of them at most */
+/* of a whole table, before it is indexed: what that costs is a fifth of them at most */
+#define WORTH_SEARCHES	10
 #define IDLE_MS			10000
 #define NO_ENTRY		PG_UINT32_MAX
 

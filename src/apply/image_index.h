@@ -8,12 +8,16 @@
 #include "apply/relation.h"
 
 /*
- * Finds a row that has the image of the arriving one, into t->found. False says nothing: the caller searches the table. The row is
- * taken out of the index, as it is going to be changed or deleted. The active snapshot shows what is there.
+ * Finds a row that has the image of the arriving one, into t->found. False says nothing: the caller
+ * searches the table. The row is taken out of the index, as it is going to be changed or deleted.
+ * The active snapshot shows what is there.
  */
 extern bool image_index_take(ApplyRelation *ar, ApplyTarget *t);
 
-/* A search of the table has looked at so many pages: that, often enough, makes an index worth while. */
+/*
+ * A search of the table has looked at so many pages: that, often enough, makes an index worth
+ * while.
+ */
 extern void image_index_searched(ApplyRelation *ar, ApplyTarget *t, uint64 pages);
 
 /* A row has been written. */

@@ -2,12 +2,16 @@
  * keep.c
  *		Changes of tables that wait: kept where they arrive, and applied later.
  *
- * What is kept is the message as it came, with the description of its table, and all that applying it needs to know of its transaction: origin, position,
- * timestamp, and what the provider had seen. It is a row of a table of ours, written by the transaction that it is of; so it is kept exactly once.
- * It goes on to those who get that transaction from here: each of them applies it at once, or keeps it as well.
+ * What is kept is the message as it came, with the description of its table, and all that applying
+ * it needs to know of its transaction: origin, position, timestamp, and what the provider had seen.
+ * It is a row of a table of ours, written by the transaction that it is of; so it is kept exactly
+ * once. It goes on to those who get that transaction from here: each of them applies it at once, or
+ * keeps it as well.
  *
- * Invariant: changes of a table are applied in the order in which they have come, which is a causal one. So who keeps a change holds a lock of the
- * table of them until it commits, and looks again under it whether the table waits; who ends the waiting holds a stronger one (control/waiting/kept.c).
+ * Invariant: changes of a table are applied in the order in which they have come, which is a causal
+ * one. So who keeps a change holds a lock of the table of them until it commits, and looks again
+ * under it whether the table waits; who ends the waiting holds a stronger one
+ * (control/waiting/kept.c).
  */
 #include "postgres.h"
 
@@ -106,7 +110,10 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	values[5] = TimestampTzGetDatum(cx->begin.commit_ts);
 	values[6] = Int64GetDatum(cx->begin.xid);
 	values[7] = CStringGetTextDatum(frontier_to_text(cx->seen));
-	/* of a wide table the description is much larger than a row: the first change of the transaction has it */
+	/*
+	 * of a wide table the description is much larger than a row: the first change of the
+	 * transaction has it
+	 */
 	values[8] = relation_to_be_kept(cx, remote->relid, cx->number) ?
 		PointerGetDatum(renumber(remote, w->number, NULL, 0)) : DirectFunctionCall1(byteain, CStringGetDatum(""));
 	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));

@@ -9,8 +9,8 @@
 #include "catalog/waiting_table.h"
 
 /*
- * The table of the row at hand if it waits here; NULL if it does not. From here to the end of the transaction it goes on doing so
- * (control/waiting/kept.c).
+ * The table of the row at hand if it waits here; NULL if it does not. From here to the end of the
+ * transaction it goes on doing so (control/waiting/kept.c).
  */
 extern const WaitingTable *keep_needed(const WireRelation *remote);
 

@@ -2,12 +2,12 @@
  * park.c
  *		Puts and deletes of a table whose rows stand in each other's way.
  *
- * The state of such a table is the newest put of each key, shown or parked; which are shown is up to place.c. A put is
- * compared with the row of its key wherever that is. One that is parked has not been written to the table, so what decoding
- * sees of it, and sends on, is a logical message.
+ * The state of such a table is the newest put of each key, shown or parked; which are shown is up
+ * to place.c. A put is compared with the row of its key wherever that is. One that is parked has
+ * not been written to the table, so what decoding sees of it, and sends on, is a logical message.
  *
- * Inside a transaction rows may be in each other's way for a while (a value that is handed from one row to another): so
- * conflicts are recorded at its end, of those rows that are parked then.
+ * Inside a transaction rows may be in each other's way for a while (a value that is handed from one
+ * row to another): so conflicts are recorded at its end, of those rows that are parked then.
  */
 #include "postgres.h"
 
@@ -198,7 +198,9 @@ is_newest(Put *p, ConflictType exists, ConflictType absent)
 	return p->shown || deleted_allows_put(ar, p->key, ar->root_slot, p->parked ? CONFLICT_INSERT_EXISTS : absent);
 }
 
-/* Makes the row that is to be written; returns the target that it goes to, where it is in newslot. */
+/*
+ * Makes the row that is to be written; returns the target that it goes to, where it is in newslot.
+ */
 static ApplyTarget *
 make_row(Put *p)
 {
@@ -300,7 +302,8 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 	if (!seen)
 		before = copy_for_root(p->ar, p->target, p->base);
 	to = make_row(p);
-	clashes = !seen && exists == CONFLICT_INSERT_EXISTS ? 1 : 0;	/* an insert that met its own key */
+	/* an insert that met its own key */
+	clashes = !seen && exists == CONFLICT_INSERT_EXISTS ? 1 : 0;
 	place = place_take(p->ar, to, to->newslot, &who, &parked);
 	if (place == PLACE_AGAIN)
 		return WRITE_AGAIN;

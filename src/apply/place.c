@@ -2,13 +2,14 @@
  * place.c
  *		Which of the rows that cannot stand beside one another the table shows.
  *
- * What is written here besides the arriving row, a row that makes room, is not sent: each node finds that out by
- * itself. So it is written under the origin of repairs, which decoding passes over, inside the transaction of the
- * row that came; only the commit is that row's origin's.
+ * What is written here besides the arriving row, a row that makes room, is not sent: each node
+ * finds that out by itself. So it is written under the origin of repairs, which decoding passes
+ * over, inside the transaction of the row that came; only the commit is that row's origin's.
  *
- * A row keeps its version while it is parked. When it comes back (unpark.c), another transaction writes it: its version
- * is pinned. Pinned as well are rows in the way of parked ones: PostgreSQL forgets commit timestamps when it freezes
- * rows, on each node at another time, and the order must stay the same.
+ * A row keeps its version while it is parked. When it comes back (unpark.c), another transaction
+ * writes it: its version is pinned. Pinned as well are rows in the way of parked ones: PostgreSQL
+ * forgets commit timestamps when it freezes rows, on each node at another time, and the order must
+ * stay the same.
  */
 #include "postgres.h"
 
@@ -81,8 +82,9 @@ place_refuse_unknown(ApplyRelation *ar)
 }
 
 /*
- * Refuses to decide by the version of a row whose timestamp is gone, where it is needed: what is kept has not seen transactions that were not stable when the table began to
- * wait, though all members may have them by now.
+ * Refuses to decide by the version of a row whose timestamp is gone, where it is needed: what is
+ * kept has not seen transactions that were not stable when the table began to wait, though all
+ * members may have them by now.
  */
 static void
 check_known(ApplyRelation *ar, TransactionId writer)
@@ -147,7 +149,10 @@ stored_key(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 	return tombstone_key_bytes(ar->tombstones, key, &buf);
 }
 
-/* Orders rows by their keys, the same everywhere: for two rows of one transaction, which its origin could have beside each other. */
+/*
+ * Orders rows by their keys, the same everywhere: for two rows of one transaction, which its origin
+ * could have beside each other.
+ */
 static int
 compare_keys(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
 {
@@ -219,7 +224,10 @@ displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
 	return true;
 }
 
-/* Looks at what is in the way: PLACE_TAKEN if something stays there, with the newest that does in *parked. */
+/*
+ * Looks at what is in the way: PLACE_TAKEN if something stays there, with the newest that does in
+ * *parked.
+ */
 static PlaceResult
 look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, TupleTableSlot *row,
 	 const PlaceFor *who, ParkedRow *parked)

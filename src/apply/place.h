@@ -2,9 +2,9 @@
  * place.h
  *		Which of the rows that cannot stand beside one another the table shows.
  *
- * Rule: from the newest version down, each row that does not clash with one that is shown already. So a row is parked if
- * and only if a newer one that is shown is in its way. A pure function of the rows: all nodes show the same ones once they have
- * the same.
+ * Rule: from the newest version down, each row that does not clash with one that is shown already.
+ * So a row is parked if and only if a newer one that is shown is in its way. A pure function of the
+ * rows: all nodes show the same ones once they have the same.
  */
 #ifndef REPLICATION_PLUGIN_PLACE_H
 #define REPLICATION_PLUGIN_PLACE_H
@@ -13,15 +13,19 @@
 #include "store/parked.h"
 
 /*
- * Once per transaction and table, before its rows are read: takes the lock of its parked rows if it has contested keys,
- * and finds out whether rows have to be looked at one by one (ar->parking), or have pins (ar->pinned).
+ * Once per transaction and table, before its rows are read: takes the lock of its parked rows if it
+ * has contested keys, and finds out whether rows have to be looked at one by one (ar->parking), or
+ * have pins (ar->pinned).
  */
 extern void place_open(ApplyRelation *ar, bool careful);
 
 /* The version of a local row; own: of what the running transaction has written. */
 extern Version place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version own);
 
-/* Refuses to decide between a kept change and a row or a delete here whose version is needed, and gone. */
+/*
+ * Refuses to decide between a kept change and a row or a delete here whose version is needed, and
+ * gone.
+ */
 extern void place_refuse_unknown(ApplyRelation *ar);
 
 /* Key of a row of a target, in key index order. */
@@ -43,18 +47,24 @@ typedef struct PlaceFor
 {
 	Version		version;
 	Version		own;			/* of what the running transaction has written */
-	bool		arriving;		/* it is the last write of its transaction so far: rows of the same version make room */
+	/* it is the last write of its transaction so far: rows of the same version make room */
+	bool		arriving;
 	bool		wait;			/* for transactions in progress */
 
 	/* told of each row that is parked, and of the one in its way; NULL: nobody wants to know */
 	void		(*parked) (ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
 						   TupleTableSlot *winner, Version winner_version, const struct PlaceFor *who);
-	int		   *clashes;		/* before: conflicts that the row has besides; then also the rows, by index, that are in its way. NULL: not counted */
+	/*
+	 * before: conflicts that the row has besides; then also the rows, by index, that are in its
+	 * way. NULL: not counted
+	 */
+	int		   *clashes;
 } PlaceFor;
 
 /*
- * Makes room for a row (its generated columns are set), or, if there is none, pins what is in its way and fills *parked. Keys of
- * rows that had to go are parked under the origin of repairs: that is sent to nobody.
+ * Makes room for a row (its generated columns are set), or, if there is none, pins what is in its
+ * way and fills *parked. Keys of rows that had to go are parked under the origin of repairs: that
+ * is sent to nobody.
  */
 extern PlaceResult place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFor *who, ParkedRow *parked);
 

@@ -52,7 +52,8 @@ typedef struct Gathered
 	ApplyRelation *rel;			/* NULL: none */
 	ApplyTarget *target;
 	int			n;
-	bool		writing;		/* they are being written: an error now is one of any of them, not of the message at hand */
+	/* they are being written: an error now is one of any of them, not of the message at hand */
+	bool		writing;
 	Size		bytes;
 	int			nslots;
 	Oid			slots_of;		/* table that the slots were made for */
@@ -69,11 +70,16 @@ put_create(ApplyContext *cx)
 
 /* ---------- tombstones ---------- */
 
-/* True if no delete of the table's rows is remembered that the put could lose to, or that its writer had not seen. */
+/*
+ * True if no delete of the table's rows is remembered that the put could lose to, or that its
+ * writer had not seen.
+ */
 static bool
 no_delete_matters(ApplyRelation *ar)
 {
-	/* what is kept may come behind later changes of its own node, if those came under another name */
+	/*
+	 * what is kept may come behind later changes of its own node, if those came under another name
+	 */
 	if (ar->cx->mode.kept)
 		return !ar->tombstones;
 	return !ar->tombstones || newest_delete_all_seen(ar->relid, ar->cx->version, ar->cx->seen);
@@ -295,7 +301,9 @@ target_of_key(ApplyRelation *ar, const Datum *key)
 	return relation_route(ar);
 }
 
-/* Puts a row by its own key. exists, absent: how to call a conflict with what is, or is not, there. */
+/*
+ * Puts a row by its own key. exists, absent: how to call a conflict with what is, or is not, there.
+ */
 static void
 put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing)
 {

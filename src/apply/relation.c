@@ -41,7 +41,8 @@
 #include "catalog/table_info.h"
 #include "store/parked.h"
 
-#define MOST_MAPPED	1000		/* tables of which it is kept how they are written: memory of a process that sees very many */
+/* tables of which it is kept how they are written: memory of a process that sees very many */
+#define MOST_MAPPED	1000
 
 /* The relations of one context. */
 struct Relations
@@ -155,7 +156,10 @@ store(ApplyContext *cx, WireRelation remote, MemoryContext context)
 	ar = hash_search(*set, &remote.relid, HASH_ENTER, &found);
 	if (found)
 	{
-		/* what is known of a table by its number and name is not forgotten when the transaction comes again */
+		/*
+		 * what is known of a table by its number and name is not forgotten when the transaction
+		 * comes again
+		 */
 		ar->passed_over = ar->passed_over && strcmp(ar->remote.nspname, remote.nspname) == 0 &&
 			strcmp(ar->remote.relname, remote.relname) == 0;
 		MemoryContextDelete(ar->remote_context);
@@ -324,7 +328,10 @@ relation_is_passed_over(ApplyContext *cx, uint32 remote_id)
 	return ar && ar->passed_over;
 }
 
-/* Refuses rows of a table that has a foreign partition here: nobody writes to other servers in the name of a table's owner. */
+/*
+ * Refuses rows of a table that has a foreign partition here: nobody writes to other servers in the
+ * name of a table's owner.
+ */
 static void
 refuse_foreign_partition(const ApplyRelation *ar, const char *partition)
 {
@@ -336,7 +343,10 @@ refuse_foreign_partition(const ApplyRelation *ar, const char *partition)
 			 errhint("Detach the partition, or call SELECT replication_plugin.exclude_table('%s') on this node; the link then goes on by itself.", table)));
 }
 
-/* Oid of the local table; InvalidOid if there is none, or none that could be written, and rows are to be passed over. */
+/*
+ * Oid of the local table; InvalidOid if there is none, or none that could be written, and rows are
+ * to be passed over.
+ */
 static Oid
 find_local_table(const ApplyRelation *ar)
 {
@@ -714,7 +724,10 @@ relation_close_all(ApplyContext *cx)
 		Routing    *r = lfirst(lc);
 
 		ExecCleanupTupleRouting(r->mtstate, r->proute);
-		/* slots of partitions with other columns than the root's count as users of their descriptors */
+		/*
+		 * slots of partitions with other columns than the root's count as users of their
+		 * descriptors
+		 */
 		ExecResetTupleTable(r->estate->es_tupleTable, false);
 		FreeExecutorState(r->estate);
 	}

@@ -18,13 +18,16 @@ typedef struct ApplyRelation
 	ApplyContext *cx;			/* whose it is */
 	MemoryContext remote_context;	/* of remote */
 	WireRelation remote;
-	uint64		kept_in;		/* transaction (apply.h) in which it has been kept as the description of a change */
-	uint64		free_in;		/* reading of the list of waiting tables (catalog/waiting_table.h) in which it was not */
+	/* transaction (apply.h) in which it has been kept as the description of a change */
+	uint64		kept_in;
+	/* reading of the list of waiting tables (catalog/waiting_table.h) in which it was not */
+	uint64		free_in;
 	int64		spent;			/* microseconds that rows of it have taken: ... */
 	int64		written;		/* ... so many, ... */
 	int64		slow;			/* ... of which so many were slow */
 	uint32		kept_relid;		/* of a kept change: the table's oid where it was written */
-	bool		passed_over;	/* no member had the table when a row of it came (receive/lost_table.c) */
+	/* no member had the table when a row of it came (receive/lost_table.c) */
+	bool		passed_over;
 	bool		valid;			/* false: map to the local table anew */
 	MemoryContext context;		/* of everything below */
 	Oid			relid;			/* local table (root) */
@@ -41,15 +44,18 @@ typedef struct ApplyRelation
 	int			nkeys;
 	AttrNumber *key_atts;		/* key columns here, in local key index order */
 	int		   *key_wire;		/* their places in a key as the provider writes it */
-	bool		keyless_there;	/* the provider's table had no key when the row was written: its inserts are welcome */
+	/* the provider's table had no key when the row was written: its inserts are welcome */
+	bool		keyless_there;
 	int			ndefaults;		/* columns that the provider does not have */
 	AttrNumber *default_att;
 	ExprState **default_expr;
 	TombstoneKeys *tombstones;	/* NULL: the table has no key, or is one of our own */
 	MergeTable *merge;			/* NULL: the table is not mergeable */
-	bool		contested;		/* rows can stand in each other's way by more than the key, or did */
+	/* rows can stand in each other's way by more than the key, or did */
+	bool		contested;
 	RowCodec   *codec;			/* NULL: like tombstones */
-	bool		placed;			/* place_open() has been called in this transaction, and has set these: */
+	/* place_open() has been called in this transaction, and has set these: */
+	bool		placed;
 	bool		parking;		/* each row is looked at before it is written */
 	bool		pinned;			/* the table has pins */
 	bool		await_known;	/* awaiting is of this transaction: */
@@ -89,10 +95,16 @@ extern void relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid);
 /* Name and columns that came for a relation id; NULL if none. */
 extern const WireRelation *relation_remote(ApplyContext *cx, uint32 remote_id);
 
-/* The same is to be kept with a change, in a transaction of this number; false if it has been, as it is. */
+/*
+ * The same is to be kept with a change, in a transaction of this number; false if it has been, as
+ * it is.
+ */
 extern bool relation_to_be_kept(ApplyContext *cx, uint32 remote_id, uint64 transaction);
 
-/* True if the table is known not to wait, in that reading of the list of those that do; and notes that it does not. */
+/*
+ * True if the table is known not to wait, in that reading of the list of those that do; and notes
+ * that it does not.
+ */
 extern bool relation_is_free(ApplyContext *cx, uint32 remote_id, uint64 reading);
 extern void relation_note_free(ApplyContext *cx, uint32 remote_id, uint64 reading);
 
@@ -104,8 +116,8 @@ extern void relation_pass_over(ApplyContext *cx, uint32 remote_id);
 extern bool relation_is_passed_over(ApplyContext *cx, uint32 remote_id);
 
 /*
- * The relation with its local table open in this transaction. NULL if there is no such table and its rows are to be passed over: it is
- * left out here (catalog/exclusion.h), or gone everywhere.
+ * The relation with its local table open in this transaction. NULL if there is no such table and
+ * its rows are to be passed over: it is left out here (catalog/exclusion.h), or gone everywhere.
  */
 extern ApplyRelation *relation_open_remote(ApplyContext *cx, uint32 remote_id);
 

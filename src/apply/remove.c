@@ -96,7 +96,10 @@ remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	return WRITE_DONE;
 }
 
-/* A row whose partition is not there is gone already; nor may it come by an older write, if the partition is made again. */
+/*
+ * A row whose partition is not there is gone already; nor may it come by an older write, if the
+ * partition is made again.
+ */
 static void
 remove_nowhere(ApplyRelation *ar, const Datum *key)
 {

@@ -176,7 +176,10 @@ row_add_defaults(ApplyRelation *ar, EState *estate)
 		Form_pg_attribute a = TupleDescAttr(ar->root_slot->tts_tupleDescriptor, att);
 		Datum		value = ExecEvalExpr(ar->default_expr[i], econtext, &ar->nulls[att]);
 
-		/* a constant is the expression's own, and goes with it when the table changes; the row may be written later */
+		/*
+		 * a constant is the expression's own, and goes with it when the table changes; the row may
+		 * be written later
+		 */
 		ar->values[att] = ar->nulls[att] ? (Datum) 0 : datumCopy(value, a->attbyval, a->attlen);
 	}
 }

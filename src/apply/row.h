@@ -12,7 +12,8 @@ typedef enum Missing
 {
 	MISSING_NONE,				/* all values were sent */
 	MISSING_FROM_LOCAL,			/* from the local row, if it is the one that was updated */
-	MISSING_FROM_PROVIDER		/* never from here: the row that was updated had another key, or the sender is not sure */
+	/* never from here: the row that was updated had another key, or the sender is not sure */
+	MISSING_FROM_PROVIDER
 } Missing;
 
 /* Reads a whole row into ar->values, nulls, present. */

@@ -16,7 +16,8 @@
 
 #include "apply/row_image.h"
 
-#define HASHED_BYTES	4096	/* of each value, at most: more need not be taken out of TOAST to tell rows apart */
+/* of each value, at most: more need not be taken out of TOAST to tell rows apart */
+#define HASHED_BYTES	4096
 
 TupleTableSlot *
 row_image_of(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
@@ -106,7 +107,10 @@ value_hash(Form_pg_attribute att, Datum value)
 	return hash;
 }
 
-/* True for types each value of which has one image only, however it was put together. Other types may have several of one text. */
+/*
+ * True for types each value of which has one image only, however it was put together. Other types
+ * may have several of one text.
+ */
 static bool
 has_one_image(Oid typid)
 {
@@ -154,7 +158,10 @@ text_equal(Form_pg_attribute att, Datum a, Datum b)
 
 /* ---------- rows ---------- */
 
-/* Compares the columns that the provider has; most rows differ in the first of them, and are not taken apart further. */
+/*
+ * Compares the columns that the provider has; most rows differ in the first of them, and are not
+ * taken apart further.
+ */
 static bool
 row_equal(ApplyRelation *ar, TupleTableSlot *row, bool by_text)
 {

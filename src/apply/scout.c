@@ -2,8 +2,10 @@
  * scout.c
  *		Reads a transaction without applying it: which tables it is of.
  *
- * Where tables of a transaction fail one after the other (receive/table_wait.c), each would cost a new try of all that comes before it. So what is left of them is
- * found by reading the transaction once. Nothing is looked for, written or run here; of a change that another node has kept its table counts.
+ * Where tables of a transaction fail one after the other (receive/table_wait.c), each would cost a
+ * new try of all that comes before it. So what is left of them is found by reading the transaction
+ * once. Nothing is looked for, written or run here; of a change that another node has kept its
+ * table counts.
  */
 #include "postgres.h"
 

@@ -50,8 +50,8 @@ search_key(ApplyTarget *t, const Datum *key)
 }
 
 /*
- * Looks for the key among rows that are not committed yet. Returns true if it found any row, and the
- * transaction that has it in hand, if one has.
+ * Looks for the key among rows that are not committed yet. Returns true if it found any row, and
+ * the transaction that has it in hand, if one has.
  */
 static bool
 is_coming(ApplyTarget *t, TransactionId *writer)

@@ -16,7 +16,10 @@ extern bool search_key(ApplyTarget *t, const Datum *key);
  */
 extern bool search_key_surely(ApplyTarget *t, const Datum *key);
 
-/* True if there is a row of the key, or a transaction in progress may have one; nobody is waited for. */
+/*
+ * True if there is a row of the key, or a transaction in progress may have one; nobody is waited
+ * for.
+ */
 extern bool search_key_or_coming(ApplyTarget *t, const Datum *key);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_SEARCH_H */

@@ -2,11 +2,13 @@
  * search_image.c
  *		Finding the local row that a change of a table without a key is about.
  *
- * It is the row with the same image (row_image.h); of several, any. Where there is none, a value may have been put together here in
- * another way than the arriving one was: then the row with the same texts is meant. A row that equals it by its type's
- * equality only is another row (1.0 is not 1.00), and none at all is a conflict, update_missing or delete_missing.
+ * It is the row with the same image (row_image.h); of several, any. Where there is none, a value
+ * may have been put together here in another way than the arriving one was: then the row with the
+ * same texts is meant. A row that equals it by its type's equality only is another row (1.0 is not
+ * 1.00), and none at all is a conflict, update_missing or delete_missing.
  *
- * Ways to it, by price: the worker's own index of images, an index of the table by some of the values, the whole table.
+ * Ways to it, by price: the worker's own index of images, an index of the table by some of the
+ * values, the whole table.
  */
 #include "postgres.h"
 
@@ -72,7 +74,10 @@ typedef enum IndexSearch
 	INDEX_NO_HELP				/* no index, or one that has too many candidates */
 } IndexSearch;
 
-/* Looks among the rows that an index of the table gives for some of the values; it has all that are the same. */
+/*
+ * Looks among the rows that an index of the table gives for some of the values; it has all that are
+ * the same.
+ */
 static IndexSearch
 search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
 {
@@ -133,7 +138,10 @@ next_row(ApplyTarget *t, TableScanDesc scan)
 	return table_scan_getnextslot_tidrange(scan, ForwardScanDirection, t->found);
 }
 
-/* Reads blocks of the table (to: the first one behind) until a row is found. Returns whether one was; adds to *pages how many were read. */
+/*
+ * Reads blocks of the table (to: the first one behind) until a row is found. Returns whether one
+ * was; adds to *pages how many were read.
+ */
 static bool
 scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from, BlockNumber to, uint64 *pages)
 {
@@ -168,7 +176,10 @@ scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from
 	return found;
 }
 
-/* Reads the table until a row is found, from where the last one was: changes mostly come in the order of the rows. */
+/*
+ * Reads the table until a row is found, from where the last one was: changes mostly come in the
+ * order of the rows.
+ */
 static bool
 scan_table(ApplyRelation *ar, ApplyTarget *t, Compare is_same, uint64 *pages)
 {

@@ -7,7 +7,10 @@
 
 #include "apply/relation.h"
 
-/* Finds one row that is the same as the one in ar->values in all columns that the provider has, into t->found. */
+/*
+ * Finds one row that is the same as the one in ar->values in all columns that the provider has,
+ * into t->found.
+ */
 extern bool search_image(ApplyRelation *ar, ApplyTarget *t);
 
 #endif							/* REPLICATION_PLUGIN_SEARCH_IMAGE_H */

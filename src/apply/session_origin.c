@@ -58,7 +58,8 @@ session_origin_take(const WireBegin *begin)
 {
 	RepOriginId origin = origin_map_origin(begin->origin);
 
-	Assert(IsTransactionState());	/* an error of taking it releases its lock with the transaction */
+	/* an error of taking it releases its lock with the transaction */
+	Assert(IsTransactionState());
 	Assert(replorigin_session_origin == origin && replorigin_session_origin_lsn == begin->origin_lsn);
 	Assert(replorigin_session_origin_timestamp == begin->commit_ts);
 	if (taken == origin)

@@ -46,7 +46,9 @@ static HTAB *targets = NULL;
 static MemoryContext targets_context = NULL;
 static uint64 transactions = 0; /* counted at their ends */
 
-/* Those that are open in the transaction, of which a process has one; in targets_context's parent. */
+/*
+ * Those that are open in the transaction, of which a process has one; in targets_context's parent.
+ */
 static List *open_targets = NIL;
 
 /* Relcache callback: the definition of a table (or of all) has changed. */

@@ -32,7 +32,8 @@ typedef struct ApplyTarget
 	ScanKeyData *skeys;
 	IndexScanDesc scan;			/* on the key's index, in this transaction; NULL: none yet */
 	TupleTableSlot *found;		/* row found by a search */
-	BlockNumber found_block;	/* where the last row without a key was found by reading the table */
+	/* where the last row without a key was found by reading the table */
+	BlockNumber found_block;
 	TupleTableSlot *newslot;	/* row to be written */
 	TupleConversionMap *from_root;	/* NULL: same layout as the root, or is the root */
 	TupleConversionMap *to_root;
@@ -51,7 +52,10 @@ extern OwnerContext target_become_owner(const ApplyTarget *t);
 /* The target of a table, if it is open in the running transaction already; else NULL. */
 extern ApplyTarget *target_open_already(Oid relid);
 
-/* Ends scans and closes relations, before commit. Of many targets, those that were not used for long are forgotten. */
+/*
+ * Ends scans and closes relations, before commit. Of many targets, those that were not used for
+ * long are forgotten.
+ */
 extern void target_close_all(void);
 
 /* Forgets all targets, after an abort. */

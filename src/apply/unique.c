@@ -2,9 +2,10 @@
  * unique.c
  *		Rows that stand in the way of another one by a unique key or an exclusion constraint.
  *
- * The search is the one that PostgreSQL makes when it checks a constraint (execIndexing.c, nbtinsert.c): a scan of the
- * index under a dirty snapshot, which also shows rows of transactions in progress. It can miss a row that is updated
- * while it looks; then writing the row meets the constraint, and the transaction is applied again.
+ * The search is the one that PostgreSQL makes when it checks a constraint (execIndexing.c,
+ * nbtinsert.c): a scan of the index under a dirty snapshot, which also shows rows of transactions
+ * in progress. It can miss a row that is updated while it looks; then writing the row meets the
+ * constraint, and the transaction is applied again.
  */
 #include "postgres.h"
 

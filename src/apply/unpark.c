@@ -2,12 +2,13 @@
  * unpark.c
  *		Parked rows come back when their place is free.
  *
- * Invariant at rest: each parked row has a newer one in its way that is shown. Applying keeps it only so far: what makes room
- * for an arriving row may free the place of a third, and local writes know nothing of parked rows. So this is done again and again
- * until nothing changes; then what is shown is what place.h says, whatever came in between.
+ * Invariant at rest: each parked row has a newer one in its way that is shown. Applying keeps it
+ * only so far: what makes room for an arriving row may free the place of a third, and local writes
+ * know nothing of parked rows. So this is done again and again until nothing changes; then what is
+ * shown is what place.h says, whatever came in between.
  *
- * A key that has been written since it was parked (inserted anew, or that and deleted) has a newer row or tombstone: what is
- * parked is over then.
+ * A key that has been written since it was parked (inserted anew, or that and deleted) has a newer
+ * row or tombstone: what is parked is over then.
  */
 #include "postgres.h"
 
@@ -40,7 +41,8 @@
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
 #define RETRY_AFTER		10		/* seconds after an error ... */
-#define LIMIT_MS		60000	/* for one transaction, whatever it waits for: other tables wait for this process */
+/* for one transaction, whatever it waits for: other tables wait for this process */
+#define LIMIT_MS		60000
 #define WAIT_FOR_OTHERS	5		/* ... and after one that others cause who are writing */
 
 /* A look at a table. */
@@ -48,7 +50,8 @@ typedef struct Look
 {
 	ApplyContext *cx;
 	Oid			relid;
-	bytea	   *at_work;		/* key of the row at which an error is noted; in the row context. NULL: none */
+	/* key of the row at which an error is noted; in the row context. NULL: none */
+	bytea	   *at_work;
 } Look;
 
 /* ---------- transactions ---------- */
@@ -124,11 +127,17 @@ is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
 	return search_key(t, key) || is_replaced(ar, key, parked);
 }
 
-/* Puts a row's values where row.c has those of an arriving one; false if a mergeable one would show nothing. */
+/*
+ * Puts a row's values where row.c has those of an arriving one; false if a mergeable one would show
+ * nothing.
+ */
 static bool
 take_values(ApplyRelation *ar, const Datum *key, const ParkedRow *parked)
 {
-	/* lives as long as the row's memory: it may own the values, and root_slot is cleared before they are used */
+	/*
+	 * lives as long as the row's memory: it may own the values, and root_slot is cleared before
+	 * they are used
+	 */
 	TupleTableSlot *row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
 	Version		version;
 
@@ -150,7 +159,10 @@ show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parke
 {
 	write_insert(ar, t, t->newslot);
 
-	/* from here on nobody can write the key unseen; somebody may have inserted and deleted it since we looked */
+	/*
+	 * from here on nobody can write the key unseen; somebody may have inserted and deleted it since
+	 * we looked
+	 */
 	if (is_replaced(ar, key, parked->version))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -197,7 +209,10 @@ try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const Parked
 	return false;
 }
 
-/* Looks at one parked row. Returns whether what the table shows has changed, or should be looked at again. */
+/*
+ * Looks at one parked row. Returns whether what the table shows has changed, or should be looked at
+ * again.
+ */
 static bool
 look_at(ApplyRelation *ar, const ParkedEntry *e)
 {
@@ -206,7 +221,8 @@ look_at(ApplyRelation *ar, const ParkedEntry *e)
 
 	Assert(session_in_row() && ar->parking);
 	if (!tombstone_key_values(ar->tombstones, e->key, key))
-		return false;			/* the table has another key now; when it has its old one again, we know the row */
+		/* the table has another key now; when it has its old one again, we know the row */
+		return false;
 	if (!parked_find(ar->tombstones, key, &before) || version_cmp(before.version, e->version) != 0)
 		return true;			/* it made room for another one, and then came anew */
 	row_key_to_root_slot(ar, key);
@@ -305,7 +321,10 @@ try_note_error(const Look *look, bytea *bytes, const char *message, int seconds,
 	return noted;
 }
 
-/* True for what a race with other writers brings: whoever won commits, and then we are called again. */
+/*
+ * True for what a race with other writers brings: whoever won commits, and then we are called
+ * again.
+ */
 static bool
 is_passing(int sqlstate)
 {
@@ -314,7 +333,10 @@ is_passing(int sqlstate)
 		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE;
 }
 
-/* Says of an error that it comes of the limit for a row's own code. Returns after how many seconds to try again: that code holds others up. */
+/*
+ * Says of an error that it comes of the limit for a row's own code. Returns after how many seconds
+ * to try again: that code holds others up.
+ */
 static int
 explain_limit(ErrorData *edata)
 {
@@ -323,7 +345,10 @@ explain_limit(ErrorData *edata)
 	return setting_row_timeout / 1000 * RETRY_AFTER + 1;
 }
 
-/* Cleans up after an error: one of a row is noted there, others are raised again, but for passing ones. */
+/*
+ * Cleans up after an error: one of a row is noted there, others are raised again, but for passing
+ * ones.
+ */
 static UnparkResult
 clean_up(Look *look, MemoryContext context)
 {
@@ -357,7 +382,8 @@ UnparkResult
 unpark_table(ApplyContext *cx, Oid relid)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Look	   *look = palloc0(sizeof(Look));	/* not on the stack: an error is told of what is noted there */
+	/* not on the stack: an error is told of what is noted there */
+	Look	   *look = palloc0(sizeof(Look));
 	volatile UnparkResult result = UNPARK_LATER;
 
 	look->cx = cx;
@@ -390,7 +416,10 @@ pin_tells(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 				 DatumGetTransactionId(slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull)), &version);
 }
 
-/* Where rows of a table can be: its own target, or those of all partitions, as the partition of a key may be gone. */
+/*
+ * Where rows of a table can be: its own target, or those of all partitions, as the partition of a
+ * key may be gone.
+ */
 static List *
 targets_of(ApplyRelation *ar)
 {

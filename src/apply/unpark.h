@@ -16,9 +16,9 @@ typedef enum UnparkResult
 } UnparkResult;
 
 /*
- * Looks at all parked rows of a table, from the newest down, and lets those come back that nothing newer is in the way of. In
- * a transaction of its own, under the origin of repairs. What fails is noted at the row, and tried again later. It
- * does not wait for others.
+ * Looks at all parked rows of a table, from the newest down, and lets those come back that nothing
+ * newer is in the way of. In a transaction of its own, under the origin of repairs. What fails is
+ * noted at the row, and tried again later. It does not wait for others.
  */
 extern UnparkResult unpark_table(ApplyContext *cx, Oid relid);
 

@@ -2,10 +2,9 @@
  * write.c
  *		Writing one local row: heap, indexes, constraints, triggers.
  *
- * Everything that may run code of a user (triggers, expressions of indexes,
- * constraints, generated columns and domains) runs as the owner of the table, or of the leaf partition, in a
- * restricted security context: owning a table here must not give anybody the rights
- * of the replication worker.
+ * Everything that may run code of a user (triggers, expressions of indexes, constraints, generated
+ * columns and domains) runs as the owner of the table, or of the leaf partition, in a restricted
+ * security context: owning a table here must not give anybody the rights of the replication worker.
  *
  * The row is not locked before it is written. If somebody else was faster, the table
  * access method says so, and the caller searches again.
@@ -63,7 +62,10 @@ finish_row(ApplyTarget *t, TupleTableSlot *slot)
 static void
 begin_triggers(ApplyTarget *t)
 {
-	/* deferred triggers would fire at commit, when we are not the owner any more; a trigger of the row before may have changed that */
+	/*
+	 * deferred triggers would fire at commit, when we are not the owner any more; a trigger of the
+	 * row before may have changed that
+	 */
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	t->estate->es_output_cid = GetCurrentCommandId(true);
 	AfterTriggerBeginQuery();
@@ -79,9 +81,10 @@ row_written(ApplyRelation *ar, ApplyTarget *t, bool heap)
 }
 
 /*
- * A deferrable constraint is not checked by writing to its index; that says which ones are in doubt, and would be checked by
- * triggers that do not fire here. So doubt is a violation: place.c then makes room, as for any other. Where it cannot, doubts are
- * looked at when the transaction ends.
+ * A deferrable constraint is not checked by writing to its index; that says which ones are in
+ * doubt, and would be checked by triggers that do not fire here. So doubt is a violation: place.c
+ * then makes room, as for any other. Where it cannot, doubts are looked at when the transaction
+ * ends.
  */
 static void
 check_doubts(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot, List *doubts)

@@ -8,7 +8,10 @@
 #include "apply/relation.h"
 #include "catalog/as_owner.h"
 
-/* Becomes the table's owner, and what it was before. An error puts things back with the transaction. */
+/*
+ * Becomes the table's owner, and what it was before. An error puts things back with the
+ * transaction.
+ */
 extern OwnerContext become_owner(ApplyRelation *ar);
 extern void become_worker(OwnerContext saved);
 

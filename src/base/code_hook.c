@@ -2,19 +2,26 @@
  * code_hook.c
  *		Code of users that changes settings in the middle of a value.
  *
- * The check of a domain runs when a value of it is read, so also between two elements of an array: with array_nulls = off, which it may set,
- * the next NULL would be a text. So where the settings on which texts depend are pinned, within a row session (session_in_row()), they stay
- * so whenever no function of a user runs:
- *	- what a function has set is put back when the outermost one returns to what is not one (fmgr_hook);
- *	- what an expression sets by itself, as a check that calls set_config() does, has no effect (the settings' check hooks). PostgreSQL does
+ * The check of a domain runs when a value of it is read, so also between two elements of an array:
+ * with array_nulls = off, which it may set, the next NULL would be a text. So where the settings on
+ * which texts depend are pinned, within a row session (session_in_row()), they stay so whenever no
+ * function of a user runs:
+ *	- what a function has set is put back when the outermost one returns to what is not one
+ *	(fmgr_hook);
+ *	- what an expression sets by itself, as a check that calls set_config() does, has no effect (the
+ *	settings' check hooks). PostgreSQL does
  *	  not ask about built-in functions.
- * Within a function settings are what it makes of them. All else that it sets lasts until the row session ends.
+ * Within a function settings are what it makes of them. All else that it sets lasts until the row
+ * session ends.
  *
- * Where replication_plugin.code_as_owners is on, what statements of a superuser call runs as who owns it, in a restricted context, unless that is
- * a superuser too: in our workers, in our own functions, and in sessions that restore a schema or copy rows. So no function of a user has a
- * superuser's rights there, also when a statement of ours is planned (an index's expression may be computed then), or reads a literal.
+ * Where replication_plugin.code_as_owners is on, what statements of a superuser call runs as who
+ * owns it, in a restricted context, unless that is a superuser too: in our workers, in our own
+ * functions, and in sessions that restore a schema or copy rows. So no function of a user has a
+ * superuser's rights there, also when a statement of ours is planned (an index's expression may be
+ * computed then), or reads a literal.
  *
- * Functions that are looked up elsewhere have no hook: in a user's session theirs can be put into the place of their calls, as ever.
+ * Functions that are looked up elsewhere have no hook: in a user's session theirs can be put into
+ * the place of their calls, as ever.
  */
 #include "postgres.h"
 
@@ -40,7 +47,8 @@ typedef struct Call
 {
 	bool		users;			/* of a user: counted in depth */
 	Oid			owner;
-	bool		has_settings;	/* of its own (SET): they have a nest level, which PostgreSQL ends before we are called */
+	/* of its own (SET): they have a nest level, which PostgreSQL ends before we are called */
+	bool		has_settings;
 	bool		became_owner;	/* who was: */
 	Oid			user;
 	int			security;
@@ -54,7 +62,10 @@ static GucStringCheckHook previous_datestyle = NULL;
 static GucStringCheckHook previous_timezone = NULL;
 static GucStringCheckHook previous_monetary = NULL;
 
-/* Functions of users that are running, one within the other; whether texts were pinned when the first began. */
+/*
+ * Functions of users that are running, one within the other; whether texts were pinned when the
+ * first began.
+ */
 static int	depth = 0;
 static bool was_pinned = false;
 
@@ -64,7 +75,10 @@ static bool many_owners = false;	/* code of several tables' owners runs in this 
 
 /* ---------- functions ---------- */
 
-/* True for what a user can have written. Extensions in C are a superuser's; what is our own knows what it does. */
+/*
+ * True for what a user can have written. Extensions in C are a superuser's; what is our own knows
+ * what it does.
+ */
 static bool
 is_users(Oid function, Oid *owner, bool *has_settings)
 {
@@ -95,7 +109,10 @@ needs_hook(Oid function)
 	return (previous_needs_hook && previous_needs_hook(function)) || ((as_owners || session_in_row()) && is_users(function, &owner, &has_settings));
 }
 
-/* True if a function is to run as who owns it: a superuser's, or another node's, statement calls it outside of a row session. */
+/*
+ * True if a function is to run as who owns it: a superuser's, or another node's, statement calls it
+ * outside of a row session.
+ */
 static bool
 runs_as_owner(const Call *call)
 {
@@ -104,7 +121,10 @@ runs_as_owner(const Call *call)
 	return many_owners || (as_owners && !session_in_row() && has_rolreplication(GetUserId()));
 }
 
-/* Becomes the owner, where that is wanted. What the function sets ends with it, unless it has settings of its own. */
+/*
+ * Becomes the owner, where that is wanted. What the function sets ends with it, unless it has
+ * settings of its own.
+ */
 static void
 become_owner(Call *call)
 {

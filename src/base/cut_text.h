@@ -7,7 +7,10 @@
 
 #include "utils/elog.h"
 
-/* A copy of a text, cut to so many bytes at the end of a character, with dots behind it if it was longer. NULL is empty. */
+/*
+ * A copy of a text, cut to so many bytes at the end of a character, with dots behind it if it was
+ * longer. NULL is empty.
+ */
 extern char *cut_text(const char *text, int most);
 
 /* Message and detail of an error, cut: code of users raises what it likes. */

@@ -2,12 +2,15 @@
  * dsn.c
  *		What a dsn says: libpq's options, or the name of a foreign server that has them.
  *
- * "foreign_server=NAME" stands for the options of libpq that a foreign server of this database has, its wrapper (postgres_fdw, dblink_fdw), and its
- * user mapping for the role that our workers run as, or for PUBLIC. A dsn is known to all nodes, and each looks at its own server of that name: so a
- * password can be other on each, or change, and is in no row that is replicated. It is looked up for each connection.
+ * "foreign_server=NAME" stands for the options of libpq that a foreign server of this database has,
+ * its wrapper (postgres_fdw, dblink_fdw), and its user mapping for the role that our workers run
+ * as, or for PUBLIC. A dsn is known to all nodes, and each looks at its own server of that name: so
+ * a password can be other on each, or change, and is in no row that is replicated. It is looked up
+ * for each connection.
  *
- * Nothing can stand beside the name: else whoever tells a node a dsn could have a password of its sent to a host of his. For the same reason the
- * server must be a superuser's: its owner decides where it leads, and makes the mapping for PUBLIC.
+ * Nothing can stand beside the name: else whoever tells a node a dsn could have a password of its
+ * sent to a host of his. For the same reason the server must be a superuser's: its owner decides
+ * where it leads, and makes the mapping for PUBLIC.
  */
 #include "postgres.h"
 
@@ -158,7 +161,10 @@ append_options_of(StringInfo buf, const PQconninfoOption *known, List *options)
 	}
 }
 
-/* Options of the user mapping for a role, or InvalidOid for PUBLIC. Returns false if there is no such mapping. */
+/*
+ * Options of the user mapping for a role, or InvalidOid for PUBLIC. Returns false if there is no
+ * such mapping.
+ */
 static bool
 mapping_options(Oid role, Oid server, List **options)
 {

@@ -1,9 +1,10 @@
 /*
  * fault_point.c
- *		Places where tests stop a server. In a library without -DREPLICATION_PLUGIN_FAULT_POINTS this file is empty.
+ *		Places where tests stop a server. In a library without -DREPLICATION_PLUGIN_FAULT_POINTS
+ *		this file is empty.
  *
- * The state is a file in the data directory, so it needs no shared memory and no setting, and a point that has acted stays
- * disarmed over the restart that it causes.
+ * The state is a file in the data directory, so it needs no shared memory and no setting, and a
+ * point that has acted stays disarmed over the restart that it causes.
  */
 #include "postgres.h"
 

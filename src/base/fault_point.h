@@ -25,7 +25,9 @@
 /* Acts if this point is armed. */
 extern void fault_point_reach(const char *name);
 
-/* Makes points of the ends of SQL functions of ours: "after_<function>". Called once from _PG_init. */
+/*
+ * Makes points of the ends of SQL functions of ours: "after_<function>". Called once from _PG_init.
+ */
 extern void fault_point_install(void);
 
 #else

@@ -1,6 +1,7 @@
 /*
  * moment.h
- *		Time that passes, whatever is done to the wall clock. What workers wait for is measured by this;
+ *		Time that passes, whatever is done to the wall clock. What workers wait for is measured by
+ *		this;
  *		wall clock times are for people and for versions.
  */
 #ifndef REPLICATION_PLUGIN_MOMENT_H

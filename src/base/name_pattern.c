@@ -7,8 +7,9 @@
 #include "base/name_pattern.h"
 
 /*
- * Matches one name. Where a star has to take more than it has, it is always the last one: what the earlier ones took is as
- * little as possible, and more of it would not help. So the work is at most the product of both lengths.
+ * Matches one name. Where a star has to take more than it has, it is always the last one: what the
+ * earlier ones took is as little as possible, and more of it would not help. So the work is at most
+ * the product of both lengths.
  */
 bool
 name_pattern_matches(const char *pattern, const char *name)

@@ -1,9 +1,10 @@
 /*
  * number_text.h
- *		Numbers in texts that we have printed ourselves: read back just as they were printed, or not at all.
+ *		Numbers in texts that we have printed ourselves: read back just as they were printed, or not
+ *		at all.
  *
- * strtol() and sscanf() take more than that, spaces, signs and zeros in front, and make another number of one that is too
- * large: a node's number would be that of another node.
+ * strtol() and sscanf() take more than that, spaces, signs and zeros in front, and make another
+ * number of one that is too large: a node's number would be that of another node.
  */
 #ifndef REPLICATION_PLUGIN_NUMBER_TEXT_H
 #define REPLICATION_PLUGIN_NUMBER_TEXT_H
@@ -17,7 +18,10 @@ number_digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Reads a number without sign, of a base up to 16, that is at most most. Moves *p past it; returns false if there is none. */
+/*
+ * Reads a number without sign, of a base up to 16, that is at most most. Moves *p past it; returns
+ * false if there is none.
+ */
 static inline bool
 number_read(const char **p, int base, uint64 most, uint64 *value)
 {

@@ -11,8 +11,8 @@
  * was first, so nothing is ended twice.
  *
  * Secrets: a connection string never gets into a message as it is, only through
- * dsn_without_secrets; of a statement only its beginning does, without any value. Where it has a secret in it, the other
- * server is told first to write nothing down (hide_secrets()).
+ * dsn_without_secrets; of a statement only its beginning does, without any value. Where it has a
+ * secret in it, the other server is told first to write nothing down (hide_secrets()).
  */
 #include "postgres.h"
 
@@ -41,14 +41,17 @@
 typedef struct Tracked
 {
 	dlist_node	node;
-	SubTransactionId subxid;	/* InvalidSubTransactionId: made outside, or its transaction committed */
+	/* InvalidSubTransactionId: made outside, or its transaction committed */
+	SubTransactionId subxid;
 	PGconn	   *conn;			/* one of the two */
 	PGresult   *result;
 } Tracked;
 
 static dlist_head tracked = DLIST_STATIC_INIT(tracked);
 
-/* Ends what subtransaction subxid made, or everything made in a transaction if subxid is invalid. */
+/*
+ * Ends what subtransaction subxid made, or everything made in a transaction if subxid is invalid.
+ */
 static void
 close_tracked(SubTransactionId subxid)
 {
@@ -69,7 +72,10 @@ close_tracked(SubTransactionId subxid)
 	}
 }
 
-/* Hands what subtransaction from made to subtransaction to; InvalidSubTransactionId stands for all, and for none. */
+/*
+ * Hands what subtransaction from made to subtransaction to; InvalidSubTransactionId stands for all,
+ * and for none.
+ */
 static void
 adopt_tracked(SubTransactionId from, SubTransactionId to)
 {
@@ -374,7 +380,10 @@ peer_tell_silence(void (*tell) (void *arg, const char *text), void *arg)
 	silence_arg = arg;
 }
 
-/* Tells people for whom this process waits. A session of a user waits for that user, who knows what he has asked for. */
+/*
+ * Tells people for whom this process waits. A session of a user waits for that user, who knows what
+ * he has asked for.
+ */
 static void
 tell_silence(PGconn *conn)
 {
@@ -394,7 +403,10 @@ tell_silence(PGconn *conn)
 	pfree(where);
 }
 
-/* Waits until the statement sent has its next result; NULL when there is no more. No row of anybody's takes that time. */
+/*
+ * Waits until the statement sent has its next result; NULL when there is no more. No row of
+ * anybody's takes that time.
+ */
 static PGresult *
 next_result(PGconn *conn)
 {

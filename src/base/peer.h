@@ -18,15 +18,18 @@ typedef enum PeerMode
 } PeerMode;
 
 /*
- * Connects to where a dsn (base/dsn.h) leads; ereports ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION with
- * the dsn (password left out) and libpq's message on failure. Gives up after the
- * dsn's connect_timeout, else after 10 s. The caller owns the connection and ends
- * it with PQfinish. One that was made inside a (sub)transaction is closed by itself
- * when that aborts, and so are its results; all are closed when the process exits.
+ * Connects to where a dsn (base/dsn.h) leads; ereports
+ * ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION with the dsn (password left out) and libpq's
+ * message on failure. Gives up after the dsn's connect_timeout, else after 10 s. The caller owns
+ * the connection and ends it with PQfinish. One that was made inside a (sub)transaction is closed
+ * by itself when that aborts, and so are its results; all are closed when the process exits.
  */
 extern PGconn *peer_connect(const char *dsn, PeerMode mode, const char *application_name);
 
-/* Has a connection outlast the (sub)transaction that it was made in, also if that aborts. Process-wide ones need it. */
+/*
+ * Has a connection outlast the (sub)transaction that it was made in, also if that aborts.
+ * Process-wide ones need it.
+ */
 extern void peer_keep(PGconn *conn);
 
 /*
@@ -37,7 +40,10 @@ extern void peer_keep(PGconn *conn);
  */
 extern PGresult *peer_exec(PGconn *conn, const char *sql);
 
-/* Waits for the result of what was sent by a PQsend function, as peer_exec does. sql is for messages. */
+/*
+ * Waits for the result of what was sent by a PQsend function, as peer_exec does. sql is for
+ * messages.
+ */
 extern PGresult *peer_result(PGconn *conn, const char *sql);
 
 /* The same as peer_exec, with text parameters $1..$n (NULL entries are SQL NULL). PEER_SQL only. */
@@ -48,8 +54,9 @@ extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 extern PGresult *peer_exec_within(PGconn *conn, const char *sql, int nparams, const char *const *values, int ms);
 
 /*
- * A peer has not answered a statement for some seconds: what is called then, once for each statement. Without one, a background worker writes into
- * the log. It may not raise errors. The text is for people; memory is the caller's.
+ * A peer has not answered a statement for some seconds: what is called then, once for each
+ * statement. Without one, a background worker writes into the log. It may not raise errors. The
+ * text is for people; memory is the caller's.
  */
 extern void peer_tell_silence(void (*tell) (void *arg, const char *text), void *arg);
 

@@ -5,17 +5,24 @@
  * A timer ticks some times a second. Its handler runs in a signal, so it sets flags and no more:
  *
  *	- pulse_due, once a second: the next pulse() calls the worker's beat function;
- *	- while a lock is waited for, the flag by which PostgreSQL looks for deadlocks. PostgreSQL itself looks once, when the
- *	  wait has lasted for deadlock_timeout; a session that closes the circle later would be the one to find it, and to be
- *	  rolled back. A worker looks again and again, sooner than any session does, so it is the one that gives way;
- *	- the flag of a cancelled query, when no step has been done for replication_plugin.row_timeout and no lock is waited for:
- *	  then somebody's trigger, expression or type is at work, as all loops of ours take steps. Code that takes no notice
- *	  of that three times over ends with its process. The same when the whole piece of work takes longer than it may, also if a lock
- *	  is waited for, and when a lock is waited for beyond replication_plugin.lock_patience: whose code runs here can have set
+ *	- while a lock is waited for, the flag by which PostgreSQL looks for deadlocks. PostgreSQL
+ *	itself looks once, when the
+ *	wait has lasted for deadlock_timeout; a session that closes the circle later would be the one to
+ *	find it, and to be
+ *	rolled back. A worker looks again and again, sooner than any session does, so it is the one that
+ *	gives way;
+ *	- the flag of a cancelled query, when no step has been done for replication_plugin.row_timeout
+ *	and no lock is waited for:
+ *	then somebody's trigger, expression or type is at work, as all loops of ours take steps. Code
+ *	that takes no notice
+ *	of that three times over ends with its process. The same when the whole piece of work takes
+ *	longer than it may, also if a lock
+ *	is waited for, and when a lock is waited for beyond replication_plugin.lock_patience: whose code
+ *	runs here can have set
  *	  lock_timeout for itself.
  *
- * The timer is started by the first piece of work and goes on until the worker rests, so a short transaction pays
- * for a look at a flag.
+ * The timer is started by the first piece of work and goes on until the worker rests, so a short
+ * transaction pays for a look at a flag.
  */
 #include "postgres.h"
 
@@ -35,7 +42,8 @@
 #define LONGEST_TICK_MS	200
 #define SHORTEST_TICK_MS	5
 #define MOST_CANCELS	3
-#define BEYOND_PATIENCE_MS	10000	/* after lock_patience: lock_timeout comes first, where it is what it was */
+/* after lock_patience: lock_timeout comes first, where it is what it was */
+#define BEYOND_PATIENCE_MS	10000
 
 volatile sig_atomic_t pulse_due = false;
 uint32		pulse_steps = 0;
@@ -47,7 +55,8 @@ static uint32 last_steps = 0;
 static Moment last_step = 0;
 static Moment wait_began = 0;	/* for a lock; 0: none is waited for */
 static volatile Moment end = 0;			/* pulse_limit(); 0: none */
-static volatile Moment cancel_at = 0;	/* ... and when what is running then is cancelled, again and again */
+/* ... and when what is running then is cancelled, again and again */
+static volatile Moment cancel_at = 0;
 static Moment last_beat = 0;
 
 static void (*beat_function) (void *) = NULL;

@@ -5,18 +5,21 @@
 #ifndef REPLICATION_PLUGIN_RUN_PROGRAM_H
 #define REPLICATION_PLUGIN_RUN_PROGRAM_H
 
-/* Path of a program that stands beside this server's own binary; an error if there is none. palloc'd. */
+/*
+ * Path of a program that stands beside this server's own binary; an error if there is none.
+ * palloc'd.
+ */
 extern char *program_path(const char *name);
 
 /* What "path --version" calls its major version. */
 extern int	program_major_version(const char *path);
 
 /*
- * Runs a program and waits, serving interrupts; argv[0] is its path, environment a list
- * of NAME=value that is added to the server's (NULL: nothing). Both end with NULL.
- * in and out are its standard input and output, -1: /dev/null. An ERROR, with the last lines of what the program has
- * written to its standard error, if it fails; of them is told what tell() makes of them, if there is such a function. It does not outlive this
- * call, whatever ends it.
+ * Runs a program and waits, serving interrupts; argv[0] is its path, environment a list of
+ * NAME=value that is added to the server's (NULL: nothing). Both end with NULL. in and out are its
+ * standard input and output, -1: /dev/null. An ERROR, with the last lines of what the program has
+ * written to its standard error, if it fails; of them is told what tell() makes of them, if there
+ * is such a function. It does not outlive this call, whatever ends it.
  *
  * Everybody on the machine can read the arguments: secrets go into the environment.
  */

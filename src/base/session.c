@@ -2,8 +2,8 @@
  * session.c
  *		The settings that are pinned, and how.
  *
- * What is asked for each value is answered from the variables behind the settings: where they are as wanted, in our workers and
- * in walsenders of our streams always, nothing is set.
+ * What is asked for each value is answered from the variables behind the settings: where they are
+ * as wanted, in our workers and in walsenders of our streams always, nothing is set.
  */
 #include "postgres.h"
 
@@ -83,7 +83,10 @@ static const Pin session_pins[] = {
 	{"temp_tablespaces", ""},
 };
 
-/* The same, but only superusers may set them; a session on another node sets what it needs of them itself. */
+/*
+ * The same, but only superusers may set them; a session on another node sets what it needs of them
+ * itself.
+ */
 static const Pin superuser_pins[] = {
 	{"session_replication_role", "origin"},
 	{"zero_damaged_pages", "off"},
@@ -92,7 +95,10 @@ static const Pin superuser_pins[] = {
 	{"replication_plugin.code_as_owners", "on"},
 };
 
-/* Where statements and their parameters would be written down. Some belong to extensions, which need not be here. */
+/*
+ * Where statements and their parameters would be written down. Some belong to extensions, which
+ * need not be here.
+ */
 static const Pin hiding_pins[] = {
 	{"log_statement", "none"},
 	{"log_min_duration_statement", "-1"},
@@ -141,7 +147,10 @@ session_output_function(Oid typid)
 	Oid			out;
 	bool		varlena;
 
-	/* the bytes of xml are its text; its own function leaves out an encoding that is named, and a line break at the beginning */
+	/*
+	 * the bytes of xml are its text; its own function leaves out an encoding that is named, and a
+	 * line break at the beginning
+	 */
 	if (getBaseType(typid) == XMLOID)
 		return F_TEXTOUT;
 	getTypeOutputInfo(typid, &out, &varlena);
@@ -348,7 +357,10 @@ set_all(const Pin *pins, int n)
 void
 session_pin_worker(void)
 {
-	/* PostgreSQL lets a database's session_authorization count only where a session begins without a user's name: in workers */
+	/*
+	 * PostgreSQL lets a database's session_authorization count only where a session begins without
+	 * a user's name: in workers
+	 */
 	if (GetSessionUserId() != GetAuthenticatedUserId())
 		SetSessionAuthorization(GetAuthenticatedUserId(), true);
 	set_all(text_pins, lengthof(text_pins));

@@ -44,7 +44,10 @@ define_int(const char *name, const char *desc, int *var, int boot, int min,
 void
 settings_define(void)
 {
-	/* of a library that is loaded later it means nothing, and cannot be of the postmaster; but it may stand in postgresql.conf */
+	/*
+	 * of a library that is loaded later it means nothing, and cannot be of the postmaster; but it
+	 * may stand in postgresql.conf
+	 */
 	define_int("replication_plugin.max_links",
 			   "Links and databases that this server can keep track of.",
 			   &setting_max_links, 64, 4, 4096, process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0);

@@ -7,7 +7,8 @@
 
 #include "base/moment.h"
 
-#define TOKEN_PARTS		INT64CONST(1000000)	/* of one token: what comes in a microsecond at a rate of 1 */
+/* of one token: what comes in a microsecond at a rate of 1 */
+#define TOKEN_PARTS		INT64CONST(1000000)
 
 /* All zeroes: never used, so full. */
 typedef struct TokenBucket

@@ -64,7 +64,10 @@ typedef struct CaptureState
 	bool		wal_has_key;	/* the WAL of a delete has the key: it is sent for itself */
 } CaptureState;
 
-/* What to do for a table whose primary key is deferrable: a unique index beside it that is not. NULL: it has no such key. */
+/*
+ * What to do for a table whose primary key is deferrable: a unique index beside it that is not.
+ * NULL: it has no such key.
+ */
 static char *
 deferrable_key_hint(Relation root)
 {
@@ -215,7 +218,10 @@ key_is_live(CaptureState *state, Relation rel, const Datum *key)
 	return live;
 }
 
-/* Writes the tombstone of a key, unless there is a row of it. A key of a user's type is looked at as the owner. */
+/*
+ * Writes the tombstone of a key, unless there is a row of it. A key of a user's type is looked at
+ * as the owner.
+ */
 static void
 remember(CaptureState *state, Relation rel, const Datum *key, bool send)
 {
@@ -282,7 +288,10 @@ is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
 	return result;
 }
 
-/* Deletes rows that are not in the table, as newer ones are in their place: they do not come back. t: of a mergeable table. */
+/*
+ * Deletes rows that are not in the table, as newer ones are in their place: they do not come back.
+ * t: of a mergeable table.
+ */
 static void
 delete_parked(CaptureState *state, Relation rel, MergeTable *t)
 {

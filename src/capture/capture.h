@@ -19,7 +19,10 @@ extern void capture_install(Oid relid);
 /* The same for every table of the database (creating or joining a group). */
 extern void capture_install_all(void);
 
-/* The same for every table whose row in pg_class, or trigger, this transaction has changed. Others are not opened: own_changes.h. */
+/*
+ * The same for every table whose row in pg_class, or trigger, this transaction has changed. Others
+ * are not opened: own_changes.h.
+ */
 extern void capture_install_changed(void);
 
 /* Removes all of them (leaving a group). */

@@ -2,9 +2,10 @@
  * capture_ddl.c
  *		After DDL: the tables that a command has touched get the triggers that they need now.
  *
- * The event trigger learns from PostgreSQL what a command created or altered. What it does not tell comes from the
- * statement (detached partitions) and from control/guard/capture_guard.c (tables that lost an index, schemas with another name).
- * No catalog is searched, so the cost does not depend on how many tables there are.
+ * The event trigger learns from PostgreSQL what a command created or altered. What it does not tell
+ * comes from the statement (detached partitions) and from control/guard/capture_guard.c (tables
+ * that lost an index, schemas with another name). No catalog is searched, so the cost does not
+ * depend on how many tables there are.
  */
 #include "postgres.h"
 
@@ -135,7 +136,10 @@ detached_tables(Node *stmt)
 	return result;
 }
 
-/* True for a command that changes no more than names and parameters of an index: then its table is not even looked at. */
+/*
+ * True for a command that changes no more than names and parameters of an index: then its table is
+ * not even looked at.
+ */
 static bool
 is_harmless(Node *stmt)
 {

@@ -79,7 +79,10 @@ static const char *const function_names[N_CAPTURE_KINDS] = {
 	[CAPTURE_NO_KEY] = "capture_no_key",
 };
 
-/* Oid of a function of ours without arguments, whatever rights the user has on our schema; InvalidOid if there is none. */
+/*
+ * Oid of a function of ours without arguments, whatever rights the user has on our schema;
+ * InvalidOid if there is none.
+ */
 static Oid
 own_function(const char *name)
 {
@@ -124,7 +127,10 @@ capture_is_own_trigger(Oid trigger)
 	return own;
 }
 
-/* True in a session that copies rows for a new node: its triggers on inserts come when they are all there. */
+/*
+ * True in a session that copies rows for a new node: its triggers on inserts come when they are all
+ * there.
+ */
 static bool
 is_copying(void)
 {
@@ -230,7 +236,10 @@ create_trigger(Relation rel, CaptureKind kind)
 			stmt->events = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
 			break;
 		case CAPTURE_NO_KEY:
-			/* by row: statement triggers of a partition or child do not fire for its parent's statements */
+			/*
+			 * by row: statement triggers of a partition or child do not fire for its parent's
+			 * statements
+			 */
 			stmt->row = true;
 			stmt->timing = TRIGGER_TYPE_AFTER;
 			stmt->events = TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;

@@ -1,13 +1,17 @@
 /*
  * capture_write.c
- *		What the trigger on mergeable tables does: makes each local write an operation with its context.
+ *		What the trigger on mergeable tables does: makes each local write an operation with its
+ *		context.
  *
- *	capture_write		AFTER INSERT OR UPDATE OR DELETE of a row: the write is sent as a logical message with its context (which
- *						siblings it replaces), and the row's state is kept if it is more than the row itself. An
+ *	capture_write AFTER INSERT OR UPDATE OR DELETE of a row: the write is sent as a logical message
+ *	with its context (which
+ *						siblings it replaces), and the row's state is kept if it is more than the
+ *						row itself. An
  *						update of the key is a delete of the old key and a write of the new one.
  *
- * The heap's own changes of such a table are not sent. Fires always, but not where the apply worker writes, nor where
- * rows are copied. The heap row is written before the state is looked at: it is the lock of both (row_state.h).
+ * The heap's own changes of such a table are not sent. Fires always, but not where the apply worker
+ * writes, nor where rows are copied. The heap row is written before the state is looked at: it is
+ * the lock of both (row_state.h).
  */
 #include "postgres.h"
 
@@ -152,7 +156,8 @@ refuse_more_siblings(Relation rel)
 }
 
 /*
- * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there (NULL: nothing).
+ * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there
+ * (NULL: nothing).
  */
 static void
 write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old, TupleTableSlot *row)
@@ -188,7 +193,10 @@ write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old, Tu
 		merge_table_show(t, rel, set, &merged, row);
 }
 
-/* Deletes a key that a row had. If it has a row again by now, that one is written once more: it replaces what was there. */
+/*
+ * Deletes a key that a row had. If it has a row again by now, that one is written once more: it
+ * replaces what was there.
+ */
 static void
 leave_key(MergeTable *t, Relation rel, TupleTableSlot *old)
 {
@@ -231,7 +239,8 @@ capture(MergeTable *t, TriggerData *trigger)
 }
 
 /*
- * capture_write() → trigger: makes a local write of a mergeable table an operation with its context.
+ * capture_write() → trigger: makes a local write of a mergeable table an operation with its
+ * context.
  */
 Datum
 replication_plugin_capture_write(PG_FUNCTION_ARGS)

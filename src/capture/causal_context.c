@@ -81,7 +81,10 @@ causal_context_current(Version **read, int *nread)
 	return causal_context_parse(setting_causal_context, read, nread);
 }
 
-/* True if this node has had a write: those of each node come in their order. Asked only where what is at hand does not tell. */
+/*
+ * True if this node has had a write: those of each node come in their order. Asked only where what
+ * is at hand does not tell.
+ */
 static bool
 is_applied(Version v)
 {

@@ -2,8 +2,8 @@
  * causal_context.h
  *		What a client has read of a row, as text: setting replication_plugin.causal_context.
  *
- * "3:816543210123456,1:816543210123001": node and timestamp (µs since 2000) of each sibling; "-" stands for
- * one whose version is not known; "none" for a row that had none.
+ * "3:816543210123456,1:816543210123001": node and timestamp (µs since 2000) of each sibling; "-"
+ * stands for one whose version is not known; "none" for a row that had none.
  */
 #ifndef REPLICATION_PLUGIN_CAUSAL_CONTEXT_H
 #define REPLICATION_PLUGIN_CAUSAL_CONTEXT_H
@@ -21,7 +21,8 @@ extern bool causal_context_parse(const char *text, Version **read, int *nread);
 extern bool causal_context_current(Version **read, int *nread);
 
 /*
- * True if this node has had all that was read: it has it still, or what has replaced it. set: the siblings here.
+ * True if this node has had all that was read: it has it still, or what has replaced it. set: the
+ * siblings here.
  */
 extern bool causal_context_covered(const SiblingSet *set, const Frontier *seen, const Version *read, int nread);
 

@@ -1,15 +1,18 @@
 /*
  * keyless.c
- *		Tables that log whole rows, so that their UPDATE and DELETE can be replicated: those without a key, and some with one.
+ *		Tables that log whole rows, so that their UPDATE and DELETE can be replicated: those without
+ *		a key, and some with one.
  *
- * Whether a table has a key is a matter of its root (table_identity()); what the WAL has of an old row is a matter of the
- * partition that the row is in. PostgreSQL sets the two apart from each other: a new partition has REPLICA
- * IDENTITY DEFAULT, whatever its root has. Invariant: where a root is REPLICA IDENTITY FULL without a key, so are all
- * its partitions; else their updates and deletes would be lost in silence.
+ * Whether a table has a key is a matter of its root (table_identity()); what the WAL has of an old
+ * row is a matter of the partition that the row is in. PostgreSQL sets the two apart from each
+ * other: a new partition has REPLICA IDENTITY DEFAULT, whatever its root has. Invariant: where a
+ * root is REPLICA IDENTITY FULL without a key, so are all its partitions; else their updates and
+ * deletes would be lost in silence.
  *
- * Of a key that is stored out of line an update does not log the value with the new row, unless it changes it; but with the old row, if the key
- * is among the columns that identify that. Where it is not (a primary key and REPLICA IDENTITY NOTHING, a partition whose root
- * has REPLICA IDENTITY USING INDEX), such a table is REPLICA IDENTITY FULL too.
+ * Of a key that is stored out of line an update does not log the value with the new row, unless it
+ * changes it; but with the old row, if the key is among the columns that identify that. Where it is
+ * not (a primary key and REPLICA IDENTITY NOTHING, a partition whose root has REPLICA IDENTITY
+ * USING INDEX), such a table is REPLICA IDENTITY FULL too.
  */
 #include "postgres.h"
 
@@ -118,7 +121,10 @@ keyless_log_whole_rows(Oid relid, bool created)
 
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
 		return;
-	/* A root comes first, so that its partitions see what it has. Locks of tables for which nothing is to do are not kept. */
+	/*
+	 * A root comes first, so that its partitions see what it has. Locks of tables for which nothing
+	 * is to do are not kept.
+	 */
 	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
 	{
 		Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);

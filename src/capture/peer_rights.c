@@ -1,10 +1,13 @@
 /*
  * peer_rights.c
- *		The right of other nodes to read replicated tables: SELECT, and USAGE of their schemas, for role replication_plugin_peer.
+ *		The right of other nodes to read replicated tables: SELECT, and USAGE of their schemas, for
+ *		role replication_plugin_peer.
  *
- * A node that joins copies rows and locks tables as that role; one that lacks a value asks for it. The rights are looked at where the triggers
- * that capture writes are (capture_install.c), and after each REVOKE (control/guard/capture_guard.c). They are grants of the table's owner, made by a
- * command of ours that is none of the user's: his event triggers do not hear of it. Whoever has the right otherwise, from PUBLIC, say, is given none.
+ * A node that joins copies rows and locks tables as that role; one that lacks a value asks for it.
+ * The rights are looked at where the triggers that capture writes are (capture_install.c), and
+ * after each REVOKE (control/guard/capture_guard.c). They are grants of the table's owner, made by
+ * a command of ours that is none of the user's: his event triggers do not hear of it. Whoever has
+ * the right otherwise, from PUBLIC, say, is given none.
  */
 #include "postgres.h"
 
@@ -118,7 +121,10 @@ open_schema(Oid nspoid, Oid role)
 		change(true, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)), "usage");
 }
 
-/* What has to be done about a table: 1 to grant, -1 to revoke, 0 nothing. *schema: the schema is closed to the role. */
+/*
+ * What has to be done about a table: 1 to grant, -1 to revoke, 0 nothing. *schema: the schema is
+ * closed to the role.
+ */
 static int
 due(Relation rel, Oid role, bool *schema)
 {

@@ -36,7 +36,10 @@ as_owner_begin_code(Oid owner)
 	return saved;
 }
 
-/* Triggers and constraints of a leaf are its root's as well: they must not get rights that the root's owner does not have. */
+/*
+ * Triggers and constraints of a leaf are its root's as well: they must not get rights that the
+ * root's owner does not have.
+ */
 Oid
 as_owner_of_leaf(Oid root_owner, Oid leaf_owner)
 {

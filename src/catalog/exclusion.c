@@ -2,12 +2,13 @@
  * exclusion.c
  *		Which tables are not replicated, and why.
  *
- * A table is left out by itself (table_setting), by the newest rule that its name matches (exclusion: names with stars, also of tables
- * that do not exist yet), or because its schema belongs to another extension, or is pg_repack's: what is in there are tools of that
- * extension, like the scratch tables of one node. Rules are rows that are never changed, so no clock decides.
+ * A table is left out by itself (table_setting), by the newest rule that its name matches
+ * (exclusion: names with stars, also of tables that do not exist yet), or because its schema
+ * belongs to another extension, or is pg_repack's: what is in there are tools of that extension,
+ * like the scratch tables of one node. Rules are rows that are never changed, so no clock decides.
  *
- * Invariant: the answer follows from catalogs and user catalog tables alone, so decoding gives the one that was right when the rows
- * were written.
+ * Invariant: the answer follows from catalogs and user catalog tables alone, so decoding gives the
+ * one that was right when the rows were written.
  */
 #include "postgres.h"
 
@@ -69,7 +70,10 @@ is_set(const char *schema, const char *name)
 	return excluded;
 }
 
-/* Finds the rule that counts for a table; false if there is none. Sets *reason, in words, if it takes the table out. */
+/*
+ * Finds the rule that counts for a table; false if there is none. Sets *reason, in words, if it
+ * takes the table out.
+ */
 static bool
 find_rule(const char *schema, const char *name, char **reason)
 {

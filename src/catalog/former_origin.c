@@ -2,12 +2,14 @@
  * former_origin.c
  *		Replication origins of nodes that are out.
  *
- * PostgreSQL keeps the progress of each origin in one of max_replication_slots places; only dropping the origin gives its place back. But the
- * number of a node that is out must not get another meaning: it stands beside the commit timestamps of all rows that the node has written.
+ * PostgreSQL keeps the progress of each origin in one of max_replication_slots places; only
+ * dropping the origin gives its place back. But the number of a node that is out must not get
+ * another meaning: it stands beside the commit timestamps of all rows that the node has written.
  *
- * So such an origin is dropped, and its row inserted again in the same transaction, with the same number. What is known of it then is in its
- * name: how far the node's transactions were applied. The name is changed by a transaction before, so a crash, or an error, between the two
- * finds the progress in both places.
+ * So such an origin is dropped, and its row inserted again in the same transaction, with the same
+ * number. What is known of it then is in its name: how far the node's transactions were applied.
+ * The name is changed by a transaction before, so a crash, or an error, between the two finds the
+ * progress in both places.
  */
 #include "postgres.h"
 

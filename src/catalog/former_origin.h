@@ -1,6 +1,7 @@
 /*
  * former_origin.h
- *		Replication origins of nodes that are out: their numbers stay theirs, and take none of PostgreSQL's places for progress.
+ *		Replication origins of nodes that are out: their numbers stay theirs, and take none of
+ *		PostgreSQL's places for progress.
  */
 #ifndef REPLICATION_PLUGIN_FORMER_ORIGIN_H
 #define REPLICATION_PLUGIN_FORMER_ORIGIN_H
@@ -21,8 +22,9 @@ extern void former_origin_rename(RepOriginId origin, const char *name);
 extern void former_origin_insert(RepOriginId origin, const char *name);
 
 /*
- * Gives the place for an origin's progress back; number and name stay. Needs a transaction; the name must say how far it had got, in an
- * earlier transaction that is flushed, as the progress is lost at once. An error if a process has the origin.
+ * Gives the place for an origin's progress back; number and name stay. Needs a transaction; the
+ * name must say how far it had got, in an earlier transaction that is flushed, as the progress is
+ * lost at once. An error if a process has the origin.
  */
 extern void former_origin_free(RepOriginId origin, const char *name);
 

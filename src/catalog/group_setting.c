@@ -2,8 +2,8 @@
  * group_setting.c
  *		Settings of the whole group: rows of a replicated table, the same on all members at rest.
  *
- * Rows are only added. Of the rows of a name the one with the greatest (serial, set_by) counts, so members that
- * have the same rows agree, whoever set what at the same moment.
+ * Rows are only added. Of the rows of a name the one with the greatest (serial, set_by) counts, so
+ * members that have the same rows agree, whoever set what at the same moment.
  */
 #include "postgres.h"
 

@@ -11,7 +11,10 @@
 /* Where a node is that has moved, by its number: see schema/43_node_dsn.sql. */
 #define GROUP_SETTING_NODE_DSN	"dsn of node %d"
 
-/* The value of a setting as this node has it, palloc'd; NULL where nobody has set it. Needs a transaction. */
+/*
+ * The value of a setting as this node has it, palloc'd; NULL where nobody has set it. Needs a
+ * transaction.
+ */
 extern char *group_setting(const char *name);
 
 #endif							/* REPLICATION_PLUGIN_GROUP_SETTING_H */

@@ -2,13 +2,15 @@
  * message_seal.c
  *		Logical messages that only the extension can have written.
  *
- * Everybody may call pg_logical_emit_message(), with any prefix. What our messages say is applied on other nodes with the rights of the
- * tables' owners, so each has a seal: a keyed hash (HMAC, RFC 2104, with SHA-256, of which the first half is kept) of the transaction's number
- * and the content. The key is random, made with the extension, and in a table of which the owner of the extension alone can read; it never
- * leaves the server. With the transaction's number in it a message that somebody has seen is of no use in another transaction.
+ * Everybody may call pg_logical_emit_message(), with any prefix. What our messages say is applied
+ * on other nodes with the rights of the tables' owners, so each has a seal: a keyed hash (HMAC, RFC
+ * 2104, with SHA-256, of which the first half is kept) of the transaction's number and the content.
+ * The key is random, made with the extension, and in a table of which the owner of the extension
+ * alone can read; it never leaves the server. With the transaction's number in it a message that
+ * somebody has seen is of no use in another transaction.
  *
- * WAL from before the key was made (by an earlier version of the extension) has messages without seals. Decoding sees the catalog as it
- * was then, so it knows.
+ * WAL from before the key was made (by an earlier version of the extension) has messages without
+ * seals. Decoding sees the catalog as it was then, so it knows.
  */
 #include "postgres.h"
 

@@ -53,29 +53,45 @@
 #define INDEX_ROW_PIN		"row_pin_key"
 #define TABLE_MERGE_SETTLED	"merge_settled"
 
-/* Oid of the extension's schema, or InvalidOid; of one of its relations, or InvalidOid. Needs a transaction. */
+/*
+ * Oid of the extension's schema, or InvalidOid; of one of its relations, or InvalidOid. Needs a
+ * transaction.
+ */
 extern Oid	extension_schema_oid(void);
 extern Oid	extension_relation_oid(const char *relname);
 
 /* True if the extension is created in this database. Needs a transaction. */
 extern bool extension_exists(void);
 
-/* Version of the extension's SQL in this database, palloc'd; NULL if it is not created. Needs a transaction. */
+/*
+ * Version of the extension's SQL in this database, palloc'd; NULL if it is not created. Needs a
+ * transaction.
+ */
 extern char *extension_version(void);
 
 /*
- * True if the extension is created, and it cannot be dropped until the end of the transaction. Workers do this before they use any of its tables: DROP locks
- * the extension before all that belongs to it, so neither can wait for the other with locks in hand.
+ * True if the extension is created, and it cannot be dropped until the end of the transaction.
+ * Workers do this before they use any of its tables: DROP locks the extension before all that
+ * belongs to it, so neither can wait for the other with locks in hand.
  */
 extern bool extension_lock(void);
 
-/* "replication_plugin_<database oid>_<subscriber>": the slot on a provider that feeds a subscriber. palloc'd. */
+/*
+ * "replication_plugin_<database oid>_<subscriber>": the slot on a provider that feeds a subscriber.
+ * palloc'd.
+ */
 extern char *slot_name(Oid dboid, NodeId subscriber);
 
-/* "replication_plugin_<database oid>_<node>": the origin that marks a node's transactions here. palloc'd. */
+/*
+ * "replication_plugin_<database oid>_<node>": the origin that marks a node's transactions here.
+ * palloc'd.
+ */
 extern char *origin_name(Oid dboid, NodeId node);
 
-/* "replication_plugin_<database oid>_group": the slot that keeps what any member may lack. palloc'd. */
+/*
+ * "replication_plugin_<database oid>_group": the slot that keeps what any member may lack.
+ * palloc'd.
+ */
 extern char *group_slot_name(Oid dboid);
 
 /* The reserved origin of local repairs and of copied rows: never sent to anybody. palloc'd. */

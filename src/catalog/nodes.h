@@ -1,6 +1,7 @@
 /*
  * nodes.h
- *		Typed access to the tables local_node, member, member_ready and removal. All need a transaction.
+ *		Typed access to the tables local_node, member, member_ready and removal. All need a
+ *		transaction.
  */
 #ifndef REPLICATION_PLUGIN_NODES_H
 #define REPLICATION_PLUGIN_NODES_H
@@ -23,7 +24,8 @@ typedef struct LocalNode
 	bool		copy_schema;
 	bool		copy_data;
 	bool		announced;		/* ready: all members know */
-	uint64		since_xid;		/* its local rows of older transactions have no version: others have them as copied rows */
+	/* its local rows of older transactions have no version: others have them as copied rows */
+	uint64		since_xid;
 	NodeId		copy_of;		/* but: a physical copy of this member's server has its rows, ... */
 	uint64		copy_since;		/* ... of this transaction or later; INVALID_NODE_ID: it is none */
 	char	   *failed_state;	/* joining: state of the last error, NULL if none is noted */
@@ -42,29 +44,44 @@ typedef struct NodeRow
 /* The local node, or NULL when this database is in no group. */
 extern LocalNode *nodes_local(void);
 
-/* This database's node number, INVALID_NODE_ID if in no group; cached per process, reset by invalidation. */
+/*
+ * This database's node number, INVALID_NODE_ID if in no group; cached per process, reset by
+ * invalidation.
+ */
 extern NodeId nodes_local_id(void);
 
 /* The transaction since which this database is a member (cached likewise). */
 extern uint64 nodes_local_since_xid(void);
 
-/* The member of whose server this one is a physical copy, and since when that was a member; INVALID_NODE_ID: none (cached likewise). */
+/*
+ * The member of whose server this one is a physical copy, and since when that was a member;
+ * INVALID_NODE_ID: none (cached likewise).
+ */
 extern NodeId nodes_local_copy_of(uint64 *since);
 
-/* Begins the refusal where the extension's SQL in this database is of another version than the library; that version follows. */
+/*
+ * Begins the refusal where the extension's SQL in this database is of another version than the
+ * library; that version follows.
+ */
 #define NODE_OTHER_VERSION	"version "
 
 /* Returns true if this database is in a group, or about to be (cached likewise). */
 extern bool nodes_local_in_group(void);
 
-/* NULL if local writes are welcome, else the state because of which they are not (cached likewise); the node's name. */
+/*
+ * NULL if local writes are welcome, else the state because of which they are not (cached likewise);
+ * the node's name.
+ */
 extern const char *nodes_local_refusal(void);
 extern const char *nodes_local_name(void);
 
 /* All members and former members by number, as a List of NodeRow *. */
 extern List *nodes_all(void);
 
-/* The other members that are not removed, likewise, in the caller's memory; and the own number, unless me is NULL. In a transaction of its own. */
+/*
+ * The other members that are not removed, likewise, in the caller's memory; and the own number,
+ * unless me is NULL. In a transaction of its own.
+ */
 extern List *nodes_others(NodeId *me);
 extern NodeRow *nodes_by_id(NodeId id);
 extern NodeRow *nodes_by_name(const char *name);

@@ -2,9 +2,11 @@
  * own_changes.c
  *		Tables and schemas whose rows in the catalogs this transaction has written.
  *
- * Who looks after what a command has done to catalogs must not open other tables than those: it would wait for whoever has locked them, and
- * whoever has locked them may wait for what this transaction holds. So all versions of the rows are read, and those that this transaction
- * made or ended tell which tables to look at. A version that a running transaction has ended is not pruned, so that a deleted row is found, too.
+ * Who looks after what a command has done to catalogs must not open other tables than those: it
+ * would wait for whoever has locked them, and whoever has locked them may wait for what this
+ * transaction holds. So all versions of the rows are read, and those that this transaction made or
+ * ended tell which tables to look at. A version that a running transaction has ended is not pruned,
+ * so that a deleted row is found, too.
  */
 #include "postgres.h"
 
@@ -19,7 +21,10 @@
 
 #include "catalog/own_changes.h"
 
-/* True if this transaction, or a subtransaction of it that has not been rolled back, has made or ended a version of a row. */
+/*
+ * True if this transaction, or a subtransaction of it that has not been rolled back, has made or
+ * ended a version of a row.
+ */
 static bool
 is_own(HeapTupleHeader header)
 {

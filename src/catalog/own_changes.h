@@ -7,7 +7,10 @@
 
 #include "nodes/pg_list.h"
 
-/* Oids of relations whose row in pg_class, or that of a trigger, this transaction has inserted, changed or deleted. The relations may be gone. */
+/*
+ * Oids of relations whose row in pg_class, or that of a trigger, this transaction has inserted,
+ * changed or deleted. The relations may be gone.
+ */
 extern List *own_changed_relations(void);
 
 /* Oids of schemas whose row in pg_namespace this transaction has inserted, changed or deleted. */

@@ -2,9 +2,10 @@
  * owner_path.c
  *		The search_path under which a role's functions run when rows of its tables are written.
  *
- * PostgreSQL's own subscriptions run such functions under an empty one, so that names without a schema are not found. Here they run as in
- * a session of the table's owner. But pg_catalog comes first, so that nobody puts something of his own in the place of what is built
- * in, and pg_temp last. The path is looked up once in a transaction.
+ * PostgreSQL's own subscriptions run such functions under an empty one, so that names without a
+ * schema are not found. Here they run as in a session of the table's owner. But pg_catalog comes
+ * first, so that nobody puts something of his own in the place of what is built in, and pg_temp
+ * last. The path is looked up once in a transaction.
  */
 #include "postgres.h"
 
@@ -93,7 +94,10 @@ path_for(Relation settings, Oid database, Oid role)
 	return path;
 }
 
-/* Reads what the server's configuration files say. In a worker the setting itself does not tell, as it is pinned. */
+/*
+ * Reads what the server's configuration files say. In a worker the setting itself does not tell, as
+ * it is pinned.
+ */
 static void
 read_files(void)
 {

@@ -16,7 +16,9 @@
 #define ATT_STABLE_XID	4
 #define ATT_STABLE_SEEN	5
 
-/* A column of the table's one row, palloc'd; false if there is no row: the database is in no group. */
+/*
+ * A column of the table's one row, palloc'd; false if there is no row: the database is in no group.
+ */
 static bool
 read_column(AttrNumber attnum, Datum *value)
 {

@@ -2,8 +2,9 @@
  * table_code.c
  *		Whether writing rows of a table runs functions of users.
  *
- * It is asked once per table and definition, and makes the difference whether names are looked up under the owner's search_path: most
- * tables need none, and setting it costs some microseconds. Expressions are looked at as they are stored; planning them could run them.
+ * It is asked once per table and definition, and makes the difference whether names are looked up
+ * under the owner's search_path: most tables need none, and setting it costs some microseconds.
+ * Expressions are looked at as they are stored; planning them could run them.
  */
 #include "postgres.h"
 

@@ -8,9 +8,10 @@
 #include "utils/relcache.h"
 
 /*
- * True if writing a row as replication does can run a function that is not built in: of a trigger that fires for replicated rows, a constraint,
- * a default, a generated column, an index, a partition key, or of a column's type. Of a partitioned table: in its partitions as well.
- * False for our own tables.
+ * True if writing a row as replication does can run a function that is not built in: of a trigger
+ * that fires for replicated rows, a constraint, a default, a generated column, an index, a
+ * partition key, or of a column's type. Of a partitioned table: in its partitions as well. False
+ * for our own tables.
  */
 extern bool table_runs_code(Relation rel);
 

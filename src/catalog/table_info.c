@@ -222,7 +222,8 @@ table_is_contested(Relation rel)
 	Oid			key_index = table_key_index(rel);
 	List	   *oids = RelationGetIndexList(rel);
 	ListCell   *lc;
-	bool		contested = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;	/* partitions may have their own */
+	/* partitions may have their own */
+	bool		contested = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 
 	foreach(lc, oids)
 	{

@@ -28,8 +28,9 @@ extern bool table_is_replicated(Relation rel);
 extern bool table_is_replicated_if_logged(Relation rel);
 
 /*
- * Name of a partition that is a foreign table, at any depth; NULL if there is none. Its rows are elsewhere, and what is written to them is in no WAL:
- * so a table that has one cannot be replicated.
+ * Name of a partition that is a foreign table, at any depth; NULL if there is none. Its rows are
+ * elsewhere, and what is written to them is in no WAL: so a table that has one cannot be
+ * replicated.
  */
 extern char *table_foreign_partition(Oid relid);
 
@@ -39,7 +40,10 @@ extern bool table_is_own_replicated(Relation rel);
 /* True for the table of frontier rows. */
 extern bool table_is_frontier(Relation rel);
 
-/* True for the table of kept changes: what arrives of it is a change of another table, that a node between had to keep (apply/keep.h). */
+/*
+ * True for the table of kept changes: what arrives of it is a change of another table, that a node
+ * between had to keep (apply/keep.h).
+ */
 extern bool table_is_envelope(Relation rel);
 
 /*
@@ -61,15 +65,22 @@ extern int	table_key_attributes(Relation rel, AttrNumber **attnums);
 extern int	table_root_key_attributes(Relation rel, Relation root, AttrNumber **attnums);
 
 /*
- * The columns of a table that are sent, as a set of attribute numbers: all that are not generated, and those of the key. A generated key column is
- * computed again where the row is written, but the row has to be found first.
+ * The columns of a table that are sent, as a set of attribute numbers: all that are not generated,
+ * and those of the key. A generated key column is computed again where the row is written, but the
+ * row has to be found first.
  */
 extern Bitmapset *table_sent_columns(Relation root);
 
-/* True if the WAL of a table has these columns of each row that is deleted, and of one that is updated if they change or are stored out of line. */
+/*
+ * True if the WAL of a table has these columns of each row that is deleted, and of one that is
+ * updated if they change or are stored out of line.
+ */
 extern bool table_logs_columns(Relation rel, const AttrNumber *attnums, int n);
 
-/* True if rows can be in each other's way by more than the key: by another unique index, or an exclusion constraint. */
+/*
+ * True if rows can be in each other's way by more than the key: by another unique index, or an
+ * exclusion constraint.
+ */
 extern bool table_is_contested(Relation rel);
 
 #endif							/* REPLICATION_PLUGIN_TABLE_INFO_H */

@@ -2,8 +2,8 @@
  * table_policy.c
  *		What a table does with concurrent writes.
  *
- * That a table is mergeable is a row that is never changed (mergeable_table, read while decoding), so that no clock decides
- * it. Which policy it has is the newest setting.
+ * That a table is mergeable is a row that is never changed (mergeable_table, read while decoding),
+ * so that no clock decides it. Which policy it has is the newest setting.
  */
 #include "postgres.h"
 
@@ -210,7 +210,10 @@ read_priority(TablePolicy *policy)
 	table_close(rel, AccessShareLock);
 }
 
-/* True until all writes from before the table was mergeable are everywhere (merge_settled, written by the group worker). */
+/*
+ * True until all writes from before the table was mergeable are everywhere (merge_settled, written
+ * by the group worker).
+ */
 static bool
 is_young(Relation root)
 {

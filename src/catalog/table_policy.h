@@ -1,6 +1,7 @@
 /*
  * table_policy.h
- *		What a table does with concurrent writes: tables mergeable_table, table_setting and node_priority.
+ *		What a table does with concurrent writes: tables mergeable_table, table_setting and
+ *		node_priority.
  */
 #ifndef REPLICATION_PLUGIN_TABLE_POLICY_H
 #define REPLICATION_PLUGIN_TABLE_POLICY_H
@@ -33,7 +34,8 @@ typedef struct TablePolicy
 	bool		mergeable;		/* concurrent values are kept, and the rest of this counts */
 	bool		young;			/* writes from before it was mergeable may still come */
 	Policy		policy;
-	char	   *handler;		/* signature, NULL if none; resolved when it is needed, as it may be missing here */
+	/* signature, NULL if none; resolved when it is needed, as it may be missing here */
+	char	   *handler;
 	int			npriority;
 	NodeId	   *priority;		/* nodes whose writes win, the first most */
 	int			ncolumns;
@@ -46,7 +48,10 @@ extern void table_policy_read(Relation root, TablePolicy *policy);
 /* True if a root table is mergeable; also under the historic snapshot of decoding. */
 extern bool table_is_mergeable(Relation root);
 
-/* A mergeable table that is replicated and in a schema of that name, by its name; NULL if there is none. */
+/*
+ * A mergeable table that is replicated and in a schema of that name, by its name; NULL if there is
+ * none.
+ */
 extern char *table_policy_any(const char *schema);
 
 extern const char *policy_name(Policy policy);

@@ -1,11 +1,15 @@
 /*
  * waiting_table.c
- *		Tables that wait: arriving changes of them cannot be applied here now, so that all others go on.
+ *		Tables that wait: arriving changes of them cannot be applied here now, so that all others go
+ *		on.
  *
- * The owner of a table decides what it takes to write a row of it, and whether it exists. So that he cannot stop a link with that, his table
- * waits instead (receive/table_wait.c). Its changes are kept (apply/keep.c) and applied in their order when that is possible again (control/waiting/kept.c).
+ * The owner of a table decides what it takes to write a row of it, and whether it exists. So that
+ * he cannot stop a link with that, his table waits instead (receive/table_wait.c). Its changes are
+ * kept (apply/keep.c) and applied in their order when that is possible again
+ * (control/waiting/kept.c).
  *
- * The list is read once, and again after the table of it has changed: whoever changes that sends an invalidation of it.
+ * The list is read once, and again after the table of it has changed: whoever changes that sends an
+ * invalidation of it.
  */
 #include "postgres.h"
 

@@ -1,6 +1,7 @@
 /*
  * waiting_table.h
- *		Tables that wait: arriving changes of them cannot be applied here now, so that all others go on.
+ *		Tables that wait: arriving changes of them cannot be applied here now, so that all others go
+ *		on.
  */
 #ifndef REPLICATION_PLUGIN_WAITING_TABLE_H
 #define REPLICATION_PLUGIN_WAITING_TABLE_H
@@ -13,14 +14,19 @@ typedef struct WaitingTable
 	char	   *schema;
 	char	   *name;
 	uint32		number;			/* by which what is kept calls it */
-	uint64		stable_xid;		/* what is kept has seen rows of older transactions, whatever has become stable since */
-	bool		kept;			/* its changes are kept (apply/keep.c), and applied later; else they are passed over */
+	/* what is kept has seen rows of older transactions, whatever has become stable since */
+	uint64		stable_xid;
+	/* its changes are kept (apply/keep.c), and applied later; else they are passed over */
+	bool		kept;
 } WaitingTable;
 
 /* True if there are any. Needs a transaction. */
 extern bool waiting_tables(void);
 
-/* How often the list has been read by this process: what was looked up before is looked up again. After a call of waiting_tables(). */
+/*
+ * How often the list has been read by this process: what was looked up before is looked up again.
+ * After a call of waiting_tables().
+ */
 extern uint64 waiting_tables_reading(void);
 
 /* The entry of a table; NULL if it does not wait. Good until the next call. Needs a transaction. */

@@ -8,9 +8,9 @@
  * waits for another.
  *
  * The rows change with each transaction that has a conflict, by HOT updates, for which the table's
- * fillfactor leaves room. While somebody's old snapshot keeps the versions before, they pile up, and so do
- * their index entries; so the index is for the first time only, and then a row is found where this
- * process has written it last.
+ * fillfactor leaves room. While somebody's old snapshot keeps the versions before, they pile up,
+ * and so do their index entries; so the index is for the first time only, and then a row is found
+ * where this process has written it last.
  */
 #include "postgres.h"
 

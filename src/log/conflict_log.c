@@ -109,7 +109,10 @@ set_rows(Datum *values, bool *nulls, const Conflict *c)
 	as_owner_end(saved);
 }
 
-/* Sets what decided, and how. Of what is gone without a trace nobody knows whether it had been seen. */
+/*
+ * Sets what decided, and how. Of what is gone without a trace nobody knows whether it had been
+ * seen.
+ */
 static void
 set_decision(Datum *values, bool *nulls, const Conflict *c)
 {

@@ -28,9 +28,9 @@ typedef struct Conflict
 } Conflict;
 
 /*
- * Counts a conflict, and writes it to the log if the rate allows, as part of the running transaction.
- * What was counted is written by conflict_before_commit(). provider: the link by which the
- * transaction came (its counters).
+ * Counts a conflict, and writes it to the log if the rate allows, as part of the running
+ * transaction. What was counted is written by conflict_before_commit(). provider: the link by which
+ * the transaction came (its counters).
  */
 extern void conflict_record(const Conflict *conflict);
 extern void conflict_before_commit(NodeId provider);

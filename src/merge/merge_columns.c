@@ -15,7 +15,10 @@
 /* A state of this size may have parts that nobody needs any more. */
 #define TRIM_FROM	1024
 
-/* True if all members have a row of the table as it is: its states may have been forgotten somewhere. */
+/*
+ * True if all members have a row of the table as it is: its states may have been forgotten
+ * somewhere.
+ */
 static bool
 is_stable(TupleTableSlot *row)
 {
@@ -26,8 +29,8 @@ is_stable(TupleTableSlot *row)
 }
 
 /*
- * The stored state of a merged column; NULL if there is none. Of a counter whose row has been deleted and inserted over and
- * over: without what has become needless.
+ * The stored state of a merged column; NULL if there is none. Of a counter whose row has been
+ * deleted and inserted over and over: without what has become needless.
  */
 static bytea *
 stored_state(MergeTable *t, const RowState *found, int column)

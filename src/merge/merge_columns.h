@@ -13,7 +13,8 @@ typedef struct MergedColumns
 {
 	int			n;
 	ColumnState *states;		/* to be stored */
-	WireMerge  *ops;			/* to be sent: place among the columns sent; no bytes: the write left it alone */
+	/* to be sent: place among the columns sent; no bytes: the write left it alone */
+	WireMerge  *ops;
 	Datum	   *values;			/* to be shown, if the row is */
 	bool	   *nulls;
 	bool		rewrite;		/* values are not what was written */
@@ -27,13 +28,16 @@ typedef struct ShownRow
 	Version		version;		/* of its newest sibling */
 } ShownRow;
 
-/* A write of this node: row, or NULL if it is deleted. is_insert: it is no change of what was shown. */
+/*
+ * A write of this node: row, or NULL if it is deleted. is_insert: it is no change of what was
+ * shown.
+ */
 extern void merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
 								bool is_insert, const Frontier *seen, MergedColumns *out);
 
 /*
- * A write of another node. ops: its column merges by attribute number; a merged column that is not among them was written by
- * a node that did not know of the merge.
+ * A write of another node. ops: its column merges by attribute number; a merged column that is not
+ * among them was written by a node that did not know of the merge.
  */
 extern void merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
 								const WireMerge *ops, int nops, Version version, bool plain, const Frontier *seen,
@@ -42,7 +46,10 @@ extern void merge_columns_apply(MergeTable *t, const RowState *found, const Show
 /* What the states show, without a write. */
 extern void merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown, MergedColumns *out);
 
-/* After a put, or a delete of what was shown: the row is not shown. Its states then hold what the row would. */
+/*
+ * After a put, or a delete of what was shown: the row is not shown. Its states then hold what the
+ * row would.
+ */
 extern void merge_columns_keep(MergeTable *t, Version version, MergedColumns *out);
 
 /* Puts the values into a virtual row. */

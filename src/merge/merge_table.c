@@ -216,9 +216,11 @@ static void
 replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 {
 	ResultRelInfo *rri;
-	EState	   *estate = row_estate(rel, &rri);	/* without triggers: they have seen the writes that this is made of */
+	/* without triggers: they have seen the writes that this is made of */
+	EState	   *estate = row_estate(rel, &rri);
 	EPQState	epq;
-	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);	/* whoever's session it is */
+	/* whoever's session it is */
+	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
 
 	ExecOpenIndices(rri, false);
 	EvalPlanQualInit(&epq, estate, NULL, NIL, -1);
@@ -257,8 +259,8 @@ merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const Merge
 }
 
 /*
- * The same for a row that others may be in the way of as it would be shown: it is parked, and comes back, or does not, like
- * any other parked row.
+ * The same for a row that others may be in the way of as it would be shown: it is parked, and comes
+ * back, or does not, like any other parked row.
  */
 static void
 show_later(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row)
@@ -272,7 +274,8 @@ show_later(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row)
 	parked.version = now.set->items[0].version;
 	parked.row = row_sibling(t->codec, parked.version, row);
 	initStringInfo(&buf);
-	parked.blocked_by = tombstone_key_bytes(t->keys, key, &buf);	/* itself: nobody has looked yet */
+	/* itself: nobody has looked yet */
+	parked.blocked_by = tombstone_key_bytes(t->keys, key, &buf);
 	replace_row(rel, row, NULL);
 	(void) parked_store(t->keys, key, &parked);
 }

@@ -35,8 +35,9 @@ extern bool merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, 
 extern Version merge_table_shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, Version own);
 
 /*
- * The siblings of a key: what is stored (found says), else the row that is, or just was, in the table (NULL: none). own: the
- * version of the running transaction. rows: the rows of what is not stored are wanted, too.
+ * The siblings of a key: what is stored (found says), else the row that is, or just was, in the
+ * table (NULL: none). own: the version of the running transaction. rows: the rows of what is not
+ * stored are wanted, too.
  */
 extern SiblingSet *merge_table_siblings(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row,
 										Version own, RowState *found, bool rows);
@@ -46,8 +47,9 @@ extern bool merge_table_store(MergeTable *t, const Datum *key, const RowState *f
 							  const struct MergedColumns *merged);
 
 /*
- * The same for a row that has siblings to show, but is parked (store/parked.h): all of them are stored, and all that the row held
- * of merged columns. shown: the version of the row. merged is changed.
+ * The same for a row that has siblings to show, but is parked (store/parked.h): all of them are
+ * stored, and all that the row held of merged columns. shown: the version of the row. merged is
+ * changed.
  */
 extern bool merge_table_store_parked(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set,
 									 struct MergedColumns *merged, Version shown);
@@ -55,17 +57,23 @@ extern bool merge_table_store_parked(MergeTable *t, const Datum *key, const RowS
 /* Before a row that the table shows is parked: stores its state like that. */
 extern void merge_table_park(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row, Version own);
 
-/* What a parked row would show, into a virtual slot of the table; false: nothing. version: that of its newest sibling. */
+/*
+ * What a parked row would show, into a virtual slot of the table; false: nothing. version: that of
+ * its newest sibling.
+ */
 extern bool merge_table_parked(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *result, Version *version);
 
 /*
- * Has the table show what the siblings and merged columns make. row: what it shows now (NULL: nothing), locked by this
- * transaction. Neither triggers fire nor is anything sent.
+ * Has the table show what the siblings and merged columns make. row: what it shows now (NULL:
+ * nothing), locked by this transaction. Neither triggers fire nor is anything sent.
  */
 extern void merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const struct MergedColumns *merged,
 							 TupleTableSlot *row);
 
-/* Has all rows of a table with several siblings show what its policy, a new one, makes of them. Locks out writers. */
+/*
+ * Has all rows of a table with several siblings show what its policy, a new one, makes of them.
+ * Locks out writers.
+ */
 extern void merge_table_show_all(Oid relid);
 
 #endif							/* REPLICATION_PLUGIN_MERGE_TABLE_H */

@@ -2,10 +2,11 @@
  * resolve.c
  *		Which row a set of siblings shows.
  *
- * No result is ever written as a new version: two nodes that resolve the same set at once cannot disagree. A handler
- * is folded over the live siblings from the oldest to the newest, so it need be neither commutative nor associative; if it
- * raises an error, returns null, changes the key or violates a constraint, the newest live sibling shows instead. Where merged
- * columns together violate a constraint that each write kept, the newest live sibling shows as it was written.
+ * No result is ever written as a new version: two nodes that resolve the same set at once cannot
+ * disagree. A handler is folded over the live siblings from the oldest to the newest, so it need be
+ * neither commutative nor associative; if it raises an error, returns null, changes the key or
+ * violates a constraint, the newest live sibling shows instead. Where merged columns together
+ * violate a constraint that each write kept, the newest live sibling shows as it was written.
  */
 #include "postgres.h"
 
@@ -56,7 +57,10 @@ rank_of(const TablePolicy *policy, Version version)
 	return policy->npriority;
 }
 
-/* The sibling of the node that comes first; of one node's, and of those that are not named, the newest. */
+/*
+ * The sibling of the node that comes first; of one node's, and of those that are not named, the
+ * newest.
+ */
 static int
 by_priority(const TablePolicy *policy, const SiblingSet *set)
 {
@@ -182,7 +186,10 @@ check_key(Relation rel, TupleTableSlot *merged, TupleTableSlot *sibling)
 	}
 }
 
-/* Raises an error if a merged row violates a constraint of the table, where names mean what they mean to its owner. */
+/*
+ * Raises an error if a merged row violates a constraint of the table, where names mean what they
+ * mean to its owner.
+ */
 static void
 check_constraints(Relation rel, TupleTableSlot *slot)
 {
@@ -258,7 +265,10 @@ handler_oid(const TablePolicy *policy)
 	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(oid);
 }
 
-/* Makes a row: by the handler, or of one sibling and the merged columns; raises an error if it breaks the table's rules. */
+/*
+ * Makes a row: by the handler, or of one sibling and the merged columns; raises an error if it
+ * breaks the table's rules.
+ */
 static void
 compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 {
@@ -366,7 +376,10 @@ has_two_live(const SiblingSet *set)
 	return n > 1;
 }
 
-/* Makes the row, as the owner: reading values runs checks of his types. Returns false if none is shown. */
+/*
+ * Makes the row, as the owner: reading values runs checks of his types. Returns false if none is
+ * shown.
+ */
 static bool
 make_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
 		 const MergedColumns *merged, TupleTableSlot *slot, Shown *shown)

@@ -130,7 +130,8 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 	get_typlenbyval(typid, &c->typlen, &c->typbyval);
 	c->item_type = kind == MERGE_SET ? get_element_type(typid) : typid;
 	get_typlenbyvalalign(c->item_type, &c->item_len, &c->item_byval, &c->item_align);
-	base = getBaseTypeAndTypmod(c->item_type, &c->item_typmod);	/* a value was checked by its domain when it was written */
+	/* a value was checked by its domain when it was written */
+	base = getBaseTypeAndTypmod(c->item_type, &c->item_typmod);
 	getTypeInputInfo(base, &function, &c->item_ioparam);
 	fmgr_info(function, &c->item_in);
 	getTypeOutputInfo(base, &function, &is_varlena);
@@ -154,8 +155,8 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 /* ---------- to the kinds ---------- */
 
 /*
- * True if a state or an op is of another kind. That comes only where two nodes gave a column two merges in the same
- * moment, one of which stayed.
+ * True if a state or an op is of another kind. That comes only where two nodes gave a column two
+ * merges in the same moment, one of which stayed.
  */
 static bool
 is_foreign(const char *data, int len, uint8 first, uint8 mine)

@@ -36,7 +36,10 @@ merge_write_count(MergeWriter *w, uint64 n)
 	appendStringInfoCharMacro(&w->body, (char) n);
 }
 
-/* Returns the place of a version in the list. Equal ones stand close together; to find all is not needed. */
+/*
+ * Returns the place of a version in the list. Equal ones stand close together; to find all is not
+ * needed.
+ */
 int
 merge_list_version(MergeWriter *w, Version v)
 {

@@ -52,7 +52,10 @@ extern void merge_write_numeric(MergeWriter *w, Numeric value);
 extern int	merge_list_version(MergeWriter *w, Version v);
 extern bytea *merge_writer_finish(MergeWriter *w, uint8 tag, uint8 flags);
 
-/* Reading raises ERRCODE_PROTOCOL_VIOLATION where bytes are malformed. VERSION_SELF is read as self. */
+/*
+ * Reading raises ERRCODE_PROTOCOL_VIOLATION where bytes are malformed. VERSION_SELF is read as
+ * self.
+ */
 extern void merge_reader_init(MergeReader *r, const char *data, int len, uint8 tag, Version self);
 extern uint64 merge_read_count(MergeReader *r);
 

@@ -90,7 +90,10 @@ store(const Counter *k)
 							   (k->value ? 0 : BASE_NULL) | (k->entries.n > 0 ? MERGE_HAS_TOTALS : 0));
 }
 
-/* The value that a state shows. What is seen whole is left out, so that its digits do not show where it is unknown. */
+/*
+ * The value that a state shows. What is seen whole is left out, so that its digits do not show
+ * where it is unknown.
+ */
 static void
 show(const Counter *k, const MergeColumn *c, MergeResult *result)
 {
@@ -131,8 +134,8 @@ give(const Counter *k, const MergeCall *call, MergeResult *result)
 /* ---------- writes of this node ---------- */
 
 /*
- * The node's entry that grows. One that began in this very transaction is opened again: two could not be told apart,
- * and nobody sees, or forgets, a part of a transaction.
+ * The node's entry that grows. One that began in this very transaction is opened again: two could
+ * not be told apart, and nobody sees, or forgets, a part of a transaction.
  */
 static MergePart *
 open_entry(Counter *k, NodeId me)
@@ -222,7 +225,10 @@ is_covered(const Frontier *f, Version v)
 	return version_is_oldest(v) || frontier_ts(f, v.node) >= v.ts;
 }
 
-/* Adds to what an arriving assignment names what it has seen whole; closes all that it has seen. See the head of this file. */
+/*
+ * Adds to what an arriving assignment names what it has seen whole; closes all that it has seen.
+ * See the head of this file.
+ */
 static void
 see_unnamed(Counter *k, MergeParts *named, const Frontier *seen)
 {
@@ -329,7 +335,10 @@ merge_counter_keep(const MergeCall *call)
 	return store(&k);
 }
 
-/* Entries that a stable base has seen whole, to their stable end, are complete: nobody adds to them or will need them. */
+/*
+ * Entries that a stable base has seen whole, to their stable end, are complete: nobody adds to them
+ * or will need them.
+ */
 bytea *
 merge_counter_trim(const MergeCall *call)
 {

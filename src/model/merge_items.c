@@ -178,7 +178,10 @@ give_unchanged(State *s, const MergeCall *call, MergeResult *result)
 
 /* ---------- writes of this node ---------- */
 
-/* Removes what an op is about and puts on its list what its vector does not cover. All that is here has been seen. */
+/*
+ * Removes what an op is about and puts on its list what its vector does not cover. All that is here
+ * has been seen.
+ */
 static void
 remove_own(State *s, const bool *about, const Frontier *seen, MergeWriter *op)
 {
@@ -246,7 +249,10 @@ merge_items_local(const MergeCall *call, MergeResult *result)
 
 /* ---------- ops and writes of others ---------- */
 
-/* True if the writer of an op had seen a version: the oldest, what its vector covers, what it lists. */
+/*
+ * True if the writer of an op had seen a version: the oldest, what its vector covers, what it
+ * lists.
+ */
 static bool
 has_seen(const MergeReader *op, const Frontier *seen, Version dot)
 {

@@ -11,8 +11,8 @@
 #include "model/merge_kinds.h"
 
 /*
- * An element of a set, or the mark that it is NULL; or a leaf of a map, whose key is its path: names, each with a zero
- * behind it.
+ * An element of a set, or the mark that it is NULL; or a leaf of a map, whose key is its path:
+ * names, each with a zero behind it.
  */
 typedef struct MergeItem
 {

@@ -22,7 +22,10 @@ typedef struct MergeCall
 	const Frontier *seen;
 } MergeCall;
 
-/* What a heap row without a state stands for: its version, or the oldest if no write can be concurrent to it. */
+/*
+ * What a heap row without a state stands for: its version, or the oldest if no write can be
+ * concurrent to it.
+ */
 static inline Version
 merge_implicit_version(const MergeShown *shown)
 {

@@ -2,14 +2,15 @@
  * merge_map.c
  *		jsonb objects merged key by key, however deep: paths and leaves.
  *
- * A leaf is whatever is not an object with keys: a scalar, an array, an empty object. A value that is no object at all, SQL
- * NULL too, is one leaf at the empty path. A write is about the paths whose leaves it changes, and about all that
- * is above or below these: where it puts a leaf in the place of a subtree, or the other way round, and
- * where one of the two is hidden by the other.
+ * A leaf is whatever is not an object with keys: a scalar, an array, an empty object. A value that
+ * is no object at all, SQL NULL too, is one leaf at the empty path. A write is about the paths
+ * whose leaves it changes, and about all that is above or below these: where it puts a leaf in the
+ * place of a subtree, or the other way round, and where one of the two is hidden by the other.
  *
  * Of what is live at a path shows:
  *	- of several leaves the newest;
- *	- of a leaf and of leaves below it, whichever has the newest version; but an empty object is an object, and what is
+ *	- of a leaf and of leaves below it, whichever has the newest version; but an empty object is an
+ *	object, and what is
  *	  below it is in it.
  * A key under which nothing is left is gone, and if nothing is left at all the value is {}.
  */
@@ -182,8 +183,8 @@ has_leaf(const MergeItems *items, const MergeItem *leaf)
 }
 
 /*
- * Notes that a leaf is gone: by the shortest path at which nothing is now, or by its own if there are leaves below it
- * now. These alone would leave others there that it hid.
+ * Notes that a leaf is gone: by the shortest path at which nothing is now, or by its own if there
+ * are leaves below it now. These alone would leave others there that it hid.
  */
 static void
 remove_path(const MergeItems *new, const MergeItem *leaf, MergeItems *removed)

@@ -2,15 +2,17 @@
  * merge_set.c
  *		Arrays as sets: elements, told apart by the type's own equality.
  *
- * An element is in the set as long as some add of it has not been removed by somebody who had seen it. The value
- * lists elements in the order in which they were added: by version, and within a write as the writer listed
- * them. So what a single writer appends stays where he put it; where he puts something elsewhere it moves to the end.
+ * An element is in the set as long as some add of it has not been removed by somebody who had seen
+ * it. The value lists elements in the order in which they were added: by version, and within a
+ * write as the writer listed them. So what a single writer appends stays where he put it; where he
+ * puts something elsewhere it moves to the end.
  *
- * An element shows as often, and in that form (1.0 or 1.00), as its oldest live add had it. Who writes an element
- * another number of times than it is shown removes and adds it. NULL elements are equal to each other.
+ * An element shows as often, and in that form (1.0 or 1.00), as its oldest live add had it. Who
+ * writes an element another number of times than it is shown removes and adds it. NULL elements are
+ * equal to each other.
  *
- * A set that is NULL has a mark instead of elements. NULL shows while there is a mark and no element; every write is about
- * the marks that it has seen. With neither the set is empty.
+ * A set that is NULL has a mark instead of elements. NULL shows while there is a mark and no
+ * element; every write is about the marks that it has seen. With neither the set is empty.
  */
 #include "postgres.h"
 
@@ -20,8 +22,8 @@
 #include "model/merge_items.h"
 
 /*
- * Elements told apart: a hash table of the first of each; open addressing. Of a type without a hash function: a list of the first of each, in
- * the type's order, with a free place behind it.
+ * Elements told apart: a hash table of the first of each; open addressing. Of a type without a hash
+ * function: a list of the first of each, in the type's order, with a free place behind it.
  */
 typedef struct Classes
 {
@@ -161,7 +163,9 @@ class_slot(const Classes *k, const MergeItem *item)
 	return slot;
 }
 
-/* For qsort_arg: the order of two elements by their places; equal ones stay in that of the places. */
+/*
+ * For qsort_arg: the order of two elements by their places; equal ones stay in that of the places.
+ */
 static int
 cmp_places(const void *a, const void *b, void *arg)
 {

@@ -2,9 +2,9 @@
  * merge_value.c
  *		Values in states and ops: the type's text, which every server with that type understands.
  *
- * Not the type's binary form: that has oids of types in it for composites, and the session's client encoding for
- * strings. Text of most types is the same under all settings; for the others they are set to what
- * reads the same everywhere.
+ * Not the type's binary form: that has oids of types in it for composites, and the session's client
+ * encoding for strings. Text of most types is the same under all settings; for the others they are
+ * set to what reads the same everywhere.
  */
 #include "postgres.h"
 

@@ -76,9 +76,10 @@ has_version(const SiblingSet *set, Version v)
 }
 
 /*
- * A write whose version is lost here may have it at the writer, who then names it: it is live there, as nothing that
- * replaces it is known to us. What else he names and we do not have was written, and replaced here, after our version was lost, when all
- * had that write: so it is the least of these.
+ * A write whose version is lost here may have it at the writer, who then names it: it is live
+ * there, as nothing that replaces it is known to us. What else he names and we do not have was
+ * written, and replaced here, after our version was lost, when all had that write: so it is the
+ * least of these.
  */
 static void
 identify_oldest(SiblingSet *set, const WriteContext *c)
@@ -137,7 +138,10 @@ remove_replaced(SiblingSet *set, const WriteContext *c, Version write)
 	set->n = kept;
 }
 
-/* Merges a plain write: the greatest of all plain ones stays, and none that is less than a mergeable one. */
+/*
+ * Merges a plain write: the greatest of all plain ones stays, and none that is less than a
+ * mergeable one.
+ */
 static bool
 merge_plain(SiblingSet *set, Sibling write)
 {
@@ -186,7 +190,10 @@ void
 sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *seen, const Version *read, int nread)
 {
 	memset(context, 0, sizeof(*context));
-	/* a row that is just deleted has nothing to keep; the delete may be forgotten here and not elsewhere: the vector covers it */
+	/*
+	 * a row that is just deleted has nothing to keep; the delete may be forgotten here and not
+	 * elsewhere: the vector covers it
+	 */
 	context->exact = read != NULL && set->n > 0 && !sibling_just_deleted(set);
 	context->seen = seen;
 	context->replaces = palloc(Max(set->n, 1) * sizeof(Version));

@@ -19,8 +19,9 @@ is_fenced(const StableMember *m, NodeId removed)
 }
 
 /*
- * Marks who may still get transactions of a removed node that nobody else has: that node itself, and whoever still
- * takes anything from one that is marked. A removed node is no end of that: it may hand on what it gets.
+ * Marks who may still get transactions of a removed node that nobody else has: that node itself,
+ * and whoever still takes anything from one that is marked. A removed node is no end of that: it
+ * may hand on what it gets.
  */
 static bool *
 mark_open(const StableMember *members, int n, NodeId removed)

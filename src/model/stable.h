@@ -2,8 +2,9 @@
  * stable.h
  *		What every member has: the stable vector, and when a lost node stops counting.
  *
- * Pure values (docs/protocol.md, Stable vector, Lost node, Frontier row). The callers read the
- * rows and keep the results: sqlapi/frontier.c, control/group/group_worker.c; who uses them: catalog/stable_point.h.
+ * Pure values (docs/protocol.md, Stable vector, Lost node, Frontier row). The callers read the rows
+ * and keep the results: sqlapi/frontier.c, control/group/group_worker.c; who uses them:
+ * catalog/stable_point.h.
  */
 #ifndef REPLICATION_PLUGIN_STABLE_H
 #define REPLICATION_PLUGIN_STABLE_H
@@ -15,15 +16,17 @@ typedef struct StableMember
 {
 	NodeId		node;
 	bool		removed;		/* its removal is known here */
-	const Frontier *row;		/* its last frontier row applied here; before the first one, that of its admission */
-	int			nfenced;		/* removed nodes from which it takes nothing any more, as that row says */
+	/* its last frontier row applied here; before the first one, that of its admission */
+	const Frontier *row;
+	/* removed nodes from which it takes nothing any more, as that row says */
+	int			nfenced;
 	const NodeId *fenced;
 } StableMember;
 
 /*
- * True if a removed node no longer counts for node me, whose frontier is mine: all members that are not removed
- * have closed their links from it, and from each removed node through which something of it may still come; and what
- * any of them has of its transactions is here.
+ * True if a removed node no longer counts for node me, whose frontier is mine: all members that are
+ * not removed have closed their links from it, and from each removed node through which something
+ * of it may still come; and what any of them has of its transactions is here.
  */
 extern bool stable_removal_finished(const StableMember *members, int n, NodeId me, const Frontier *mine,
 									NodeId removed);

@@ -234,7 +234,10 @@ is_in(NodeId node, const NodeId *list, int n)
 	return false;
 }
 
-/* Has me take from the providers of one that is down, and so on upwards. visited: the ones looked at. */
+/*
+ * Has me take from the providers of one that is down, and so on upwards. visited: the ones looked
+ * at.
+ */
 static void
 bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost, const NodeId *down, int ndown,
 	   NodeId *visited, int *nvisited)

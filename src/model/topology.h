@@ -74,10 +74,16 @@ extern TopologyLinks *topology_links(const Topology *t, const TopologyMember *me
 extern void topology_reroute(TopologyLinks *l, NodeId me, const NodeId *down, int ndown,
 							 const TopologyMember *members, int n);
 
-/* Sets which origins each link carries in full: each node takes an origin from a neighbour on a shortest path. */
+/*
+ * Sets which origins each link carries in full: each node takes an origin from a neighbour on a
+ * shortest path.
+ */
 extern void topology_route(TopologyLinks *l, const TopologyMember *members, int n);
 
-/* Members that do not get from and to the first member; returns their number, fills unreachable (room for n). */
+/*
+ * Members that do not get from and to the first member; returns their number, fills unreachable
+ * (room for n).
+ */
 extern int	topology_unreachable(const TopologyLinks *l, const TopologyMember *members, int n, NodeId *unreachable);
 
 /* The link, or NULL. */

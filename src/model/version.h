@@ -23,7 +23,10 @@ typedef struct Version
 /* Older than every write: copied rows, rows whose commit timestamp is gone. */
 #define VERSION_OLDEST	((Version) {PG_INT64_MIN, INVALID_NODE_ID})
 
-/* Stands for the version of the transaction that is writing: it gets one when it commits. Newer than all. */
+/*
+ * Stands for the version of the transaction that is writing: it gets one when it commits. Newer
+ * than all.
+ */
 #define VERSION_SELF ((Version) {PG_INT64_MAX, INVALID_NODE_ID})
 
 /* Less than, equal to or greater than zero, as a is older than, the same as or newer than b. */

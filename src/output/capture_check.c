@@ -2,15 +2,18 @@
  * capture_check.c
  *		Notices changes that capture did not see.
  *
- * Triggers of ours tell what they captured (wire/note.h, and the messages of writes of mergeable tables). Decoding
- * sees what was changed. If in a transaction of this node there is more of the latter, something has written to the table past
- * the triggers: writes of a mergeable table then reached nobody; deletes of a plain one did, but have left no tombstone, so an older write
- * that arrives raises the row again here, and nowhere else. Neither can be made good from the WAL alone: the table is marked out
- * of step, by a row that all nodes get, and the stream goes on. resend_table() ends that.
+ * Triggers of ours tell what they captured (wire/note.h, and the messages of writes of mergeable
+ * tables). Decoding sees what was changed. If in a transaction of this node there is more of the
+ * latter, something has written to the table past the triggers: writes of a mergeable table then
+ * reached nobody; deletes of a plain one did, but have left no tombstone, so an older write that
+ * arrives raises the row again here, and nowhere else. Neither can be made good from the WAL alone:
+ * the table is marked out of step, by a row that all nodes get, and the stream goes on.
+ * resend_table() ends that.
  *
- * A walsender cannot write while it decodes, so another session of this server does it, before the transaction's commit is sent: thus
- * no finding is lost in a crash. The row's key is the position of the transaction; so several walsenders that find the same, or one that
- * finds it again, mark it once.
+ * A walsender cannot write while it decodes, so another session of this server does it, before the
+ * transaction's commit is sent: thus no finding is lost in a crash. The row's key is the position
+ * of the transaction; so several walsenders that find the same, or one that finds it again, mark it
+ * once.
  */
 #include "postgres.h"
 
@@ -50,7 +53,10 @@ touch(NativeStream *s, SentRelation *e)
 	s->touched = e;
 }
 
-/* True if changes of a table in the transaction at hand must be captured: those of others have been where they were made. */
+/*
+ * True if changes of a table in the transaction at hand must be captured: those of others have been
+ * where they were made.
+ */
 static inline bool
 is_checked(const NativeStream *s, const SentRelation *e)
 {
@@ -152,7 +158,10 @@ capture_check_commit(NativeStream *s, ReorderBufferTXN *txn)
 {
 	for (SentRelation *e = s->touched; e; e = e->next_touched)
 	{
-		/* the WAL of an earlier version of this extension has no notes; it ends where that was updated */
+		/*
+		 * the WAL of an earlier version of this extension has no notes; it ends where that was
+		 * updated
+		 */
 		if ((e->uncaptured > 0 || e->truncates > 0) && OidIsValid(extension_relation_oid(TABLE_OUT_OF_STEP)))
 			mark(s, e, txn);
 	}

@@ -2,8 +2,8 @@
  * change_name.c
  *		Which row of which table an error in decoding is about, for its context.
  *
- * An error callback must not look into catalogs, and not detoast: of the key it shows values of a few built-in types
- * that are in the row as they are, and stands in for the others by dots.
+ * An error callback must not look into catalogs, and not detoast: of the key it shows values of a
+ * few built-in types that are in the row as they are, and stands in for the others by dots.
  */
 #include "postgres.h"
 

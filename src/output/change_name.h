@@ -9,7 +9,10 @@
 #include "replication/reorderbuffer.h"
 #include "utils/relcache.h"
 
-/* Sets an error's context: "row (id=7) of table "public.t"", and what follows. Called by error callbacks: reads no catalog. */
+/*
+ * Sets an error's context: "row (id=7) of table "public.t"", and what follows. Called by error
+ * callbacks: reads no catalog.
+ */
 extern void change_name_context(Relation rel, const ReorderBufferChange *change, const AttrNumber *key, int nkeys, const char *follows);
 
 #endif							/* REPLICATION_PLUGIN_CHANGE_NAME_H */

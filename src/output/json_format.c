@@ -35,7 +35,8 @@
 #include "output/relation_cache.h"
 #include "shared/origin_map.h"
 
-#define CHANGES_PER_PROGRESS	100 /* changes that are not shown, before the walsender sees to its timeouts */
+/* changes that are not shown, before the walsender sees to its timeouts */
+#define CHANGES_PER_PROGRESS	100
 
 typedef struct JsonStream
 {
@@ -86,7 +87,10 @@ append_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 	appendStringInfo(out, ",\"%s\":\"%X/%X\"", name, LSN_FORMAT_ARGS(lsn));
 }
 
-/* True for transactions of this node, also those whose commit timestamp our clock has set (shared/commit_stamp.c). */
+/*
+ * True for transactions of this node, also those whose commit timestamp our clock has set
+ * (shared/commit_stamp.c).
+ */
 static bool
 is_local(RepOriginId origin)
 {

@@ -13,7 +13,10 @@
 #include "model/version.h"
 #include "output/options.h"
 
-/* Sets the callbacks of the format. filter_origins: changes of some replication origins are left out. */
+/*
+ * Sets the callbacks of the format. filter_origins: changes of some replication origins are left
+ * out.
+ */
 extern void json_format_set_callbacks(OutputPluginCallbacks *callbacks, bool filter_origins);
 
 /* Called by the startup callback. local_node: INVALID_NODE_ID if this database is in no group. */

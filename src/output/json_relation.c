@@ -91,7 +91,10 @@ kind_of(const JsonOptions *options, Oid typid)
 	}
 }
 
-/* The name of a type without the quotes of SQL around it, as wal2json has it, where these are around all of it. */
+/*
+ * The name of a type without the quotes of SQL around it, as wal2json has it, where these are
+ * around all of it.
+ */
 static const char *
 unquoted(const char *name)
 {
@@ -128,7 +131,9 @@ append_type(StringInfo out, const JsonOptions *options, CachedRelation *entry, F
 		appendStringInfo(out, ",\"typeoid\":%u", att->atttypid);
 }
 
-/* The expression by which a column gets its value where none is given, as SQL; NULL if it has none. */
+/*
+ * The expression by which a column gets its value where none is given, as SQL; NULL if it has none.
+ */
 static char *
 default_of(Relation rel, Form_pg_attribute att)
 {

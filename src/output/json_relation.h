@@ -17,7 +17,8 @@
 /* How a value is written. */
 typedef enum JsonKind
 {
-	JSON_NUMBER,				/* as it is; NaN and infinities as strings, and all where that is asked for */
+	/* as it is; NaN and infinities as strings, and all where that is asked for */
+	JSON_NUMBER,
 	JSON_BOOLEAN,
 	JSON_BYTES,					/* hexadecimal digits */
 	JSON_STRING					/* everything else */
@@ -32,7 +33,8 @@ typedef struct JsonColumn
 	FmgrInfo	out;
 	char	   *name;			/* as a JSON string */
 	char	   *head;			/* {"name":...,"type":...,"value": */
-	char	   *tail;			/* in new rows behind the value: ,"optional":...,"position":...,"default":...  or "" */
+	/* in new rows behind the value: ,"optional":...,"position":...,"default":...  or "" */
+	char	   *tail;
 } JsonColumn;
 
 typedef struct JsonRelation

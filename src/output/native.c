@@ -30,7 +30,10 @@
 #define FLUSH_BYTES			(48 * 1024)
 #define SIGN_OF_LIFE_AFTER	100	/* changes passed over */
 
-/* The transaction that this process has begun to send and not ended; for whoever asks after an error. lsn is invalid: none. */
+/*
+ * The transaction that this process has begun to send and not ended; for whoever asks after an
+ * error. lsn is invalid: none.
+ */
 static struct
 {
 	NodeId		node;

@@ -22,7 +22,8 @@ typedef struct NativeStream
 	bool		begun;			/* the transaction at hand has its begin in the buffer, or sent */
 	bool		skip;			/* the transaction at hand is not for this subscriber */
 	NodeId		origin;			/* of the transaction at hand */
-	SentRelation *touched;		/* tables that it has changed and that capture has to tell of (capture_check.h) */
+	/* tables that it has changed and that capture has to tell of (capture_check.h) */
+	SentRelation *touched;
 	int			passed_over;	/* changes since the last sign of life */
 	StringInfo	buffer;			/* messages not sent yet */
 	Frontier   *held;			/* stubs held back, and where the last of them ends */
@@ -30,7 +31,8 @@ typedef struct NativeStream
 	bool		holding;		/* the subscriber knows that there are some */
 	XLogRecPtr	held_end;
 	TransactionId held_xid;
-	TransactionId forged_xid;	/* the transaction of which it was said that it has messages of somebody else */
+	/* the transaction of which it was said that it has messages of somebody else */
+	TransactionId forged_xid;
 	MemoryContext context;		/* reset after each change */
 	Datum	   *values;			/* of one row */
 	bool	   *nulls;
@@ -39,7 +41,10 @@ typedef struct NativeStream
 	int			nvalues;		/* room in them */
 } NativeStream;
 
-/* The transaction that this process has begun to send and not ended: its node and LSN. False if there is none. */
+/*
+ * The transaction that this process has begun to send and not ended: its node and LSN. False if
+ * there is none.
+ */
 extern bool native_at_hand(NodeId *node, XLogRecPtr *lsn);
 
 /* Checks the options and learns who we are. */
@@ -57,7 +62,10 @@ extern void native_message(LogicalDecodingContext *ctx, NativeStream *s, Reorder
 /* Whether records of an origin stay out of the stream; sends the stub at its commit. */
 extern bool native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin);
 
-/* native_send.c: sends the stubs that are held back. more: others will follow, so that no keepalive may be trusted yet. */
+/*
+ * native_send.c: sends the stubs that are held back. more: others will follow, so that no keepalive
+ * may be trusted yet.
+ */
 extern void native_send_stubs(LogicalDecodingContext *ctx, NativeStream *s, bool more);
 
 /* Writes a begin, and what has to come before. */

@@ -97,8 +97,9 @@ write_old_key(NativeStream *s, SentRelation *e)
 }
 
 /*
- * True if old and new row have different keys. What the update did not touch of a key that is stored out of line is not in
- * the WAL with the new row, and is not looked up: by now it may be gone. The old row has it.
+ * True if old and new row have different keys. What the update did not touch of a key that is
+ * stored out of line is not in the WAL with the new row, and is not looked up: by now it may be
+ * gone. The old row has it.
  */
 static bool
 key_changed(NativeStream *s, Relation rel, SentRelation *e)

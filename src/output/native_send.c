@@ -2,7 +2,8 @@
  * native_send.c
  *		The stream for our own subscribers: what goes out in front of a transaction, and how.
  *
- * The stubs that are held back go out before every transaction: a subscriber that has one knows what it rests on.
+ * The stubs that are held back go out before every transaction: a subscriber that has one knows
+ * what it rests on.
  */
 #include "postgres.h"
 

@@ -9,7 +9,8 @@
 
 #include "output/option_list.h"
 
-#define MOST_ENTRIES	10000	/* lists are looked at for each relation or message, or item by item */
+/* lists are looked at for each relation or message, or item by item */
+#define MOST_ENTRIES	10000
 
 /* Lists are looked at for each relation or message, or item by item. */
 void

@@ -11,7 +11,8 @@
 extern void option_list_check(const char *option, int length);
 
 /*
- * Splits a list at commas into strings. Spaces around an entry do not count; a backslash makes the next character an ordinary one.
+ * Splits a list at commas into strings. Spaces around an entry do not count; a backslash makes the
+ * next character an ordinary one.
  */
 extern List *option_list_read(const char *option, const char *text);
 

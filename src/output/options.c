@@ -318,7 +318,10 @@ parse_filter_origins(DefElem *option, JsonOptions *result)
 	}
 }
 
-/* Accepts what a reader of wal2json's format-version 2 may say, and what means nothing there; refuses the other format. */
+/*
+ * Accepts what a reader of wal2json's format-version 2 may say, and what means nothing there;
+ * refuses the other format.
+ */
 static bool
 parse_wal2json_option(DefElem *option, JsonOptions *result)
 {

@@ -43,7 +43,8 @@ typedef struct JsonOptions
 	bool		include_xids;
 	bool		include_timestamp;
 	bool		include_lsn;
-	bool		include_origin; /* origin, as wal2json has it: the number of the replication origin */
+	/* origin, as wal2json has it: the number of the replication origin */
+	bool		include_origin;
 	bool		include_origin_node;	/* origin_node and origin_lsn */
 	bool		include_schemas;
 	bool		include_types;
@@ -69,7 +70,10 @@ typedef struct JsonOptions
 	List	   *exclude_tables;
 } JsonOptions;
 
-/* True if format 'json' is asked for, or something that only readers of JSON ask for; any other format but 'native' is an error. */
+/*
+ * True if format 'json' is asked for, or something that only readers of JSON ask for; any other
+ * format but 'native' is an error.
+ */
 extern bool options_want_json(List *options);
 
 /* Both raise an error for an option that is unknown, missing or malformed. */

@@ -83,7 +83,10 @@ set_native_callbacks(OutputPluginCallbacks *cb)
 	cb->shutdown_cb = shutdown_native;
 }
 
-/* This node's number; INVALID_NODE_ID if the database is in no group. Uses a transaction of its own if there is none. */
+/*
+ * This node's number; INVALID_NODE_ID if the database is in no group. Uses a transaction of its own
+ * if there is none.
+ */
 static NodeId
 local_node_id(void)
 {

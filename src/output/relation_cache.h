@@ -25,7 +25,8 @@ typedef struct CachedRelation
 typedef struct RelationCache
 {
 	HTAB	   *entries;
-	CachedRelation *last;		/* the entry asked for last: bulk loads ask for the same one again */
+	/* the entry asked for last: bulk loads ask for the same one again */
+	CachedRelation *last;
 	MemoryContext context;
 	struct RelationCache *next; /* all live caches of the process */
 } RelationCache;
@@ -51,7 +52,10 @@ relation_cache_get(RelationCache *cache, Oid relid)
  */
 extern MemoryContext relation_cache_begin_build(CachedRelation *entry);
 
-/* The entry's data depends on the name of this schema or type: ALTER ... RENAME does not touch the relation. */
+/*
+ * The entry's data depends on the name of this schema or type: ALTER ... RENAME does not touch the
+ * relation.
+ */
 extern void relation_cache_depends_on_schema(CachedRelation *entry, Oid nspoid);
 extern void relation_cache_depends_on_type(CachedRelation *entry, Oid typid);
 

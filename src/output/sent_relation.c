@@ -30,7 +30,8 @@
 #define MAX_RELATIONS	1000	/* more are not kept from one transaction to the next */
 
 static HTAB *relations = NULL;
-static HTAB *names = NULL;		/* hash values of the schemas and types whose names are in entries */
+/* hash values of the schemas and types whose names are in entries */
+static HTAB *names = NULL;
 static MemoryContext relations_context = NULL;
 static bool send_internal = false;
 static SentRelation *last = NULL;	/* most rows are of the table of the row before */
@@ -47,7 +48,10 @@ invalidate_all(void)
 		e->valid = false;
 }
 
-/* A relation has changed: its entry is built anew, and so are those of its partitions, which see that it has another generation. */
+/*
+ * A relation has changed: its entry is built anew, and so are those of its partitions, which see
+ * that it has another generation.
+ */
 static void
 relcache_callback(Datum arg, Oid relid)
 {

@@ -16,7 +16,8 @@ typedef enum SentKind
 	SENT_NOTHING,				/* not replicated */
 	SENT_TOMBSTONES,			/* our table of tombstones: its inserts are deletes */
 	SENT_ROWS,
-	SENT_WRITES					/* mergeable: its writes are logical messages, its rows are not sent */
+	/* mergeable: its writes are logical messages, its rows are not sent */
+	SENT_WRITES
 } SentKind;
 
 typedef struct SentRelation

@@ -1,13 +1,17 @@
 /*
  * server_stop.c
- *		A walsender of ours while its server is being stopped: it waits for some seconds for a subscriber that makes no progress, and no longer.
+ *		A walsender of ours while its server is being stopped: it waits for some seconds for a
+ *		subscriber that makes no progress, and no longer.
  *
- * PostgreSQL lets a server that is being stopped wait until its walsenders have sent everything, and their subscribers have confirmed it. A subscriber
- * whose link is held up, by a lock or an error that is tried again, would never do; then "pg_ctl stop -m fast" would not end. As nothing is lost when
- * such a stream is cut, it is cut, unless the subscriber goes on confirming: then it gets everything first.
+ * PostgreSQL lets a server that is being stopped wait until its walsenders have sent everything,
+ * and their subscribers have confirmed it. A subscriber whose link is held up, by a lock or an
+ * error that is tried again, would never do; then "pg_ctl stop -m fast" would not end. As nothing
+ * is lost when such a stream is cut, it is cut, unless the subscriber goes on confirming: then it
+ * gets everything first.
  *
- * PostgreSQL tells an output plugin nothing of a stop, so what tells is that our launcher is gone: it is ended at once with the other background
- * workers, and comes back within a second or two where the server goes on.
+ * PostgreSQL tells an output plugin nothing of a stop, so what tells is that our launcher is gone:
+ * it is ended at once with the other background workers, and comes back within a second or two
+ * where the server goes on.
  */
 #include "postgres.h"
 
@@ -35,7 +39,10 @@ static bool launcher_seen = false;	/* where none has run nothing can be told fro
 static Moment gone_since = 0;	/* or since the subscriber confirmed something after that */
 static XLogRecPtr confirmed = InvalidXLogRecPtr;
 
-/* The timer's handler: looks for the launcher, and ends this process when it has been away for too long. */
+/*
+ * The timer's handler: looks for the launcher, and ends this process when it has been away for too
+ * long.
+ */
 static void
 tick(void)
 {

@@ -7,18 +7,19 @@
  * commit timestamp}, sent from within the filter callback. No catalog is read here: decoding has no
  * snapshot at this point.
  *
- * Where decoding is at the end of the WAL, each stub is sent at once: nobody calls us when there is nothing
- * more to decode, and the walsender's keepalives tell the subscriber that everything before their
- * position has been sent. Where it is behind, stubs are gathered (docs/protocol.md, Stub):
- * the first one says that more are held back, so that the subscriber trusts no keepalive until
- * the next message; what is held goes out before any full transaction, when there is much of it,
- * and near the end of the WAL.
+ * Where decoding is at the end of the WAL, each stub is sent at once: nobody calls us when there is
+ * nothing more to decode, and the walsender's keepalives tell the subscriber that everything before
+ * their position has been sent. Where it is behind, stubs are gathered (docs/protocol.md, Stub):
+ * the first one says that more are held back, so that the subscriber trusts no keepalive until the
+ * next message; what is held goes out before any full transaction, when there is much of it, and
+ * near the end of the WAL.
  *
  * The subscriber's own transactions are not sent back, but their stubs are: "I have seen
  * yours."
  *
- * A transaction that the subscriber skips (skip_transaction()) is dropped here too, at its commit: so the reorder buffer forgets it
- * without a look at its rows, and one at which decoding fails can be got over. In its place goes an empty one.
+ * A transaction that the subscriber skips (skip_transaction()) is dropped here too, at its commit:
+ * so the reorder buffer forgets it without a look at its rows, and one at which decoding fails can
+ * be got over. In its place goes an empty one.
  */
 #include "postgres.h"
 
@@ -56,7 +57,10 @@ read_commit(XLogReaderState *r, xl_xact_parsed_commit *parsed, TransactionId *xi
 	return true;
 }
 
-/* If the record at hand is the commit of a transaction that the subscriber skips: sends an empty one, and returns true. */
+/*
+ * If the record at hand is the commit of a transaction that the subscriber skips: sends an empty
+ * one, and returns true.
+ */
 static bool
 skip_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 {

@@ -2,7 +2,8 @@
  * asked.c
  *		Sessions in which a link asks members about tables.
  *
- * Rows of very many tables that do not exist here may come one after the other, and each is asked about: so a session stays open for a moment.
+ * Rows of very many tables that do not exist here may come one after the other, and each is asked
+ * about: so a session stays open for a moment.
  */
 #include "postgres.h"
 

@@ -7,7 +7,10 @@
 
 #include "libpq-fe.h"
 
-/* A session where a dsn leads to, perhaps one that is open already. Raises errors like peer_connect(). It is this file's; who got an error in it gives it up. */
+/*
+ * A session where a dsn leads to, perhaps one that is open already. Raises errors like
+ * peer_connect(). It is this file's; who got an error in it gives it up.
+ */
 extern PGconn *asked_connect(const char *dsn);
 extern void asked_give_up(const char *dsn);
 

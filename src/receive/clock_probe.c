@@ -2,14 +2,16 @@
  * clock_probe.c
  *		Measures how far the provider's clock is from ours, on the stream's own messages.
  *
- * As NTP does it (RFC 5905): the provider answers a status message with a keepalive that has its time, which is taken for
- * the middle between question and answer; so it is wrong by half the round trip at most. The best measurement of the last
- * minute counts. Asked is only when all that has come is worked through, so an answer does not lie around unread.
+ * As NTP does it (RFC 5905): the provider answers a status message with a keepalive that has its
+ * time, which is taken for the middle between question and answer; so it is wrong by half the round
+ * trip at most. The best measurement of the last minute counts. Asked is only when all that has
+ * come is worked through, so an answer does not lie around unread.
  *
- * The first measurement is an ordinary query, before anything is streamed. What is kept is how far the provider's clock is ahead of
- * our monotonic one: so it stays true when ours is set.
+ * The first measurement is an ordinary query, before anything is streamed. What is kept is how far
+ * the provider's clock is ahead of our monotonic one: so it stays true when ours is set.
  *
- * The clock of commits does not need this (shared/clock.h); it is for people, and for control/group/clock_guard.c.
+ * The clock of commits does not need this (shared/clock.h); it is for people, and for
+ * control/group/clock_guard.c.
  */
 #include "postgres.h"
 
@@ -23,7 +25,8 @@
 
 #define FIRST_PROBES		3		/* in a row */
 #define PROBE_MS			10000	/* then at this interval */
-#define BEST_FOR_MS			60000	/* a measurement counts until a better one comes, at most so long */
+/* a measurement counts until a better one comes, at most so long */
+#define BEST_FOR_MS			60000
 
 #define SECOND		INT64CONST(1000000)
 

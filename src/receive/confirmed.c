@@ -2,14 +2,17 @@
  * confirmed.c
  *		What this subscriber has confirmed to a provider, over restarts.
  *
- * Only a subscriber moves its slot, by confirming. If the slot is further than what has been confirmed, somebody else has moved it, or has made
- * another one in its place: what is between is not sent any more.
+ * Only a subscriber moves its slot, by confirming. If the slot is further than what has been
+ * confirmed, somebody else has moved it, or has made another one in its place: what is between is
+ * not sent any more.
  *
- * In one run of this server shared memory has the position. Over restarts a file has it (a row of a table would be WAL, of which the others'
- * position would be moved, and so on without end): it is written before each position that is confirmed, so a crash of PostgreSQL does not make it
- * less. It is not synced: after a crash of the machine it may be old, and then the provider's transactions that are applied here say more. If the slot is
- * beyond that as well it is not known what happened. It is treated alike: a slot that is made anew from the group slot sends more than is needed,
- * never less.
+ * In one run of this server shared memory has the position. Over restarts a file has it (a row of a
+ * table would be WAL, of which the others' position would be moved, and so on without end): it is
+ * written before each position that is confirmed, so a crash of PostgreSQL does not make it less.
+ * It is not synced: after a crash of the machine it may be old, and then the provider's
+ * transactions that are applied here say more. If the slot is beyond that as well it is not known
+ * what happened. It is treated alike: a slot that is made anew from the group slot sends more than
+ * is needed, never less.
  */
 #include "postgres.h"
 

@@ -91,8 +91,9 @@ slot_position(Link *link)
 }
 
 /*
- * Returns true if the slot is where this subscriber has left it, or before that. Else somebody has moved it, and what it passed over would be lost:
- * has the provider drop it, so that it is made anew from the group slot, which has all that we may lack.
+ * Returns true if the slot is where this subscriber has left it, or before that. Else somebody has
+ * moved it, and what it passed over would be lost: has the provider drop it, so that it is made
+ * anew from the group slot, which has all that we may lack.
  */
 static bool
 slot_is_ours(Link *link, XLogRecPtr position)
@@ -128,7 +129,10 @@ end_old_sender(Link *link)
 	PQclear(peer_exec(link->conn, sql));
 }
 
-/* After a restart of the stream the walsender of the last one may still have the slot: waits for it a while. */
+/*
+ * After a restart of the stream the walsender of the last one may still have the slot: waits for it
+ * a while.
+ */
 static void
 wait_for_slot(Link *link)
 {
@@ -149,7 +153,10 @@ wait_for_slot(Link *link)
 	}
 }
 
-/* Asks the provider not to give us up while a row takes as long as it may (unless it never gives up). */
+/*
+ * Asks the provider not to give us up while a row takes as long as it may (unless it never gives
+ * up).
+ */
 static void
 ask_for_patience(Link *link)
 {

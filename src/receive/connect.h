@@ -15,8 +15,8 @@ typedef enum LinkMade
 } LinkMade;
 
 /*
- * Connects to the provider and looks at our slot there; *confirmed: its position. Without a result of LINK_MADE the connection is closed again.
- * Raises errors of the provider.
+ * Connects to the provider and looks at our slot there; *confirmed: its position. Without a result
+ * of LINK_MADE the connection is closed again. Raises errors of the provider.
  */
 extern LinkMade link_connect(Link *link, XLogRecPtr *confirmed);
 

@@ -29,7 +29,9 @@ typedef struct Feedback
 /* Forgets everything: a stream begins. */
 extern void feedback_start(Feedback *f);
 
-/* A position is passed (applied, skipped, stub, keepalive) and depends on the local WAL up to now. */
+/*
+ * A position is passed (applied, skipped, stub, keepalive) and depends on the local WAL up to now.
+ */
 extern void feedback_passed(Feedback *f, XLogRecPtr remote);
 
 /* The last position passed. */

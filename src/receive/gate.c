@@ -32,8 +32,8 @@ gate_covers(NodeId origin, XLogRecPtr lsn)
 }
 
 /*
- * True if a transaction of ours can be seen here, which others have seen: with synchronous replication it may be waiting for
- * a standby. Then what has seen it waits as well.
+ * True if a transaction of ours can be seen here, which others have seen: with synchronous
+ * replication it may be waiting for a standby. Then what has seen it waits as well.
  */
 static bool
 own_is_visible(XLogRecPtr lsn)

@@ -13,7 +13,10 @@ extern void gate_init(NodeId me);
 /* True if this node's frontier covers a transaction (also: it is one of our own). */
 extern bool gate_covers(NodeId origin, XLogRecPtr lsn);
 
-/* First entry of a stub that the frontier does not cover, or that cannot be seen here yet; NULL if there is none. */
+/*
+ * First entry of a stub that the frontier does not cover, or that cannot be seen here yet; NULL if
+ * there is none.
+ */
 extern const FrontierEntry *gate_missing(const WireStub *stub);
 
 /* Takes the hold on an origin (waits for another link's worker), or keeps the one it has. */

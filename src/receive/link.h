@@ -63,12 +63,16 @@ typedef enum Course
 	COURSE_SKIP					/* skip_transaction() */
 } Course;
 
-/* The transaction at hand (transaction.c): its messages, what is done with it, and how often that has failed. */
+/*
+ * The transaction at hand (transaction.c): its messages, what is done with it, and how often that
+ * has failed.
+ */
 typedef struct LinkTransaction
 {
 	Course		course;
 	WireBegin	begin;
-	Replay		messages;		/* since its begin, or of the message between transactions that is worked on */
+	/* since its begin, or of the message between transactions that is worked on */
+	Replay		messages;
 	XLogRecPtr	careful_lsn;	/* transaction to apply carefully */
 	XLogRecPtr	unhurried_lsn;	/* transaction with slow rows of a table that cannot wait */
 	int			careful_tries;
@@ -93,23 +97,32 @@ typedef struct Link
 	List	   *demanded;		/* origins that this worker has asked for besides (of int) */
 	List	   *skip;			/* transactions to skip: origin LSNs (XLogRecPtr *) */
 	Frontier   *seen;			/* what the provider had seen at this point of the stream */
-	Frontier   *seen_stored;	/* the same as stored earlier, good from seen_lsn on; NULL: merged */
+	/* the same as stored earlier, good from seen_lsn on; NULL: merged */
+	Frontier   *seen_stored;
 	XLogRecPtr	seen_lsn;
 	bool		seen_changed;
 	bool		held_back;		/* the provider holds stubs back: its keepalives say nothing */
-	NodeId		awaits_hold;	/* waits until another link has applied a transaction of that origin, or INVALID_NODE_ID */
+	/* waits until another link has applied a transaction of that origin, or INVALID_NODE_ID */
+	NodeId		awaits_hold;
 	XLogRecPtr	awaits_lsn;
 	bool		shows_hold;		/* ... and that is shown */
-	Frontier   *base;			/* what the provider's group slot stood for when our slot was copied from it, or NULL */
-	XLogRecPtr	failing_lsn;	/* transaction of which tables could not be applied, and wait or are passed over now: ... */
+	/* what the provider's group slot stood for when our slot was copied from it, or NULL */
+	Frontier   *base;
+	/* transaction of which tables could not be applied, and wait or are passed over now: ... */
+	XLogRecPtr	failing_lsn;
 	int			failed;			/* ... so many since they were last looked for, ... */
-	char		failing_owner[NAMEDATALEN]; /* ... the last one of this owner; empty: it does not exist here */
+	/* ... the last one of this owner; empty: it does not exist here */
+	char		failing_owner[NAMEDATALEN];
 	XLogRecPtr	futile_lsn;		/* transaction that failed at a table that waits already */
 	WaitedOwner waited[LINK_WAITED_OWNERS];	/* whose tables have begun to wait lately */
-	bool		scouting;		/* the transaction is to be read for the rest of them (apply/scout.h), before it is tried again */
+	/*
+	 * the transaction is to be read for the rest of them (apply/scout.h), before it is tried again
+	 */
+	bool		scouting;
 	int			confirmed_file; /* of confirmed.c; 0: not open */
 	PGconn	   *conn;
-	bool		provider_answers;	/* an error that is raised now is the provider's answer to who we are */
+	/* an error that is raised now is the provider's answer to who we are */
+	bool		provider_answers;
 	ApplyContext *apply;		/* who applies what comes */
 	StreamState stream;
 	Feedback	feedback;
@@ -135,12 +148,15 @@ extern void link_skip_done(Link *link, XLogRecPtr lsn);
 extern bool link_skips(Link *link, XLogRecPtr lsn);
 
 /*
- * Raises an error if the provider has been set back to an earlier state, and remembers its run (own transaction). Arguments are
- * what it says of its run: incarnation, token, start, first frontier row.
+ * Raises an error if the provider has been set back to an earlier state, and remembers its run (own
+ * transaction). Arguments are what it says of its run: incarnation, token, start, first frontier
+ * row.
  */
 extern void link_check_run(Link *link, const char *const *run);
 
-/* Notes that this node is out of its group, as a provider says with this error (own transaction). */
+/*
+ * Notes that this node is out of its group, as a provider says with this error (own transaction).
+ */
 extern void link_note_expulsion(int sqlstate, const char *message);
 
 /* True if a node has been removed from the group (own transaction). */

@@ -112,8 +112,9 @@ merge_seen(Link *link, const char *text)
 }
 
 /*
- * What the provider had seen before anything that it still has for us: what it was admitted with, and what its
- * frontier row says. For that row is here, and so is everything that came before it there.
+ * What the provider had seen before anything that it still has for us: what it was admitted with,
+ * and what its frontier row says. For that row is here, and so is everything that came before it
+ * there.
  */
 static void
 load_seen(Link *link, NodeRow *provider)

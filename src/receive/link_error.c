@@ -2,8 +2,9 @@
  * link_error.c
  *		What people are told of an error on a link: what, where, and what to do.
  *
- * Remedies come in this order: the error's own hint; else what is right for its kind; that the link goes on by itself; and last,
- * always as the last resort, skip_transaction(). All of it must fit into LINK_ERROR_SIZE, so long parts are cut.
+ * Remedies come in this order: the error's own hint; else what is right for its kind; that the link
+ * goes on by itself; and last, always as the last resort, skip_transaction(). All of it must fit
+ * into LINK_ERROR_SIZE, so long parts are cut.
  */
 #include "postgres.h"
 
@@ -76,7 +77,10 @@ remedy_for_sqlstate(int sqlstate)
 	return NULL;
 }
 
-/* What ran when the error happened: its context without our own line, which is the last; NULL if nothing is left. */
+/*
+ * What ran when the error happened: its context without our own line, which is the last; NULL if
+ * nothing is left.
+ */
 static char *
 what_ran(const ErrorData *edata)
 {

@@ -33,7 +33,8 @@
 #include "shared/link_status.h"
 #include "shared/origin_map.h"
 
-#define NO_SLOT_WAIT_MS	500		/* between two looks whether the provider has made our slot, first */
+/* between two looks whether the provider has made our slot, first */
+#define NO_SLOT_WAIT_MS	500
 #define NO_SLOT_LONGEST_MS	5000	/* ... and when that takes long */
 #define NO_SLOT_TELL	16		/* after so many looks people are told */
 
@@ -45,7 +46,10 @@ set_session(void)
 	link_limit_lock_waits(false);
 	SetConfigOption("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	/* deadlocks are looked for again and again, and each time it would be said; the view links tells of waits */
+	/*
+	 * deadlocks are looked for again and again, and each time it would be said; the view links
+	 * tells of waits
+	 */
 	SetConfigOption("log_lock_waits", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 

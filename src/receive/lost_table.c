@@ -2,12 +2,14 @@
  * lost_table.c
  *		Rows of a table that does not exist here: whether it is gone everywhere.
  *
- * A table that does not exist here may be one that is only made here later: then its rows must wait. It may also have been dropped on
- * all nodes while rows were under way, or have been a scratch table of one node: then they would wait for ever. So all members are
- * asked. If none has a table of that name, and the node that the rows come from (the provider; where the provider had to keep them, the
- * node that it had them from) does not have it under another name either, nobody has the rows any more, and they are passed over here as
- * well; that is told in the log and in the view conflicts, once for each
- * process of the link. A member that cannot be asked may have it: so the rows wait, and people are told for whom.
+ * A table that does not exist here may be one that is only made here later: then its rows must
+ * wait. It may also have been dropped on all nodes while rows were under way, or have been a
+ * scratch table of one node: then they would wait for ever. So all members are asked. If none has a
+ * table of that name, and the node that the rows come from (the provider; where the provider had to
+ * keep them, the node that it had them from) does not have it under another name either, nobody has
+ * the rows any more, and they are passed over here as well; that is told in the log and in the view
+ * conflicts, once for each process of the link. A member that cannot be asked may have it: so the
+ * rows wait, and people are told for whom.
  */
 #include "postgres.h"
 
@@ -33,7 +35,8 @@ typedef enum Answer
 {
 	HAS_NO_TABLE,
 	HAS_TABLE,
-	HAS_RENAMED,				/* the table that the rows come from has another name there by now */
+	/* the table that the rows come from has another name there by now */
+	HAS_RENAMED,
 	IS_MAKING_TABLES,			/* it may be one of them */
 	CANNOT_BE_ASKED
 } Answer;
@@ -96,7 +99,10 @@ explain_renamed(const LostTable *table, const char *node, const char *name, char
 					 quote_qualified_identifier(table->nspname, table->relname));
 }
 
-/* Asks the provider and all other members. Returns true if none has the table; else says who has it, or may have it. */
+/*
+ * Asks the provider and all other members. Returns true if none has the table; else says who has
+ * it, or may have it.
+ */
 static bool
 is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hint)
 {

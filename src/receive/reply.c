@@ -2,10 +2,11 @@
  * reply.c
  *		What a provider hears from us while it sends: our position, also while we are busy or wait.
  *
- * While a message takes long to apply, nothing is read, but the provider still hears from us (link_beat()): our position, which
- * such a message does not move. It cannot hear while one row's own code runs or a lock is waited for; so the provider is asked
- * to be patient for longer than the first may take (connect.c). If it has lost its patience nevertheless, what has arrived
- * of the transaction is applied, and the loss is noticed when more is read.
+ * While a message takes long to apply, nothing is read, but the provider still hears from us
+ * (link_beat()): our position, which such a message does not move. It cannot hear while one row's
+ * own code runs or a lock is waited for; so the provider is asked to be patient for longer than the
+ * first may take (connect.c). If it has lost its patience nevertheless, what has arrived of the
+ * transaction is applied, and the loss is noticed when more is read.
  */
 #include "postgres.h"
 
@@ -24,8 +25,10 @@
 #include "receive/reply.h"
 #include "shared/link_status.h"
 
-#define BEYOND_PATIENCE_MS	5000	/* after lock_patience: who could be ended for a lock has been */
-#define SOON_MS				500		/* ... if others that have waited for the same have shown that it is no use */
+/* after lock_patience: who could be ended for a lock has been */
+#define BEYOND_PATIENCE_MS	5000
+/* ... if others that have waited for the same have shown that it is no use */
+#define SOON_MS				500
 
 /* Sends our position. Returns false if it cannot be sent. */
 static bool

@@ -18,7 +18,9 @@ extern void link_maybe_send_status(Link *link, bool quiet);
 /* Serves signals between messages. */
 extern void link_serve_interrupts(void);
 
-/* Lets the provider hear from us in the middle of a message, if it is time; never raises an error. */
+/*
+ * Lets the provider hear from us in the middle of a message, if it is time; never raises an error.
+ */
 extern void link_beat(Link *link);
 
 /* Waits, keeping the provider informed. */

@@ -116,7 +116,10 @@ link_note_end(Link *link)
 		confirmed_store(link, link->stream.noted, true);
 }
 
-/* True if the provider has sent nothing that is unread: what it said while a transaction was applied would be taken for the answer to a question. */
+/*
+ * True if the provider has sent nothing that is unread: what it said while a transaction was
+ * applied would be taken for the answer to a question.
+ */
 static bool
 has_read_all(Link *link)
 {

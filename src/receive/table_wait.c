@@ -2,17 +2,22 @@
  * table_wait.c
  *		Has a table wait at whose rows a link fails for too long.
  *
- * A table that does not exist here, has other columns or types, or code that fails or takes too long, would stop its link, and so everything that comes behind its rows:
- * the owner of one table could hold up all others. So after replication_plugin.table_patience its changes are kept on this node (apply/keep.c), and applied
- * when that is possible (control/waiting/kept.c). Whose table is waiting already is not given that time again. Who keeps a lock for long is dealt with in
+ * A table that does not exist here, has other columns or types, or code that fails or takes too
+ * long, would stop its link, and so everything that comes behind its rows: the owner of one table
+ * could hold up all others. So after replication_plugin.table_patience its changes are kept on this
+ * node (apply/keep.c), and applied when that is possible (control/waiting/kept.c). Whose table is
+ * waiting already is not given that time again. Who keeps a lock for long is dealt with in
  * control/links/wait_watch.c; a prepared transaction cannot be ended, so its table waits as well.
  *
- * Each table that begins to wait costs a new try of the transaction. So from the third one of a transaction on, that is read through once (apply/scout.c), and what else would fail
- * waits together: a transaction costs a few tries and one query to the provider, however many tables it is of. Nothing new rests on that: each entry is written before the try in
- * which changes are kept, by a transaction of its own, and none goes before that try has committed (may_end_waiting()).
+ * Each table that begins to wait costs a new try of the transaction. So from the third one of a
+ * transaction on, that is read through once (apply/scout.c), and what else would fail waits
+ * together: a transaction costs a few tries and one query to the provider, however many tables it
+ * is of. Nothing new rests on that: each entry is written before the try in which changes are kept,
+ * by a transaction of its own, and none goes before that try has committed (may_end_waiting()).
  *
- * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always did, so that nobody sees a part of a transaction. The extension's own
- * tables never wait. Nor does any while this node joins: it takes what its source has decided.
+ * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always
+ * did, so that nobody sees a part of a transaction. The extension's own tables never wait. Nor does
+ * any while this node joins: it takes what its source has decided.
  */
 #include "postgres.h"
 
@@ -49,7 +54,8 @@
 #include "shared/link_status.h"
 #include "shared/origin_map.h"
 
-#define MOST_ONE_BY_ONE	3		/* tables of a transaction that fail one after the other, before the rest of them are looked for */
+/* tables of a transaction that fail one after the other, before the rest of them are looked for */
+#define MOST_ONE_BY_ONE	3
 #define MOST_NAMED		20		/* in a message */
 #define LATELY			10		/* times table_patience */
 
@@ -79,7 +85,10 @@ append_element(StringInfo array, const char *value)
 	appendStringInfoChar(array, '"');
 }
 
-/* Arrays of what is known of tables, as text: names of schemas, of tables, and numbers on the provider (0: not known). */
+/*
+ * Arrays of what is known of tables, as text: names of schemas, of tables, and numbers on the
+ * provider (0: not known).
+ */
 static void
 arrays_of(List *waiters, const char **arrays)
 {
@@ -106,7 +115,10 @@ arrays_of(List *waiters, const char **arrays)
 	}
 }
 
-/* What the provider says of tables by number or name: the owner; empty: a superuser; null: there is none. */
+/*
+ * What the provider says of tables by number or name: the owner; empty: a superuser; null: there is
+ * none.
+ */
 #define OWNERS	"SELECT CASE WHEN r.rolsuper THEN '' ELSE r.rolname END" \
 	" FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.oid[])) WITH ORDINALITY t (s, n, id, i)" \
 	" LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN t.id <> 0 THEN t.id ELSE (SELECT x.oid FROM pg_catalog.pg_class x" \
@@ -118,7 +130,10 @@ arrays_of(List *waiters, const char **arrays)
 	" FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) WITH ORDINALITY t (s, n, i)" \
 	" LEFT JOIN " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w ON w.schema_name = t.s AND w.table_name = t.n ORDER BY t.i"
 
-/* Asks the provider; notes owners of those whose owner is not known. Returns false if some still are not. */
+/*
+ * Asks the provider; notes owners of those whose owner is not known. Returns false if some still
+ * are not.
+ */
 static bool
 ask_owners(PGconn *conn, const char *sql, int n, const char *const *arrays, List *waiters)
 {
@@ -141,9 +156,11 @@ ask_owners(PGconn *conn, const char *sql, int n, const char *const *arrays, List
 }
 
 /*
- * Notes the owners on the provider of tables that do not exist here: NULL if it is a superuser, or the provider cannot be asked. By their numbers there, as they
- * may have got other names since. Of a change that another node has kept there is no number; that node may not have the table either, and knows
- * whose it is. Nobody can say whose a table was that is gone: it is no superuser's any more.
+ * Notes the owners on the provider of tables that do not exist here: NULL if it is a superuser, or
+ * the provider cannot be asked. By their numbers there, as they may have got other names since. Of
+ * a change that another node has kept there is no number; that node may not have the table either,
+ * and knows whose it is. Nobody can say whose a table was that is gone: it is no superuser's any
+ * more.
  */
 static void
 owners_there(Link *link, List *waiters)
@@ -180,7 +197,9 @@ owners_there(Link *link, List *waiters)
 	}
 }
 
-/* True if rows can be written to a relation: it is a table, no part of which is on another server. */
+/*
+ * True if rows can be written to a relation: it is a table, no part of which is on another server.
+ */
 static bool
 is_usable(Oid relid)
 {
@@ -189,7 +208,10 @@ is_usable(Oid relid)
 	return kind == RELKIND_RELATION || (kind == RELKIND_PARTITIONED_TABLE && table_foreign_partition(relid) == NULL);
 }
 
-/* Owner of the table here, in a transaction; NULL if it is a superuser. *exists: there is a table to which rows can be written. */
+/*
+ * Owner of the table here, in a transaction; NULL if it is a superuser. *exists: there is a table
+ * to which rows can be written.
+ */
 static char *
 owner_here(const LostTable *table, bool *exists)
 {
@@ -269,7 +291,10 @@ has_others_waiting(const char *owner)
 	return result;
 }
 
-/* Notes that a table of an owner has begun to wait; who has not had one for the longest time is forgotten. */
+/*
+ * Notes that a table of an owner has begun to wait; who has not had one for the longest time is
+ * forgotten.
+ */
 static void
 note_waited(Link *link, const char *owner)
 {
@@ -291,7 +316,10 @@ note_waited(Link *link, const char *owner)
 	oldest->at = moment_now();
 }
 
-/* Returns true if a table of an owner has begun to wait lately: it may have ended waiting only to hold up the link once more. */
+/*
+ * Returns true if a table of an owner has begun to wait lately: it may have ended waiting only to
+ * hold up the link once more.
+ */
 static bool
 has_waited_lately(const Link *link, const char *owner)
 {
@@ -304,8 +332,9 @@ has_waited_lately(const Link *link, const char *owner)
 }
 
 /*
- * Returns true if a table of an owner has held up the link for long enough. Whoever has, or lately had, another table that waits is given no
- * time; or a small part of it for an error that is expected to pass. Of a table whose owner is unknown nobody is known to mend it.
+ * Returns true if a table of an owner has held up the link for long enough. Whoever has, or lately
+ * had, another table that waits is given no time; or a small part of it for an error that is
+ * expected to pass. Of a table whose owner is unknown nobody is known to mend it.
  */
 static bool
 patience_is_over(const Link *link, Moment since, const char *owner, bool passing)
@@ -344,9 +373,11 @@ tell(Link *link, List *waiters)
 }
 
 /*
- * Has tables wait for a transaction, in one transaction. Returns false if not all can. None of them ends waiting before this node has that one
- * (may_end_waiting()): else it would fail again. Updates of them that are made here from now on may be of another row than their receivers
- * think, as this node's frontier covers what is kept: so they are marked (catalog/awaited.h), as long as they wait.
+ * Has tables wait for a transaction, in one transaction. Returns false if not all can. None of them
+ * ends waiting before this node has that one (may_end_waiting()): else it would fail again. Updates
+ * of them that are made here from now on may be of another row than their receivers think, as this
+ * node's frontier covers what is kept: so they are marked (catalog/awaited.h), as long as they
+ * wait.
  */
 static bool
 have_wait(Link *link, const WireBegin *transaction, List *waiters)
@@ -417,7 +448,10 @@ failed_table(Link *link, LostTable *table)
 	return result;
 }
 
-/* Notes that one more table of a transaction could not be applied. From some on the rest of them are found by reading it once, before it is tried again. */
+/*
+ * Notes that one more table of a transaction could not be applied. From some on the rest of them
+ * are found by reading it once, before it is tried again.
+ */
 static void
 note_failed(Link *link, const WireBegin *transaction, const char *owner)
 {
@@ -435,7 +469,10 @@ waited_for_lock(Link *link, const ErrorData *edata)
 	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && setting_lock_patience > 0 && moment_is_past(apply_began(link->apply), setting_lock_patience);
 }
 
-/* True if a lock cannot be had as a transaction that was prepared longer ago than lock_patience has written to the table: nobody waits for that again. */
+/*
+ * True if a lock cannot be had as a transaction that was prepared longer ago than lock_patience has
+ * written to the table: nobody waits for that again.
+ */
 static bool
 is_prepared(const ErrorData *edata, const LostTable *table)
 {
@@ -467,8 +504,9 @@ is_to_wait(const LostTable *table)
 }
 
 /*
- * Returns false if a table waits already, and the transaction has failed at it again: what fails then is something else, and would do so for ever.
- * Once it may be, as another link can have it wait while this one applies the transaction.
+ * Returns false if a table waits already, and the transaction has failed at it again: what fails
+ * then is something else, and would do so for ever. Once it may be, as another link can have it
+ * wait while this one applies the transaction.
  */
 static bool
 is_of_use(Link *link, const WireBegin *transaction, const LostTable *table)
@@ -518,8 +556,9 @@ table_wait_note_passed_over(Link *link, const WireBegin *transaction)
 }
 
 /*
- * Sorts tables of a transaction: those that do not exist here, whoever owns them; and those that do and have the owner whose tables could not be applied one after the other, each
- * of which begins to wait by itself, as that needs a lock.
+ * Sorts tables of a transaction: those that do not exist here, whoever owns them; and those that do
+ * and have the owner whose tables could not be applied one after the other, each of which begins to
+ * wait by itself, as that needs a lock.
  */
 static List *
 sort_tables(Link *link, const WireBegin *transaction, List *tables)

@@ -42,7 +42,8 @@
 
 #define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
-#define TELL_AFTER_MS	3000	/* of retrying one transaction, or waiting for a row: then people are told */
+/* of retrying one transaction, or waiting for a row: then people are told */
+#define TELL_AFTER_MS	3000
 
 bool
 link_in_transaction(const Link *link)
@@ -71,7 +72,10 @@ refuse_inside(const Link *link, const char *what)
 				 errmsg("the stream has %s inside a transaction", what)));
 }
 
-/* Takes the hold on the origin of the transaction at hand; if that takes long, it is shown whose transaction is waited for. */
+/*
+ * Takes the hold on the origin of the transaction at hand; if that takes long, it is shown whose
+ * transaction is waited for.
+ */
 static void
 take_hold(Link *link)
 {
@@ -87,8 +91,9 @@ take_hold(Link *link)
 }
 
 /*
- * Refuses a transaction whose timestamp is too far ahead of the time: this node's clock would go on from there, and so would those of
- * all others. Nothing of it has been written, nor has the clock been raised; it comes again with the next try.
+ * Refuses a transaction whose timestamp is too far ahead of the time: this node's clock would go on
+ * from there, and so would those of all others. Nothing of it has been written, nor has the clock
+ * been raised; it comes again with the next try.
  */
 static void
 refuse_future(Link *link)
@@ -286,8 +291,9 @@ demand(Link *link, NodeId origin)
 }
 
 /*
- * True if an origin's transactions are waited for too long, or will not come by their own link any more. As long as another
- * worker is applying them, what we wait for may be a large transaction; asking for it here as well would not help.
+ * True if an origin's transactions are waited for too long, or will not come by their own link any
+ * more. As long as another worker is applying them, what we wait for may be a large transaction;
+ * asking for it here as well would not help.
  */
 static bool
 is_overdue(Moment since, NodeId origin)
@@ -356,7 +362,10 @@ link_wait_for_base(Link *link)
 		if (gate_missing(&stub))
 			link_wait(link, STUB_WAIT_MS);
 	}
-	/* not merged into what the provider had seen: it may have come there after what the stream begins with */
+	/*
+	 * not merged into what the provider had seen: it may have come there after what the stream
+	 * begins with
+	 */
 	link_status_set_state(link->index, LINK_CONNECTING);
 }
 
@@ -395,7 +404,10 @@ startup_message(Link *link, WireReader *r)
 				 errhint("Check that the dsn of the node leads to the right server.")));
 }
 
-/* Works through one message of the stream. Returns false if the stream is to begin anew, or with *replay the transaction. */
+/*
+ * Works through one message of the stream. Returns false if the stream is to begin anew, or with
+ * *replay the transaction.
+ */
 static bool
 process(Link *link, const char *data, int len, bool *replay)
 {
@@ -454,7 +466,10 @@ typedef enum Remedy
 	REMEDY_CAREFUL				/* again, looking before each insert */
 } Remedy;
 
-/* Chooses by SQLSTATE. many: it may come of any of several rows, so the right one has to be found to be told. */
+/*
+ * Chooses by SQLSTATE. many: it may come of any of several rows, so the right one has to be found
+ * to be told.
+ */
 static Remedy
 remedy_for(LinkTransaction *t, int sqlstate, bool many)
 {
@@ -475,7 +490,10 @@ remedy_for(LinkTransaction *t, int sqlstate, bool many)
 	}
 }
 
-/* Tells people of a transaction that is tried again for some time: in the view links, and once for each cause in the log. */
+/*
+ * Tells people of a transaction that is tried again for some time: in the view links, and once for
+ * each cause in the log.
+ */
 static void
 tell_of_retry(Link *link, ErrorData *edata)
 {
@@ -506,7 +524,10 @@ wait_before_retry(Link *link)
 	link_status_set_state(link->index, LINK_CATCHING_UP);
 }
 
-/* Chooses what to do after an error, and does what has to come first: tables begin to wait, or are passed over. The transaction has been aborted. */
+/*
+ * Chooses what to do after an error, and does what has to come first: tables begin to wait, or are
+ * passed over. The transaction has been aborted.
+ */
 static Remedy
 remedy_after(Link *link, ErrorData *edata, Remedy remedy)
 {
@@ -596,8 +617,8 @@ handle_error(Link *link, MemoryContext context)
 }
 
 /*
- * Works through one message in a memory context that outlives transactions: what is kept of an error is there. On a passing error
- * cleans up. Sets *replay if the transaction is to be replayed.
+ * Works through one message in a memory context that outlives transactions: what is kept of an
+ * error is there. On a passing error cleans up. Sets *replay if the transaction is to be replayed.
  */
 static bool
 try_message(Link *link, MemoryContext context, const char *data, int len, bool *replay)

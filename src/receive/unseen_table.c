@@ -2,12 +2,16 @@
  * unseen_table.c
  *		Tables of a member that are there already, and that nobody sees yet.
  *
- * Rows of a table can be sent before others see that it was made: both are decoded when the record of the commit is, and only after that the transaction counts as
- * ended; with a synchronous standby that is slow, or down, long after that. Who asks for the table in between does not find it, and must not take it for gone.
+ * Rows of a table can be sent before others see that it was made: both are decoded when the record
+ * of the commit is, and only after that the transaction counts as ended; with a synchronous standby
+ * that is slow, or down, long after that. Who asks for the table in between does not find it, and
+ * must not take it for gone.
  *
- * Claim: if (1) all that is locked, as asked first, (2) can be seen when that is asked next, then a table whose rows have been sent, and that was not dropped, (3) is found
- * by who looks for it after that. Who makes a table has a lock of it until others see it. If the table was locked at (1), it can be seen at (2), and so at (3); if it was not, its
- * maker had given the lock back, and it could be seen before (1) was answered.
+ * Claim: if (1) all that is locked, as asked first, (2) can be seen when that is asked next, then a
+ * table whose rows have been sent, and that was not dropped, (3) is found by who looks for it after
+ * that. Who makes a table has a lock of it until others see it. If the table was locked at (1), it
+ * can be seen at (2), and so at (3); if it was not, its maker had given the lock back, and it could
+ * be seen before (1) was answered.
  */
 #include "postgres.h"
 

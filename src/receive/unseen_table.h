@@ -7,7 +7,10 @@
 
 #include "libpq-fe.h"
 
-/* Returns true if a member has such tables: then nobody can say that a table that is looked for after this is not there. Raises errors of the session. */
+/*
+ * Returns true if a member has such tables: then nobody can say that a table that is looked for
+ * after this is not there. Raises errors of the session.
+ */
 extern bool unseen_tables(PGconn *conn);
 
 #endif							/* REPLICATION_PLUGIN_UNSEEN_TABLE_H */

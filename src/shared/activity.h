@@ -10,7 +10,10 @@
 
 extern const ShmemArea activity_area;
 
-/* Counts this process's writing commits from now on, by a callback; once per process that is not one of our workers. */
+/*
+ * Counts this process's writing commits from now on, by a callback; once per process that is not
+ * one of our workers.
+ */
 extern void activity_install(void);
 
 /* One of our own workers: its commits count only as it says itself. */

@@ -2,19 +2,21 @@
  * clock.c
  *		The state of the hybrid logical clock, in shared memory and on disk.
  *
- * max_seen is the greatest timestamp that was given or observed. A commit that finds the wall clock ahead of it
- * raises it to the wall clock and lets PostgreSQL stamp it as ever, a moment later; else it takes max_seen + 1.
- * The moment between is covered by an entry per process in "commits": its commit will have a greater timestamp than that.
- * The entry is made before max_seen is looked at, and clock_horizon() reads max_seen before the entries:
- * who is not seen there looks at max_seen later, and gets more.
+ * max_seen is the greatest timestamp that was given or observed. A commit that finds the wall clock
+ * ahead of it raises it to the wall clock and lets PostgreSQL stamp it as ever, a moment later;
+ * else it takes max_seen + 1. The moment between is covered by an entry per process in "commits":
+ * its commit will have a greater timestamp than that. The entry is made before max_seen is looked
+ * at, and clock_horizon() reads max_seen before the entries: who is not seen there looks at
+ * max_seen later, and gets more.
  *
- * A commit that takes the wall clock's time, while that is set back between here and its commit record (microseconds), gets
- * a timestamp that is too low. There is no way to give PostgreSQL a timestamp without marking the commit; see
- * commit_stamp.c, which reports it.
+ * A commit that takes the wall clock's time, while that is set back between here and its commit
+ * record (microseconds), gets a timestamp that is too low. There is no way to give PostgreSQL a
+ * timestamp without marking the commit; see commit_stamp.c, which reports it.
  *
- * After a start of the server, the first who needs the clock restores it: from a file, and from the commit timestamps of all
- * transactions that were running when the file was written, or came later. Without the file (a standby that was
- * promoted, a first start) the last SCAN_MOST transactions are looked at.
+ * After a start of the server, the first who needs the clock restores it: from a file, and from the
+ * commit timestamps of all transactions that were running when the file was written, or came later.
+ * Without the file (a standby that was promoted, a first start) the last SCAN_MOST transactions are
+ * looked at.
  */
 #include "postgres.h"
 
@@ -42,15 +44,18 @@
 #define CLOCK_FORMAT	"replication_plugin clock %d: " INT64_FORMAT " " UINT64_FORMAT " " INT64_FORMAT "\n"
 #define CLOCK_VERSION	2		/* 1 has no wall clock's time at the end */
 #define SAVE_MS			10000	/* the file is at most so old, and ... */
-#define SAVE_XIDS		200000	/* ... so many transactions behind, while the launcher can keep up */
+/* ... so many transactions behind, while the launcher can keep up */
+#define SAVE_XIDS		200000
 #define SCAN_MOST		4000000 /* transactions that are looked at without the file */
-#define SAVE_IDLE_MS	60000	/* the file is at most so old when the clock does not move: it has the wall clock's time */
+/* the file is at most so old when the clock does not move: it has the wall clock's time */
+#define SAVE_IDLE_MS	60000
 #define XID_MARGIN		10000	/* transactions end a moment before we hear of their timestamps */
 #define SPIN_US			50		/* so far behind, waiting is cheaper than marking the commit */
 
 typedef struct CommitSlot
 {
-	pg_atomic_uint64 above;		/* the commit will have a timestamp greater than this; 0: no commit */
+	/* the commit will have a timestamp greater than this; 0: no commit */
+	pg_atomic_uint64 above;
 	char		padding[PG_CACHE_LINE_SIZE - sizeof(pg_atomic_uint64)];
 } CommitSlot;
 
@@ -59,7 +64,10 @@ typedef struct Clock
 	LWLock		lock;			/* for restoring */
 	pg_atomic_uint32 restored;
 	pg_atomic_uint64 max_seen;
-	pg_atomic_uint64 counted;	/* commits of older transactions are in max_seen for sure, or do not count (FullTransactionId) */
+	/*
+	 * commits of older transactions are in max_seen for sure, or do not count (FullTransactionId)
+	 */
+	pg_atomic_uint64 counted;
 	int			ncommits;
 	CommitSlot	commits[FLEXIBLE_ARRAY_MEMBER]; /* by PGPROC number */
 } Clock;
@@ -114,7 +122,10 @@ raise_to(uint64 to)
 
 /* ---------- over a restart ---------- */
 
-/* Reads the file: true if there is one that makes sense. wall: what time it was when it was written, 0 if it does not say. */
+/*
+ * Reads the file: true if there is one that makes sense. wall: what time it was when it was
+ * written, 0 if it does not say.
+ */
 static bool
 read_file(uint64 *seen, FullTransactionId *from, TimestampTz *wall)
 {
@@ -216,7 +227,10 @@ ended_before(void)
 	return FullTransactionIdFromU64(Max(U64FromFullTransactionId(ended), pg_atomic_read_u64(&shared->counted)));
 }
 
-/* Writes the file, in one piece or not at all; an old one means more to look at after a start, no less is found. */
+/*
+ * Writes the file, in one piece or not at all; an old one means more to look at after a start, no
+ * less is found.
+ */
 static void
 write_file(uint64 seen, FullTransactionId from)
 {
@@ -273,8 +287,8 @@ clock_observe(TimestampTz ts)
 }
 
 /*
- * Takes the wall clock's time if it is ahead of all that was seen (true), else the next one after that; or what time it is where the
- * wall clock is in doubt.
+ * Takes the wall clock's time if it is ahead of all that was seen (true), else the next one after
+ * that; or what time it is where the wall clock is in doubt.
  */
 static bool
 take(uint64 *ts)

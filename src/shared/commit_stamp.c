@@ -2,20 +2,23 @@
  * commit_stamp.c
  *		Gives local commits timestamps of the hybrid logical clock (docs/protocol.md, Clock).
  *
- * Invariant: the commit timestamp of a local transaction, in its commit record and in the commit timestamp data, is greater
- * than that of any transaction that was visible here before it committed. Where the wall clock is ahead of all
- * that was seen, PostgreSQL's own timestamp does, and nothing is changed.
+ * Invariant: the commit timestamp of a local transaction, in its commit record and in the commit
+ * timestamp data, is greater than that of any transaction that was visible here before it
+ * committed. Where the wall clock is ahead of all that was seen, PostgreSQL's own timestamp does,
+ * and nothing is changed.
  *
- * Else the commit is marked: PostgreSQL takes a timestamp into the commit record when the session has an origin, and
- * DoNotReplicateId is one that needs no bookkeeping. The commit timestamp data get the wall clock's time
- * then, so they are written once more right after the commit; who meets DoNotReplicateId there waits for the transaction's
- * end (row_version.c). After a crash, recovery writes the timestamp of the commit record.
+ * Else the commit is marked: PostgreSQL takes a timestamp into the commit record when the session
+ * has an origin, and DoNotReplicateId is one that needs no bookkeeping. The commit timestamp data
+ * get the wall clock's time then, so they are written once more right after the commit; who meets
+ * DoNotReplicateId there waits for the transaction's end (row_version.c). After a crash, recovery
+ * writes the timestamp of the commit record.
  *
- * COMMIT PREPARED calls nobody back. There the session takes an origin of its own for the one command, and PostgreSQL writes the
- * timestamp everywhere by itself; one session at a time can.
+ * COMMIT PREPARED calls nobody back. There the session takes an origin of its own for the one
+ * command, and PostgreSQL writes the timestamp everywhere by itself; one session at a time can.
  *
- * Transactions under an origin that is not one of our nodes' (a subscription of PostgreSQL's own, say) are local
- * writes to the group. Their timestamp, another server's, is replaced where it is not ahead of what was seen here.
+ * Transactions under an origin that is not one of our nodes' (a subscription of PostgreSQL's own,
+ * say) are local writes to the group. Their timestamp, another server's, is replaced where it is
+ * not ahead of what was seen here.
  */
 #include "postgres.h"
 
@@ -76,7 +79,10 @@ stamp_foreign(void)
 		replorigin_session_origin_timestamp = ts;
 }
 
-/* A transaction of another node: who applies it has raised the clock before the first row; who skips it does not, if it is too far. */
+/*
+ * A transaction of another node: who applies it has raised the clock before the first row; who
+ * skips it does not, if it is too far.
+ */
 static void
 observe_applied(TimestampTz ts)
 {
@@ -84,7 +90,10 @@ observe_applied(TimestampTz ts)
 		clock_observe(ts);
 }
 
-/* A transaction under an origin: one of our nodes' brings its timestamp, any other may need another one. */
+/*
+ * A transaction under an origin: one of our nodes' brings its timestamp, any other may need another
+ * one.
+ */
 static void
 begin_with_origin(void)
 {
@@ -136,7 +145,10 @@ begin_commit(void)
 	replorigin_session_origin_timestamp = stamp;
 }
 
-/* Number of the file of the commit timestamp data that has a transaction's. PostgreSQL keeps this layout to itself. */
+/*
+ * Number of the file of the commit timestamp data that has a transaction's. PostgreSQL keeps this
+ * layout to itself.
+ */
 static int
 stamp_segment(TransactionId xid)
 {
@@ -145,7 +157,9 @@ stamp_segment(TransactionId xid)
 	return xid / (BLCKSZ / entry) / SLRU_PAGES_PER_SEGMENT;
 }
 
-/* Has such a file written to disk; like PostgreSQL itself, takes a failure for a reason to recover. */
+/*
+ * Has such a file written to disk; like PostgreSQL itself, takes a failure for a reason to recover.
+ */
 static void
 sync_segment(int segment)
 {
@@ -163,8 +177,8 @@ sync_segment(int segment)
 }
 
 /*
- * A checkpoint may have written the page that we write once more, and recovery would begin behind the commit: then the page
- * must not be lost.
+ * A checkpoint may have written the page that we write once more, and recovery would begin behind
+ * the commit: then the page must not be lost.
  */
 static void
 secure_stamp(TransactionId xid, int n, const TransactionId *children)
@@ -184,7 +198,10 @@ secure_stamp(TransactionId xid, int n, const TransactionId *children)
 	}
 }
 
-/* Writes the timestamp of a marked commit where readers look. An error here would be a PANIC, and recovery does it. */
+/*
+ * Writes the timestamp of a marked commit where readers look. An error here would be a PANIC, and
+ * recovery does it.
+ */
 static void
 rewrite_stamp(void)
 {
@@ -195,7 +212,10 @@ rewrite_stamp(void)
 	secure_stamp(GetTopTransactionIdIfAny(), n, children);
 }
 
-/* The timestamp of a commit that PostgreSQL has given. Says so if the clock was set back right then. */
+/*
+ * The timestamp of a commit that PostgreSQL has given. Says so if the clock was set back right
+ * then.
+ */
 static TimestampTz
 own_stamp(void)
 {
@@ -251,7 +271,10 @@ at_transaction_event(XactEvent event, void *arg)
 
 /* ---------- COMMIT PREPARED ---------- */
 
-/* Gives the session the origin for one command; others that want it wait, until this transaction ends. */
+/*
+ * Gives the session the origin for one command; others that want it wait, until this transaction
+ * ends.
+ */
 static void
 take_origin(TimestampTz ts)
 {

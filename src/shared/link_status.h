@@ -49,7 +49,8 @@ typedef struct LinkStatus
 	XLogRecPtr	provider_lsn;	/* provider's end of WAL as last heard */
 	TimestampTz last_commit_ts; /* of the last transaction applied */
 	TimestampTz caught_up_at;	/* when we were last up to date */
-	int64		clock_base;		/* us that the provider's wall clock is ahead of our monotonic clock */
+	/* us that the provider's wall clock is ahead of our monotonic clock */
+	int64		clock_base;
 	int64		clock_error;	/* ... at most so wrong; 0: not known */
 	Moment		clock_at;		/* when that was measured */
 	uint64		transactions;
@@ -66,14 +67,17 @@ typedef struct LinkStatus
 	bool		apply_failed;	/* the last error was one of applying, not of the connection */
 	bool		restart;		/* the manager wants the stream to begin anew */
 	bool		reroute;		/* stands in for another link that is down */
-	Moment		demanded_at;	/* asked for more origins than the topology wants, since they did not come; 0: no */
+	/* asked for more origins than the topology wants, since they did not come; 0: no */
+	Moment		demanded_at;
 	int			demands;		/* how often it had to, since other origins were wanted last */
 	NodeId		trouble_origin; /* the transaction that has failed last ... */
 	XLogRecPtr	trouble_lsn;
 	Moment		trouble_since;	/* ... since then */
-	char		ended_nspname[NAMEDATALEN]; /* the worker was ended in code of this table; empty: no */
+	/* the worker was ended in code of this table; empty: no */
+	char		ended_nspname[NAMEDATALEN];
 	char		ended_relname[NAMEDATALEN];
-	char		wanted_origins[LINK_ORIGINS_SIZE];	/* besides the provider's own, by the topology */
+	/* besides the provider's own, by the topology */
+	char		wanted_origins[LINK_ORIGINS_SIZE];
 	char		full_origins[LINK_ORIGINS_SIZE];	/* ... and asked for */
 	char		last_error[LINK_ERROR_SIZE];
 } LinkStatus;
@@ -83,7 +87,10 @@ extern const ShmemArea link_status_area;
 #define LINKS_IN_USE		"all %d places for links of this server are in use"
 #define LINKS_IN_USE_HINT	"Raise replication_plugin.max_links and restart the server."
 
-/* Entry of (this database, provider): index, or -1. create: makes one; -1 then means that max_links are in use. */
+/*
+ * Entry of (this database, provider): index, or -1. create: makes one; -1 then means that max_links
+ * are in use.
+ */
 extern int	link_status_find(Oid dboid, NodeId provider, bool create);
 
 /* Number of entries; copy of one (returns false when not in use). */
@@ -100,7 +107,10 @@ extern bool link_status_set_paused(int index);
 extern bool link_status_set_failed(int index, const char *message);
 extern void link_status_set_reroute(int index, bool reroute);
 
-/* Has a running worker restart its stream, between two transactions; one that is to be started begins at once. */
+/*
+ * Has a running worker restart its stream, between two transactions; one that is to be started
+ * begins at once.
+ */
 extern void link_status_request_restart(int index);
 
 /*
@@ -117,14 +127,19 @@ extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
 extern bool link_status_restart_requested(int index);
 extern void link_status_set_origins(int index, const char *wanted, const char *full);
 
-/* Records an error, doubles the back-off and sets next_start_at; the text stays after it is over. */
+/*
+ * Records an error, doubles the back-off and sets next_start_at; the text stays after it is over.
+ */
 extern void link_status_set_error(int index, const char *message, bool in_apply);
 extern void link_status_set_healthy(int index);
 
 /* A transaction has failed: since when does it? */
 extern Moment link_status_trouble(int index, NodeId origin, XLogRecPtr lsn);
 
-/* The worker is ended in code of a table that did not let itself be cancelled; the next one asks for that, once: false if it was not so. */
+/*
+ * The worker is ended in code of a table that did not let itself be cancelled; the next one asks
+ * for that, once: false if it was not so.
+ */
 extern void link_status_set_ended_at(int index, const char *nspname, const char *relname);
 extern bool link_status_take_ended_at(int index, char *nspname, char *relname);
 
@@ -132,7 +147,10 @@ extern bool link_status_take_ended_at(int index, char *nspname, char *relname);
 extern void link_status_tell(int index, const char *message);
 extern const char *link_state_name(LinkState state);
 
-/* An origin's transactions are applied up to a position: wakes the link workers of the database that wait for that. */
+/*
+ * An origin's transactions are applied up to a position: wakes the link workers of the database
+ * that wait for that.
+ */
 extern void link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn);
 
 #endif							/* REPLICATION_PLUGIN_LINK_STATUS_H */

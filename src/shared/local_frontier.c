@@ -51,7 +51,8 @@ local_frontier(NodeId me)
 	n = origin_map_nodes(&nodes);
 	for (int i = 0; i < n; i++)
 	{
-		TimestampTz ts = origin_hold_ts(nodes[i]);	/* first: it must not be ahead of the position */
+		/* first: it must not be ahead of the position */
+		TimestampTz ts = origin_hold_ts(nodes[i]);
 		XLogRecPtr	lsn = origin_map_progress(nodes[i]);
 
 		if (lsn != InvalidXLogRecPtr && nodes[i] != me)

@@ -14,7 +14,10 @@
  */
 extern Frontier *local_frontier(NodeId me);
 
-/* Waits until the commits that are being written now are marked as such, and have moved their origin's progress. */
+/*
+ * Waits until the commits that are being written now are marked as such, and have moved their
+ * origin's progress.
+ */
 extern void local_wait_for_commits(void);
 
 #endif							/* REPLICATION_PLUGIN_LOCAL_FRONTIER_H */

@@ -12,7 +12,10 @@
 #include "base/moment.h"
 #include "base/shmem.h"
 
-/* Workers of which a database has one at most. A manager that was started again takes over those of the one before. */
+/*
+ * Workers of which a database has one at most. A manager that was started again takes over those of
+ * the one before.
+ */
 typedef enum ManagedWorker
 {
 	MANAGED_GROUP,
@@ -42,7 +45,8 @@ typedef struct ManagerStatus
 	int			failures;		/* starts since a manager last got through its work */
 	Moment		next_start_at;
 	Moment		attached_at;	/* when the first manager in this run of the server came */
-	bool		clock_judged;	/* this server's clock has been compared with the others', or cannot be */
+	/* this server's clock has been compared with the others', or cannot be */
+	bool		clock_judged;
 	ClockProblem clock_problem;	/* why local writes are refused for its sake */
 } ManagerStatus;
 
@@ -51,11 +55,17 @@ extern const ShmemArea manager_status_area;
 /* A random number of this run of the server: tells a copy from the server. */
 extern uint64 instance_token(void);
 
-/* End of the WAL when this run of the server began: set by the launcher, once; InvalidXLogRecPtr before. */
+/*
+ * End of the WAL when this run of the server began: set by the launcher, once; InvalidXLogRecPtr
+ * before.
+ */
 extern void manager_status_set_run_start(XLogRecPtr lsn);
 extern XLogRecPtr manager_status_run_start(void);
 
-/* The launcher: its latch (NULL: gone), and a manager that it is about to start; false when the table is full. */
+/*
+ * The launcher: its latch (NULL: gone), and a manager that it is about to start; false when the
+ * table is full.
+ */
 extern void manager_status_set_launcher(Latch *latch);
 
 /* True while there is one. May be called from a signal handler. */
@@ -71,7 +81,10 @@ extern void manager_status_reserve(Oid dboid);
 extern void manager_status_request(Oid dboid, bool in_group);
 extern void manager_status_wake(Oid dboid);
 
-/* Has the manager end all other workers, and start none, until it is taken back (also when the session dies). */
+/*
+ * Has the manager end all other workers, and start none, until it is taken back (also when the
+ * session dies).
+ */
 extern void manager_status_suspend(Oid dboid);
 extern void manager_status_resume(Oid dboid);
 
@@ -86,13 +99,17 @@ extern bool manager_status_found(Oid dboid);
 extern void manager_status_healthy(Oid dboid);
 extern bool manager_status_forget(Oid dboid);
 
-/* The other workers: attach returns false if another one of the kind is there, and this one has to go; the process of a kind, 0 if none. */
+/*
+ * The other workers: attach returns false if another one of the kind is there, and this one has to
+ * go; the process of a kind, 0 if none.
+ */
 extern bool manager_status_attach_worker(Oid dboid, ManagedWorker kind);
 extern pid_t manager_status_worker(Oid dboid, ManagedWorker kind);
 
 /*
- * What the manager found out about this server's clock (control/group/clock_guard.c); NULL for none. set returns true if there is one
- * now and was none, or the other way round. any is cheap: true while a database of this server has one.
+ * What the manager found out about this server's clock (control/group/clock_guard.c); NULL for
+ * none. set returns true if there is one now and was none, or the other way round. any is cheap:
+ * true while a database of this server has one.
  */
 extern bool manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem);
 extern bool manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *problem);

@@ -2,13 +2,14 @@
  * newest_delete.c
  *		The newest remembered delete (tombstone) of each table, by node, in shared memory.
  *
- * A tombstone counts from before it is written: its transaction first says that it is writing (newest_delete_writing()),
- * and at its end, before it lets go of its locks, says as of when. Until then whoever asks is told that there may be a
- * delete that he has not seen. So a reader who does what readers of tombstones have to do, first to make his row
- * findable and then to ask, misses nothing.
+ * A tombstone counts from before it is written: its transaction first says that it is writing
+ * (newest_delete_writing()), and at its end, before it lets go of its locks, says as of when. Until
+ * then whoever asks is told that there may be a delete that he has not seen. So a reader who does
+ * what readers of tombstones have to do, first to make his row findable and then to ask, misses
+ * nothing.
  *
- * What is kept never goes down, and may be too new (a transaction's subtransaction that was rolled back, two tables in
- * one bucket): that costs a look at the tombstones, no more.
+ * What is kept never goes down, and may be too new (a transaction's subtransaction that was rolled
+ * back, two tables in one bucket): that costs a look at the tombstones, no more.
  *
  * The transactions of this node have ORIGIN_NODE_LOCAL here: it may not know its number yet.
  */
@@ -47,7 +48,10 @@ typedef struct Bucket
 	Newest		newest[BUCKET_NODES];
 } Bucket;
 
-/* What was there before the server was started, and what has been prepared since, is in the buckets of a database. */
+/*
+ * What was there before the server was started, and what has been prepared since, is in the buckets
+ * of a database.
+ */
 typedef struct Database
 {
 	Oid			dboid;
@@ -126,7 +130,10 @@ newest_delete_writing(Oid relid)
 	writing[nwriting++] = i;
 }
 
-/* Raises what a bucket has of a node. A full one forgets which node the oldest entry was of. The lock is held. */
+/*
+ * Raises what a bucket has of a node. A full one forgets which node the oldest entry was of. The
+ * lock is held.
+ */
 static void
 raise_bucket(Bucket *b, Newest what)
 {
@@ -172,7 +179,10 @@ end_writing(bool committed)
 	nwriting = 0;
 }
 
-/* Notes the version that the commit will have: an origin's, or one of this node; 0: PostgreSQL's own timestamp. Errors are possible. */
+/*
+ * Notes the version that the commit will have: an origin's, or one of this node; 0: PostgreSQL's
+ * own timestamp. Errors are possible.
+ */
 static void
 note_own_version(void)
 {
@@ -181,7 +191,10 @@ note_own_version(void)
 		return;
 	own.ts = replorigin_session_origin_timestamp;
 	if (replorigin_session_origin == DoNotReplicateId)
-		return;					/* a local commit with a timestamp of the clock: commit_stamp.c, which is called before us */
+		/*
+		 * a local commit with a timestamp of the clock: commit_stamp.c, which is called before us
+		 */
+		return;
 	origin_map_ensure_loaded();
 	own.node = origin_map_node(replorigin_session_origin);
 }
@@ -269,7 +282,10 @@ is_known(void)
 	return known;
 }
 
-/* True if a writer who had seen this much had seen the deletes of all other nodes through a timestamp. */
+/*
+ * True if a writer who had seen this much had seen the deletes of all other nodes through a
+ * timestamp.
+ */
 static bool
 all_are_past(TimestampTz ts, NodeId writer, const Frontier *seen)
 {

@@ -33,8 +33,10 @@ typedef struct Hold
 	NodeId		origin;
 	pid_t		holder;			/* 0: nobody */
 	int			waiters;
-	XLogRecPtr	visible;		/* transactions up to here can be seen; only needed while there is a holder */
-	TimestampTz ts;				/* greatest commit timestamp applied; PG_INT64_MIN: not known since the server started */
+	/* transactions up to here can be seen; only needed while there is a holder */
+	XLogRecPtr	visible;
+	/* greatest commit timestamp applied; PG_INT64_MIN: not known since the server started */
+	TimestampTz ts;
 	ConditionVariable cv;
 } Hold;
 
@@ -151,7 +153,8 @@ release_all(int code, Datum arg)
 static bool
 try_hold(NodeId origin)
 {
-	XLogRecPtr	progress = origin_map_progress(origin);	/* that of the last holder; what comes until we are, it notes */
+	/* that of the last holder; what comes until we are, it notes */
+	XLogRecPtr	progress = origin_map_progress(origin);
 	Hold	   *h;
 	bool		ours;
 

@@ -2,24 +2,27 @@
  * origin_map.c
  *		Which replication origin is which node, in shared memory.
  *
- * The output plugin must tell origins apart at every WAL record, where catalogs cannot be read. So the map is kept in
- * shared memory: it is filled from pg_replication_origin by whoever needs it first after a server start, and extended when an
- * origin has been created, before anything is written under it.
+ * The output plugin must tell origins apart at every WAL record, where catalogs cannot be read. So
+ * the map is kept in shared memory: it is filled from pg_replication_origin by whoever needs it
+ * first after a server start, and extended when an origin has been created, before anything is
+ * written under it.
  *
- * Invariants: an entry is in the map only if its row in pg_replication_origin is committed; a number belongs to one node as
- * long as the database is in its group. So what a transaction makes or drops reaches the map when it has committed
- * (at_end_of_transaction); if it is rolled back, or its process dies, the map never knew. An origin whose process died
- * between its commit and the map is found by name by the next who needs it.
+ * Invariants: an entry is in the map only if its row in pg_replication_origin is committed; a
+ * number belongs to one node as long as the database is in its group. So what a transaction makes
+ * or drops reaches the map when it has committed (at_end_of_transaction); if it is rolled back, or
+ * its process dies, the map never knew. An origin whose process died between its commit and the map
+ * is found by name by the next who needs it.
  *
- * PostgreSQL gives a new origin the lowest free number, and progress that was set under a number outlives a rolled back
- * creation. So an origin that is made here begins with its progress set to nothing (make()).
+ * PostgreSQL gives a new origin the lowest free number, and progress that was set under a number
+ * outlives a rolled back creation. So an origin that is made here begins with its progress set to
+ * nothing (make()).
  *
- * The origin of a node that is out keeps its number, and gives its place for progress back (catalog/former_origin.c); how far it had got is in its name
- * then, and in the map.
+ * The origin of a node that is out keeps its number, and gives its place for progress back
+ * (catalog/former_origin.c); how far it had got is in its name then, and in the map.
  *
- * Each process keeps a copy of its database's entries, renewed when the generation counter has moved: a look-up costs one
- * read of shared memory. The lock protects all of the shared struct but the counter, which is atomic and moves after a
- * change. Catalogs are read without the lock.
+ * Each process keeps a copy of its database's entries, renewed when the generation counter has
+ * moved: a look-up costs one read of shared memory. The lock protects all of the shared struct but
+ * the counter, which is atomic and moves after a change. Catalogs are read without the lock.
  */
 #include "postgres.h"
 
@@ -52,7 +55,11 @@ typedef struct OriginEntry
 	Oid			dboid;
 	RepOriginId origin;
 	NodeId		node;
-	XLogRecPtr	former;			/* progress that it had when its place for that was given back, or might have been taken; else InvalidXLogRecPtr */
+	/*
+	 * progress that it had when its place for that was given back, or might have been taken; else
+	 * InvalidXLogRecPtr
+	 */
+	XLogRecPtr	former;
 } OriginEntry;
 
 typedef struct OriginMap
@@ -115,7 +122,9 @@ const ShmemArea origin_map_area = {
 
 /* ---------- the shared map ---------- */
 
-/* Adds an entry of this database unless it is there; false if there is no room. The lock is held. */
+/*
+ * Adds an entry of this database unless it is there; false if there is no room. The lock is held.
+ */
 static bool
 add_entry(const OriginEntry *entry)
 {
@@ -265,7 +274,10 @@ change_at_commit(bool forget_all, RepOriginId origin, NodeId node, XLogRecPtr fo
 
 /* ---------- reading the catalog ---------- */
 
-/* Node of an origin's name if it is one of this database's, else ORIGIN_NODE_LOCAL. former: where it had got, if it is a former one. */
+/*
+ * Node of an origin's name if it is one of this database's, else ORIGIN_NODE_LOCAL. former: where
+ * it had got, if it is a former one.
+ */
 static NodeId
 node_of_name(const char *name, XLogRecPtr *former)
 {
@@ -284,7 +296,10 @@ node_of_name(const char *name, XLogRecPtr *former)
 	return number_read_node(&name, &node) && (*name == '\0' || former_origin_read(name, former)) ? node : ORIGIN_NODE_LOCAL;
 }
 
-/* Reads this database's committed origins. Those of the transaction at hand are noted for its commit. */
+/*
+ * Reads this database's committed origins. Those of the transaction at hand are noted for its
+ * commit.
+ */
 static List *
 read_origins(void)
 {
@@ -316,7 +331,10 @@ read_origins(void)
 	return found;
 }
 
-/* Takes origins into the map; false if the map was changed since the generation at which they were read. */
+/*
+ * Takes origins into the map; false if the map was changed since the generation at which they were
+ * read.
+ */
 static bool
 merge(List *found, uint64 generation)
 {
@@ -407,7 +425,10 @@ set_copy(OriginCopy *fresh, bool filled)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 }
 
-/* Renews this process's copy if the map has changed. One that could not be renewed stays outdated, and is an error each time. */
+/*
+ * Renews this process's copy if the map has changed. One that could not be renewed stays outdated,
+ * and is an error each time.
+ */
 static void
 refresh_copy(void)
 {
@@ -431,7 +452,10 @@ origins_changed(Datum arg, int cacheid, uint32 hashvalue)
 	copy.loaded = false;
 }
 
-/* Without shared memory nobody makes origins, but rows are read: reads the catalog into this process's copy. */
+/*
+ * Without shared memory nobody makes origins, but rows are read: reads the catalog into this
+ * process's copy.
+ */
 static void
 load_privately(void)
 {
@@ -507,7 +531,10 @@ origin_map_origin(NodeId node)
 
 /* ---------- making and dropping ---------- */
 
-/* Creates an origin. Its number may have progress of one that was rolled back when it had been moved already. */
+/*
+ * Creates an origin. Its number may have progress of one that was rolled back when it had been
+ * moved already.
+ */
 static RepOriginId
 make(const char *name)
 {
@@ -548,7 +575,10 @@ origin_map_create_former(NodeId node, XLogRecPtr progress)
 		change_at_commit(false, make(former_origin_name(origin_name(MyDatabaseId, node), progress)), node, progress);
 }
 
-/* One of the two transactions of origin_map_retire(): gives the origin its name, or its place for progress back. */
+/*
+ * One of the two transactions of origin_map_retire(): gives the origin its name, or its place for
+ * progress back.
+ */
 static void
 retire(RepOriginId origin, NodeId node, XLogRecPtr progress, bool rename)
 {

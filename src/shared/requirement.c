@@ -2,16 +2,18 @@
  * requirement.c
  *		What this server must have so that a database of it can be a member.
  *
- * It is looked at when a node is made, and then at every write: a server can be restarted with other settings. While
- * something is missing, local writes to replicated tables are refused (control/guard/write_guard.c, and the triggers), and no
- * worker of ours applies anything (control/links/manager.c); reading works.
+ * It is looked at when a node is made, and then at every write: a server can be restarted with
+ * other settings. While something is missing, local writes to replicated tables are refused
+ * (control/guard/write_guard.c, and the triggers), and no worker of ours applies anything
+ * (control/links/manager.c); reading works.
  *
- * A clock that is further from those of the other members than max_clock_skew is one of them (control/group/clock_guard.c), but does not stop our
- * workers: applying is right then, too, and is how it is noticed that the clocks agree again.
+ * A clock that is further from those of the other members than max_clock_skew is one of them
+ * (control/group/clock_guard.c), but does not stop our workers: applying is right then, too, and is
+ * how it is noticed that the clocks agree again.
  *
- * PostgreSQL forgets all commit timestamps, which are the versions of rows, when it is started without
- * track_commit_timestamp. So a server that is started so while it has a group slot goes on keeping them, and counts as one
- * that does not: nothing is lost until the setting is mended.
+ * PostgreSQL forgets all commit timestamps, which are the versions of rows, when it is started
+ * without track_commit_timestamp. So a server that is started so while it has a group slot goes on
+ * keeping them, and counts as one that does not: nothing is lost until the setting is mended.
  */
 #include "postgres.h"
 
@@ -72,7 +74,10 @@ requirement_keep_timestamps(void)
 			 errhint("Set track_commit_timestamp = on and restart the server.")));
 }
 
-/* Returns what is wrong with this server's clock, as far as this database's node knows; NULL for nothing. */
+/*
+ * Returns what is wrong with this server's clock, as far as this database's node knows; NULL for
+ * nothing.
+ */
 static const Unmet *
 unmet_by_clock(void)
 {

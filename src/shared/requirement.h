@@ -1,6 +1,7 @@
 /*
  * requirement.h
- *		What this server must have so that a database of it can be a member; looked at as long as it is one.
+ *		What this server must have so that a database of it can be a member; looked at as long as it
+ *		is one.
  */
 #ifndef REPLICATION_PLUGIN_REQUIREMENT_H
 #define REPLICATION_PLUGIN_REQUIREMENT_H
@@ -21,7 +22,10 @@ extern void requirement_keep_timestamps(void);
 /* Returns the first requirement that is not met; NULL if all are (palloc'd, or constant). Cheap. */
 extern const Unmet *requirement_unmet(void);
 
-/* The same without the clock: these are met by a restart only, and nothing is replicated until then. Constant. */
+/*
+ * The same without the clock: these are met by a restart only, and nothing is replicated until
+ * then. Constant.
+ */
 extern const Unmet *requirement_unmet_by_server(void);
 
 /* Raises an error if one is not met. */

@@ -2,9 +2,9 @@
  * seen.c
  *		What this node has surely seen of every node's writes, by timestamp.
  *
- * Kept in shared memory, as every write to a mergeable table asks. It is raised while a frontier row is being applied,
- * before that commits: what it says is true by then, since all that its member committed before is applied and
- * visible here.
+ * Kept in shared memory, as every write to a mergeable table asks. It is raised while a frontier
+ * row is being applied, before that commits: what it says is true by then, since all that its
+ * member committed before is applied and visible here.
  */
 #include "postgres.h"
 
@@ -64,7 +64,10 @@ const ShmemArea seen_area = {
 	.attach = area_attach,
 };
 
-/* The entry of a member of this database's group, made if there is none; NULL: no room. The lock is held. */
+/*
+ * The entry of a member of this database's group, made if there is none; NULL: no room. The lock is
+ * held.
+ */
 static SeenEntry *
 entry_of(NodeId member)
 {

@@ -2,8 +2,9 @@
  * seen.h
  *		What this node has surely seen of every node's writes, by timestamp.
  *
- * A member's frontier row says of the member itself: all that I commit from here on has a greater timestamp
- * than this (clock_horizon()). Who has applied that row has applied all writes of that member with lesser timestamps.
+ * A member's frontier row says of the member itself: all that I commit from here on has a greater
+ * timestamp than this (clock_horizon()). Who has applied that row has applied all writes of that
+ * member with lesser timestamps.
  */
 #ifndef REPLICATION_PLUGIN_SEEN_H
 #define REPLICATION_PLUGIN_SEEN_H
@@ -17,8 +18,9 @@ extern const ShmemArea seen_area;
 extern void seen_note_row(NodeId member, const char *vector);
 
 /*
- * Timestamps through which the writes of each node have been applied here, in CurrentMemoryContext (positions mean
- * nothing). Needs a transaction, as the first who asks after a start of the server reads the frontier rows.
+ * Timestamps through which the writes of each node have been applied here, in CurrentMemoryContext
+ * (positions mean nothing). Needs a transaction, as the first who asks after a start of the server
+ * reads the frontier rows.
  */
 extern Frontier *seen_through(void);
 

@@ -2,12 +2,15 @@
  * wall_clock.c
  *		What time it is, as far as this server's wall clock can be trusted.
  *
- * The monotonic clock cannot be set. What the wall clock is ahead of it ("base") changes slowly when all is well; wall_clock_follow()
- * keeps it up to date. If the wall clock is further from base than max_clock_skew it has jumped, and time goes on as the
- * monotonic clock says, until a comparison with other members (control/group/clock_guard.c) shows which of the two is right. So what is
- * committed meanwhile has timestamps that other members take, whatever the wall clock says, and it may be set right again without harm.
+ * The monotonic clock cannot be set. What the wall clock is ahead of it ("base") changes slowly
+ * when all is well; wall_clock_follow() keeps it up to date. If the wall clock is further from base
+ * than max_clock_skew it has jumped, and time goes on as the monotonic clock says, until a
+ * comparison with other members (control/group/clock_guard.c) shows which of the two is right. So
+ * what is committed meanwhile has timestamps that other members take, whatever the wall clock says,
+ * and it may be set right again without harm.
  *
- * After a start of the server base is made of the time that shared/clock.c has kept, if the wall clock is far from that.
+ * After a start of the server base is made of the time that shared/clock.c has kept, if the wall
+ * clock is far from that.
  */
 #include "postgres.h"
 
@@ -23,7 +26,8 @@
 typedef struct WallClock
 {
 	pg_atomic_uint64 base;		/* wall clock less monotonic clock, as int64; 0: not known yet */
-	pg_atomic_uint64 agreed;	/* 1 + the difference at the last agreement with a member; 0: none so far */
+	/* 1 + the difference at the last agreement with a member; 0: none so far */
+	pg_atomic_uint64 agreed;
 	pg_atomic_uint32 at_start;	/* in doubt since the start of the server */
 	pg_atomic_uint32 told;		/* the log has been told of the doubt */
 } WallClock;

@@ -2,8 +2,9 @@
  * wall_clock.h
  *		What time it is, as far as this server's wall clock can be trusted.
  *
- * Invariant: a wall clock that jumps by more than max_clock_skew, or is that far from where it was when the server was stopped,
- * gives no commit a timestamp before it has been compared with those of other members.
+ * Invariant: a wall clock that jumps by more than max_clock_skew, or is that far from where it was
+ * when the server was stopped, gives no commit a timestamp before it has been compared with those
+ * of other members.
  */
 #ifndef REPLICATION_PLUGIN_WALL_CLOCK_H
 #define REPLICATION_PLUGIN_WALL_CLOCK_H
@@ -15,7 +16,10 @@
 
 extern const ShmemArea wall_clock_area;
 
-/* Once after a start of the server: what time it was when the clock was last known to be right; 0: not known. */
+/*
+ * Once after a start of the server: what time it was when the clock was last known to be right; 0:
+ * not known.
+ */
 extern void wall_clock_start(TimestampTz last);
 
 /* The wall clock's time; while that is in doubt, the time that has passed since it was not. */
@@ -24,13 +28,22 @@ extern TimestampTz wall_clock_now(void);
 /* The same, and whether the wall clock is in doubt. */
 extern TimestampTz wall_clock_read(bool *in_doubt);
 
-/* Returns by how much, in microseconds, the wall clock is ahead of wall_clock_now(): 0 unless it is in doubt. */
+/*
+ * Returns by how much, in microseconds, the wall clock is ahead of wall_clock_now(): 0 unless it is
+ * in doubt.
+ */
 extern int64 wall_clock_doubt(void);
 
-/* Returns true if the wall clock is in doubt since the server was started, and has not been compared since. */
+/*
+ * Returns true if the wall clock is in doubt since the server was started, and has not been
+ * compared since.
+ */
 extern bool wall_clock_doubted_at_start(void);
 
-/* Takes up small changes of the wall clock, as time servers make them; tells of a large one. Called by one process, again and again. */
+/*
+ * Takes up small changes of the wall clock, as time servers make them; tells of a large one. Called
+ * by one process, again and again.
+ */
 extern void wall_clock_follow(void);
 
 /* The wall clock is right as it is now. */
@@ -39,7 +52,10 @@ extern void wall_clock_confirm(void);
 /* The wall clock is wrong: this is what to add to moment_now() for the time. */
 extern void wall_clock_correct(int64 base);
 
-/* The wall clock and a member's differ by so much, which is within the limit; returns what the difference was then, or -1. */
+/*
+ * The wall clock and a member's differ by so much, which is within the limit; returns what the
+ * difference was then, or -1.
+ */
 extern void wall_clock_set_agreed(int64 offset);
 extern int64 wall_clock_agreed(void);
 

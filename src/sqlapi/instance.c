@@ -177,7 +177,10 @@ require_here(PGconn *conn)
 	PQclear(res);
 }
 
-/* loopback(sql text) → void: in a transaction of its own, if our own dsn leads here; an empty statement is none */
+/*
+ * loopback(sql text) → void: in a transaction of its own, if our own dsn leads here; an empty
+ * statement is none
+ */
 Datum
 replication_plugin_loopback(PG_FUNCTION_ARGS)
 {

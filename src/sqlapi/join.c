@@ -56,7 +56,10 @@ all_sequences(void)
 	return result;
 }
 
-/* Puts one sequence into the result, unless it is gone. It is read as it is stored: by its name it might be something else by now. */
+/*
+ * Puts one sequence into the result, unless it is gone. It is read as it is stored: by its name it
+ * might be something else by now.
+ */
 static void
 put_sequence(Oid relid, ReturnSetInfo *result)
 {

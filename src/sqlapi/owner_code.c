@@ -1,6 +1,7 @@
 /*
  * owner_code.c
- *		SQL functions that tell under which search_path the functions of tables' owners run, or keep what these do within bounds.
+ *		SQL functions that tell under which search_path the functions of tables' owners run, or keep
+ *		what these do within bounds.
  */
 #include "postgres.h"
 

@@ -47,8 +47,9 @@ may_read(Oid relid)
 }
 
 /*
- * Columns of a row of one of our tables, by its place: relid and a bytea. What is stored there is read as it is, so nobody may give
- * us bytes of his own. Returns the table if it is there and the caller may read it, else NULL.
+ * Columns of a row of one of our tables, by its place: relid and a bytea. What is stored there is
+ * read as it is, so nobody may give us bytes of his own. Returns the table if it is there and the
+ * caller may read it, else NULL.
  */
 static Relation
 read_stored(const char *table, const char *column, ItemPointer place, bytea **bytes)
@@ -97,7 +98,10 @@ key_json(Relation rel, bytea *bytes, Datum *json)
 	return found;
 }
 
-/* stored_key(source text, place tid) → jsonb; source: row_state, parked_row, or blocked_by of a parked row */
+/*
+ * stored_key(source text, place tid) → jsonb; source: row_state, parked_row, or blocked_by of a
+ * parked row
+ */
 Datum
 replication_plugin_stored_key(PG_FUNCTION_ARGS)
 {
@@ -146,7 +150,10 @@ replication_plugin_parked_json(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(json);
 }
 
-/* parked_of(anyelement) → setof anyelement: the parked rows of the table whose row type the argument has */
+/*
+ * parked_of(anyelement) → setof anyelement: the parked rows of the table whose row type the
+ * argument has
+ */
 Datum
 replication_plugin_parked_of(PG_FUNCTION_ARGS)
 {

@@ -1,11 +1,13 @@
 /*
  * resend.c
- *		Gives this node's rows of a table to all others: the two parts of resend_table() that SQL cannot do.
+ *		Gives this node's rows of a table to all others: the two parts of resend_table() that SQL
+ *		cannot do.
  *
- * Every row is deleted and inserted again, in one transaction. So it travels whole (an update would leave out large values
- * that it does not change), and of a mergeable table it replaces all that the other nodes have of the key, merged columns included.
- * It is done as in a replica session, so foreign keys and ordinary triggers of users do not act on it; triggers that fire always, checks and
- * expressions run as the owner of the table.
+ * Every row is deleted and inserted again, in one transaction. So it travels whole (an update would
+ * leave out large values that it does not change), and of a mergeable table it replaces all that
+ * the other nodes have of the key, merged columns included. It is done as in a replica session, so
+ * foreign keys and ordinary triggers of users do not act on it; triggers that fire always, checks
+ * and expressions run as the owner of the table.
  */
 #include "postgres.h"
 
@@ -176,7 +178,8 @@ replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	AfterTriggerSetState(makeNode(ConstraintsSetStmt)); /* deferred ones would fire when we are not the owner any more */
+	/* deferred ones would fire when we are not the owner any more */
+	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	foreach(lc, relids)
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)

@@ -109,7 +109,10 @@ settings_forget_seen_at_commit(void)
 	forget_seen = true;
 }
 
-/* Has a mergeable table's rows show what its policy makes of them; of one that is excluded now nothing is kept, nor of parked rows. */
+/*
+ * Has a mergeable table's rows show what its policy makes of them; of one that is excluded now
+ * nothing is kept, nor of parked rows.
+ */
 static void
 show_again(Oid relid)
 {
@@ -202,7 +205,10 @@ exclusion_changed(HeapTuple tuple, TupleDesc desc)
 		look_again(lfirst_oid(lc));
 }
 
-/* Writes of a table have been passed over, or what replaces them has come: updates of it are sent in another way. */
+/*
+ * Writes of a table have been passed over, or what replaces them has come: updates of it are sent
+ * in another way.
+ */
 static void
 awaited_changed(HeapTuple tuple, TupleDesc desc)
 {
@@ -277,7 +283,10 @@ replication_plugin_invalidate_table(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* exclusion(schema_name text, table_name text) → text: why the table is not replicated; null if it is */
+/*
+ * exclusion(schema_name text, table_name text) → text: why the table is not replicated; null if it
+ * is
+ */
 Datum
 replication_plugin_exclusion(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,7 @@
 /*
  * siblings.c
- *		SQL functions that show the siblings of a row of a mergeable table, and what handlers make of rows.
+ *		SQL functions that show the siblings of a row of a mergeable table, and what handlers make
+ *		of rows.
  */
 #include "postgres.h"
 
@@ -102,7 +103,10 @@ populate_row(Oid row_type, Datum values)
 	return FunctionCallInvoke(fcinfo);
 }
 
-/* row_of_json(relation regclass, "values" jsonb) → record: input functions and domains are the owner's code, and run as the owner */
+/*
+ * row_of_json(relation regclass, "values" jsonb) → record: input functions and domains are the
+ * owner's code, and run as the owner
+ */
 Datum
 replication_plugin_row_of_json(PG_FUNCTION_ARGS)
 {
@@ -119,7 +123,10 @@ replication_plugin_row_of_json(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(row);
 }
 
-/* row_of(base anyelement, "values" jsonb) → anyelement: the same for a query that needs to know the columns; base: null of the table's row type */
+/*
+ * row_of(base anyelement, "values" jsonb) → anyelement: the same for a query that needs to know the
+ * columns; base: null of the table's row type
+ */
 Datum
 replication_plugin_row_of(PG_FUNCTION_ARGS)
 {
@@ -165,7 +172,8 @@ record_of_slot(Relation rel, TupleTableSlot *slot)
 }
 
 /*
- * siblings_of(relation regclass, key record) → setof (version text, node_id integer, written_at timestamptz, deleted boolean, siblings record)
+ * siblings_of(relation regclass, key record) → setof (version text, node_id integer, written_at
+ * timestamptz, deleted boolean, siblings record)
  */
 Datum
 replication_plugin_siblings_of(PG_FUNCTION_ARGS)
@@ -240,9 +248,10 @@ row_is_coming(Relation rel, MergeTable *t, const Datum *key)
 }
 
 /*
- * delete_unshown(relation regclass, key record) → void: deletes a row that the table does not show (the newest of its values is a delete,
- * or it is parked), which DELETE cannot. The state that is stored is the lock. A session that inserts the key at the same time may have
- * read the state before: then one of the two must try again.
+ * delete_unshown(relation regclass, key record) → void: deletes a row that the table does not show
+ * (the newest of its values is a delete, or it is parked), which DELETE cannot. The state that is
+ * stored is the lock. A session that inserts the key at the same time may have read the state
+ * before: then one of the two must try again.
  */
 Datum
 replication_plugin_delete_unshown(PG_FUNCTION_ARGS)
@@ -410,7 +419,10 @@ replication_plugin_check_merge(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* state_forgettable(state bytea, live boolean, stored_at timestamptz, stored_by integer, seen text) → boolean */
+/*
+ * state_forgettable(state bytea, live boolean, stored_at timestamptz, stored_by integer, seen text)
+ * → boolean
+ */
 Datum
 replication_plugin_state_forgettable(PG_FUNCTION_ARGS)
 {

@@ -205,10 +205,16 @@ replication_plugin_create_origin(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* How many calls of wait_for_apply() of one role may have connections to other nodes open at a time. */
+/*
+ * How many calls of wait_for_apply() of one role may have connections to other nodes open at a
+ * time.
+ */
 #define WAIT_PLACES		8
 
-/* wait_place(take boolean) → boolean: takes a place among the calls of this session's role that may connect to other nodes, if one is free; or gives it back */
+/*
+ * wait_place(take boolean) → boolean: takes a place among the calls of this session's role that may
+ * connect to other nodes, if one is free; or gives it back
+ */
 Datum
 replication_plugin_wait_place(PG_FUNCTION_ARGS)
 {

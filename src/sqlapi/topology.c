@@ -94,7 +94,10 @@ read_topology(FunctionCallInfo fcinfo, TopologyMember **members, int *n)
 	return topology_links(&t, *members, *n);
 }
 
-/* topology_plan(shape, nodes, links, members, sources, me, down) → setof (provider, subscriber, reroute, full_origins) */
+/*
+ * topology_plan(shape, nodes, links, members, sources, me, down) → setof (provider, subscriber,
+ * reroute, full_origins)
+ */
 Datum
 replication_plugin_topology_plan(PG_FUNCTION_ARGS)
 {

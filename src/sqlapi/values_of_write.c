@@ -2,17 +2,19 @@
  * values_of_write.c
  *		Reads for a subscriber what its stream has told it of, without the values.
  *
- * A commit is in the WAL, and decoded, a little before others here can see it; with synchronous replication
- * long before. So the row is looked for under a snapshot that shows every transaction that is marked as committed,
- * also those that are still in the list of running ones. Nothing is waited for but the mark: a commit
- * may be waiting for the very subscriber that asks.
+ * A commit is in the WAL, and decoded, a little before others here can see it; with synchronous
+ * replication long before. So the row is looked for under a snapshot that shows every transaction
+ * that is marked as committed, also those that are still in the list of running ones. Nothing is
+ * waited for but the mark: a commit may be waiting for the very subscriber that asks.
  *
- * Reading marks such a commit in the rows' hint bits, as reading after its end would. Snapshots of others
- * do not care; a writer that waits for such a row goes on a little earlier, behind the commit in the WAL.
+ * Reading marks such a commit in the rows' hint bits, as reading after its end would. Snapshots of
+ * others do not care; a writer that waits for such a row goes on a little earlier, behind the
+ * commit in the WAL.
  *
- * The row may have been written again since the write that is asked for. Then a value is still the one that it had if its TOAST chunks
- * are not younger than that write: an update keeps the chunks of values that it leaves alone, and the row's writes have growing
- * versions. But not if the key was deleted meanwhile: chunks come along when a row takes another key.
+ * The row may have been written again since the write that is asked for. Then a value is still the
+ * one that it had if its TOAST chunks are not younger than that write: an update keeps the chunks
+ * of values that it leaves alone, and the row's writes have growing versions. But not if the key
+ * was deleted meanwhile: chunks come along when a row takes another key.
  */
 #include "postgres.h"
 
@@ -218,8 +220,9 @@ find_in(Question *q, Relation rel, Oid indexoid)
 }
 
 /*
- * Finds the row, in no matter which partition; *rel: the one, open. It is not asked for by SQL: that would be planned, which runs functions
- * of indexes, would look for operators by their names, and would see what row security, or its owner, lets the owner see.
+ * Finds the row, in no matter which partition; *rel: the one, open. It is not asked for by SQL:
+ * that would be planned, which runs functions of indexes, would look for operators by their names,
+ * and would see what row security, or its owner, lets the owner see.
  */
 static TupleTableSlot *
 find_row(Question *q, Relation *rel)
@@ -292,8 +295,8 @@ chunk_writer(struct varlena *value)
 }
 
 /*
- * The version of what a transaction wrote. One that has not ended, besides the write that is asked for, came after it: it is not waited for,
- * as it may be waiting for who asks.
+ * The version of what a transaction wrote. One that has not ended, besides the write that is asked
+ * for, came after it: it is not waited for, as it may be waiting for who asks.
  */
 static Version
 version_of(Question *q, TransactionId xid)
@@ -358,7 +361,10 @@ shown_values(Question *q, Relation rel, TupleTableSlot *row, Datum *values, bool
 {
 	Version		v = shown_version(q, DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &nulls[0])));
 
-	/* what a mergeable table shows may be made of several writes; a row of unknown age is at least as old */
+	/*
+	 * what a mergeable table shows may be made of several writes; a row of unknown age is at least
+	 * as old
+	 */
 	bool		all = version_cmp(v, q->version) == 0 || version_is_oldest(v) || table_is_mergeable(q->rel);
 
 	if (!all && was_deleted(q))
@@ -427,7 +433,10 @@ answer(Question *q, Datum *array)
 	return found;
 }
 
-/* values_of_write(regclass, text[], text[], text[], bigint, integer, xid) → (vals text[], until text) */
+/*
+ * values_of_write(regclass, text[], text[], text[], bigint, integer, xid) → (vals text[], until
+ * text)
+ */
 Datum
 replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 {

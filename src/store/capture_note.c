@@ -2,9 +2,10 @@
  * capture_note.c
  *		Counts what is captured in a transaction, and tells the decoder (wire/note.h).
  *
- * Counts are kept per subtransaction: one that is rolled back takes its own with it, as decoding does not see its changes
- * either. The note is written right before the commit (or PREPARE). What is written under an origin that is not local
- * is not decoded, or not looked at, so it is not counted.
+ * Counts are kept per subtransaction: one that is rolled back takes its own with it, as decoding
+ * does not see its changes either. The note is written right before the commit (or PREPARE). What
+ * is written under an origin that is not local is not decoded, or not looked at, so it is not
+ * counted.
  */
 #include "postgres.h"
 

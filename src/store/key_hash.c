@@ -2,11 +2,13 @@
  * key_hash.c
  *		Hashing values of key columns.
  *
- * Most types have a hash function that goes with their equality. Some that can be keys have none: then values hash by their bytes, their
- * text or the numbers in them where equal ones are known to have the same, and arrays and composites by what their parts hash to. What is
- * left (types that we have never heard of) all hashes to 0, which is slow and right.
+ * Most types have a hash function that goes with their equality. Some that can be keys have none:
+ * then values hash by their bytes, their text or the numbers in them where equal ones are known to
+ * have the same, and arrays and composites by what their parts hash to. What is left (types that we
+ * have never heard of) all hashes to 0, which is slow and right.
  *
- * Hashes are stored (tombstone.c, row_state.c, parked.c), so a type that hashes in another way in a new version is looked for by both.
+ * Hashes are stored (tombstone.c, row_state.c, parked.c), so a type that hashes in another way in a
+ * new version is looked for by both.
  */
 #include "postgres.h"
 
@@ -48,7 +50,8 @@ struct KeyHash
 	int16		len;
 	bool		byval;
 	char		align;
-	bool		users;			/* of a type that is not built in: only in a row session (base/session.h) */
+	/* of a type that is not built in: only in a row session (base/session.h) */
+	bool		users;
 	FmgrInfo	function;		/* hash or output function */
 	KeyHash    *element;
 	Oid			element_type;
@@ -56,7 +59,10 @@ struct KeyHash
 	KeyHash   **columns;
 };
 
-/* How values of types that come with an extension of their name are hashed, wherever that is installed. */
+/*
+ * How values of types that come with an extension of their name are hashed, wherever that is
+ * installed.
+ */
 static HashBy
 choose_of_extension(Oid typid)
 {
@@ -188,7 +194,10 @@ add_number(uint64 hash, double number)
 	return hash_combine64(hash, hash_bytes_extended((unsigned char *) &number, sizeof(number), 0));
 }
 
-/* Hashes a cube: u32 number of dimensions, with the greatest bit set for a point; a corner; and unless it is a point, the one across. */
+/*
+ * Hashes a cube: u32 number of dimensions, with the greatest bit set for a point; a corner; and
+ * unless it is a point, the one across.
+ */
 static uint64
 hash_cube(Datum value)
 {

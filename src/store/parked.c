@@ -2,8 +2,8 @@
  * parked.c
  *		Rows whose place a newer row has taken: tables parked_row and row_pin.
  *
- * Both are small and seldom written. They are read under the newest snapshot: parked_lock() keeps others from
- * changing what concerns a table.
+ * Both are small and seldom written. They are read under the newest snapshot: parked_lock() keeps
+ * others from changing what concerns a table.
  */
 #include "postgres.h"
 
@@ -135,7 +135,10 @@ end(ParkScan *s)
 	CommandCounterIncrement();
 }
 
-/* True if one of the tables has something of a table. Mostly it is empty, or never was anything else. */
+/*
+ * True if one of the tables has something of a table. Mostly it is empty, or never was anything
+ * else.
+ */
 static bool
 any(const char *table, const char *index, Oid relid)
 {

@@ -2,8 +2,9 @@
  * rewrite.c
  *		ALTER TABLE that writes all rows anew: their versions survive.
  *
- * A row that the running transaction has written itself, before the command, is pinned to that transaction (pin_find() knows its version
- * when it has committed): what the same transaction does later to other rows has the same version.
+ * A row that the running transaction has written itself, before the command, is pinned to that
+ * transaction (pin_find() knows its version when it has committed): what the same transaction does
+ * later to other rows has the same version.
  */
 #include "postgres.h"
 
@@ -128,7 +129,10 @@ keep(Rewriting *r, const Datum *key, Version version)
 	MemoryContextSwitchTo(old);
 }
 
-/* Returns true if not all members have what a transaction wrote. Of a large table, few rows are so young. */
+/*
+ * Returns true if not all members have what a transaction wrote. Of a large table, few rows are so
+ * young.
+ */
 static bool
 is_young(const Rewriting *r, TransactionId xmin)
 {
@@ -258,7 +262,10 @@ find_kept(Rewriting *r, HTAB *index, const Datum *key)
 	return NULL;
 }
 
-/* Looks at the copies: which transactions wrote them, and which of them keep their versions. Returns the transactions. */
+/*
+ * Looks at the copies: which transactions wrote them, and which of them keep their versions.
+ * Returns the transactions.
+ */
 static List *
 look_at_copies(Rewriting *r, Relation rel)
 {

@@ -2,11 +2,13 @@
  * rewrite_known.c
  *		Table table_rewrite: which transactions have written the rows of a table anew.
  *
- * It is empty nearly always: a row goes when its transaction is stable (control/group/group_worker.c), as nothing that is concurrent with
- * the rows can arrive then. So each process keeps all of it, and reads it again when it has changed.
+ * It is empty nearly always: a row goes when its transaction is stable
+ * (control/group/group_worker.c), as nothing that is concurrent with the rows can arrive then. So
+ * each process keeps all of it, and reads it again when it has changed.
  *
- * The command numbers tell copies from rows that the same transaction has written later. PostgreSQL puts another number there when
- * an update of the row is rolled back; the row then counts as a copy, or not, by that, until it is written again.
+ * The command numbers tell copies from rows that the same transaction has written later. PostgreSQL
+ * puts another number there when an update of the row is rolled back; the row then counts as a
+ * copy, or not, by that, until it is written again.
  */
 #include "postgres.h"
 

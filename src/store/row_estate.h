@@ -12,7 +12,10 @@
 /* In CurrentMemoryContext; FreeExecutorState() frees it. The table fires no triggers. */
 extern EState *row_estate(Relation rel, ResultRelInfo **rri);
 
-/* Computes the generated columns of a row that was kept or sent, and so came without them; as the table's owner. */
+/*
+ * Computes the generated columns of a row that was kept or sent, and so came without them; as the
+ * table's owner.
+ */
 extern void row_generate(Relation rel, TupleTableSlot *slot);
 
 #endif							/* REPLICATION_PLUGIN_ROW_ESTATE_H */

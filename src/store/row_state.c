@@ -2,10 +2,12 @@
  * row_state.c
  *		The siblings of a row of a mergeable table: table row_state.
  *
- * state: u8 format (3), u16 siblings (0: the heap row is the only one), each: u8 flags (1 plain, 2 deleted, 4 of the transaction that stored this), u32 node and
- * u64 timestamp (0 if flag 4), u32 length, row (none if deleted): u16 n and n times u16: its columns (attribute
- * numbers) with a u32 each: their types then, and a wire tuple in internal form; u16 merged columns, each: u16 attribute number, u32 length, bytes of model/merge.h.
- * Integers in network byte order. Columns that were added later have what ALTER TABLE gave the rows that were there.
+ * state: u8 format (3), u16 siblings (0: the heap row is the only one), each: u8 flags (1 plain, 2
+ * deleted, 4 of the transaction that stored this), u32 node and u64 timestamp (0 if flag 4), u32
+ * length, row (none if deleted): u16 n and n times u16: its columns (attribute numbers) with a u32
+ * each: their types then, and a wire tuple in internal form; u16 merged columns, each: u16
+ * attribute number, u32 length, bytes of model/merge.h. Integers in network byte order. Columns
+ * that were added later have what ALTER TABLE gave the rows that were there.
  */
 #include "postgres.h"
 
@@ -486,7 +488,8 @@ row_state_forget_all(Oid relid)
 	Store		store;
 	ScanKeyData search;
 	IndexScanDesc scan;
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());	/* the next call of it would change the scan's */
+	/* the next call of it would change the scan's */
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	open_store(&store, RowExclusiveLock);
 	scan = index_beginscan(store.heap, store.index, snapshot, 1, 0);

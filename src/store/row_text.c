@@ -1,6 +1,7 @@
 /*
  * row_text.c
- *		Rows on their way to a new member: a jsonb object of columns, values in the types' text form.
+ *		Rows on their way to a new member: a jsonb object of columns, values in the types' text
+ *		form.
  */
 #include "postgres.h"
 

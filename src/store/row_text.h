@@ -1,6 +1,7 @@
 /*
  * row_text.h
- *		Rows on their way to a new member: a jsonb object of columns, values in the types' text form.
+ *		Rows on their way to a new member: a jsonb object of columns, values in the types' text
+ *		form.
  */
 #ifndef REPLICATION_PLUGIN_ROW_TEXT_H
 #define REPLICATION_PLUGIN_ROW_TEXT_H
@@ -23,7 +24,10 @@ extern JsonbValue *json_field(JsonbContainer *object, const char *name);
 extern int64 json_number(JsonbContainer *object, const char *name);
 extern bool json_truth(JsonbContainer *object, const char *name);
 
-/* A container as what it has to be, a field that is an object or an array, an element of an array that is an object; an error if it is not. */
+/*
+ * A container as what it has to be, a field that is an object or an array, an element of an array
+ * that is an object; an error if it is not.
+ */
 extern JsonbContainer *json_root(Jsonb *value);
 extern JsonbContainer *json_object_at(JsonbContainer *object, const char *name);
 extern JsonbContainer *json_array_at(JsonbContainer *object, const char *name);

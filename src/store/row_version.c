@@ -7,10 +7,10 @@
  * a node. The raw xmin is used also for frozen rows: as long as the commit data is
  * there, freezing must not change the outcome of a conflict.
  *
- * Invariant: the result depends on the writing transaction alone, so every node
- * that holds a row gives it the same version; except VERSION_OLDEST, which stands
- * for rows older than anything that can still arrive: copied ones, and those that were
- * here before the database became a member, whoever wrote them: origin numbers may have been other nodes' then.
+ * Invariant: the result depends on the writing transaction alone, so every node that holds a row
+ * gives it the same version; except VERSION_OLDEST, which stands for rows older than anything that
+ * can still arrive: copied ones, and those that were here before the database became a member,
+ * whoever wrote them: origin numbers may have been other nodes' then.
  */
 #include "postgres.h"
 
@@ -26,7 +26,10 @@
 #include "store/rewrite_known.h"
 #include "store/row_version.h"
 
-/* Returns true if a transaction is from before this database became a member, or of the server of which it is a physical copy. */
+/*
+ * Returns true if a transaction is from before this database became a member, or of the server of
+ * which it is a physical copy.
+ */
 static bool
 is_older_than_member(TransactionId xmin)
 {
@@ -35,7 +38,9 @@ is_older_than_member(TransactionId xmin)
 	return since != 0 && full_xid_of(xmin) < since;
 }
 
-/* The member whose transaction that was, on a physical copy of its server; INVALID_NODE_ID: none. */
+/*
+ * The member whose transaction that was, on a physical copy of its server; INVALID_NODE_ID: none.
+ */
 static NodeId
 copied_from(TransactionId xmin)
 {

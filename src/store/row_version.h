@@ -17,8 +17,8 @@
 extern Version row_version(TransactionId xmin, Version own);
 
 /*
- * The same for a row in a slot that holds a heap tuple. Of a copy that ALTER TABLE has made (rewrite.h), VERSION_OLDEST: the row may have
- * a pin.
+ * The same for a row in a slot that holds a heap tuple. Of a copy that ALTER TABLE has made
+ * (rewrite.h), VERSION_OLDEST: the row may have a pin.
  */
 extern Version row_version_of_slot(TupleTableSlot *slot, Version own);
 

@@ -90,7 +90,9 @@ typedef struct Store
 	MemoryContext context;		/* lives as long as the store is open */
 } Store;
 
-/* Of the running transaction, of which a process has one at a time, whoever applies or reads there. */
+/*
+ * Of the running transaction, of which a process has one at a time, whoever applies or reads there.
+ */
 static Store store;
 
 /* Sees what is committed, our own, and, with xmin set, what is in progress. */
@@ -230,7 +232,10 @@ tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf)
 	return (bytea *) buf->data;
 }
 
-/* Reads a stored key into k->scratch; false if the key had other columns, or types, when it was stored. */
+/*
+ * Reads a stored key into k->scratch; false if the key had other columns, or types, when it was
+ * stored.
+ */
 static bool
 read_stored(TombstoneKeys *k, bytea *stored)
 {
@@ -414,9 +419,9 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 }
 
 /*
- * Starts a scan for the hash of a key; it is kept for the next time. Tombstones of transactions in progress
- * are seen as well (dirty.xmin is set then): a put and a delete of one key that are applied at the same time must
- * not pass each other unseen.
+ * Starts a scan for the hash of a key; it is kept for the next time. Tombstones of transactions in
+ * progress are seen as well (dirty.xmin is set then): a put and a delete of one key that are
+ * applied at the same time must not pass each other unseen.
  */
 static IndexScanDesc
 start_scan(TombstoneKeys *k, const Datum *key)

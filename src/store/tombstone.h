@@ -24,17 +24,25 @@ typedef struct TombstoneKeys TombstoneKeys;
 extern TombstoneKeys *tombstone_keys(Relation root);
 extern int	tombstone_nkeys(const TombstoneKeys *k);
 
-/* True if a column of the key has a type that is not built in: hashing, comparing and reading it belongs into a row session (base/session.h). */
+/*
+ * True if a column of the key has a type that is not built in: hashing, comparing and reading it
+ * belongs into a row session (base/session.h).
+ */
 extern bool tombstone_users_types(const TombstoneKeys *k);
 extern Oid	tombstone_relid(const TombstoneKeys *k);
 
-/* A key in its stored form: hash (equal keys hash alike), bytes (appended to buf, with a varlena header), scan key by the hash, comparison. */
+/*
+ * A key in its stored form: hash (equal keys hash alike), bytes (appended to buf, with a varlena
+ * header), scan key by the hash, comparison.
+ */
 extern int64 tombstone_key_hash(TombstoneKeys *k, const Datum *key);
 extern bytea *tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf);
 extern void tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey search, AttrNumber attnum);
 extern bool tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key);
 
-/* Takes a stored key apart; false if the key had other columns, or types of another length, then. */
+/*
+ * Takes a stored key apart; false if the key had other columns, or types of another length, then.
+ */
 extern bool tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key);
 
 /*
@@ -51,20 +59,26 @@ extern void tombstone_write(TombstoneKeys *k, const Datum *key, bool send);
  */
 extern bool tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest);
 
-/* The same, as a snapshot shows it, without waiting: a writer that has not ended has VERSION_SELF. */
+/*
+ * The same, as a snapshot shows it, without waiting: a writer that has not ended has VERSION_SELF.
+ */
 extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version *newest);
 
 /* Forgets all tombstones of a table: it is not replicated any more. */
 extern void tombstone_forget_all(Oid relid);
 
 /*
- * Deletes the tombstones in these blocks (to: the first one behind) that transactions before this one wrote, but for those of
- * which keep() says that somebody still looks for them (by table and hash of the key). keep may be NULL. arg is given to it.
+ * Deletes the tombstones in these blocks (to: the first one behind) that transactions before this
+ * one wrote, but for those of which keep() says that somebody still looks for them (by table and
+ * hash of the key). keep may be NULL. arg is given to it.
  */
 extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
 							  bool (*keep) (Oid relid, int64 hash, const void *arg), const void *arg);
 
-/* Notes all tombstones in shared/newest_delete.h: its look at what was there before the server was started. */
+/*
+ * Notes all tombstones in shared/newest_delete.h: its look at what was there before the server was
+ * started.
+ */
 extern void tombstone_look(void);
 
 /*

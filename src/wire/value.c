@@ -39,7 +39,10 @@ choose_kind(Oid typid, Form_pg_type type, bool internal)
 	switch (type->typtype)
 	{
 		case TYPTYPE_BASE:
-			/* the bytes of xml are its text, whatever the layout; its other forms lose a newline at the beginning */
+			/*
+			 * the bytes of xml are its text, whatever the layout; its other forms lose a newline at
+			 * the beginning
+			 */
 			if (builtin && (internal || typid == XMLOID))
 				return WIRE_INTERNAL;
 			/* arrays of user types have oids in their binary form */
@@ -314,7 +317,10 @@ read_text(ValueReader *r, char *text)
 	return value;
 }
 
-/* Finds the cast between two types of numbers, which ALTER TABLE uses as well when it changes one into the other. */
+/*
+ * Finds the cast between two types of numbers, which ALTER TABLE uses as well when it changes one
+ * into the other.
+ */
 static void
 look_up_cast(ValueReader *r)
 {

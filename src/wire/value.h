@@ -34,7 +34,9 @@ extern void value_writer_init(ValueWriter *w, Oid typid, bool internal);
 /* Appends one non-null value. A varlena is detoasted (never pass an external unchanged value). */
 extern void value_write(StringInfo out, ValueWriter *w, Datum value);
 
-/* Per column, built once per relation pair: how arriving values become datums of the local column. */
+/*
+ * Per column, built once per relation pair: how arriving values become datums of the local column.
+ */
 typedef struct ValueReader
 {
 	MemoryContext context;		/* in which the functions below keep what they remember */
@@ -43,11 +45,14 @@ typedef struct ValueReader
 	Oid			domain;			/* whose constraints are checked; InvalidOid: none */
 	void	   *domain_checks;	/* what checking them remembers */
 	bool		names_objects;	/* its text names objects */
-	bool		runs_code;		/* reading can run functions of users: only in a row session (base/session.h) */
+	/* reading can run functions of users: only in a row session (base/session.h) */
+	bool		runs_code;
 	int16		typlen;
 	bool		typbyval;
-	bool		direct;			/* the remote type is the same type: internal and binary forms fit */
-	Oid			remote_typid;	/* for conversion by way of text when not direct; InvalidOid if unknown here */
+	/* the remote type is the same type: internal and binary forms fit */
+	bool		direct;
+	/* for conversion by way of text when not direct; InvalidOid if unknown here */
+	Oid			remote_typid;
 	Oid			typioparam;
 	Oid			remote_typioparam;
 	int16		remote_typlen;
@@ -57,7 +62,8 @@ typedef struct ValueReader
 	FmgrInfo	remote_recv;
 	FmgrInfo	remote_out;
 	bool		cast_looked_up;
-	FmgrInfo	cast;			/* from the remote type, between numbers; fn_oid invalid: by way of text */
+	/* from the remote type, between numbers; fn_oid invalid: by way of text */
+	FmgrInfo	cast;
 } ValueReader;
 
 /*

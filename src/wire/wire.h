@@ -52,7 +52,8 @@ typedef enum WireMessage
 	WIRE_UPDATE = 'U',
 	WIRE_DELETE = 'D',
 	WIRE_TRUNCATE = 'T',		/* keyless tables only; keyed ones send one delete per row */
-	WIRE_WRITE = 'W',			/* what a transactional logical message of a write holds is the same */
+	/* what a transactional logical message of a write holds is the same */
+	WIRE_WRITE = 'W',
 	WIRE_STUB = 'X'
 } WireMessage;
 
@@ -61,8 +62,13 @@ typedef enum WireKind
 {
 	WIRE_NULL = 'n',
 	WIRE_UNCHANGED = 'u',		/* TOASTed value that the update did not touch: not sent */
-	WIRE_AWAITED = 'a',			/* the same, where the sender may have updated another row than the receiver has (catalog/awaited.h) */
-	WIRE_INTERNAL = 'i',		/* the datum's bytes: fixed length as in memory, varlena payload without header */
+	/*
+	 * the same, where the sender may have updated another row than the receiver has
+	 * (catalog/awaited.h)
+	 */
+	WIRE_AWAITED = 'a',
+	/* the datum's bytes: fixed length as in memory, varlena payload without header */
+	WIRE_INTERNAL = 'i',
 	WIRE_BINARY = 'b',			/* typsend */
 	WIRE_TEXT = 't'				/* typoutput */
 } WireKind;
@@ -113,7 +119,8 @@ typedef struct WireBegin
 
 typedef struct WireCommit
 {
-	XLogRecPtr	end_lsn;		/* position in the provider's WAL that is passed with this transaction */
+	/* position in the provider's WAL that is passed with this transaction */
+	XLogRecPtr	end_lsn;
 } WireCommit;
 
 /* "The provider applied these before what follows." The subscriber gets their rows elsewhere. */
@@ -122,7 +129,8 @@ typedef struct WireStub
 	XLogRecPtr	end_lsn;		/* position in the provider's WAL */
 	int			n;
 	FrontierEntry *entries;		/* palloc'd */
-	bool		more;			/* others are held back: until the next message keepalives say nothing */
+	/* others are held back: until the next message keepalives say nothing */
+	bool		more;
 } WireStub;
 
 /* What a write merges into one column (model/merge.h). */
@@ -153,7 +161,8 @@ typedef enum WireIdentity
 typedef struct WireAttribute
 {
 	char	   *name;
-	Oid			typid;			/* provider's oid; same meaning here only if < FirstNormalObjectId */
+	/* provider's oid; same meaning here only if < FirstNormalObjectId */
+	Oid			typid;
 	int32		typmod;
 	char	   *typschema;		/* of the type, "" for built-in types */
 	char	   *typname;

@@ -1,13 +1,17 @@
 /*
  * clock_guard.c
- *		Finds out whether this server's clock is near those of the other members, and has local writes refused while it is not.
+ *		Finds out whether this server's clock is near those of the other members, and has local
+ *		writes refused while it is not.
  *
- * Each link measures its provider's clock (receive/clock_probe.c). A member whose clock is within max_clock_skew of this one's speaks
- * for this clock, any other against it; a clock that has been within the limit, and has gone on steadily since, has a voice of its own. So of
- * two nodes only the one whose clock has jumped stops, and where nobody can know which of the two is wrong, both do.
+ * Each link measures its provider's clock (receive/clock_probe.c). A member whose clock is within
+ * max_clock_skew of this one's speaks for this clock, any other against it; a clock that has been
+ * within the limit, and has gone on steadily since, has a voice of its own. So of two nodes only
+ * the one whose clock has jumped stops, and where nobody can know which of the two is wrong, both
+ * do.
  *
- * A clock that is in doubt (shared/wall_clock.h) is right when the others' are near it. Where nobody can be asked, a clock that is in doubt since
- * the start of the server is taken for right: servers may be down for long. One that jumped while the server ran is not.
+ * A clock that is in doubt (shared/wall_clock.h) is right when the others' are near it. Where
+ * nobody can be asked, a clock that is in doubt since the start of the server is taken for right:
+ * servers may be down for long. One that jumped while the server ran is not.
  */
 #include "postgres.h"
 
@@ -24,7 +28,8 @@
 #include "shared/wall_clock.h"
 
 #define FRESH_MS	300000		/* a measurement counts so long after the link was cut */
-#define ANSWER_MS	30000		/* after a start, so long an answer is waited for: others may be starting as well */
+/* after a start, so long an answer is waited for: others may be starting as well */
+#define ANSWER_MS	30000
 
 /* What the other members say of this server's clock. */
 typedef struct Votes
@@ -32,7 +37,8 @@ typedef struct Votes
 	int			members;		/* other members */
 	int			agree;
 	int			disagree;
-	int64		nearest;		/* least difference of those that disagree: member's clock less this one's */
+	/* least difference of those that disagree: member's clock less this one's */
+	int64		nearest;
 	int64		nearest_base;	/* and what that clock is ahead of the monotonic one */
 	const char *nearest_name;
 } Votes;
@@ -83,7 +89,10 @@ count_votes(LocalNode *local, List *nodes)
 	return v;
 }
 
-/* Settles a doubt, where the others' clocks, or there being nobody to ask, settle it. Returns false if an answer may still come. */
+/*
+ * Settles a doubt, where the others' clocks, or there being nobody to ask, settle it. Returns false
+ * if an answer may still come.
+ */
 static bool
 settle_doubt(const Votes *v)
 {

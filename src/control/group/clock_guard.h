@@ -9,7 +9,10 @@
 
 #include "catalog/nodes.h"
 
-/* One look, by the manager: notes why local writes are refused for the clock's sake, or that they are not. */
+/*
+ * One look, by the manager: notes why local writes are refused for the clock's sake, or that they
+ * are not.
+ */
 extern void clock_guard_round(LocalNode *local, List *nodes);
 
 #endif							/* REPLICATION_PLUGIN_CLOCK_GUARD_H */

@@ -1,12 +1,13 @@
 /*
  * collector.c
- *		Removes what no older write can meet any more: tombstones, and deletes and merged columns of mergeable tables.
+ *		Removes what no older write can meet any more: tombstones, and deletes and merged columns of
+ *		mergeable tables.
  *
- * Once in a pass each block of a table is looked at, some at a time, so that the group worker gets to its other duties
- * however much there is.
+ * Once in a pass each block of a table is looked at, some at a time, so that the group worker gets
+ * to its other duties however much there is.
  *
- * The tables of this extension must not depend on autovacuum, which can be switched off, or be busy elsewhere for hours:
- * where many dead rows have gathered they are vacuumed from here.
+ * The tables of this extension must not depend on autovacuum, which can be switched off, or be busy
+ * elsewhere for hours: where many dead rows have gathered they are vacuumed from here.
  */
 #include "postgres.h"
 
@@ -51,9 +52,9 @@ collector_stable(Collector *c, TransactionId before, const char *seen)
 /* ---------- the pass ---------- */
 
 /*
- * Owners of tables that wait and do not exist here, as numbers with spaces between; NULL: none. What
- * is kept of such a table may belong to one that has another name here: it was renamed here before
- * its rows came to wait, or is not renamed yet.
+ * Owners of tables that wait and do not exist here, as numbers with spaces between; NULL: none.
+ * What is kept of such a table may belong to one that has another name here: it was renamed here
+ * before its rows came to wait, or is not renamed yet.
  */
 static char *
 owners_of_missing(void)
@@ -89,8 +90,8 @@ owner_of(Oid relid)
 }
 
 /*
- * True if a delete is still needed: by it a parked row will be known to be over (apply/unpark.c), or
- * a change that is kept. owners_of_missing: a list of owners, see above.
+ * True if a delete is still needed: by it a parked row will be known to be over (apply/unpark.c),
+ * or a change that is kept. owners_of_missing: a list of owners, see above.
  */
 static bool
 is_needed(Oid relid, int64 hash, const void *owners_of_missing)
@@ -118,7 +119,10 @@ collect_tombstones(const Collector *c)
 	CommitTransactionCommand();
 }
 
-/* The same with deletes and merged columns of mergeable tables, which every later write must know to be seen as well. */
+/*
+ * The same with deletes and merged columns of mergeable tables, which every later write must know
+ * to be seen as well.
+ */
 static void
 collect_states(const Collector *c)
 {
@@ -169,7 +173,10 @@ collect_blocks(Collector *c)
 		enter_table(c, c->table + 1);
 }
 
-/* Sees to it that there is the origin of local repairs, with which what is deleted here is marked: decoding never sees it. */
+/*
+ * Sees to it that there is the origin of local repairs, with which what is deleted here is marked:
+ * decoding never sees it.
+ */
 static void
 ensure_origin(void)
 {
@@ -242,7 +249,10 @@ is_free(Oid relid)
 	return is_free;
 }
 
-/* Runs VACUUM, which begins and ends transactions by itself, as a session would; the memory that it is given outlasts them. */
+/*
+ * Runs VACUUM, which begins and ends transactions by itself, as a session would; the memory that it
+ * is given outlasts them.
+ */
 static void
 vacuum_table(const char *name)
 {

@@ -7,19 +7,19 @@
  *	- makes the group slot, and moves it over what all members have;
  *	- on a node that has just become ready: lets it take writes when all members know;
  *	- writes this node's frontier row: after commits that are more than frontier rows of others,
- *	  once after every start, when it has cut itself off from a removed node, when a link goes down or
+ *	once after every start, when it has cut itself off from a removed node, when a link goes down or
  *	  comes back, and when much WAL has been written here or by another
  *	  (docs/protocol.md, Frontier row);
  *	- forgets writes that were passed over when what replaces them is here;
  *	- removes tombstones behind the group slot (control/group/collector.c).
  *
- * How the group slot moves: after each frontier row we note its position in our WAL, and the frontier that
- * covers everything before it. Once the stable vector covers that frontier, every
- * member has all that is before the position. The notes are in memory only: a new process
- * notes new positions, and the slot waits for those.
+ * How the group slot moves: after each frontier row we note its position in our WAL, and the
+ * frontier that covers everything before it. Once the stable vector covers that frontier, every
+ * member has all that is before the position. The notes are in memory only: a new process notes new
+ * positions, and the slot waits for those.
  *
- * How tombstones go: a note has the oldest transaction that was running before its position; those older
- * than that had ended, and their tombstones are before the position.
+ * How tombstones go: a note has the oldest transaction that was running before its position; those
+ * older than that had ended, and their tombstones are before the position.
  *
  * The stable vector itself is kept by a trigger (raise_stable_point) in the transactions
  * that bring frontier rows.
@@ -61,8 +61,10 @@
 #include "shared/seen.h"
 
 #define MAX_NOTES			64
-#define ROW_AFTER_WAL		(16 * 1024 * 1024)	/* bytes of any node's WAL after which there is a row in any case */
-#define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)	/* bytes that the group slot can move at least, or ... */
+/* bytes of any node's WAL after which there is a row in any case */
+#define ROW_AFTER_WAL		(16 * 1024 * 1024)
+/* bytes that the group slot can move at least, or ... */
+#define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)
 #define ADVANCE_INTERVALS	10	/* ... so many frontier_intervals since it moved */
 #define QUIET_INTERVALS		3	/* the group rests if hardly any WAL was written for so many */
 #define QUIET_WAL			(256 * 1024)
@@ -96,7 +98,8 @@ typedef struct GroupWorker
 	XLogRecPtr	kept_from;		/* the slot kept WAL from here on, ... */
 	Moment		kept_looked_at; /* ... at this moment */
 	XLogRecPtr	given_back_at;	/* end of the WAL when old WAL was last given back */
-	int			gives_back;		/* 2: the next row is to be answered by all members, 1: the row after that is to be written */
+	/* 2: the next row is to be answered by all members, 1: the row after that is to be written */
+	int			gives_back;
 	XLogRecPtr	quiet_end;		/* little WAL has been written since it ended here, ... */
 	Moment		quiet_since;	/* ... at this moment */
 	Collector	collector;
@@ -107,8 +110,9 @@ static GroupWorker worker;
 /* ---------- the group slot ---------- */
 
 /*
- * Somebody has moved the group slot, or made another one: what it passed over is still sent by the slots that are there. Until all members
- * have that, no slot can be made from it; says so as long as it lasts.
+ * Somebody has moved the group slot, or made another one: what it passed over is still sent by the
+ * slots that are there. Until all members have that, no slot can be made from it; says so as long
+ * as it lasts.
  */
 static void
 tell_of_moved_slot(bool is_ahead)
@@ -127,7 +131,10 @@ tell_of_moved_slot(bool is_ahead)
 	worker.slot_is_ahead = is_ahead;
 }
 
-/* Makes the group slot, once; if it is gone later, this node can no longer give what others may lack. */
+/*
+ * Makes the group slot, once; if it is gone later, this node can no longer give what others may
+ * lack.
+ */
 static void
 tend_group_slot(void)
 {
@@ -246,9 +253,9 @@ move_group_slot(XLogRecPtr to)
 }
 
 /*
- * Moves the group slot over all that is stable, when it is worth while. Before it moves, the frontier rows
- * that justify it must be safe from a crash, and the vector must be stored: who copies the
- * slot reads it afterwards.
+ * Moves the group slot over all that is stable, when it is worth while. Before it moves, the
+ * frontier rows that justify it must be safe from a crash, and the vector must be stored: who
+ * copies the slot reads it afterwards.
  */
 static void
 advance_group_slot(void)
@@ -299,7 +306,8 @@ told_state(void)
 
 /*
  * True if some node has written much WAL since the last row, be it for nobody else: its group slot
- * moves over that WAL when all have told that they have it. An answer is little WAL, so this comes to rest.
+ * moves over that WAL when all have told that they have it. An answer is little WAL, so this comes
+ * to rest.
  */
 static bool
 much_written(void)
@@ -365,7 +373,10 @@ tell_frontier(void)
 	worker.gives_back = Max(worker.gives_back - 1, 0);
 }
 
-/* After a start of the server: how new the transactions are that were applied before, as far as we had told. */
+/*
+ * After a start of the server: how new the transactions are that were applied before, as far as we
+ * had told.
+ */
 static void
 restore_timestamps(void)
 {
@@ -402,7 +413,10 @@ announce(void)
 	worker.announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
 }
 
-/* Forgets writes that were passed over (catalog/awaited.h). Of a removed node there may be nothing more to come: then all members agree. */
+/*
+ * Forgets writes that were passed over (catalog/awaited.h). Of a removed node there may be nothing
+ * more to come: then all members agree.
+ */
 static void
 forget_awaited(void)
 {
@@ -411,7 +425,9 @@ forget_awaited(void)
 			  " OR replication_plugin.frontier_covers(p.vector, a.until)", 0, NULL);
 }
 
-/* Reads from where the group slot keeps WAL, and what it has confirmed; false if there is no slot. */
+/*
+ * Reads from where the group slot keeps WAL, and what it has confirmed; false if there is no slot.
+ */
 static bool
 read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
 {
@@ -427,9 +443,11 @@ read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
 }
 
 /*
- * After a burst the group rests: nothing is told any more, so the group slot does not move, and the server keeps the WAL of the burst, for
- * which decoding needs a later record of running transactions to begin from. So that is written, then a frontier row, then a change that
- * all members answer: their answers cover the row; then another row, as the others' positions may cover that change by now.
+ * After a burst the group rests: nothing is told any more, so the group slot does not move, and the
+ * server keeps the WAL of the burst, for which decoding needs a later record of running
+ * transactions to begin from. So that is written, then a frontier row, then a change that all
+ * members answer: their answers cover the row; then another row, as the others' positions may cover
+ * that change by now.
  */
 static void
 give_back_wal(void)
@@ -468,7 +486,10 @@ is_member(void)
 	return state != NULL;
 }
 
-/* A group slot that somebody has moved is good again when all members have answered a later row, which a group at rest does not write. */
+/*
+ * A group slot that somebody has moved is good again when all members have answered a later row,
+ * which a group at rest does not write.
+ */
 static void
 ask_for_answers(void)
 {
@@ -480,8 +501,9 @@ ask_for_answers(void)
 }
 
 /*
- * Gives the places for progress of nodes that are out back to PostgreSQL: one of them in a round, when all members have what any of them has of it.
- * Each node that joins anew leaves one, and there are max_replication_slots.
+ * Gives the places for progress of nodes that are out back to PostgreSQL: one of them in a round,
+ * when all members have what any of them has of it. Each node that joins anew leaves one, and there
+ * are max_replication_slots.
  */
 static void
 retire_origins(void)

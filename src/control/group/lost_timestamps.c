@@ -2,10 +2,11 @@
  * lost_timestamps.c
  *		Whether commit timestamps, the versions of rows, are gone that can still be needed.
  *
- * PostgreSQL forgets them when it is started without track_commit_timestamp (we keep it from that as long as we are
- * loaded: shared/requirement.c). A row without a timestamp has the oldest version. That is right for what all members
- * have, as nothing that is concurrent with it can still arrive; of anything newer a write that arrives would be taken for newer
- * here, and for older elsewhere, in silence.
+ * PostgreSQL forgets them when it is started without track_commit_timestamp (we keep it from that
+ * as long as we are loaded: shared/requirement.c). A row without a timestamp has the oldest
+ * version. That is right for what all members have, as nothing that is concurrent with it can still
+ * arrive; of anything newer a write that arrives would be taken for newer here, and for older
+ * elsewhere, in silence.
  */
 #include "postgres.h"
 

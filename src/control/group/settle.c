@@ -2,9 +2,9 @@
  * settle.c
  *		When no write from before a table became mergeable can come any more.
  *
- * First all members must have learned that the table is mergeable: then nobody makes plain writes of it, and all
- * that were made are here. Then all members must have these, so that every write to come has seen them. Both are
- * positions of our WAL that have to become stable.
+ * First all members must have learned that the table is mergeable: then nobody makes plain writes
+ * of it, and all that were made are here. Then all members must have these, so that every write to
+ * come has seen them. Both are positions of our WAL that have to become stable.
  */
 #include "postgres.h"
 

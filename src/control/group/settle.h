@@ -7,7 +7,10 @@
 
 #include "access/xlogdefs.h"
 
-/* Looks at the tables that are new to it. stable: all members have what was in our WAL before this position. */
+/*
+ * Looks at the tables that are new to it. stable: all members have what was in our WAL before this
+ * position.
+ */
 extern void settle_tables(XLogRecPtr stable);
 
 #endif							/* REPLICATION_PLUGIN_SETTLE_H */

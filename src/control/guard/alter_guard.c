@@ -2,14 +2,16 @@
  * alter_guard.c
  *		Refuses changes of replicated tables that their bookkeeping would not survive.
  *
- * Deletes are remembered by key, in the key's type (store/tombstone.h). PostgreSQL refuses to change the type of a key column anyway,
- * as a trigger of ours names it; here the refusal says what can be done.
+ * Deletes are remembered by key, in the key's type (store/tombstone.h). PostgreSQL refuses to
+ * change the type of a key column anyway, as a trigger of ours names it; here the refusal says what
+ * can be done.
  *
- * Policies and merges of columns are kept by name, as names are what nodes have in common. A table or column that has one keeps
- * its name as well: under another one it would go on without, on one node after the other.
+ * Policies and merges of columns are kept by name, as names are what nodes have in common. A table
+ * or column that has one keeps its name as well: under another one it would go on without, on one
+ * node after the other.
  *
- * A replicated table gets no partition that is a foreign table: its rows would be elsewhere, and what is written to it would be in no WAL, so that other
- * nodes never heard of it.
+ * A replicated table gets no partition that is a foreign table: its rows would be elsewhere, and
+ * what is written to it would be in no WAL, so that other nodes never heard of it.
  */
 #include "postgres.h"
 
@@ -62,7 +64,10 @@ check_type_change(Relation rel, const char *column)
 					 " and call SELECT replication_plugin.include_table('%s').", table, table)));
 }
 
-/* A replicated table that a command is about, if its user may change it; NULL if PostgreSQL has its own word on it. */
+/*
+ * A replicated table that a command is about, if its user may change it; NULL if PostgreSQL has its
+ * own word on it.
+ */
 static Relation
 open_own(RangeVar *name)
 {
@@ -162,7 +167,10 @@ check_alter(AlterTableStmt *stmt)
 		relation_close(rel, AccessShareLock);
 }
 
-/* Refuses a foreign table, or a partitioned one that has one, as partition of a replicated table. foreign: its name. */
+/*
+ * Refuses a foreign table, or a partitioned one that has one, as partition of a replicated table.
+ * foreign: its name.
+ */
 static void
 refuse_foreign_partition(RangeVar *parent, const char *foreign)
 {

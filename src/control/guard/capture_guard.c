@@ -2,18 +2,23 @@
  * capture_guard.c
  *		Sees to it that the triggers which capture writes stay in force.
  *
- * After DDL the event trigger of capture/capture_ddl.c gives tables what they need, and has triggers that were disabled
- * fire again, before any other command can write. Here is what that leaves:
+ * After DDL the event trigger of capture/capture_ddl.c gives tables what they need, and has
+ * triggers that were disabled fire again, before any other command can write. Here is what that
+ * leaves:
  *
  *	- Commands that would take the triggers, or the event trigger itself, away are refused.
  *	- The right of other nodes to read replicated tables is put back after a command that takes it.
- *	- Tables that lose an index by whatever command (also by a cascade), and those of a schema that gets another name, are
+ *	- Tables that lose an index by whatever command (also by a cascade), and those of a schema that
+ *	gets another name, are
  *	  looked at after the command.
- *	- Who changes the catalogs of triggers by hand has the triggers of those tables mended before the next command of that transaction that
- *	  could write, at the latest before it commits. All relation caches are renewed, as PostgreSQL does not do that for
+ *	- Who changes the catalogs of triggers by hand has the triggers of those tables mended before
+ *	the next command of that transaction that
+ *	could write, at the latest before it commits. All relation caches are renewed, as PostgreSQL
+ *	does not do that for
  *	  such changes: else each session would see them at another time.
  *
- * What still gets past (code that writes to tables without triggers) is noticed in decoding: output/capture_check.c.
+ * What still gets past (code that writes to tables without triggers) is noticed in decoding:
+ * output/capture_check.c.
  */
 #include "postgres.h"
 
@@ -258,7 +263,10 @@ mend_event_trigger(void)
 	table_close(catalog, NoLock);
 }
 
-/* Renews all relation caches, and gives the tables that this transaction has changed the triggers that they need. */
+/*
+ * Renews all relation caches, and gives the tables that this transaction has changed the triggers
+ * that they need.
+ */
 static void
 mend(void)
 {
@@ -276,8 +284,8 @@ mend(void)
 	CommandCounterIncrement();
 
 	/*
-	 * This takes a command of its own: beside it PostgreSQL would not note that single relations have changed, and it passes over
-	 * those that this transaction has made.
+	 * This takes a command of its own: beside it PostgreSQL would not note that single relations
+	 * have changed, and it passes over those that this transaction has made.
 	 */
 	CacheInvalidateRelcacheAll();
 	(void) GetCurrentCommandId(true);	/* else it would not end here */

@@ -2,15 +2,19 @@
  * insertion_guard.c
  *		Keeps functions that are called for an index from writing in INSERT ... ON CONFLICT.
  *
- * INSERT ... ON CONFLICT writes its row, then the entries of indexes, then the confirmation of the row. What the expressions and predicates of
- * indexes call in between should be immutable, but PostgreSQL takes a function's word for it: one that calls a volatile one may write. The
- * transaction is valid; but logical decoding, which expects the confirmation next ("invalid ordering of speculative insertion
- * changes"), cannot decode it, so no node would be sent anything more of this one. So the statement that writes fails, where somebody sees it.
+ * INSERT ... ON CONFLICT writes its row, then the entries of indexes, then the confirmation of the
+ * row. What the expressions and predicates of indexes call in between should be immutable, but
+ * PostgreSQL takes a function's word for it: one that calls a volatile one may write. The
+ * transaction is valid; but logical decoding, which expects the confirmation next ("invalid
+ * ordering of speculative insertion changes"), cannot decode it, so no node would be sent anything
+ * more of this one. So the statement that writes fails, where somebody sees it.
  *
- * Three hooks: for statements and COPY, for commands (they write to catalogs), and for objects (functions for large objects are built in). An expression
- * of PL/pgSQL with one of the latter that was prepared before in the same transaction gets past; skip_transaction() is the remedy then.
+ * Three hooks: for statements and COPY, for commands (they write to catalogs), and for objects
+ * (functions for large objects are built in). An expression of PL/pgSQL with one of the latter that
+ * was prepared before in the same transaction gets past; skip_transaction() is the remedy then.
  *
- * A process in the middle of an insertion holds a lock of a kind that is for nothing else. One that has not written yet is not in the middle.
+ * A process in the middle of an insertion holds a lock of a kind that is for nothing else. One that
+ * has not written yet is not in the middle.
  */
 #include "postgres.h"
 
@@ -55,7 +59,9 @@ holds_speculative_lock(void)
 	return found;
 }
 
-/* True if what is written now could not be decoded, and this database has others that wait for it. */
+/*
+ * True if what is written now could not be decoded, and this database has others that wait for it.
+ */
 static bool
 is_in_insertion(void)
 {
@@ -90,7 +96,10 @@ insertion_guard_perms(List *range_table)
 	}
 }
 
-/* True for commands that do not write to any table, nor to catalogs; what those that run statements do is looked at when they do. */
+/*
+ * True for commands that do not write to any table, nor to catalogs; what those that run statements
+ * do is looked at when they do.
+ */
 static bool
 is_reading(Node *stmt)
 {

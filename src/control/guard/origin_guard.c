@@ -2,17 +2,22 @@
  * origin_guard.c
  *		Replication origins of groups that somebody drops.
  *
- * pg_replication_origin_drop() takes any origin of the server that no process has at the moment. With one of a group's go its progress, at once
- * and for good, and its number, which stands beside the commit timestamps of all rows that the node has written: the next origin that is made gets it.
+ * pg_replication_origin_drop() takes any origin of the server that no process has at the moment.
+ * With one of a group's go its progress, at once and for good, and its number, which stands beside
+ * the commit timestamps of all rows that the node has written: the next origin that is made gets
+ * it.
  *
- * PostgreSQL has no hook for the drop itself, but one for whoever is about to call the function. There the progress of all origins of groups
- * is noted in shared memory (origin_map_keep_progress()), so that links never take up what is applied already. Before the transaction
- * commits, the rows that it has deleted are made again, with their numbers, and with the progress in the name (catalog/former_origin.h); nobody
- * can get such a number in between, as who makes an origin waits for the lock of who drops one. If the transaction is rolled back
- * there still is the row, and the group worker writes the progress into its name (origin_map_secure_progress()).
+ * PostgreSQL has no hook for the drop itself, but one for whoever is about to call the function.
+ * There the progress of all origins of groups is noted in shared memory
+ * (origin_map_keep_progress()), so that links never take up what is applied already. Before the
+ * transaction commits, the rows that it has deleted are made again, with their numbers, and with
+ * the progress in the name (catalog/former_origin.h); nobody can get such a number in between, as
+ * who makes an origin waits for the lock of who drops one. If the transaction is rolled back there
+ * still is the row, and the group worker writes the progress into its name
+ * (origin_map_secure_progress()).
  *
- * What a link applies between the start of the statement and the call is not noted, if the link gives the origin back in that time. Then it is applied
- * twice, which shows where rows have no key.
+ * What a link applies between the start of the statement and the call is not noted, if the link
+ * gives the origin back in that time. Then it is applied twice, which shows where rows have no key.
  */
 #include "postgres.h"
 
@@ -56,7 +61,10 @@ is_its_name(const Guarded *g, const char *name)
 	return name && strcspn(name, "@") == len && strncmp(name, g->name, len) == 0;
 }
 
-/* True if its row is gone, and its group has not dropped it; an error if its number is another one's already, which this transaction has made. */
+/*
+ * True if its row is gone, and its group has not dropped it; an error if its number is another
+ * one's already, which this transaction has made.
+ */
 static bool
 is_dropped(const Guarded *g)
 {

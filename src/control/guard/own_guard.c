@@ -2,17 +2,21 @@
  * own_guard.c
  *		Keeps the extension's own objects as they are while the database is in a group.
  *
- * The workers of this node, and those of others that call functions here, count on each of them: on tables with their columns, indexes,
- * constraints and triggers, on functions, views, types, event triggers, and the schema itself. PostgreSQL keeps away who does not own them;
- * here who does, a superuser, is told.
+ * The workers of this node, and those of others that call functions here, count on each of them: on
+ * tables with their columns, indexes, constraints and triggers, on functions, views, types, event
+ * triggers, and the schema itself. PostgreSQL keeps away who does not own them; here who does, a
+ * superuser, is told.
  *
- * Two hooks. The one for objects sees every way to make, change or drop something, also a cascade, DROP OWNED and REASSIGN OWNED; but only
- * after the command has locked it, against our workers, who may then meet it in a deadlock, and of some changes to tables it hears nothing. So
- * the one for commands looks before at those that name a relation.
+ * Two hooks. The one for objects sees every way to make, change or drop something, also a cascade,
+ * DROP OWNED and REASSIGN OWNED; but only after the command has locked it, against our workers, who
+ * may then meet it in a deadlock, and of some changes to tables it hears nothing. So the one for
+ * commands looks before at those that name a relation.
  *
- * Ours is what lies in the extension's schema, what belongs to a relation there, and event triggers that call a function there. Our own scripts may
- * change it, and a session that has said by allow_system_table_mods that it knows what it does; and everybody what PostgreSQL itself
- * does to a table when it writes it anew (VACUUM FULL, CLUSTER, REINDEX CONCURRENTLY), or what changes nothing that we count on.
+ * Ours is what lies in the extension's schema, what belongs to a relation there, and event triggers
+ * that call a function there. Our own scripts may change it, and a session that has said by
+ * allow_system_table_mods that it knows what it does; and everybody what PostgreSQL itself does to
+ * a table when it writes it anew (VACUUM FULL, CLUSTER, REINDEX CONCURRENTLY), or what changes
+ * nothing that we count on.
  */
 #include "postgres.h"
 
@@ -82,7 +86,10 @@ static bool harmless = false;
 
 /* ---------- what is ours ---------- */
 
-/* True if there is nothing of ours, or whoever runs may change it. Cheap, as this is asked for every object that somebody makes or drops. */
+/*
+ * True if there is nothing of ours, or whoever runs may change it. Cheap, as this is asked for
+ * every object that somebody makes or drops.
+ */
 static bool
 is_free(void)
 {
@@ -98,7 +105,10 @@ is_in_group(void)
 	return extension_exists() && nodes_local_id() != INVALID_NODE_ID;
 }
 
-/* True for a relation in our schema. An index that REINDEX CONCURRENTLY has left behind invalid is nobody's. */
+/*
+ * True for a relation in our schema. An index that REINDEX CONCURRENTLY has left behind invalid is
+ * nobody's.
+ */
 static bool
 is_own_relation(Oid relid)
 {
@@ -116,7 +126,10 @@ is_own_relation(Oid relid)
 	return valid;
 }
 
-/* A column of an object's row in its catalog, which is never null there; 0 if there is no such row. A NULL snapshot sees it as it was before the command. */
+/*
+ * A column of an object's row in its catalog, which is never null there; 0 if there is no such row.
+ * A NULL snapshot sees it as it was before the command.
+ */
 static Datum
 read_catalog(const Kind *kind, Oid object, AttrNumber column, Snapshot snapshot)
 {
@@ -203,7 +216,10 @@ is_internal(ObjectAccessType access, const Kind *kind, Oid object, void *arg)
 	if (access == OAT_POST_ALTER)
 		return arg && ((ObjectAccessPostAlter *) arg)->is_internal;
 
-	/* the tables that VACUUM FULL makes have types; the indexes that REINDEX CONCURRENTLY makes are not said to be internal */
+	/*
+	 * the tables that VACUUM FULL makes have types; the indexes that REINDEX CONCURRENTLY makes are
+	 * not said to be internal
+	 */
 	if (kind->class == TypeRelationId)
 		return true;
 	if (kind->class != RelationRelationId)
@@ -269,7 +285,10 @@ changed_relation(Node *stmt)
 	}
 }
 
-/* Refuses if a relation is ours; PostgreSQL itself has a word on who does not own it, and on a schema of a temporary relation. */
+/*
+ * Refuses if a relation is ours; PostgreSQL itself has a word on who does not own it, and on a
+ * schema of a temporary relation.
+ */
 static void
 check_relation(RangeVar *name, const char *verb)
 {

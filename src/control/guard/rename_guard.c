@@ -2,14 +2,17 @@
  * rename_guard.c
  *		Refuses another name for a table of which changes are kept.
  *
- * Tables are known by their names in a group. What is kept of a table that waits (apply/keep.c) would stay under its former name for ever, and what arrives under the new
- * one would be written before it. So the table is renamed when it waits no more: others who have done that already write under the new name, which waits here
- * meanwhile, as a table that does not exist. The same goes for its schema, and for becoming a partition, as changes of those have the name of the whole.
+ * Tables are known by their names in a group. What is kept of a table that waits (apply/keep.c)
+ * would stay under its former name for ever, and what arrives under the new one would be written
+ * before it. So the table is renamed when it waits no more: others who have done that already write
+ * under the new name, which waits here meanwhile, as a table that does not exist. The same goes for
+ * its schema, and for becoming a partition, as changes of those have the name of the whole.
  *
- * What is in the place of a table that does not exist (a view) can be renamed, and so can a table that was made in the same transaction: nothing could have been
- * applied to it.
+ * What is in the place of a table that does not exist (a view) can be renamed, and so can a table
+ * that was made in the same transaction: nothing could have been applied to it.
  *
- * The hook for objects sees every way of renaming, and when the table is locked, so that it does not begin to wait in that moment.
+ * The hook for objects sees every way of renaming, and when the table is locked, so that it does
+ * not begin to wait in that moment.
  */
 #include "postgres.h"
 
@@ -47,7 +50,10 @@ refuse(const char *what, const WaitingTable *w)
 					 "SELECT replication_plugin.discard_kept_changes(%s, %s) forgets them.", quote_literal_cstr(w->schema), quote_literal_cstr(w->name))));
 }
 
-/* The entry of a local table of which changes are kept that could have been applied to it; NULL if there is none. Its name is as before the command. */
+/*
+ * The entry of a local table of which changes are kept that could have been applied to it; NULL if
+ * there is none. Its name is as before the command.
+ */
 static const WaitingTable *
 kept_of(Oid relid)
 {

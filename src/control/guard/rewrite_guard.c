@@ -2,15 +2,17 @@
  * rewrite_guard.c
  *		Which commands write the rows of replicated tables anew.
  *
- * ALTER TABLE may do so for a column's type, a new column, or another persistence. Whether it does is known when it makes the
- * table's new storage: then, before anything is copied, versions are collected (store/rewrite.h). VACUUM FULL and CLUSTER make new
- * storage as well, but leave xmin alone; they are none of ours.
+ * ALTER TABLE may do so for a column's type, a new column, or another persistence. Whether it does
+ * is known when it makes the table's new storage: then, before anything is copied, versions are
+ * collected (store/rewrite.h). VACUUM FULL and CLUSTER make new storage as well, but leave xmin
+ * alone; they are none of ours.
  *
- * pg_repack copies a table's rows into one of its own (repack.table_OID), in several transactions, and gives the table that one's storage in
- * a transaction that locks it against everybody. So versions are collected when that lock is taken, and noted at its COMMIT.
+ * pg_repack copies a table's rows into one of its own (repack.table_OID), in several transactions,
+ * and gives the table that one's storage in a transaction that locks it against everybody. So
+ * versions are collected when that lock is taken, and noted at its COMMIT.
  *
- * What was written to a table while it was unlogged is not in the WAL, so nobody has got it: when the table is logged again and is not
- * empty, it is marked out of step.
+ * What was written to a table while it was unlogged is not in the WAL, so nobody has got it: when
+ * the table is logged again and is not empty, it is marked out of step.
  */
 #include "postgres.h"
 
@@ -233,7 +235,9 @@ is_repacked(Oid relid)
 	return OidIsValid(nspoid) && OidIsValid(get_relname_relid(psprintf("table_%u", relid), nspoid));
 }
 
-/* A table is locked against everybody: if that is pg_repack, it may be about to get other storage. */
+/*
+ * A table is locked against everybody: if that is pg_repack, it may be about to get other storage.
+ */
 static void
 note_lock(const LockStmt *stmt)
 {

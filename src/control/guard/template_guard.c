@@ -2,13 +2,15 @@
  * template_guard.c
  *		Our processes give way where a member's database is copied.
  *
- * CREATE DATABASE ... TEMPLATE fails while anybody is connected to the template, and our workers and the walsenders of other members'
- * links always are. So they are ended first, under the lock that CREATE DATABASE takes: it keeps new connections waiting until the
- * copy is made. Then the launcher and the other members start them again. The copy is no member: its dsn leads to another database, and
- * forget_group() in it makes it a database of its own.
+ * CREATE DATABASE ... TEMPLATE fails while anybody is connected to the template, and our workers
+ * and the walsenders of other members' links always are. So they are ended first, under the lock
+ * that CREATE DATABASE takes: it keeps new connections waiting until the copy is made. Then the
+ * launcher and the other members start them again. The copy is no member: its dsn leads to another
+ * database, and forget_group() in it makes it a database of its own.
  *
- * Who is ended: processes of that database that are workers of ours, and sessions and walsenders by whose name they belong to other
- * members. It is done for who may make the copy only: the database's owner, and superusers.
+ * Who is ended: processes of that database that are workers of ours, and sessions and walsenders by
+ * whose name they belong to other members. It is done for who may make the copy only: the
+ * database's owner, and superusers.
  */
 #include "postgres.h"
 
@@ -29,7 +31,9 @@
 #include "control/guard/template_guard.h"
 #include "shared/manager_status.h"
 
-/* The member's database that a statement copies; InvalidOid if it copies none, or its user may not. */
+/*
+ * The member's database that a statement copies; InvalidOid if it copies none, or its user may not.
+ */
 static Oid
 copied_member(Node *statement)
 {

@@ -2,14 +2,16 @@
  * write_guard.c
  *		Keeps local writes away from replicated tables of a node that is not ready.
  *
- * What is written on a node that is joining, leaving or out would reach nobody, or would be
- * decided otherwise than elsewhere (docs/protocol.md, Join). The hook for permissions sees every
- * statement and COPY before it writes, with the tables that it reaches by way of an inheritance parent; the hook for objects sees each table that TRUNCATE
- * empties, also those that are not named. Our own processes write without either, and the sessions that copy rows have a replication origin.
+ * What is written on a node that is joining, leaving or out would reach nobody, or would be decided
+ * otherwise than elsewhere (docs/protocol.md, Join). The hook for permissions sees every statement
+ * and COPY before it writes, with the tables that it reaches by way of an inheritance parent; the
+ * hook for objects sees each table that TRUNCATE empties, also those that are not named. Our own
+ * processes write without either, and the sessions that copy rows have a replication origin.
  *
- * On a server that cannot replicate (shared/requirement.h) writes of any member are refused, also those of the group's settings and
- * those under an origin that is not of our nodes. This works in a library without shared memory, too, if it is loaded:
- * session_preload_libraries of a member's database sees to that.
+ * On a server that cannot replicate (shared/requirement.h) writes of any member are refused, also
+ * those of the group's settings and those under an origin that is not of our nodes. This works in a
+ * library without shared memory, too, if it is loaded: session_preload_libraries of a member's
+ * database sees to that.
  *
  * Where the node is ready, or there is none, this costs a look at a cached value.
  */
@@ -67,8 +69,9 @@ unmet(void)
 }
 
 /*
- * Refuses to write a table of the group on a server that cannot replicate. Of the group's own tables, rows may go: the node may be
- * taken out; and our processes may be in the middle of something.
+ * Refuses to write a table of the group on a server that cannot replicate. Of the group's own
+ * tables, rows may go: the node may be taken out; and our processes may be in the middle of
+ * something.
  */
 static void
 refuse_unmet(Oid relid, AclMode write, const Unmet *u)
@@ -121,8 +124,9 @@ refuse(Oid relid, const char *state)
 }
 
 /*
- * Refuses a change of a table that waits, where receivers would take for granted that its writer has seen what is kept here: of rows without a key, and of siblings.
- * Other writes win or lose by their versions, whenever what is kept comes to be applied.
+ * Refuses a change of a table that waits, where receivers would take for granted that its writer
+ * has seen what is kept here: of rows without a key, and of siblings. Other writes win or lose by
+ * their versions, whenever what is kept comes to be applied.
  */
 static void
 refuse_waiting(Oid relid, AclMode write)
@@ -172,8 +176,9 @@ check_write(Oid relid, AclMode write)
 }
 
 /*
- * How a statement may write a table in its list; 0: not at all. What is reached by way of a parent has no permissions of its own there. INSERT ... ON CONFLICT has its
- * table there once more, as what the row would have been.
+ * How a statement may write a table in its list; 0: not at all. What is reached by way of a parent
+ * has no permissions of its own there. INSERT ... ON CONFLICT has its table there once more, as
+ * what the row would have been.
  */
 static AclMode
 write_of(const RangeTblEntry *rte)
@@ -210,7 +215,10 @@ write_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, vo
 		check_write(object, ACL_TRUNCATE);
 }
 
-/* Looks once more at the tables that a TRUNCATE named, now that they are locked: one may have begun to wait while the lock was waited for. */
+/*
+ * Looks once more at the tables that a TRUNCATE named, now that they are locked: one may have begun
+ * to wait while the lock was waited for.
+ */
 static void
 check_truncated(TruncateStmt *stmt)
 {
@@ -225,7 +233,10 @@ check_truncated(TruncateStmt *stmt)
 	}
 }
 
-/* Looks at a COMMIT PREPARED: what was written when it was welcome may be so no longer, or would get a timestamp that is none. */
+/*
+ * Looks at a COMMIT PREPARED: what was written when it was welcome may be so no longer, or would
+ * get a timestamp that is none.
+ */
 static void
 check_commit_prepared(void)
 {

@@ -7,7 +7,10 @@
 
 #include "base/hooks.h"
 
-/* Raises the error that a local write of a table would get now, if any: for functions that write past the executor. */
+/*
+ * Raises the error that a local write of a table would get now, if any: for functions that write
+ * past the executor.
+ */
 extern void write_guard_check(Oid relid);
 
 /* Takes part in the hooks for commands, objects and permissions (replication_plugin.c). */

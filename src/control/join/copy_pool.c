@@ -1,14 +1,18 @@
 /*
  * copy_pool.c
- *		Workers that write the rows of a joining node: statements that several processes take one after the other.
+ *		Workers that write the rows of a joining node: statements that several processes take one
+ *		after the other.
  *
- * The tasks are in a segment of shared memory, with what has become of them; a worker takes the next one that nobody has. It runs in replica role,
- * under a replication origin of its own ("..._repair", "..._repair1", ...; PostgreSQL 15 lets one process at a time hold an origin): so the copied
- * rows have the oldest version, are never sent to anybody, and no trigger or foreign key looks at them. These origins are never dropped while the
- * database is in the group: the rows' commit data points to them.
+ * The tasks are in a segment of shared memory, with what has become of them; a worker takes the
+ * next one that nobody has. It runs in replica role, under a replication origin of its own
+ * ("..._repair", "..._repair1", ...; PostgreSQL 15 lets one process at a time hold an origin): so
+ * the copied rows have the oldest version, are never sent to anybody, and no trigger or foreign key
+ * looks at them. These origins are never dropped while the database is in the group: the rows'
+ * commit data points to them.
  *
- * Functions of a table (of CHECKs, say) may read other tables, which another worker has just emptied: so two workers can wait for each other.
- * PostgreSQL ends one of the two transactions; its task is done once more by a single worker, when the others are through.
+ * Functions of a table (of CHECKs, say) may read other tables, which another worker has just
+ * emptied: so two workers can wait for each other. PostgreSQL ends one of the two transactions; its
+ * task is done once more by a single worker, when the others are through.
  */
 #include "postgres.h"
 
@@ -129,7 +133,10 @@ take_task(Shared *s, SharedWorker *me)
 	return found;
 }
 
-/* Notes what has become of a task; one that waits again has failed, by an error that is noted already. */
+/*
+ * Notes what has become of a task; one that waits again has failed, by an error that is noted
+ * already.
+ */
 static void
 leave_task(Shared *s, SharedWorker *me, TaskState state, int64 rows, int64 bytes)
 {

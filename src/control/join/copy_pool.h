@@ -1,6 +1,7 @@
 /*
  * copy_pool.h
- *		Workers that write the rows of a joining node: statements that several processes take one after the other.
+ *		Workers that write the rows of a joining node: statements that several processes take one
+ *		after the other.
  */
 #ifndef REPLICATION_PLUGIN_COPY_POOL_H
 #define REPLICATION_PLUGIN_COPY_POOL_H
@@ -9,7 +10,10 @@
 
 #define COPY_TASK_PARAMS	7
 
-/* One statement, in a transaction of its own. Its result, if it has one, is a row of two numbers: rows and bytes. */
+/*
+ * One statement, in a transaction of its own. Its result, if it has one, is a row of two numbers:
+ * rows and bytes.
+ */
 typedef struct CopyTask
 {
 	const char *what;			/* for people */
@@ -28,9 +32,10 @@ typedef struct CopyProgress
 } CopyProgress;
 
 /*
- * Has up to nworkers processes do the tasks, which are begun in their order, under replication origins that mark what they write as copied, and
- * waits for the end. tell is called now and then. The first error of any of them is raised here. The workers end with this process, whatever
- * ends it.
+ * Has up to nworkers processes do the tasks, which are begun in their order, under replication
+ * origins that mark what they write as copied, and waits for the end. tell is called now and then.
+ * The first error of any of them is raised here. The workers end with this process, whatever ends
+ * it.
  */
 extern void copy_pool_run(const CopyTask *tasks, int ntasks, int nworkers, void (*tell) (const CopyProgress *progress, void *arg), void *arg);
 

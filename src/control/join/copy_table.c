@@ -8,8 +8,8 @@
  * a callback. The table is emptied in the same transaction, so an interrupted copy
  * leaves nothing, and the rows can be written frozen: nobody can look at them before.
  *
- * Rows are written with the rights of the table's owner, in a restricted context: a CHECK constraint,
- * a domain or a type's input function can be anybody's code.
+ * Rows are written with the rights of the table's owner, in a restricted context: a CHECK
+ * constraint, a domain or a type's input function can be anybody's code.
  */
 #include "postgres.h"
 
@@ -56,9 +56,10 @@ static struct
 } input;
 
 /*
- * Opens a session of the source inside the snapshot, to read a table. A partition key's functions may be put in place when it is
- * read, and find names by the path of the table's owner, as far as the source knows that. Names of objects in rows (regclass and
- * the like) are printed by the same path, and must come with their schemas: tables that have such are read under the pinned one.
+ * Opens a session of the source inside the snapshot, to read a table. A partition key's functions
+ * may be put in place when it is read, and find names by the path of the table's owner, as far as
+ * the source knows that. Names of objects in rows (regclass and the like) are printed by the same
+ * path, and must come with their schemas: tables that have such are read under the pinned one.
  */
 static PGconn *
 open_source(const char *snapshot, const char *table)
@@ -107,15 +108,17 @@ empty_table(const char *schema, const char *name, Oid relid)
 }
 
 /*
- * What a column is sent as; NULL: as it is. What PostgreSQL writes of xml is another text than is stored (an encoding that is named, a
- * line break at the beginning), but its text form reads back as it was. The binary form of some vectors does not read back at all.
- * plain: set if the type must go as text.
+ * What a column is sent as; NULL: as it is. What PostgreSQL writes of xml is another text than is
+ * stored (an encoding that is named, a line break at the beginning), but its text form reads back
+ * as it was. The binary form of some vectors does not read back at all. plain: set if the type must
+ * go as text.
  */
 static const char *
 sent_as(Oid relid, const char *column, bool *plain)
 {
 	Oid			declared = get_atttype(relid, get_attnum(relid, column));
-	Oid			type = OidIsValid(declared) ? getBaseType(declared) : InvalidOid;	/* it may be missing here */
+	/* it may be missing here */
+	Oid			type = OidIsValid(declared) ? getBaseType(declared) : InvalidOid;
 	Oid			element = get_base_element_type(type);
 	Oid			part = OidIsValid(element) ? getBaseType(element) : type;
 
@@ -126,7 +129,10 @@ sent_as(Oid relid, const char *column, bool *plain)
 	return OidIsValid(element) ? "pg_catalog.text[]" : "pg_catalog.text";
 }
 
-/* Statement that sends the rows. binary: whether they may go in binary form; changed to whether they do. */
+/*
+ * Statement that sends the rows. binary: whether they may go in binary form; changed to whether
+ * they do.
+ */
 static char *
 copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_children, bool *binary, List **column_names)
 {
@@ -257,7 +263,8 @@ take_rows(Relation rel, List *columns, List *options)
 	addRangeTableEntryForRelation(pstate, rel, RowExclusiveLock, NULL, false, false);
 	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	code_hook_many_owners(has_other_owners(rel));
-	AfterTriggerSetState(makeNode(ConstraintsSetStmt)); /* deferred ones would fire when we are not the owner any more */
+	/* deferred ones would fire when we are not the owner any more */
+	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	copy = BeginCopyFrom(pstate, rel, NULL, NULL, false, read_input, columns, options);
 	rows = CopyFrom(copy);
 	EndCopyFrom(copy);
@@ -281,8 +288,8 @@ refuse_foreign_partition(Oid relid, const char *name)
 }
 
 /*
- * copy_table(snapshot text, schema_name text, table_name text, columns text[], with_children boolean,
- * as_binary boolean, empty_first boolean) → (rows bigint, bytes bigint)
+ * copy_table(snapshot text, schema_name text, table_name text, columns text[], with_children
+ * boolean, as_binary boolean, empty_first boolean) → (rows bigint, bytes bigint)
  */
 Datum
 replication_plugin_copy_table(PG_FUNCTION_ARGS)

@@ -2,9 +2,10 @@
  * empty_tables.c
  *		Empties tables before they are copied anew, without running code of their owners.
  *
- * TRUNCATE fires triggers that are enabled always, as whoever calls it: in a join a superuser. Here no trigger fires: what is emptied is
- * filled again in the same transaction, or soon after, and nobody sees it. Should a trigger come back while the tables are looked at,
- * it runs as an owner, in a restricted context.
+ * TRUNCATE fires triggers that are enabled always, as whoever calls it: in a join a superuser. Here
+ * no trigger fires: what is emptied is filled again in the same transaction, or soon after, and
+ * nobody sees it. Should a trigger come back while the tables are looked at, it runs as an owner,
+ * in a restricted context.
  */
 #include "postgres.h"
 
@@ -84,7 +85,8 @@ empty_tables(List *relids)
 	as_owner_end(saved);
 	foreach(lc, rels)
 	{
-		RelationCacheInvalidateEntry(RelationGetRelid((Relation) lfirst(lc)));	/* what there is to fire is looked up anew */
+		/* what there is to fire is looked up anew */
+		RelationCacheInvalidateEntry(RelationGetRelid((Relation) lfirst(lc)));
 		table_close(lfirst(lc), NoLock);
 	}
 	CommandCounterIncrement();

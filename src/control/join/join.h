@@ -36,13 +36,19 @@ typedef struct Joining
 /* Reads local_node anew. Ends the process if this database is not joining (any more). */
 extern void join_read_state(Joining *join);
 
-/* Goes from the present state to another; ends the process if somebody else has changed it (leave_group). */
+/*
+ * Goes from the present state to another; ends the process if somebody else has changed it
+ * (leave_group).
+ */
 extern void join_set_state(Joining *join, JoinStep to);
 
 /* What the worker is at, for people. Ends the process if this database is not joining any more. */
 extern void join_progress(const char *fmt,...) pg_attribute_printf(1, 2);
 
-/* Notes the error being handled for people and for the pause before the next try; ends its transaction. */
+/*
+ * Notes the error being handled for people and for the pause before the next try; ends its
+ * transaction.
+ */
 extern void join_note_error(MemoryContext context);
 
 /* Waits as long as the errors noted before ask for. */
@@ -52,7 +58,9 @@ extern const char *join_state_name(JoinStep state);
 
 /* ---------- join_schema.c ---------- */
 
-/* Raises an error if the programs that copy a schema are missing here, or too old for that source. */
+/*
+ * Raises an error if the programs that copy a schema are missing here, or too old for that source.
+ */
 extern void join_require_programs(int source_version_num);
 
 /* Dumps the schema in the snapshot, restores tables and functions, puts the rest away. */
@@ -71,7 +79,10 @@ extern void join_copy_tables(Joining *join);
 
 /* ---------- join_sequence.c ---------- */
 
-/* Sets the sequences to where they are on the source; not first: those that are further there by now. */
+/*
+ * Sets the sequences to where they are on the source; not first: those that are further there by
+ * now.
+ */
 extern void join_copy_sequences(Joining *join, bool first);
 
 /* ---------- join_worker.c ---------- */

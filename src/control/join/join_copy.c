@@ -42,8 +42,8 @@ typedef struct CopyJob
 #define TASK_NAME		2
 
 /*
- * Tables of the source's snapshot: our own, then the largest. Binary values must mean the same here:
- * only columns of built-in types that have a binary form and hold no object's oid.
+ * Tables of the source's snapshot: our own, then the largest. Binary values must mean the same
+ * here: only columns of built-in types that have a binary form and hold no object's oid.
  */
 static const char *const table_query =
 "SELECT n.nspname, c.relname,"
@@ -74,7 +74,9 @@ join_open_source(Joining *join)
 	return conn;
 }
 
-/* How many workers: as set, as far as there is room for their origins beside those of the members. */
+/*
+ * How many workers: as set, as far as there is room for their origins beside those of the members.
+ */
 static int
 number_of_workers(Joining *join)
 {
@@ -155,7 +157,10 @@ static const char *const mergeable_query =
 " JOIN pg_namespace n ON n.nspname = m.schema_name JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
 " WHERE replication_plugin.exclusion(m.schema_name, m.table_name) IS NULL";
 
-/* Tables that are copied, with a key, whose rows can be in each other's way by more than the key, or were. */
+/*
+ * Tables that are copied, with a key, whose rows can be in each other's way by more than the key,
+ * or were.
+ */
 static const char *const contested_query =
 "SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM replication_plugin.tables t"
 " JOIN pg_class c ON c.oid = t.\"table\" JOIN pg_namespace s ON s.oid = c.relnamespace"
@@ -191,7 +196,10 @@ store_states(PGresult *states, const char *kind, const char *name)
 	MemoryContextSwitchTo(context);
 }
 
-/* Takes over what some tables have besides their rows; it goes to its place when they have their keys (import_states()). */
+/*
+ * Takes over what some tables have besides their rows; it goes to its place when they have their
+ * keys (import_states()).
+ */
 static void
 copy_states_of(PGconn *source, const char *query, const char *kind, const char *function)
 {

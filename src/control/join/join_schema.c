@@ -11,8 +11,9 @@
  *	after the rows		is stored in join_script when it is dumped, as it must be from the same
  *						snapshot; the transaction that runs it deletes it.
  *
- * Scripts can have secrets in them: passwords of user mappings, and what is in the bodies of functions. So their files have no name from
- * the moment they are made: whatever ends this process, nothing is left of them.
+ * Scripts can have secrets in them: passwords of user mappings, and what is in the bodies of
+ * functions. So their files have no name from the moment they are made: whatever ends this process,
+ * nothing is left of them.
  */
 #include "postgres.h"
 
@@ -141,8 +142,9 @@ require_rights(PGconn *conn)
 }
 
 /*
- * Adds options for a role that is no superuser. pg_dump locks the tables of extensions whose contents it could dump, and only a superuser may lock all
- * of ours: so others are named. It reads sequences, where their data could be dumped.
+ * Adds options for a role that is no superuser. pg_dump locks the tables of extensions whose
+ * contents it could dump, and only a superuser may lock all of ours: so others are named. It reads
+ * sequences, where their data could be dumped.
  */
 static List *
 add_limits(List *argv, const char *dsn)

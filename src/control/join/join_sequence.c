@@ -2,8 +2,9 @@
  * join_sequence.c
  *		The sequences of a joining node: they go on from where they are on the source.
  *
- * Sequences are not replicated. A new member takes over how far they are with the rows, and once more before it becomes ready,
- * so that its new rows do not meet those that were written while it joined. A sequence that was used here by then is not set back.
+ * Sequences are not replicated. A new member takes over how far they are with the rows, and once
+ * more before it becomes ready, so that its new rows do not meet those that were written while it
+ * joined. A sequence that was used here by then is not set back.
  */
 #include "postgres.h"
 
@@ -17,7 +18,10 @@
 static const char *const sequences_query =
 "SELECT array_agg(s.sequence_name), array_agg(s.last_value), array_agg(s.is_called) FROM replication_plugin.sequence_states() s HAVING count(*) > 0";
 
-/* Sets sequences of such arrays; with $4 = false only those that are further there, or were not used here. */
+/*
+ * Sets sequences of such arrays; with $4 = false only those that are further there, or were not
+ * used here.
+ */
 static const char *const set_statement =
 "SELECT count(setval(s.seqrelid, t.v, t.c))"
 " FROM unnest($1::text[], $2::bigint[], $3::boolean[]) t (n, v, c) JOIN pg_sequence s ON s.seqrelid = to_regclass(t.n)"

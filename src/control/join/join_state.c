@@ -22,7 +22,10 @@
 
 #define BIT(state)	(1 << (state))
 
-/* Names as in local_node.state, and who may follow. The copying states start over when the snapshot is lost. */
+/*
+ * Names as in local_node.state, and who may follow. The copying states start over when the snapshot
+ * is lost.
+ */
 static const struct
 {
 	const char *name;
@@ -95,7 +98,9 @@ join_set_state(Joining *join, JoinStep to)
 	const char *params[3] = {states[to].name, states[join->state].name, is_behind(join->local->failed_state, to) ? "t" : "f"};
 
 	Assert(states[join->state].successors & BIT(to));
-	/* an error is gone when the state that it was met in is behind us, not when a try starts over */
+	/*
+	 * an error is gone when the state that it was met in is behind us, not when a try starts over
+	 */
 	if (!sql_value("UPDATE replication_plugin.local_node SET state = $1, progress = NULL,"
 				   " failures = CASE WHEN $3::boolean THEN 0 ELSE failures END,"
 				   " last_error = CASE WHEN NOT $3::boolean THEN last_error END,"

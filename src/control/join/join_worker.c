@@ -15,31 +15,36 @@
  *		Instead of the three above where the database is a physical copy of the source: it says
  *		itself how far it is, and its slot was made before the copy (prepare_base_backup()).
  *	joining: indexes
- *		Indexes, constraints, triggers. The snapshot is no longer needed. Our group slot is made, before
+ *		Indexes, constraints, triggers. The snapshot is no longer needed. Our group slot is made,
+ *		before
  *		the first transaction that is applied here.
  *	joining: catching up
  *		One link, from the source, with the transactions of all origins. Its stream begins
- *		exactly at the snapshot. We are through when each ready member has told, in a frontier row, that it
+ *		exactly at the snapshot. We are through when each ready member has told, in a frontier row,
+ *		that it
  *		has applied our admission: what it writes from then on has seen all that was copied, so no
  *		write that is concurrent with a copied row can reach us any more. Until
  *		then the source decides all conflicts for us.
  *	joining: opening links
  *		The link stands still; our progress of each origin is raised to what the source had
- *		when it admitted us (what is older came with the copy), and flushed. Then, in one transaction,
+ *		when it admitted us (what is older came with the copy), and flushed. Then, in one
+ *		transaction,
  *		our state and our row in member_ready: the first transaction of ours that anybody gets.
  *	ready
  *
- * What a crash, here or there, does. The first three states live on the snapshot, which dies
- * with our session on the source: they start over. The slot is dropped and made again, we are
- * admitted anew (with a later frontier, so an older row of ours that came with the copy
- * does not count), each table is emptied in the transaction that copies it. The schema is kept once it stands. Until
+ * What a crash, here or there, does. The first three states live on the snapshot, which dies with
+ * our session on the source: they start over. The slot is dropped and made again, we are admitted
+ * anew (with a later frontier, so an older row of ours that came with the copy does not count),
+ * each table is emptied in the transaction that copies it. The schema is kept once it stands. Until
  * the rows are complete there is no link. From "joining: indexes" on, each step is one transaction
- * that notes itself as done, or can be repeated: the indexes and the deletion of their script;
- * the group slot; the link and the next state; a pause; progress that is only ever raised; the last transaction.
+ * that notes itself as done, or can be repeated: the indexes and the deletion of their script; the
+ * group slot; the link and the next state; a pause; progress that is only ever raised; the last
+ * transaction.
  *
  * An error is noted in local_node and ends this process; the manager starts it again. Its first act
  * is then to wait, twice as long after each error. What is noted is forgotten with the next state
- * that is reached. The user's way out is leave_group(). A source that is lost takes the join with it.
+ * that is reached. The user's way out is leave_group(). A source that is lost takes the join with
+ * it.
  */
 #include "postgres.h"
 
@@ -93,7 +98,9 @@ slot_waits_for(PGconn *conn, int walsender)
 	return text;
 }
 
-/* Waits for the answer of the session that makes the slot, and says meanwhile for whom that waits. */
+/*
+ * Waits for the answer of the session that makes the slot, and says meanwhile for whom that waits.
+ */
 static PGresult *
 wait_for_slot(Joining *join, PGconn *conn, const char *sql)
 {
@@ -134,7 +141,10 @@ make_source_slot(Joining *join, PGconn *conn)
 	FAULT_POINT("join_slot_made");
 }
 
-/* A clock that is too far ahead of the source's would have its writes refused as soon as this node is ready. */
+/*
+ * A clock that is too far ahead of the source's would have its writes refused as soon as this node
+ * is ready.
+ */
 static void
 require_near_clock(const char *source_time)
 {
@@ -149,8 +159,8 @@ require_near_clock(const char *source_time)
 }
 
 /*
- * What is written here from now on is later than all that is copied. A clock that has run ahead is set back: of what this server wrote before,
- * nothing stays.
+ * What is written here from now on is later than all that is copied. A clock that has run ahead is
+ * set back: of what this server wrote before, nothing stays.
  */
 static void
 follow_clock(PGconn *conn)
@@ -166,7 +176,10 @@ follow_clock(PGconn *conn)
 	sql_value("SELECT replication_plugin.observe_clock($1::timestamptz)", 1, params);
 }
 
-/* Has the source admit us; remembers the frontier of that moment, and where the admission is in its WAL. */
+/*
+ * Has the source admit us; remembers the frontier of that moment, and where the admission is in its
+ * WAL.
+ */
 static void
 be_admitted(Joining *join, PGconn *conn)
 {
@@ -201,8 +214,10 @@ kept_by_source(PGconn *conn)
 }
 
 /*
- * Waits until the source keeps nothing that it has not applied: its rows come without versions, so what it has decided is all that we can take. The
- * snapshot must be so as well; of a table that begins to wait after it the changes come as what the source has kept, and are refused (apply_envelope()).
+ * Waits until the source keeps nothing that it has not applied: its rows come without versions, so
+ * what it has decided is all that we can take. The snapshot must be so as well; of a table that
+ * begins to wait after it the changes come as what the source has kept, and are refused
+ * (apply_envelope()).
  */
 static void
 wait_for_kept(PGconn *conn)
@@ -368,7 +383,10 @@ rest_link(Joining *join)
 		worker_wait(POLL_MS);
 }
 
-/* Makes the origins of nodes that are in a frontier, besides our own. Those of nodes that are out need no place for progress. */
+/*
+ * Makes the origins of nodes that are in a frontier, besides our own. Those of nodes that are out
+ * need no place for progress.
+ */
 static void
 make_origins(Joining *join, const Frontier *f)
 {
@@ -412,7 +430,10 @@ raise_progress(Joining *join)
 	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
 }
 
-/* The last step: from now on a member like the others; it takes writes when they know (group_worker.c). */
+/*
+ * The last step: from now on a member like the others; it takes writes when they know
+ * (group_worker.c).
+ */
 static void
 become_ready(Joining *join)
 {

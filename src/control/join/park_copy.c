@@ -2,12 +2,12 @@
  * park_copy.c
  *		What a new member needs of a table with contested keys besides its rows.
  *
- * Copied rows are older than anything, which is right for rows of the same key: their state is decided by the source until the new
- * member is ready. But between rows of different keys that are in each other's way each node decides for itself, so it has to
- * know their versions.
+ * Copied rows are older than anything, which is right for rows of the same key: their state is
+ * decided by the source until the new member is ready. But between rows of different keys that are
+ * in each other's way each node decides for itself, so it has to know their versions.
  *
- * An entry is {"parked": {row}, "index": "name", "blocked_by": {key}, "node": 1, "ts": 8165...}, or {"pinned": {key}, "node": 1, "ts": ...};
- * rows and keys as in store/row_text.h.
+ * An entry is {"parked": {row}, "index": "name", "blocked_by": {key}, "node": 1, "ts": 8165...}, or
+ * {"pinned": {key}, "node": 1, "ts": ...}; rows and keys as in store/row_text.h.
  */
 #include "postgres.h"
 
@@ -105,7 +105,9 @@ export_parked(Export *e, const ParkedEntry *entry)
 	put_entry(e, &buf, entry->parked.version);
 }
 
-/* The version of a row that is shown, if it is needed: it is pinned, or others may not have it yet. */
+/*
+ * The version of a row that is shown, if it is needed: it is pinned, or others may not have it yet.
+ */
 static bool
 needed_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version *v)
 {

@@ -9,9 +9,10 @@
 #include "utils/jsonb.h"
 
 /*
- * Puts into a set, one jsonb each: parked rows; and versions, of pinned rows and of those that were written by transaction
- * since (full xid) or later. Of the others all members have told that they have them: what may still come has seen them. Under the
- * active snapshot. Nothing for a table without such keys.
+ * Puts into a set, one jsonb each: parked rows; and versions, of pinned rows and of those that were
+ * written by transaction since (full xid) or later. Of the others all members have told that they
+ * have them: what may still come has seen them. Under the active snapshot. Nothing for a table
+ * without such keys.
  */
 extern void park_export(Relation rel, uint64 since, ReturnSetInfo *result);
 

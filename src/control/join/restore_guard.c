@@ -2,21 +2,26 @@
  * restore_guard.c
  *		What is done otherwise than by pg_restore while the schema of a joining node is restored.
  *
- * Foreign keys are taken as the source has them.
- * Where rows are written on several nodes at once, a reference may be left without its row (dangling_references()). The constraint
- * stays valid for all that is written here, but would not let itself be made anew, so the node could not join. So while the schema
- * is restored, the rows that were copied are not checked; that also saves the time. Nor are they by a CHECK that comes after the rows (it
- * calls a function of the table's type): all rows fulfil it at the source, and to look at them is the owner's code.
+ * Foreign keys are taken as the source has them. Where rows are written on several nodes at once, a
+ * reference may be left without its row (dangling_references()). The constraint stays valid for all
+ * that is written here, but would not let itself be made anew, so the node could not join. So while
+ * the schema is restored, the rows that were copied are not checked; that also saves the time. Nor
+ * are they by a CHECK that comes after the rows (it calls a function of the table's type): all rows
+ * fulfil it at the source, and to look at them is the owner's code.
  *
- * A schema that is here already is taken as it is: join_group() has looked that there is nothing in it.
+ * A schema that is here already is taken as it is: join_group() has looked that there is nothing in
+ * it.
  *
- * So are foreign servers and their user mappings: this node may connect to others by them, and has options of its own.
+ * So are foreign servers and their user mappings: this node may connect to others by them, and has
+ * options of its own.
  *
- * Functions run under the search_path of a table's owner where they have to. A schema is restored under an empty search_path, which pg_dump
- * writes its statements for. But a function that an index, a constraint or a partition key calls may find the names in its body by the
- * search_path of its users' sessions; and it is run, or put in place, by the very statement. So what cannot be done under the empty one is
- * tried once more under that of the table's owner, or while that is not set yet, of the functions' (catalog/owner_path.h). It runs as the
- * function's owner (base/code_hook.h): the statement is a superuser's.
+ * Functions run under the search_path of a table's owner where they have to. A schema is restored
+ * under an empty search_path, which pg_dump writes its statements for. But a function that an
+ * index, a constraint or a partition key calls may find the names in its body by the search_path of
+ * its users' sessions; and it is run, or put in place, by the very statement. So what cannot be
+ * done under the empty one is tried once more under that of the table's owner, or while that is not
+ * set yet, of the functions' (catalog/owner_path.h). It runs as the function's owner
+ * (base/code_hook.h): the statement is a superuser's.
  */
 #include "postgres.h"
 
@@ -174,7 +179,10 @@ added_expressions(AlterTableStmt *statement, bool *by_key)
 	return result;
 }
 
-/* The roles whose functions a statement may run: the table's owner, where that is known already, and the functions' owners. */
+/*
+ * The roles whose functions a statement may run: the table's owner, where that is known already,
+ * and the functions' owners.
+ */
 static List *
 owners_of_code(Node *statement)
 {
@@ -216,7 +224,10 @@ is_about_names(int sqlstate)
 	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION || sqlstate == ERRCODE_RAISE_EXCEPTION;
 }
 
-/* Runs a statement in a subtransaction. Returns whether it could be done; errors that are not about names, or of the last try, are raised. */
+/*
+ * Runs a statement in a subtransaction. Returns whether it could be done; errors that are not about
+ * names, or of the last try, are raised.
+ */
 static bool
 try_run(const UtilityCommand *command, bool last)
 {
@@ -267,7 +278,10 @@ run_under_paths(const UtilityCommand *command, List *roles)
 	}
 }
 
-/* Has a foreign server or user mapping that is here already stay as it is: this node connects to others by it (base/dsn.c). */
+/*
+ * Has a foreign server or user mapping that is here already stay as it is: this node connects to
+ * others by it (base/dsn.c).
+ */
 static void
 keep_server(Node *statement)
 {

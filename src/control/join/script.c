@@ -2,12 +2,14 @@
  * script.c
  *		A script of pg_dump, run in this database by a worker of ours.
  *
- * A dump of a schema has SQL statements and comments only; newer versions of pg_dump put it between two commands of psql, \restrict and
- * \unrestrict with a key, which are left out. Statements run one after the other, as the worker's user: the dump gives objects to their owners, and
- * becomes them where it must (SET SESSION AUTHORIZATION).
+ * A dump of a schema has SQL statements and comments only; newer versions of pg_dump put it between
+ * two commands of psql, \restrict and \unrestrict with a key, which are left out. Statements run
+ * one after the other, as the worker's user: the dump gives objects to their owners, and becomes
+ * them where it must (SET SESSION AUTHORIZATION).
  *
- * A script can have secrets in it: passwords of user mappings, and what is in the bodies of functions. Statements are written down nowhere
- * (session_hide()), and of one that fails people are told which object it is about, and the error, but no text of it.
+ * A script can have secrets in it: passwords of user mappings, and what is in the bodies of
+ * functions. Statements are written down nowhere (session_hide()), and of one that fails people are
+ * told which object it is about, and the error, but no text of it.
  */
 #include "postgres.h"
 
@@ -73,7 +75,9 @@ leave_out_restrictions(char *script)
 		blank_out(last, "\\unrestrict ", key, len);
 }
 
-/* Has RESET SESSION AUTHORIZATION bring this process back to its user, which is not so in a worker. */
+/*
+ * Has RESET SESSION AUTHORIZATION bring this process back to its user, which is not so in a worker.
+ */
 static void
 set_session_user(void)
 {
@@ -93,7 +97,10 @@ run_statement(const char *sql)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Which object a statement makes, that ends at a place of the script: pg_dump names it in a comment before. */
+/*
+ * Which object a statement makes, that ends at a place of the script: pg_dump names it in a comment
+ * before.
+ */
 static char *
 object_at(const char *script, const char *end)
 {
@@ -119,7 +126,10 @@ raise_error(const char *object)
 	ReThrowError(error);
 }
 
-/* Runs a statement that stands in the script, from begin to end. What it allocates goes into the context. */
+/*
+ * Runs a statement that stands in the script, from begin to end. What it allocates goes into the
+ * context.
+ */
 static void
 run_part(const char *script, const char *begin, const char *end, MemoryContext context)
 {

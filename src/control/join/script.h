@@ -5,7 +5,10 @@
 #ifndef REPLICATION_PLUGIN_SCRIPT_H
 #define REPLICATION_PLUGIN_SCRIPT_H
 
-/* Runs the statements of a script, and one that notes it, in one transaction; settings that it changes are put back. */
+/*
+ * Runs the statements of a script, and one that notes it, in one transaction; settings that it
+ * changes are put back.
+ */
 extern void script_run(const char *script, const char *note);
 
 #endif							/* REPLICATION_PLUGIN_SCRIPT_H */

@@ -2,9 +2,10 @@
  * state_copy.c
  *		What a new member needs of a mergeable table besides its rows.
  *
- * A row travels as {"key": {"id": "42"}, "siblings": [...], "columns": {"likes": "0a1b..."}}: states of merged columns in hex, and
- * siblings: {"node": 1, "ts": 8165..., "plain": false, "deleted": false, "values": {"id": "42", ...}};
- * without node and ts: of unknown version. Values are in the types' text form; of a delete, just the key.
+ * A row travels as {"key": {"id": "42"}, "siblings": [...], "columns": {"likes": "0a1b..."}}:
+ * states of merged columns in hex, and siblings: {"node": 1, "ts": 8165..., "plain": false,
+ * "deleted": false, "values": {"id": "42", ...}}; without node and ts: of unknown version. Values
+ * are in the types' text form; of a delete, just the key.
  */
 #include "postgres.h"
 

@@ -10,9 +10,9 @@
 #include "utils/relcache.h"
 
 /*
- * Puts one jsonb per row into a set: those with a state of their own, and those that were written by transaction
- * since (full xid) or later: writes that are concurrent with these may still come, so their versions are needed. Under the
- * active snapshot.
+ * Puts one jsonb per row into a set: those with a state of their own, and those that were written
+ * by transaction since (full xid) or later: writes that are concurrent with these may still come,
+ * so their versions are needed. Under the active snapshot.
  */
 extern void state_export(Relation rel, uint64 since, ReturnSetInfo *result);
 

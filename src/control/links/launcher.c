@@ -2,13 +2,13 @@
  * launcher.c
  *		Sees to it that each database in a group has a manager.
  *
- * The launcher cannot look into databases. After a server start it starts a manager in
- * each, one after the other, so that few worker slots are enough; one that finds no group
- * there exits at once, after telling so (the database is forgotten). From then on it knows
- * the databases in groups from shared memory (manager_status.c), where create_group() and
- * join_group() enter theirs, and starts a manager that is missing, with a growing pause
- * when managers fail. A database that takes no connections (ALTER DATABASE ... ALLOW_CONNECTIONS) is waited for:
- * nothing of it is forgotten, and one that took none at server start is looked at when it does.
+ * The launcher cannot look into databases. After a server start it starts a manager in each, one
+ * after the other, so that few worker slots are enough; one that finds no group there exits at
+ * once, after telling so (the database is forgotten). From then on it knows the databases in groups
+ * from shared memory (manager_status.c), where create_group() and join_group() enter theirs, and
+ * starts a manager that is missing, with a growing pause when managers fail. A database that takes
+ * no connections (ALTER DATABASE ... ALLOW_CONNECTIONS) is waited for: nothing of it is forgotten,
+ * and one that took none at server start is looked at when it does.
  */
 #include "postgres.h"
 
@@ -109,7 +109,10 @@ start_manager(Oid dboid)
 						ObjectIdGetDatum(dboid));
 }
 
-/* True until a manager has found that its database is in a group, or has gone: also its place is free then. */
+/*
+ * True until a manager has found that its database is in a group, or has gone: also its place is
+ * free then.
+ */
 static bool
 is_looking(Oid dboid, BackgroundWorkerHandle *handle)
 {

@@ -9,10 +9,12 @@
  *	  confirmed position, and nothing that was received is kept
  *	  (docs/protocol.md, Change of the full set).
  *	- A link that nobody wants any more ends only when all that are wanted stand, or are given up
- *	  for the time being: new streams stand before old ones go. If it was of the topology, all members must
+ *	for the time being: new streams stand before old ones go. If it was of the topology, all members
+ *	must
  *	  also know the same members and topology. A link from a removed node ends at once.
  *	- A link that is not connected for reroute_timeout is given up for the time being: the
- *	  providers of its provider take its place, until it is up to date again; where these are down as well,
+ *	providers of its provider take its place, until it is up to date again; where these are down as
+ *	well,
  *	  theirs, and so on.
  *	- A link that had to ask for origins which did not come by their own way (demand) is restarted
  *	  without them when all links are well again; each time that turns out to be wrong, later.
@@ -36,14 +38,16 @@
 #include "control/workers/workers.h"
 #include "shared/link_status.h"
 
-#define MAX_DOUBLINGS	6		/* of the time after which a link tries again without what it had to ask for */
+/* of the time after which a link tries again without what it had to ask for */
+#define MAX_DOUBLINGS	6
 #define ATTACH_MS		10000	/* a registered worker that has not attached by then is given up */
 
 typedef struct WantedLink
 {
 	NodeId		provider;
 	bool		reroute;
-	bool		joining;		/* part of a join: from our source, or from a node that joins through us */
+	/* part of a join: from our source, or from a node that joins through us */
+	bool		joining;
 	bool		paused;
 	char	   *origins;		/* 'own', 'all' or node numbers */
 	int			index;			/* of its LinkStatus; -1: there is no place for it now */
@@ -146,7 +150,10 @@ is_down(const WantedLink *w)
 		moment_is_past(l->down_since, setting_reroute_timeout);
 }
 
-/* Gives links up that are down, takes back those that are up to date. Returns true if something changed. */
+/*
+ * Gives links up that are down, takes back those that are up to date. Returns true if something
+ * changed.
+ */
 static bool
 judge_links(List *wanted, List *nodes)
 {

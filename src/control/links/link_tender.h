@@ -8,8 +8,8 @@
 #include "catalog/nodes.h"
 
 /*
- * One round: starts, restarts and stops link workers. Returns how many links cannot run, as this server has no place for them (max_links).
- * Memory: the current context.
+ * One round: starts, restarts and stops link workers. Returns how many links cannot run, as this
+ * server has no place for them (max_links). Memory: the current context.
  */
 extern int	link_tender_round(LocalNode *local, List *nodes);
 

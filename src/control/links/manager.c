@@ -59,7 +59,8 @@ typedef struct ManagedState
 	Moment		started_at;
 	int			failures;		/* starts since it ran for long, or was not wanted */
 	bool		lacking;		/* there was no place for it */
-	bool		placed;			/* this manager has found one: what an earlier one told is forgotten */
+	/* this manager has found one: what an earlier one told is forgotten */
+	bool		placed;
 } ManagedState;
 
 typedef struct Manager
@@ -70,9 +71,12 @@ typedef struct Manager
 	Moment		pruned_at;
 	bool		found;			/* told the launcher that there is a group */
 	bool		identity_checked;
-	bool		other_version;	/* the extension's SQL is of another version than this library; told */
-	char		noted_as[128];	/* the run of the server is noted for this node: its group and number */
-	char	   *checked_dsn;	/* with which this node's identity was last checked; in TopMemoryContext */
+	/* the extension's SQL is of another version than this library; told */
+	bool		other_version;
+	/* the run of the server is noted for this node: its group and number */
+	char		noted_as[128];
+	/* with which this node's identity was last checked; in TopMemoryContext */
+	char	   *checked_dsn;
 	int			check_failures;
 	Moment		next_check_at;
 	const Unmet *unmet;			/* what the server lacks, as told in the log */
@@ -169,7 +173,10 @@ keep_running(ManagedWorker kind)
 	tell_of_lack(w, kinds[kind].name);
 }
 
-/* Joining: keeps the join worker running; a try that fails is repeated soon, as others must be waiting for it. */
+/*
+ * Joining: keeps the join worker running; a try that fails is repeated soon, as others must be
+ * waiting for it.
+ */
 static void
 tend_join(LocalNode *local)
 {
@@ -182,7 +189,9 @@ tend_join(LocalNode *local)
 	keep_running(MANAGED_JOIN);
 }
 
-/* On a member: keeps the group worker running, and the park worker while there is anything for it. */
+/*
+ * On a member: keeps the group worker running, and the park worker while there is anything for it.
+ */
 static void
 tend_member(LocalNode *local)
 {
@@ -210,7 +219,10 @@ show_error(LocalNode *local, const char *message)
 	sql_note_error(message);
 }
 
-/* Returns true if nothing is lacking; else ends all workers, and shows why in the view links (nodes looks itself). */
+/*
+ * Returns true if nothing is lacking; else ends all workers, and shows why in the view links (nodes
+ * looks itself).
+ */
 static bool
 check_requirements(LocalNode *local)
 {
@@ -227,7 +239,10 @@ check_requirements(LocalNode *local)
 	return !u;
 }
 
-/* Finds out, once, whether versions of rows are lost that are still needed: a node without them must join anew. */
+/*
+ * Finds out, once, whether versions of rows are lost that are still needed: a node without them
+ * must join anew.
+ */
 static bool
 check_timestamps(LocalNode *local)
 {
@@ -425,7 +440,10 @@ is_suspended(void)
 	return manager_status_find(manager.dboid, &m) && m.suspended > 0;
 }
 
-/* The origin that COMMIT PREPARED may need; made beforehand, as it cannot. Not while the group is being left: see teardown(). */
+/*
+ * The origin that COMMIT PREPARED may need; made beforehand, as it cannot. Not while the group is
+ * being left: see teardown().
+ */
 static void
 make_clock_origin(void)
 {
@@ -443,7 +461,10 @@ make_clock_origin(void)
 	MemoryContextSwitchTo(manager.round);
 }
 
-/* True if the extension's SQL is that of this library. Else nothing runs until it is, and the view nodes says so. */
+/*
+ * True if the extension's SQL is that of this library. Else nothing runs until it is, and the view
+ * nodes says so.
+ */
 static bool
 check_version(LocalNode *local, const char *version)
 {
@@ -467,7 +488,10 @@ check_version(LocalNode *local, const char *version)
 	return false;
 }
 
-/* Says that some links cannot run, as max_links are in use; and that they can again. The others go on. */
+/*
+ * Says that some links cannot run, as max_links are in use; and that they can again. The others go
+ * on.
+ */
 static void
 tell_of_places(int without_place)
 {
@@ -529,7 +553,10 @@ work(void)
 	return true;
 }
 
-/* Shows the error at hand in the view nodes, as far as that can be written; the launcher starts a manager again after a pause. */
+/*
+ * Shows the error at hand in the view nodes, as far as that can be written; the launcher starts a
+ * manager again after a pause.
+ */
 static void
 note_failure(void)
 {

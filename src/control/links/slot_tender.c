@@ -22,9 +22,11 @@
 #include "model/version.h"
 #include "shared/activity.h"
 
-#define SPARE_MS		30000	/* a slot that the topology does not ask for is kept so long unused */
+/* a slot that the topology does not ask for is kept so long unused */
+#define SPARE_MS		30000
 #define LOOK_MS			5000
-#define LOOK_INTERVALS	5		/* ... and so many frontier_intervals: members had that long to tell how far they are */
+/* ... and so many frontier_intervals: members had that long to tell how far they are */
+#define LOOK_INTERVALS	5
 
 typedef struct SpareSlot
 {

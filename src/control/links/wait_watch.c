@@ -1,10 +1,12 @@
 /*
  * wait_watch.c
- *		Which link workers of this database wait for a lock, for the log; and whose session is ended for it.
+ *		Which link workers of this database wait for a lock, for the log; and whose session is ended
+ *		for it.
  *
- * A worker that sleeps for a lock can say nothing itself; the manager says it. The view links finds the same out by itself,
- * whenever somebody looks. Whoever keeps a lock for longer than replication_plugin.lock_patience while a link waits for it loses his session, as on a
- * standby server a query does that holds up replay for longer than max_standby_streaming_delay.
+ * A worker that sleeps for a lock can say nothing itself; the manager says it. The view links finds
+ * the same out by itself, whenever somebody looks. Whoever keeps a lock for longer than
+ * replication_plugin.lock_patience while a link waits for it loses his session, as on a standby
+ * server a query does that holds up replay for longer than max_standby_streaming_delay.
  */
 #include "postgres.h"
 

@@ -2,13 +2,17 @@
  * gone_table.c
  *		Tables that wait and that no member has any more: what is kept of them is given up.
  *
- * A table that does not exist here waits to be made here. It may also have been a scratch table of one node, or have been dropped everywhere since: then it would
- * be kept for ever. So the other members are asked now and then which of these tables they have: each is asked once about all that those before it did not have.
- * What none has under its name may have another one by now: so the providers of what is kept are asked by their numbers of it as well. What is gone then is passed
- * over, as a link does with rows of such a table (receive/lost_table.c). A member that cannot be asked may have it, and so may one that is just making tables
- * (receive/unseen_table.c): so all goes on waiting, and says so.
+ * A table that does not exist here waits to be made here. It may also have been a scratch table of
+ * one node, or have been dropped everywhere since: then it would be kept for ever. So the other
+ * members are asked now and then which of these tables they have: each is asked once about all that
+ * those before it did not have. What none has under its name may have another one by now: so the
+ * providers of what is kept are asked by their numbers of it as well. What is gone then is passed
+ * over, as a link does with rows of such a table (receive/lost_table.c). A member that cannot be
+ * asked may have it, and so may one that is just making tables (receive/unseen_table.c): so all
+ * goes on waiting, and says so.
  *
- * What has arrived after the question was put may be of a table that was made anew: it stays, until the next time.
+ * What has arrived after the question was put may be of a table that was made anew: it stays, until
+ * the next time.
  */
 #include "postgres.h"
 
@@ -32,7 +36,10 @@
 #define MOST_CHANGES	100000	/* that are deleted in one transaction */
 #define FORGET_MS	2000		/* in one go: others wait for this process */
 
-/* What a member does not have: under its name; and by its number, where it is the provider $2. The latter are tables, whatever their name. */
+/*
+ * What a member does not have: under its name; and by its number, where it is the provider $2. The
+ * latter are tables, whatever their name.
+ */
 #define NOT_BY_NAME	"SELECT pg_catalog.json_agg(t.t) FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t) WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c" \
 	" JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.t->>1 AND c.relname = t.t->>2)"
 #define NOT_BY_NUMBER	"SELECT pg_catalog.json_agg(t.t) FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t) WHERE NOT EXISTS (SELECT FROM pg_catalog.json_array_elements(t.t->3) s(s)" \
@@ -44,7 +51,8 @@
 /* One round of questions. */
 typedef struct Inquiry
 {
-	char	   *tables;			/* that nobody has had so far, as JSON (missing_tables()); NULL: none */
+	/* that nobody has had so far, as JSON (missing_tables()); NULL: none */
+	char	   *tables;
 	const NodeRow *silent;		/* a member that could not be asked, ... */
 	bool		is_making;		/* ... or one that is just making tables, which may be these */
 } Inquiry;
@@ -53,7 +61,10 @@ static Moment asked = 0;
 static int	took_ms = 0;
 static int	last_number = 0;	/* of the tables that were asked about last */
 
-/* All other members, those with greater numbers first, so that not all ask the same one first; in the caller's memory. */
+/*
+ * All other members, those with greater numbers first, so that not all ask the same one first; in
+ * the caller's memory.
+ */
 static List *
 members_in_turn(void)
 {
@@ -98,7 +109,10 @@ note_renamed(const NodeRow *n, const char *renamed)
 			  " WHERE w.number = r.number AND w.reason <> r.reason", 2, params);
 }
 
-/* Notes of tables that a member has, which wait to be made here: those that were asked about, without those that are left. */
+/*
+ * Notes of tables that a member has, which wait to be made here: those that were asked about,
+ * without those that are left.
+ */
 static void
 note_having(const NodeRow *n, const char *tables, const char *left)
 {

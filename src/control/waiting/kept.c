@@ -1,15 +1,20 @@
 /*
  * kept.c
- *		Changes of tables that had to wait are applied: in the order in which they came, as soon as that is possible.
+ *		Changes of tables that had to wait are applied: in the order in which they came, as soon as
+ *		that is possible.
  *
- * Each transaction of which something was kept (apply/keep.c) is applied again with these changes alone, as the same transaction of the same origin: its rows have the
- * version that they would have had, and other nodes know that they have it. What is applied is deleted in the same transaction. The origin is taken at the very end
- * only; so the table's code holds up nobody else's changes, however long it takes.
+ * Each transaction of which something was kept (apply/keep.c) is applied again with these changes
+ * alone, as the same transaction of the same origin: its rows have the version that they would have
+ * had, and other nodes know that they have it. What is applied is deleted in the same transaction.
+ * The origin is taken at the very end only; so the table's code holds up nobody else's changes,
+ * however long it takes.
  *
- * Before each look at a table it is noted when to look again if this one ends badly, as it may end with the process (kept_due.c). A transaction has a limit of time.
+ * Before each look at a table it is noted when to look again if this one ends badly, as it may end
+ * with the process (kept_due.c). A transaction has a limit of time.
  *
- * When nothing is left the table waits no more. Whoever keeps a change holds a lock of the table of them until it commits, and looks again under it whether the table
- * waits: so a stronger lock here means that nothing is under way.
+ * When nothing is left the table waits no more. Whoever keeps a change holds a lock of the table of
+ * them until it commits, and looks again under it whether the table waits: so a stronger lock here
+ * means that nothing is under way.
  */
 #include "postgres.h"
 
@@ -41,11 +46,13 @@
 #include "shared/origin_map.h"
 
 #define WORK_MS			2000	/* at a table at a time: there are others as well */
-#define ROUND_MS		10000	/* at all of them; then those who have waited longest have their turn */
+/* at all of them; then those who have waited longest have their turn */
+#define ROUND_MS		10000
 #define BATCH			"100"	/* changes that are read at once ... */
 #define BATCH_BYTES		(4 * 1024 * 1024)	/* ... or fewer, as soon as they are larger than this */
 #define CONTEXT_BYTES	200		/* of an error's context that are shown */
-#define HOLD_MS			5000	/* that the origin is waited for: whoever has it may wait for our rows */
+/* that the origin is waited for: whoever has it may wait for our rows */
+#define HOLD_MS			5000
 #define LOCK_TIMEOUT	"2s"	/* for a lock of the table: other tables wait for this process */
 
 /* A transaction of which changes were kept. */
@@ -58,7 +65,8 @@ typedef struct Kept
 	WireBegin	begin;
 	NodeId		provider;
 	Frontier   *seen;
-	bool		decided;		/* forwarded by the source of a join, which had decided all conflicts */
+	/* forwarded by the source of a join, which had decided all conflicts */
+	bool		decided;
 	int			limit;			/* milliseconds that it may take */
 	int			changes;		/* of it that have been applied */
 } Kept;
@@ -78,7 +86,10 @@ typedef struct Change
 #define OF_TABLE		" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2"
 #define OF_TRANSACTION	OF_TABLE " AND c.origin = $3 AND c.origin_lsn = $4"
 
-/* The statements that run for each transaction, with the number of their parameters; the last two parameters say after which change. */
+/*
+ * The statements that run for each transaction, with the number of their parameters; the last two
+ * parameters say after which change.
+ */
 typedef enum Statement
 {
 	READ_HEAD,

@@ -7,7 +7,10 @@
 
 #include "apply/apply.h"
 
-/* Works on the tables that wait, those that are due. Returns whether any table waits. Outside of transactions. */
+/*
+ * Works on the tables that wait, those that are due. Returns whether any table waits. Outside of
+ * transactions.
+ */
 extern bool kept_round(ApplyContext *cx);
 
 #endif							/* REPLICATION_PLUGIN_KEPT_H */

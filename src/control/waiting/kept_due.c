@@ -2,19 +2,24 @@
  * kept_due.c
  *		Which of the tables that wait are looked at now.
  *
- * A table that fails is looked at again after a pause, which doubles each time, up to a minute; one that took long, after a multiple of that time. What is changed here by DDL, of the
- * table or of functions and types, may have been the reason: then it is due sooner, but not more often than is good for others, whatever its owner does.
+ * A table that fails is looked at again after a pause, which doubles each time, up to a minute; one
+ * that took long, after a multiple of that time. What is changed here by DDL, of the table or of
+ * functions and types, may have been the reason: then it is due sooner, but not more often than is
+ * good for others, whatever its owner does.
  *
  * A change of the table itself gives it the limit of time that it had at first, and it is due some
  * seconds after its last try. Functions and types are changed by anybody, all the time: each
  * temporary table has a type. Such a change leaves the limit as it is, so a table that took long is
  * due after a multiple of that time.
  *
- * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: what is large and not slow gets through. Where its rows are slow that
- * ends sooner. Owners take turns: first one table of each owner that has any, who was looked at longest ago comes first. An owner of whose tables one took longer
- * than SLOW_MS, and failed, waits for all others: of such owners' tables one is looked at, after all others that are due; and of those of his tables that have ended at the
- * limit none, while another of them rests. So whoever has slow code delays what is kept of others by one limit at most, and takes a small part of the time, however many tables
- * he has.
+ * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: what
+ * is large and not slow gets through. Where its rows are slow that ends sooner. Owners take turns:
+ * first one table of each owner that has any, who was looked at longest ago comes first. An owner
+ * of whose tables one took longer than SLOW_MS, and failed, waits for all others: of such owners'
+ * tables one is looked at, after all others that are due; and of those of his tables that have
+ * ended at the limit none, while another of them rests. So whoever has slow code delays what is
+ * kept of others by one limit at most, and takes a small part of the time, however many tables he
+ * has.
  */
 #include "postgres.h"
 
@@ -82,7 +87,9 @@ listen(void)
 /* When a table of which something was changed is due. */
 #define SOONER	"greatest(clock_timestamp(), w.tried_at + CASE WHEN w.spent < " SLOW_MS " THEN interval '" SOONEST " s' ELSE interval '" SOONEST_SLOW " s' END)"
 
-/* The same where something has been changed that may be of any table, and the limit of time stays. */
+/*
+ * The same where something has been changed that may be of any table, and the limit of time stays.
+ */
 #define ANY_SOONER	"greatest(" SOONER ", w.tried_at + w.spent * interval '" LONGER " ms')"
 
 /* Tables that have been changed are due sooner, with the limit that they had at first. */
@@ -122,7 +129,10 @@ have_any_sooner(void)
 
 #define IS_SLOW	" EXISTS (SELECT FROM replication_plugin.waiting_table s WHERE s.owner = w.owner AND s.spent >= " SLOW_MS ")"
 
-/* Tables that exist here, or are left out by now, and whose time has come, with what counts for all tables of their owner. */
+/*
+ * Tables that exist here, or are left out by now, and whose time has come, with what counts for all
+ * tables of their owner.
+ */
 #define DUE	"WITH w AS (SELECT *, bool_or(spent >= " SLOW_MS ") OVER o AS is_slow, max(tried_at) OVER o AS owner_tried_at, bool_or(over > 0 AND retry_at > clock_timestamp()) OVER o AS owner_rests" \
 	"  FROM replication_plugin.waiting_table WHERE kept WINDOW o AS (PARTITION BY owner))," \
 	" due AS (SELECT w.*, row_number() OVER (PARTITION BY owner ORDER BY tried_at NULLS FIRST) AS turn FROM w WHERE coalesce(w.retry_at <= clock_timestamp(), true) AND w.number IN (" \

@@ -1,13 +1,16 @@
 /*
  * park_worker.c
- *		The process that has parked rows come back: after commits, of this node or of others, and now and then.
+ *		The process that has parked rows come back: after commits, of this node or of others, and
+ *		now and then.
  *
- * It runs only while there are parked rows or pins, or tables that wait (kept.c); the manager starts it. What runs here are expressions and triggers of
- * the owners of tables, as them; so it is a process of its own, and has a limit of time for each row (base/pulse.h): frontier rows,
- * slots and tombstones do not wait for it, and a row whose code takes too long says so in the view parked_rows.
+ * It runs only while there are parked rows or pins, or tables that wait (kept.c); the manager
+ * starts it. What runs here are expressions and triggers of the owners of tables, as them; so it is
+ * a process of its own, and has a limit of time for each row (base/pulse.h): frontier rows, slots
+ * and tombstones do not wait for it, and a row whose code takes too long says so in the view
+ * parked_rows.
  *
- * Each table has its own pace: it takes a small part of the time only, so that with many parked rows one may come back later
- * than at once.
+ * Each table has its own pace: it takes a small part of the time only, so that with many parked
+ * rows one may come back later than at once.
  */
 #include "postgres.h"
 
@@ -29,11 +32,15 @@
 #include "shared/manager_status.h"
 #include "shared/origin_map.h"
 
-#define LOOK_AGAIN_MS	5000	/* also when nothing has happened: somebody may have been in the way */
-#define COLLECT_MS		60000	/* pins are collected that often, or less often if that takes long */
+/* also when nothing has happened: somebody may have been in the way */
+#define LOOK_AGAIN_MS	5000
+/* pins are collected that often, or less often if that takes long */
+#define COLLECT_MS		60000
 #define MOST_PASSES		100		/* over a table in one look: there are others as well */
-#define MOST_SKIPPED	5		/* rows of a table that fail, each perhaps after waiting for a lock, in one look */
-#define REST			10		/* looking at a table takes at most one part in so many of the time */
+/* rows of a table that fail, each perhaps after waiting for a lock, in one look */
+#define MOST_SKIPPED	5
+/* looking at a table takes at most one part in so many of the time */
+#define REST			10
 
 /* One thing that is done with a table, and when that was last. */
 typedef struct Visit
@@ -75,7 +82,10 @@ entry_of(Oid relid)
 	return t;
 }
 
-/* Tables that one of ours has rows of, in a list with spaces between; entries of tables that are gone go. NULL: none. */
+/*
+ * Tables that one of ours has rows of, in a list with spaces between; entries of tables that are
+ * gone go. NULL: none.
+ */
 static char *
 tables_in(const char *table)
 {

@@ -2,8 +2,9 @@
  * apart.c
  *		Statements of ours in transactions of their own, run by a worker that lives as long.
  *
- * The statement, and what became of it, are in a segment of shared memory that the caller makes and both hold. A caller that is gone
- * leaves the statement to its end. The worker runs with the rights of the extension's own processes, so the statement must be one of ours.
+ * The statement, and what became of it, are in a segment of shared memory that the caller makes and
+ * both hold. A caller that is gone leaves the statement to its end. The worker runs with the rights
+ * of the extension's own processes, so the statement must be one of ours.
  */
 #include "postgres.h"
 

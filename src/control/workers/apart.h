@@ -7,7 +7,10 @@
 
 #include "postgres.h"
 
-/* Runs a statement in this database, in another process, and waits for its end. Its error is raised here. */
+/*
+ * Runs a statement in this database, in another process, and waits for its end. Its error is raised
+ * here.
+ */
 extern void run_apart(const char *sql);
 
 extern PGDLLEXPORT void replication_plugin_apart_main(Datum handle);

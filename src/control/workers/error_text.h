@@ -16,7 +16,10 @@ typedef struct ErrorText
 	char		context[1024];
 } ErrorText;
 
-/* Takes the error being handled, and flushes it; to be called in a PG_CATCH block, in a context that stays. */
+/*
+ * Takes the error being handled, and flushes it; to be called in a PG_CATCH block, in a context
+ * that stays.
+ */
 extern void error_text_take(ErrorText *e);
 
 /* Raises it. what: what the other process was doing, for its context; NULL: nothing to say. */

@@ -50,8 +50,9 @@ prune_old_conflicts(void)
 }
 
 /*
- * Deletes the oldest rows of conflict_log where all together are too large; a tenth more, so that it does not happen each time. The table's files
- * say whether it is worth while to look; they do not get smaller by it, but VACUUM makes room in them.
+ * Deletes the oldest rows of conflict_log where all together are too large; a tenth more, so that
+ * it does not happen each time. The table's files say whether it is worth while to look; they do
+ * not get smaller by it, but VACUUM makes room in them.
  */
 static void
 prune_large_conflicts(void)

@@ -17,7 +17,10 @@
 
 #define MAX_PARAMS	8
 
-/* Runs a statement; what it writes is marked with an origin, unless that is invalid, but the transaction is a local one. */
+/*
+ * Runs a statement; what it writes is marked with an origin, unless that is invalid, but the
+ * transaction is a local one.
+ */
 static char *
 run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 {

@@ -20,7 +20,10 @@
 #include "control/workers/workers.h"
 #include "shared/activity.h"
 
-/* Notes that there is no place for a worker, or that there is one again. Returns true if that is news. */
+/*
+ * Notes that there is no place for a worker, or that there is one again. Returns true if that is
+ * news.
+ */
 static bool
 note_lack(const char *name, bool lacking)
 {
@@ -95,7 +98,10 @@ worker_setup(Oid dboid)
 		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	activity_ignore_own();
 	session_pin_worker();
-	/* a worker looks for deadlocks sooner than a session does: so it is the one that is rolled back, and tries again */
+	/*
+	 * a worker looks for deadlocks sooner than a session does: so it is the one that is rolled
+	 * back, and tries again
+	 */
 	SetConfigOption("deadlock_timeout", psprintf("%dms", Max(1, Min(DeadlockTimeout / 10, 100))), PGC_SUSET, PGC_S_OVERRIDE);
 	/* else a worker could wait for the standby that cannot come before it is done */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
