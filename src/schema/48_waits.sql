@@ -58,8 +58,10 @@ ALTER FUNCTION lock_wait(integer) SECURITY DEFINER;
 -- server. Who only stands in front of it in the queue has nothing: those are ended for whom he waits there. If they cannot be, and it is he who asks for a lock on the
 -- whole table that keeps all writers out meanwhile, he is. Nobody's else: what a holder waits for is not the process's business. Which ones; null: none.
 -- Nobody is ended for an advisory lock: code of a table's owner can ask for one that belongs to
--- anybody. The process must have waited for this very lock for longer than lock_patience.
-CREATE FUNCTION end_lock_holders(waiter integer) RETURNS text LANGUAGE plpgsql VOLATILE STRICT
+-- anybody. The process must have waited for this very lock for longer than lock_patience; or for
+-- longer than since, as to sessions of the roles in hasty (oids). Returns, where any is ended, the
+-- oids of their roles with spaces between, a colon, and which.
+CREATE FUNCTION end_lock_holders(waiter integer, hasty oid[], since interval) RETURNS text LANGUAGE plpgsql VOLATILE STRICT
 AS $$
 DECLARE
 	pids integer[] := pg_blocking_pids(waiter);
@@ -68,15 +70,17 @@ DECLARE
 	holders integer[];
 	is_table boolean;
 	holder record;
+	is_over boolean;
+	roles text;
 	ended text;
 BEGIN
 	-- who waits with a row's tuple lock stands in front of it, and waits for the transaction that has the row
 	WITH l AS MATERIALIZED (SELECT k.pid, k.granted, k.locktype, k.mode, clock_timestamp() - k.waitstart > interval '2 seconds' AS is_long,
-			clock_timestamp() - k.waitstart > patience AS is_over,
+			clock_timestamp() - k.waitstart > patience AS is_over, clock_timestamp() - k.waitstart > since AS is_hasty,
 			(k.locktype, k.database, k.relation, k.page, k.tuple, k.virtualxid, k.transactionid::text, k.classid, k.objid, k.objsubid) AS tag FROM pg_locks k),
 		has AS (SELECT w.pid AS waiter, w.is_long, h.pid AS holder FROM l w JOIN l h ON h.tag = w.tag AND h.granted AND NOT w.granted
 			AND (h.mode <> 'AccessShareLock' OR w.mode = 'AccessExclusiveLock')),
-		me AS (SELECT w.locktype FROM l w WHERE w.pid = $1 AND NOT w.granted AND w.is_over
+		me AS (SELECT w.locktype, w.is_over FROM l w WHERE w.pid = $1 AND NOT w.granted AND (w.is_over OR w.is_hasty)
 			AND w.locktype IN ('relation', 'page', 'tuple', 'transactionid', 'virtualxid') LIMIT 1),
 		q AS (SELECT DISTINCT w.pid FROM l w, me WHERE w.pid = ANY (pids) AND NOT w.granted
 			AND (me.locktype = 'tuple' OR NOT EXISTS (SELECT FROM has WHERE has.waiter = $1 AND has.holder = w.pid)))
@@ -84,27 +88,30 @@ BEGIN
 		ARRAY(SELECT b.pid FROM unnest(pids) b(pid) WHERE b.pid NOT IN (SELECT q.pid FROM q)
 			UNION SELECT has.holder FROM has JOIN q ON q.pid = has.waiter
 				WHERE has.is_long AND has.holder NOT IN (SELECT q.pid FROM q) AND has.holder = ANY (pg_blocking_pids(has.waiter))),
-		me.locktype = 'relation' INTO queue, holders, is_table FROM me;
+		me.locktype = 'relation', me.is_over INTO queue, holders, is_table, is_over FROM me;
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
 	FOR turn IN 1..2 LOOP
 		-- one by one: in a query the planner decides in which order conditions are looked at
-		FOR holder IN SELECT a.pid, format('process %s (user %s%s, %s)', a.pid, a.usename, coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(a.state, 'active')) AS name
+		FOR holder IN SELECT a.pid, a.usesysid, format('process %s (user %s%s, %s)', a.pid, a.usename, coalesce(', ' || nullif(a.application_name, ''), ''), coalesce(a.state, 'active')) AS name
 			FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
 			WHERE a.pid = ANY (holders) AND a.backend_type = 'client backend' AND NOT r.rolsuper
+				AND (is_over OR a.usesysid = ANY (hasty))
 		LOOP
 			IF pg_terminate_backend(holder.pid) THEN
 				ended := concat_ws(' and ', ended, holder.name);
+				roles := concat_ws(' ', roles, holder.usesysid);
 			END IF;
 		END LOOP;
 		EXIT WHEN ended IS NOT NULL OR NOT is_table OR NOT pids <@ queue;
 		holders := queue;
 	END LOOP;
-	RETURN ended;
+	RETURN roles || ':' || ended;
 END
 $$;
-COMMENT ON FUNCTION end_lock_holders(integer) IS 'ends the sessions, but those of superusers, that have the lock for which a process waits; returns which';
+COMMENT ON FUNCTION end_lock_holders(integer, oid[], interval) IS
+	'ends the sessions, but those of superusers, that have the lock for which a process waits; returns their roles, and which';
 
 -- Whose transaction a process that makes a slot waits for; null if for none.
 CREATE FUNCTION transaction_waited_for(waiter integer) RETURNS text LANGUAGE sql VOLATILE STRICT

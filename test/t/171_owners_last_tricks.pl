@@ -4,9 +4,10 @@ use strict;
 use warnings;
 use Mesh;
 use PostgreSQL::Test::Utils;
+use Time::HiRes qw(time);
 use Test::More;
 
-my $mesh = Mesh->new(2, conf => "replication_plugin.table_patience = 3s\nreplication_plugin.lock_patience = 60s\n");
+my $mesh = Mesh->new(2, conf => "replication_plugin.table_patience = 3s\nreplication_plugin.lock_patience = 20s\n");
 $mesh->sql($_, 'CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN') for 1, 2;
 my $as = 'SET SESSION AUTHORIZATION mallory; ';
 $mesh->make_group(<<"SQL");
@@ -40,6 +41,7 @@ CREATE TABLE m.checked (id int PRIMARY KEY, CHECK (m.writes(id)));
 CREATE TABLE m.passing (id int PRIMARY KEY, CHECK (m.ok(id)));
 CREATE TABLE m.toast (id int PRIMARY KEY, n int, large text);
 ALTER TABLE m.toast ALTER large SET STORAGE EXTERNAL;
+CREATE TABLE m.locked (id int PRIMARY KEY);
 CREATE TABLE m.loud (id int PRIMARY KEY, v text);
 GRANT USAGE ON SCHEMA m TO alice;
 GRANT INSERT ON m.t TO alice;
@@ -117,5 +119,23 @@ subtest 'large rows are kept' => sub {
 	ok($mesh->poll(2, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 90), 'nothing waits');
 	$mesh->wait_converged;
 	$mesh->is_identical('large rows');
+};
+# The first time he has all of lock_patience, then half of it.
+subtest 'a table that is locked again and again' => sub {
+	my @took;
+	for my $i (1 .. 2)
+	{
+		my $job = $mesh->start_sql(2, "\\connect - mallory\nBEGIN; LOCK TABLE m.locked; SELECT pg_sleep(600)");
+		ok($mesh->poll(2, q{SELECT count(*) FROM pg_locks WHERE relation = 'm.locked'::regclass AND granted AND mode = 'AccessExclusiveLock'}, '1', 30), 'he has it');
+		my $begun = time;
+		$mesh->sql(1, "INSERT INTO m.locked VALUES ($i); INSERT INTO bank VALUES (100 + $i, 'x')");
+		ok($mesh->poll(2, "SELECT count(*) FROM bank WHERE id = 100 + $i", '1', 90), 'what comes behind his rows does');
+		push @took, time - $begun;
+		like(($mesh->finish_sql($job))[1], qr/terminating connection/, 'his session is ended');
+	}
+	cmp_ok($took[0], '>', 15, 'after lock_patience');
+	cmp_ok($took[1], '<', 17, 'and sooner the next time') or diag("@took");
+	$mesh->wait_converged;
+	$mesh->is_identical('locked again and again');
 };
 done_testing();

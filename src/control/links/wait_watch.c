@@ -16,12 +16,15 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/moment.h"
 #include "base/settings.h"
 #include "control/links/wait_watch.h"
 #include "control/workers/sql.h"
 #include "shared/link_status.h"
 
 #define TELL_AFTER_MS	5000
+#define SHORTEST_PATIENCE_MS	5000	/* with those who keep locks again and again */
+#define FORGIVE_AFTER	10		/* times lock_patience */
 
 /* When the wait began of which the log has been told, by index of the link; in TopMemoryContext. */
 static TimestampTz *told = NULL;
@@ -47,17 +50,132 @@ tell(const LinkStatus *l)
 		ereport(LOG, (errmsg("link from node %d waits for %s", l->provider, waits_for)));
 }
 
-/* Ends the sessions that have what a link waits for. */
-static void
-end_holders(const LinkStatus *l)
-{
-	char	   *ended = sql_value_int("SELECT replication_plugin.end_lock_holders($1::integer)", l->pid);
+/* ---------- who keeps locks again and again ---------- */
 
-	if (ended)
+/* A role of which sessions were ended, as they kept a lock for which a link waited. */
+typedef struct Offender
+{
+	Oid			role;
+	int			times;			/* lately */
+	Moment		last;
+} Offender;
+
+/* In TopMemoryContext. */
+static List *offenders = NIL;
+
+/*
+ * For how long a link waits for a lock of sessions of a role: half as long with each time that one was
+ * ended. So nobody holds up a link for lock_patience again and again.
+ */
+static int
+patience_with(const Offender *o)
+{
+	return Max(setting_lock_patience >> Min(o->times, 20), Min(SHORTEST_PATIENCE_MS, setting_lock_patience));
+}
+
+/* Forgets those who have kept none for a while. */
+static void
+forgive(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, offenders)
+	{
+		Offender   *o = lfirst(lc);
+
+		if (moment_is_past(o->last, Min(setting_lock_patience, INT_MAX / FORGIVE_AFTER) * FORGIVE_AFTER))
+		{
+			offenders = foreach_delete_current(offenders, lc);
+			pfree(o);
+		}
+	}
+}
+
+/* Notes that a session of a role was ended. */
+static void
+note_offender(Oid role)
+{
+	MemoryContext old;
+	ListCell   *lc;
+	Offender   *o = NULL;
+
+	foreach(lc, offenders)
+	{
+		if (((Offender *) lfirst(lc))->role == role)
+			o = lfirst(lc);
+	}
+	if (!o)
+	{
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		o = palloc0(sizeof(Offender));
+		o->role = role;
+		offenders = lappend(offenders, o);
+		MemoryContextSwitchTo(old);
+	}
+	o->times++;
+	o->last = moment_now();
+}
+
+/* The roles for whose sessions a wait of so many milliseconds is too long, as an array; NULL: for none. *shortest: the least of what they are given. */
+static char *
+hasty_roles(int64 waited, int *shortest)
+{
+	StringInfoData array;
+	ListCell   *lc;
+
+	initStringInfo(&array);
+	*shortest = setting_lock_patience;
+	foreach(lc, offenders)
+	{
+		Offender   *o = lfirst(lc);
+
+		if (waited < patience_with(o))
+			continue;
+		appendStringInfo(&array, "%s%u", array.len ? "," : "{", o->role);
+		*shortest = Min(*shortest, patience_with(o));
+	}
+	if (array.len == 0)
+		return NULL;
+	appendStringInfoChar(&array, '}');
+	return array.data;
+}
+
+/* Ends the sessions that have what a link has waited for so long. */
+static void
+end_holders(const LinkStatus *l, int64 waited)
+{
+	const char *params[3];
+	char	   *hasty;
+	char	   *ended;
+	char	   *names;
+	char	   *rest = NULL;
+	int			shortest;
+
+	forgive();
+	hasty = hasty_roles(waited, &shortest);
+	if (!hasty && waited < setting_lock_patience)
+		return;
+	params[0] = psprintf("%d", l->pid);
+	params[1] = hasty ? hasty : "{}";
+	params[2] = psprintf("%d ms", shortest);
+	ended = sql_value("SELECT replication_plugin.end_lock_holders($1::integer, $2::oid[], $3::interval)", 3, params);
+	names = ended ? strchr(ended, ':') : NULL;
+	if (!names)
+		return;
+	*names++ = '\0';
+	if (waited >= setting_lock_patience)
 		ereport(LOG,
 				(errmsg("link from node %d has waited for longer than replication_plugin.lock_patience (%d ms): ended %s", l->provider,
-						setting_lock_patience, ended)));
+						setting_lock_patience, names)));
+	else
+		ereport(LOG,
+				(errmsg("link from node %d has waited for %d ms for a lock of a role that has kept others lately: ended %s", l->provider,
+						(int) waited, names)));
+	for (char *role = strtok_r(ended, " ", &rest); role; role = strtok_r(NULL, " ", &rest))
+		note_offender((Oid) strtoul(role, NULL, 10));
 }
+
+/* ---------- all links ---------- */
 
 void
 wait_watch_round(void)
@@ -72,8 +190,8 @@ wait_watch_round(void)
 		if (!link_status_get(i, &l) || l.dboid != MyDatabaseId || l.pid == 0)
 			continue;
 		since = waits_since(l.pid);
-		if (since != 0 && setting_lock_patience > 0 && TimestampDifferenceExceeds(since, GetCurrentTimestamp(), setting_lock_patience))
-			end_holders(&l);
+		if (since != 0 && setting_lock_patience > 0)
+			end_holders(&l, (GetCurrentTimestamp() - since) / 1000);
 		if (since == 0 || since == told[i] || !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), TELL_AFTER_MS))
 			continue;
 		tell(&l);
