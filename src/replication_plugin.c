@@ -1,11 +1,11 @@
 /*
  * replication_plugin.c
- *		What happens when the library is loaded: settings, shared memory, hooks and
- *		the launcher. Nothing else belongs here.
+ *		Loads the library: settings, shared memory, hooks and the launcher. Nothing else belongs
+ *		here.
  *
- * The library can be loaded without shared_preload_libraries (the output plugin's
- * JSON format works so); then there is no shared memory and no worker, and the guards refuse
- * writes of a database that is in a group (shared/requirement.h).
+ * The library can be loaded without shared_preload_libraries (the JSON format of the output plugin
+ * works so). Then there is no shared memory and no worker, and the guards refuse writes of a
+ * database that is in a group (shared/requirement.h).
  */
 #include "postgres.h"
 
@@ -42,21 +42,21 @@
 
 PG_MODULE_MAGIC;
 
-/* ---------- who takes part in hooks, in the order in which they run ---------- */
+/* ---------- hook functions, in the order in which they run ---------- */
 
-#define PRELOADED	true		/* only in a library that was loaded with the server */
+#define PRELOADED	true		/* only if the library was loaded at server start */
 
 /*
- * Each taker surrounds those that follow, and PostgreSQL's own work is in the middle of them all.
- * What depends on the order:
+ * Each hook function surrounds those that follow, and PostgreSQL's own work is inside all of them.
+ * The following depends on the order:
  *
- *	- commit_stamp gives back what it has begun for COMMIT PREPARED when what it surrounds fails.
- *	- restore_guard has a command of a schema that is restored done otherwise than it says, and more
- *	  than once. The guards after it see what is done, each time, within its subtransaction. Those
- *	  before it see what is said, once.
- *	- insertion_guard refuses what writes in the middle of an insertion. capture_guard and
- *	  drop_guard write to catalogs themselves before the command does, so they come after it.
- *	- drop_guard locks the extension and takes rights back, so it comes when nobody else refuses.
+ * - commit_stamp undoes what it has begun for COMMIT PREPARED if the work that it surrounds fails.
+ * - restore_guard replaces a command of a schema that is restored by a changed one, and may run it
+ *   more than once. The guards after it see the changed command, each time, within its
+ *   subtransaction. Those before it see the original command, once.
+ * - insertion_guard refuses commands that write in the middle of an insertion. capture_guard and
+ *   drop_guard write to catalogs themselves before the command does, so they come after it.
+ * - drop_guard locks the extension and revokes rights, so it comes last, after all that can refuse.
  */
 static const UtilityTaker utility_takers[] = {
 	{commit_stamp_command, PRELOADED},
@@ -74,8 +74,9 @@ static const UtilityTaker utility_takers[] = {
 };
 
 /*
- * What depends on the order: drop_guard says what to call before DROP, where own_guard only
- * refuses. What these two refuse is neither noted by capture_guard nor collected by rewrite_guard.
+ * The following depends on the order: the error of drop_guard names what to call before DROP, which
+ * the one of own_guard does not. What these two refuse is neither noted by capture_guard nor
+ * collected by rewrite_guard.
  */
 static const AccessTaker access_takers[] = {
 	{ON_ACCESS(OAT_DROP), drop_guard_object},
@@ -91,7 +92,7 @@ static const AccessTaker access_takers[] = {
 	{0}
 };
 
-/* Nothing depends on the order but who refuses what two of them would refuse. */
+/* The order only decides which function raises the error if two of them would refuse a command. */
 static const PermsTaker perms_takers[] = {
 	capture_guard_perms,
 	write_guard_perms,
@@ -126,6 +127,6 @@ _PG_init(void)
 #ifdef REPLICATION_PLUGIN_FAULT_POINTS
 	fault_point_install();
 #endif
-	commit_stamp_install();		/* after the other callbacks: it is called before them */
+	commit_stamp_install();		/* last, since the last registered callback is called first */
 	launcher_register();
 }

@@ -1,19 +1,20 @@
 /*
  * apply.c
- *		Applying the transactions of one link: begin, rows, commit.
+ *		Applies the transactions of one link: begin, rows, commit.
  *
- * One transaction in, one transaction out: its commit record carries the origin, the
- * origin's LSN and commit timestamp, and moves the origin's progress (this node's
- * frontier) in the same instant. So a crash leaves either all of it or nothing, and a
- * transaction that comes again is known by the frontier.
+ * One remote transaction is applied as one local transaction. The commit record of that transaction
+ * carries the replication origin, the LSN at the origin and the commit timestamp, and it advances
+ * the progress of the origin (the frontier of this node) atomically. A crash therefore leaves
+ * either the whole transaction or nothing of it, and the frontier identifies a transaction that
+ * arrives again.
  *
- * Invariant: this node's clock is past a transaction's timestamp before any row of it is looked for
- * here. A row that is not found, and so cannot be locked, is then written by others with a greater
- * version only.
+ * Invariant: the clock of this node is ahead of the timestamp of a transaction before any of its
+ * rows is searched for here. A row that is not found cannot be locked, but other writers can then
+ * write it only with a greater version.
  *
- * A transaction that changes nothing here (all its rows lost, or it was empty) still
- * gets a commit record that decoding sees, by a logical message: other nodes may
- * depend on being told that it was passed.
+ * A transaction that changes nothing here (because all its rows lost their conflicts, or because it
+ * is empty) still gets a commit record that logical decoding sees, by means of a logical message.
+ * Other nodes may depend on learning that the transaction was passed.
  */
 #include "postgres.h"
 
@@ -53,10 +54,10 @@
 #include "shared/origin_map.h"
 #include "shared/wall_clock.h"
 
-#define SLOW_ROW_US	100000		/* microseconds that a slow row takes */
-#define SLOW_ROWS	3			/* from which on a table can be slow */
+#define SLOW_ROW_US	100000		/* a row that takes longer, in microseconds, is slow */
+#define SLOW_ROWS	3			/* number of slow rows from which on a table can be slow */
 
-/* Says where an error happened: table, action, transaction. */
+/* Error context callback: names the action, the table and the transaction. */
 static void
 error_context(void *arg)
 {
@@ -72,7 +73,7 @@ error_context(void *arg)
 				   LSN_FORMAT_ARGS(cx->begin.origin_lsn), cx->begin.origin);
 }
 
-/* What comes now is from there. */
+/* Sets the node from which the following changes come. */
 static void
 take_peer(ApplyContext *cx, const ApplyPeer *peer)
 {
@@ -109,7 +110,7 @@ apply_init(ApplyContext *cx, NodeId provider, const char *provider_dsn, const Fr
 
 /* ---------- transactions ---------- */
 
-/* The replication origin of a node; one that is new is made by a transaction of its own. */
+/* Returns the replication origin of a node. Creates a missing origin in a separate transaction. */
 static RepOriginId
 origin_of(NodeId node)
 {
@@ -125,9 +126,9 @@ origin_of(NodeId node)
 }
 
 /*
- * Begins a transaction. The clock is raised before its first row: what a session writes from here
- * on, in rows that this transaction has not found or has passed, is then newer than the
- * transaction, as all nodes will see it.
+ * Begins a transaction. The clock is raised before the first row is applied. Whatever a session
+ * writes from then on, to rows that this transaction has not found or has already processed, is
+ * therefore newer than this transaction on all nodes.
  */
 void
 apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode)
@@ -138,7 +139,7 @@ apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode)
 	if (!mode.nothing || wall_clock_excess(begin->commit_ts) == 0)
 		clock_observe(begin->commit_ts);
 	(void) origin_of(begin->origin);
-	(void) origin_of(ORIGIN_NODE_REPAIR);	/* under which rows make room */
+	(void) origin_of(ORIGIN_NODE_REPAIR);	/* the origin under which rows are parked */
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	session_origin_mark(begin);
@@ -258,7 +259,7 @@ apply_relation(ApplyContext *cx, WireReader *r)
 	relation_store(cx, r);
 }
 
-/* True if the table of the row at hand waits: then it has been kept, or passed over. */
+/* Returns true if the table of the current row waits; the row was then kept or passed over. */
 static bool
 wait_with_table(ApplyContext *cx, uint32 remote_id)
 {
@@ -268,7 +269,9 @@ wait_with_table(ApplyContext *cx, uint32 remote_id)
 	if (cx->mode.kept || !waiting_tables() || relation_is_free(cx, remote_id, waiting_tables_reading()) ||
 		(remote = relation_remote(cx, remote_id)) == NULL)
 		return false;
-	/* in the order in which they came; it may run code, so that the list is read again */
+	/*
+	 * Write gathered inserts first, to keep the order. This may run code, so read the list again.
+	 */
 	put_flush(cx);
 	w = keep_needed(remote);
 	if (!w)
@@ -279,9 +282,9 @@ wait_with_table(ApplyContext *cx, uint32 remote_id)
 }
 
 /*
- * What another node had to keep: a change of a table that may well be written here. It is as that
- * node had it from its own provider. It has nothing of the row, so a value that is missing is asked
- * for there.
+ * Applies a change that another node kept because its table waits there; the table need not wait
+ * here. The change has the form in which that node received it from its own provider. The envelope
+ * does not contain the rest of the row, so missing values are fetched from that node's provider.
  */
 static void
 apply_envelope(ApplyRelation *ar)
@@ -301,7 +304,7 @@ apply_envelope(ApplyRelation *ar)
 	e = keep_open_envelope(ar);
 	peer = (ApplyPeer) {e.provider, NULL, e.seen, e.xid, e.relid};
 	take_peer(cx, &peer);
-	cx->mode.source_decides = false;	/* it has not been applied there */
+	cx->mode.source_decides = false;	/* the kept change was not applied on that node */
 	apply_kept(cx, e.relation, e.change);
 	put_flush(cx);
 	cx->mode.source_decides = source_decides;
@@ -309,7 +312,7 @@ apply_envelope(ApplyRelation *ar)
 	take_peer(cx, &cx->link);
 }
 
-/* A row of a table that is gone, or left out, or waits: it is none of ours. */
+/* Passes over a row whose table is gone, is excluded, or waits. */
 static void
 pass_over_row(ApplyContext *cx, MemoryContext context)
 {
@@ -321,9 +324,10 @@ pass_over_row(ApplyContext *cx, MemoryContext context)
 }
 
 /*
- * Rows of a table whose code is slow, each within row_timeout, must not hold up everything else for
- * hours: then the table waits (receive/table_wait.c). What has been kept of it is applied at its
- * own pace. A single row that was long may have waited for a lock.
+ * Raises an error if the rows of a table take too long. The code of a table may be slow although
+ * each row stays within row_timeout; such a table must not delay everything else for hours. The
+ * error makes the table wait (receive/table_wait.c), and its kept changes are then applied at their
+ * own pace. A single slow row proves nothing, because it may have waited for a lock.
  */
 static void
 check_pace(ApplyRelation *ar, Moment began)
@@ -342,14 +346,14 @@ check_pace(ApplyRelation *ar, Moment began)
 						ar->written, ar->spent / 1000000),
 				 errdetail("replication_plugin.table_patience is %d ms.", setting_table_patience)));
 	/*
-	 * as long as all have been slow, there only were not enough of them: each may have taken nearly
-	 * row_timeout
+	 * Keep counting while most of the rows are slow: there may merely have been too few of them,
+	 * each of which took nearly row_timeout.
 	 */
 	if (ar->slow <= ar->written / 2)
 		ar->spent = ar->slow = ar->written = 0;
 }
 
-/* Runs what one row message asks for; of a mergeable table, what that asks for. */
+/* Applies one row message by its handler, or by its merge handler if the table is mergeable. */
 static void
 apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *),
 		  void (*merge_handler) (ApplyRelation *))
@@ -388,7 +392,9 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, 
 	saved = become_owner(ar);
 	Assert(CurrentMemoryContext == cx->row_context && session_in_row());
 	if (ar->merge)
-		/* before the row is read: flushing resets the memory that it is read into */
+		/*
+		 * Flush before the row is read, because flushing resets the memory into which it is read.
+		 */
 		put_flush(cx);
 	(ar->merge ? merge_handler : handler) (ar);
 	become_worker(saved);
@@ -396,7 +402,7 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, 
 	if (began != 0)
 		check_pace(ar, began);
 
-	/* gathered inserts point into the row context; it is reset when they are written */
+	/* Gathered inserts point into the row context, which is reset when they are written. */
 	if (!put_is_gathering(cx))
 		MemoryContextReset(cx->row_context);
 	cx->rows++;
@@ -404,7 +410,7 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, 
 	error_context_stack = callback.previous;
 }
 
-/* Notes where the message is that has just been read from there on; its type byte stands before. */
+/* Records where the message just read begins (at its type byte) and how long it is. */
 static void
 note_message(ApplyContext *cx, const WireReader *r, int begin)
 {
@@ -449,7 +455,7 @@ apply_write(ApplyContext *cx, WireReader *r)
 	int			begin = r->pos;
 	MemoryContext old = MemoryContextSwitchTo(cx->row_context);
 
-	put_flush(cx);				/* what is read next lives in the memory that this resets */
+	put_flush(cx);				/* flushing resets the memory into which the write is read next */
 	wire_read_write(r, &cx->write, &cx->newtup);
 	note_message(cx, r, begin);
 	MemoryContextSwitchTo(old);

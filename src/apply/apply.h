@@ -1,15 +1,15 @@
 /*
  * apply.h
- *		Applying the transactions of one link: the way in, for the link worker.
+ *		Applies the transactions of one link: the interface for the link worker.
  *
- * One transaction in, one transaction out. The caller holds the origin, has checked
- * that the frontier does not cover the transaction, and calls begin, then one call
- * per row message, then commit. After an error it aborts the transaction and calls
- * apply_reset().
+ * One remote transaction is applied as one local transaction. The caller holds the origin and has
+ * checked that the frontier does not cover the transaction. It calls apply_begin(), then one
+ * function for each row message, then apply_commit(). After an error the caller aborts the
+ * transaction and calls apply_reset().
  *
- * All that is known of the transaction is in an ApplyContext, which the caller has made. Of several
- * contexts of a process only one at a time can have a transaction, as a process of PostgreSQL has
- * one.
+ * An ApplyContext, created by the caller, has the whole state of the transaction. A process can
+ * have several contexts, but only one of them at a time can have a transaction, because a
+ * PostgreSQL process has only one.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_H
 #define REPLICATION_PLUGIN_APPLY_H
@@ -23,29 +23,33 @@ typedef struct LostTable
 {
 	const char *nspname;
 	const char *relname;
-	uint32		remote_relid;	/* there; 0: not known */
+	uint32		remote_relid;	/* its oid on the remote node; 0: unknown */
 	/*
-	 * on that node, where another one than the provider of the link has kept the row; else
-	 * INVALID_NODE_ID
+	 * the node that uses this oid, if a node other than the provider of the link kept the row;
+	 * otherwise INVALID_NODE_ID
 	 */
 	NodeId		remote_node;
-	NodeId		origin;			/* of the row that met this ... */
-	XLogRecPtr	origin_lsn;		/* ... and its transaction */
+	NodeId		origin;			/* origin of the row that refers to the table ... */
+	XLogRecPtr	origin_lsn;		/* ... and LSN of its transaction */
 } LostTable;
 
 /* How a transaction is applied. */
 typedef struct ApplyMode
 {
-	bool		careful;		/* look before every insert: the quick way met a unique violation */
-	bool		nothing;		/* it is passed over: no row of it */
-	/* forwarded by a source that has decided all conflicts: none is recorded */
+	/* search before every insert: a plain insert met a unique violation */
+	bool		careful;
+	bool		nothing;		/* pass over the transaction: apply none of its rows */
+	/* a source that has already resolved all conflicts forwards it: record none */
 	bool		source_decides;
 	/*
-	 * rows here were copied without their versions: nothing can be decided that the source has not
+	 * local rows were copied without their versions: decide no conflict that the source has not
+	 * decided
 	 */
 	bool		unversioned;
-	bool		unhurried;		/* slow rows are no error */
-	/* its changes had to be kept, and are applied now: the frontier covers it already */
+	bool		unhurried;		/* slow rows raise no error */
+	/*
+	 * the transaction consists of kept changes that are applied now: the frontier covers it already
+	 */
 	bool		kept;
 } ApplyMode;
 
@@ -55,8 +59,8 @@ typedef struct ApplyContext ApplyContext;
 extern ApplyContext *apply_create(void);
 
 /*
- * Before each start of a stream. seen: what the provider had applied at this point of the
- * stream; the link worker keeps it up to date.
+ * Initializes a context before each start of a stream. seen: what the provider had applied at this
+ * point of the stream; the link worker keeps it up to date.
  */
 extern void apply_init(ApplyContext *cx, NodeId provider, const char *provider_dsn, const Frontier *seen);
 
@@ -68,78 +72,85 @@ extern void apply_delete(ApplyContext *cx, WireReader *r);
 extern void apply_truncate(ApplyContext *cx, WireReader *r);
 extern void apply_write(ApplyContext *cx, WireReader *r);
 
-/* The one of these that a message of this type asks for; an error if it is none of a row. */
+/*
+ * Applies a row message by the function above for its type. Raises an error if the message is not a
+ * row message.
+ */
 extern void apply_change(ApplyContext *cx, WireReader *r, WireMessage type);
 
-/* A change that was kept (apply/keep.h): the description of its table, and the message. */
+/* Applies a kept change (apply/keep.h): the description of its table, and the message. */
 extern void apply_kept(ApplyContext *cx, WireReader relation, WireReader change);
 
 /*
- * Before the commit of a transaction that was kept: does what is done at its end in any case. From
- * here on the caller holds the origin.
+ * Performs the work that is due at the end of every transaction. The caller uses it before it
+ * commits kept changes; from here on the caller must hold the origin.
  */
 extern void apply_end_rows(ApplyContext *cx);
 
-/* A message begins: the one that the last row was read from is gone, also if that row failed. */
+/*
+ * Marks the beginning of a message. The message of the last row is no longer available from here
+ * on, even if that row failed.
+ */
 extern void apply_message_begin(ApplyContext *cx);
 
 /* Commits. Returns the number of rows applied. */
 extern uint64 apply_commit(ApplyContext *cx);
 
-/* True if the last transaction brought a frontier row and nothing else. */
+/* Returns true if the last transaction contained only a frontier row. */
 extern bool apply_was_heartbeat(ApplyContext *cx);
 
-/*
- * Applies a transaction as empty: the origin's progress moves, nothing else
- * (skip_transaction()).
- */
+/* Applies a transaction as empty: only the progress of the origin advances (skip_transaction()). */
 extern void apply_nothing(ApplyContext *cx, const WireBegin *begin);
 
 /*
- * Before an abort: true if the error may be one of any of several rows. In careful mode it is one
- * of a single row, which is known then.
+ * Returns true if the error may concern any one of several rows. Call it before the abort. In
+ * careful mode an error concerns a single, known row.
  */
 extern bool apply_failed_at_many(ApplyContext *cx);
 
-/* After AbortCurrentTransaction(): forgets everything that the transaction had open. */
+/* Forgets everything that the transaction had open. Call it after AbortCurrentTransaction(). */
 extern void apply_reset(ApplyContext *cx);
 
 /*
- * After an abort and reset, outside a transaction: records that the row at which it
- * failed violates a unique key (once per transaction of the provider).
+ * Records that the failed row violates a unique key, once per remote transaction. Call it after an
+ * abort and apply_reset(), outside a transaction.
  */
 extern void apply_record_stop(ApplyContext *cx, const char *detail);
 
 /*
- * After an abort, in a new transaction: table and key of the row at which it failed,
- * as text for messages, palloc'd; NULL if it failed at none.
+ * Returns table and key of the failed row as palloc'd text for messages, or NULL if no row failed.
+ * Call it after an abort, in a new transaction.
  */
 extern char *apply_failed_row(ApplyContext *cx);
 
 /*
- * After an abort, in a new transaction: true if the table of the row at which it failed does not
- * exist here. What is returned is good until the next relation message.
+ * Returns true if the table of the failed row does not exist here. Call it after an abort, in a new
+ * transaction. The result is valid until the next relation message.
  */
 extern bool apply_lost_table(ApplyContext *cx, LostTable *table);
 
 /*
- * The same for a table that exists here or not: false if it failed at no row. Needs no transaction.
+ * Sets the table of the failed row, whether the table exists here or not. Returns false if no row
+ * failed. Needs no transaction.
  */
 extern bool apply_failed_row_table(ApplyContext *cx, LostTable *table);
 
 /*
- * The same; also if it failed at constraints at the end. In a transaction; what is returned is in
- * CurrentMemoryContext, or good until the next relation message.
+ * Does the same, also if constraints failed at the end of the transaction. Must be called in a
+ * transaction. The strings are allocated in CurrentMemoryContext, or are valid until the next
+ * relation message.
  */
 extern bool apply_failed_table(ApplyContext *cx, LostTable *table);
 
-/* After a failure: true if the row could not be kept, whose table waits. */
+/* Returns true if the failure occurred while keeping a change of a table that waits. */
 extern bool apply_failed_keeping(ApplyContext *cx);
 
-/* When the transaction began that was applied last. */
+/* Returns when the last applied transaction began. */
 extern Moment apply_began(ApplyContext *cx);
 
-/* Passes over the rows of that table from here on, as long as it does not exist here. */
+/*
+ * Passes over the rows of the failed row's table from here on, as long as it does not exist here.
+ */
 extern void apply_pass_over_table(ApplyContext *cx);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_H */

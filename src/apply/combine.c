@@ -1,16 +1,16 @@
 /*
  * combine.c
- *		Writes of mergeable tables: what arrives is merged with what is here.
+ *		Applies writes to mergeable tables by merging them with the local state.
  *
- * The siblings of the row, those stored or the row itself, are merged with the write
- * (model/sibling.c), the table gets the row that they show, and they are stored, unless the row
- * says it all. The write is handed on as it came: as a logical message with its own context,
- * whatever it met here.
+ * The siblings of the row (the stored ones, or the row itself) are merged with the write
+ * (model/sibling.c). The table then gets the row that the siblings show, and the siblings are
+ * stored unless the row alone implies them. The write is forwarded in the form in which it arrived,
+ * as a logical message with its own context, whatever it met here.
  *
- * Who changes a row's state writes its heap row as well, if there is one; so a heap row that is
- * still current when it is written means that the state is, too. Where there is none, two may not
- * see each other's: each looks again after it has written, and if there is something, the
- * transaction is applied again.
+ * A process that changes the state of a row also writes its heap row, if there is one. A heap row
+ * that is still current when it is written therefore proves that the state is current as well. If
+ * there is no heap row, two transactions may not see each other's state. Each of them checks again
+ * after it has written, and if it finds another state, its transaction is applied again.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@
 #include "catalog/names.h"
 #include "merge/merge_columns.h"
 
-/* What is done with the write at hand. */
+/* The state of applying one write. */
 typedef struct Combining
 {
 	ApplyContext *cx;
@@ -40,17 +40,17 @@ typedef struct Combining
 	ApplyTarget *target;
 	Datum		key[INDEX_MAX_KEYS];
 	bool		forwarded;
-	bool		have;			/* there is a row: target->found */
-	bool		parked;			/* there is, or was, one that is parked */
-	bool		hidden;			/* what the set shows is parked */
+	bool		have;			/* target->found has the row */
+	bool		parked;			/* the key has, or had, a parked row */
+	bool		hidden;			/* the row that the set shows is parked */
 	RowState	found;
-	SiblingSet *set;			/* before, then after */
+	SiblingSet *set;			/* before, then after the merge */
 	MergedColumns merged;
-	bool		shows;			/* the set shows a row: target->newslot */
+	bool		shows;			/* the set shows a row, which is in target->newslot */
 	Shown		shown;
 } Combining;
 
-/* The complaint that has the transaction applied again. */
+/* Raises the error after which the transaction is applied again. */
 static void
 apply_again(Combining *c)
 {
@@ -61,7 +61,7 @@ apply_again(Combining *c)
 }
 
 /*
- * Gives siblings that were made without their rows these: the arriving one, and the one that is in
+ * Fills in the rows of siblings that were created without them: the arriving one, and the one in
  * the table.
  */
 static void
@@ -81,7 +81,8 @@ add_rows(Combining *c)
 }
 
 /*
- * Copies a row of the table's layout, with its values, into the target's slot: the row may go away.
+ * Copies a row of the table's layout, with its values, into the target's slot, because the source
+ * row may be freed.
  */
 static void
 show_row(ApplyTarget *t, TupleTableSlot *row)
@@ -94,7 +95,7 @@ show_row(ApplyTarget *t, TupleTableSlot *row)
 	ExecMaterializeSlot(t->newslot);
 }
 
-/* Finds out what the set shows, and has it in the target's slot. */
+/* Determines the row that the set shows, and stores it in the target's slot. */
 static void
 resolve(Combining *c)
 {
@@ -116,8 +117,8 @@ resolve(Combining *c)
 }
 
 /*
- * Finds a place for the row among others that it may not stand beside; what there is of its key
- * makes room for nobody.
+ * Finds a place for the row among the rows with which it conflicts. The local row of the same key
+ * does not count as a conflict.
  */
 static PlaceResult
 take_place(Combining *c)
@@ -141,7 +142,7 @@ take_place(Combining *c)
 	return result;
 }
 
-/* Has the table show it. */
+/* Makes the table show the row. */
 static WriteResult
 write_heap(Combining *c)
 {
@@ -161,9 +162,9 @@ write_heap(Combining *c)
 }
 
 /*
- * Where there was no row: makes sure that nobody has written the key meanwhile, unseen, or is about
- * to. A session that is may be waiting for us already: so it is not waited for with the row in
- * hand, but by the next try.
+ * Checks, if there was no row, that no other transaction has written the key unseen or is about to.
+ * Such a transaction may already wait for this one. It is therefore not waited for while this
+ * transaction holds its row; the next attempt waits for it.
  */
 static void
 look_again(Combining *c)
@@ -182,7 +183,7 @@ look_again(Combining *c)
 		apply_again(c);
 }
 
-/* What merges into columns, by the numbers that these have here. */
+/* Returns the column merges of the write, with local column numbers. */
 static WireMerge *
 local_merges(Combining *c)
 {
@@ -201,7 +202,7 @@ local_merges(Combining *c)
 	return list;
 }
 
-/* Sends the write on, as it came: newslot has the arriving row. */
+/* Forwards the write in the form in which it arrived; newslot has the arriving row. */
 static void
 forward(Combining *c, const WireMerge *merges, bool deleted)
 {
@@ -233,7 +234,7 @@ forward(Combining *c, const WireMerge *merges, bool deleted)
 	c->cx->wrote = true;
 }
 
-/* The newest sibling but the arriving one. */
+/* Returns the newest sibling other than the arriving one. */
 static const Sibling *
 newest_other(Combining *c)
 {
@@ -245,7 +246,7 @@ newest_other(Combining *c)
 	return NULL;
 }
 
-/* Records that the write met a concurrent one. */
+/* Records a conflict with a concurrent write. */
 static void
 record(Combining *c, bool deleted, bool dropped)
 {
@@ -285,7 +286,10 @@ find_row(Combining *c)
 	c->parked = c->ar->parking && parked_find(c->ar->tombstones, c->key, &parked);
 }
 
-/* Stores the state, unless the row says it all; false if somebody else was faster. */
+/*
+ * Stores the state, unless the row implies it. Returns false if another transaction stored one
+ * first.
+ */
 static bool
 store(Combining *c, Version shown)
 {
@@ -294,7 +298,7 @@ store(Combining *c, Version shown)
 	return merge_table_store(c->ar->merge, c->key, &c->found, c->set, &c->merged);
 }
 
-/* One try. */
+/* Makes one attempt to merge the write. */
 static WriteResult
 try_combine(Combining *c, bool deleted)
 {
@@ -346,7 +350,7 @@ try_combine(Combining *c, bool deleted)
 	return WRITE_DONE;
 }
 
-/* Merges the write at hand; the key is set, and the row is in the relation's values. */
+/* Merges the current write. The key is set, and the row is in the values of the relation. */
 static void
 combine(Combining *c, bool deleted)
 {
@@ -379,7 +383,7 @@ combine_plain_put(ApplyRelation *ar)
 
 	row_key_of_values(ar, c.key);
 	if (missing != MISSING_NONE && !fetch_missing(ar, c.key))
-		return;					/* the provider has a newer state, which is on its way */
+		return;					/* the provider has a newer state, which will arrive */
 	ar->cx->write = (WireWrite) {.context.plain = true};
 	combine(&c, false);
 }

@@ -1,16 +1,16 @@
 /*
  * combine.h
- *		Writes of mergeable tables: what arrives is merged with what is here.
+ *		Applies writes to mergeable tables by merging them with the local state.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_COMBINE_H
 #define REPLICATION_PLUGIN_APPLY_COMBINE_H
 
 #include "apply/relation.h"
 
-/* The write at hand, with its context. */
+/* Applies the current write, with its context. */
 extern void combine_write(ApplyRelation *ar);
 
-/* A put, or a delete, from before the table was mergeable. */
+/* Apply a put, or a delete, from before the table became mergeable. */
 extern void combine_plain_put(ApplyRelation *ar);
 extern void combine_plain_delete(ApplyRelation *ar);
 

@@ -1,6 +1,6 @@
 /*
  * context.c
- *		The transaction that is being applied: what it may replace, and what its conflicts are.
+ *		Decides what the current transaction may replace, and records its conflicts.
  */
 #include "postgres.h"
 
@@ -12,7 +12,7 @@ bool
 apply_wins(const ApplyContext *cx, Version local)
 {
 	Assert(cx->active && cx->version.node == cx->begin.origin);
-	/* what is kept may have been kept under another name, and so come late */
+	/* A kept change may have been kept under another table name, and so may come late. */
 	return (local.node == cx->version.node && !cx->mode.kept) || version_cmp(cx->version, local) >= 0;
 }
 
@@ -29,7 +29,7 @@ apply_was_seen(const ApplyContext *cx, Version local)
 void
 apply_refuse_twin(ApplyRelation *ar, Version local)
 {
-	Assert(ar->nkeys > 0);		/* the other row was found by it */
+	Assert(ar->nkeys > 0);		/* the key found the other row */
 	if (ar->keyless_there && !ar->cx->mode.source_decides && apply_was_seen(ar->cx, local))
 		relation_key_differs(ar);
 }

@@ -1,15 +1,16 @@
 /*
  * context.h
- *		What an applier knows of itself, of the transaction that it applies and of the row at hand:
- *		for the files of this folder only.
+ *		The state of an applier: of itself, of its transaction, and of the current row. Only the
+ *		files of this directory include this header.
  *
- * Each applier has one (apply_create()). Functions get it as an argument, or find it in the table
- * at hand (ApplyRelation.cx). Two kinds of state are not in it, as they belong to the process,
- * whoever applies there:
- * - caches, all of which can be thrown away: executor state of tables (target.c), indexes of row
+ * Each applier has one context (apply_create()). Functions get it as an argument, or find it in the
+ * current table (ApplyRelation.cx). Two kinds of state are not part of it, because they belong to
+ * the process, whichever applier uses them:
+ * - caches, all of which can be discarded: executor state of tables (target.c), indexes of row
  *   images (image_index.c), the plan of a statement (keep.c);
- * - what PostgreSQL has once in a process: the transaction, with the tables and the tombstones that
- *   are open in it (target.c, store/tombstone.c), and the origin that is taken (session_origin.c).
+ * - state that a PostgreSQL process has only once: the transaction, with the tables and tombstones
+ *   that are open in it (target.c, store/tombstone.c), and the replication origin in use
+ *   (session_origin.c).
  */
 #ifndef REPLICATION_PLUGIN_APPLY_CONTEXT_H
 #define REPLICATION_PLUGIN_APPLY_CONTEXT_H
@@ -18,25 +19,25 @@
 #include "apply/relation.h"
 #include "log/conflict_log.h"
 
-/* From whom something comes, and what that node had applied when it sent it. */
+/* The sender of a change, and what that node had applied when it sent the change. */
 typedef struct ApplyPeer
 {
 	NodeId		provider;
-	const char *dsn;			/* NULL: as the table of members says */
+	const char *dsn;			/* NULL: taken from the table of members */
 	const Frontier *seen;
-	TransactionId xid;			/* there */
-	/* its number of the table, where that is not the one of the message; else 0 */
+	TransactionId xid;			/* xid on that node */
+	/* that node's oid of the table, if it differs from the one in the message; otherwise 0 */
 	uint32		relid;
 } ApplyPeer;
 
-/* Of the files that have more to keep than a field; each makes its own. */
-struct Relations;				/* relation.c: what the provider has described */
-struct Gathered;				/* put.c: inserts that wait to be written together */
-struct Scout;					/* scout.c: what is found out of a transaction that is only read */
+/* State that is private to one file each; the file creates it. */
+struct Relations;				/* relation.c: the relations that the provider has described */
+struct Gathered;				/* put.c: inserts that are to be written together */
+struct Scout;					/* scout.c: what was learned from a transaction that is only read */
 
 struct ApplyContext
 {
-	/* of the link; of the change at hand, where another node had to keep that */
+	/* of the link, or of the current change if another node kept that change */
 	ApplyPeer	link;
 	NodeId		provider;
 	const char *provider_dsn;
@@ -45,55 +46,60 @@ struct ApplyContext
 
 	/* of the transaction */
 	bool		active;
-	uint64		number;			/* of the transactions of this process */
+	uint64		number;			/* counts the transactions of this process */
 	Moment		began;
 	WireBegin	begin;
-	Version		version;		/* of every write of it */
+	Version		version;		/* of every write of the transaction */
 	ApplyMode	mode;
-	bool		significant;	/* not just a frontier row */
-	bool		wrote;			/* changed something that decoding will see */
+	bool		significant;	/* it contains more than a frontier row */
+	bool		wrote;			/* it changed something that decoding sees */
 	uint64		rows;
-	List	   *doubts;			/* constraints to be checked at its end: doubt.c */
-	Oid			doubtful;		/* table that is being checked then, also after a failure */
-	List	   *parked;			/* rows that it has parked: park.c */
-	List	   *passed_over;	/* tables of which it has passed writes over: fetch.c */
+	List	   *doubts;			/* constraints to check at its end: doubt.c */
+	Oid			doubtful;		/* table being checked at its end, also after a failure */
+	List	   *parked;			/* rows that the transaction has parked: park.c */
+	List	   *passed_over;	/* tables of which it has passed over writes: fetch.c */
 	struct Gathered *gathered;
 
 	/* of the row */
-	MemoryContext row_context;	/* reset after each row (run of inserts) */
+	MemoryContext row_context;	/* reset after each row (or run of inserts) */
 	const char *action;			/* "INSERT", ... for messages */
 	uint32		remote_id;
 	WireTuple	newtup;
 	WireTuple	oldtup;
 	bool		has_old;		/* oldtup is set */
-	bool		keeping;		/* it is being kept, as its table waits; also after a failure */
-	const char *message;		/* as it came, with its type byte */
+	/* the row is being kept because its table waits; also after a failure */
+	bool		keeping;
+	const char *message;		/* as it arrived, with its type byte */
 	int			message_len;
 	WireWrite	write;			/* of a mergeable table: its context; row or key are in newtup */
 
-	/* of the applier, from transaction to transaction */
+	/* of the applier, kept across transactions */
 	struct Relations *relations;
-	struct Scout *scout;		/* NULL: none was needed yet */
-	MemoryContext envelope;		/* of what the last change of another node held: keep.c; or NULL */
-	/* to the node that was asked for values: fetch.c; kept over aborts */
+	struct Scout *scout;		/* NULL: not needed so far */
+	MemoryContext envelope;		/* of the last kept change of another node: keep.c; or NULL */
+	/* connection to the node that is asked for values: fetch.c; survives aborts */
 	struct pg_conn *conn;
-	NodeId		conn_to;		/* that node */
+	NodeId		conn_to;		/* the node to which conn is connected */
 };
 
-/* True if the transaction at hand replaces a row or tombstone of that version. */
+/* Returns true if the current transaction replaces a row or tombstone of that version. */
 extern bool apply_wins(const ApplyContext *cx, Version local);
 
-/* True if the writer of the transaction at hand had seen that version. */
+/* Returns true if that version is part of the past of the current transaction's writer. */
 extern bool apply_was_seen(const ApplyContext *cx, Version local);
 
 /*
- * Raises an error if the row at hand is of a table that has no key where it was written, and its
- * writer had seen the row of that version, which has its key here: the two rows there would be one
- * here.
+ * Raises an error if the table of the current row has no key where the row was written, and the
+ * local row of that version, which has the same key, is part of the writer's past. Such two rows of
+ * the writer's node would become one row here.
  */
 extern void apply_refuse_twin(ApplyRelation *ar, Version local);
 
-/* Records a conflict, unless the writer had seen what it met. */
+/*
+ * Records a conflict of the current row, concurrent unless its writer had seen local_version.
+ * Records nothing if the source has decided all conflicts, or for replicated tables of the
+ * extension itself.
+ */
 extern void apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
 						   TupleTableSlot *local_row, Version local_version,
 						   TupleTableSlot *remote_row, TupleTableSlot *key_row);

@@ -1,6 +1,6 @@
 /*
  * deleted.c
- *		Puts of rows of which a delete is remembered.
+ *		Applies puts of rows of which a delete is remembered.
  */
 #include "postgres.h"
 
@@ -17,7 +17,7 @@ deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, Con
 	Assert(ar->cx->active && ar->nkeys > 0);
 	if (!ar->tombstones || !tombstone_find(ar->tombstones, key, ar->cx->version, &deleted))
 	{
-		/* nothing is known of the row */
+		/* neither a row nor a tombstone is known */
 		if (missing == CONFLICT_UPDATE_MISSING)
 			apply_conflict(ar, missing, RESOLUTION_APPLY_REMOTE, NULL, VERSION_OLDEST, row, NULL);
 		return true;

@@ -1,6 +1,6 @@
 /*
  * deleted.h
- *		Puts of rows of which a delete is remembered.
+ *		Applies puts of rows of which a delete is remembered.
  */
 #ifndef REPLICATION_PLUGIN_DELETED_H
 #define REPLICATION_PLUGIN_DELETED_H
@@ -9,9 +9,9 @@
 #include "log/conflict_type.h"
 
 /*
- * Looks at the tombstone of a key before (or after) a put of it: true if the put may stand. Records
- * what it finds; missing: how to call it if nothing is known of the row. row: the arriving one, in
- * the root's layout.
+ * Returns true if a put may stand against the tombstone of its key. Can be called before or after
+ * the put. Records any conflict that it finds; missing is the type of conflict if there is no
+ * tombstone. row: the arriving row, in the root's layout.
  */
 extern bool deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing);
 

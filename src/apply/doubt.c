@@ -1,11 +1,12 @@
 /*
  * doubt.c
- *		Deferrable constraints of tables without a key: checked when the transaction ends.
+ *		Checks deferrable constraints of tables without a key at the end of the transaction.
  *
- * Writing to the index of a deferrable constraint does not check it, but tells when another row may
- * be in the way. Of a table with a key that counts as a violation, since rows can make room there
- * (place.c). In one without a key they cannot; but the provider's transaction may have written rows
- * that were in each other's way for a while (UPDATE ... SET k = k + 1), as the constraint lets it.
+ * Inserting into the index of a deferrable constraint does not check the constraint, but tells
+ * whether a conflicting row may exist. In a table with a key that counts as a violation, because
+ * the conflicting row can be parked (place.c). Rows of a table without a key cannot be parked.
+ * However, the transaction of the provider may have written rows that conflicted for a while
+ * (UPDATE ... SET k = k + 1), as the constraint permits.
  */
 #include "postgres.h"
 
@@ -47,7 +48,7 @@ doubt_note(ApplyContext *cx, ApplyTarget *t, ItemPointer tid, List *indexes)
 	MemoryContextSwitchTo(old);
 }
 
-/* Fetches the row that an index entry leads to now; false: it is gone. */
+/* Fetches the row to which an index entry leads now. Returns false if the row is gone. */
 static bool
 fetch(ApplyTarget *t, ItemPointerData tid, TupleTableSlot *slot)
 {
@@ -59,7 +60,7 @@ fetch(ApplyTarget *t, ItemPointerData tid, TupleTableSlot *slot)
 	return found;
 }
 
-/* Checks one index for a row that is still there. */
+/* Checks one index for a row that still exists. */
 static void
 check(ApplyTarget *t, int i, ItemPointer tid, TupleTableSlot *slot)
 {

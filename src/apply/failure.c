@@ -1,6 +1,6 @@
 /*
  * failure.c
- *		After a transaction has failed: which row that was of, and what is recorded of it.
+ *		Tells which row made a transaction fail, and records the failure.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@
 #include "catalog/table_info.h"
 #include "store/row_version.h"
 
-/* True if the stop at this transaction is in the log already. */
+/* Returns true if the conflict log already has the stop at this transaction. */
 static bool
 stop_is_recorded(const char *prefix)
 {
@@ -42,7 +42,7 @@ stop_is_recorded(const char *prefix)
 	return recorded;
 }
 
-/* Looks at the rows in the way and records the conflict. */
+/* Finds the conflicting rows and records the conflict. */
 static void
 record_stop(ApplyContext *cx, const char *detail)
 {
@@ -138,7 +138,7 @@ apply_failed_row_table(ApplyContext *cx, LostTable *table)
 	};
 	if (relation_in_use(cx) == RELATIONS_KEPT)
 	{
-		/* the number in the message is that of the node that has kept it */
+		/* the oid in the message is that of the node that kept the change */
 		table->remote_relid = cx->relid;
 		table->remote_node = cx->provider;
 	}
@@ -187,8 +187,8 @@ apply_pass_over_table(ApplyContext *cx)
 }
 
 /*
- * What failed when no row was at hand: constraints at the end of the transaction; NULL if it was
- * something else.
+ * Returns a description of a failure without a current row: constraints at the end of the
+ * transaction. Returns NULL if something else failed.
  */
 static char *
 failed_at_end(ApplyContext *cx)

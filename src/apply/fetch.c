@@ -1,12 +1,12 @@
 /*
  * fetch.c
- *		Values that an update did not send and that are not here.
+ *		Fetches values that an update did not send and that this node lacks.
  *
- * PostgreSQL's WAL leaves out TOASTed values that an update did not touch. When the local row is
- * not the one that was updated, they are asked for at the provider, which has accepted the update.
- * It may have overwritten them by now: that newer state reaches us as well, later in its own
- * stream, and this one is passed over (catalog/awaited.h). And it may not show the update to others
- * yet, though it has sent it; see sqlapi/values_of_write.c.
+ * PostgreSQL's WAL leaves out TOASTed values that an update did not change. If the local row is not
+ * the row that was updated, the values are requested from the provider, which has accepted the
+ * update. The provider may have overwritten the values since. It then sends the newer state later
+ * in its stream, and this write is passed over (catalog/awaited.h). The provider also may have sent
+ * the update before the update is visible to other sessions there; see sqlapi/values_of_write.c.
  */
 #include "postgres.h"
 
@@ -26,19 +26,19 @@
 #include "catalog/awaited.h"
 #include "catalog/nodes.h"
 
-/* that the provider may take: somebody there may have locked the table */
+/* time limit of the provider's answer: a session there may have locked the table */
 #define ANSWER_MS	30000
 
-/* A table of which the transaction has passed writes over; in TopTransactionContext. */
+/* A table of which the transaction has passed over writes; in TopTransactionContext. */
 typedef struct PassedOver
 {
 	ApplyRelation *ar;
-	char	   *until;			/* what the provider had then */
+	char	   *until;			/* what the provider had at that time */
 } PassedOver;
 
-/* ---------- what is passed over ---------- */
+/* ---------- writes that are passed over ---------- */
 
-/* Remembers that the row at hand is. */
+/* Remembers that the current row is passed over. */
 static void
 pass_over(ApplyRelation *ar, const char *until)
 {
@@ -57,7 +57,7 @@ pass_over(ApplyRelation *ar, const char *until)
 		p->ar = ar;
 		ar->cx->passed_over = lappend(ar->cx->passed_over, p);
 	}
-	p->until = pstrdup(until);	/* the later one covers the earlier one */
+	p->until = pstrdup(until);	/* the later position covers the earlier one */
 	ar->await_known = ar->awaiting = true;
 	MemoryContextSwitchTo(old);
 }
@@ -80,7 +80,7 @@ fetch_note_passed_over(ApplyContext *cx)
 void
 fetch_reset(ApplyContext *cx)
 {
-	cx->passed_over = NIL;			/* the memory went with the transaction */
+	cx->passed_over = NIL;			/* the end of the transaction freed the memory */
 }
 
 bool
@@ -93,19 +93,20 @@ fetch_needed(ApplyRelation *ar, Missing missing, bool seen)
 	if (!ar->await_known)
 		ar->awaiting = awaited_any(ar->rel);
 	ar->await_known = true;
-	return ar->awaiting;		/* the row here may be older than what has been seen of it */
+	/* the local row may be older than the state that has been seen of it */
+	return ar->awaiting;
 }
 
-/* ---------- asking ---------- */
+/* ---------- requests ---------- */
 
-/* True if a column of the provider was left out of the row at hand. */
+/* Returns true if the current row lacks a column of the provider. */
 static bool
 is_missing(ApplyRelation *ar, int i)
 {
 	return !ar->present[ar->local_att[i] - 1];
 }
 
-/* A list of texts in the form of text[]. */
+/* Returns an array of text values in the text form of text[]. */
 static char *
 array_text(Datum *values, int n)
 {
@@ -113,7 +114,7 @@ array_text(Datum *values, int n)
 								 PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
-/* Names of the key's columns, and its values; both as text[]. */
+/* Sets the names of the key's columns and their values, both in the text form of text[]. */
 static void
 key_params(ApplyRelation *ar, const Datum *key, const char **params)
 {
@@ -136,7 +137,9 @@ key_params(ApplyRelation *ar, const Datum *key, const char **params)
 	params[1] = array_text(values, ar->nkeys);
 }
 
-/* Names of the missing columns as text[]; NULL if there are none. */
+/*
+ * Returns the names of the missing columns in the text form of text[], or NULL if none is missing.
+ */
 static char *
 missing_param(ApplyRelation *ar)
 {
@@ -159,7 +162,7 @@ fetch_disconnect(ApplyContext *cx)
 	cx->conn = NULL;
 }
 
-/* The dsn of the node that is asked. */
+/* Returns the dsn of the node that is asked. */
 static const char *
 provider_dsn(const ApplyContext *cx)
 {
@@ -177,8 +180,8 @@ provider_dsn(const ApplyContext *cx)
 }
 
 /*
- * Runs the query; connects anew if the kept connection has gone, or an error has left it in the
- * middle of something.
+ * Runs the query. Connects anew if the connection is lost, or if an error has left it in the middle
+ * of a command.
  */
 static PGresult *
 run_query(ApplyContext *cx, const char *const *params)
@@ -199,8 +202,8 @@ run_query(ApplyContext *cx, const char *const *params)
 }
 
 /*
- * Refuses an answer that is none: it has a row for each value, or a single one where there are no
- * values.
+ * Raises an error if the answer is malformed. It must have one row for each value, or a single row
+ * if there are no values.
  */
 static void
 check_answer(ApplyRelation *ar, PGresult *res)
@@ -217,7 +220,7 @@ check_answer(ApplyRelation *ar, PGresult *res)
 						RelationGetRelationName(ar->rel))));
 }
 
-/* Takes the values out of the answer, which has a row for each. */
+/* Stores the values of the answer, which has one row for each. */
 static void
 read_answer(ApplyRelation *ar, PGresult *res)
 {
@@ -259,7 +262,7 @@ fetch_missing(ApplyRelation *ar, const Datum *key)
 	params[4] = psprintf(INT64_FORMAT, ar->cx->version.ts);
 	params[5] = psprintf("%d", ar->cx->version.node);
 	params[6] = psprintf("%u", ar->cx->begin.xid);
-	pulse_pause();				/* waiting for the provider is no row's fault */
+	pulse_pause();				/* waiting for the provider does not count as time of the row */
 	res = run_query(ar->cx, params);
 	pulse_begin();
 	check_answer(ar, res);

@@ -1,6 +1,6 @@
 /*
  * fetch.h
- *		Values that an update did not send and that are not here.
+ *		Fetches values that an update did not send and that this node lacks.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_FETCH_H
 #define REPLICATION_PLUGIN_APPLY_FETCH_H
@@ -8,23 +8,26 @@
 #include "apply/row.h"
 
 /*
- * True if missing values may not be taken from the local row. seen: there is one, and the writer
- * had seen it.
+ * Returns true if unsent TOAST values must come from the provider. seen: the local row exists and
+ * is part of the writer's past.
  */
 extern bool fetch_needed(ApplyRelation *ar, Missing missing, bool seen);
 
 /*
- * Reads the columns of the row at hand that are not present from the provider, into ar->values: as
- * they were when the write at hand was the row's newest. Returns false if they, or the row, have
- * been written or deleted there since: then a newer state of the row is on its way, and this one is
+ * Reads the missing columns of the current row from the provider into ar->values, as they were when
+ * the current write was the newest of the row. Returns false if the provider has overwritten or
+ * deleted the values or the row since. A newer state of the row will then arrive, and this write is
  * passed over.
  */
 extern bool fetch_missing(ApplyRelation *ar, const Datum *key);
 
-/* Ends the connection to the provider: another one may come. */
+/* Closes the connection to the provider, because another provider may follow. */
 extern void fetch_disconnect(ApplyContext *cx);
 
-/* Notes, before commit, what the transaction has passed over. fetch_reset(): after an abort. */
+/*
+ * fetch_note_passed_over() records, before commit, which tables the transaction has passed over
+ * writes of. fetch_reset() forgets them after an abort.
+ */
 extern void fetch_note_passed_over(ApplyContext *cx);
 extern void fetch_reset(ApplyContext *cx);
 

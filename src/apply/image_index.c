@@ -1,16 +1,17 @@
 /*
  * image_index.c
- *		Finding rows of a table without a key: an index of row images in the memory of the worker.
+ *		Finds rows of a table without a key by an index of row images in the worker's memory.
  *
- * Without one, each change of a row that has no key reads half of its table. So when a table has
- * been searched often enough that it pays, all its rows are hashed. What this process itself writes
- * is kept up to date. What others do is not: an entry leads to a row that is looked at before it is
- * believed, and where none leads to the row that is wanted the caller searches the table. So an
- * index can be kept over transactions, and it is never wrong, only useless.
+ * Without an index, each change of a row that has no key reads half of its table on average. A
+ * table that has been searched often enough is therefore indexed: all its rows are hashed. The
+ * index is updated with what this process writes, but not with what other processes write. An entry
+ * therefore leads to a row that is compared before it is used, and if no entry leads to the wanted
+ * row, the caller searches the table. So an index can be kept across transactions; an outdated
+ * index is useless at worst, but never gives a wrong row.
  *
- * It goes when the table gets another definition or other storage, when the worker has no work, and
- * when it would need more than maintenance_work_mem; a table that is larger is searched for each
- * row.
+ * An index is freed when the definition or the storage of its table changes, when the worker is
+ * idle, and when the index would need more than maintenance_work_mem. A table that is too large for
+ * that is searched for each row.
  */
 #include "postgres.h"
 
@@ -27,7 +28,7 @@
 #include "base/moment.h"
 #include "base/pulse.h"
 
-/* of a whole table, before it is indexed: what that costs is a fifth of them at most */
+/* searches of a whole table before it is indexed; an index costs a fifth of them at most */
 #define WORTH_SEARCHES	10
 #define IDLE_MS			10000
 #define NO_ENTRY		PG_UINT32_MAX
@@ -35,33 +36,33 @@
 typedef struct Entry
 {
 	uint32		hash;
-	uint32		next;			/* of the same bucket, or of the free ones */
+	uint32		next;			/* in the same bucket, or in the list of free entries */
 	ItemPointerData tid;
 } Entry;
 
 typedef struct ImageIndex
 {
 	Oid			relid;			/* of the target */
-	uint32		remote_id;		/* whose columns are hashed */
-	bool		valid;			/* else it is made anew */
+	uint32		remote_id;		/* relation whose columns are hashed */
+	bool		valid;			/* false: rebuild the index */
 	bool		too_large;
 	MemoryContext context;		/* of the arrays; NULL: there are none */
 	Entry	   *entries;
 	uint32	   *buckets;
 	uint32		nbuckets;		/* a power of two */
-	uint32		size;			/* of entries */
-	uint32		used;			/* of them, have been */
-	uint32		free;			/* first of those that are free again */
-	uint64		searched;		/* pages of the table looked at since then */
+	uint32		size;			/* number of entries allocated */
+	uint32		used;			/* number of entries ever used */
+	uint32		free;			/* first entry of the free list */
+	uint64		searched;		/* pages of the table read since the index was cleared */
 	Moment		used_at;
 } ImageIndex;
 
-/* Of ImageIndex *, all in TopMemoryContext: a cache of the process, whoever applies there. */
+/* List of ImageIndex *, in TopMemoryContext: a cache that all appliers of the process share. */
 static List *indexes = NIL;
 
-/* ---------- life ---------- */
+/* ---------- life cycle ---------- */
 
-/* Relcache callback. */
+/* Relcache callback: marks indexes of the table, or of all tables, as invalid. */
 static void
 invalidate(Datum arg, Oid relid)
 {
@@ -76,7 +77,7 @@ invalidate(Datum arg, Oid relid)
 	}
 }
 
-/* Frees what an index holds. */
+/* Frees the contents of an index. */
 static void
 clear(ImageIndex *x)
 {
@@ -90,7 +91,7 @@ clear(ImageIndex *x)
 	x->searched = 0;
 }
 
-/* What there is of a table; NULL: nothing. */
+/* Returns the index of a table, cleared if it is outdated, or NULL if there is none. */
 static ImageIndex *
 find(Oid relid, uint32 remote_id)
 {
@@ -113,7 +114,7 @@ find(Oid relid, uint32 remote_id)
 	return NULL;
 }
 
-/* The same; made if there is none. */
+/* Returns the index of a table, and creates it if there is none. */
 static ImageIndex *
 get(Oid relid, uint32 remote_id)
 {
@@ -137,7 +138,7 @@ get(Oid relid, uint32 remote_id)
 	return x;
 }
 
-/* Frees all indexes that have not been used for so long. */
+/* Frees all indexes that have not been used for ms milliseconds. */
 static void
 free_unused(int ms)
 {
@@ -170,14 +171,14 @@ image_index_reset(void)
 
 /* ---------- entries ---------- */
 
-/* Memory that an index has taken. */
+/* Returns the memory that an index uses, in bytes. */
 static Size
 memory_of(ImageIndex *x)
 {
 	return (Size) x->size * sizeof(Entry) + (Size) x->nbuckets * sizeof(uint32);
 }
 
-/* Memory that all have taken. */
+/* Returns the memory that all indexes use, in bytes. */
 static Size
 memory_used(void)
 {
@@ -189,7 +190,10 @@ memory_used(void)
 	return sum;
 }
 
-/* Makes room for more entries, if there is memory twice as many; false: there is none. */
+/*
+ * Enlarges an index, to twice its size if the memory permits. Returns false if there is not enough
+ * memory.
+ */
 static bool
 grow(ImageIndex *x)
 {
@@ -224,7 +228,7 @@ grow(ImageIndex *x)
 	return true;
 }
 
-/* Adds an entry; false: there is no memory for that. */
+/* Adds an entry. Returns false if there is not enough memory. */
 static bool
 add(ImageIndex *x, uint32 hash, ItemPointer tid)
 {
@@ -245,7 +249,7 @@ add(ImageIndex *x, uint32 hash, ItemPointer tid)
 	return true;
 }
 
-/* Takes an entry out; link leads to it. */
+/* Removes the entry to which link points. */
 static void
 unlink_entry(ImageIndex *x, uint32 *link)
 {
@@ -284,7 +288,7 @@ build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
 
 /* ---------- use ---------- */
 
-/* True if all columns that are hashed are there. */
+/* Returns true if the arriving row has all columns that are hashed. */
 static bool
 has_all_columns(ApplyRelation *ar)
 {
@@ -296,7 +300,10 @@ has_all_columns(ApplyRelation *ar)
 	return true;
 }
 
-/* Goes through the entries of a hash; those that lead to no row are taken out as well. */
+/*
+ * Searches the entries of a hash for the row, and removes its entry. Also removes entries that lead
+ * to no row.
+ */
 static bool
 take(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t, uint32 hash)
 {

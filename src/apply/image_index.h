@@ -1,6 +1,6 @@
 /*
  * image_index.h
- *		Finding rows of a table without a key: an index of row images in the memory of the worker.
+ *		Finds rows of a table without a key by an index of row images in the worker's memory.
  */
 #ifndef REPLICATION_PLUGIN_IMAGE_INDEX_H
 #define REPLICATION_PLUGIN_IMAGE_INDEX_H
@@ -8,25 +8,25 @@
 #include "apply/relation.h"
 
 /*
- * Finds a row that has the image of the arriving one, into t->found. False says nothing: the caller
- * searches the table. The row is taken out of the index, as it is going to be changed or deleted.
- * The active snapshot shows what is there.
+ * Finds a row with the image of the arriving row, and stores it in t->found. Removes the row from
+ * the index, because it is about to be changed or deleted. False proves nothing: the caller must
+ * search the table. Needs an active snapshot that shows the current rows.
  */
 extern bool image_index_take(ApplyRelation *ar, ApplyTarget *t);
 
 /*
- * A search of the table has looked at so many pages: that, often enough, makes an index worth
- * while.
+ * Notes that a search has read this many pages of the table. Once enough pages have been read, an
+ * index is built.
  */
 extern void image_index_searched(ApplyRelation *ar, ApplyTarget *t, uint64 pages);
 
-/* A row has been written. */
+/* Adds a row that has just been written. */
 extern void image_index_add(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot);
 
 /* Frees indexes that have not been used for a while. */
 extern void image_index_tend(void);
 
-/* Frees all, after an abort: rows that were taken out may be there again. */
+/* Frees all indexes, after an abort: rows that were removed from them may exist again. */
 extern void image_index_reset(void);
 
 #endif							/* REPLICATION_PLUGIN_IMAGE_INDEX_H */

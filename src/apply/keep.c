@@ -1,17 +1,17 @@
 /*
  * keep.c
- *		Changes of tables that wait: kept where they arrive, and applied later.
+ *		Keeps arriving changes of tables that wait, to be applied later.
  *
- * What is kept is the message as it came, with the description of its table, and all that applying
- * it needs to know of its transaction: origin, position, timestamp, and what the provider had seen.
- * It is a row of a table of ours, written by the transaction that it is of; so it is kept exactly
- * once. It goes on to those who get that transaction from here: each of them applies it at once, or
- * keeps it as well.
+ * A kept change consists of the message as it arrived, the description of its table, and all that
+ * applying it requires of its transaction: origin, position, timestamp, and what the provider had
+ * seen. It is a row of an extension table that the transaction of the change writes, so each change
+ * is kept exactly once. The kept change is forwarded to the subscribers that get the transaction
+ * from this node. Each of them applies it at once, or keeps it as well.
  *
- * Invariant: changes of a table are applied in the order in which they have come, which is a causal
- * one. So who keeps a change holds a lock of the table of them until it commits, and looks again
- * under it whether the table waits; who ends the waiting holds a stronger one
- * (control/waiting/kept.c).
+ * Invariant: the changes of a table are applied in the order of their arrival, which is a causal
+ * order. A process that keeps a change therefore holds a lock on the table of kept changes until it
+ * commits, and checks under this lock again whether the table waits. A process that ends the
+ * waiting holds a stronger lock (control/waiting/kept.c).
  */
 #include "postgres.h"
 
@@ -42,7 +42,7 @@
 #define ATT_LAYOUT		13
 #define ATT_RELID		15
 
-/* A cache of the process: the statement is the same for every applier. */
+/* A cache of the process: the statement is the same for all appliers. */
 static SPIPlanPtr insert_plan = NULL;
 
 const WaitingTable *
@@ -50,12 +50,12 @@ keep_needed(const WireRelation *remote)
 {
 	if (!waiting_table(remote->nspname, remote->relname))
 		return NULL;
-	/* taking the lock takes notice of what others have committed */
+	/* acquiring the lock processes invalidations, and so shows what others have committed */
 	table_close(table_open(extension_relation_oid(TABLE_WAITING_CHANGE), RowExclusiveLock), NoLock);
 	return waiting_table(remote->nspname, remote->relname);
 }
 
-/* A description, or a message, of the table under its number here. */
+/* Returns a description, or a message, of the table under its local number. */
 static bytea *
 renumber(const WireRelation *remote, uint32 number, const char *message, int len)
 {
@@ -80,7 +80,7 @@ renumber(const WireRelation *remote, uint32 number, const char *message, int len
 	return DatumGetByteaPP(DirectFunctionCall1(bytearecv, PointerGetDatum(&buf)));
 }
 
-/* The statement that keeps a change. */
+/* Prepares the statement that stores a kept change. */
 static void
 prepare(void)
 {
@@ -111,8 +111,8 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	values[6] = Int64GetDatum(cx->begin.xid);
 	values[7] = CStringGetTextDatum(frontier_to_text(cx->seen));
 	/*
-	 * of a wide table the description is much larger than a row: the first change of the
-	 * transaction has it
+	 * The description of a wide table is much larger than a row, so only the first change of the
+	 * transaction gets it.
 	 */
 	values[8] = relation_to_be_kept(cx, remote->relid, cx->number) ?
 		PointerGetDatum(renumber(remote, w->number, NULL, 0)) : DirectFunctionCall1(byteain, CStringGetDatum(""));
@@ -127,7 +127,7 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	cx->wrote = true;
 }
 
-/* A node that joins cannot decide between such a change and the row that it has copied. */
+/* Raises an error on a joining node, which cannot compare the change with the copied row. */
 static void
 refuse_undecided(ApplyRelation *ar)
 {
@@ -140,7 +140,7 @@ refuse_undecided(ApplyRelation *ar)
 						 " or rejoin(via => ...) with the dsn of another member, where the table does not wait.")));
 }
 
-/* Refuses what has not all that it should have, or values in another server's form. */
+/* Raises an error if parts of the change are missing, or its values have another server's form. */
 static void
 check_envelope(ApplyRelation *ar)
 {
@@ -161,7 +161,7 @@ check_envelope(ApplyRelation *ar)
 				 errhint("Let the table go on waiting there no longer: see the view waiting_tables on that node.")));
 }
 
-/* A copy of one of the columns. */
+/* Returns a reader of a copy of one column. */
 static WireReader
 open_column(ApplyRelation *ar, int attnum)
 {

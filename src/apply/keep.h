@@ -1,6 +1,6 @@
 /*
  * keep.h
- *		Changes of tables that wait: kept where they arrive, and applied later.
+ *		Keeps arriving changes of tables that wait, to be applied later.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_KEEP_H
 #define REPLICATION_PLUGIN_APPLY_KEEP_H
@@ -9,27 +9,30 @@
 #include "catalog/waiting_table.h"
 
 /*
- * The table of the row at hand if it waits here; NULL if it does not. From here to the end of the
- * transaction it goes on doing so (control/waiting/kept.c).
+ * Returns the entry of the current row's table if the table waits on this node, or NULL. A table
+ * that waits then continues to wait until the end of the transaction (control/waiting/kept.c).
  */
 extern const WaitingTable *keep_needed(const WireRelation *remote);
 
-/* Keeps the change at hand, a message with its type byte. */
+/* Keeps the current change. message: the message with its type byte. */
 extern void keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 						const char *message, int len);
 
-/* What a row of the table of kept changes holds. */
+/* The contents of a row of the table of kept changes. */
 typedef struct Envelope
 {
-	NodeId		provider;		/* from whom that node had it ... */
-	TransactionId xid;			/* ... in which transaction there ... */
-	Frontier   *seen;			/* ... which had seen that ... */
-	uint32		relid;			/* ... of the table of this number there */
+	NodeId		provider;		/* from which that node received it ... */
+	TransactionId xid;			/* ... in this transaction of that provider ... */
+	Frontier   *seen;			/* ... which had seen this ... */
+	uint32		relid;			/* ... for the table with this oid there */
 	WireReader	relation;		/* description of the table */
 	WireReader	change;
 } Envelope;
 
-/* Reads it from the row of that table that has been read into ar. It lives until the next call. */
+/*
+ * Reads the envelope from the row of the table of kept changes in ar. It is valid until the next
+ * call.
+ */
 extern Envelope keep_open_envelope(ApplyRelation *ar);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_KEEP_H */

@@ -1,13 +1,14 @@
 /*
  * park.c
- *		Puts and deletes of a table whose rows stand in each other's way.
+ *		Applies puts and deletes of tables whose rows can conflict by contested keys.
  *
- * The state of such a table is the newest put of each key, shown or parked; which are shown is up
- * to place.c. A put is compared with the row of its key wherever that is. One that is parked has
- * not been written to the table, so what decoding sees of it, and sends on, is a logical message.
+ * The state of such a table is the newest put of each key, shown or parked; place.c decides which
+ * rows are shown. A put is compared with the row of its key, wherever that row is. A parked row is
+ * not written to the table, so decoding sees it as a logical message, and sends that on.
  *
- * Inside a transaction rows may be in each other's way for a while (a value that is handed from one
- * row to another): so conflicts are recorded at its end, of those rows that are parked then.
+ * Within a transaction, rows may conflict for a while (a value that passes from one row to
+ * another). Conflicts are therefore recorded at the end of the transaction, for the rows that are
+ * parked then.
  */
 #include "postgres.h"
 
@@ -27,9 +28,9 @@
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 
-#define MOST_PENDING	1000	/* parked rows of one transaction that are recorded */
+#define MOST_PENDING	1000	/* limit of parked rows that one transaction records */
 
-/* A row that was parked by the transaction, and the one in its way; in TopTransactionContext. */
+/* A row that the transaction has parked, and the row in its way; in TopTransactionContext. */
 typedef struct Pending
 {
 	ApplyRelation *ar;
@@ -38,17 +39,17 @@ typedef struct Pending
 	Version		winner_version;
 	TupleTableSlot *row;		/* both in the root's layout */
 	TupleTableSlot *winner;
-	Datum	   *key;			/* of the parked row, as values in row */
+	Datum	   *key;			/* of the parked row; the values are those of row */
 	Oid			index_id;
 } Pending;
 
 /* ---------- conflicts ---------- */
 
-/* A copy of a target's row in the root's layout. */
+/* Returns a copy of a target's row in the root's layout. */
 static TupleTableSlot *
 copy_for_root(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 {
-	/* a descriptor of its own: that of root_slot may go with an invalidation */
+	/* Use a descriptor of its own, because an invalidation may free that of root_slot. */
 	TupleTableSlot *copy = MakeSingleTupleTableSlot(CreateTupleDescCopy(ar->root_slot->tts_tupleDescriptor), &TTSOpsVirtual);
 
 	if (t->to_root)
@@ -84,7 +85,7 @@ park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRo
 	MemoryContextSwitchTo(old);
 }
 
-/* Records one, if the row is still parked as it was. */
+/* Records one conflict, if the row is still parked in the same version. */
 static void
 record(const ApplyContext *cx, const Pending *p)
 {
@@ -131,25 +132,25 @@ park_record(ApplyContext *cx)
 void
 park_reset(ApplyContext *cx)
 {
-	cx->parked = NIL;			/* slots and memory went with the transaction */
+	cx->parked = NIL;			/* the abort has freed the slots and the memory */
 }
 
 /* ---------- puts ---------- */
 
-/* What is known of the key that a put is for. */
+/* What is known of the key of a put. */
 typedef struct Put
 {
 	ApplyRelation *ar;
-	ApplyTarget *target;		/* in which the key is, or would be */
+	ApplyTarget *target;		/* the target that has, or would have, the key */
 	Datum		key[INDEX_MAX_KEYS];
-	bool		shown;			/* target->found */
+	bool		shown;			/* the shown row is in target->found */
 	bool		parked;
-	ParkedRow	old;			/* parked */
+	ParkedRow	old;			/* the parked row */
 	Version		local;
-	TupleTableSlot *base;		/* what is there, in the target's layout; NULL: nothing */
+	TupleTableSlot *base;		/* the local row, in the target's layout; NULL: none */
 } Put;
 
-/* Finds what there is of the key. */
+/* Finds the local row of the key. */
 static void
 find(Put *p)
 {
@@ -183,7 +184,7 @@ find(Put *p)
 	ExecDropSingleTupleTableSlot(row);
 }
 
-/* True if the put is to be written; else what there is is newer. */
+/* Returns true if the put is to be written; otherwise the local row or tombstone is newer. */
 static bool
 is_newest(Put *p, ConflictType exists, ConflictType absent)
 {
@@ -199,7 +200,8 @@ is_newest(Put *p, ConflictType exists, ConflictType absent)
 }
 
 /*
- * Makes the row that is to be written; returns the target that it goes to, where it is in newslot.
+ * Makes the row that is to be written. Returns the target to which it belongs; the row is in the
+ * newslot of that target.
  */
 static ApplyTarget *
 make_row(Put *p)
@@ -221,7 +223,7 @@ make_row(Put *p)
 	return to;
 }
 
-/* Sends on what the table does not show. */
+/* Forwards a row that the table does not show. */
 static void
 forward(ApplyRelation *ar, ApplyTarget *t)
 {
@@ -237,7 +239,7 @@ forward(ApplyRelation *ar, ApplyTarget *t)
 	ExecDropSingleTupleTableSlot(row);
 }
 
-/* The row is shown. */
+/* Shows the row. */
 static WriteResult
 show(Put *p, ApplyTarget *to)
 {
@@ -256,7 +258,7 @@ show(Put *p, ApplyTarget *to)
 	if (p->parked)
 		(void) parked_remove(p->ar->tombstones, p->key);
 
-	/* somebody may have put and deleted the key here since we looked */
+	/* another transaction may have put and deleted the key here since the search */
 	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, cx->version, &deleted) && !apply_wins(cx, deleted))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -264,7 +266,7 @@ show(Put *p, ApplyTarget *to)
 	return WRITE_DONE;
 }
 
-/* The row is not shown, and what was shown of its key is not any more. */
+/* Parks the arriving row, and hides the row of its key that was shown so far. */
 static WriteResult
 hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
 {
@@ -276,7 +278,7 @@ hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
 	return WRITE_DONE;
 }
 
-/* One try. */
+/* Makes one attempt to put the row. */
 static WriteResult
 try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 {
@@ -298,11 +300,11 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 		return WRITE_DONE;
 	seen = !p->base || apply_was_seen(p->ar->cx, p->local);
 	if (fetch_needed(p->ar, missing, p->base && seen) && !fetch_missing(p->ar, p->key))
-		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
+		return WRITE_DONE;		/* the provider has a newer state, which will arrive */
 	if (!seen)
 		before = copy_for_root(p->ar, p->target, p->base);
 	to = make_row(p);
-	/* an insert that met its own key */
+	/* an insert that met a row of its own key */
 	clashes = !seen && exists == CONFLICT_INSERT_EXISTS ? 1 : 0;
 	place = place_take(p->ar, to, to->newslot, &who, &parked);
 	if (place == PLACE_AGAIN)

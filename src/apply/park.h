@@ -1,6 +1,6 @@
 /*
  * park.h
- *		Puts and deletes of a table whose rows stand in each other's way.
+ *		Applies puts and deletes of tables whose rows can conflict by contested keys.
  */
 #ifndef REPLICATION_PLUGIN_PARK_H
 #define REPLICATION_PLUGIN_PARK_H
@@ -11,15 +11,14 @@
 #include "store/parked.h"
 
 /*
- * Puts the row in ar->values by its own key: into the table, if no newer row is in its way; else it
- * is parked, and sent on all the same. exists, absent: how to call a conflict with what is, or is
- * not, there.
+ * Puts the row in ar->values by its own key. The row is written to the table unless a newer row is
+ * in its way; then it is parked, and forwarded nevertheless. exists, absent: the types of a
+ * conflict with a present, or an absent, row.
  */
 extern void park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing);
 
 /*
- * Deletes the parked row of a key, if there is one and the delete is newer. Returns whether there
- * was one.
+ * Deletes the parked row of a key, if the delete is newer. Returns true if there was a parked row.
  */
 extern bool park_remove(ApplyRelation *ar, const Datum *key);
 
@@ -28,7 +27,8 @@ extern void park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, co
 					  TupleTableSlot *winner, Version winner_version, const PlaceFor *who);
 
 /*
- * Records, before commit, which rows the transaction has left parked. park_reset(): after an abort.
+ * park_record() records, before commit, which rows the transaction leaves parked. park_reset()
+ * forgets them after an abort.
  */
 extern void park_record(ApplyContext *cx);
 extern void park_reset(ApplyContext *cx);

@@ -1,15 +1,16 @@
 /*
  * place.c
- *		Which of the rows that cannot stand beside one another the table shows.
+ *		Decides which of several conflicting rows a table shows.
  *
- * What is written here besides the arriving row, a row that makes room, is not sent: each node
- * finds that out by itself. So it is written under the origin of repairs, which decoding passes
- * over, inside the transaction of the row that came; only the commit is that row's origin's.
+ * If a local row makes room for the arriving one, the change of that local row is not sent, because
+ * each node makes the same decision by itself. It is written under the origin of repairs, which
+ * decoding ignores, within the transaction of the arriving row; only the commit has that row's
+ * origin.
  *
- * A row keeps its version while it is parked. When it comes back (unpark.c), another transaction
- * writes it: its version is pinned. Pinned as well are rows in the way of parked ones: PostgreSQL
- * forgets commit timestamps when it freezes rows, on each node at another time, and the order must
- * stay the same.
+ * A parked row keeps its version. When the row comes back (unpark.c), another transaction writes
+ * it, so its version is pinned. Rows in the way of parked rows are pinned as well: PostgreSQL
+ * forgets commit timestamps when it freezes rows, on each node at another time, but the order of
+ * the rows must stay the same.
  */
 #include "postgres.h"
 
@@ -42,7 +43,10 @@ place_open(ApplyRelation *ar, bool careful)
 	parked_lock(ar->relid, careful);
 	if (!careful && parked_any(ar->relid))
 	{
-		/* nothing has been done under the lock yet: no upgrade, which could meet another one */
+		/*
+		 * Nothing has been done under the shared lock yet, so release it rather than upgrade it;
+		 * two upgrades could deadlock.
+		 */
 		parked_unlock_shared(ar->relid);
 		parked_lock(ar->relid, true);
 		careful = true;
@@ -62,7 +66,7 @@ place_key(ApplyTarget *t, TupleTableSlot *row, Datum *key)
 	}
 }
 
-/* The transaction that wrote a local row. */
+/* Returns the xid of the transaction that wrote a local row. */
 static TransactionId
 writer_of(TupleTableSlot *row)
 {
@@ -82,8 +86,8 @@ place_refuse_unknown(ApplyRelation *ar)
 }
 
 /*
- * Refuses to decide by the version of a row whose timestamp is gone, where it is needed: what is
- * kept has not seen transactions that were not stable when the table began to wait, though all
+ * Raises an error if the decision needs the version of a row whose commit timestamp is gone. A kept
+ * change has not seen transactions that were not stable when the table began to wait, although all
  * members may have them by now.
  */
 static void
@@ -137,7 +141,7 @@ place_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version ver
 	return p;
 }
 
-/* The key of a row in its stored form. */
+/* Returns the key of a row in its stored form. */
 static bytea *
 stored_key(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 {
@@ -150,8 +154,8 @@ stored_key(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 }
 
 /*
- * Orders rows by their keys, the same everywhere: for two rows of one transaction, which its origin
- * could have beside each other.
+ * Orders rows by their keys, identically on all nodes. This is for two rows of one transaction,
+ * which could coexist on its origin.
  */
 static int
 compare_keys(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
@@ -163,7 +167,7 @@ compare_keys(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *a, TupleTableSlo
 	return c != 0 ? c : (int) VARSIZE(x) - (int) VARSIZE(y);
 }
 
-/* True if a row that is in the way stays. */
+/* Returns true if the conflicting local row keeps its place. */
 static bool
 stays(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *there, Version version, TupleTableSlot *row, const PlaceFor *who)
 {
@@ -202,7 +206,7 @@ place_hide(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 	return result == WRITE_DONE;
 }
 
-/* Parks a row that is in the way. */
+/* Parks a conflicting local row. Returns false if the row has changed meanwhile. */
 static bool
 displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version, TupleTableSlot *by,
 		 const PlaceFor *who)
@@ -210,7 +214,7 @@ displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
 	ParkedRow	gone = place_parked(ar, t, clash->row, version);
 	Datum		key[INDEX_MAX_KEYS];
 
-	Assert(version_cmp(version, who->version) <= 0);	/* a newer one stays */
+	Assert(version_cmp(version, who->version) <= 0);	/* a newer row keeps its place */
 	place_key(t, clash->row, key);
 	if (!place_hide(ar, t, &clash->row->tts_tid))
 		return false;
@@ -225,8 +229,8 @@ displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
 }
 
 /*
- * Looks at what is in the way: PLACE_TAKEN if something stays there, with the newest that does in
- * *parked.
+ * Checks the conflicting rows. Returns PLACE_TAKEN if one of them keeps its place; then fills
+ * *parked with the new row, as blocked by the newest of those. Returns PLACE_FREE otherwise.
  */
 static PlaceResult
 look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, TupleTableSlot *row,
@@ -257,7 +261,7 @@ look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, 
 	return PLACE_TAKEN;
 }
 
-/* True if an earlier clash is with the same row, by another index. */
+/* Returns true if an earlier clash is with the same row, by another index. */
 static bool
 is_repeated(List *clashes, int i)
 {

@@ -1,10 +1,10 @@
 /*
  * place.h
- *		Which of the rows that cannot stand beside one another the table shows.
+ *		Decides which of several conflicting rows a table shows.
  *
- * Rule: from the newest version down, each row that does not clash with one that is shown already.
- * So a row is parked if and only if a newer one that is shown is in its way. A pure function of the
- * rows: all nodes show the same ones once they have the same.
+ * Rule: from the newest version down, each row is shown that does not conflict with a row already
+ * shown. A row is therefore parked if and only if a newer shown row is in its way. The result is a
+ * pure function of the rows: all nodes that have the same rows show the same ones.
  */
 #ifndef REPLICATION_PLUGIN_PLACE_H
 #define REPLICATION_PLUGIN_PLACE_H
@@ -13,62 +13,66 @@
 #include "store/parked.h"
 
 /*
- * Once per transaction and table, before its rows are read: takes the lock of its parked rows if it
- * has contested keys, and finds out whether rows have to be looked at one by one (ar->parking), or
- * have pins (ar->pinned).
+ * Prepares a table once per transaction, before its rows are read. If the table has contested keys,
+ * acquires the lock of its parked rows, and determines whether rows have to be checked one by one
+ * (ar->parking) and whether any have pins (ar->pinned).
  */
 extern void place_open(ApplyRelation *ar, bool careful);
 
-/* The version of a local row; own: of what the running transaction has written. */
+/*
+ * Returns the version of a local row. own: the version of rows that the running transaction has
+ * written.
+ */
 extern Version place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version own);
 
 /*
- * Refuses to decide between a kept change and a row or a delete here whose version is needed, and
- * gone.
+ * Raises an error, because deciding between a kept change and a local row or delete needs a version
+ * that is gone.
  */
 extern void place_refuse_unknown(ApplyRelation *ar);
 
-/* Key of a row of a target, in key index order. */
+/* Sets key to the key of a target's row, in key index order. */
 extern void place_key(ApplyTarget *t, TupleTableSlot *row, Datum *key);
 
-/* A row of a target as it is stored when it is parked. */
+/* Returns a row of a target in the form in which it is parked. */
 extern ParkedRow place_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version version);
 
 typedef enum PlaceResult
 {
 	PLACE_FREE,					/* the row can be written: older ones have made room */
 	PLACE_TAKEN,				/* a newer row is in the way */
-	PLACE_AGAIN,				/* a row in the way has changed meanwhile */
-	PLACE_BUSY					/* somebody is writing there (only without wait) */
+	PLACE_AGAIN,				/* a conflicting row has changed meanwhile */
+	/* another transaction is writing a conflicting row (only without wait) */
+	PLACE_BUSY
 } PlaceResult;
 
-/* Who asks for a place. */
+/* The row for which a place is requested. */
 typedef struct PlaceFor
 {
 	Version		version;
-	Version		own;			/* of what the running transaction has written */
-	/* it is the last write of its transaction so far: rows of the same version make room */
+	Version		own;			/* of rows that the running transaction has written */
+	/* the row is the last write of its transaction so far: rows of the same version make room */
 	bool		arriving;
 	bool		wait;			/* for transactions in progress */
 
-	/* told of each row that is parked, and of the one in its way; NULL: nobody wants to know */
+	/* called with each row that is parked and the row in its way; NULL: not needed */
 	void		(*parked) (ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
 						   TupleTableSlot *winner, Version winner_version, const struct PlaceFor *who);
 	/*
-	 * before: conflicts that the row has besides; then also the rows, by index, that are in its
+	 * in: the number of other conflicts of the row; out: plus the number of rows, by index, in its
 	 * way. NULL: not counted
 	 */
 	int		   *clashes;
 } PlaceFor;
 
 /*
- * Makes room for a row (its generated columns are set), or, if there is none, pins what is in its
- * way and fills *parked. Keys of rows that had to go are parked under the origin of repairs: that
- * is sent to nobody.
+ * Makes room for a row, whose generated columns are set. If a newer row is in its way, pins the
+ * conflicting rows and fills *parked instead. Rows that make room are parked under the origin of
+ * repairs, so that this is sent to no other node.
  */
 extern PlaceResult place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFor *who, ParkedRow *parked);
 
-/* Deletes a row here and nowhere else. */
+/* Deletes a row on this node only. Returns false if the row has changed meanwhile. */
 extern bool place_hide(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid);
 
 #endif							/* REPLICATION_PLUGIN_PLACE_H */

@@ -1,26 +1,25 @@
 /*
  * put.c
- *		"The row is this, as of this version": INSERT and UPDATE.
+ *		Applies puts ("the row is this, as of this version"): INSERT and UPDATE.
  *
- * The state of a row is the maximum, by version, over all puts and deletes of its
- * key that have arrived. So a put is written if it is newer than the local row, or,
- * where there is none, newer than the key's tombstone; an update of a row that is not
- * here makes it. Which of two writes wins depends on nothing but their versions.
+ * The state of a row is the maximum, by version, over all puts and deletes of its key that have
+ * arrived. A put is therefore written if it is newer than the local row, or, if there is no local
+ * row, newer than the key's tombstone. An update of a row that does not exist here creates it. Only
+ * the versions decide which of two writes wins.
  *
- * A put of the same origin as the local row comes later in that origin's order: it is
- * written without looking at timestamps, and is no conflict.
+ * A put of the same origin as the local row comes later in the order of that origin. It is written
+ * without comparing timestamps, and is not a conflict.
  *
- * Inserts are gathered and written many at a time, without looking first whether the
- * key is there. If it is, the unique violation ends the transaction, and it is applied
- * again in careful mode, which looks. Whether a newer tombstone forbids an insert is
- * looked up after the row is in the index: from then on no delete of the key can commit
- * unseen.
+ * Inserts are gathered and written in batches, without searching for the key first. If the key
+ * exists, the unique violation ends the transaction, and it is applied again in careful mode, which
+ * searches. Whether a newer tombstone forbids an insert is checked after the row is in the index:
+ * from then on no delete of the key can commit unseen.
  *
- * Unchanged TOAST values are not sent. If the writer had seen the local row, then the
- * local row is the one that it updated (what it had seen is here, and nothing newer
- * that it had not), and the values are taken from it; otherwise they are fetched from
- * the provider. Where that has overwritten them, the put is passed over: a newer state is
- * on its way (catalog/awaited.h). A row never mixes two writes.
+ * Unchanged TOAST values are not sent. If the local row is part of the writer's past, it is the row
+ * that the writer updated (whatever the writer had seen is here, and nothing newer that it had not
+ * seen), and the values are taken from it. Otherwise they are fetched from the provider. If the
+ * provider has overwritten them, the put is passed over, because a newer state will arrive
+ * (catalog/awaited.h). A row never mixes two writes.
  */
 #include "postgres.h"
 
@@ -46,19 +45,19 @@
 #define GATHER_ROWS		1000
 #define GATHER_BYTES	(256 * 1024)
 
-/* Inserts that wait to be written together; all of one table. */
+/* Inserts that are to be written together; all are of one table. */
 typedef struct Gathered
 {
 	ApplyRelation *rel;			/* NULL: none */
 	ApplyTarget *target;
 	int			n;
-	/* they are being written: an error now is one of any of them, not of the message at hand */
+	/* the inserts are being written: an error may concern any of them, not the current message */
 	bool		writing;
 	Size		bytes;
 	int			nslots;
-	Oid			slots_of;		/* table that the slots were made for */
+	Oid			slots_of;		/* table for which the slots were made */
 	MemoryContext slot_context;
-	TupleTableSlot *slots[GATHER_ROWS];	/* the last field: put_reset() leaves it */
+	TupleTableSlot *slots[GATHER_ROWS];	/* the last field: put_reset() does not clear it */
 } Gathered;
 
 void
@@ -71,14 +70,15 @@ put_create(ApplyContext *cx)
 /* ---------- tombstones ---------- */
 
 /*
- * True if no delete of the table's rows is remembered that the put could lose to, or that its
- * writer had not seen.
+ * Returns true if no remembered delete of the table's rows could beat the put or is unknown to its
+ * writer.
  */
 static bool
 no_delete_matters(ApplyRelation *ar)
 {
 	/*
-	 * what is kept may come behind later changes of its own node, if those came under another name
+	 * A kept change may come after later changes of its own node, if those arrived under another
+	 * table name.
 	 */
 	if (ar->cx->mode.kept)
 		return !ar->tombstones;
@@ -87,7 +87,7 @@ no_delete_matters(ApplyRelation *ar)
 
 /* ---------- gathered inserts ---------- */
 
-/* Slot for the next gathered row. */
+/* Returns the slot for the next gathered row. */
 static TupleTableSlot *
 next_slot(Gathered *g, ApplyTarget *t)
 {
@@ -112,7 +112,7 @@ next_slot(Gathered *g, ApplyTarget *t)
 	return g->slots[g->n];
 }
 
-/* Takes inserted rows back whose key has a newer tombstone. */
+/* Deletes those of the inserted rows whose keys have newer tombstones. */
 static void
 check_inserted(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int n)
 {
@@ -143,7 +143,7 @@ put_flush(ApplyContext *cx)
 		return;
 	Assert(cx->active && ar->cx == cx);
 	Assert(n > 0 && n <= g->nslots && g->slots_of == g->target->relid);
-	saved = become_owner(ar);	/* whoever is at work */
+	saved = become_owner(ar);	/* whichever user is current */
 	old = MemoryContextSwitchTo(cx->row_context);
 	g->rel = NULL;
 	g->writing = true;
@@ -177,11 +177,11 @@ put_is_writing_many(const ApplyContext *cx)
 void
 put_reset(ApplyContext *cx)
 {
-	/* slots and their context went with the transaction */
+	/* the end of the transaction has freed the slots and their context */
 	memset(cx->gathered, 0, offsetof(Gathered, slots));
 }
 
-/* Keeps an insert for later. */
+/* Gathers an insert, to be written later. */
 static void
 gather(ApplyRelation *ar, ApplyTarget *t)
 {
@@ -202,7 +202,7 @@ gather(ApplyRelation *ar, ApplyTarget *t)
 
 /* ---------- one row ---------- */
 
-/* Writes the row where there is none of its key. */
+/* Writes the row when there is none of its key. */
 static void
 insert_new(ApplyRelation *ar, ConflictType missing)
 {
@@ -223,7 +223,7 @@ insert_new(ApplyRelation *ar, ConflictType missing)
 		elog(ERROR, "could not take back an inserted row");
 }
 
-/* Moves the row that was found to another partition. */
+/* Moves the found row to another partition. */
 static WriteResult
 move_row(ApplyRelation *ar, ApplyTarget *from, ApplyTarget *to)
 {
@@ -242,7 +242,7 @@ move_row(ApplyRelation *ar, ApplyTarget *from, ApplyTarget *to)
 	return WRITE_DONE;
 }
 
-/* Replaces the row that was found by the arriving one. */
+/* Replaces the found row by the arriving one. */
 static WriteResult
 replace_found(ApplyRelation *ar, ApplyTarget *t)
 {
@@ -260,8 +260,8 @@ replace_found(ApplyRelation *ar, ApplyTarget *t)
 }
 
 /*
- * Puts a row over the one of the same key that was found, if it is newer. Returns
- * WRITE_AGAIN when the found row has changed meanwhile.
+ * Puts a row over the found row of the same key, if the put is newer. Returns WRITE_AGAIN if the
+ * found row has changed meanwhile.
  */
 static WriteResult
 put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing missing,
@@ -280,9 +280,9 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing mis
 		return WRITE_DONE;
 	}
 	if (!seen)
-		ExecMaterializeSlot(t->found);	/* what is told of it must outlast the write */
+		ExecMaterializeSlot(t->found);	/* the row to be recorded must outlast the write */
 	if (fetch_needed(ar, missing, seen) && !fetch_missing(ar, key))
-		return WRITE_DONE;		/* the provider has a newer state, which is on its way */
+		return WRITE_DONE;		/* the provider has a newer state, which will arrive */
 	result = replace_found(ar, t);
 	if (result == WRITE_DONE && !seen)
 	{
@@ -292,7 +292,7 @@ put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing mis
 	return result;
 }
 
-/* Finds the target in which a key is, or would be. */
+/* Returns the target that has, or would have, a key. */
 static ApplyTarget *
 target_of_key(ApplyRelation *ar, const Datum *key)
 {
@@ -302,7 +302,8 @@ target_of_key(ApplyRelation *ar, const Datum *key)
 }
 
 /*
- * Puts a row by its own key. exists, absent: how to call a conflict with what is, or is not, there.
+ * Puts a row by its own key. exists, absent: the types of a conflict with a present, or an absent,
+ * row.
  */
 static void
 put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing)
@@ -322,7 +323,7 @@ put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing mis
 	insert_new(ar, absent);
 }
 
-/* True if an insert has to be written by itself. */
+/* Returns true if an insert must not be gathered. */
 static bool
 one_by_one(ApplyRelation *ar)
 {
@@ -338,7 +339,7 @@ put_insert(ApplyRelation *ar)
 	Missing		missing;
 
 	Assert(session_in_row() && CurrentMemoryContext == ar->cx->row_context && !ar->merge);
-	/* before the row is read: flushing resets the memory that it is read into */
+	/* Flush before the row is read, because flushing resets the memory into which it is read. */
 	if (alone || (ar->cx->gathered->rel && ar->cx->gathered->rel != ar))
 		put_flush(ar->cx);
 	missing = row_read(ar, &ar->cx->newtup) == MISSING_NONE ? MISSING_NONE : MISSING_FROM_PROVIDER;
@@ -365,12 +366,13 @@ put_write(ApplyRelation *ar)
 /* ---------- updates ---------- */
 
 /*
- * Update that changes the key: the row moves from the old key to the new one. It is a
- * delete of the old and a put of the new, with one version; where the old row is here
- * and older, nobody has the new key and all values were sent, it is written as one
- * update. (Values that were not sent are those of the writer's row of the old key. The
- * row here may have been completed with values of a newer state of that key, which does
- * not replace the new key's row in the end; so they are always fetched.)
+ * Applies an update that changes the key: the row moves from the old key to the new one. This is a
+ * delete of the old key and a put of the new key, with one version. If the old row is here and
+ * older, no row has the new key, and all values were sent, it is written as one update.
+ *
+ * Values that were not sent are those of the writer's row of the old key. The local row may have
+ * been completed with values of a newer state of that key, which does not replace the new key's row
+ * in the end. Such values are therefore always fetched.
  */
 static void
 put_update_of_key(ApplyRelation *ar, Missing missing)
@@ -394,7 +396,7 @@ put_update_of_key(ApplyRelation *ar, Missing missing)
 																	   t->found->tts_ops) : NULL;
 			bool		taken;
 
-			/* the search below reuses the slot of what was found */
+			/* the search below reuses the slot of the found row */
 			if (kept)
 				ExecCopySlot(kept, t->found), kept->tts_tid = t->found->tts_tid;
 			taken = search_key_surely(to, newkey);
@@ -425,15 +427,15 @@ put_update_of_key(ApplyRelation *ar, Missing missing)
 	}
 
 	/*
-	 * The old row is gone, newer, or not the one that the writer had; the delete of
-	 * the old key comes as a message of its own. Values that were not sent are those
-	 * of the new key's row at the provider.
+	 * The old row is gone, newer, or not the one that the writer had; the delete of the old key
+	 * arrives as a separate message. Values that were not sent are those of the new key's row at
+	 * the provider.
 	 */
 	put_row(ar, CONFLICT_UPDATE_EXISTS, CONFLICT_UPDATE_MISSING,
 			missing == MISSING_NONE ? MISSING_NONE : MISSING_FROM_PROVIDER);
 }
 
-/* Update of a table without a key: the row that equals the old one. */
+/* Updates the row that equals the old one, in a table without a key. */
 static void
 put_update_by_row(ApplyRelation *ar)
 {
@@ -479,7 +481,7 @@ put_update(ApplyRelation *ar)
 	missing = row_read(ar, &ar->cx->newtup);
 	if (ar->parking)
 	{
-		/* of an update of the key, the delete of the old one comes as a message of its own */
+		/* if the update changes the key, the delete of the old key arrives as a separate message */
 		if (missing != MISSING_NONE && ar->cx->has_old)
 			missing = MISSING_FROM_PROVIDER;
 		park_put(ar, ar->cx->has_old ? CONFLICT_UPDATE_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
@@ -491,7 +493,7 @@ put_update(ApplyRelation *ar)
 		return;
 	}
 
-	/* the usual case: the row is here, one search finds it */
+	/* the usual case: the row exists, and one search finds it */
 	row_key_of_values(ar, key);
 	t = target_of_key(ar, key);
 	if (search_key(t, key) &&

@@ -1,6 +1,6 @@
 /*
  * put.h
- *		"The row is this, as of this version": INSERT and UPDATE.
+ *		Applies puts ("the row is this, as of this version"): INSERT and UPDATE.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_PUT_H
 #define REPLICATION_PLUGIN_APPLY_PUT_H
@@ -10,18 +10,18 @@
 
 extern void put_insert(ApplyRelation *ar);
 extern void put_update(ApplyRelation *ar);
-extern void put_write(ApplyRelation *ar);	/* of a row that was parked where it comes from */
+extern void put_write(ApplyRelation *ar);	/* of a row that was parked on its sender */
 
-/* Once per context. */
+/* Creates the state of a context; called once per context. */
 extern void put_create(ApplyContext *cx);
 
-/* Writes the gathered inserts. Called before anything else is done, and before commit. */
+/* Writes the gathered inserts. Must be called before any other write, and before commit. */
 extern void put_flush(ApplyContext *cx);
 
-/* True if inserts are gathered whose values are still needed. */
+/* Returns true if there are gathered inserts, whose values are still needed. */
 extern bool put_is_gathering(const ApplyContext *cx);
 
-/* True if an error now may be one of any of several gathered inserts. */
+/* Returns true if an error now may concern any of several gathered inserts. */
 extern bool put_is_writing_many(const ApplyContext *cx);
 
 /* Forgets gathered inserts, after an abort. */

@@ -1,14 +1,14 @@
 /*
  * relation.c
- *		A relation of the provider and the local table that it goes to.
+ *		Maps relations of the provider to local tables.
  *
- * Tables correspond by schema and name, columns by name. A column that the provider
- * does not have gets its default here; a column that is missing here stops the link
- * with an error that says so, as values must not be lost. The key must have the same
- * columns on both sides, or rows of the two nodes could not be told to be the same.
+ * Tables correspond by schema and name, columns by name. A column that the provider does not have
+ * gets its default here. A column that is missing here stops the link with an error that names it,
+ * because values must not be lost. The key must have the same columns on both sides; otherwise rows
+ * of the two nodes could not be identified with each other.
  *
- * Relation messages are kept as they came, over errors and retries of a
- * transaction; the mapping to the local table is rebuilt after an invalidation.
+ * Relation messages are kept as they arrived, across errors and retries of a transaction. The
+ * mapping to the local table is rebuilt after an invalidation.
  */
 #include "postgres.h"
 
@@ -41,21 +41,23 @@
 #include "catalog/table_info.h"
 #include "store/parked.h"
 
-/* tables of which it is kept how they are written: memory of a process that sees very many */
+/* Limit of tables whose mappings are kept; bounds the memory of a process that sees very many. */
 #define MOST_MAPPED	1000
 
 /* The relations of one context. */
 struct Relations
 {
 	struct Relations *next;		/* of another context */
-	HTAB	   *sets[2];		/* descriptions by number, for each RelationSet */
+	HTAB	   *sets[2];		/* descriptions by relation id, for each RelationSet */
 	RelationSet in_use;
 	List	   *open;			/* in this transaction */
 	List	   *routings;		/* in this transaction */
-	int			mapped;			/* relations mapped since the maps were last forgotten */
+	int			mapped;			/* relations mapped since all maps were last discarded */
 };
 
-/* Those of all contexts of this process, for the relcache callback; none goes. */
+/*
+ * The relations of all contexts of this process, for the relcache callback; none is ever removed.
+ */
 static struct Relations *all = NULL;
 
 /* Tuple routing of one partitioned table in one transaction. */
@@ -85,7 +87,10 @@ for_all(struct Relations *rs, void (*what) (ApplyRelation *, Oid), Oid arg)
 	}
 }
 
-/* The map of a relation is not valid any more if it is to that local table; InvalidOid: to any. */
+/*
+ * Invalidates the map of a relation if it depends on the local relation relid; InvalidOid stands
+ * for all relations.
+ */
 static void
 invalidate_one(ApplyRelation *ar, Oid relid)
 {
@@ -112,7 +117,7 @@ relations_create(ApplyContext *cx)
 	all = cx->relations;
 }
 
-/* Makes an empty table of relations. */
+/* Creates an empty hash table of relations. */
 static HTAB *
 create_table_of_relations(void)
 {
@@ -134,7 +139,7 @@ relation_in_use(ApplyContext *cx)
 	return cx->relations->in_use;
 }
 
-/* The relation of a number of the set in use; NULL: none was described. */
+/* Returns the relation with a relation id of the set in use, or NULL if none was described. */
 static ApplyRelation *
 find(ApplyContext *cx, uint32 remote_id)
 {
@@ -143,7 +148,7 @@ find(ApplyContext *cx, uint32 remote_id)
 	return set ? hash_search(set, &remote_id, HASH_FIND, NULL) : NULL;
 }
 
-/* Remembers a description, which lives in context. */
+/* Stores a description, whose memory is context. */
 static void
 store(ApplyContext *cx, WireRelation remote, MemoryContext context)
 {
@@ -157,8 +162,8 @@ store(ApplyContext *cx, WireRelation remote, MemoryContext context)
 	if (found)
 	{
 		/*
-		 * what is known of a table by its number and name is not forgotten when the transaction
-		 * comes again
+		 * When the transaction arrives again, keep what is known of a table with the same id and
+		 * name.
 		 */
 		ar->passed_over = ar->passed_over && strcmp(ar->remote.nspname, remote.nspname) == 0 &&
 			strcmp(ar->remote.relname, remote.relname) == 0;
@@ -174,7 +179,10 @@ store(ApplyContext *cx, WireRelation remote, MemoryContext context)
 	ar->valid = false;
 }
 
-/* Memory for a description; until it is stored it goes with what is at hand. */
+/*
+ * Creates the memory context of a description. It is a child of the current context until the
+ * description is stored.
+ */
 static MemoryContext
 description_context(void)
 {
@@ -203,20 +211,20 @@ relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid)
 
 	Assert(relation_in_use(cx) == RELATIONS_KEPT);
 	if (r->len == 0)
-		return;					/* as with the change before */
+		return;					/* the same description as with the change before */
 	if (wire_read_type(r) != WIRE_RELATION)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a kept change does not begin with the description of its table")));
 	wire_read_relation(r, &remote);
 	ar = find(cx, remote.relid);
-	/* one that was passed over was gone; this is another one of the same name */
+	/* a table that was passed over was gone; this is another table of the same name */
 	if (ar && ar->kept_relid != relid)
 		ar->passed_over = false;
 	if (ar)
 	{
 		ar->kept_relid = relid;
-		/* mostly it is what the change before had */
+		/* mostly the description is the same as with the change before */
 		initStringInfo(&known);
 		wire_write_relation(&known, &ar->remote);
 		if (known.len == start.len && memcmp(known.data, start.data, start.len) == 0)
@@ -229,7 +237,7 @@ relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid)
 	ar->kept_relid = relid;
 }
 
-/* Describes a local table as if it came from a provider. */
+/* Describes a local table as if the description came from a provider. */
 static WireRelation
 describe(Relation rel)
 {
@@ -298,7 +306,7 @@ relation_note_free(ApplyContext *cx, uint32 remote_id, uint64 reading)
 	ar->free_in = reading;
 }
 
-/* Oid of the local table; InvalidOid if there is none. */
+/* Returns the oid of the local table, or InvalidOid if there is none. */
 static Oid
 local_table(const WireRelation *remote)
 {
@@ -329,8 +337,8 @@ relation_is_passed_over(ApplyContext *cx, uint32 remote_id)
 }
 
 /*
- * Refuses rows of a table that has a foreign partition here: nobody writes to other servers in the
- * name of a table's owner.
+ * Refuses rows of a table that has a foreign partition here, because an applier must not write to
+ * other servers in the name of a table's owner.
  */
 static void
 refuse_foreign_partition(const ApplyRelation *ar, const char *partition)
@@ -344,8 +352,8 @@ refuse_foreign_partition(const ApplyRelation *ar, const char *partition)
 }
 
 /*
- * Oid of the local table; InvalidOid if there is none, or none that could be written, and rows are
- * to be passed over.
+ * Returns the oid of the local table, or InvalidOid if rows are to be passed over because there is
+ * no table, or none that can be written. Otherwise raises an error if there is no such table.
  */
 static Oid
 find_local_table(const ApplyRelation *ar)
@@ -367,7 +375,7 @@ find_local_table(const ApplyRelation *ar)
 	return relid;
 }
 
-/* Maps the provider's columns to ours by name. */
+/* Maps the provider's columns to local columns by name. */
 static void
 map_columns(ApplyRelation *ar)
 {
@@ -405,7 +413,7 @@ map_columns(ApplyRelation *ar)
 	}
 }
 
-/* Finds out which columns need a default, as the provider does not have them. */
+/* Determines the columns that need a default because the provider does not have them. */
 static void
 map_defaults(ApplyRelation *ar)
 {
@@ -487,7 +495,7 @@ map_relation(ApplyRelation *ar)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s.%s\" is not a table on this node",
 						ar->remote.nspname, ar->remote.relname)));
-	/* catalogs, and what this node keeps for itself: no node that is sound sends such */
+	/* no sound node sends rows of catalogs or of a node's private tables */
 	if (!table_is_replicated_if_logged(ar->rel) && exclusion_reason(ar->remote.nspname, ar->remote.relname) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -601,8 +609,8 @@ start_routing(ApplyRelation *ar)
 }
 
 /*
- * Refuses a leaf that belongs to somebody who has not let the table's owner in: a
- * partition must not become a way around another table's rights or row security.
+ * Refuses a leaf partition of another owner who has not granted access to the table's owner. A
+ * partition must not be a way around another table's privileges or row security.
  */
 static void
 check_leaf_rights(ApplyRelation *ar, Relation leaf)
@@ -641,7 +649,7 @@ relation_leaf(ApplyRelation *ar, Oid relid)
 	return t;
 }
 
-/* The routing of a partitioned table in this transaction. */
+/* Returns the routing of a partitioned table in this transaction. */
 static Routing *
 routing_of(ApplyRelation *ar)
 {
@@ -661,7 +669,7 @@ relation_route_any(ApplyRelation *ar)
 	MemoryContext context = CurrentMemoryContext;
 	ApplyTarget *volatile t = NULL;
 
-	/* expressions of partition keys are code of users, whose errors are none of ours */
+	/* partition key expressions are code of users; do not catch their errors */
 	if (!ar->partitioned || RelationGetPartitionKey(ar->rel)->partexprs != NIL)
 		return relation_route(ar);
 	PG_TRY();
@@ -694,7 +702,7 @@ relation_route(ApplyRelation *ar)
 	return relation_leaf(ar, RelationGetRelid(leaf->ri_RelationDesc));
 }
 
-/* Forgets how one is written. */
+/* Discards the map of one relation. */
 static void
 forget_map(ApplyRelation *ar, Oid unused)
 {
@@ -705,7 +713,7 @@ forget_map(ApplyRelation *ar, Oid unused)
 	ar->valid = false;
 }
 
-/* Forgets how tables are written, when none is open: descriptions stay, as they come only once. */
+/* Discards all maps, when no table is open. Descriptions stay, because they are sent only once. */
 static void
 forget_maps(struct Relations *rs)
 {
@@ -725,8 +733,8 @@ relation_close_all(ApplyContext *cx)
 
 		ExecCleanupTupleRouting(r->mtstate, r->proute);
 		/*
-		 * slots of partitions with other columns than the root's count as users of their
-		 * descriptors
+		 * Slots of partitions whose columns differ from the root's hold references to their
+		 * descriptors.
 		 */
 		ExecResetTupleTable(r->estate->es_tupleTable, false);
 		FreeExecutorState(r->estate);
@@ -749,7 +757,7 @@ relation_close_all(ApplyContext *cx)
 		forget_maps(rs);
 }
 
-/* Forgets that one was open. */
+/* Forgets that a relation was open. */
 static void
 reset(ApplyRelation *ar, Oid unused)
 {

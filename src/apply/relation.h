@@ -1,6 +1,6 @@
 /*
  * relation.h
- *		A relation of the provider and the local table that it goes to.
+ *		Maps relations of the provider to local tables.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_RELATION_H
 #define REPLICATION_PLUGIN_APPLY_RELATION_H
@@ -15,131 +15,140 @@
 typedef struct ApplyRelation
 {
 	uint32		remote_id;		/* hash key */
-	ApplyContext *cx;			/* whose it is */
+	ApplyContext *cx;			/* the context to which it belongs */
 	MemoryContext remote_context;	/* of remote */
 	WireRelation remote;
-	/* transaction (apply.h) in which it has been kept as the description of a change */
+	/* number of the transaction (apply.h) that has kept the description with a change */
 	uint64		kept_in;
-	/* reading of the list of waiting tables (catalog/waiting_table.h) in which it was not */
+	/* reading of the list of waiting tables (catalog/waiting_table.h) without this table */
 	uint64		free_in;
-	int64		spent;			/* microseconds that rows of it have taken: ... */
-	int64		written;		/* ... so many, ... */
-	int64		slow;			/* ... of which so many were slow */
-	uint32		kept_relid;		/* of a kept change: the table's oid where it was written */
-	/* no member had the table when a row of it came (receive/lost_table.c) */
+	int64		spent;			/* time that its rows have taken, in microseconds */
+	int64		written;		/* number of these rows */
+	int64		slow;			/* number of slow rows among them */
+	uint32		kept_relid;		/* of a kept change: the table's oid where the change was written */
+	/* no member had the table when one of its rows arrived (receive/lost_table.c) */
 	bool		passed_over;
-	bool		valid;			/* false: map to the local table anew */
+	bool		valid;			/* false: the map must be rebuilt */
 	MemoryContext context;		/* of everything below */
 	Oid			relid;			/* local table (root) */
 	Relation	rel;			/* open in this transaction, else NULL */
 	Oid			owner;
 	bool		partitioned;
-	bool		envelope;		/* the table of kept changes */
+	bool		envelope;		/* it is the table of kept changes */
 	bool		runs_code;		/* writing rows can run functions of users (catalog/table_code.h) */
-	Oid			key_index;		/* root's key */
-	ApplyTarget *target;		/* in this transaction, when not partitioned */
+	Oid			key_index;		/* index of the root's key */
+	ApplyTarget *target;		/* in this transaction, if not partitioned */
 	int			natts;			/* of the local table */
-	AttrNumber *local_att;		/* per remote column: number here */
+	AttrNumber *local_att;		/* per remote column: local attribute number */
 	ValueReader *readers;		/* per remote column */
 	int			nkeys;
-	AttrNumber *key_atts;		/* key columns here, in local key index order */
-	int		   *key_wire;		/* their places in a key as the provider writes it */
-	/* the provider's table had no key when the row was written: its inserts are welcome */
+	AttrNumber *key_atts;		/* local key columns, in key index order */
+	int		   *key_wire;		/* their positions in a key as the provider writes it */
+	/* the provider's table had no key when the row was written; its inserts are accepted */
 	bool		keyless_there;
-	int			ndefaults;		/* columns that the provider does not have */
+	int			ndefaults;		/* number of columns that the provider does not have */
 	AttrNumber *default_att;
 	ExprState **default_expr;
-	TombstoneKeys *tombstones;	/* NULL: the table has no key, or is one of our own */
+	TombstoneKeys *tombstones;	/* NULL: the table has no key, or belongs to the extension */
 	MergeTable *merge;			/* NULL: the table is not mergeable */
-	/* rows can stand in each other's way by more than the key, or did */
+	/* rows can conflict by keys other than the key, or have parked rows or pins */
 	bool		contested;
-	RowCodec   *codec;			/* NULL: like tombstones */
-	/* place_open() has been called in this transaction, and has set these: */
+	RowCodec   *codec;			/* NULL: as with tombstones */
+	/* place_open() was called in this transaction, and has set the next two: */
 	bool		placed;
-	bool		parking;		/* each row is looked at before it is written */
+	bool		parking;		/* rows are checked one by one before they are written */
 	bool		pinned;			/* the table has pins */
-	bool		await_known;	/* awaiting is of this transaction: */
+	bool		await_known;	/* awaiting was determined in this transaction */
 	bool		awaiting;		/* a write of the table has been passed over (catalog/awaited.h) */
-	TupleTableSlot *root_slot;	/* row in the root's layout (virtual) */
+	TupleTableSlot *root_slot;	/* a row in the root's layout (virtual) */
 
-	/* the row at hand, in the root's layout */
+	/* the current row, in the root's layout */
 	Datum	   *values;
 	bool	   *nulls;
-	bool	   *present;		/* false: not sent (unchanged TOAST, or a column unknown there) */
+	/* false: not sent (unchanged TOAST value, or a column that the provider lacks) */
+	bool	   *present;
 	bool		completed;		/* values that were not sent point into a local row */
 } ApplyRelation;
 
-/* To what the number of a relation refers. */
+/* The set of descriptions to which relation ids refer. */
 typedef enum RelationSet
 {
-	RELATIONS_SENT,				/* to what the provider has described in its stream */
-	RELATIONS_KEPT				/* to what is described with each change that was kept (keep.h) */
+	RELATIONS_SENT,				/* those that the provider has sent in its stream */
+	RELATIONS_KEPT				/* those that are stored with kept changes (keep.h) */
 } RelationSet;
 
-/* Once per context. */
+/* Creates the relations of a context; called once per context. */
 extern void relations_create(ApplyContext *cx);
 
-/* From here on numbers are of this set. */
+/* Selects the set to which relation ids refer from here on. */
 extern void relation_use(ApplyContext *cx, RelationSet set);
 extern RelationSet relation_in_use(ApplyContext *cx);
 
-/* Remembers a relation message. */
+/* Stores the description of a relation message. */
 extern void relation_store(ApplyContext *cx, WireReader *r);
 
 /*
- * The same of a kept change, unless it is known: with its type byte; empty if an earlier change of
- * the transaction had it. relid: the table's oid where the change was written; 0: not known.
+ * Stores the description of a kept change, unless it is known already. The description begins with
+ * its type byte; it is empty if an earlier change of the transaction had it. relid: the table's oid
+ * where the change was written; 0: unknown.
  */
 extern void relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid);
 
-/* Name and columns that came for a relation id; NULL if none. */
+/* Returns the description (names, columns) of a relation id, or NULL if there is none. */
 extern const WireRelation *relation_remote(ApplyContext *cx, uint32 remote_id);
 
 /*
- * The same is to be kept with a change, in a transaction of this number; false if it has been, as
- * it is.
+ * Returns true if the description is to be kept with a change in the transaction of this number;
+ * false if that transaction has already kept it, unchanged.
  */
 extern bool relation_to_be_kept(ApplyContext *cx, uint32 remote_id, uint64 transaction);
 
 /*
- * True if the table is known not to wait, in that reading of the list of those that do; and notes
- * that it does not.
+ * relation_is_free() returns true if the table is known not to wait, as of this reading of the list
+ * of waiting tables. relation_note_free() notes that it does not wait.
  */
 extern bool relation_is_free(ApplyContext *cx, uint32 remote_id, uint64 reading);
 extern void relation_note_free(ApplyContext *cx, uint32 remote_id, uint64 reading);
 
-/* True if there is a local table of that name. Takes no lock. */
+/* Returns true if a local table of that name exists. Takes no lock. */
 extern bool relation_exists(const WireRelation *remote);
 
-/* Rows of a relation are passed over from here on, as long as there is no local table. */
+/* Passes over rows of a relation from here on, as long as there is no local table. */
 extern void relation_pass_over(ApplyContext *cx, uint32 remote_id);
 extern bool relation_is_passed_over(ApplyContext *cx, uint32 remote_id);
 
 /*
- * The relation with its local table open in this transaction. NULL if there is no such table and
- * its rows are to be passed over: it is left out here (catalog/exclusion.h), or gone everywhere.
+ * Returns the relation, with its local table open in this transaction. Returns NULL if there is no
+ * such table and its rows are to be passed over, because it is excluded here (catalog/exclusion.h)
+ * or no member has it. Raises an error if the table is missing otherwise.
  */
 extern ApplyRelation *relation_open_remote(ApplyContext *cx, uint32 remote_id);
 
-/* A local table, without any provider; its columns are known by their own names and types. */
+/*
+ * Returns the relation of a local table without a provider, described by its own column names and
+ * types.
+ */
 extern ApplyRelation *relation_open_local(ApplyContext *cx, Oid relid);
 
 /*
- * The table that a row goes to: rel->target, or the leaf partition for the values
- * in rel->root_slot. For a key search only the key columns need to be set.
+ * Returns the table to which a row belongs: rel->target, or the leaf partition for the values in
+ * rel->root_slot. For a key search only the key columns need to be set.
  */
 extern ApplyTarget *relation_route(ApplyRelation *rel);
 
-/* The same; NULL if there is no partition for the values. */
+/*
+ * Does the same, but returns NULL if there is no partition for the values, unless the partition key
+ * has expressions.
+ */
 extern ApplyTarget *relation_route_any(ApplyRelation *rel);
 
-/* The target for a leaf partition. */
+/* Returns the target of a leaf partition. */
 extern ApplyTarget *relation_leaf(ApplyRelation *rel, Oid leaf);
 
-/* The complaint about keys that differ. */
+/* Raises the error that the keys on both sides differ. */
 extern void relation_key_differs(ApplyRelation *rel);
 
-extern void relation_close_all(ApplyContext *cx);	/* before commit */
-extern void relation_reset(ApplyContext *cx);		/* after an abort */
+extern void relation_close_all(ApplyContext *cx);	/* call before commit */
+extern void relation_reset(ApplyContext *cx);		/* call after an abort */
 
 #endif							/* REPLICATION_PLUGIN_APPLY_RELATION_H */

@@ -1,14 +1,13 @@
 /*
  * remove.c
- *		DELETE and TRUNCATE.
+ *		Applies DELETE and TRUNCATE.
  *
- * A delete is one more version of its key. It removes the local row if it is newer,
- * and it is remembered as a tombstone, also where there is no row (the put that it
- * beats may still be on its way). A delete that is older than the local row, or than
- * a tombstone that is here, changes nothing.
+ * A delete is one more version of its key. It removes the local row if it is newer than the row. It
+ * is remembered as a tombstone, even if there is no row, because the put that it beats may still
+ * arrive. A delete that is older than the local row or than the local tombstone changes nothing.
  *
- * TRUNCATE of a table with a key arrives as one delete per row. A table without a key
- * loses those of its rows that the writer had seen.
+ * TRUNCATE of a table with a key arrives as one delete per row. Of a table without a key, it
+ * removes the rows that the writer had seen.
  */
 #include "postgres.h"
 
@@ -33,9 +32,9 @@
 #include "base/session.h"
 
 /*
- * There is no row of the key: remembers the delete if nothing newer is remembered. Returns
- * WRITE_AGAIN if a row has come meanwhile: whoever inserts it looks for our tombstone
- * after the row is there, and we look for the row after the tombstone is.
+ * Remembers a delete whose key has no row, unless something newer is remembered. Returns
+ * WRITE_AGAIN if a row was inserted meanwhile: an inserter searches for a tombstone after it has
+ * written its row, and this function searches for a row after it has written its tombstone.
  */
 static WriteResult
 remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
@@ -66,7 +65,7 @@ remove_missing(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	return WRITE_DONE;
 }
 
-/* Removes the row that was found if the delete is newer. */
+/* Deletes the found row if the delete is newer. */
 static WriteResult
 remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 {
@@ -97,8 +96,8 @@ remove_found(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 }
 
 /*
- * A row whose partition is not there is gone already; nor may it come by an older write, if the
- * partition is made again.
+ * Handles a delete whose partition does not exist. The row is already gone, but a tombstone is
+ * needed, so that no older write can bring it back if the partition is created again.
  */
 static void
 remove_nowhere(ApplyRelation *ar, const Datum *key)
@@ -185,7 +184,7 @@ remove_seen_in(ApplyRelation *ar, ApplyTarget *t)
 	{
 		pulse_step();
 
-		/* a row that changed meanwhile is not one that the writer had seen */
+		/* a row that changes meanwhile is not one that the writer had seen */
 		if (apply_was_seen(ar->cx, place_version(ar, t, t->found, ar->cx->version)))
 			(void) write_delete(ar, t, &t->found->tts_tid);
 	}

@@ -1,6 +1,6 @@
 /*
  * remove.h
- *		DELETE and TRUNCATE.
+ *		Applies DELETE and TRUNCATE.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_REMOVE_H
 #define REPLICATION_PLUGIN_APPLY_REMOVE_H
@@ -9,7 +9,7 @@
 
 extern void remove_row(ApplyRelation *ar);
 
-/* TRUNCATE of a table without a key. */
+/* Applies TRUNCATE of a table without a key. */
 extern void remove_all_seen(ApplyRelation *ar);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_REMOVE_H */

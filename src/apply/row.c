@@ -1,9 +1,9 @@
 /*
  * row.c
- *		Values of an arriving row, and the local row that they make.
+ *		Reads the values of arriving rows, and makes local rows of them.
  *
- * All values live in the row context, or in the row that they were copied from:
- * they are good until the row is written.
+ * All values live in the row context, or in the row from which they were copied; they are valid
+ * until the row is written.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@ row_read(ApplyRelation *ar, WireTuple *t)
 {
 	Missing		missing = MISSING_NONE;
 
-	Assert(ar->rel);			/* it stays as it was mapped while it is open */
+	Assert(ar->rel);			/* the map does not change while the relation is open */
 	if (t->ncolumns != ar->remote.natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -46,7 +46,7 @@ row_read(ApplyRelation *ar, WireTuple *t)
 	return missing;
 }
 
-/* The complaint about a key that is not one. */
+/* Raises the error that a row came without its key. */
 static void
 bad_key(ApplyRelation *ar)
 {
@@ -111,7 +111,7 @@ row_key_to_root_slot(ApplyRelation *ar, const Datum *key)
 	ExecStoreVirtualTuple(ar->root_slot);
 }
 
-/* Fills what is not present from a row in the root's layout. */
+/* Takes the missing values from a row in the root's layout. */
 static void
 fill_from_base(ApplyRelation *ar, TupleTableSlot *base)
 {
@@ -126,7 +126,7 @@ fill_from_base(ApplyRelation *ar, TupleTableSlot *base)
 	}
 }
 
-/* Forgets what was filled in from a row that is gone by now: its memory went with it. */
+/* Forgets values that were taken from a local row whose memory is freed by now. */
 static void
 forget_base(ApplyRelation *ar)
 {
@@ -177,8 +177,8 @@ row_add_defaults(ApplyRelation *ar, EState *estate)
 		Datum		value = ExecEvalExpr(ar->default_expr[i], econtext, &ar->nulls[att]);
 
 		/*
-		 * a constant is the expression's own, and goes with it when the table changes; the row may
-		 * be written later
+		 * A constant belongs to its expression, which is freed when the table changes; the row may
+		 * be written later.
 		 */
 		ar->values[att] = ar->nulls[att] ? (Datum) 0 : datumCopy(value, a->attbyval, a->attlen);
 	}

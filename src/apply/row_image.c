@@ -1,6 +1,6 @@
 /*
  * row_image.c
- *		Comparing rows by their bytes.
+ *		Compares rows by their images.
  */
 #include "postgres.h"
 
@@ -16,7 +16,7 @@
 
 #include "apply/row_image.h"
 
-/* of each value, at most: more need not be taken out of TOAST to tell rows apart */
+/* Limit per value; more need not be detoasted to tell rows apart. */
 #define HASHED_BYTES	4096
 
 TupleTableSlot *
@@ -29,7 +29,7 @@ row_image_of(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 
 /* ---------- values ---------- */
 
-/* Compares two values that are passed by value: only the bytes that are stored count. */
+/* Compares two pass-by-value datums by the bytes that are stored. */
 static inline bool
 byval_equal(Datum a, Datum b, int16 len)
 {
@@ -46,7 +46,7 @@ byval_equal(Datum a, Datum b, int16 len)
 	}
 }
 
-/* Compares two varlenas; those of different length are not taken out of TOAST. */
+/* Compares two varlenas; detoasts them only if their lengths are equal. */
 static bool
 varlena_equal(Datum a, Datum b)
 {
@@ -67,7 +67,7 @@ varlena_equal(Datum a, Datum b)
 	return equal;
 }
 
-/* True if two values of a column have the same image. */
+/* Returns true if two values of a column have the same image. */
 static inline bool
 value_equal(Form_pg_attribute att, Datum a, Datum b)
 {
@@ -80,7 +80,7 @@ value_equal(Form_pg_attribute att, Datum a, Datum b)
 	return strcmp(DatumGetCString(a), DatumGetCString(b)) == 0;
 }
 
-/* Hashes a value by its length and first bytes. */
+/* Returns a hash of a value's length and first bytes. */
 static uint32
 value_hash(Form_pg_attribute att, Datum value)
 {
@@ -108,8 +108,8 @@ value_hash(Form_pg_attribute att, Datum value)
 }
 
 /*
- * True for types each value of which has one image only, however it was put together. Other types
- * may have several of one text.
+ * Returns true for types whose values have only one image each, however they were computed. Values
+ * of other types may have several images with the same text.
  */
 static bool
 has_one_image(Oid typid)
@@ -141,7 +141,10 @@ has_one_image(Oid typid)
 	}
 }
 
-/* True if two values have the same text. The settings that it depends on are pinned. */
+/*
+ * Returns true if two values have the same text. The caller must have pinned the settings on which
+ * the text depends.
+ */
 static bool
 text_equal(Form_pg_attribute att, Datum a, Datum b)
 {
@@ -159,8 +162,8 @@ text_equal(Form_pg_attribute att, Datum a, Datum b)
 /* ---------- rows ---------- */
 
 /*
- * Compares the columns that the provider has; most rows differ in the first of them, and are not
- * taken apart further.
+ * Compares the columns that the provider has. Most rows differ in the first of them; their other
+ * columns are not deformed.
  */
 static bool
 row_equal(ApplyRelation *ar, TupleTableSlot *row, bool by_text)

@@ -1,11 +1,11 @@
 /*
  * scout.c
- *		Reads a transaction without applying it: which tables it is of.
+ *		Finds the tables of a transaction by reading it without applying it.
  *
- * Where tables of a transaction fail one after the other (receive/table_wait.c), each would cost a
- * new try of all that comes before it. So what is left of them is found by reading the transaction
- * once. Nothing is looked for, written or run here; of a change that another node has kept its
- * table counts.
+ * If several tables of a transaction fail one after the other (receive/table_wait.c), each failure
+ * costs a new attempt to apply everything before it. The remaining tables are therefore found by
+ * reading the transaction once. Reading searches for nothing, writes nothing and runs no code of
+ * users. For a change that another node has kept, the table of that change counts.
  */
 #include "postgres.h"
 
@@ -17,7 +17,7 @@
 #include "apply/scout.h"
 #include "catalog/names.h"
 
-/* A table that has been met. */
+/* A table that the transaction contains. */
 typedef struct Met
 {
 	char		name[2 * NAMEDATALEN];	/* hash key: schema and name */
@@ -26,15 +26,15 @@ typedef struct Met
 
 typedef struct Scout
 {
-	MemoryContext context;		/* of met, and of what is returned */
+	MemoryContext context;		/* of met, and of the results */
 	MemoryContext row_context;	/* reset after each row */
 	HTAB	   *met;
-	uint32		last_id;		/* relation of the last row, mostly that of the next as well */
+	uint32		last_id;		/* relation of the last row; mostly also that of the next one */
 	WireTuple	oldtup;
 	WireTuple	newtup;
 } Scout;
 
-/* The scout of an applier, made when it is first needed. */
+/* Returns the scout of an applier, and creates it when it is first needed. */
 static Scout *
 scout_of(ApplyContext *cx)
 {
@@ -77,7 +77,7 @@ note(Scout *s, const char *nspname, const char *relname, uint32 remote_id)
 		m->remote_id = remote_id;
 }
 
-/* A text of a row. */
+/* Returns the text of a row's column, or NULL if it has none. */
 static char *
 text_of(const WireRelation *remote, const WireTuple *t, const char *column)
 {
@@ -90,7 +90,7 @@ text_of(const WireRelation *remote, const WireTuple *t, const char *column)
 	return NULL;
 }
 
-/* A change that another node has kept: notes its table. */
+/* Notes the table of a change that another node has kept. */
 static void
 note_envelope(Scout *s, const WireRelation *remote, const WireTuple *t)
 {
@@ -101,7 +101,7 @@ note_envelope(Scout *s, const WireRelation *remote, const WireTuple *t)
 		note(s, nspname, relname, 0);
 }
 
-/* A row of a relation. */
+/* Notes the table of one row. */
 static void
 row(ApplyContext *cx, uint32 remote_id, bool inserted)
 {

@@ -1,6 +1,6 @@
 /*
  * scout.h
- *		Reads a transaction without applying it: which tables it is of.
+ *		Finds the tables of a transaction by reading it without applying it.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_SCOUT_H
 #define REPLICATION_PLUGIN_APPLY_SCOUT_H
@@ -9,15 +9,15 @@
 
 #include "apply/apply.h"
 
-/* A transaction begins. */
+/* Starts a transaction. */
 extern void scout_begin(ApplyContext *cx);
 
 /* Reads one row message. */
 extern void scout_message(ApplyContext *cx, WireReader *r, WireMessage type);
 
 /*
- * The tables of which rows have come since (of LostTable *), also those of kept changes. Good until
- * the next scout_begin().
+ * Returns the tables whose rows have been read since scout_begin(), as a list of LostTable *,
+ * including those of kept changes. The list is valid until the next scout_begin().
  */
 extern List *scout_tables(ApplyContext *cx);
 

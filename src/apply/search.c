@@ -1,17 +1,16 @@
 /*
  * search.c
- *		Finding the local row that a change is about.
+ *		Finds the local row to which a change applies, by key.
  *
- * A search runs under a fresh MVCC snapshot: the row that it finds is the newest
- * committed one, or the one that an open local transaction is about to replace; the
- * write that follows waits for that transaction, is told that the row was updated,
- * and the search is repeated. No row lock is taken before the write.
+ * A search uses a fresh MVCC snapshot. The row that it finds is the newest committed one, or one
+ * that an open local transaction is about to replace. The write that follows waits for that
+ * transaction and learns that the row was updated; then the search is repeated. No row lock is
+ * taken before the write.
  *
- * "There is no such row" is believed only after a second look: a scan under a dirty
- * snapshot shows rows of transactions in progress, and those are waited for. A dirty
- * scan alone would not do: it can miss a row that is updated while it looks (the old
- * version is already dead to it, the new one not yet in what it reads), so the MVCC
- * search has the last word.
+ * A search without a result needs a second look. A scan under a dirty snapshot shows rows of
+ * transactions in progress, and the caller waits for those. A dirty scan alone is not sufficient,
+ * because it can miss a row that is updated during the scan (the old version is already dead to it,
+ * the new one is not yet in what it reads). The MVCC search therefore decides.
  */
 #include "postgres.h"
 
@@ -33,7 +32,7 @@ search_key(ApplyTarget *t, const Datum *key)
 	Snapshot	snapshot = GetLatestSnapshot();
 	bool		found;
 
-	/* what the scan allocates, also later, has to live as long as the scan */
+	/* whatever the scan allocates, now or later, must live as long as the scan */
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 
 	Assert(t->rel && t->key_index >= 0 && t->nkeys > 0);
@@ -50,8 +49,8 @@ search_key(ApplyTarget *t, const Datum *key)
 }
 
 /*
- * Looks for the key among rows that are not committed yet. Returns true if it found any row, and
- * the transaction that has it in hand, if one has.
+ * Searches for the key among uncommitted rows. Returns true if there is any row. Sets *writer to
+ * the transaction in progress that is writing the row, if there is one.
  */
 static bool
 is_coming(ApplyTarget *t, TransactionId *writer)

@@ -1,25 +1,22 @@
 /*
  * search.h
- *		Finding the local row that a change is about.
+ *		Finds the local row to which a change applies, by key.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_SEARCH_H
 #define REPLICATION_PLUGIN_APPLY_SEARCH_H
 
 #include "apply/relation.h"
 
-/* Finds the row of a key, as it is now, into t->found. */
+/* Finds the current row of a key, and stores it in t->found. Returns false if there is none. */
 extern bool search_key(ApplyTarget *t, const Datum *key);
 
 /*
- * The same, but "no" is certain: transactions in progress that may have the row are
- * waited for.
+ * Does the same, but a negative result is certain: waits for transactions in progress that may have
+ * the row.
  */
 extern bool search_key_surely(ApplyTarget *t, const Datum *key);
 
-/*
- * True if there is a row of the key, or a transaction in progress may have one; nobody is waited
- * for.
- */
+/* Returns true if the key has a row, or a transaction in progress may have one. Does not wait. */
 extern bool search_key_or_coming(ApplyTarget *t, const Datum *key);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_SEARCH_H */

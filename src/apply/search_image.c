@@ -1,14 +1,14 @@
 /*
  * search_image.c
- *		Finding the local row that a change of a table without a key is about.
+ *		Finds the local row to which a change of a table without a key applies.
  *
- * It is the row with the same image (row_image.h); of several, any. Where there is none, a value
- * may have been put together here in another way than the arriving one was: then the row with the
- * same texts is meant. A row that equals it by its type's equality only is another row (1.0 is not
- * 1.00), and none at all is a conflict, update_missing or delete_missing.
+ * This is the row with the same image (row_image.h), or any one of several. If there is none, a
+ * value may have been computed in another way here than on the provider; then it is the row with
+ * the same texts. A row that is equal only by its types' equality operators is another row (1.0 is
+ * not 1.00). If no row is found, that is a conflict, update_missing or delete_missing.
  *
- * Ways to it, by price: the worker's own index of images, an index of the table by some of the
- * values, the whole table.
+ * The ways to find the row, from cheap to expensive: the worker's own index of images, an index of
+ * the table on some of the values, the whole table.
  */
 #include "postgres.h"
 
@@ -28,13 +28,13 @@
 #include "base/pulse.h"
 #include "base/session.h"
 
-#define MOST_CANDIDATES	1000	/* of an index: one that gives more is no help */
+#define MOST_CANDIDATES	1000	/* index rows after which the index is considered useless */
 
 typedef bool (*Compare) (ApplyRelation *ar, TupleTableSlot *row);
 
 /*
- * Chooses an index by whose columns the old row can be looked up: a plain btree one.
- * Fills in scan keys; returns its place, or -1.
+ * Chooses an index of the table by which the old row can be looked up: a plain btree index. Fills
+ * in the scan keys. Returns the position of the index, or -1.
  */
 static int
 choose_index(ApplyRelation *ar, ApplyTarget *t, ScanKeyData *keys, int *nkeys)
@@ -71,12 +71,12 @@ typedef enum IndexSearch
 {
 	INDEX_FOUND,
 	INDEX_NONE,					/* there is no such row */
-	INDEX_NO_HELP				/* no index, or one that has too many candidates */
+	INDEX_NO_HELP				/* no index, or one with too many candidates */
 } IndexSearch;
 
 /*
- * Looks among the rows that an index of the table gives for some of the values; it has all that are
- * the same.
+ * Searches the rows that an index of the table yields for some of the values. These include all
+ * rows that are the same.
  */
 static IndexSearch
 search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
@@ -108,14 +108,17 @@ search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
 	return result;
 }
 
-/* True if a part of the table can be read: access methods other than heap need not be able to. */
+/*
+ * Returns true if a part of the table can be read; table access methods other than heap may lack
+ * this.
+ */
 static bool
 has_ranges(ApplyTarget *t)
 {
 	return t->rel->rd_tableam->scan_set_tidrange != NULL && t->rel->rd_tableam->scan_getnextslot_tidrange != NULL;
 }
 
-/* Begins to read blocks of the table; all of it, if it has no ranges. */
+/* Begins a scan of a range of blocks, or of the whole table if it has no range scans. */
 static TableScanDesc
 start_scan(ApplyTarget *t, BlockNumber from, BlockNumber to)
 {
@@ -129,7 +132,7 @@ start_scan(ApplyTarget *t, BlockNumber from, BlockNumber to)
 	return table_beginscan_tidrange(t->rel, GetActiveSnapshot(), &first, &end);
 }
 
-/* Next row of that. */
+/* Returns the next row of that scan in t->found. */
 static bool
 next_row(ApplyTarget *t, TableScanDesc scan)
 {
@@ -139,8 +142,8 @@ next_row(ApplyTarget *t, TableScanDesc scan)
 }
 
 /*
- * Reads blocks of the table (to: the first one behind) until a row is found. Returns whether one
- * was; adds to *pages how many were read.
+ * Reads blocks from "from" up to, but excluding, "to" until a row is found. Returns true if one was
+ * found. Adds the number of blocks read to *pages.
  */
 static bool
 scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from, BlockNumber to, uint64 *pages)
@@ -177,8 +180,8 @@ scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from
 }
 
 /*
- * Reads the table until a row is found, from where the last one was: changes mostly come in the
- * order of the rows.
+ * Reads the table until a row is found, starting where the last one was found, because changes
+ * mostly arrive in the order of the rows.
  */
 static bool
 scan_table(ApplyRelation *ar, ApplyTarget *t, Compare is_same, uint64 *pages)
@@ -206,7 +209,7 @@ search_stored(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
 	return found;
 }
 
-/* Searches by texts, where that can make a difference. */
+/* Searches by texts, if that can make a difference. */
 static bool
 search_texts(ApplyRelation *ar, ApplyTarget *t)
 {

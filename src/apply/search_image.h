@@ -1,6 +1,6 @@
 /*
  * search_image.h
- *		Finding the local row that a change of a table without a key is about.
+ *		Finds the local row to which a change of a table without a key applies.
  */
 #ifndef REPLICATION_PLUGIN_SEARCH_IMAGE_H
 #define REPLICATION_PLUGIN_SEARCH_IMAGE_H
@@ -8,8 +8,8 @@
 #include "apply/relation.h"
 
 /*
- * Finds one row that is the same as the one in ar->values in all columns that the provider has,
- * into t->found.
+ * Finds a row that equals the one in ar->values in all columns that the provider has, and stores it
+ * in t->found. Returns false if there is none.
  */
 extern bool search_image(ApplyRelation *ar, ApplyTarget *t);
 

@@ -1,20 +1,20 @@
 /*
  * session_origin.c
- *		Under which origin this process writes, and commits.
+ *		Sets the replication origin under which this process writes and commits.
  *
- * PostgreSQL keeps two things of an origin, both once in a process. The mark is
- * replorigin_session_origin with a position and a timestamp. WAL records get it, and hooks look at
- * it: so it is set from the first write of a transaction to its end. The place for progress is
- * what the commit record moves, and one process at a time can take it. It is taken only before the
- * commit, so that a process that is still applying keeps it from nobody.
+ * PostgreSQL has two kinds of state for an origin, each once per process. The mark is
+ * replorigin_session_origin, with a position and a timestamp. WAL records contain the mark and
+ * hooks examine it, so it is set from the first write of a transaction to its end. The replication
+ * state is what the commit record advances, and only one process at a time can acquire it. It is
+ * acquired only before the commit, so that a process that is still applying does not block others.
  *
- * The place is given back with the hold of the origin (receive/gate.c), and not after each commit.
- * While a process has the place, nobody can drop the origin. If it were given back after each
- * commit, whoever drops the origin of a busy link would take away the progress of the commits
- * that came after control/guard/origin_guard.c had noted it.
+ * The replication state is released together with the hold of the origin (receive/gate.c), not
+ * after each commit. While a process has it, the origin cannot be dropped. If it were released
+ * after each commit, dropping the origin of a busy link would lose the progress of the commits that
+ * followed the moment at which control/guard/origin_guard.c had noted it.
  *
- * A marked transaction that aborts moves no progress in PostgreSQL 15. Later versions move it in an
- * abort as well; there the mark has to be cleared before the abort.
+ * In PostgreSQL 15, aborting a marked transaction advances no progress. Later versions advance it
+ * in an abort as well; there the mark must be cleared before the abort.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "apply/session_origin.h"
 #include "shared/origin_map.h"
 
-/* The origin whose place this process has taken: of the process, as it is in PostgreSQL. */
+/* The origin whose replication state this process has acquired; per process, as in PostgreSQL. */
 static RepOriginId taken = InvalidRepOriginId;
 
 void
@@ -44,7 +44,7 @@ session_origin_unmark(void)
 	replorigin_session_origin_timestamp = 0;
 }
 
-/* Gives back what was taken. */
+/* Releases the replication state, if it is acquired. */
 static void
 give_back(void)
 {
@@ -58,7 +58,7 @@ session_origin_take(const WireBegin *begin)
 {
 	RepOriginId origin = origin_map_origin(begin->origin);
 
-	/* an error of taking it releases its lock with the transaction */
+	/* if taking it raises an error, the end of the transaction releases the lock */
 	Assert(IsTransactionState());
 	Assert(replorigin_session_origin == origin && replorigin_session_origin_lsn == begin->origin_lsn);
 	Assert(replorigin_session_origin_timestamp == begin->commit_ts);

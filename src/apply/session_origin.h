@@ -1,25 +1,27 @@
 /*
  * session_origin.h
- *		Under which origin this process writes, and commits.
+ *		Sets the replication origin under which this process writes and commits.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_SESSION_ORIGIN_H
 #define REPLICATION_PLUGIN_APPLY_SESSION_ORIGIN_H
 
 #include "wire/wire.h"
 
-/* Marks what this process writes from here on as that transaction's. Its origin exists already. */
+/*
+ * Marks what this process writes from here on as part of that transaction. Its origin must exist.
+ */
 extern void session_origin_mark(const WireBegin *begin);
 
-/* What this process writes from here on is local again. */
+/* Makes what this process writes from here on local again. */
 extern void session_origin_unmark(void);
 
 /*
- * Before the commit of a marked transaction: takes the origin, whose progress the commit moves. The
- * caller has the hold of the origin (receive/gate.h).
+ * Takes the origin, whose progress the commit advances. Call it before the commit of a marked
+ * transaction. The caller must have the hold of the origin (receive/gate.h).
  */
 extern void session_origin_take(const WireBegin *begin);
 
-/* Between transactions, or after an abort: gives the origin back for other processes. */
+/* Releases the origin for other processes. Call it between transactions, or after an abort. */
 extern void session_origin_release(void);
 
 #endif							/* REPLICATION_PLUGIN_APPLY_SESSION_ORIGIN_H */

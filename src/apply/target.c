@@ -1,18 +1,16 @@
 /*
  * target.c
- *		A local table that rows are written to, with the executor's state kept.
+ *		Local tables to which rows are written, with cached executor state.
  *
- * Building an EState, a ResultRelInfo, slots and scan keys costs more than
- * writing a row, so they live as long as the table's definition stays the same: a
- * relcache invalidation marks the target, and the next transaction builds it anew.
- * In each transaction the relations are locked and opened again, and closed
- * before commit.
+ * Building an EState, a ResultRelInfo, slots and scan keys costs more than writing a row. They are
+ * therefore kept as long as the definition of the table stays the same: a relcache invalidation
+ * marks the target, and the next transaction rebuilds it. Each transaction locks and opens the
+ * relations again, and closes them before commit.
  *
- * Invariants: t->rel is not NULL only inside a transaction; slots keep no buffer
- * pinned across transactions; tuple descriptors are copies, so that no resource
- * owner counts them.
+ * Invariants: t->rel is not NULL only inside a transaction. Slots keep no buffer pinned across
+ * transactions. Tuple descriptors are copies, so that no resource owner counts them.
  *
- * Triggers fire as in replica role, but our own capture triggers do not: apply
+ * Triggers fire as in replica role, except the capture triggers of the extension, because applying
  * writes the tombstones.
  */
 #include "postgres.h"
@@ -39,19 +37,20 @@
 #include "catalog/as_owner.h"
 #include "catalog/table_code.h"
 
-#define MAX_TARGETS		256		/* kept; each has some 30 kB */
+#define MAX_TARGETS		256		/* limit of cached targets; each takes about 30 kB */
 
-/* A cache of the process, whoever applies there: it can be thrown away between transactions. */
+/* A cache that all appliers of the process share; it can be discarded between transactions. */
 static HTAB *targets = NULL;
 static MemoryContext targets_context = NULL;
-static uint64 transactions = 0; /* counted at their ends */
+static uint64 transactions = 0; /* counted when they end */
 
 /*
- * Those that are open in the transaction, of which a process has one; in targets_context's parent.
+ * The targets that are open in the current transaction, of which a process has only one; in
+ * TopMemoryContext.
  */
 static List *open_targets = NIL;
 
-/* Relcache callback: the definition of a table (or of all) has changed. */
+/* Relcache callback: the definition of a table (or of all tables) has changed. */
 static void
 invalidate(Datum arg, Oid relid)
 {
@@ -73,7 +72,7 @@ invalidate(Datum arg, Oid relid)
 	}
 }
 
-/* Makes the empty table of targets. */
+/* Creates the empty hash table of targets. */
 static void
 create_table_of_targets(void)
 {
@@ -89,7 +88,7 @@ create_table_of_targets(void)
 	registered = true;
 }
 
-/* Leaves only the triggers that fire in replica role and are not ours. */
+/* Removes all triggers except those that fire in replica role and are not the extension's own. */
 static void
 filter_triggers(ResultRelInfo *rri)
 {
@@ -108,7 +107,7 @@ filter_triggers(ResultRelInfo *rri)
 			continue;
 		desc->triggers[n] = *t;
 
-		/* looked up here, so that what the function remembers lives as long as we do */
+		/* looked up here, so that the function's cached state lives as long as the target */
 		fmgr_info_cxt(t->tgfoid, &rri->ri_TrigFunctions[n], CurrentMemoryContext);
 		n++;
 	}
@@ -117,7 +116,7 @@ filter_triggers(ResultRelInfo *rri)
 		rri->ri_TrigDesc = NULL;
 }
 
-/* Makes the executor state of a table. */
+/* Creates the executor state of a table. */
 static void
 build_estate(ApplyTarget *t)
 {
@@ -137,7 +136,7 @@ build_estate(ApplyTarget *t)
 	t->estate->es_opened_result_relations = list_make1(t->rri);
 }
 
-/* Learns the indexes; they are opened per transaction. */
+/* Collects the indexes, which each transaction opens. */
 static void
 build_indexes(ApplyTarget *t, Oid key_index)
 {
@@ -168,7 +167,7 @@ build_indexes(ApplyTarget *t, Oid key_index)
 			 RelationGetRelationName(t->rel));
 }
 
-/* Prepares the scan keys of the key's index; values are filled in per search. */
+/* Prepares the scan keys of the key's index; each search fills in its values. */
 static void
 build_scan_keys(ApplyTarget *t)
 {
@@ -278,7 +277,7 @@ target_get(Oid relid, Oid key_index, Relation root)
 	return t;
 }
 
-/* Forgets the targets that were not used in the last transactions; all, if each of these was. */
+/* Discards the targets that recent transactions have not used. If too many remain, discards all. */
 static void
 forget_old_targets(void)
 {
@@ -316,7 +315,7 @@ target_close_all(void)
 		ExecClearTuple(t->newslot);
 		if (t->rri->ri_TrigDesc)
 		{
-			/* triggers made slots that count references: they end with the transaction */
+			/* triggers have created slots that hold references, which end with the transaction */
 			ExecResetTupleTable(t->estate->es_tupleTable, false);
 			t->valid = false;
 		}

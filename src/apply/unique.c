@@ -1,10 +1,10 @@
 /*
  * unique.c
- *		Rows that stand in the way of another one by a unique key or an exclusion constraint.
+ *		Finds rows that conflict with another row by a unique key or an exclusion constraint.
  *
  * The search is the one that PostgreSQL makes when it checks a constraint (execIndexing.c,
  * nbtinsert.c): a scan of the index under a dirty snapshot, which also shows rows of transactions
- * in progress. It can miss a row that is updated while it looks; then writing the row meets the
+ * in progress. It can miss a row that is updated during the scan. Writing the row then violates the
  * constraint, and the transaction is applied again.
  */
 #include "postgres.h"
@@ -22,7 +22,7 @@
 #include "apply/unique.h"
 #include "base/session.h"
 
-/* What is looked for in one index. */
+/* The search in one index. */
 typedef struct Search
 {
 	ApplyTarget *target;
@@ -33,7 +33,7 @@ typedef struct Search
 	ScanKeyData keys[INDEX_MAX_KEYS];
 } Search;
 
-/* True if a row is in a partial index. */
+/* Returns true if a partial index would contain the row; true for other indexes. */
 static bool
 is_in_index(Search *s, TupleTableSlot *row)
 {
@@ -47,7 +47,7 @@ is_in_index(Search *s, TupleTableSlot *row)
 	return ExecQual(s->info->ii_PredicateState, GetPerTupleExprContext(t->estate));
 }
 
-/* Prepares one key of the scan; false if nothing can clash. */
+/* Prepares one key of the scan. Returns false if no row can conflict. */
 static bool
 prepare_key(Search *s, int k)
 {
@@ -71,7 +71,7 @@ prepare_key(Search *s, int k)
 	return true;
 }
 
-/* Prepares the search for what a row clashes with in an index; false if there can be nothing. */
+/* Prepares the search for rows that conflict in an index. Returns false if there can be none. */
 static bool
 prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
 {
@@ -91,7 +91,7 @@ prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
 	return true;
 }
 
-/* True if a row that a lossy index gave really clashes. */
+/* Returns true if a row that a lossy index returned really conflicts. */
 static bool
 really_clashes(Search *s, TupleTableSlot *found)
 {
@@ -109,7 +109,7 @@ really_clashes(Search *s, TupleTableSlot *found)
 	return true;
 }
 
-/* True if two rows have the same key. */
+/* Returns true if two rows have the same key. */
 static bool
 same_key(ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
 {
@@ -125,7 +125,10 @@ same_key(ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
 	return t->nkeys > 0;
 }
 
-/* Adds what one index has in the way. Returns a transaction that is to be waited for. */
+/*
+ * Adds the conflicting rows of one index to *clashes. Returns the transaction to wait for, if there
+ * is one.
+ */
 static TransactionId
 search_index(Search *s, TupleTableSlot *row, TupleTableSlot *found, List **clashes)
 {
@@ -197,7 +200,7 @@ unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy)
 		XactLockTableWait(running, t->rel, NULL, XLTW_None);
 		unique_clashes_free(clashes);
 		clashes = NIL;
-		i = -1;					/* from the beginning */
+		i = -1;					/* restart with the first index */
 	}
 	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(found);

@@ -1,6 +1,6 @@
 /*
  * unique.h
- *		Rows that stand in the way of another one by a unique key or an exclusion constraint.
+ *		Finds rows that conflict with another row by a unique key or an exclusion constraint.
  */
 #ifndef REPLICATION_PLUGIN_UNIQUE_H
 #define REPLICATION_PLUGIN_UNIQUE_H
@@ -9,15 +9,15 @@
 
 typedef struct Clash
 {
-	/* of the target's layout, with its place and system columns; drop it */
+	/* in the target's layout, with its ctid and system columns */
 	TupleTableSlot *row;
 	Oid			index_id;
 } Clash;
 
 /*
- * The live rows with another key than row's that row cannot be beside: a List of Clash *, a row as
- * often as indexes say so. Waits for transactions that are writing such rows; with wait unset it
- * does not, and sets *busy.
+ * Returns the live rows, with keys other than row's, that conflict with row: a list of Clash *,
+ * with one entry for each row and index. Waits for transactions that are writing such rows; if wait
+ * is not set, sets *busy instead. The caller frees the list with unique_clashes_free().
  */
 extern List *unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy);
 extern void unique_clashes_free(List *clashes);

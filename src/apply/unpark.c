@@ -1,14 +1,14 @@
 /*
  * unpark.c
- *		Parked rows come back when their place is free.
+ *		Lets parked rows come back when their place is free.
  *
- * Invariant at rest: each parked row has a newer one in its way that is shown. Applying keeps it
- * only so far: what makes room for an arriving row may free the place of a third, and local writes
- * know nothing of parked rows. So this is done again and again until nothing changes; then what is
- * shown is what place.h says, whatever came in between.
+ * Invariant at rest: each parked row is blocked by a newer row that is shown. Applying does not
+ * fully maintain this invariant: a row that makes room for an arriving row may free the place of a
+ * third one, and local writes ignore parked rows. Unparking is therefore repeated until nothing
+ * changes. Then the table shows the rows that place.h requires, whatever happened in between.
  *
- * A key that has been written since it was parked (inserted anew, or that and deleted) has a newer
- * row or tombstone: what is parked is over then.
+ * A key that has been written since its row was parked (inserted again, and possibly deleted) has a
+ * newer row or tombstone. Its parked row is then obsolete.
  */
 #include "postgres.h"
 
@@ -40,23 +40,25 @@
 #include "shared/origin_map.h"
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
-#define RETRY_AFTER		10		/* seconds after an error ... */
-/* for one transaction, whatever it waits for: other tables wait for this process */
+#define RETRY_AFTER		10		/* pause after an error, in seconds */
+/*
+ * Time limit of one transaction, whatever it waits for, because other tables wait for this process.
+ */
 #define LIMIT_MS		60000
-#define WAIT_FOR_OTHERS	5		/* ... and after one that others cause who are writing */
+#define WAIT_FOR_OTHERS	5		/* pause after an error that concurrent writers cause, in seconds */
 
-/* A look at a table. */
+/* A look at one table. */
 typedef struct Look
 {
 	ApplyContext *cx;
 	Oid			relid;
-	/* key of the row at which an error is noted; in the row context. NULL: none */
+	/* key of the row to which an error would be attributed, in the row context; NULL: none */
 	bytea	   *at_work;
 } Look;
 
 /* ---------- transactions ---------- */
 
-/* Begins a transaction that nobody else sees. */
+/* Begins a transaction that is not replicated. */
 static void
 begin(ApplyContext *cx)
 {
@@ -72,7 +74,7 @@ begin(ApplyContext *cx)
 	replorigin_session_origin = origin;
 	(void) set_config_option("lock_timeout", "500ms", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	cx->version = VERSION_OLDEST; /* what it writes has its version by pins only */
+	cx->version = VERSION_OLDEST; /* only pins give versions to what it writes */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
 	pulse_begin();
@@ -104,7 +106,7 @@ commit(ApplyContext *cx)
 
 /* ---------- one row ---------- */
 
-/* True if the key has been written since its row was parked, as far as what is stored tells. */
+/* Returns true if the stored state shows that the key has been written since its row was parked. */
 static bool
 is_replaced(ApplyRelation *ar, const Datum *key, Version parked)
 {
@@ -120,7 +122,10 @@ is_replaced(ApplyRelation *ar, const Datum *key, Version parked)
 	return tombstone_find(ar->tombstones, key, VERSION_OLDEST, &deleted) && version_cmp(deleted, parked) > 0;
 }
 
-/* The same, or there is a row of the key: who writes it has not seen what is parked. */
+/*
+ * Does the same, but also returns true if the key has a row, whose writer has not seen the parked
+ * row.
+ */
 static bool
 is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
 {
@@ -128,15 +133,15 @@ is_over(ApplyRelation *ar, ApplyTarget *t, const Datum *key, Version parked)
 }
 
 /*
- * Puts a row's values where row.c has those of an arriving one; false if a mergeable one would show
- * nothing.
+ * Stores a row's values where row.c stores those of an arriving row. Returns false if a mergeable
+ * row would show nothing.
  */
 static bool
 take_values(ApplyRelation *ar, const Datum *key, const ParkedRow *parked)
 {
 	/*
-	 * lives as long as the row's memory: it may own the values, and root_slot is cleared before
-	 * they are used
+	 * This slot lives as long as the row's memory, because it may own the values, and root_slot is
+	 * cleared before they are used.
 	 */
 	TupleTableSlot *row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
 	Version		version;
@@ -153,15 +158,15 @@ take_values(ApplyRelation *ar, const Datum *key, const ParkedRow *parked)
 	return true;
 }
 
-/* The table shows a row again. */
+/* Makes the table show a row again. */
 static void
 show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parked)
 {
 	write_insert(ar, t, t->newslot);
 
 	/*
-	 * from here on nobody can write the key unseen; somebody may have inserted and deleted it since
-	 * we looked
+	 * From here on no other transaction can write the key unseen. Another one may have inserted and
+	 * deleted it since the search.
 	 */
 	if (is_replaced(ar, key, parked->version))
 		ereport(ERROR,
@@ -172,7 +177,7 @@ show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parke
 	ar->pinned = true;
 }
 
-/* Tells the view what is in the way now. */
+/* Records, for the view of parked rows, which row is in the way now. */
 static void
 note_blocker(ApplyRelation *ar, const Datum *key, const ParkedRow *before, const ParkedRow *now)
 {
@@ -182,7 +187,7 @@ note_blocker(ApplyRelation *ar, const Datum *key, const ParkedRow *before, const
 	(void) parked_store(ar->tombstones, key, now);
 }
 
-/* Finds a place for a parked row. Returns whether it has one. */
+/* Finds a place for a parked row. Returns true if the row is shown now. */
 static bool
 try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const ParkedRow *before)
 {
@@ -204,13 +209,14 @@ try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const Parked
 			return false;
 		case PLACE_AGAIN:
 		case PLACE_BUSY:
-			return false;		/* whoever is writing there commits, and then we are called again */
+			/* the other writer commits, and then this function is called again */
+			return false;
 	}
 	return false;
 }
 
 /*
- * Looks at one parked row. Returns whether what the table shows has changed, or should be looked at
+ * Checks one parked row. Returns true if what the table shows has changed, or should be checked
  * again.
  */
 static bool
@@ -221,10 +227,10 @@ look_at(ApplyRelation *ar, const ParkedEntry *e)
 
 	Assert(session_in_row() && ar->parking);
 	if (!tombstone_key_values(ar->tombstones, e->key, key))
-		/* the table has another key now; when it has its old one again, we know the row */
+		/* the table has another key now; when it has its old key again, the row is known again */
 		return false;
 	if (!parked_find(ar->tombstones, key, &before) || version_cmp(before.version, e->version) != 0)
-		return true;			/* it made room for another one, and then came anew */
+		return true;			/* the row made room for another one, and was parked again */
 	row_key_to_root_slot(ar, key);
 	if (is_over(ar, relation_route(ar), key, e->version) || !take_values(ar, key, &before))
 		return parked_remove(ar->tombstones, key);
@@ -233,7 +239,7 @@ look_at(ApplyRelation *ar, const ParkedEntry *e)
 
 /* ---------- tables ---------- */
 
-/* Looks at the parked rows of a table. */
+/* Checks the parked rows of a table. */
 static UnparkResult
 look_at_all(Look *look)
 {
@@ -248,7 +254,7 @@ look_at_all(Look *look)
 	if (!ar->tombstones)
 	{
 		MemoryContextSwitchTo(old);
-		return UNPARK_DONE;		/* nothing can be done before it has a key again */
+		return UNPARK_DONE;		/* nothing can be done until the table has a key again */
 	}
 	parked_lock(ar->relid, true);
 	ar->placed = ar->parking = ar->pinned = true;
@@ -273,7 +279,7 @@ look_at_all(Look *look)
 	return changed > 0 ? UNPARK_MORE : UNPARK_DONE;
 }
 
-/* Ends what an error has left behind. */
+/* Cleans up after an error. */
 static void
 abort_all(ApplyContext *cx, MemoryContext context)
 {
@@ -284,7 +290,7 @@ abort_all(ApplyContext *cx, MemoryContext context)
 	MemoryContextSwitchTo(context);
 }
 
-/* Notes an error at the row that was at work. */
+/* Records an error with the row that caused it. */
 static void
 note_error(const Look *look, bytea *bytes, const char *message, int seconds)
 {
@@ -302,7 +308,7 @@ note_error(const Look *look, bytea *bytes, const char *message, int seconds)
 	commit(look->cx);
 }
 
-/* The same; returns whether it could be noted: the table may be locked. */
+/* Does the same. Returns false if that failed, because the table may be locked. */
 static bool
 try_note_error(const Look *look, bytea *bytes, const char *message, int seconds, MemoryContext context)
 {
@@ -322,8 +328,8 @@ try_note_error(const Look *look, bytea *bytes, const char *message, int seconds,
 }
 
 /*
- * True for what a race with other writers brings: whoever won commits, and then we are called
- * again.
+ * Returns true for errors caused by races with other writers. The winner commits, and then the
+ * table is checked again.
  */
 static bool
 is_passing(int sqlstate)
@@ -334,8 +340,8 @@ is_passing(int sqlstate)
 }
 
 /*
- * Says of an error that it comes of the limit for a row's own code. Returns after how many seconds
- * to try again: that code holds others up.
+ * Sets the message of an error that the limit for the code of a row has caused. Returns the number
+ * of seconds until the next attempt, because that code delays others.
  */
 static int
 explain_limit(ErrorData *edata)
@@ -346,8 +352,8 @@ explain_limit(ErrorData *edata)
 }
 
 /*
- * Cleans up after an error: one of a row is noted there, others are raised again, but for passing
- * ones.
+ * Cleans up after an error. An error of a row is recorded with the row. Other errors are raised
+ * again, except transient ones.
  */
 static UnparkResult
 clean_up(Look *look, MemoryContext context)
@@ -382,7 +388,7 @@ UnparkResult
 unpark_table(ApplyContext *cx, Oid relid)
 {
 	MemoryContext context = CurrentMemoryContext;
-	/* not on the stack: an error is told of what is noted there */
+	/* not on the stack, because the error handler reads it */
 	Look	   *look = palloc0(sizeof(Look));
 	volatile UnparkResult result = UNPARK_LATER;
 
@@ -404,7 +410,7 @@ unpark_table(ApplyContext *cx, Oid relid)
 	return result;
 }
 
-/* True if a pin tells of a row that is in a target. */
+/* Returns true if a row of a target has a pin that is in force. */
 static bool
 pin_tells(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 {
@@ -417,8 +423,8 @@ pin_tells(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 }
 
 /*
- * Where rows of a table can be: its own target, or those of all partitions, as the partition of a
- * key may be gone.
+ * Returns the targets that may have rows of a table: its own target, or those of all partitions,
+ * because the partition of a key may be gone.
  */
 static List *
 targets_of(ApplyRelation *ar)
@@ -436,7 +442,7 @@ targets_of(ApplyRelation *ar)
 	return targets;
 }
 
-/* Looks at all pins of a table. */
+/* Removes those pins of a table that are not in force any more. */
 static void
 collect_pins(ApplyContext *cx, Oid relid)
 {
@@ -483,7 +489,7 @@ unpark_collect_pins(ApplyContext *cx, Oid relid)
 	{
 		Look		look = {.cx = cx,.relid = relid};
 
-		(void) clean_up(&look, context);	/* another time */
+		(void) clean_up(&look, context);	/* collect the pins another time */
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

@@ -1,6 +1,6 @@
 /*
  * unpark.h
- *		Parked rows come back when their place is free.
+ *		Lets parked rows come back when their place is free.
  */
 #ifndef REPLICATION_PLUGIN_UNPARK_H
 #define REPLICATION_PLUGIN_UNPARK_H
@@ -9,20 +9,23 @@
 
 typedef enum UnparkResult
 {
-	UNPARK_DONE,				/* all is as it should be */
-	UNPARK_MORE,				/* something came back: look again at once */
-	UNPARK_SKIPPED,				/* one row failed, which is noted: the others can be looked at */
-	UNPARK_LATER				/* somebody was in the way of all */
+	UNPARK_DONE,				/* nothing more to do */
+	UNPARK_MORE,				/* rows came back: check again at once */
+	UNPARK_SKIPPED,				/* one row failed, which is recorded: the others can be checked */
+	/* no row could be checked, because other processes were in the way */
+	UNPARK_LATER
 } UnparkResult;
 
 /*
- * Looks at all parked rows of a table, from the newest down, and lets those come back that nothing
- * newer is in the way of. In a transaction of its own, under the origin of repairs. What fails is
- * noted at the row, and tried again later. It does not wait for others.
+ * Checks all parked rows of a table, from the newest to the oldest, and lets those come back that
+ * no newer row blocks. Runs in a separate transaction, under the origin of repairs. A failure is
+ * recorded with the row, which is tried again later. Does not wait for writers of conflicting rows.
  */
 extern UnparkResult unpark_table(ApplyContext *cx, Oid relid);
 
-/* Forgets pins of rows that have been written anew, or are gone. In a transaction of its own. */
+/*
+ * Removes pins of rows that have been written again, or are gone. Runs in a separate transaction.
+ */
 extern void unpark_collect_pins(ApplyContext *cx, Oid relid);
 
 #endif							/* REPLICATION_PLUGIN_UNPARK_H */

@@ -1,13 +1,14 @@
 /*
  * write.c
- *		Writing one local row: heap, indexes, constraints, triggers.
+ *		Writes one local row: heap, indexes, constraints, triggers.
  *
  * Everything that may run code of a user (triggers, expressions of indexes, constraints, generated
- * columns and domains) runs as the owner of the table, or of the leaf partition, in a restricted
- * security context: owning a table here must not give anybody the rights of the replication worker.
+ * columns and domains) runs as the owner of the table, or of the leaf partition, in a
+ * security-restricted context. Owning a table here must not give the rights of the replication
+ * worker.
  *
- * The row is not locked before it is written. If somebody else was faster, the table
- * access method says so, and the caller searches again.
+ * The row is not locked before it is written. If another transaction has changed it first, the
+ * table access method says so, and the caller searches again.
  */
 #include "postgres.h"
 
@@ -63,8 +64,8 @@ static void
 begin_triggers(ApplyTarget *t)
 {
 	/*
-	 * deferred triggers would fire at commit, when we are not the owner any more; a trigger of the
-	 * row before may have changed that
+	 * Deferred triggers would fire at commit, when the owner is no longer the current user. Set
+	 * them to immediate for each row, because a trigger of the previous row may have changed that.
 	 */
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	t->estate->es_output_cid = GetCurrentCommandId(true);
@@ -81,10 +82,11 @@ row_written(ApplyRelation *ar, ApplyTarget *t, bool heap)
 }
 
 /*
- * A deferrable constraint is not checked by writing to its index; that says which ones are in
- * doubt, and would be checked by triggers that do not fire here. So doubt is a violation: place.c
- * then makes room, as for any other. Where it cannot, doubts are looked at when the transaction
- * ends.
+ * Handles constraints that writing the row may have violated. Writing to the index of a deferrable
+ * constraint does not check it, but returns which constraints are in doubt; the triggers that would
+ * check them do not fire here. A doubt therefore counts as a violation, and place.c makes room as
+ * for any other violation. In a table without a key, which cannot make room, doubts are checked at
+ * the end of the transaction.
  */
 static void
 check_doubts(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot, List *doubts)
@@ -134,8 +136,8 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 }
 
 /*
- * Locks a row for BEFORE triggers, which must see the row that will be replaced.
- * Without such triggers the write itself finds out whether the row is still current.
+ * Locks a row for BEFORE triggers, which must see the row that is replaced. Without such triggers
+ * the write itself determines whether the row is still current.
  */
 static WriteResult
 lock_for_triggers(ApplyTarget *t, ItemPointer tid)
@@ -150,7 +152,7 @@ lock_for_triggers(ApplyTarget *t, ItemPointer tid)
 	return result == TM_Ok ? WRITE_DONE : WRITE_AGAIN;
 }
 
-/* Says what to do after a write was tried. */
+/* Maps the result of a write to what the caller has to do. */
 static WriteResult
 write_result(TM_Result result)
 {
@@ -171,7 +173,7 @@ write_result(TM_Result result)
 	return WRITE_AGAIN;
 }
 
-/* Replaces the row; triggers and constraints have been seen to by the caller. */
+/* Replaces the row; the caller has run BEFORE triggers and checked constraints. */
 static WriteResult
 update_heap(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 {

@@ -1,6 +1,6 @@
 /*
  * write.h
- *		Writing one local row: heap, indexes, constraints, triggers.
+ *		Writes one local row: heap, indexes, constraints, triggers.
  */
 #ifndef REPLICATION_PLUGIN_APPLY_WRITE_H
 #define REPLICATION_PLUGIN_APPLY_WRITE_H
@@ -9,8 +9,8 @@
 #include "catalog/as_owner.h"
 
 /*
- * Becomes the table's owner, and what it was before. An error puts things back with the
- * transaction.
+ * become_owner() switches to the table's owner; become_worker() switches back. After an error, the
+ * abort of the transaction switches back.
  */
 extern OwnerContext become_owner(ApplyRelation *ar);
 extern void become_worker(OwnerContext saved);
@@ -18,17 +18,17 @@ extern void become_worker(OwnerContext saved);
 typedef enum WriteResult
 {
 	WRITE_DONE,
-	WRITE_AGAIN					/* somebody changed the row first: search again */
+	WRITE_AGAIN					/* another transaction changed the row first: search again */
 } WriteResult;
 
 /* Inserts a row. Raises a unique violation like any insert. */
 extern void write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot);
 
-/* Replaces, or deletes, the row that was found (t->found). */
+/* Replace, or delete, the found row. write_update() uses t->found. */
 extern WriteResult write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot);
 extern WriteResult write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid);
 
-/* True if rows can be inserted many at a time: nothing has to run per row. */
+/* Returns true if rows can be inserted in batches, because nothing has to run per row. */
 extern bool write_can_gather(ApplyTarget *t);
 
 /* Inserts many rows of one target. */

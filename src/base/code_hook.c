@@ -1,27 +1,28 @@
 /*
  * code_hook.c
- *		Code of users that changes settings in the middle of a value.
+ *		Protects settings, and the rights of superusers, from code of users.
  *
- * The check of a domain runs when a value of it is read, so also between two elements of an array:
- * with array_nulls = off, which it may set, the next NULL would be a text. So where the settings on
- * which texts depend are pinned, within a row session (session_in_row()), they stay so whenever no
- * function of a user runs:
- *	- what a function has set is put back when the outermost one returns to what is not one
- *	(fmgr_hook);
- *	- what an expression sets by itself, as a check that calls set_config() does, has no effect (the
- *	settings' check hooks). PostgreSQL does
- *	  not ask about built-in functions.
- * Within a function settings are what it makes of them. All else that it sets lasts until the row
- * session ends.
+ * The check of a domain runs whenever a value of the domain is read, and so also between two
+ * elements of an array. If the check sets array_nulls = off, the next NULL would be read as a text.
+ * Therefore the settings on which text forms depend, where they are pinned within a row session
+ * (session_in_row()), stay pinned whenever no function of a user is running:
  *
- * Where replication_plugin.code_as_owners is on, what statements of a superuser call runs as who
- * owns it, in a restricted context, unless that is a superuser too: in our workers, in our own
- * functions, and in sessions that restore a schema or copy rows. So no function of a user has a
- * superuser's rights there, also when a statement of ours is planned (an index's expression may be
- * computed then), or reads a literal.
+ * - What a function has set is undone when the outermost function of a user returns (fmgr_hook).
+ * - What an expression sets without such a function, as a check that calls set_config() does, has
+ *   no effect (check hooks of the settings). PostgreSQL does not call fmgr_hook for built-in
+ *   functions.
  *
- * Functions that are looked up elsewhere have no hook: in a user's session theirs can be put into
- * the place of their calls, as ever.
+ * Within a function, its own settings are in effect. All other settings that it changes last until
+ * the row session ends.
+ *
+ * Where replication_plugin.code_as_owners is on, functions that a superuser's statements call run
+ * as their owner, in a restricted context, unless the owner is a superuser too. The setting is on
+ * in the extension's workers, in its functions, and in sessions that restore a schema or copy rows.
+ * So no function of a user has a superuser's rights there, not even while a statement of the
+ * extension is planned (which may compute an index's expression) or reads a literal.
+ *
+ * A function that is looked up anywhere else has no hook: in a user's session PostgreSQL may inline
+ * the functions of that user, as usual.
  */
 #include "postgres.h"
 
@@ -42,18 +43,18 @@
 #include "base/code_hook.h"
 #include "base/session.h"
 
-/* What is remembered of a function that has a hook. */
+/* The state of the hook for one function. */
 typedef struct Call
 {
-	bool		users;			/* of a user: counted in depth */
+	bool		users;			/* written by a user: counted in depth */
 	Oid			owner;
-	/* of its own (SET): they have a nest level, which PostgreSQL ends before we are called */
+	/* in its own SET clause, whose nest level PostgreSQL ends before the hook is called */
 	bool		has_settings;
-	bool		became_owner;	/* who was: */
+	bool		became_owner;	/* the hook has become the owner; the caller was: */
 	Oid			user;
 	int			security;
 	int			nest;			/* of settings; 0: none */
-	Datum		next;			/* what the hook before ours remembers */
+	Datum		next;			/* state of the previous hook */
 } Call;
 
 static needs_fmgr_hook_type previous_needs_hook = NULL;
@@ -63,8 +64,8 @@ static GucStringCheckHook previous_timezone = NULL;
 static GucStringCheckHook previous_monetary = NULL;
 
 /*
- * Functions of users that are running, one within the other; whether texts were pinned when the
- * first began.
+ * The number of functions of users that are running, nested, and whether texts were pinned when the
+ * outermost one began.
  */
 static int	depth = 0;
 static bool was_pinned = false;
@@ -76,8 +77,9 @@ static bool many_owners = false;	/* code of several tables' owners runs in this 
 /* ---------- functions ---------- */
 
 /*
- * True for what a user can have written. Extensions in C are a superuser's; what is our own knows
- * what it does.
+ * Returns true if a user can have written the function. Functions in C belong to superusers, and
+ * those of this extension are trusted. *owner and *has_settings receive its owner, and whether it
+ * has a SET clause.
  */
 static bool
 is_users(Oid function, Oid *owner, bool *has_settings)
@@ -110,8 +112,8 @@ needs_hook(Oid function)
 }
 
 /*
- * True if a function is to run as who owns it: a superuser's, or another node's, statement calls it
- * outside of a row session.
+ * Returns true if a function has to run as its owner: it is called by a statement of a superuser or
+ * of another node outside of a row session, or code_hook_many_owners() is on.
  */
 static bool
 runs_as_owner(const Call *call)
@@ -122,8 +124,8 @@ runs_as_owner(const Call *call)
 }
 
 /*
- * Becomes the owner, where that is wanted. What the function sets ends with it, unless it has
- * settings of its own.
+ * Becomes the owner of a function, where required. Settings that the function changes are undone at
+ * its end, unless it has a SET clause.
  */
 static void
 become_owner(Call *call)
@@ -136,7 +138,7 @@ become_owner(Call *call)
 	SetUserIdAndSecContext(call->owner, call->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 }
 
-/* Ends that. An error has ended it with its subtransaction. */
+/* Becomes the caller again. After an error, the abort of the subtransaction has done so. */
 static void
 become_caller(Call *call)
 {
@@ -148,7 +150,10 @@ become_caller(Call *call)
 	call->became_owner = false;
 }
 
-/* Is called at begin and end of a function. When it fails nothing is looked up. */
+/*
+ * Function manager hook, called at the beginning and the end of a function. It looks nothing up
+ * when the function has failed.
+ */
 static void
 at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 {
@@ -174,7 +179,10 @@ at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 
 /* ---------- settings ---------- */
 
-/* True if what is set has no effect: an expression sets it, and no function. */
+/*
+ * Returns true if a setting has to keep its pinned value: an expression changes it, and no
+ * function.
+ */
 static bool
 is_held(void)
 {
@@ -208,7 +216,7 @@ hold_xml_option(int *newval, void **extra, GucSource source)
 	return true;
 }
 
-/* Puts the value that is pinned in the place of a text. */
+/* Replaces the new value of a text setting by the pinned one, where required. */
 static bool
 hold_text(const char *name, GucStringCheckHook previous, char **newval, void **extra, GucSource source)
 {
@@ -245,7 +253,7 @@ hold_monetary(char **newval, void **extra, GucSource source)
 	return hold_text("lc_monetary", previous_monetary, newval, extra, source);
 }
 
-/* Puts a check hook in front of the one of a setting that is a text. */
+/* Puts a check hook in front of the one that a text setting has. */
 static void
 chain(struct config_generic *setting, GucStringCheckHook hook, GucStringCheckHook *previous)
 {
@@ -255,7 +263,7 @@ chain(struct config_generic *setting, GucStringCheckHook hook, GucStringCheckHoo
 	s->check_hook = hook;
 }
 
-/* Holds the settings on which it depends how a text is read. */
+/* Installs check hooks for the settings on which the reading of a text form depends. */
 static void
 hold_settings(void)
 {
@@ -286,7 +294,7 @@ code_hook_many_owners(bool on)
 	many_owners = on;
 }
 
-/* Assign hook of our own setting. */
+/* Assign hook of replication_plugin.code_as_owners. */
 static void
 set_as_owners(bool newval, void *extra)
 {
@@ -304,7 +312,10 @@ code_hook_define(void)
 							 NULL, set_as_owners, NULL);
 }
 
-/* Locks that code of users has taken for the session: a worker's session never ends. */
+/*
+ * Transaction callback. Releases the session locks that code of users has taken in a worker, whose
+ * session does not end.
+ */
 static void
 give_back_locks(XactEvent event, void *arg)
 {

@@ -1,24 +1,24 @@
 /*
  * code_hook.h
- *		Code of users that changes settings in the middle of a value.
+ *		Protects settings, and the rights of superusers, from code of users.
  */
 #ifndef REPLICATION_PLUGIN_CODE_HOOK_H
 #define REPLICATION_PLUGIN_CODE_HOOK_H
 
 /*
- * A row session begins, and from now on, in this process, the settings on which texts of values
- * depend stay pinned between functions of users, whatever these set.
+ * Called when a row session begins. From then on, in this process, the settings on which the text
+ * form of values depends stay pinned between functions of users, whatever these set.
  */
 extern void code_hook_install(void);
 
-/* The setting that has functions which a superuser's statements call run as who owns them. */
+/* The setting by which functions that a superuser's statements call run as their owner. */
 #define CODE_AS_OWNERS	"replication_plugin.code_as_owners"
 
 extern void code_hook_define(void);
 
 /*
- * In the row session at hand functions run as who owns them: rows go into partitions of other
- * owners than the root's. An error ends it.
+ * Makes functions run as their owner in the current row session, whose rows go into partitions of
+ * other owners than the root's. An error turns it off.
  */
 extern void code_hook_many_owners(bool on);
 

@@ -1,7 +1,7 @@
 /*
  * compat.h
- *		What differs between the supported PostgreSQL versions. This is the only
- *		file that looks at PG_VERSION_NUM.
+ *		The differences between the supported PostgreSQL versions. No other file reads
+ *		PG_VERSION_NUM.
  */
 #ifndef REPLICATION_PLUGIN_COMPAT_H
 #define REPLICATION_PLUGIN_COMPAT_H
@@ -12,7 +12,7 @@
 #error "replication_plugin needs PostgreSQL 15 or newer"
 #endif
 
-/* 15.0 knows this function by its first name only. */
+/* PostgreSQL 15.0 has this function only under its first name. */
 #if PG_VERSION_NUM < 150001
 #define InitMaterializedSRF			SetSingleFuncCall
 #define MAT_SRF_USE_EXPECTED_DESC	SRF_SINGLE_USE_EXPECTED

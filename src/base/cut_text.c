@@ -1,6 +1,6 @@
 /*
  * cut_text.c
- *		Texts of others, no longer than people read.
+ *		Shortens texts that others have written to a length that people read.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * cut_text.h
- *		Texts of others, no longer than people read.
+ *		Shortens texts that others have written to a length that people read.
  */
 #ifndef REPLICATION_PLUGIN_CUT_TEXT_H
 #define REPLICATION_PLUGIN_CUT_TEXT_H
@@ -8,12 +8,15 @@
 #include "utils/elog.h"
 
 /*
- * A copy of a text, cut to so many bytes at the end of a character, with dots behind it if it was
- * longer. NULL is empty.
+ * Returns a copy of a text, palloc'd. A text of more than most bytes is cut at the end of a
+ * character, and dots are appended. NULL gives an empty text.
  */
 extern char *cut_text(const char *text, int most);
 
-/* Message and detail of an error, cut: code of users raises what it likes. */
+/*
+ * Returns the message and the detail of an error, palloc'd and cut, because code of users can raise
+ * texts of any length.
+ */
 extern char *cut_error_text(const ErrorData *error);
 
 #endif							/* REPLICATION_PLUGIN_CUT_TEXT_H */

@@ -1,16 +1,17 @@
 /*
  * dsn.c
- *		What a dsn says: libpq's options, or the name of a foreign server that has them.
+ *		Parses and resolves a dsn: options of libpq, or the name of a foreign server that has
+ *		them.
  *
- * "foreign_server=NAME" stands for the options of libpq that a foreign server of this database has,
- * its wrapper (postgres_fdw, dblink_fdw), and its user mapping for the role that our workers run
- * as, or for PUBLIC. A dsn is known to all nodes, and each looks at its own server of that name: so
- * a password can be other on each, or change, and is in no row that is replicated. It is looked up
- * for each connection.
+ * "foreign_server=NAME" stands for the libpq options of a foreign server of this database, of its
+ * foreign-data wrapper (postgres_fdw, dblink_fdw), and of its user mapping for the role that the
+ * extension's workers run as, or else for PUBLIC. All nodes know a dsn, and each node uses its own
+ * server of that name. So a password can differ between nodes, can change, and is in no replicated
+ * row. The server is looked up for each connection.
  *
- * Nothing can stand beside the name: else whoever tells a node a dsn could have a password of its
- * sent to a host of his. For the same reason the server must be a superuser's: its owner decides
- * where it leads, and makes the mapping for PUBLIC.
+ * Nothing may stand beside the name. Otherwise whoever tells a node a dsn could have a password of
+ * that node sent to a host of his choice. For the same reason the server must belong to a
+ * superuser: its owner decides where it leads, and makes the mapping for PUBLIC.
  */
 #include "postgres.h"
 
@@ -42,7 +43,7 @@ dsn_parse(const char *dsn)
 	if (options)
 		return options;
 
-	/* libpq quotes the part it stumbles over, which may be part of a password */
+	/* libpq quotes the part that it cannot parse, which may be part of a password */
 	if (message == NULL || strstr(dsn, "pass") || strstr(dsn, "://"))
 		detail = NULL;
 	else
@@ -90,7 +91,7 @@ append_option(StringInfo buf, const char *keyword, const char *value)
 
 /* ---------- foreign servers ---------- */
 
-/* What is wrong with a dsn that begins with the name of a foreign server. */
+/* Raises an error for a dsn that begins with the name of a foreign server and is malformed. */
 static void
 refuse_server_dsn(void)
 {
@@ -101,7 +102,7 @@ refuse_server_dsn(void)
 			 errhint("A dsn looks like '%s=tokyo'. Options are set with ALTER SERVER and ALTER USER MAPPING.", FOREIGN_SERVER)));
 }
 
-/* The foreign server that a dsn names, palloc'd; NULL if it names none. */
+/* Returns the name of the foreign server that a dsn names, palloc'd; NULL if it names none. */
 static char *
 server_named(const char *dsn)
 {
@@ -114,7 +115,7 @@ server_named(const char *dsn)
 	p += strlen(FOREIGN_SERVER);
 	p += strspn(p, " \t\n");
 	if (*p != '=')
-		return NULL;			/* libpq has something to say about it */
+		return NULL;			/* libpq raises the error */
 	p += 1 + strspn(p + 1, " \t\n");
 	quoted = *p == '\'';
 	p += quoted;
@@ -132,7 +133,7 @@ server_named(const char *dsn)
 	return name.data;
 }
 
-/* True for an option that is one of libpq's, and none that is ours to choose. */
+/* Returns true for an option of libpq, other than those that the extension sets itself. */
 static bool
 is_libpq_option(const PQconninfoOption *known, const char *keyword)
 {
@@ -146,7 +147,7 @@ is_libpq_option(const PQconninfoOption *known, const char *keyword)
 	return false;
 }
 
-/* Appends those of a list of options. The last of a name counts. */
+/* Appends the libpq options of a list. Of options with the same name, the last one counts. */
 static void
 append_options_of(StringInfo buf, const PQconninfoOption *known, List *options)
 {
@@ -162,8 +163,8 @@ append_options_of(StringInfo buf, const PQconninfoOption *known, List *options)
 }
 
 /*
- * Options of the user mapping for a role, or InvalidOid for PUBLIC. Returns false if there is no
- * such mapping.
+ * Returns the options of the user mapping for a role, or for PUBLIC (InvalidOid), in *options.
+ * Returns false if there is no such mapping.
  */
 static bool
 mapping_options(Oid role, Oid server, List **options)
@@ -180,7 +181,7 @@ mapping_options(Oid role, Oid server, List **options)
 	return true;
 }
 
-/* What there is of a foreign server. */
+/* The state of a foreign server. */
 typedef enum ServerState
 {
 	SERVER_USABLE,
@@ -189,7 +190,10 @@ typedef enum ServerState
 	SERVER_WITHOUT_MAPPING
 } ServerState;
 
-/* Looks up a foreign server, in a transaction. *options: its options, as a dsn, if it is usable. */
+/*
+ * Looks up a foreign server. Needs a transaction. If the server is usable, *options receives its
+ * options as a dsn, palloc'd.
+ */
 static ServerState
 look_up_server(const char *name, char **options)
 {
@@ -214,7 +218,7 @@ look_up_server(const char *name, char **options)
 	return SERVER_USABLE;
 }
 
-/* Raises an error that says what to do. role: the workers'. */
+/* Raises the error for a server that is not usable. role: the role that workers run as. */
 static void
 refuse_server(ServerState state, const char *name, const char *role)
 {
@@ -276,7 +280,7 @@ dsn_resolve(const char *dsn, bool missing_ok)
 	return pstrdup(dsn);
 }
 
-/* ---------- for people and programs ---------- */
+/* ---------- output ---------- */
 
 char *
 dsn_without_secrets(const char *dsn)
@@ -310,7 +314,7 @@ dsn_for_program(const char *dsn, bool superuser)
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, dsn_without_secrets(dsn));
-	/* the last one counts; programs sort as much as a schema needs, if they may */
+	/* the last "options" counts; programs may sort as much as a schema needs, where allowed */
 	append_option(&buf, "options", psprintf("%s%s", session_peer_options(dsn_value(options, "options")), superuser ? " -c temp_file_limit=-1" : ""));
 	PQconninfoFree(options);
 	return buf.data;

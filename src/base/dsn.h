@@ -1,6 +1,7 @@
 /*
  * dsn.h
- *		What a dsn says: libpq's options, or the name of a foreign server that has them.
+ *		Parses and resolves a dsn: options of libpq, or the name of a foreign server that has
+ *		them.
  */
 #ifndef REPLICATION_PLUGIN_DSN_H
 #define REPLICATION_PLUGIN_DSN_H
@@ -8,31 +9,31 @@
 #include "libpq-fe.h"
 
 /*
- * Parses a dsn of libpq's options; raises an error that does not show what may be a password.
- * PQconninfoFree is the caller's.
+ * Parses a dsn of libpq options. Raises an error, without showing what may be a password, if it is
+ * invalid. The caller must call PQconninfoFree().
  */
 extern PQconninfoOption *dsn_parse(const char *dsn);
 
-/* The value of a key word, NULL if not given. */
+/* Returns the value of a keyword; NULL if it is not given. */
 extern const char *dsn_value(const PQconninfoOption *options, const char *keyword);
 
 /*
- * A dsn of libpq's options, palloc'd. Of "foreign_server=NAME" those of the server and its user
- * mapping, as they are now: secrets included. Where there are none, or the server is not a
- * superuser's: an error, or if missing_ok is true the dsn as it is. Outside of a transaction it
- * makes one.
+ * Returns a dsn of libpq options, palloc'd. For "foreign_server=NAME" these are the present options
+ * of the server and its user mapping, secrets included. If there is no such server or mapping, or
+ * the server does not belong to a superuser, raises an error, or with missing_ok returns the dsn
+ * unchanged. Outside of a transaction, the look-up uses one of its own.
  */
 extern char *dsn_resolve(const char *dsn, bool missing_ok);
 
 /*
- * A dsn without password and sslpassword, palloc'd; a foreign server's name stays one. Raises an
- * error if it does not parse.
+ * Returns a dsn without password and sslpassword, palloc'd. The name of a foreign server is kept.
+ * Raises an error if the dsn is invalid.
  */
 extern char *dsn_without_secrets(const char *dsn);
 
 /*
- * A resolved dsn for a program, without secrets; it shall run in a session with the settings of
- * peer_connect(). superuser: whether that session is one's.
+ * Returns a resolved dsn for a program, without secrets, palloc'd. The program's session gets the
+ * settings of peer_connect(). superuser: the program connects as a superuser.
  */
 extern char *dsn_for_program(const char *dsn, bool superuser);
 

@@ -1,10 +1,10 @@
 /*
  * fault_point.c
- *		Places where tests stop a server. In a library without -DREPLICATION_PLUGIN_FAULT_POINTS
- *		this file is empty.
+ *		Points at which tests stop a server. Without -DREPLICATION_PLUGIN_FAULT_POINTS this file
+ *		is empty.
  *
- * The state is a file in the data directory, so it needs no shared memory and no setting, and a
- * point that has acted stays disarmed over the restart that it causes.
+ * The state is a file in the data directory. So it needs no shared memory and no setting, and a
+ * point that has acted stays disarmed across the restart that it causes.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "storage/fd.h"
 #include "utils/lsyscache.h"
 
-/* SQL functions at whose end is a point "after_<function>". */
+/* SQL functions at whose end there is a point "after_<function>". */
 static const char *const functions[] = {
 	"admit_node", "announce", "drop_origins", "drop_slots_of_removed", "make_group_slot", "note_expulsion", "prepare_removal",
 	"provide_slot", "remove_node", "store_topology", "teardown", "write_frontier_row"
@@ -31,7 +31,7 @@ static const char *const functions[] = {
 static needs_fmgr_hook_type previous_needs_hook = NULL;
 static fmgr_hook_type previous_hook = NULL;
 
-/* Reads what is armed: a name and an action. */
+/* Reads the armed point: its name and action. Returns false if there is none. */
 static bool
 read_armed(char *name, char *action)
 {
@@ -45,7 +45,7 @@ read_armed(char *name, char *action)
 	return armed;
 }
 
-/* Waits until the test says go. */
+/* Waits until the test creates FAULT_POINT_GO. */
 static void
 wait_for_go(void)
 {
@@ -65,7 +65,7 @@ fault_point_reach(const char *name)
 
 	if (access(FAULT_POINT_FILE, F_OK) != 0 || !read_armed(armed, action) || strcmp(armed, name) != 0)
 		return;
-	/* two processes may get here at once: one of them acts */
+	/* if two processes get here at once, one of them acts */
 	if (unlink(FAULT_POINT_FILE) != 0)
 		return;
 	write_stderr("fault point %s: %s\n", name, action);
@@ -77,7 +77,7 @@ fault_point_reach(const char *name)
 		ereport(ERROR, (errmsg("fault point %s", name)));
 }
 
-/* The function's place in the list; -1: it is not there. */
+/* Returns the index of a function in the list; -1 if it is not there. */
 static int
 function_index(Oid funcid)
 {
@@ -97,14 +97,14 @@ function_index(Oid funcid)
 	return result;
 }
 
-/* Tells PostgreSQL for which functions it should call the hook. */
+/* Returns true for the functions for which PostgreSQL has to call the hook. */
 static bool
 needs_hook(Oid funcid)
 {
 	return (previous_needs_hook && previous_needs_hook(funcid)) || function_index(funcid) >= 0;
 }
 
-/* Is called at begin and end of a function. */
+/* Function manager hook. */
 static void
 at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 {

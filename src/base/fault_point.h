@@ -1,12 +1,14 @@
 /*
  * fault_point.h
- *		Places where tests stop a server: wherever something becomes durable or visible.
+ *		Points at which tests stop a server: wherever something becomes durable or visible.
  *
- * Fault points exist only in a library that is built with -DREPLICATION_PLUGIN_FAULT_POINTS, as the test runner does; in what "make
- * install" installs, FAULT_POINT() is nothing, and a test proves that. A test arms one point at a time by writing "<name> <action>"
- * into the file FAULT_POINT_FILE of a server's data directory. The point that is reached first removes the file and acts, once:
+ * Fault points exist only in a library that is built with -DREPLICATION_PLUGIN_FAULT_POINTS, as the
+ * test runner does. In the library that "make install" installs, FAULT_POINT() is empty, and a test
+ * proves that. A test arms one point at a time by writing "<name> <action>" into the file
+ * FAULT_POINT_FILE of a server's data directory. The process that reaches the point first removes
+ * the file and acts, once:
  *
- *	crash	the process kills itself by signal 9, so that PostgreSQL restarts all of its processes
+ *	crash	the process kills itself by signal 9, so that PostgreSQL restarts all processes
  *	error	ERROR; not for points inside a commit
  *	wait	waits until the test creates FAULT_POINT_GO; serves interrupts
  *
@@ -26,7 +28,8 @@
 extern void fault_point_reach(const char *name);
 
 /*
- * Makes points of the ends of SQL functions of ours: "after_<function>". Called once from _PG_init.
+ * Adds a point "after_<function>" at the end of some SQL functions of the extension. Called once,
+ * from _PG_init().
  */
 extern void fault_point_install(void);
 

@@ -1,8 +1,9 @@
 /*
  * hooks.c
- *		PostgreSQL's hooks for commands, objects and permissions, and who takes part in them.
+ *		PostgreSQL's hooks for commands, objects and permissions, and the functions of the
+ *		extension that take part in them.
  *
- * The hooks for objects and permissions are called for every function and statement that somebody
+ * The hooks for objects and permissions are called for every function and statement that a session
  * runs. So nothing is allocated here, and a taker is called only for the accesses that it names.
  */
 #include "postgres.h"
@@ -12,11 +13,11 @@
 
 #include "base/hooks.h"
 
-/* Set by hooks_install(), and constant from then on. */
+/* Set by hooks_install(), and constant afterwards. */
 static struct
 {
 	HookTakers	takers;
-	bool		preloaded;		/* the library was loaded with the server */
+	bool		preloaded;		/* the library was loaded at server start */
 	ProcessUtility_hook_type previous_utility;	/* of other extensions; NULL: none */
 	object_access_hook_type previous_access;
 	ExecutorCheckPerms_hook_type previous_perms;
@@ -32,7 +33,10 @@ utility_is_transaction(const UtilityCommand *command, TransactionStmtKind kind)
 	return IsA(stmt, TransactionStmt) && stmt->kind == kind;
 }
 
-/* The next taker of a command that takes part in this process; the empty one at the list's end. */
+/*
+ * Returns the first taker of a command from here on that takes part in this process; the empty
+ * element at the end of the list if there is none.
+ */
 static const UtilityTaker *
 next_taker(const UtilityTaker *t)
 {
@@ -41,7 +45,7 @@ next_taker(const UtilityTaker *t)
 	return t;
 }
 
-/* Has a command done as without us. */
+/* Executes a command as PostgreSQL would without the extension. */
 static void
 run(const UtilityCommand *c)
 {
@@ -57,7 +61,7 @@ utility_next(const UtilityCommand *command)
 	Assert(IsA(command->pstmt, PlannedStmt) && command->pstmt->commandType == CMD_UTILITY);
 	if (taker->take)
 	{
-		/* a copy, as whoever has the command may go on with it once more */
+		/* a copy, as the caller may go on with the command once more */
 		UtilityCommand next = *command;
 
 		next.rest = taker + 1;
@@ -67,7 +71,7 @@ utility_next(const UtilityCommand *command)
 		run(command);
 }
 
-/* The hook for commands. */
+/* Utility command hook. */
 static void
 utility_hook(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -81,7 +85,7 @@ utility_hook(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 
 /* ---------- objects ---------- */
 
-/* The hook for objects. */
+/* Object access hook. */
 static void
 access_hook(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -96,7 +100,7 @@ access_hook(ObjectAccessType access, Oid class, Oid object, int subid, void *arg
 
 /* ---------- permissions ---------- */
 
-/* The hook for permissions. What another extension forbids is not looked at any more. */
+/* Permission hook. The takers are not called if another extension denies the access. */
 static bool
 perms_hook(List *range_table, bool ereport_on_violation)
 {

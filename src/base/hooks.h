@@ -1,10 +1,11 @@
 /*
  * hooks.h
- *		PostgreSQL's hooks for commands, objects and permissions, and who takes part in them.
+ *		PostgreSQL's hooks for commands, objects and permissions, and the functions of the
+ *		extension that take part in them.
  *
- * Each hook is set once, when the library is loaded. What was set before, by other extensions, is
- * called as if we were one extension: for a command after all of our takers, for objects and
- * permissions before them. Who takes part, and in which order, is listed in replication_plugin.c.
+ * Each hook is set once, when the library is loaded. A hook that another extension has set before
+ * is called as if this were one extension: for commands after all takers, for objects and
+ * permissions before them. The takers and their order are listed in replication_plugin.c.
  */
 #ifndef REPLICATION_PLUGIN_HOOKS_H
 #define REPLICATION_PLUGIN_HOOKS_H
@@ -16,7 +17,7 @@
 
 struct UtilityTaker;
 
-/* A command as PostgreSQL gives it to its hook, and the takers that have not seen it yet. */
+/* A command as PostgreSQL passes it to the hook, and the takers that have not been called yet. */
 typedef struct UtilityCommand
 {
 	PlannedStmt *pstmt;
@@ -31,41 +32,41 @@ typedef struct UtilityCommand
 } UtilityCommand;
 
 /*
- * Takes part in each command, and has it go on by utility_next(). A taker that changes a command
- * goes on with a copy of its own, whose statement is a copy as well.
+ * Takes part in each command, and calls utility_next() to go on with it. A taker that changes a
+ * command goes on with a copy of its own, whose statement is a copy as well.
  */
 typedef struct UtilityTaker
 {
 	void		(*take) (const UtilityCommand *command);
-	bool		preloaded;		/* only in a library that was loaded with the server */
+	bool		preloaded;		/* only in a library that was loaded at server start */
 } UtilityTaker;
 
-/* True for a command like BEGIN or COMMIT, of a kind. */
+/* Returns true if the command is a transaction statement (BEGIN, COMMIT, ...) of the kind. */
 extern bool utility_is_transaction(const UtilityCommand *command, TransactionStmtKind kind);
 
-/* Has a command seen by the takers that follow, and then done. May be called more than once. */
+/* Passes a command to the remaining takers, and then executes it. May be called more than once. */
 extern void utility_next(const UtilityCommand *command);
 
 /* ---------- objects ---------- */
 
 #define ON_ACCESS(type)		(1 << (type))
 
-/* Is told of accesses to objects of the types that it names, and may raise an error. */
+/* Called for accesses to objects of the types that it names; may raise an error. */
 typedef struct AccessTaker
 {
 	int			types;			/* of ON_ACCESS(ObjectAccessType) */
 	object_access_hook_type take;
-	bool		preloaded;		/* only in a library that was loaded with the server */
+	bool		preloaded;		/* only in a library that was loaded at server start */
 } AccessTaker;
 
 /* ---------- permissions ---------- */
 
-/* Is told of the tables of each statement and COPY before it runs, and may raise an error. */
+/* Called with the tables of each statement and COPY before it runs; may raise an error. */
 typedef void (*PermsTaker) (List *range_table);
 
 /* ---------- all of them ---------- */
 
-/* Who takes part, in the order in which they run. Each list ends with an empty element. */
+/* The takers, in the order in which they run. Each list ends with an empty element. */
 typedef struct HookTakers
 {
 	const UtilityTaker *utility;
@@ -73,7 +74,7 @@ typedef struct HookTakers
 	const PermsTaker *perms;
 } HookTakers;
 
-/* Sets the hooks; once, from _PG_init. */
+/* Sets the hooks. Called once, from _PG_init(). */
 extern void hooks_install(const HookTakers *takers, bool preloaded);
 
 #endif							/* REPLICATION_PLUGIN_HOOKS_H */

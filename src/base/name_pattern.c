@@ -1,20 +1,20 @@
 /*
  * name_pattern.c
- *		Names with stars.
+ *		Matches names with patterns that contain stars.
  */
 #include "postgres.h"
 
 #include "base/name_pattern.h"
 
 /*
- * Matches one name. Where a star has to take more than it has, it is always the last one: what the
- * earlier ones took is as little as possible, and more of it would not help. So the work is at most
- * the product of both lengths.
+ * Returns true if a name matches a pattern. On a mismatch, only the last star takes one more
+ * character: the earlier stars have taken as little as possible, and more would not help. So the
+ * work is at most the product of both lengths.
  */
 bool
 name_pattern_matches(const char *pattern, const char *name)
 {
-	const char *behind_star = NULL; /* the pattern behind the last star, ... */
+	const char *behind_star = NULL; /* the pattern after the last star, ... */
 	const char *taken = NULL;	/* ... which has taken the name up to here */
 
 	while (*name != '\0')

@@ -1,7 +1,7 @@
 /*
  * name_pattern.h
- *		Names with stars: "*" stands for any characters, a backslash makes the next character an
- *		ordinary one.
+ *		Matches names with patterns: "*" stands for any characters, and a backslash makes the next
+ *		character an ordinary one.
  */
 #ifndef REPLICATION_PLUGIN_NAME_PATTERN_H
 #define REPLICATION_PLUGIN_NAME_PATTERN_H

@@ -1,15 +1,16 @@
 /*
  * number_text.h
- *		Numbers in texts that we have printed ourselves: read back just as they were printed, or not
- *		at all.
+ *		Reads numbers in texts that the extension has printed itself: exactly as they were
+ *		printed, or not at all.
  *
- * strtol() and sscanf() take more than that, spaces, signs and zeros in front, and make another
- * number of one that is too large: a node's number would be that of another node.
+ * strtol() and sscanf() accept more than that: spaces, signs and leading zeros. They also make
+ * another number of one that is too large, so that the number of a node would become that of
+ * another node.
  */
 #ifndef REPLICATION_PLUGIN_NUMBER_TEXT_H
 #define REPLICATION_PLUGIN_NUMBER_TEXT_H
 
-/* Value of a digit, -1 if it is none; hexadecimal ones are upper case. */
+/* Returns the value of a digit; -1 if it is none. Hexadecimal digits are upper case. */
 static inline int
 number_digit(char c)
 {
@@ -19,8 +20,8 @@ number_digit(char c)
 }
 
 /*
- * Reads a number without sign, of a base up to 16, that is at most most. Moves *p past it; returns
- * false if there is none.
+ * Reads a number without a sign in a base up to 16, which must be at most most. Moves *p past it.
+ * Returns false if there is no such number.
  */
 static inline bool
 number_read(const char **p, int base, uint64 most, uint64 *value)
@@ -33,7 +34,7 @@ number_read(const char **p, int base, uint64 most, uint64 *value)
 		int			digit = number_digit(*c);
 
 		if ((n == 0 && c > *p) || n > (most - digit) / base)
-			return false;		/* a zero in front, or too large */
+			return false;		/* a leading zero, or too large */
 		n = n * base + digit;
 	}
 	if (c == *p)
@@ -43,7 +44,7 @@ number_read(const char **p, int base, uint64 most, uint64 *value)
 	return true;
 }
 
-/* Reads an integer of 64 bits. */
+/* Reads an integer of 64 bits, likewise. */
 static inline bool
 number_read_int64(const char **p, int64 *value)
 {
@@ -59,7 +60,7 @@ number_read_int64(const char **p, int64 *value)
 	return true;
 }
 
-/* Reads a node's number, from 1. */
+/* Reads the number of a node, from 1, likewise. */
 static inline bool
 number_read_node(const char **p, int32 *node)
 {

@@ -1,18 +1,17 @@
 /*
  * peer.c
- *		libpq connections from a backend or worker of this server to another
- *		node (or to this one), with every wait interruptible.
+ *		libpq connections from a backend or worker of this server to another node (or to this
+ *		one), with interruptible waits.
  *
- * Who closes what: connections and results belong to the caller, who ends them
- * with PQfinish and PQclear. What was made inside a (sub)transaction that then
- * aborts is ended here, so code between two calls may raise errors freely. What
- * a committed transaction leaves open, or what was made outside one, lives until
- * its owner ends it or the process exits. libpq's events tell us when the owner
- * was first, so nothing is ended twice.
+ * Ownership: connections and results belong to the caller, which ends them with PQfinish() and
+ * PQclear(). Those that were made inside a (sub)transaction that aborts are ended here, so code
+ * between two calls may raise errors freely. Those that a committed transaction leaves open, or
+ * that were made outside of one, live until their owner ends them or the process exits. libpq's
+ * events tell this file when the owner has ended one, so nothing is ended twice.
  *
- * Secrets: a connection string never gets into a message as it is, only through
- * dsn_without_secrets; of a statement only its beginning does, without any value. Where it has a
- * secret in it, the other server is told first to write nothing down (hide_secrets()).
+ * Secrets: a connection string gets into a message only through dsn_without_secrets(). Of a
+ * statement only its beginning does, without any value. Where a statement has a secret in it, the
+ * other server is first told to log nothing (hide_secrets()).
  */
 #include "postgres.h"
 
@@ -35,27 +34,28 @@
 #include "base/session.h"
 
 #define DEFAULT_CONNECT_TIMEOUT_S	10
-#define SILENCE_MS	5000	/* after which people are told that a peer does not answer */
+#define SILENCE_MS	5000	/* after which a peer that does not answer is reported */
 
-/* A connection or result that is open, and the subtransaction that made it. */
+/* An open connection or result, and the subtransaction that made it. */
 typedef struct Tracked
 {
 	dlist_node	node;
 	/* InvalidSubTransactionId: made outside, or its transaction committed */
 	SubTransactionId subxid;
-	PGconn	   *conn;			/* one of the two */
+	PGconn	   *conn;			/* one of the two is set */
 	PGresult   *result;
 } Tracked;
 
 static dlist_head tracked = DLIST_STATIC_INIT(tracked);
 
 /*
- * Ends what subtransaction subxid made, or everything made in a transaction if subxid is invalid.
+ * Ends what subtransaction subxid made, or, if subxid is invalid, everything made in the
+ * transaction.
  */
 static void
 close_tracked(SubTransactionId subxid)
 {
-	/* ending a connection or result unlinks its own entry, and no other */
+	/* ending a connection or result unlinks its own entry only */
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &tracked)
@@ -73,8 +73,8 @@ close_tracked(SubTransactionId subxid)
 }
 
 /*
- * Hands what subtransaction from made to subtransaction to; InvalidSubTransactionId stands for all,
- * and for none.
+ * Moves what subtransaction "from" made to subtransaction "to". As "from", InvalidSubTransactionId
+ * means all subtransactions; as "to", it means none.
  */
 static void
 adopt_tracked(SubTransactionId from, SubTransactionId to)
@@ -91,7 +91,7 @@ adopt_tracked(SubTransactionId from, SubTransactionId to)
 	}
 }
 
-/* At the end of a transaction: keeps what was made in it on commit, ends it on abort. */
+/* Transaction callback: keeps what was made in the transaction on commit, ends it on abort. */
 static void
 tracked_xact_callback(XactEvent event, void *arg)
 {
@@ -113,7 +113,7 @@ tracked_xact_callback(XactEvent event, void *arg)
 	}
 }
 
-/* At the end of a subtransaction: what it made becomes its parent's, or is ended. */
+/* Subtransaction callback: moves what was made to the parent on commit, ends it on abort. */
 static void
 tracked_subxact_callback(SubXactEvent event, SubTransactionId mine,
 						 SubTransactionId parent, void *arg)
@@ -124,7 +124,10 @@ tracked_subxact_callback(SubXactEvent event, SubTransactionId mine,
 		close_tracked(mine);
 }
 
-/* Begins to track; returns NULL when out of memory. Called inside libpq: must not raise errors. */
+/*
+ * Begins to track a connection or result. Returns NULL if out of memory. Called inside libpq, so it
+ * must not raise errors.
+ */
 static Tracked *
 track(PGconn *conn, PGresult *result)
 {
@@ -139,7 +142,7 @@ track(PGconn *conn, PGresult *result)
 	return t;
 }
 
-/* Ends the tracking of something that is being ended. */
+/* Stops tracking something that is being ended. */
 static void
 untrack(Tracked *t)
 {
@@ -149,7 +152,7 @@ untrack(Tracked *t)
 	free(t);
 }
 
-/* Follows the life of connections and results; see libpq's documentation of events. */
+/* libpq event procedure: follows the life of connections and results. */
 static int
 track_events(PGEventId event, void *info, void *pass_through)
 {
@@ -192,7 +195,7 @@ peer_keep(PGconn *conn)
 		t->subxid = InvalidSubTransactionId;
 }
 
-/* Takes a remote notice for what it is: something for whoever debugs. */
+/* Writes a notice of the other server to the log, at a level for debugging. */
 static void
 receive_notice(void *arg, const PGresult *result)
 {
@@ -202,7 +205,7 @@ receive_notice(void *arg, const PGresult *result)
 		elog(DEBUG1, "notice of a peer: %s", message);
 }
 
-/* Seconds that a connection attempt may take; 0: for ever. */
+/* Returns how many seconds a connection attempt may take; 0 for no limit. */
 static int
 connect_timeout(const PQconninfoOption *options)
 {
@@ -212,10 +215,10 @@ connect_timeout(const PQconninfoOption *options)
 	if (value == NULL)
 		return DEFAULT_CONNECT_TIMEOUT_S;
 	seconds = atoi(value);
-	return seconds <= 0 ? 0 : Max(seconds, 2);	/* as libpq does */
+	return seconds <= 0 ? 0 : Max(seconds, 2);	/* as in libpq */
 }
 
-/* Registers the callbacks at the end of transactions, once. */
+/* Registers the transaction callbacks, once. */
 static void
 ensure_callbacks(void)
 {
@@ -228,7 +231,7 @@ ensure_callbacks(void)
 	registered = true;
 }
 
-/* Settings in this process's environment would come after our options, and count. */
+/* Removes settings from this process's environment that would override the connection's options. */
 static void
 forget_environment(void)
 {
@@ -249,12 +252,12 @@ connect_start(const char *dsn, PeerMode mode, const char *application_name, cons
 	int			n = 0;
 
 #define PARAM(k, v)		(keywords[n] = (k), values[n] = (v), n++)
-	/* what the dsn may override: a peer that vanished without a word is noticed in a minute */
+	/* parameters that the dsn may override: a dead peer is noticed within a minute */
 	PARAM("keepalives_idle", "30");
 	PARAM("keepalives_interval", "10");
 	PARAM("keepalives_count", "3");
 	PARAM("dbname", dsn);
-	/* what it may not */
+	/* parameters that it may not */
 	options = session_peer_options(user_options);
 	PARAM("options", options);
 	PARAM("client_encoding", GetDatabaseEncodingName());
@@ -285,7 +288,7 @@ connect_start(const char *dsn, PeerMode mode, const char *application_name, cons
 	return conn;
 }
 
-/* Drives a begun connection to its end; returns false at the deadline (0: none). */
+/* Completes a connection that was begun. Returns false at the deadline (0: none). */
 static bool
 connect_finish(PGconn *conn, Moment deadline)
 {
@@ -336,7 +339,7 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 	}
 	PG_CATCH();
 	{
-		/* if we are in a transaction its end closes the connection too, but we may be in none */
+		/* needed outside of a transaction; inside, its end would close the connection too */
 		PQfinish(conn);
 		PG_RE_THROW();
 	}
@@ -357,7 +360,7 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 	return NULL;				/* keep the compiler quiet */
 }
 
-/* Where a connection leads, for the context of an error. */
+/* Describes where a connection leads, for the context of an error; palloc'd. */
 static char *
 peer_description(PGconn *conn)
 {
@@ -381,8 +384,8 @@ peer_tell_silence(void (*tell) (void *arg, const char *text), void *arg)
 }
 
 /*
- * Tells people for whom this process waits. A session of a user waits for that user, who knows what
- * he has asked for.
+ * Reports that this process waits for a peer. Does nothing in a user's session, whose user waits
+ * for a statement of his own.
  */
 static void
 tell_silence(PGconn *conn)
@@ -404,8 +407,8 @@ tell_silence(PGconn *conn)
 }
 
 /*
- * Waits until the statement sent has its next result; NULL when there is no more. No row of
- * anybody's takes that time.
+ * Waits for the next result of the statement sent; returns NULL when there is no more. The wait
+ * does not count as time that a row takes.
  */
 static PGresult *
 next_result(PGconn *conn)
@@ -423,7 +426,7 @@ next_result(PGconn *conn)
 			told = true;
 		}
 		if (PQconsumeInput(conn) == 0)
-			break;				/* the connection is lost: PQgetResult says so */
+			break;				/* the connection is lost: PQgetResult() reports it */
 	}
 	return PQgetResult(conn);
 }
@@ -437,14 +440,17 @@ error_field(const PGresult *result, int field)
 	return value ? pstrdup(value) : NULL;
 }
 
-/* Length of the beginning of a statement that can have no value in it. */
+/* Returns the length of a beginning of a statement that cannot contain a value. */
 static int
 harmless_length(const char *sql)
 {
 	return Min((int) strcspn(sql, "'\"($"), 100);
 }
 
-/* Raises the error in result (may be NULL: could not even send) as one of our own. Frees result. */
+/*
+ * Raises the error in result as a local one, and frees result. NULL: the statement could not be
+ * sent.
+ */
 static void
 raise_remote_error(PGconn *conn, PGresult *result, const char *sql)
 {
@@ -495,7 +501,9 @@ peer_result(PGconn *conn, const char *sql)
 			case PGRES_COPY_BOTH:
 				return result;
 			default:
-				/* libpq's enum, not ours: anything else is an error. Take what follows first. */
+				/*
+				 * any other value of libpq's enum is an error; take the results that follow first
+				 */
 				while (PQstatus(conn) == CONNECTION_OK && (result = next_result(conn)) != NULL)
 					PQclear(result);
 				raise_remote_error(conn, last, sql);
@@ -509,7 +517,7 @@ peer_result(PGconn *conn, const char *sql)
 PGresult *
 peer_exec(PGconn *conn, const char *sql)
 {
-	/* the simple protocol: a walsender knows no other */
+	/* the simple protocol, as a walsender knows no other */
 	if (!PQsendQuery(conn, sql))
 		raise_remote_error(conn, NULL, sql);
 	return peer_result(conn, sql);

@@ -1,10 +1,10 @@
 /*
  * peer.h
- *		libpq connections from a backend or worker of this server to another
- *		node (or to this one), with every wait interruptible.
+ *		libpq connections from a backend or worker of this server to another node (or to this
+ *		one), with interruptible waits.
  *
- * Each session between nodes pins client_encoding (to this database's) and the
- * settings of base/session.h, so that text values mean the same on both sides.
+ * Each session between nodes pins client_encoding (to this database's) and the settings of
+ * base/session.h, so that text values mean the same on both sides.
  */
 #ifndef REPLICATION_PLUGIN_PEER_H
 #define REPLICATION_PLUGIN_PEER_H
@@ -18,49 +18,51 @@ typedef enum PeerMode
 } PeerMode;
 
 /*
- * Connects to where a dsn (base/dsn.h) leads; ereports
- * ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION with the dsn (password left out) and libpq's
- * message on failure. Gives up after the dsn's connect_timeout, else after 10 s. The caller owns
- * the connection and ends it with PQfinish. One that was made inside a (sub)transaction is closed
- * by itself when that aborts, and so are its results; all are closed when the process exits.
+ * Connects to the database of a dsn (base/dsn.h). On failure raises
+ * ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, with the dsn (without secrets) and libpq's
+ * message. Gives up after the dsn's connect_timeout, by default 10 seconds. The caller owns the
+ * connection and ends it with PQfinish(). A connection that was made inside a (sub)transaction is
+ * closed if that aborts, and so are its results. All are closed when the process exits.
  */
 extern PGconn *peer_connect(const char *dsn, PeerMode mode, const char *application_name);
 
 /*
- * Has a connection outlast the (sub)transaction that it was made in, also if that aborts.
- * Process-wide ones need it.
+ * Makes a connection outlast the (sub)transaction in which it was made, even if that aborts. Needed
+ * for connections that a process keeps.
  */
 extern void peer_keep(PGconn *conn);
 
 /*
- * Runs one statement and waits, serving interrupts. Returns a result with
- * status PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_COPY_OUT, PGRES_COPY_IN or
- * PGRES_COPY_BOTH; any other status is re-raised here as an ERROR that keeps
- * the remote SQLSTATE, message, detail and hint. PQclear is the caller's.
+ * Runs one statement and waits, serving interrupts. Returns a result with status PGRES_TUPLES_OK,
+ * PGRES_COMMAND_OK, PGRES_COPY_OUT, PGRES_COPY_IN or PGRES_COPY_BOTH. Any other status is raised as
+ * an ERROR with the remote SQLSTATE, message, detail and hint. The caller must call PQclear().
  */
 extern PGresult *peer_exec(PGconn *conn, const char *sql);
 
 /*
- * Waits for the result of what was sent by a PQsend function, as peer_exec does. sql is for
- * messages.
+ * Waits for the result of a statement that was sent by a PQsend function, like peer_exec(). sql is
+ * for messages.
  */
 extern PGresult *peer_result(PGconn *conn, const char *sql);
 
-/* The same as peer_exec, with text parameters $1..$n (NULL entries are SQL NULL). PEER_SQL only. */
+/* Like peer_exec(), with text parameters $1..$n (NULL entries are SQL NULL). Only for PEER_SQL. */
 extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 								  const char *const *values);
 
-/* The same; an error if the answer takes longer than so many milliseconds. */
+/* Like peer_exec_params(), but raises an error if the answer takes longer than ms milliseconds. */
 extern PGresult *peer_exec_within(PGconn *conn, const char *sql, int nparams, const char *const *values, int ms);
 
 /*
- * A peer has not answered a statement for some seconds: what is called then, once for each
- * statement. Without one, a background worker writes into the log. It may not raise errors. The
- * text is for people; memory is the caller's.
+ * Sets a function that is called, once for each statement, when a peer has not answered for some
+ * seconds. Without one, a background worker writes to the log. The function must not raise errors.
+ * The text is for people, and its memory belongs to the caller.
  */
 extern void peer_tell_silence(void (*tell) (void *arg, const char *text), void *arg);
 
-/* Waits until the socket is readable, the latch is set or ms have passed; serves interrupts. */
+/*
+ * Waits until one of the events occurs on the socket, the latch is set or ms milliseconds have
+ * passed (-1: no limit). Serves interrupts. Returns the events as WaitLatchOrSocket() does.
+ */
 extern int	peer_wait(PGconn *conn, int wake_events, long ms);
 
 #endif							/* REPLICATION_PLUGIN_PEER_H */

@@ -1,28 +1,23 @@
 /*
  * pulse.c
- *		What a worker does while a long piece of work is under way.
+ *		The timer of a worker during a long piece of work.
  *
- * A timer ticks some times a second. Its handler runs in a signal, so it sets flags and no more:
+ * The timer ticks several times a second. Its handler runs in a signal, so it only sets flags:
  *
- *	- pulse_due, once a second: the next pulse() calls the worker's beat function;
- *	- while a lock is waited for, the flag by which PostgreSQL looks for deadlocks. PostgreSQL
- *	itself looks once, when the
- *	wait has lasted for deadlock_timeout; a session that closes the circle later would be the one to
- *	find it, and to be
- *	rolled back. A worker looks again and again, sooner than any session does, so it is the one that
- *	gives way;
- *	- the flag of a cancelled query, when no step has been done for replication_plugin.row_timeout
- *	and no lock is waited for:
- *	then somebody's trigger, expression or type is at work, as all loops of ours take steps. Code
- *	that takes no notice
- *	of that three times over ends with its process. The same when the whole piece of work takes
- *	longer than it may, also if a lock
- *	is waited for, and when a lock is waited for beyond replication_plugin.lock_patience: whose code
- *	runs here can have set
- *	  lock_timeout for itself.
+ * - pulse_due, once a second: the next pulse() calls the worker's beat function.
+ * - While the process waits for a lock, the flag by which PostgreSQL checks for deadlocks.
+ *   PostgreSQL itself checks once, when the wait has lasted for deadlock_timeout. A session that
+ *   closes the circle later would detect the deadlock and be rolled back. A worker checks
+ *   repeatedly, and sooner than any session does, so the worker is the one that gives way.
+ * - The flag of a cancelled query, when no step has been taken for replication_plugin.row_timeout
+ *   and no lock is waited for. Since all loops of the extension take steps, a trigger, expression
+ *   or type of a user is running then. Code that ignores three cancellations ends with its process.
+ *   The same happens when the whole piece of work takes longer than its limit, even while a lock is
+ *   waited for, and when the wait for a lock exceeds replication_plugin.lock_patience: code that
+ *   runs here can have changed lock_timeout for itself.
  *
- * The timer is started by the first piece of work and goes on until the worker rests, so a short
- * transaction pays for a look at a flag.
+ * The first piece of work starts the timer, which runs until the worker rests. So a short
+ * transaction only pays for a look at a flag.
  */
 #include "postgres.h"
 
@@ -42,7 +37,7 @@
 #define LONGEST_TICK_MS	200
 #define SHORTEST_TICK_MS	5
 #define MOST_CANCELS	3
-/* after lock_patience: lock_timeout comes first, where it is what it was */
+/* added to lock_patience, so that lock_timeout, unless changed, comes first */
 #define BEYOND_PATIENCE_MS	10000
 
 volatile sig_atomic_t pulse_due = false;
@@ -53,9 +48,9 @@ static volatile sig_atomic_t limited = false;	/* between pulse_begin() and pulse
 static volatile sig_atomic_t cancels = 0;	/* since the last step */
 static uint32 last_steps = 0;
 static Moment last_step = 0;
-static Moment wait_began = 0;	/* for a lock; 0: none is waited for */
-static volatile Moment end = 0;			/* pulse_limit(); 0: none */
-/* ... and when what is running then is cancelled, again and again */
+static Moment wait_began = 0;	/* when the present wait for a lock began; 0: none */
+static volatile Moment end = 0;			/* by pulse_limit(); 0: none */
+/* ... and when the running work is cancelled next */
 static volatile Moment cancel_at = 0;
 static Moment last_beat = 0;
 
@@ -66,14 +61,14 @@ static bool initialized = false;
 static bool ticking = false;
 static bool serving = false;
 
-/* True while this process sleeps until somebody gives a lock back. */
+/* Returns true while this process waits for a lock. */
 static bool
 waits_for_lock(void)
 {
 	return MyProc->waitStatus == PROC_WAIT_STATUS_WAITING;
 }
 
-/* Ends what is running: the query at first, the process if that does not help. */
+/* Cancels what is running: the query at first, the process if that does not help. */
 static void
 cancel(void)
 {
@@ -85,7 +80,7 @@ cancel(void)
 	SetLatch(MyLatch);
 }
 
-/* The timer's handler. */
+/* Handler of the timer. */
 static void
 tick(void)
 {

@@ -1,11 +1,11 @@
 /*
  * pulse.h
- *		What a worker does while a long piece of work is under way: it answers its peers, gives way
- *		in deadlocks,
- *		and limits how long other people's code may run.
+ *		The timer of a worker during a long piece of work. Through it the worker answers its
+ *		peers, gives way in deadlocks, and limits how long code of users may run.
  *
- * Every loop of ours that can be long calls pulse(), those that other people's code cannot reach
- * pulse_step(). In a process without pulse_init() that is CHECK_FOR_INTERRUPTS() and nothing more.
+ * Every loop of the extension that can be long calls pulse(); those that code of users cannot
+ * influence call pulse_step(). In a process without pulse_init(), both are CHECK_FOR_INTERRUPTS()
+ * and no more.
  */
 #ifndef REPLICATION_PLUGIN_PULSE_H
 #define REPLICATION_PLUGIN_PULSE_H
@@ -18,42 +18,39 @@ extern volatile sig_atomic_t pulse_due;
 extern uint32 pulse_steps;
 
 /*
- * Once per process. beat is called about once a second out of pulse(), never from a signal handler;
- * it must not raise errors. NULL: none.
+ * Called once per process. beat is called about once a second from pulse(), never from a signal
+ * handler, and must not raise errors. NULL: none.
  */
 extern void pulse_init(void (*beat) (void *), void *arg);
 
 /*
- * Work begins or has ended. Between the two, a step that does not come for
- * replication_plugin.row_timeout, while no lock is waited for, is an error (ERRCODE_QUERY_CANCELED,
- * and pulse_timed_out() is true).
+ * Begin and end a piece of work. Between the two, if no step is taken for
+ * replication_plugin.row_timeout while no lock is waited for, the error ERRCODE_QUERY_CANCELED is
+ * raised, and pulse_timed_out() returns true.
  */
 extern void pulse_begin(void);
 extern void pulse_end(void);
 
-/*
- * Work is interrupted by a wait for somebody else, in which nothing is limited, until
- * pulse_begin().
- */
+/* Suspends all limits until pulse_begin(), during a wait for another process. */
 extern void pulse_pause(void);
 
 /*
- * From here to pulse_end() the piece of work may take so many milliseconds; 0: no limit. What is
- * running then is cancelled, and pulse_is_over() is true.
+ * Limits the piece of work, from here to pulse_end(), to ms milliseconds; 0: no limit. After that
+ * the running work is cancelled, and pulse_is_over() returns true.
  */
 extern void pulse_limit(int ms);
 extern bool pulse_is_over(void);
 
-/* There will be nothing to do for a while: no timer runs from here on. */
+/* Stops the timer until the next piece of work. Called when there is nothing to do for a while. */
 extern void pulse_rest(void);
 
-/* True if the error at hand comes of the limit; forgets it. */
+/* Returns true if the current error comes from a limit, and forgets that. */
 extern bool pulse_timed_out(void);
 
-/* Does what is due; called by pulse(). */
+/* Calls the beat function; called by pulse(). */
 extern void pulse_serve(void);
 
-/* Time goes by. */
+/* Serves what is due, and interrupts. */
 static inline void
 pulse(void)
 {
@@ -62,7 +59,7 @@ pulse(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* A step of a long piece of work is done: a row, or a look at one. */
+/* Marks a step of a long piece of work as done: a row, or a look at one. */
 static inline void
 pulse_step(void)
 {

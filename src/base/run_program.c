@@ -1,12 +1,12 @@
 /*
  * run_program.c
- *		Running an external program (pg_dump, psql) from a backend or worker.
+ *		Runs an external program (pg_dump, psql) from a backend or worker.
  *
- * The program's standard error is a pipe that we read while we wait, so the program
- * never blocks on it, and keep the end of. The program runs in our process group, so it gets the
- * signals that the postmaster sends to a group; where the system can, it is also
- * killed when this process dies. After an error or interrupt here it is asked to end, then
- * made to.
+ * The program's standard error is a pipe. This process reads it while it waits, so that the program
+ * never blocks on it, and keeps the end of the text. The program runs in the process group of this
+ * process, so it gets the signals that the postmaster sends to a group. Where the system supports
+ * that, it is also killed when this process dies. After an error or interrupt here the program is
+ * terminated, and killed if that does not help.
  */
 #include "postgres.h"
 
@@ -28,14 +28,14 @@
 #include "base/run_program.h"
 
 #define POLL_MS			20
-#define TERM_POLLS		250		/* so many times POLL_MS until it is killed */
-#define STDERR_BYTES	4096	/* how much of the end of its messages is kept */
+#define TERM_POLLS		250		/* after this many times POLL_MS it is killed */
+#define STDERR_BYTES	4096	/* of the end of its messages that are kept */
 
 typedef struct Program
 {
 	const char *path;
 	pid_t		pid;
-	int			stderr_fd;		/* our end of the pipe, -1 at its end */
+	int			stderr_fd;		/* this process's end of the pipe; -1: closed */
 	StringInfoData messages;
 } Program;
 
@@ -83,7 +83,10 @@ program_major_version(const char *path)
 	return major;
 }
 
-/* The child: becomes the program. Does not return, and must not touch the parent's state. */
+/*
+ * Becomes the program, in the child process. Does not return, and must not touch the parent's
+ * state.
+ */
 static void
 become_program(const char *const *argv, const char *const *environment, int in, int out, int stderr_fd, pid_t parent)
 {
@@ -144,7 +147,7 @@ start_program(Program *p, const char *const *argv, const char *const *environmen
 	}
 }
 
-/* Reads what the program has said; keeps the end. */
+/* Reads what the program has written to standard error, and keeps the end of it. */
 static void
 read_messages(Program *p)
 {
@@ -170,7 +173,7 @@ read_messages(Program *p)
 	}
 }
 
-/* Waits until the program has ended; returns its exit status. */
+/* Waits until the program has ended. Returns its exit status. */
 static int
 wait_for_program(Program *p)
 {
@@ -197,7 +200,7 @@ wait_for_program(Program *p)
 	}
 }
 
-/* Ends the program, without serving interrupts. */
+/* Terminates the program, without serving interrupts. */
 static void
 stop_program(Program *p)
 {

@@ -2,8 +2,9 @@
  * session.c
  *		The settings that are pinned, and how.
  *
- * What is asked for each value is answered from the variables behind the settings: where they are
- * as wanted, in our workers and in walsenders of our streams always, nothing is set.
+ * Whether they are pinned, which is asked for each value, is answered from the variables behind the
+ * settings. Where these are as required, as they always are in workers and in walsenders of the
+ * group's streams, nothing is set.
  */
 #include "postgres.h"
 
@@ -28,10 +29,10 @@
 typedef struct Pin
 {
 	const char *name;
-	const char *value;			/* without spaces: it also goes into options of a connection */
+	const char *value;			/* without spaces: also used as a connection option */
 } Pin;
 
-/* What the text form of some type depends on, written or read. */
+/* Settings on which the text form of some type depends, in output or input. */
 static const Pin text_pins[] = {
 	{"DateStyle", "ISO,MDY"},
 	{"IntervalStyle", "postgres"},
@@ -45,7 +46,7 @@ static const Pin text_pins[] = {
 	{"quote_all_identifiers", "off"},
 };
 
-/* What the outcome of statements depends on; "on" and so on are PostgreSQL's defaults. */
+/* Settings on which the outcome of statements depends; most values are PostgreSQL's defaults. */
 static const Pin statement_pins[] = {
 	{"standard_conforming_strings", "on"},
 	{"backslash_quote", "safe_encoding"},
@@ -54,14 +55,14 @@ static const Pin statement_pins[] = {
 	{"gin_fuzzy_search_limit", "0"},
 };
 
-/* What functions make texts by, besides. */
+/* Further settings on which the texts that functions make depend. */
 static const Pin code_pins[] = {
 	{"lc_numeric", "C"},
 	{"lc_time", "C"},
 	{"default_text_search_config", "pg_catalog.simple"},
 };
 
-/* How patient a session of ours is. */
+/* The patience of a session of the extension. */
 static const Pin patience_pins[] = {
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
@@ -69,14 +70,14 @@ static const Pin patience_pins[] = {
 	{"idle_session_timeout", "0"},
 };
 
-/* What could end a session of ours, or have it do something else. */
+/* Settings that could end a session of the extension, or change what it does. */
 static const Pin session_pins[] = {
 	{"role", "none"},
 	{"default_transaction_isolation", "read\\ committed"},
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"exit_on_error", "off"},
-	{"work_mem", "4MB"},		/* so what our statements read needs no temporary files, of which there may be a limit */
+	{"work_mem", "4MB"},		/* the extension's statements need no temporary files then */
 	{"check_function_bodies", "on"},
 	{"default_table_access_method", "heap"},
 	{"default_tablespace", ""},
@@ -84,7 +85,7 @@ static const Pin session_pins[] = {
 };
 
 /*
- * The same, but only superusers may set them; a session on another node sets what it needs of them
+ * The same, but only superusers may set these. A session on another node sets those that it needs
  * itself.
  */
 static const Pin superuser_pins[] = {
@@ -96,8 +97,8 @@ static const Pin superuser_pins[] = {
 };
 
 /*
- * Where statements and their parameters would be written down. Some belong to extensions, which
- * need not be here.
+ * Settings by which statements and their parameters would be recorded. Some belong to extensions
+ * that may be absent.
  */
 static const Pin hiding_pins[] = {
 	{"log_statement", "none"},
@@ -148,7 +149,7 @@ session_output_function(Oid typid)
 	bool		varlena;
 
 	/*
-	 * the bytes of xml are its text; its own function leaves out an encoding that is named, and a
+	 * the bytes of xml are its text; its own output function omits an encoding declaration, and a
 	 * line break at the beginning
 	 */
 	if (getBaseType(typid) == XMLOID)
@@ -168,21 +169,21 @@ session_text_is_pinned(void)
 		strcmp(locale_monetary, "C") == 0 && strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0;
 }
 
-/* True if names are looked up as in our own SQL. */
+/* Returns true if search_path is that of the extension's own SQL. */
 static bool
 path_is_pinned(void)
 {
 	return namespace_search_path && strcmp(namespace_search_path, SESSION_OWN_PATH) == 0;
 }
 
-/* Sets one until the end of the nest level. */
+/* Sets a setting until the end of the nest level. */
 static void
 set_nested(const char *name, const char *value)
 {
 	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
-/* Sets all of a list until then. */
+/* Sets all settings of a list until the end of the nest level. */
 static void
 set_all_nested(const Pin *pins, int n)
 {
@@ -330,7 +331,7 @@ session_hide(bool local)
 
 /* ---------- workers ---------- */
 
-/* A value as it is given to the setting itself: without the backslashes of connection options. */
+/* Removes the backslashes of connection options from a value; palloc'd. */
 static const char *
 plain(const char *value)
 {
@@ -346,7 +347,7 @@ plain(const char *value)
 	return result;
 }
 
-/* Sets all of a list for the process. */
+/* Sets all settings of a list for the life of the process. */
 static void
 set_all(const Pin *pins, int n)
 {
@@ -358,8 +359,8 @@ void
 session_pin_worker(void)
 {
 	/*
-	 * PostgreSQL lets a database's session_authorization count only where a session begins without
-	 * a user's name: in workers
+	 * PostgreSQL applies a database's session_authorization only where a session begins without a
+	 * user's name, as workers do
 	 */
 	if (GetSessionUserId() != GetAuthenticatedUserId())
 		SetSessionAuthorization(GetAuthenticatedUserId(), true);
@@ -370,14 +371,15 @@ session_pin_worker(void)
 	set_all(superuser_pins, lengthof(superuser_pins));
 	SetConfigOption("search_path", SESSION_OWN_PATH, PGC_SUSET, PGC_S_OVERRIDE);
 	if (GetConfigOption("auto_explain.log_min_duration", true, false))
-		SetConfigOption("auto_explain.log_min_duration", "-1", PGC_SUSET, PGC_S_OVERRIDE);	/* plans have values in them: of our tables dsns */
+		/* plans contain values: in the extension's own tables, dsns */
+		SetConfigOption("auto_explain.log_min_duration", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	if (OidIsValid(MyDatabaseId))
 		SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_USERSET, PGC_S_OVERRIDE);
 }
 
 /* ---------- sessions elsewhere ---------- */
 
-/* Appends a list as options. */
+/* Appends a list as connection options. */
 static void
 append_options(StringInfo out, const Pin *pins, int n)
 {

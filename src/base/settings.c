@@ -2,9 +2,8 @@
  * settings.c
  *		The extension's configuration parameters (prefix replication_plugin.).
  *
- * Nothing here decides the outcome of a conflict: what decides outcomes is
- * replicated data, the same on every node. These only say how patient and how
- * parallel this server is.
+ * None of them decides the outcome of a conflict: that is decided by replicated data, which are the
+ * same on every node. Most of them set how patient and how parallel this server is.
  */
 #include "postgres.h"
 
@@ -30,7 +29,7 @@ int			setting_lock_patience = 600000;
 int			setting_conflict_retention = 30 * 86400;
 int			setting_conflict_log_size = 256;
 int			setting_conflict_log_rate = 100;
-static bool setting_prepared_role = false;	/* never read: a mark on roles, in pg_db_role_setting */
+static bool setting_prepared_role = false;	/* never read: it marks roles, in pg_db_role_setting */
 
 /* Defines one integer parameter. */
 static void
@@ -45,8 +44,8 @@ void
 settings_define(void)
 {
 	/*
-	 * of a library that is loaded later it means nothing, and cannot be of the postmaster; but it
-	 * may stand in postgresql.conf
+	 * In a library that is loaded later the parameter has no effect, and cannot be PGC_POSTMASTER;
+	 * but it may be in postgresql.conf.
 	 */
 	define_int("replication_plugin.max_links",
 			   "Links and databases that this server can keep track of.",

@@ -14,22 +14,22 @@ extern int	setting_clock_offset_warning;	/* ms; -1: none */
 extern int	setting_max_clock_skew;	/* s; -1: no limit */
 extern int	setting_max_retained_wal;	/* MB; -1: no limit */
 extern int	setting_frontier_interval;	/* ms */
-/* ms that a link fails at a table before that waits; 0: for ever */
+/* ms that a table's changes fail before the table waits; 0: for ever */
 extern int	setting_table_patience;
-/* ms that a link waits for a lock before who has it is ended; 0: for ever */
+/* ms that a link waits for a lock before its holder is ended; 0: for ever */
 extern int	setting_lock_patience;
-/* ms that other people's code may take for a row; 0: no limit */
+/* ms that code of users may take for a row; 0: no limit */
 extern int	setting_row_timeout;
 extern int	setting_conflict_retention; /* seconds that conflicts are kept; -1 for ever */
 extern int	setting_conflict_log_size;	/* MB; -1: no limit */
 extern int	setting_conflict_log_rate;	/* rows per second and link worker; -1: no limit */
 
-/* Defines all parameters; called once from _PG_init. */
+/* Defines all parameters. Called once, from _PG_init(). */
 extern void settings_define(void);
 
 /*
- * After all settings are defined, by whomever: what else begins with our name is refused, or was a
- * mistake.
+ * Reserves the prefix. Called after all settings are defined: a setting with the prefix that is not
+ * defined by then is refused.
  */
 extern void settings_reserve_prefix(void);
 

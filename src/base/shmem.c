@@ -1,10 +1,10 @@
 /*
  * shmem.c
- *		Our areas of shared memory, and whether this server has them.
+ *		The areas of shared memory, and whether this server has them.
  *
- * A library that is loaded later (by session_preload_libraries, a function of ours, or as an output
- * plugin) has none. Then what only reads does without it, and all else is refused with what to do;
- * nothing may crash.
+ * A library that is loaded later (by session_preload_libraries, a function of the extension, or as
+ * an output plugin) has no shared memory. Then code that only reads does without it, and all other
+ * actions raise an error with a hint. Nothing may crash.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@ static struct
 	bool		attached;		/* to all areas */
 } shmem;
 
-/* The hook in which shared memory is reserved. */
+/* Hook in which shared memory is reserved. */
 static void
 request(void)
 {
@@ -34,7 +34,7 @@ request(void)
 		RequestAddinShmemSpace((*a)->size());
 }
 
-/* Makes an area, or attaches to it. The lock of PostgreSQL's list of areas is held. */
+/* Creates an area, or attaches to it. The lock of PostgreSQL's list of areas is held. */
 static void
 attach(const ShmemArea *area)
 {
@@ -55,7 +55,7 @@ attach(const ShmemArea *area)
 		LWLockRegisterTranche(((LWLock *) address)->tranche, area->tranche);
 }
 
-/* The hook in which shared memory is made, or attached to. */
+/* Hook in which shared memory is created, or attached to. */
 static void
 startup(void)
 {

@@ -1,7 +1,7 @@
 /*
  * shmem.h
- *		Our areas of shared memory, and whether this server has them: the library is in
- *		shared_preload_libraries.
+ *		The areas of shared memory, and whether this server has them, that is, whether the library
+ *		is in shared_preload_libraries.
  */
 #ifndef REPLICATION_PLUGIN_SHMEM_H
 #define REPLICATION_PLUGIN_SHMEM_H
@@ -12,26 +12,31 @@
 /* An area of shared memory, as its file describes it. */
 typedef struct ShmemArea
 {
-	const char *name;			/* PostgreSQL shows it in pg_shmem_allocations */
+	const char *name;			/* shown in pg_shmem_allocations */
 	const char *tranche;		/* of the LWLock with which the area begins; NULL: it has none */
 
-	/* Its size. Settings that need a restart are known by then, and so is MaxBackends. */
+	/*
+	 * Returns the size. Settings that need a restart, and MaxBackends, are known when it is called.
+	 */
 	Size		(*size) (void);
 
 	/*
-	 * Takes the area's address. If fresh, gives it what it starts with: it is zero, and has its
+	 * Stores the area's address. If fresh, also initializes the area, which is zero except for its
 	 * lock. Runs in each process that has shared memory, and must not use another area.
 	 */
 	void		(*attach) (void *area, bool fresh);
 } ShmemArea;
 
-/* Has the areas made when the server starts; from _PG_init only. The list ends with NULL. */
+/*
+ * Makes the server create the areas when it starts. Called from _PG_init() only. The list ends with
+ * NULL.
+ */
 extern void shmem_install(const ShmemArea *const *areas);
 
-/* True if this server has all of them. */
+/* Returns true if this server has all areas. */
 extern bool shmem_exists(void);
 
-/* Raises an error without shared memory, with what to do. */
+/* Raises an error, with a hint, unless this server has shared memory. */
 extern void shmem_require(void);
 
 #endif							/* REPLICATION_PLUGIN_SHMEM_H */

@@ -1,23 +1,27 @@
 /*
  * token_bucket.h
- *		So many of something per second, and at most those of one second at once. A pure value.
+ *		A limit of a number of events per second, and of those of one second at once. A pure
+ *		value.
  */
 #ifndef REPLICATION_PLUGIN_TOKEN_BUCKET_H
 #define REPLICATION_PLUGIN_TOKEN_BUCKET_H
 
 #include "base/moment.h"
 
-/* of one token: what comes in a microsecond at a rate of 1 */
+/* parts of one token: what a rate of 1 adds in a second */
 #define TOKEN_PARTS		INT64CONST(1000000)
 
-/* All zeroes: never used, so full. */
+/* All zeroes means never used, and therefore full. */
 typedef struct TokenBucket
 {
 	int64		parts;
 	Moment		filled_at;
 } TokenBucket;
 
-/* Takes a token if there is one. rate: tokens per second, which may differ from call to call. */
+/*
+ * Takes a token; returns false if there is none. rate: tokens per second, which may differ between
+ * calls.
+ */
 static inline bool
 token_bucket_take(TokenBucket *b, int rate, Moment now)
 {
@@ -31,7 +35,7 @@ token_bucket_take(TokenBucket *b, int rate, Moment now)
 	return true;
 }
 
-/* Puts tokens back that were taken for nothing. */
+/* Puts back tokens that were taken and not used. */
 static inline void
 token_bucket_put_back(TokenBucket *b, int64 n)
 {

@@ -1,22 +1,23 @@
 /*
  * capture.c
- *		What the triggers do: write tombstones, refuse what could not be replicated.
+ *		The capture triggers: write tombstones, and refuse changes that cannot be replicated.
  *
- *	capture_row			AFTER DELETE, and AFTER UPDATE OF the key columns: the old key
- *						gets a tombstone. For a changed key it is also what is sent to
- *						other nodes as the delete; a deleted row's own WAL record has
- *						the key, so its tombstone stays out of decoding. Not if the key is in use again by now: triggers
- *						run at the end of the statement, which may have put it
- *						after deleting it (keys that move over one another), and a
- *						tombstone behind the put would take the row away elsewhere.
- *	capture_truncate	BEFORE TRUNCATE: a tombstone for every row that is there, also for parked ones, so a
- *						truncate is the delete of the rows that this node had seen.
- *						(Of a mergeable table: an operation each; capture_write.c.)
- *	capture_no_key		AFTER UPDATE OR DELETE of a row of a table whose rows cannot be told
- *						apart: refused, since the other nodes could not follow.
+ * The trigger functions are:
  *
- * They fire always, also under session_replication_role = replica. The apply worker
- * does not run them; it writes tombstones itself.
+ * - capture_row: AFTER DELETE, and AFTER UPDATE OF the key columns. The old key gets a tombstone.
+ *   For a changed key, the tombstone is also sent to other nodes as the delete. The WAL record of a
+ *   deleted row contains the key, so the tombstone of a delete is not decoded. No tombstone is
+ *   written if the key is in use again: triggers run at the end of the statement, which may have
+ *   deleted and then put a key (keys that move over one another), and a tombstone after the put
+ *   would delete the row on other nodes.
+ * - capture_truncate: BEFORE TRUNCATE. Every existing row, including parked rows, gets a tombstone.
+ *   A TRUNCATE therefore deletes the rows that this node had seen. Each row of a mergeable table
+ *   gets an operation instead (capture_write.c).
+ * - capture_no_key: AFTER UPDATE OR DELETE of a row of a table whose rows cannot be identified. The
+ *   change is refused, because the other nodes could not apply it.
+ *
+ * The triggers always fire, even with session_replication_role = replica. Link workers do not run
+ * them, because applying writes the tombstones itself.
  */
 #include "postgres.h"
 
@@ -54,19 +55,19 @@ PG_FUNCTION_INFO_V1(replication_plugin_capture_row);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_truncate);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_no_key);
 
-/* What a trigger call site remembers from row to row of one statement. */
+/* What a trigger call site remembers across the rows of one statement. */
 typedef struct CaptureState
 {
-	Oid			relid;			/* table that the trigger is on */
+	Oid			relid;			/* table of the trigger */
 	TombstoneKeys *keys;
 	AttrNumber *attnums;		/* of the key columns in that table */
 	Oid			owner;			/* of the root, as whom keys are hashed */
-	bool		wal_has_key;	/* the WAL of a delete has the key: it is sent for itself */
+	bool		wal_has_key;	/* the WAL of a delete has the key, which is sent from there */
 } CaptureState;
 
 /*
- * What to do for a table whose primary key is deferrable: a unique index beside it that is not.
- * NULL: it has no such key.
+ * Returns a hint for a table with a deferrable primary key: to add a unique index that is not
+ * deferrable. Returns NULL if the table has no such key.
  */
 static char *
 deferrable_key_hint(Relation root)
@@ -98,7 +99,7 @@ deferrable_key_hint(Relation root)
 	return hint;
 }
 
-/* Refuses a change of a row that could not be told apart elsewhere. */
+/* Raises an error for a change of a row that other nodes could not identify. */
 static void
 refuse_no_key(Relation rel, const char *what)
 {
@@ -113,7 +114,7 @@ refuse_no_key(Relation rel, const char *what)
 			 errhint("Add a primary key, or set REPLICA IDENTITY FULL, or take the table out with replication_plugin.exclude_table().")));
 }
 
-/* Returns what is needed for a table, built at the first row of a statement. */
+/* Returns the state for a table, which is built at the first row of a statement. */
 static CaptureState *
 capture_state(FunctionCallInfo fcinfo, Relation rel)
 {
@@ -127,7 +128,7 @@ capture_state(FunctionCallInfo fcinfo, Relation rel)
 	state = palloc0(sizeof(CaptureState));
 	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
 	if (!OidIsValid(table_key_index(root)))
-		refuse_no_key(rel, "change");	/* its index was dropped after the trigger was made */
+		refuse_no_key(rel, "change");	/* its index was dropped after the trigger was created */
 	state->relid = RelationGetRelid(rel);
 	state->keys = tombstone_keys(root);
 	state->owner = root->rd_rel->relowner;
@@ -139,7 +140,7 @@ capture_state(FunctionCallInfo fcinfo, Relation rel)
 	return state;
 }
 
-/* Takes the key values out of a row. */
+/* Sets key to the key values of a row. */
 static void
 key_values(CaptureState *state, TupleTableSlot *slot, Datum *key)
 {
@@ -153,7 +154,7 @@ key_values(CaptureState *state, TupleTableSlot *slot, Datum *key)
 	}
 }
 
-/* True if the two rows have the same bytes in all key columns. */
+/* Returns true if two rows have the same bytes in all key columns. */
 static bool
 same_key(CaptureState *state, TupleTableSlot *a, TupleTableSlot *b)
 {
@@ -171,7 +172,10 @@ same_key(CaptureState *state, TupleTableSlot *a, TupleTableSlot *b)
 	return true;
 }
 
-/* Prepares the search for a key in an index of the table; false if the index has other columns. */
+/*
+ * Prepares the search for a key in an index of the table. Returns false if the index has other
+ * columns.
+ */
 static bool
 key_search(CaptureState *state, Relation index, const Datum *key, ScanKey search)
 {
@@ -191,7 +195,7 @@ key_search(CaptureState *state, Relation index, const Datum *key, ScanKey search
 	return true;
 }
 
-/* True if the table has a row of the key now. */
+/* Returns true if the table currently has a row of the key. */
 static bool
 key_is_live(CaptureState *state, Relation rel, const Datum *key)
 {
@@ -219,8 +223,8 @@ key_is_live(CaptureState *state, Relation rel, const Datum *key)
 }
 
 /*
- * Writes the tombstone of a key, unless there is a row of it. A key of a user's type is looked at
- * as the owner.
+ * Writes the tombstone of a key, unless the key has a row. A key of a type that is not built in is
+ * handled as the owner.
  */
 static void
 remember(CaptureState *state, Relation rel, const Datum *key, bool send)
@@ -236,9 +240,7 @@ remember(CaptureState *state, Relation rel, const Datum *key, bool send)
 		as_owner_end(saved);
 }
 
-/*
- * capture_row() → trigger: writes the tombstone of a deleted or replaced key.
- */
+/* capture_row() → trigger: writes the tombstone of a deleted or replaced key. */
 Datum
 replication_plugin_capture_row(PG_FUNCTION_ARGS)
 {
@@ -269,7 +271,7 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* True if a parked row of a partitioned table belongs to this partition of it. */
+/* Returns true if a parked row of a partitioned table belongs to this partition. */
 static bool
 is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
 {
@@ -289,8 +291,8 @@ is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
 }
 
 /*
- * Deletes rows that are not in the table, as newer ones are in their place: they do not come back.
- * t: of a mergeable table.
+ * Deletes the parked rows of a table, so that they do not come back. t: of a mergeable table, else
+ * NULL.
  */
 static void
 delete_parked(CaptureState *state, Relation rel, MergeTable *t)
@@ -313,9 +315,7 @@ delete_parked(CaptureState *state, Relation rel, MergeTable *t)
 	table_close(root, NoLock);
 }
 
-/*
- * capture_truncate() → trigger: writes a tombstone for every row of the table.
- */
+/* capture_truncate() → trigger: writes a tombstone for every row of the table. */
 Datum
 replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 {
@@ -383,9 +383,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/*
- * capture_no_key() → trigger: refuses UPDATE and DELETE of a table without a key.
- */
+/* capture_no_key() → trigger: refuses UPDATE and DELETE of a table without a key. */
 Datum
 replication_plugin_capture_no_key(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,6 @@
 /*
  * capture.h
- *		Triggers that record what the WAL alone does not keep: deleted keys.
+ *		Triggers that record what the WAL alone does not contain: deleted keys.
  */
 #ifndef REPLICATION_PLUGIN_CAPTURE_H
 #define REPLICATION_PLUGIN_CAPTURE_H
@@ -10,33 +10,41 @@
 #include "utils/relcache.h"
 
 /*
- * Brings our internal triggers on a table (and its partitions) in line with
- * whether it is replicated and what key it has. A relation of another kind, or one
- * that is gone, is passed over. Needs a transaction; the change is part of it.
+ * Creates or drops the extension's internal triggers on a table (and its partitions), as required
+ * by whether the table is replicated and by its key. Ignores relations of other kinds, and
+ * relations that do not exist. Needs a transaction, of which the change is part.
  */
 extern void capture_install(Oid relid);
 
-/* The same for every table of the database (creating or joining a group). */
+/* Does the same for every table of the database, when a group is created or joined. */
 extern void capture_install_all(void);
 
 /*
- * The same for every table whose row in pg_class, or trigger, this transaction has changed. Others
- * are not opened: own_changes.h.
+ * Does the same for every table whose pg_class row, or trigger, this transaction has changed. Other
+ * tables are not opened; see own_changes.h.
  */
 extern void capture_install_changed(void);
 
-/* Removes all of them (leaving a group). */
+/* Removes all triggers, when a group is left. */
 extern void capture_remove_all(void);
 
-/* A row of a mergeable table goes, by TRUNCATE: as if it were deleted. t: of that table. */
+/*
+ * Capture the delete of a row of a mergeable table, shown or parked, by TRUNCATE. t: of that table.
+ */
 struct MergeTable;
 extern void capture_write_delete(struct MergeTable *t, Relation rel, TupleTableSlot *row);
 extern void capture_write_delete_parked(struct MergeTable *t, Relation rel, const Datum *key);
 
-/* True for a trigger function of ours: apply writes tombstones itself. */
+/*
+ * Returns true for a trigger function of the extension, which applying does not run because it
+ * writes tombstones itself.
+ */
 extern bool capture_is_own_function(Oid funcoid);
 
-/* The same for a trigger; true for the function of our event trigger. */
+/*
+ * capture_is_own_trigger() does the same for a trigger. capture_is_ddl_function() returns true for
+ * the function of the extension's event trigger.
+ */
 extern bool capture_is_own_trigger(Oid trigger);
 extern bool capture_is_ddl_function(Oid funcoid);
 

@@ -1,11 +1,11 @@
 /*
  * capture_ddl.c
- *		After DDL: the tables that a command has touched get the triggers that they need now.
+ *		After DDL, gives the tables that a command has changed the triggers that they need now.
  *
- * The event trigger learns from PostgreSQL what a command created or altered. What it does not tell
- * comes from the statement (detached partitions) and from control/guard/capture_guard.c (tables
- * that lost an index, schemas with another name). No catalog is searched, so the cost does not
- * depend on how many tables there are.
+ * PostgreSQL tells the event trigger what a command has created or altered. The rest comes from the
+ * statement (detached partitions) and from control/guard/capture_guard.c (tables that lost an
+ * index, renamed schemas). No catalog is searched, so the cost does not depend on the number of
+ * tables.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_capture_ddl);
 #define COMMANDS_CLASSID	1
 #define COMMANDS_OBJID		2
 
-/* Table that a changed relation belongs to. */
+/* Returns the table to which a changed relation belongs. */
 static Oid
 table_of(Oid relid)
 {
@@ -46,7 +46,7 @@ table_of(Oid relid)
 	return relid;
 }
 
-/* Table that a trigger is on. */
+/* Returns the table of a trigger. */
 static Oid
 table_of_trigger(Oid trigger)
 {
@@ -57,7 +57,7 @@ table_of_trigger(Oid trigger)
 	return HeapTupleIsValid(tuple) ? ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid : InvalidOid;
 }
 
-/* Calls pg_event_trigger_ddl_commands(): PostgreSQL has no other way to its list. */
+/* Calls pg_event_trigger_ddl_commands(), which is the only access to PostgreSQL's list. */
 static Tuplestorestate *
 collected_commands(ExprContext *context, TupleDesc *desc)
 {
@@ -76,7 +76,7 @@ collected_commands(ExprContext *context, TupleDesc *desc)
 	return result.setResult;
 }
 
-/* The table that one collected command is about; InvalidOid: none. */
+/* Returns the table that one collected command has changed, or InvalidOid. */
 static Oid
 table_of_command(TupleTableSlot *slot)
 {
@@ -91,7 +91,7 @@ table_of_command(TupleTableSlot *slot)
 	return class == TriggerRelationId ? table_of_trigger(object) : InvalidOid;
 }
 
-/* Tables that the command at hand has created or altered. */
+/* Returns the tables that the current command has created or altered. */
 static List *
 changed_tables(void)
 {
@@ -113,7 +113,7 @@ changed_tables(void)
 	return result;
 }
 
-/* Partitions that the command has detached: it does not list them among the changed objects. */
+/* Returns the partitions that the command has detached, which are not among its changed objects. */
 static List *
 detached_tables(Node *stmt)
 {
@@ -137,8 +137,8 @@ detached_tables(Node *stmt)
 }
 
 /*
- * True for a command that changes no more than names and parameters of an index: then its table is
- * not even looked at.
+ * Returns true if a command changes only names and parameters of an index; its table is then not
+ * even opened.
  */
 static bool
 is_harmless(Node *stmt)
@@ -150,16 +150,14 @@ is_harmless(Node *stmt)
 	return linitial_node(AlterTableCmd, ((AlterTableStmt *) stmt)->cmds)->subtype != AT_AttachPartition;
 }
 
-/* True for commands all of whose changed tables are new ones. */
+/* Returns true if all tables that a command changes are new. */
 static bool
 is_creation(Node *stmt)
 {
 	return IsA(stmt, CreateStmt) || IsA(stmt, CreateTableAsStmt) || IsA(stmt, CreateSchemaStmt) || IsA(stmt, CreateExtensionStmt);
 }
 
-/*
- * capture_ddl() → event_trigger: keeps the triggers right after DDL.
- */
+/* capture_ddl() → event_trigger: updates the triggers after DDL. */
 Datum
 replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 {

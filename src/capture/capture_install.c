@@ -1,26 +1,24 @@
 /*
  * capture_install.c
- *		Puts our internal triggers on the tables that need them, and takes them away.
+ *		Installs the internal triggers on the tables that need them, and removes them.
  *
- * The triggers are internal ones, as those of foreign keys are: they stay out of
- * \d and pg_dump. They are installed when a node is created or joins, after DDL
- * (capture_ddl.c), and when a table is excluded or included. They fire always; what
- * disables one of them is undone in the same command. What a table needs follows
- * from its key:
+ * The triggers are internal ones, like those of foreign keys: \d and pg_dump do not show them. They
+ * are installed when a node is created or joins, after DDL (capture_ddl.c), and when a table is
+ * excluded or included. They always fire; if a command disables one of them, the same command
+ * enables it again. The triggers of a table depend on its key:
  *
- *	key					capture_row (AFTER DELETE; AFTER UPDATE OF key columns) and
- *						capture_truncate
- *	key, and mergeable	capture_write (AFTER INSERT, UPDATE, DELETE) and capture_truncate
- *	REPLICA IDENTITY FULL, no key		nothing: the WAL has the whole old row
- *	no key				capture_no_key
+ * - A key: capture_row (AFTER DELETE; AFTER UPDATE OF key columns) and capture_truncate.
+ * - A key, and mergeable: capture_write (AFTER INSERT, UPDATE, DELETE) and capture_truncate.
+ * - No key, REPLICA IDENTITY FULL: none, because the WAL contains the whole old row.
+ * - No key otherwise: capture_no_key.
  *
- * A BEFORE UPDATE trigger of the user may change a key column that the statement
- * does not name; then capture_row must look at every update.
+ * A user's BEFORE UPDATE trigger may change a key column that the statement does not name. If a
+ * table has such a trigger, capture_row fires for every update.
  *
- * With the triggers go the rights of other nodes to read the table (peer_rights.h).
+ * The right of other nodes to read the table is updated together with the triggers (peer_rights.h).
  *
- * Most DDL changes nothing here. So a table is looked at under the weakest lock, and locked against writers only
- * if it does not have what it needs.
+ * Most DDL changes nothing here. A table is therefore checked under the weakest lock, and locked
+ * against writers only if its triggers have to change.
  */
 #include "postgres.h"
 
@@ -59,7 +57,7 @@
 #define TRIGGER_NAME	"replication_plugin"
 #define DDL_FUNCTION	"capture_ddl"
 
-/* Our trigger functions, by what they are for. */
+/* The purposes of trigger functions. */
 typedef enum CaptureKind
 {
 	CAPTURE_DELETE,
@@ -80,8 +78,8 @@ static const char *const function_names[N_CAPTURE_KINDS] = {
 };
 
 /*
- * Oid of a function of ours without arguments, whatever rights the user has on our schema;
- * InvalidOid if there is none.
+ * Returns the oid of a function of the extension without arguments, whatever rights the user has on
+ * the extension's schema. Returns InvalidOid if there is none.
  */
 static Oid
 own_function(const char *name)
@@ -90,7 +88,7 @@ own_function(const char *name)
 						   PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(extension_schema_oid()));
 }
 
-/* Oid of one of our trigger functions. */
+/* Returns the oid of a trigger function. */
 static Oid
 function_oid(CaptureKind kind)
 {
@@ -100,7 +98,7 @@ function_oid(CaptureKind kind)
 bool
 capture_is_own_function(Oid funcoid)
 {
-	/* the first two share theirs */
+	/* the first two share their function */
 	for (int i = CAPTURE_UPDATE; i < N_CAPTURE_KINDS; i++)
 	{
 		if (function_oid(i) == funcoid)
@@ -128,8 +126,8 @@ capture_is_own_trigger(Oid trigger)
 }
 
 /*
- * True in a session that copies rows for a new node: its triggers on inserts come when they are all
- * there.
+ * Returns true in a session that copies rows for a new node. Its tables get the triggers on inserts
+ * when all rows have been copied.
  */
 static bool
 is_copying(void)
@@ -138,7 +136,7 @@ is_copying(void)
 	return origin_map_node(replorigin_session_origin) == ORIGIN_NODE_REPAIR;
 }
 
-/* The relation under whose name and key a table is replicated. */
+/* Returns the relation under whose name and key a table is replicated. */
 static Relation
 open_root(Relation rel)
 {
@@ -150,7 +148,7 @@ open_root(Relation rel)
 	return root;
 }
 
-/* Finds out what triggers a table needs. */
+/* Determines which triggers a table needs. */
 static void
 wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 {
@@ -179,7 +177,7 @@ wanted_triggers(Relation rel, bool wanted[N_CAPTURE_KINDS])
 	RelationClose(root);
 }
 
-/* Columns of the key, as a list of names; NIL to look at every update. */
+/* Returns the names of the key's columns; NIL if the trigger must fire for every update. */
 static List *
 update_columns(Relation rel)
 {
@@ -237,8 +235,8 @@ create_trigger(Relation rel, CaptureKind kind)
 			break;
 		case CAPTURE_NO_KEY:
 			/*
-			 * by row: statement triggers of a partition or child do not fire for its parent's
-			 * statements
+			 * a row trigger: statement triggers of a partition or child do not fire for statements
+			 * on its parent
 			 */
 			stmt->row = true;
 			stmt->timing = TRIGGER_TYPE_AFTER;
@@ -251,7 +249,10 @@ create_trigger(Relation rel, CaptureKind kind)
 	CommandCounterIncrement();
 }
 
-/* Tells what an existing trigger of ours is for; false if it is not ours. */
+/*
+ * Determines the purpose of an existing trigger. Returns false if the trigger is not the
+ * extension's.
+ */
 static bool
 trigger_kind(const Trigger *t, CaptureKind *kind)
 {
@@ -268,7 +269,7 @@ trigger_kind(const Trigger *t, CaptureKind *kind)
 	return true;
 }
 
-/* True if an update trigger looks at just the columns that it should. */
+/* Returns true if an update trigger is restricted to exactly the required columns. */
 static bool
 update_trigger_fits(Relation rel, const Trigger *t)
 {
@@ -286,21 +287,21 @@ update_trigger_fits(Relation rel, const Trigger *t)
 	return true;
 }
 
-/* What has to be done to a table's triggers. */
+/* The required changes to a table's triggers. */
 typedef struct Changes
 {
 	List	   *drop;			/* oids */
-	List	   *arm;			/* oids: of triggers that do not fire always */
+	List	   *arm;			/* oids of triggers that do not always fire */
 	bool		create[N_CAPTURE_KINDS];
 	bool		any;
 } Changes;
 
-/* Compares a table's triggers with those that are wanted. */
+/* Compares a table's triggers with the required ones. */
 static void
 plan_changes(Relation rel, const bool wanted[N_CAPTURE_KINDS], Changes *changes)
 {
 	bool		have[N_CAPTURE_KINDS] = {0};
-	/* a copy: looking names up can have the relation cache replace its own */
+	/* a copy, because name lookups can make the relation cache replace its own */
 	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
 
 	memset(changes, 0, sizeof(*changes));
@@ -329,7 +330,7 @@ plan_changes(Relation rel, const bool wanted[N_CAPTURE_KINDS], Changes *changes)
 	}
 }
 
-/* Has a trigger that was disabled, or enabled for some sessions only, fire always. */
+/* Makes a trigger always fire that was disabled, or enabled for some sessions only. */
 static void
 arm_trigger(Relation rel, Oid trigger)
 {
@@ -338,7 +339,7 @@ arm_trigger(Relation rel, Oid trigger)
 
 	if (HeapTupleIsValid(tuple))
 	{
-		((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled = TRIGGER_FIRES_ALWAYS;	/* it is a copy */
+		((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled = TRIGGER_FIRES_ALWAYS;	/* a copy */
 		CatalogTupleUpdate(pg_trigger, &tuple->t_self, tuple);
 		CacheInvalidateRelcache(rel);
 	}
@@ -346,7 +347,7 @@ arm_trigger(Relation rel, Oid trigger)
 	CommandCounterIncrement();
 }
 
-/* Brings a table's triggers in line with what is wanted. */
+/* Makes a table have exactly the required triggers. */
 static void
 sync_triggers(Relation rel, const bool wanted[N_CAPTURE_KINDS])
 {
@@ -371,7 +372,7 @@ sync_triggers(Relation rel, const bool wanted[N_CAPTURE_KINDS])
 	}
 }
 
-/* Finds out what a table needs, and returns true if it does not have just that. */
+/* Determines the triggers that a table needs. Returns true if they differ from the present ones. */
 static bool
 is_due(Relation rel, bool wanted[N_CAPTURE_KINDS])
 {
@@ -384,7 +385,7 @@ is_due(Relation rel, bool wanted[N_CAPTURE_KINDS])
 	return changes.any;
 }
 
-/* Does one table; partitions are passed here one by one. */
+/* Updates the triggers of one table; the caller passes partitions one by one. */
 static void
 install_one(Oid relid)
 {
@@ -421,7 +422,7 @@ capture_install(Oid relid)
 	}
 }
 
-/* Oids of all ordinary tables outside the system's and the extension's schemas. */
+/* Returns the oids of all permanent ordinary tables of users, outside the extension's schema. */
 static List *
 all_tables(void)
 {

@@ -1,17 +1,14 @@
 /*
  * capture_write.c
- *		What the trigger on mergeable tables does: makes each local write an operation with its
- *		context.
+ *		The trigger on mergeable tables: makes each local write an operation with its context.
  *
- *	capture_write AFTER INSERT OR UPDATE OR DELETE of a row: the write is sent as a logical message
- *	with its context (which
- *						siblings it replaces), and the row's state is kept if it is more than the
- *						row itself. An
- *						update of the key is a delete of the old key and a write of the new one.
+ * capture_write fires AFTER INSERT OR UPDATE OR DELETE of a row. It sends the write as a logical
+ * message with its context (which siblings it replaces), and stores the state of the row unless the
+ * row alone implies it. An update of the key is a delete of the old key and a write of the new one.
  *
- * The heap's own changes of such a table are not sent. Fires always, but not where the apply worker
- * writes, nor where rows are copied. The heap row is written before the state is looked at: it is
- * the lock of both (row_state.h).
+ * The changes of such a table's heap are not sent. The trigger always fires, except when a link
+ * worker writes, or when rows are copied. The heap row is written before the state is read, because
+ * it serves as the lock of both (row_state.h).
  */
 #include "postgres.h"
 
@@ -46,14 +43,14 @@
 
 PG_FUNCTION_INFO_V1(replication_plugin_capture_write);
 
-/* What a trigger call site remembers from row to row of one statement. */
+/* What a trigger call site remembers across the rows of one statement. */
 typedef struct WriteState
 {
 	Oid			relid;
 	MergeTable *table;
 } WriteState;
 
-/* Returns what is needed for a table, built at the first row of a statement. */
+/* Returns the description of a table, which is built at the first row of a statement. */
 static MergeTable *
 table_of(FunctionCallInfo fcinfo, Relation rel)
 {
@@ -71,7 +68,7 @@ table_of(FunctionCallInfo fcinfo, Relation rel)
 	return state->table;
 }
 
-/* True if the two rows have the same bytes in all key columns. */
+/* Returns true if two rows have the same bytes in all key columns. */
 static bool
 same_key(MergeTable *t, TupleTableSlot *a, TupleTableSlot *b)
 {
@@ -89,7 +86,7 @@ same_key(MergeTable *t, TupleTableSlot *a, TupleTableSlot *b)
 	return true;
 }
 
-/* What this node has seen, up to date; in memory that the next call reuses. */
+/* Returns the current seen vector of this node, in memory that the next call reuses. */
 static const Frontier *
 current_seen(void)
 {
@@ -110,7 +107,7 @@ current_seen(void)
 	return seen;
 }
 
-/* The complaint about a context of which not all has arrived here. */
+/* Raises the error that a context has versions that have not arrived on this node yet. */
 static void
 refuse_context(Relation rel)
 {
@@ -121,7 +118,7 @@ refuse_context(Relation rel)
 			 errhint("Try again when it has arrived, or write on the node that was read from.")));
 }
 
-/* Sends the write: its context, and the row, or if it is deleted, its key. */
+/* Sends the write: its context, and the row, or the key if the row is deleted. */
 static void
 send_write(MergeTable *t, Relation rel, const WriteContext *context, const MergedColumns *merged,
 		   const Datum *key, TupleTableSlot *row)
@@ -145,7 +142,9 @@ send_write(MergeTable *t, Relation rel, const WriteContext *context, const Merge
 	message_emit(&buf);
 }
 
-/* A write with a context would add one more value to many. */
+/*
+ * Raises the error that a write with a context would add one more sibling to a row that has many.
+ */
 static void
 refuse_more_siblings(Relation rel)
 {
@@ -156,8 +155,8 @@ refuse_more_siblings(Relation rel)
 }
 
 /*
- * One write of a row: row is what is in the table now (NULL: deleted), old what it replaced there
- * (NULL: nothing).
+ * Captures one write of a row. old: the row that the write replaced in the table (NULL: none). row:
+ * the row that the table has now (NULL: deleted).
  */
 static void
 write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old, TupleTableSlot *row)
@@ -194,8 +193,8 @@ write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old, Tu
 }
 
 /*
- * Deletes a key that a row had. If it has a row again by now, that one is written once more: it
- * replaces what was there.
+ * Captures the delete of a row's key. If the key has a row again by now, that row is written
+ * instead, and replaces the old one.
  */
 static void
 leave_key(MergeTable *t, Relation rel, TupleTableSlot *old)
@@ -208,7 +207,7 @@ leave_key(MergeTable *t, Relation rel, TupleTableSlot *old)
 	ExecDropSingleTupleTableSlot(live);
 }
 
-/* A new row, or one that replaces old. */
+/* Captures a new row, or a row that replaces old. */
 static void
 put_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 {
@@ -218,7 +217,7 @@ put_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 	write_row(t, rel, key, old, row);
 }
 
-/* Makes operations of what a trigger was fired for. */
+/* Makes operations of the change for which a trigger was fired. */
 static void
 capture(MergeTable *t, TriggerData *trigger)
 {
@@ -234,7 +233,7 @@ capture(MergeTable *t, TriggerData *trigger)
 	{
 		leave_key(t, rel, trigger->tg_trigslot);
 		put_row(t, rel, NULL, trigger->tg_newslot);
-		capture_note(RelationGetRelid(rel), -1);	/* two messages of one change */
+		capture_note(RelationGetRelid(rel), -1);	/* two messages for one change */
 	}
 }
 
@@ -261,7 +260,7 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
-	/* what is stored of the row is looked at as the owner, whoever writes */
+	/* stored siblings of the row are read as the owner, whoever writes */
 	t = table_of(fcinfo, trigger->tg_relation);
 	saved = row_codec_runs_code(t->codec) ? as_owner_begin_code(trigger->tg_relation->rd_rel->relowner) :
 		as_owner_begin(trigger->tg_relation->rd_rel->relowner);

@@ -1,6 +1,6 @@
 /*
  * causal_context.c
- *		What a client has read of a row, as text.
+ *		Text form of causal contexts: what a client has read of a row.
  */
 #include "postgres.h"
 
@@ -33,7 +33,10 @@ causal_context_to_text(const SiblingSet *set)
 	return buf.data;
 }
 
-/* Reads one version, up to a comma or the end; NULL if it is malformed, or no write can have it. */
+/*
+ * Reads one version, up to a comma or the end. Returns NULL if it is malformed, or if no write can
+ * have it.
+ */
 static const char *
 parse_version(const char *p, Version *v)
 {
@@ -82,8 +85,8 @@ causal_context_current(Version **read, int *nread)
 }
 
 /*
- * True if this node has had a write: those of each node come in their order. Asked only where what
- * is at hand does not tell.
+ * Returns true if this node has had a write; writes of one node arrive in their order. This is
+ * called only if neither the siblings nor the seen vector decide.
  */
 static bool
 is_applied(Version v)
@@ -102,7 +105,7 @@ causal_context_covered(const SiblingSet *set, const Frontier *seen, const Versio
 
 		for (int k = 0; k < set->n && !here; k++)
 			here = version_cmp(set->items[k].version, read[i]) == 0;
-		/* what has come after it from the same node has come after it here, too */
+		/* a later write of the same node has arrived here, so this one has arrived as well */
 		for (int k = 0; k < set->n && !here; k++)
 			here = set->items[k].version.node == read[i].node && version_cmp(set->items[k].version, read[i]) > 0;
 		if (!here && !is_applied(read[i]))
@@ -111,7 +114,7 @@ causal_context_covered(const SiblingSet *set, const Frontier *seen, const Versio
 	return true;
 }
 
-/* Refuses a text that is no context. */
+/* GUC check hook: refuses a text that is not a context. */
 static bool
 check_setting(char **value, void **extra, GucSource source)
 {

@@ -1,9 +1,11 @@
 /*
  * causal_context.h
- *		What a client has read of a row, as text: setting replication_plugin.causal_context.
+ *		Text form of causal contexts, and setting replication_plugin.causal_context.
  *
- * "3:816543210123456,1:816543210123001": node and timestamp (µs since 2000) of each sibling; "-"
- * stands for one whose version is not known; "none" for a row that had none.
+ * A causal context is what a client has read of a row, for example
+ * "3:816543210123456,1:816543210123001": node and timestamp (microseconds since 2000) of each
+ * sibling. "-" stands for a sibling whose version is unknown, and "none" for a row without
+ * siblings.
  */
 #ifndef REPLICATION_PLUGIN_CAUSAL_CONTEXT_H
 #define REPLICATION_PLUGIN_CAUSAL_CONTEXT_H
@@ -14,15 +16,15 @@
 
 extern char *causal_context_to_text(const SiblingSet *set);
 
-/* Reads a context; returns false if the text is malformed. */
+/* Reads a context. Returns false if the text is malformed. */
 extern bool causal_context_parse(const char *text, Version **read, int *nread);
 
-/* The setting's context; false if it is not set. */
+/* Reads the context of the setting. Returns false if it is not set. */
 extern bool causal_context_current(Version **read, int *nread);
 
 /*
- * True if this node has had all that was read: it has it still, or what has replaced it. set: the
- * siblings here.
+ * Returns true if this node has had everything that was read: it still has it, or what has replaced
+ * it. set: the local siblings.
  */
 extern bool causal_context_covered(const SiblingSet *set, const Frontier *seen, const Version *read, int nread);
 

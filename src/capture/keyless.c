@@ -1,18 +1,18 @@
 /*
  * keyless.c
- *		Tables that log whole rows, so that their UPDATE and DELETE can be replicated: those without
- *		a key, and some with one.
+ *		Tables that log whole rows, so that their UPDATE and DELETE can be replicated: those
+ *		without a key, and some with one.
  *
- * Whether a table has a key is a matter of its root (table_identity()); what the WAL has of an old
- * row is a matter of the partition that the row is in. PostgreSQL sets the two apart from each
- * other: a new partition has REPLICA IDENTITY DEFAULT, whatever its root has. Invariant: where a
- * root is REPLICA IDENTITY FULL without a key, so are all its partitions; else their updates and
- * deletes would be lost in silence.
+ * Whether a table has a key depends on its root (table_identity()), but what the WAL contains of an
+ * old row depends on the partition of the row. PostgreSQL keeps these separate: a new partition has
+ * REPLICA IDENTITY DEFAULT, whatever its root has. Invariant: if a root has REPLICA IDENTITY FULL
+ * and no key, then so have all its partitions. Otherwise their updates and deletes would be lost
+ * silently.
  *
- * Of a key that is stored out of line an update does not log the value with the new row, unless it
- * changes it; but with the old row, if the key is among the columns that identify that. Where it is
- * not (a primary key and REPLICA IDENTITY NOTHING, a partition whose root has REPLICA IDENTITY
- * USING INDEX), such a table is REPLICA IDENTITY FULL too.
+ * If a key column is stored out of line, an update logs its value with the new row only if it
+ * changes the value. The value is logged with the old row, if the key is among the columns of the
+ * replica identity. If it is not (a primary key with REPLICA IDENTITY NOTHING, or a partition whose
+ * root has REPLICA IDENTITY USING INDEX), such a table gets REPLICA IDENTITY FULL as well.
  */
 #include "postgres.h"
 
@@ -33,7 +33,7 @@
 #include "catalog/group_setting.h"
 #include "catalog/table_info.h"
 
-/* Unmarks the index that identifies a table's rows in the WAL. */
+/* Resets the mark of the index that is a table's replica identity. */
 static void
 unmark_index(Oid index)
 {
@@ -68,7 +68,7 @@ log_whole_rows(Relation rel)
 	CommandCounterIncrement();
 }
 
-/* True if an update of a table can leave the key of its root out of the WAL. */
+/* Returns true if the WAL of an update of a table can lack the key of its root. */
 static bool
 key_escapes(Relation rel, Relation root)
 {
@@ -85,7 +85,7 @@ key_escapes(Relation rel, Relation root)
 	return out_of_line && !table_logs_columns(rel, attnums, n);
 }
 
-/* True if this table should log whole rows, and does not. */
+/* Returns true if this table should log whole rows, but does not. */
 static bool
 should_log_whole_rows(Relation rel, bool created)
 {
@@ -122,8 +122,8 @@ keyless_log_whole_rows(Oid relid, bool created)
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
 		return;
 	/*
-	 * A root comes first, so that its partitions see what it has. Locks of tables for which nothing
-	 * is to do are not kept.
+	 * A root comes first, so that its partitions see its identity. Locks of tables that need no
+	 * change are released.
 	 */
 	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
 	{

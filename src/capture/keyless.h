@@ -8,10 +8,11 @@
 #include "utils/relcache.h"
 
 /*
- * Gives a table that has just been created or changed REPLICA IDENTITY FULL where it has no key and
- * should have that: a new table, if the group's setting keyless_tables says so, and a partition of
- * a table that has it; and where its key can be missing in the WAL of an update. Takes the lock
- * that ALTER TABLE takes. Needs a transaction; the change is part of it.
+ * Sets REPLICA IDENTITY FULL for a table that has just been created or changed, if it is required.
+ * It is required for a new table without a key if the group setting keyless_tables says so, for a
+ * partition of a table that has no key and REPLICA IDENTITY FULL, and for a table whose key can be
+ * missing in the WAL of an update. Takes the same lock as ALTER TABLE. Needs a transaction, of
+ * which the change is part.
  */
 extern void keyless_log_whole_rows(Oid relid, bool created);
 

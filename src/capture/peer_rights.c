@@ -1,13 +1,14 @@
 /*
  * peer_rights.c
- *		The right of other nodes to read replicated tables: SELECT, and USAGE of their schemas, for
+ *		The right of other nodes to read replicated tables: SELECT, and USAGE of their schemas,
+ *		for
  *		role replication_plugin_peer.
  *
- * A node that joins copies rows and locks tables as that role; one that lacks a value asks for it.
- * The rights are looked at where the triggers that capture writes are (capture_install.c), and
- * after each REVOKE (control/guard/capture_guard.c). They are grants of the table's owner, made by
- * a command of ours that is none of the user's: his event triggers do not hear of it. Whoever has
- * the right otherwise, from PUBLIC, say, is given none.
+ * A joining node copies rows and locks tables as that role, and a node that lacks a value requests
+ * it as that role. The rights are checked together with the capture triggers (capture_install.c),
+ * and after each REVOKE (control/guard/capture_guard.c). They are grants of the table's owner. An
+ * internal command makes them, which does not fire event triggers of users. If the role already has
+ * a right otherwise, for example from PUBLIC, none is granted.
  */
 #include "postgres.h"
 
@@ -73,7 +74,7 @@ change(bool grant, ObjectType type, Node *object, const char *right)
 	CommandCounterIncrement();
 }
 
-/* True if an access list names the role itself, with one of these rights. */
+/* Returns true if an access list names the role itself, with one of these rights. */
 static bool
 names_role(Datum list, Oid role, AclMode rights)
 {
@@ -88,7 +89,7 @@ names_role(Datum list, Oid role, AclMode rights)
 	return false;
 }
 
-/* The same for the access list of an object: that column of its row in a catalog. */
+/* Does the same for the access list of an object, which is that column of its row in a catalog. */
 static bool
 object_names_role(int cache, Oid object, AttrNumber column, Oid role, AclMode rights)
 {
@@ -102,28 +103,28 @@ object_names_role(int cache, Oid object, AttrNumber column, Oid role, AclMode ri
 	return result;
 }
 
-/* True if a grant on a table names the role. */
+/* Returns true if a grant on a table names the role. */
 static bool
 table_names_role(Oid relid, Oid role)
 {
 	return object_names_role(RELOID, relid, Anum_pg_class_relacl, role, ACL_SELECT);
 }
 
-/* Lets the role use a schema. */
+/* Gives the role the right to use a schema. */
 static void
 open_schema(Oid nspoid, Oid role)
 {
 	if (pg_namespace_aclcheck(nspoid, role, ACL_USAGE) == ACLCHECK_OK)
 		return;
-	/* others may be doing the same */
+	/* other sessions may be doing the same */
 	LockDatabaseObject(NamespaceRelationId, nspoid, 0, ShareUpdateExclusiveLock);
 	if (get_namespace_name(nspoid) && pg_namespace_aclcheck(nspoid, role, ACL_USAGE) != ACLCHECK_OK)
 		change(true, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)), "usage");
 }
 
 /*
- * What has to be done about a table: 1 to grant, -1 to revoke, 0 nothing. *schema: the schema is
- * closed to the role.
+ * Returns what has to be done for a table: 1 to grant, -1 to revoke, 0 for nothing. Sets *schema if
+ * the role may not use the table's schema.
  */
 static int
 due(Relation rel, Oid role, bool *schema)
@@ -137,7 +138,7 @@ due(Relation rel, Oid role, bool *schema)
 	return RelationGetNamespace(rel) != extension_schema_oid() && table_names_role(relid, role) ? -1 : 0;
 }
 
-/* Does it, under a lock that keeps others from doing so at the same time. */
+/* Updates the rights of one table, under a lock that excludes concurrent updates. */
 static void
 sync_one(Oid relid, Oid role)
 {
@@ -176,7 +177,7 @@ peer_rights_sync(Oid relid)
 		sync_one(relid, role);
 }
 
-/* Oids of all permanent tables, or of all schemas, that are users'. */
+/* Returns the oids of all permanent tables of users, or of all schemas. */
 static List *
 all_objects(Oid catalog)
 {
@@ -212,7 +213,7 @@ peer_rights_sync_all(void)
 		sync_one(lfirst_oid(lc), role);
 }
 
-/* Looks at the tables of one schema. */
+/* Updates the rights of the tables of one schema. */
 static void
 sync_schema(Oid nspoid, Oid role)
 {
@@ -246,7 +247,7 @@ peer_rights_sync_changed(void)
 	}
 }
 
-/* Takes the role's right to use a schema back, if it was given that by name. */
+/* Revokes the role's right to use a schema, if the right was granted to the role by name. */
 static void
 close_schema(Oid nspoid, Oid role)
 {

@@ -1,6 +1,7 @@
 /*
  * as_owner.c
- *		Running what comes with a table with its owner's rights and settings only.
+ *		Runs the code that belongs to a table with the rights and settings of the table's owner
+ *		only.
  */
 #include "postgres.h"
 
@@ -37,7 +38,7 @@ as_owner_begin_code(Oid owner)
 }
 
 /*
- * Triggers and constraints of a leaf are its root's as well: they must not get rights that the
+ * Triggers and constraints of a leaf are also those of its root. They must not get rights that the
  * root's owner does not have.
  */
 Oid

@@ -1,6 +1,7 @@
 /*
  * awaited.c
- *		Tables of which a write has been passed over, while what replaces it is on its way.
+ *		Tables with awaited values: a write of them was passed over, and the newer state is on its
+ *		way.
  */
 #include "postgres.h"
 

@@ -1,14 +1,15 @@
 /*
  * exclusion.c
- *		Which tables are not replicated, and why.
+ *		The tables that are not replicated, and the reasons.
  *
- * A table is left out by itself (table_setting), by the newest rule that its name matches
+ * A table is excluded by itself (table_setting), by the newest rule that matches its name
  * (exclusion: names with stars, also of tables that do not exist yet), or because its schema
- * belongs to another extension, or is pg_repack's: what is in there are tools of that extension,
- * like the scratch tables of one node. Rules are rows that are never changed, so no clock decides.
+ * belongs to another extension, or is that of pg_repack: such a schema contains tools of that
+ * extension, like the scratch tables of one node. Rules are rows that are never changed, so the
+ * outcome does not depend on a clock.
  *
- * Invariant: the answer follows from catalogs and user catalog tables alone, so decoding gives the
- * one that was right when the rows were written.
+ * Invariant: the answer follows from catalogs and user catalog tables alone, so decoding gets the
+ * answer that was right when the rows were written.
  */
 #include "postgres.h"
 
@@ -40,7 +41,7 @@ enum
 	RULE_SERIAL = 1, RULE_SET_BY, RULE_SCHEMA, RULE_TABLE, RULE_EXCLUDED
 };
 
-/* True if table_setting takes a table out. */
+/* Returns true if table_setting excludes a table. */
 static bool
 is_set(const char *schema, const char *name)
 {
@@ -71,8 +72,8 @@ is_set(const char *schema, const char *name)
 }
 
 /*
- * Finds the rule that counts for a table; false if there is none. Sets *reason, in words, if it
- * takes the table out.
+ * Finds the rule that counts for a table. Returns false if there is none. If the rule excludes the
+ * table, *reason receives the reason for people, palloc'd; else NULL.
  */
 static bool
 find_rule(const char *schema, const char *name, char **reason)
@@ -86,7 +87,7 @@ find_rule(const char *schema, const char *name, char **reason)
 
 	*reason = NULL;
 	if (!OidIsValid(relid))
-		return false;			/* decoding is at a time before this version */
+		return false;			/* decoding is at a point before this version of the extension */
 	rules = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rules, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -111,7 +112,7 @@ find_rule(const char *schema, const char *name, char **reason)
 	return best >= 0;
 }
 
-/* Name of the extension that a schema belongs to; NULL if there is none. */
+/* Returns the name of the extension to which a schema belongs; NULL if there is none. */
 static char *
 extension_of_schema(const char *schema)
 {

@@ -1,7 +1,7 @@
 /*
  * exclusion.h
- *		Which tables are not replicated, and why: tables table_setting and exclusion, schemas of
- *		other extensions.
+ *		The tables that are not replicated, and the reasons: tables table_setting and exclusion,
+ *		schemas of other extensions.
  */
 #ifndef REPLICATION_PLUGIN_EXCLUSION_H
 #define REPLICATION_PLUGIN_EXCLUSION_H
@@ -11,8 +11,8 @@
 #define REPACK_SCHEMA	"repack"	/* of pg_repack */
 
 /*
- * Why a table of that name in that schema is not replicated, in words for people; NULL if it is.
- * There need not be such a table. Works under a historic snapshot. palloc'd.
+ * Returns why a table with that name in that schema is not replicated, as text for people,
+ * palloc'd; NULL if it is. The table need not exist. Works under a historic snapshot.
  */
 extern char *exclusion_reason(const char *schema, const char *name);
 

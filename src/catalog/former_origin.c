@@ -1,15 +1,16 @@
 /*
  * former_origin.c
- *		Replication origins of nodes that are out.
+ *		Former origins: the replication origins of nodes that are out.
  *
- * PostgreSQL keeps the progress of each origin in one of max_replication_slots places; only
- * dropping the origin gives its place back. But the number of a node that is out must not get
- * another meaning: it stands beside the commit timestamps of all rows that the node has written.
+ * PostgreSQL keeps the progress of each origin in one of max_replication_slots places, and only
+ * dropping the origin frees its place. But the number of a node's origin must not get another
+ * meaning when the node is out, because it stands beside the commit timestamps of all rows that the
+ * node has written.
  *
- * So such an origin is dropped, and its row inserted again in the same transaction, with the same
- * number. What is known of it then is in its name: how far the node's transactions were applied.
- * The name is changed by a transaction before, so a crash, or an error, between the two finds the
- * progress in both places.
+ * Therefore such an origin is dropped, and its row is inserted again in the same transaction, with
+ * the same number. Its name then has the position up to which the node's transactions were applied.
+ * An earlier transaction changes the name, so that after a crash or an error between the two the
+ * progress is in both places.
  */
 #include "postgres.h"
 
@@ -44,14 +45,14 @@ former_origin_read(const char *suffix, XLogRecPtr *progress)
 	if (suffix[0] != SEPARATOR || sscanf(suffix + 1, "%8X/%8X", &hi, &lo) != 2)
 		return false;
 	found = (uint64) hi << 32 | lo;
-	/* only as it is written: no sign, no space, nothing behind it */
+	/* only exactly as written: no sign, no space, nothing after it */
 	if (strcmp(suffix, former_origin_name("", found)) != 0)
 		return false;
 	*progress = found;
 	return true;
 }
 
-/* The row of an origin, copied; an error if there is none. */
+/* Returns a copy of an origin's row. Raises an error if there is none. */
 static HeapTuple
 origin_row(RepOriginId origin)
 {

@@ -1,7 +1,7 @@
 /*
  * former_origin.h
- *		Replication origins of nodes that are out: their numbers stay theirs, and take none of
- *		PostgreSQL's places for progress.
+ *		Former origins: the replication origins of nodes that are out. They keep their numbers,
+ *		and take none of PostgreSQL's places for progress.
  */
 #ifndef REPLICATION_PLUGIN_FORMER_ORIGIN_H
 #define REPLICATION_PLUGIN_FORMER_ORIGIN_H
@@ -9,22 +9,25 @@
 #include "access/xlogdefs.h"
 #include "replication/origin.h"
 
-/* The name of a former origin: that of the origin, and how far it had got; palloc'd. */
+/* Returns the name of a former origin, palloc'd: that of the origin, and its progress. */
 extern char *former_origin_name(const char *name, XLogRecPtr progress);
 
-/* How far a former origin had got, by what follows its name; false if that is no such thing. */
+/*
+ * Reads the progress of a former origin from the suffix of its name. Returns false if the suffix
+ * has another form.
+ */
 extern bool former_origin_read(const char *suffix, XLogRecPtr *progress);
 
-/* Gives an origin another name. Needs a transaction. */
+/* Renames an origin. Needs a transaction. */
 extern void former_origin_rename(RepOriginId origin, const char *name);
 
-/* Makes the row of an origin whose number is free. Needs a transaction. */
+/* Inserts the row of an origin whose number is free. Needs a transaction. */
 extern void former_origin_insert(RepOriginId origin, const char *name);
 
 /*
- * Gives the place for an origin's progress back; number and name stay. Needs a transaction; the
- * name must say how far it had got, in an earlier transaction that is flushed, as the progress is
- * lost at once. An error if a process has the origin.
+ * Frees the place for an origin's progress; the origin keeps its number and name. Needs a
+ * transaction. An earlier transaction, which is flushed, must have written the progress into the
+ * name, as the progress is lost at once. Raises an error if a process is using the origin.
  */
 extern void former_origin_free(RepOriginId origin, const char *name);
 

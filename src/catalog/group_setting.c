@@ -1,9 +1,9 @@
 /*
  * group_setting.c
- *		Settings of the whole group: rows of a replicated table, the same on all members at rest.
+ *		Group settings: rows of a replicated table, the same on all members at rest.
  *
- * Rows are only added. Of the rows of a name the one with the greatest (serial, set_by) counts, so
- * members that have the same rows agree, whoever set what at the same moment.
+ * Rows are only added. Of the rows with one name, that with the greatest (serial, set_by) counts.
+ * So members that have the same rows agree, even if several members set values at the same moment.
  */
 #include "postgres.h"
 

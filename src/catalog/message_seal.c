@@ -1,16 +1,17 @@
 /*
  * message_seal.c
- *		Logical messages that only the extension can have written.
+ *		Seals of logical messages, which prove that the extension has written them.
  *
- * Everybody may call pg_logical_emit_message(), with any prefix. What our messages say is applied
- * on other nodes with the rights of the tables' owners, so each has a seal: a keyed hash (HMAC, RFC
- * 2104, with SHA-256, of which the first half is kept) of the transaction's number and the content.
- * The key is random, made with the extension, and in a table of which the owner of the extension
- * alone can read; it never leaves the server. With the transaction's number in it a message that
- * somebody has seen is of no use in another transaction.
+ * Every user may call pg_logical_emit_message() with any prefix. The contents of the extension's
+ * messages are applied on other nodes with the rights of the tables' owners. So each message has a
+ * seal: a keyed hash (HMAC, RFC 2104, with SHA-256, of which the first half is kept) of the
+ * transaction's number and the content. The key is random, and made with the extension. It is in a
+ * table that only the owner of the extension can read, and never leaves the server. As the
+ * transaction's number is part of the hash, a message that a user has seen is of no use in another
+ * transaction.
  *
  * WAL from before the key was made (by an earlier version of the extension) has messages without
- * seals. Decoding sees the catalog as it was then, so it knows.
+ * seals. Decoding sees the catalog as of that time, and so can tell.
  */
 #include "postgres.h"
 
@@ -34,7 +35,7 @@
 
 typedef struct Secret
 {
-	Oid			table;			/* that it was read from; a table's key never changes */
+	Oid			table;			/* the table from which it was read, whose key never changes */
 	uint8		bytes[SECRET_BYTES];
 } Secret;
 
@@ -60,7 +61,7 @@ read_secret(Oid table, Secret *secret)
 	table_close(rel, AccessShareLock);
 }
 
-/* The key of this database; NULL if there was none yet. */
+/* Returns the key of this database; NULL if there was none yet. */
 static const Secret *
 current_secret(void)
 {
@@ -119,7 +120,7 @@ message_open(const char *message, Size size, TransactionId xid, Size *content_si
 	if (size <= SEAL_BYTES)
 		return false;
 	compute_seal(secret, xid, message, size - SEAL_BYTES, seal);
-	/* in the same time wherever they differ */
+	/* takes the same time wherever they differ */
 	for (int i = 0; i < SEAL_BYTES; i++)
 		differs |= seal[i] ^ (uint8) message[size - SEAL_BYTES + i];
 	*content_size = size - SEAL_BYTES;

@@ -1,6 +1,6 @@
 /*
  * names.c
- *		Names of the extension's schema, tables, slots and origins: one place.
+ *		The names of the extension's schema, tables, slots and origins, in one place.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * names.h
- *		Names of the extension's schema, tables, slots and origins: one place.
+ *		The names of the extension's schema, tables, slots and origins, in one place.
  */
 #ifndef REPLICATION_PLUGIN_NAMES_H
 #define REPLICATION_PLUGIN_NAMES_H
@@ -8,19 +8,19 @@
 #include "model/version.h"
 
 #define EXTENSION_NAME		"replication_plugin"
-#define EXTENSION_VERSION	"1.1"	/* the SQL that this library belongs to, as in the Makefile */
+#define EXTENSION_VERSION	"1.1"	/* version of the SQL for this library, as in the Makefile */
 #define EXTENSION_SCHEMA	"replication_plugin"
 #define PEER_ROLE			"replication_plugin_peer"
-#define PLUGIN_NAME			"replication_plugin"	/* output plugin and library */
+#define PLUGIN_NAME			"replication_plugin"	/* of the output plugin and the library */
 
-/* SQLSTATEs by which a node learns from another that it is out. */
+/* SQLSTATEs that tell a node, when it asks another one, that it is out of the group. */
 #define ERRCODE_NODE_REMOVED		MAKE_SQLSTATE('R', 'P', '0', '0', '1')
 #define ERRCODE_NODE_NEEDS_REJOIN	MAKE_SQLSTATE('R', 'P', '0', '0', '2')
 
-/* By which an applier says that the rows of a table take so long that it has to wait. */
+/* SQLSTATE of apply when the rows of a table take so long that the table has to wait. */
 #define ERRCODE_TABLE_TOO_SLOW		MAKE_SQLSTATE('R', 'P', '0', '0', '3')
 
-/* Tables that every node holds alike: their rows are replicated. */
+/* Tables that are the same on every node, as their rows are replicated. */
 #define TABLE_MEMBER			"member"
 #define TABLE_MEMBER_READY		"member_ready"
 #define TABLE_REMOVAL			"removal"
@@ -36,7 +36,7 @@
 #define TABLE_EXCLUSION			"exclusion"
 #define TABLE_WAITING_CHANGE	"waiting_change"
 
-/* Tables of this node alone. */
+/* Tables of one node alone. */
 #define TABLE_LOCAL_NODE	"local_node"
 #define TABLE_LINK			"link"
 #define TABLE_WAITING_TABLE	"waiting_table"
@@ -54,47 +54,51 @@
 #define TABLE_MERGE_SETTLED	"merge_settled"
 
 /*
- * Oid of the extension's schema, or InvalidOid; of one of its relations, or InvalidOid. Needs a
- * transaction.
+ * Return the OID of the extension's schema, and of one of its relations; InvalidOid if it does not
+ * exist. Need a transaction.
  */
 extern Oid	extension_schema_oid(void);
 extern Oid	extension_relation_oid(const char *relname);
 
-/* True if the extension is created in this database. Needs a transaction. */
+/* Returns true if the extension is created in this database. Needs a transaction. */
 extern bool extension_exists(void);
 
 /*
- * Version of the extension's SQL in this database, palloc'd; NULL if it is not created. Needs a
- * transaction.
+ * Returns the version of the extension's SQL in this database, palloc'd; NULL if it is not created.
+ * Needs a transaction.
  */
 extern char *extension_version(void);
 
 /*
- * True if the extension is created, and it cannot be dropped until the end of the transaction.
- * Workers do this before they use any of its tables: DROP locks the extension before all that
- * belongs to it, so neither can wait for the other with locks in hand.
+ * Locks the extension, so that it cannot be dropped before the end of the transaction. Returns
+ * false if it is not created. A worker must call this before it uses any of the extension's tables:
+ * DROP locks the extension before the objects that belong to it, so neither can wait for the other
+ * while it holds locks.
  */
 extern bool extension_lock(void);
 
 /*
- * "replication_plugin_<database oid>_<subscriber>": the slot on a provider that feeds a subscriber.
- * palloc'd.
+ * Returns "replication_plugin_<database oid>_<subscriber>", palloc'd: the slot on a provider that
+ * feeds a subscriber.
  */
 extern char *slot_name(Oid dboid, NodeId subscriber);
 
 /*
- * "replication_plugin_<database oid>_<node>": the origin that marks a node's transactions here.
- * palloc'd.
+ * Returns "replication_plugin_<database oid>_<node>", palloc'd: the origin that marks a node's
+ * transactions on this server.
  */
 extern char *origin_name(Oid dboid, NodeId node);
 
 /*
- * "replication_plugin_<database oid>_group": the slot that keeps what any member may lack.
- * palloc'd.
+ * Returns "replication_plugin_<database oid>_group", palloc'd: the slot that keeps what any member
+ * may lack.
  */
 extern char *group_slot_name(Oid dboid);
 
-/* The reserved origin of local repairs and of copied rows: never sent to anybody. palloc'd. */
+/*
+ * Return the names, palloc'd, of the origin of local repairs and copied rows, which are never sent,
+ * and of the origin that local COMMIT PREPARED uses (shared/commit_stamp.c).
+ */
 extern char *repair_origin_name(Oid dboid);
 extern char *clock_origin_name(Oid dboid);
 

@@ -1,8 +1,8 @@
 /*
  * nodes.c
- *		Typed access to the tables local_node and node.
+ *		Typed access to the tables local_node, member, member_ready and removal.
  *
- * They are small and read rarely; what hot paths need is cached (nodes_local_id).
+ * The tables are small and rarely read. Values that hot paths need are cached (nodes_local_id()).
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@ enum
 	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 25, LOCAL_COPY_OF, LOCAL_COPY_SINCE, LOCAL_FAILED_STATE
 };
 
-/* Columns of member; in member_ready and removal the node's number is the first as well. */
+/* Columns of member. The node's number is also the first column of member_ready and removal. */
 enum
 {
 	NODE_ID = 1, NODE_NAME, NODE_DSN, NODE_ADD_FRONTIER
@@ -50,7 +50,7 @@ typedef struct CachedNode
 static CachedNode cache;
 static bool cached = false;
 
-/* Calls back for each row of one of our tables. */
+/* Calls a function for each row of one of the extension's tables. */
 static void
 for_each_row(const char *table, void (*callback) (HeapTuple, TupleDesc, void *), void *arg)
 {
@@ -72,7 +72,7 @@ for_each_row(const char *table, void (*callback) (HeapTuple, TupleDesc, void *),
 	table_close(rel, AccessShareLock);
 }
 
-/* A text column, palloc'd; NULL if null. */
+/* Returns a text column, palloc'd; NULL if null. */
 static char *
 get_text(HeapTuple tuple, TupleDesc desc, int att)
 {
@@ -82,7 +82,7 @@ get_text(HeapTuple tuple, TupleDesc desc, int att)
 	return isnull ? NULL : TextDatumGetCString(d);
 }
 
-/* An integer column; 0 if null. */
+/* Returns an integer column; 0 if null. */
 static int
 get_int(HeapTuple tuple, TupleDesc desc, int att)
 {
@@ -114,7 +114,7 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->copy_of = get_int(tuple, desc, LOCAL_COPY_OF);
 	n->copy_since = heap_attisnull(tuple, LOCAL_COPY_SINCE, desc) ? 0 :
 		DatumGetInt64(heap_getattr(tuple, LOCAL_COPY_SINCE, desc, &isnull));
-	/* before an update of the extension there is no such column */
+	/* the column is missing before an update of the extension */
 	n->failed_state = desc->natts >= LOCAL_FAILED_STATE ? get_text(tuple, desc, LOCAL_FAILED_STATE) : NULL;
 	*(LocalNode **) arg = n;
 }
@@ -128,14 +128,14 @@ nodes_local(void)
 	return n;
 }
 
-/* Relcache callback: local_node's trigger sends one for its table when its row changes. */
+/* Relcache callback. The trigger of local_node invalidates its table when the row changes. */
 static void
 forget_id(Datum arg, Oid relid)
 {
 	cached = false;
 }
 
-/* Fills the cache if it is not. */
+/* Fills the cache unless it is valid. */
 static void
 load_cache(void)
 {
@@ -225,7 +225,7 @@ read_member(HeapTuple tuple, TupleDesc desc, void *arg)
 	*(List **) arg = lappend(*(List **) arg, n);
 }
 
-/* Order by number. */
+/* Compares nodes by number. */
 static int
 compare_nodes(const ListCell *a, const ListCell *b)
 {
@@ -238,7 +238,7 @@ typedef struct StateChange
 	const char *state;
 } StateChange;
 
-/* Reads a row of member_ready or removal: its node is in another state. */
+/* Reads a row of member_ready or removal, which sets the state of a node. */
 static void
 read_state(HeapTuple tuple, TupleDesc desc, void *arg)
 {
@@ -277,7 +277,7 @@ nodes_all(void)
 	return all;
 }
 
-/* The node of a number in a list; NULL if it is not there. */
+/* Returns the node with a number in a list; NULL if it is not there. */
 static NodeRow *
 node_in(List *nodes, NodeId id)
 {
@@ -340,7 +340,7 @@ nodes_by_name(const char *name)
 	ListCell   *lc;
 	NodeRow    *best = NULL;
 
-	/* a name may have been used by a removed node before: the newest counts */
+	/* a removed node may have had the name before: the newest node counts */
 	foreach(lc, nodes_all())
 	{
 		NodeRow    *n = lfirst(lc);

@@ -1,12 +1,12 @@
 /*
  * own_changes.c
- *		Tables and schemas whose rows in the catalogs this transaction has written.
+ *		Finds the tables and schemas whose catalog rows the current transaction has written.
  *
- * Who looks after what a command has done to catalogs must not open other tables than those: it
- * would wait for whoever has locked them, and whoever has locked them may wait for what this
- * transaction holds. So all versions of the rows are read, and those that this transaction made or
- * ended tell which tables to look at. A version that a running transaction has ended is not pruned,
- * so that a deleted row is found, too.
+ * Code that checks what a command has done to catalogs must not open other tables than those that
+ * the command changed: it would wait for the sessions that have locked them, which may wait for
+ * locks of this transaction. Therefore all versions of the catalog rows are read, and those that
+ * this transaction inserted or deleted tell which tables to check. A version that a running
+ * transaction has deleted is not pruned, so deleted rows are found as well.
  */
 #include "postgres.h"
 
@@ -22,8 +22,8 @@
 #include "catalog/own_changes.h"
 
 /*
- * True if this transaction, or a subtransaction of it that has not been rolled back, has made or
- * ended a version of a row.
+ * Returns true if this transaction, or a subtransaction of it that was not rolled back, has
+ * inserted or deleted a version of a row.
  */
 static bool
 is_own(HeapTupleHeader header)
@@ -34,7 +34,7 @@ is_own(HeapTupleHeader header)
 		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(header));
 }
 
-/* The object that a row is about. */
+/* Returns the OID of the object to which a row belongs. */
 static Oid
 object_of(Oid catalog, HeapTuple tuple)
 {
@@ -46,7 +46,7 @@ object_of(Oid catalog, HeapTuple tuple)
 	return ((Form_pg_class) GETSTRUCT(tuple))->oid;
 }
 
-/* Adds the objects of a catalog's rows that this transaction has written to a sorted list. */
+/* Adds the objects whose rows in a catalog this transaction has written to a sorted list. */
 static List *
 add_changed(List *oids, Oid catalog)
 {

@@ -1,6 +1,6 @@
 /*
  * own_changes.h
- *		Tables and schemas whose rows in the catalogs this transaction has written.
+ *		Finds the tables and schemas whose catalog rows the current transaction has written.
  */
 #ifndef REPLICATION_PLUGIN_OWN_CHANGES_H
 #define REPLICATION_PLUGIN_OWN_CHANGES_H
@@ -8,12 +8,15 @@
 #include "nodes/pg_list.h"
 
 /*
- * Oids of relations whose row in pg_class, or that of a trigger, this transaction has inserted,
- * changed or deleted. The relations may be gone.
+ * Returns the OIDs of the relations whose row in pg_class, or whose trigger's row, this transaction
+ * has inserted, changed or deleted. The relations may no longer exist.
  */
 extern List *own_changed_relations(void);
 
-/* Oids of schemas whose row in pg_namespace this transaction has inserted, changed or deleted. */
+/*
+ * Returns the OIDs of the schemas whose row in pg_namespace this transaction has inserted, changed
+ * or deleted.
+ */
 extern List *own_changed_schemas(void);
 
 #endif							/* REPLICATION_PLUGIN_OWN_CHANGES_H */

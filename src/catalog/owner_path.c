@@ -2,10 +2,10 @@
  * owner_path.c
  *		The search_path under which a role's functions run when rows of its tables are written.
  *
- * PostgreSQL's own subscriptions run such functions under an empty one, so that names without a
- * schema are not found. Here they run as in a session of the table's owner. But pg_catalog comes
- * first, so that nobody puts something of his own in the place of what is built in, and pg_temp
- * last. The path is looked up once in a transaction.
+ * PostgreSQL's own subscriptions run such functions under an empty search_path, so that names
+ * without a schema are not found. Here they run as in a session of the table's owner, except that
+ * pg_catalog comes first, so that no user can replace a built-in object by his own, and pg_temp
+ * comes last. The path is looked up once in a transaction.
  */
 #include "postgres.h"
 
@@ -31,9 +31,9 @@
 #include "base/session.h"
 #include "catalog/owner_path.h"
 
-#define BUILT_IN_PATH	"\"$user\", public"	/* PostgreSQL's own default */
+#define BUILT_IN_PATH	"\"$user\", public"	/* PostgreSQL's default */
 
-/* Path of a role. */
+/* The path of a role. */
 typedef struct RolePath
 {
 	Oid			role;			/* hash key */
@@ -41,17 +41,17 @@ typedef struct RolePath
 	char	   *path;
 } RolePath;
 
-/* What this process has looked up. */
+/* The values that this process has looked up. */
 static struct
 {
 	HTAB	   *paths;
-	char	   *in_files;		/* as of read_at; NULL: nothing */
-	TimestampTz read_at;		/* PgReloadTime then; 0: not read yet */
+	char	   *in_files;		/* value in the configuration files as of read_at; NULL: none */
+	TimestampTz read_at;		/* PgReloadTime at that time; 0: not read yet */
 }			known;
 
 /* ---------- where it is set ---------- */
 
-/* The value of search_path in a list of settings; NULL if it is not there. */
+/* Returns the value of search_path in a list of settings; NULL if it is not there. */
 static char *
 value_in(ArrayType *settings)
 {
@@ -71,7 +71,10 @@ value_in(ArrayType *settings)
 	return NULL;
 }
 
-/* What ALTER DATABASE or ALTER ROLE has set for a database and a role (InvalidOid: for all). */
+/*
+ * Returns the search_path that ALTER DATABASE or ALTER ROLE has set for a database and a role
+ * (InvalidOid: for all); NULL if there is none.
+ */
 static char *
 path_for(Relation settings, Oid database, Oid role)
 {
@@ -95,8 +98,8 @@ path_for(Relation settings, Oid database, Oid role)
 }
 
 /*
- * Reads what the server's configuration files say. In a worker the setting itself does not tell, as
- * it is pinned.
+ * Reads the value in the server's configuration files. In a worker the setting itself does not
+ * tell, because it is pinned.
  */
 static void
 read_files(void)
@@ -119,7 +122,7 @@ read_files(void)
 	known.read_at = PgReloadTime;
 }
 
-/* What a new session of a role in this database would have. */
+/* Returns the search_path that a new session of a role would have in this database, palloc'd. */
 static char *
 session_path(Oid role)
 {
@@ -153,7 +156,7 @@ in_order(char *path)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "pg_catalog");
 	if (!SplitIdentifierString(path, ',', &names))
-		names = NIL;			/* a session would not take it either */
+		names = NIL;			/* a session would not accept it either */
 	foreach(lc, names)
 	{
 		const char *name = lfirst(lc);
@@ -165,7 +168,7 @@ in_order(char *path)
 	return buf.data;
 }
 
-/* The entry of a role; its path is NULL if it is new. */
+/* Returns the entry of a role. The path of a new entry is NULL. */
 static RolePath *
 entry_of(Oid role)
 {

@@ -6,9 +6,9 @@
 #define REPLICATION_PLUGIN_OWNER_PATH_H
 
 /*
- * What a new session of the role in this database would have (ALTER ROLE ... IN DATABASE, ALTER
- * ROLE, ALTER DATABASE, ALTER ROLE ALL, the server's configuration), with pg_catalog first and
- * pg_temp last. The text is good until the next transaction.
+ * Returns the search_path that a new session of the role would have in this database (ALTER ROLE
+ * ... IN DATABASE, ALTER ROLE, ALTER DATABASE, ALTER ROLE ALL, the server's configuration), with
+ * pg_catalog first and pg_temp last. The text is valid until the next transaction.
  */
 extern const char *owner_path(Oid role);
 

@@ -1,6 +1,6 @@
 /*
  * stable_point.c
- *		What all members have, as it was when the group slot was last moved.
+ *		The stable point: what was stable when the group slot was last moved.
  */
 #include "postgres.h"
 
@@ -17,7 +17,8 @@
 #define ATT_STABLE_SEEN	5
 
 /*
- * A column of the table's one row, palloc'd; false if there is no row: the database is in no group.
+ * Returns a column of the table's only row in *value, palloc'd. Returns false if there is no row,
+ * as the database is in no group.
  */
 static bool
 read_column(AttrNumber attnum, Datum *value)

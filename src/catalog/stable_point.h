@@ -1,6 +1,6 @@
 /*
  * stable_point.h
- *		What all members have, as it was when the group slot was last moved
+ *		The stable point: what was stable when the group slot was last moved
  *		(control/group/group_worker.c).
  */
 #ifndef REPLICATION_PLUGIN_STABLE_POINT_H
@@ -9,13 +9,14 @@
 #include "model/frontier.h"
 
 /*
- * All members have what older transactions (full transaction ids) wrote here; 0: nothing is known.
+ * Returns a full transaction id: all members have the writes of the older transactions of this
+ * server. 0 if nothing is known.
  */
 extern uint64 stable_point_xid(void);
 
 /*
- * All members have the writes of each node through these timestamps (positions mean nothing); in
- * CurrentMemoryContext.
+ * Returns the timestamps up to which all members have the writes of each node, in
+ * CurrentMemoryContext. The positions have no meaning.
  */
 extern Frontier *stable_point_seen(void);
 

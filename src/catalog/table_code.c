@@ -1,10 +1,10 @@
 /*
  * table_code.c
- *		Whether writing rows of a table runs functions of users.
+ *		Finds out whether writing rows of a table runs functions of users.
  *
- * It is asked once per table and definition, and makes the difference whether names are looked up
- * under the owner's search_path: most tables need none, and setting it costs some microseconds.
- * Expressions are looked at as they are stored; planning them could run them.
+ * The answer is computed once per table and definition. It decides whether names are looked up
+ * under the owner's search_path: most tables do not need that, and setting it takes some
+ * microseconds. Expressions are examined in their stored form, because planning could run them.
  */
 #include "postgres.h"
 
@@ -26,18 +26,18 @@
 #include "catalog/names.h"
 #include "catalog/table_code.h"
 
-#define MOST_PARTITIONS	100		/* with more than that nobody looks at each */
+#define MOST_PARTITIONS	100		/* with more partitions, the answer is yes without examining each */
 
 /* ---------- expressions ---------- */
 
-/* True for functions that are not built in. */
+/* Returns true for functions that are not built in. */
 static bool
 is_users_function(Oid function, void *unused)
 {
 	return function >= FirstNormalObjectId;
 }
 
-/* True if an expression calls one, or makes a value of a user's type. */
+/* Returns true if an expression calls such a function, or makes a value of a user's domain. */
 static bool
 calls_users(Node *node, void *unused)
 {
@@ -50,14 +50,14 @@ calls_users(Node *node, void *unused)
 	return expression_tree_walker(node, calls_users, NULL);
 }
 
-/* The same of an expression as it is stored. */
+/* Does the same for an expression in its stored form. */
 static bool
 text_calls_users(const char *expression)
 {
 	return expression && calls_users(stringToNode(expression), NULL);
 }
 
-/* The same of a column of a row of pg_index. */
+/* Does the same for a column of a row of pg_index. */
 static bool
 index_column_calls_users(HeapTuple tuple, AttrNumber column)
 {
@@ -67,9 +67,9 @@ index_column_calls_users(HeapTuple tuple, AttrNumber column)
 	return !isnull && text_calls_users(TextDatumGetCString(stored));
 }
 
-/* ---------- what a table has ---------- */
+/* ---------- parts of a table ---------- */
 
-/* True if an index calls users' functions: by expressions, or to compare values. */
+/* Returns true if an index calls users' functions: in expressions, or to compare values. */
 static bool
 index_runs_code(Oid indexoid)
 {
@@ -88,7 +88,7 @@ index_runs_code(Oid indexoid)
 	return runs;
 }
 
-/* True if a trigger of a user fires for replicated rows. */
+/* Returns true if a trigger of a user fires for replicated rows. */
 static bool
 triggers_run_code(const TriggerDesc *triggers)
 {
@@ -102,7 +102,7 @@ triggers_run_code(const TriggerDesc *triggers)
 	return false;
 }
 
-/* True if columns or constraints do. */
+/* Returns true if columns or constraints call users' functions. */
 static bool
 columns_run_code(TupleDesc desc)
 {
@@ -126,7 +126,10 @@ columns_run_code(TupleDesc desc)
 	return false;
 }
 
-/* True if a partition key does. (The relation cache's key is planned.) */
+/*
+ * Returns true if a partition key calls users' functions. The key in the relation cache is planned,
+ * so pg_partitioned_table is read.
+ */
 static bool
 partition_key_runs_code(Oid relid)
 {
@@ -143,7 +146,7 @@ partition_key_runs_code(Oid relid)
 	return runs;
 }
 
-/* True if the table itself does. */
+/* Returns true if the table itself, without its partitions, runs users' functions. */
 static bool
 runs_code(Relation rel)
 {

@@ -1,12 +1,11 @@
 /*
  * table_info.c
- *		Which tables are replicated, under which name, and by which key rows are found.
+ *		Which tables are replicated, under which name, and by which key their rows are found.
  *
- * Everything here works from the relation cache and system catalogs, and from
- * user catalog tables (exclusion.c): so it gives the same answers under the
- * historic snapshot of logical decoding, as of the transaction that is decoded.
- * No locks are taken on users' tables: decoding must not wait for them, and everybody
- * else holds one on the table that he asks about.
+ * All functions use the relation cache, system catalogs and user catalog tables only (exclusion.c).
+ * So under the historic snapshot of logical decoding they give the answers as of the transaction
+ * that is decoded. They take no locks on users' tables: decoding must not wait for these, and every
+ * other caller holds a lock on the table in question.
  */
 #include "postgres.h"
 
@@ -72,7 +71,7 @@ table_is_own_replicated(Relation rel)
 	return false;
 }
 
-/* True for a table of ours, by name. */
+/* Returns true for the table of the extension with the name. */
 static bool
 is_own(Relation rel, const char *name)
 {
@@ -129,7 +128,7 @@ table_key_index(Relation rel)
 {
 	Oid			index = RelationGetReplicaIndex(rel);
 
-	/* replica identity default, full or nothing: the primary key, if there is one */
+	/* with replica identity default, full or nothing: the primary key, if there is one */
 	return OidIsValid(index) ? index : RelationGetPrimaryKeyIndex(rel);
 }
 
@@ -222,7 +221,7 @@ table_is_contested(Relation rel)
 	Oid			key_index = table_key_index(rel);
 	List	   *oids = RelationGetIndexList(rel);
 	ListCell   *lc;
-	/* partitions may have their own */
+	/* partitions may have their own unique indexes */
 	bool		contested = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 
 	foreach(lc, oids)

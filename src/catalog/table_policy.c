@@ -2,8 +2,8 @@
  * table_policy.c
  *		What a table does with concurrent writes.
  *
- * That a table is mergeable is a row that is never changed (mergeable_table, read while decoding),
- * so that no clock decides it. Which policy it has is the newest setting.
+ * A row that is never changed tells that a table is mergeable (mergeable_table, read during
+ * decoding), so that this does not depend on a clock. The policy is the newest setting.
  */
 #include "postgres.h"
 
@@ -48,7 +48,7 @@ policy_name(Policy policy)
 	return policy_names[policy];
 }
 
-/* A policy by its name. */
+/* Returns the policy with a name. */
 static Policy
 policy_by_name(const char *name)
 {
@@ -61,7 +61,7 @@ policy_by_name(const char *name)
 	return POLICY_LAST_WRITE_WINS;
 }
 
-/* Starts a scan of one of our tables for the rows of a user's table. */
+/* Begins a scan of one of the extension's tables for the rows about a user's table. */
 static SysScanDesc
 scan_for(Relation settings, Relation root)
 {
@@ -121,7 +121,7 @@ table_policy_any(const char *schema)
 	return found;
 }
 
-/* Reads policy and handler. */
+/* Reads the policy and the handler. */
 static void
 read_setting(Relation root, TablePolicy *policy)
 {
@@ -142,7 +142,7 @@ read_setting(Relation root, TablePolicy *policy)
 	table_close(settings, AccessShareLock);
 }
 
-/* Reads which columns merge. */
+/* Reads the merged columns. */
 static void
 read_columns(Relation root, TablePolicy *policy)
 {
@@ -162,7 +162,7 @@ read_columns(Relation root, TablePolicy *policy)
 		int			i;
 
 		if (attnum <= InvalidAttrNumber || !merge_kind_parse(TextDatumGetCString(merge), &kind))
-			continue;			/* the column is gone */
+			continue;			/* the column no longer exists */
 		retired = DatumGetBool(heap_getattr(tuple, 5, RelationGetDescr(settings), &isnull));
 		for (i = policy->ncolumns++; i > 0 && policy->columns[i - 1].attnum > attnum; i--)
 			policy->columns[i] = policy->columns[i - 1];
@@ -172,7 +172,7 @@ read_columns(Relation root, TablePolicy *policy)
 	table_close(settings, AccessShareLock);
 }
 
-/* Takes the nodes out of a row of node_priority. */
+/* Reads the nodes in a row of node_priority. */
 static void
 read_nodes(TablePolicy *policy, Datum nodes)
 {
@@ -184,7 +184,7 @@ read_nodes(TablePolicy *policy, Datum nodes)
 		policy->priority[i] = DatumGetInt32(values[i]);
 }
 
-/* Reads the priority of nodes: the row with the greatest (serial, set_by) counts. */
+/* Reads the priority of nodes. The row with the greatest (serial, set_by) counts. */
 static void
 read_priority(TablePolicy *policy)
 {
@@ -211,8 +211,8 @@ read_priority(TablePolicy *policy)
 }
 
 /*
- * True until all writes from before the table was mergeable are everywhere (merge_settled, written
- * by the group worker).
+ * Returns true until the table is settled, that is, until all writes from before it was mergeable
+ * have arrived everywhere (merge_settled, written by the group worker).
  */
 static bool
 is_young(Relation root)

@@ -11,17 +11,17 @@
 #include "model/merge.h"
 #include "model/version.h"
 
-/* Which of a row's concurrent values shows. */
+/* Which of a row's concurrent values is shown. */
 typedef enum Policy
 {
 	POLICY_LAST_WRITE_WINS,
-	POLICY_SIBLINGS,			/* the newest, and the others are kept for the client to see */
-	POLICY_HANDLER,				/* what the user's function makes of them */
+	POLICY_SIBLINGS,			/* the newest; the others are kept for clients to read */
+	POLICY_HANDLER,				/* the result of the user's function */
 	POLICY_NODE_PRIORITY,
 	POLICY_FIRST_WRITE_WINS
 } Policy;
 
-/* A column that merges by itself. */
+/* A merged column. */
 typedef struct ColumnPolicy
 {
 	AttrNumber	attnum;
@@ -31,25 +31,25 @@ typedef struct ColumnPolicy
 
 typedef struct TablePolicy
 {
-	bool		mergeable;		/* concurrent values are kept, and the rest of this counts */
-	bool		young;			/* writes from before it was mergeable may still come */
+	bool		mergeable;		/* concurrent values are kept, and the other fields are set */
+	bool		young;			/* not settled: plain writes may still arrive */
 	Policy		policy;
-	/* signature, NULL if none; resolved when it is needed, as it may be missing here */
+	/* signature, or NULL; resolved at use, as the function may be missing on this node */
 	char	   *handler;
 	int			npriority;
-	NodeId	   *priority;		/* nodes whose writes win, the first most */
+	NodeId	   *priority;		/* nodes whose writes win, in descending order of priority */
 	int			ncolumns;
-	ColumnPolicy *columns;		/* in their order */
+	ColumnPolicy *columns;		/* by attribute number */
 } TablePolicy;
 
-/* Reads a root table's policy; in CurrentMemoryContext. */
+/* Reads the policy of a root table. Memory is allocated in CurrentMemoryContext. */
 extern void table_policy_read(Relation root, TablePolicy *policy);
 
-/* True if a root table is mergeable; also under the historic snapshot of decoding. */
+/* Returns true if a root table is mergeable. Works under the historic snapshot of decoding. */
 extern bool table_is_mergeable(Relation root);
 
 /*
- * A mergeable table that is replicated and in a schema of that name, by its name; NULL if there is
+ * Returns the name, palloc'd, of a mergeable table in a schema that is replicated; NULL if there is
  * none.
  */
 extern char *table_policy_any(const char *schema);

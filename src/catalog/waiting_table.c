@@ -1,15 +1,15 @@
 /*
  * waiting_table.c
- *		Tables that wait: arriving changes of them cannot be applied here now, so that all others go
- *		on.
+ *		Tables that wait: their arriving changes cannot be applied now, so that the link goes on
+ *		without them.
  *
- * The owner of a table decides what it takes to write a row of it, and whether it exists. So that
- * he cannot stop a link with that, his table waits instead (receive/table_wait.c). Its changes are
- * kept (apply/keep.c) and applied in their order when that is possible again
+ * The owner of a table determines what writing a row of it involves, and whether the table exists.
+ * So that the owner cannot stop a link by this, the table waits (receive/table_wait.c). Its changes
+ * are kept (apply/keep.c), and applied in their order when that is possible again
  * (control/waiting/kept.c).
  *
- * The list is read once, and again after the table of it has changed: whoever changes that sends an
- * invalidation of it.
+ * The list is read once, and again after its table has changed: every change of the table
+ * invalidates the list.
  */
 #include "postgres.h"
 
@@ -27,27 +27,27 @@
 #include "catalog/table_info.h"
 #include "catalog/waiting_table.h"
 
-/* Columns of the table. */
+/* Columns of waiting_table. */
 enum
 {
 	WAITING_SCHEMA = 1, WAITING_NAME, WAITING_NUMBER, WAITING_KEPT, WAITING_STABLE_XID
 };
 
-/* An entry, found by the table's name: there may be very many. */
+/* An entry, found by the table's name, as there may be very many. */
 typedef struct Known
 {
 	char		name[2 * NAMEDATALEN];	/* hash key: schema and name */
 	WaitingTable *table;
 } Known;
 
-static HTAB *known = NULL;		/* NULL: there are none */
+static HTAB *known = NULL;		/* NULL: no table waits */
 static MemoryContext context = NULL;
 static bool valid = false;
-static bool changed = false;	/* while it is read */
-static uint64 reading = 0;		/* how often the list has been read */
-static Oid	list_relid = InvalidOid;	/* the table of the list */
+static bool changed = false;	/* the list's table has changed while it is read */
+static uint64 reading = 0;		/* number of readings of the list */
+static Oid	list_relid = InvalidOid;	/* OID of the list's table */
 
-/* The table of the list may have changed. */
+/* Relcache callback: the list's table may have changed. */
 static void
 invalidate(Datum arg, Oid relid)
 {
@@ -73,7 +73,7 @@ read_entry(HeapTuple tuple, TupleDesc desc)
 	return w;
 }
 
-/* The hash key of a table. */
+/* Computes the hash key of a table. */
 static void
 set_key(char *key, const char *schema, const char *name)
 {
@@ -82,7 +82,7 @@ set_key(char *key, const char *schema, const char *name)
 	strlcpy(key + NAMEDATALEN, name, NAMEDATALEN);
 }
 
-/* Has an entry be found. */
+/* Adds an entry to the hash table. */
 static void
 remember(WaitingTable *w)
 {
@@ -118,7 +118,7 @@ load(void)
 	if (!OidIsValid(relid))
 	{
 		valid = !changed;
-		return;					/* an older version */
+		return;					/* an older version of the extension */
 	}
 	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
@@ -128,7 +128,7 @@ load(void)
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	valid = !changed;			/* not after an error: what was read until then is not all */
+	valid = !changed;			/* stays false after an error, when the list is not complete */
 }
 
 bool

@@ -1,16 +1,16 @@
 /*
  * conflict_count.c
- *		How many conflicts there were, by table, type and resolution.
+ *		Counts conflicts by table, type and resolution.
  *
- * Conflicts are counted in memory and written once per transaction, by the transaction itself:
- * so they are counted exactly as often as they are applied, and a transaction with many
- * conflicts writes a row or two. Each link has rows of its own, so that no link worker ever
- * waits for another.
+ * Conflicts are counted in memory and written once per transaction, by that transaction itself.
+ * They are therefore counted exactly as often as they are applied, and a transaction with many
+ * conflicts writes only a few rows. Each link has its own rows, so that link workers never wait for
+ * each other.
  *
  * The rows change with each transaction that has a conflict, by HOT updates, for which the table's
- * fillfactor leaves room. While somebody's old snapshot keeps the versions before, they pile up,
- * and so do their index entries; so the index is for the first time only, and then a row is found
- * where this process has written it last.
+ * fillfactor reserves space. While an old snapshot holds back the removal of previous row versions,
+ * these and their index entries accumulate. The index is therefore used only for the first access;
+ * later a row is found where this process last wrote it.
  */
 #include "postgres.h"
 
@@ -35,14 +35,14 @@
 #include "catalog/names.h"
 #include "log/conflict_count.h"
 
-/* Columns of conflict_count, in order; the first four but the name are the key. */
+/* Columns of conflict_count, in order; the first five except the name are the key. */
 enum
 {
 	COL_PROVIDER, COL_RELID, COL_TABLE_NAME, COL_TYPE, COL_RESOLUTION, COL_N, COL_LAST_AT,
 	COL_NOT_LOGGED, N_COLS
 };
 
-/* What is counted apart; no padding, as it is hashed as it is. */
+/* The key of a count; without padding, because its bytes are hashed. */
 typedef struct CountKey
 {
 	Oid			relid;
@@ -57,17 +57,17 @@ typedef struct Count
 	int64		not_logged;
 } Count;
 
-/* Where the row of a count was written last; it is looked at before it is believed. */
+/* Where the row of a count was last written; verified before use. */
 typedef struct Place
 {
 	CountKey	key;
 	ItemPointerData tid;
 } Place;
 
-/* Of the running transaction, in its memory; NULL: none. */
+/* The counts of the running transaction, in its memory; NULL: none. */
 static HTAB *counts = NULL;
 
-/* Of this process. */
+/* The places of this process. */
 static HTAB *places = NULL;
 
 void
@@ -96,10 +96,10 @@ conflict_count_add(Oid relid, ConflictType type, ConflictResolution resolution, 
 void
 conflict_count_forget(void)
 {
-	counts = NULL;				/* the memory went with the transaction */
+	counts = NULL;				/* the end of the transaction has freed the memory */
 }
 
-/* The place of a count; invalid if it is new. */
+/* Returns the place of a count, which is invalid if the count is new. */
 static ItemPointer
 place_of(const CountKey *key)
 {
@@ -118,7 +118,7 @@ place_of(const CountKey *key)
 	return &p->tid;
 }
 
-/* True if a row has the key that is in values. */
+/* Returns true if a row has the key in values. */
 static bool
 has_key(Relation rel, HeapTuple row, Datum *values)
 {
@@ -132,7 +132,7 @@ has_key(Relation rel, HeapTuple row, Datum *values)
 		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, v[COL_RESOLUTION], values[COL_RESOLUTION]));
 }
 
-/* The row of a key if it is in that place, copied; NULL if it is not. */
+/* Returns a copy of the row of a key if it is in that place, or NULL. */
 static HeapTuple
 row_at(Relation rel, ItemPointer tid, Datum *values)
 {
@@ -156,7 +156,7 @@ row_at(Relation rel, ItemPointer tid, Datum *values)
 	return copy;
 }
 
-/* Finds the row of a key by the index and copies it; NULL if there is none. */
+/* Finds the row of a key by the index. Returns a copy, or NULL if there is none. */
 static HeapTuple
 row_by_index(Relation rel, Datum *values)
 {
@@ -179,7 +179,7 @@ row_by_index(Relation rel, Datum *values)
 	return row;
 }
 
-/* What a row has in one of its numbers. */
+/* Returns a bigint column of a row. */
 static int64
 number_of(Relation rel, HeapTuple row, int column)
 {
@@ -188,7 +188,7 @@ number_of(Relation rel, HeapTuple row, int column)
 	return DatumGetInt64(heap_getattr(row, column + 1, RelationGetDescr(rel), &isnull));
 }
 
-/* Adds one count to the link's row for it. */
+/* Adds one count to its row of this link. */
 static void
 write_count(Relation rel, NodeId provider, const Count *c)
 {

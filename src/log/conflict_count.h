@@ -1,6 +1,6 @@
 /*
  * conflict_count.h
- *		How many conflicts there were, by table, type and resolution.
+ *		Counts conflicts by table, type and resolution.
  */
 #ifndef REPLICATION_PLUGIN_CONFLICT_COUNT_H
 #define REPLICATION_PLUGIN_CONFLICT_COUNT_H
@@ -8,13 +8,13 @@
 #include "log/conflict_type.h"
 #include "model/version.h"
 
-/* Counts one of the running transaction. logged: a row of conflict_log tells of it. */
+/* Counts a conflict of the running transaction. logged: conflict_log has a row about it. */
 extern void conflict_count_add(Oid relid, ConflictType type, ConflictResolution resolution, bool logged);
 
-/* Adds what was counted in this transaction to the counters of a link, as part of it. */
+/* Adds the counts of the running transaction to the counters of a link. */
 extern void conflict_count_write(NodeId provider);
 
-/* Forgets what was counted in a transaction that was aborted. */
+/* Forgets the counts of an aborted transaction. */
 extern void conflict_count_forget(void);
 
 #endif							/* REPLICATION_PLUGIN_CONFLICT_COUNT_H */

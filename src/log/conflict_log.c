@@ -1,14 +1,13 @@
 /*
  * conflict_log.c
- *		The record of writes that lost, or replaced a concurrent one.
+ *		Records writes that lost a conflict or replaced a concurrent write.
  *
- * Every conflict is counted (conflict_count.c); rows go to conflict_log by direct insertion,
- * so many a second as setting_conflict_log_rate allows, which is looked at before anything is done
- * for a row. Both are part of the applying transaction: a conflict is recorded exactly as
- * often as the write is applied.
+ * Every conflict is counted (conflict_count.c). Rows of conflict_log are inserted directly, at most
+ * setting_conflict_log_rate per second; the rate is checked before a row is prepared. Both are part
+ * of the applying transaction, so a conflict is recorded exactly as often as the write is applied.
  *
- * A transaction that is aborted gives back what its rows took of the rate, so that applying it
- * again does not pay twice.
+ * An aborted transaction returns what its rows took from the rate, so that applying it again does
+ * not consume the rate twice.
  */
 #include "postgres.h"
 
@@ -39,15 +38,17 @@ enum
 	COL_REMOTE_TS, COL_CONCURRENT, COL_POLICY, COL_DETAIL, N_COLS
 };
 
-/* Rows that this process may still log. */
+/* Number of rows that this process may still log. */
 static TokenBucket bucket;
 
-/* Of them, how many the running transaction has taken. */
+/* The part of it that the running transaction has taken. */
 static int64 taken = 0;
 
 /* ---------- the rate ---------- */
 
-/* True if a row is to be written. A link that stopped always says why: it does so once. */
+/*
+ * Returns true if a row is to be written. The stop of a link is always logged, as it occurs once.
+ */
 static bool
 take_row(const Conflict *c)
 {
@@ -62,7 +63,7 @@ take_row(const Conflict *c)
 
 /* ---------- rows ---------- */
 
-/* Sets the version of one side; what is unknown stays null. */
+/* Sets the version of one side; an unknown version stays null. */
 static void
 set_version(Datum *values, bool *nulls, Version version, int col_origin, int col_ts)
 {
@@ -73,7 +74,7 @@ set_version(Datum *values, bool *nulls, Version version, int col_origin, int col
 	nulls[col_origin] = nulls[col_ts] = false;
 }
 
-/* True if a column's type is not built in. */
+/* Returns true if the type of a column is not built in. */
 static bool
 has_users_types(Relation rel)
 {
@@ -88,8 +89,8 @@ has_users_types(Relation rel)
 }
 
 /*
- * Sets key and rows. Types can have casts to json that are functions of users: they run as the
- * owner of the table, like all code that comes with it.
+ * Sets key and rows. Types may have casts to json that are functions of users. Like all code that
+ * belongs to the table, these run as its owner.
  */
 static void
 set_rows(Datum *values, bool *nulls, const Conflict *c)
@@ -110,8 +111,8 @@ set_rows(Datum *values, bool *nulls, const Conflict *c)
 }
 
 /*
- * Sets what decided, and how. Of what is gone without a trace nobody knows whether it had been
- * seen.
+ * Sets what decided the conflict, and how. If the local row is gone without a trace, it is unknown
+ * whether the writer had seen it.
  */
 static void
 set_decision(Datum *values, bool *nulls, const Conflict *c)
@@ -153,7 +154,7 @@ insert_log_row(const Conflict *c)
 	FAULT_POINT("conflict_logged");
 }
 
-/* Writes a row in memory that goes away with it. */
+/* Writes a row in a memory context that is deleted afterwards. */
 static void
 log_conflict(const Conflict *c)
 {

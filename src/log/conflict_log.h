@@ -1,6 +1,6 @@
 /*
  * conflict_log.h
- *		The record of writes that lost, or replaced a concurrent one.
+ *		Records writes that lost a conflict or replaced a concurrent write.
  */
 #ifndef REPLICATION_PLUGIN_CONFLICT_LOG_H
 #define REPLICATION_PLUGIN_CONFLICT_LOG_H
@@ -20,17 +20,17 @@ typedef struct Conflict
 	Version		local_version;	/* VERSION_OLDEST: unknown */
 	TupleTableSlot *remote_row; /* NULL: a delete */
 	const bool *remote_present; /* which of its columns are known; NULL: all */
-	TupleTableSlot *key_row;	/* row to take the key from; NULL: remote_row, else local_row */
+	TupleTableSlot *key_row;	/* row that has the key; NULL: remote_row, else local_row */
 	Version		remote_version;
 	bool		concurrent;		/* neither writer had seen the other's write */
-	const char *policy;			/* of the table: what decides */
+	const char *policy;			/* of the table: the rule that decided */
 	const char *detail;			/* NULL: none */
 } Conflict;
 
 /*
- * Counts a conflict, and writes it to the log if the rate allows, as part of the running
- * transaction. What was counted is written by conflict_before_commit(). provider: the link by which
- * the transaction came (its counters).
+ * Counts a conflict, and logs it if the rate permits, as part of the running transaction.
+ * conflict_before_commit() writes the counts. provider: the link through which the transaction
+ * arrived, whose counters are updated.
  */
 extern void conflict_record(const Conflict *conflict);
 extern void conflict_before_commit(NodeId provider);

@@ -1,6 +1,6 @@
 /*
  * conflict_type.c
- *		The kinds of conflicts, and how they were resolved.
+ *		Names the types and resolutions of conflicts.
  */
 #include "postgres.h"
 

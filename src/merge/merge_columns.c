@@ -1,6 +1,6 @@
 /*
  * merge_columns.c
- *		The merged columns of a row.
+ *		Computes the merged columns of a row.
  */
 #include "postgres.h"
 
@@ -12,12 +12,12 @@
 #include "catalog/stable_point.h"
 #include "merge/merge_columns.h"
 
-/* A state of this size may have parts that nobody needs any more. */
+/* A state of this size may have parts that are no longer needed. */
 #define TRIM_FROM	1024
 
 /*
- * True if all members have a row of the table as it is: its states may have been forgotten
- * somewhere.
+ * Returns true if all members have a row of the table as it is. Its states may then have been
+ * removed on some nodes.
  */
 static bool
 is_stable(TupleTableSlot *row)
@@ -29,8 +29,9 @@ is_stable(TupleTableSlot *row)
 }
 
 /*
- * The stored state of a merged column; NULL if there is none. Of a counter whose row has been
- * deleted and inserted over and over: without what has become needless.
+ * Returns the stored state of a merged column, or NULL if there is none. The state of a counter
+ * whose row has been deleted and inserted repeatedly is returned without the parts that are no
+ * longer needed.
  */
 static bytea *
 stored_state(MergeTable *t, const RowState *found, int column)
@@ -47,7 +48,7 @@ stored_state(MergeTable *t, const RowState *found, int column)
 	return state;
 }
 
-/* What the table shows of a column. */
+/* Returns what the table shows of a column. */
 static MergeShown
 shown_column(const ShownRow *shown, AttrNumber attnum, bytea *state)
 {
@@ -60,7 +61,7 @@ shown_column(const ShownRow *shown, AttrNumber attnum, bytea *state)
 	return s;
 }
 
-/* Makes room for the results. */
+/* Allocates the results. */
 static void
 start(MergeTable *t, MergedColumns *out)
 {
@@ -76,7 +77,10 @@ start(MergeTable *t, MergedColumns *out)
 	out->nulls = palloc0(n * sizeof(bool));
 }
 
-/* Takes one column's result over; its value may be of a row that goes away before it is shown. */
+/*
+ * Stores the result of one column. Copies the value, because it may belong to a row that is freed
+ * before the value is shown.
+ */
 static void
 take(MergeTable *t, MergedColumns *out, int i, const MergeResult *r)
 {
@@ -87,7 +91,7 @@ take(MergeTable *t, MergedColumns *out, int i, const MergeResult *r)
 	out->clamped |= r->clamped;
 }
 
-/* Refuses a value that a column with its merge cannot hold. */
+/* Raises an error if a column with its merge cannot have the value. */
 static void
 check_value(MergeTable *t, int i, TupleTableSlot *row, Datum value, bool isnull)
 {
@@ -134,7 +138,9 @@ merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
 	}
 }
 
-/* What arrived for a column; NULL if its writer did not know of the merge. */
+/*
+ * Returns the operation that arrived for a column, or NULL if its writer did not know of the merge.
+ */
 static const WireMerge *
 op_of(const WireMerge *ops, int nops, AttrNumber attnum)
 {
@@ -162,7 +168,7 @@ merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
 		bool		isnull = true;
 		Datum		value = row ? slot_getattr(row, attnum, &isnull) : (Datum) 0;
 
-		/* a delete leaves the columns alone; the row may stay, if it is newer */
+		/* a delete does not change the columns; the row may stay, if it is newer */
 		if (!row && !s.present)
 			r = (MergeResult) {.state = merge_keep(&t->merges[i], state, &s),.isnull = true};
 		else if (!row)

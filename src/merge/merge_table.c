@@ -1,6 +1,6 @@
 /*
  * merge_table.c
- *		A mergeable table: its rows' siblings, and what its heap shows of them.
+ *		Handles mergeable tables: the siblings of their rows, and what the heap shows of them.
  */
 #include "postgres.h"
 
@@ -94,7 +94,10 @@ merge_table_shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, 
 	return v;
 }
 
-/* A row may have been parked when the table was not mergeable: then it is the only sibling. */
+/*
+ * Adds a row that was parked before the table became mergeable; it is then the only sibling.
+ * Returns false if there is none.
+ */
 static bool
 add_parked(MergeTable *t, const Datum *key, SiblingSet *set)
 {
@@ -107,7 +110,7 @@ add_parked(MergeTable *t, const Datum *key, SiblingSet *set)
 	return true;
 }
 
-/* A key without a row may have a tombstone from before the table was mergeable. */
+/* Adds the tombstone that a key without a row may have from before the table became mergeable. */
 static void
 add_tombstone(MergeTable *t, const Datum *key, Version own, SiblingSet *set)
 {
@@ -191,7 +194,7 @@ merge_table_parked(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot
 
 /* ---------- what the table shows ---------- */
 
-/* True if two rows have the same bytes. */
+/* Returns true if two rows have the same bytes. */
 static bool
 same_row(TupleTableSlot *a, TupleTableSlot *b)
 {
@@ -211,15 +214,15 @@ same_row(TupleTableSlot *a, TupleTableSlot *b)
 	return true;
 }
 
-/* Writes one row of the table; from, to: NULL for none. */
+/* Writes one row of the table. from, to: the old and the new row, or NULL. */
 static void
 replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 {
 	ResultRelInfo *rri;
-	/* without triggers: they have seen the writes that this is made of */
+	/* without triggers, which have already seen the writes that led to this row */
 	EState	   *estate = row_estate(rel, &rri);
 	EPQState	epq;
-	/* whoever's session it is */
+	/* whichever user's session this is */
 	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
 
 	ExecOpenIndices(rri, false);
@@ -259,8 +262,8 @@ merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const Merge
 }
 
 /*
- * The same for a row that others may be in the way of as it would be shown: it is parked, and comes
- * back, or does not, like any other parked row.
+ * Does the same for a row that may conflict with others in the form to be shown. The row is parked,
+ * and then comes back, or stays parked, like any other parked row.
  */
 static void
 show_later(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row)
@@ -274,13 +277,13 @@ show_later(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *row)
 	parked.version = now.set->items[0].version;
 	parked.row = row_sibling(t->codec, parked.version, row);
 	initStringInfo(&buf);
-	/* itself: nobody has looked yet */
+	/* the row itself: conflicts have not been checked yet */
 	parked.blocked_by = tombstone_key_bytes(t->keys, key, &buf);
 	replace_row(rel, row, NULL);
 	(void) parked_store(t->keys, key, &parked);
 }
 
-/* Has one row show what its siblings make. */
+/* Makes one row show the result of its siblings. */
 static void
 show_key(MergeTable *t, Relation rel, const Datum *key, bool contested)
 {
@@ -292,7 +295,7 @@ show_key(MergeTable *t, Relation rel, const Datum *key, bool contested)
 
 	row_state_find(t->keys, key, VERSION_SELF, &found);
 	shown.row = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row) ? row : NULL;
-	/* one that is parked is made when it comes back */
+	/* a parked row is computed when it comes back */
 	if (found.set->n > 0 && (shown.row || !parked_find(t->keys, key, &parked)))
 	{
 		shown.version = found.set->items[0].version;

@@ -1,12 +1,12 @@
 /*
  * resolve.c
- *		Which row a set of siblings shows.
+ *		Determines the row that a set of siblings shows.
  *
- * No result is ever written as a new version: two nodes that resolve the same set at once cannot
- * disagree. A handler is folded over the live siblings from the oldest to the newest, so it need be
- * neither commutative nor associative; if it raises an error, returns null, changes the key or
- * violates a constraint, the newest live sibling shows instead. Where merged columns together
- * violate a constraint that each write kept, the newest live sibling shows as it was written.
+ * The result is never written as a new version, so two nodes that resolve the same set concurrently
+ * cannot disagree. A handler is folded over the live siblings from the oldest to the newest, so it
+ * need be neither commutative nor associative. If it raises an error, returns null, changes the key
+ * or violates a constraint, the newest live sibling shows instead. If merged columns together
+ * violate a constraint that each write satisfied, the newest live sibling shows as it was written.
  */
 #include "postgres.h"
 
@@ -34,7 +34,7 @@
 #include "merge/resolve.h"
 #include "store/row_estate.h"
 
-/* What is resolved. */
+/* The input of a resolution. */
 typedef struct Resolving
 {
 	const TablePolicy *policy;
@@ -43,7 +43,10 @@ typedef struct Resolving
 	const MergedColumns *merged;
 } Resolving;
 
-/* Place of a write's node among those whose writes win; those that are not named come last. */
+/*
+ * Returns the rank of a write's node in the policy's priority list; nodes that are not listed come
+ * last.
+ */
 static int
 rank_of(const TablePolicy *policy, Version version)
 {
@@ -58,8 +61,8 @@ rank_of(const TablePolicy *policy, Version version)
 }
 
 /*
- * The sibling of the node that comes first; of one node's, and of those that are not named, the
- * newest.
+ * Returns the sibling of the node that comes first; among several siblings of one node, or of nodes
+ * that are not listed, the newest.
  */
 static int
 by_priority(const TablePolicy *policy, const SiblingSet *set)
@@ -74,7 +77,7 @@ by_priority(const TablePolicy *policy, const SiblingSet *set)
 	return best;
 }
 
-/* The sibling that shows if no function makes a row of them. */
+/* Returns the sibling that shows if no handler makes a row of the siblings. */
 static int
 choose(const TablePolicy *policy, const SiblingSet *set)
 {
@@ -123,7 +126,7 @@ resolve_check_handler(Relation rel, Oid function)
 						 RelationGetRelationName(rel), RelationGetRelationName(rel))));
 }
 
-/* A row as a value of the table's type. */
+/* Returns a row as a value of the table's type. */
 static Datum
 composite(Relation rel, TupleTableSlot *slot)
 {
@@ -132,7 +135,7 @@ composite(Relation rel, TupleTableSlot *slot)
 	return heap_copy_tuple_as_datum(tuple, RelationGetDescr(rel));
 }
 
-/* Takes a value of the table's type apart. */
+/* Stores a value of the table's type in a slot. */
 static void
 take_composite(Relation rel, Datum value, TupleTableSlot *slot)
 {
@@ -187,8 +190,8 @@ check_key(Relation rel, TupleTableSlot *merged, TupleTableSlot *sibling)
 }
 
 /*
- * Raises an error if a merged row violates a constraint of the table, where names mean what they
- * mean to its owner.
+ * Raises an error if a merged row violates a constraint of the table. Names in constraints are
+ * resolved with the search path of the owner.
  */
 static void
 check_constraints(Relation rel, TupleTableSlot *slot)
@@ -208,7 +211,7 @@ check_constraints(Relation rel, TupleTableSlot *slot)
 	session_unpin(nest);
 }
 
-/* A sibling's row, with the values of merged columns. */
+/* Builds the row of a sibling, with the values of merged columns. */
 static void
 sibling_row(const Resolving *r, int i, TupleTableSlot *slot)
 {
@@ -216,7 +219,7 @@ sibling_row(const Resolving *r, int i, TupleTableSlot *slot)
 	merge_columns_show(r->policy, r->merged, slot);
 }
 
-/* The same as a handler sees it, and as it is checked. */
+/* Does the same with generated columns, as a handler or a constraint sees the row. */
 static void
 complete_row(Relation rel, const Resolving *r, int i, TupleTableSlot *slot)
 {
@@ -266,8 +269,8 @@ handler_oid(const TablePolicy *policy)
 }
 
 /*
- * Makes a row: by the handler, or of one sibling and the merged columns; raises an error if it
- * breaks the table's rules.
+ * Makes a row by the handler, or of one sibling and the merged columns. Raises an error if the row
+ * violates a rule of the table.
  */
 static void
 compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
@@ -289,7 +292,10 @@ compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	ExecMaterializeSlot(slot);
 }
 
-/* Takes an error, unless it is none of the row's. */
+/*
+ * Ends the failed subtransaction, and returns the error message. Rethrows errors that the row has
+ * not caused.
+ */
 static char *
 take_failure(MemoryContext context)
 {
@@ -326,7 +332,10 @@ resolve_as_owner(Relation rel, bool with_handler)
 	return saved;
 }
 
-/* Composes a row as the owner, in a subtransaction; returns why it failed, or NULL. */
+/*
+ * Composes a row as the owner, in a subtransaction. Returns the error message if that failed, or
+ * NULL.
+ */
 static char *
 try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 {
@@ -353,7 +362,7 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	return failure;
 }
 
-/* The newest sibling that is no delete; -1: there is none. */
+/* Returns the newest sibling that is not a delete, or -1. */
 static int
 newest_live(const SiblingSet *set)
 {
@@ -365,7 +374,7 @@ newest_live(const SiblingSet *set)
 	return -1;
 }
 
-/* True if the handler has anything to do. */
+/* Returns true if there are at least two live siblings, so that the handler is needed. */
 static bool
 has_two_live(const SiblingSet *set)
 {
@@ -377,8 +386,8 @@ has_two_live(const SiblingSet *set)
 }
 
 /*
- * Makes the row, as the owner: reading values runs checks of his types. Returns false if none is
- * shown.
+ * Makes the row as the table's owner, because reading values runs checks of the owner's types.
+ * Returns false if no row is shown.
  */
 static bool
 make_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,

@@ -1,7 +1,8 @@
 /*
  * resolve.h
- *		Which row a set of siblings shows: a function of the set and the table's policy, of nothing
- *		else.
+ *		Determines the row that a set of siblings shows. The result depends only on the set and
+ *		the
+ *		table's policy.
  */
 #ifndef REPLICATION_PLUGIN_RESOLVE_H
 #define REPLICATION_PLUGIN_RESOLVE_H
@@ -9,37 +10,38 @@
 #include "catalog/as_owner.h"
 #include "store/row_state.h"
 
-/* What a set shows. */
+/* The result of a resolution. */
 typedef struct Shown
 {
-	int			index;			/* the sibling that it is; -1: made by the handler, or nothing */
-	char	   *failure;		/* why the handler's result could not be taken; NULL if it could */
+	int			index;			/* the sibling that shows; -1: made by the handler, or nothing */
+	/* why the handler's, or the merged, row could not be used; else NULL */
+	char	   *failure;
 } Shown;
 
 struct MergedColumns;
 
 /*
- * Fills the slot (a virtual one of the table) with the row that the set shows. Returns false if
- * that is none: the one that counts is a delete. All siblings have the values of merged columns.
- * May run the handler, as the table's owner in a subtransaction.
+ * Stores the row that the set shows in a virtual slot of the table. Returns false if no row is
+ * shown, because the sibling that counts is a delete. All siblings get the values of merged
+ * columns. May run the handler, as the table's owner in a subtransaction.
  */
 extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
 						const struct MergedColumns *merged, TupleTableSlot *slot, Shown *shown);
 
-/* Checks that a function can be a table's handler; an error with a reason if not. */
+/* Raises an error, which gives the reason, unless a function can be a table's handler. */
 extern void resolve_check_handler(Relation rel, Oid function);
 
 /*
- * Becomes the table's owner, in a restricted context also where that is who runs this.
- * with_handler: under settings that are the same on all nodes and in all sessions, as what a
- * handler makes of the same rows must be the same; names mean what they mean in the table's schema.
- * Ends with as_owner_end().
+ * Becomes the table's owner, in a restricted context even if the current user is the owner.
+ * with_handler: sets settings that are the same on all nodes and in all sessions, because a handler
+ * must have the same result for the same rows; names are resolved in the table's schema.
+ * as_owner_end() ends it.
  */
 extern OwnerContext resolve_as_owner(Relation rel, bool with_handler);
 
 /*
- * Runs a handler on two rows, under the caller's settings; raises what it raises. The result goes
- * into the slot.
+ * Runs a handler on two rows, under the caller's settings, and stores the result in the slot.
+ * Raises the errors of the handler.
  */
 extern void resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer,
 								 TupleTableSlot *result);

@@ -2,8 +2,8 @@
  * frontier.c
  *		A version vector: for each origin node, how far its transactions are known.
  *
- * Invariant: entries are sorted by node, without duplicates, and an entry never
- * goes down. So merging is commutative, associative and idempotent.
+ * Invariant: entries are sorted by node, without duplicates. An entry never decreases, except by
+ * frontier_set_lsn(). So merging is commutative, associative and idempotent.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@ frontier_free(Frontier *f)
 	pfree(f);
 }
 
-/* Returns the place of a node, or where it belongs. */
+/* Returns the index of a node's entry, or the index at which it belongs. */
 static int
 frontier_search(const Frontier *f, NodeId node)
 {
@@ -54,7 +54,7 @@ frontier_search(const Frontier *f, NodeId node)
 	return lo;
 }
 
-/* Returns the entry of a node, or NULL. */
+/* Returns the entry of a node; NULL if there is none. */
 static const FrontierEntry *
 frontier_find(const Frontier *f, NodeId node)
 {
@@ -151,7 +151,7 @@ frontier_to_text(const Frontier *f)
 	return buf.data;
 }
 
-/* Reads a character; moves *p past it. Returns false if another one is there. */
+/* Reads one character and moves *p past it. Returns false if another character is there. */
 static bool
 frontier_read_char(const char **p, char c)
 {
@@ -161,7 +161,7 @@ frontier_read_char(const char **p, char c)
 	return true;
 }
 
-/* Reads a timestamp, or "-" for one that is not known. */
+/* Reads a timestamp, or "-" for an unknown one. Returns false if malformed. */
 static bool
 frontier_read_ts(const char **p, TimestampTz *ts)
 {
@@ -171,7 +171,7 @@ frontier_read_ts(const char **p, TimestampTz *ts)
 	return frontier_read_char(p, '-');
 }
 
-/* Reads one "node:hi/lo:ts" at *p; moves *p past it. Returns false if malformed. */
+/* Reads one entry "node:hi/lo:ts" and moves *p past it. Returns false if malformed. */
 static bool
 frontier_read_entry(const char **p, FrontierEntry *e)
 {

@@ -1,7 +1,7 @@
 /*
  * frontier.h
- *		A version vector: for each origin node, how far its transactions are
- *		known (its commit end LSN, and the greatest commit timestamp up to there).
+ *		A version vector: for each origin node, how far its transactions are known (the commit end
+ *		LSN, and the greatest commit timestamp up to there).
  */
 #ifndef REPLICATION_PLUGIN_FRONTIER_H
 #define REPLICATION_PLUGIN_FRONTIER_H
@@ -14,7 +14,7 @@ typedef struct FrontierEntry
 {
 	NodeId		node;
 	XLogRecPtr	lsn;
-	TimestampTz ts;				/* PG_INT64_MIN when unknown */
+	TimestampTz ts;				/* PG_INT64_MIN if unknown */
 } FrontierEntry;
 
 typedef struct Frontier
@@ -28,10 +28,13 @@ extern Frontier *frontier_create(void);
 extern void frontier_clear(Frontier *f);
 extern void frontier_free(Frontier *f);
 
-/* Sets a node's position, also to a lower one. */
+/* Sets a node's position, even to a lower one. */
 extern void frontier_set_lsn(Frontier *f, NodeId node, XLogRecPtr lsn);
 
-/* Raises the entry of a node; never lowers. Returns true if something rose. */
+/*
+ * Raises the entry of a node, and never lowers it. Returns true if the position or the timestamp
+ * rose.
+ */
 extern bool frontier_raise(Frontier *f, NodeId node, XLogRecPtr lsn, TimestampTz ts);
 extern void frontier_merge(Frontier *into, const Frontier *from);
 
@@ -40,9 +43,9 @@ extern TimestampTz frontier_ts(const Frontier *f, NodeId node);	/* PG_INT64_MIN 
 extern bool frontier_covers(const Frontier *f, NodeId node, XLogRecPtr lsn);
 
 /*
- * Text form "1:0/16B3748:712345678901234,2:0/1A0:-": node, LSN, timestamp in
- * microseconds since 2000-01-01 ("-" when unknown). frontier_from_text returns
- * NULL if the text is malformed.
+ * Convert to and from the text form "1:0/16B3748:712345678901234,2:0/1A0:-": node, LSN, and
+ * timestamp in microseconds since 2000-01-01 ("-" if unknown). frontier_from_text() returns NULL if
+ * the text is malformed. Results are palloc'd.
  */
 extern char *frontier_to_text(const Frontier *f);
 extern Frontier *frontier_from_text(const char *text);

@@ -1,6 +1,6 @@
 /*
  * merge.c
- *		Columns that merge: the kinds by name and type, and the way to each kind's own file.
+ *		Merged columns: the kinds by name and type, and the dispatch to the file of each kind.
  */
 #include "postgres.h"
 
@@ -45,7 +45,7 @@ merge_kind_parse(const char *text, MergeKind *kind)
 
 /* ---------- types and values ---------- */
 
-/* Why arrays of a type cannot merge as sets, or NULL. */
+/* Returns why arrays of a type cannot merge as sets, palloc'd; NULL if they can. */
 static char *
 check_set_type(Oid typid)
 {
@@ -92,7 +92,7 @@ merge_check_value(const MergeColumn *c, Datum value, bool isnull)
 	return NULL;
 }
 
-/* True for types whose text is the same under all settings. */
+/* Returns true for types whose text form is the same under all settings. */
 static bool
 has_one_text(Oid typid)
 {
@@ -130,7 +130,7 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 	get_typlenbyval(typid, &c->typlen, &c->typbyval);
 	c->item_type = kind == MERGE_SET ? get_element_type(typid) : typid;
 	get_typlenbyvalalign(c->item_type, &c->item_len, &c->item_byval, &c->item_align);
-	/* a value was checked by its domain when it was written */
+	/* the base type will do, as the domain has checked the value when it was written */
 	base = getBaseTypeAndTypmod(c->item_type, &c->item_typmod);
 	getTypeInputInfo(base, &function, &c->item_ioparam);
 	fmgr_info(function, &c->item_in);
@@ -152,11 +152,11 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 		merge_number_limits(c);
 }
 
-/* ---------- to the kinds ---------- */
+/* ---------- dispatch to the kinds ---------- */
 
 /*
- * True if a state or an op is of another kind. That comes only where two nodes gave a column two
- * merges in the same moment, one of which stayed.
+ * Returns true if a state or an op belongs to another kind. That happens only if two nodes set
+ * different merges for a column at the same time, and one of the two was kept.
  */
 static bool
 is_foreign(const char *data, int len, uint8 first, uint8 mine)
@@ -166,7 +166,7 @@ is_foreign(const char *data, int len, uint8 first, uint8 mine)
 	return tag != mine && tag >= first && tag <= first + MERGE_MAP;
 }
 
-/* A state as the kinds want it; one of another kind is none. */
+/* Returns a state detoasted; NULL if there is none, or it belongs to another kind. */
 static bytea *
 flat(const MergeColumn *c, bytea *state)
 {
@@ -175,7 +175,10 @@ flat(const MergeColumn *c, bytea *state)
 	return bytes && !is_foreign(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), MERGE_STATE(0), MERGE_STATE(c->kind)) ? bytes : NULL;
 }
 
-/* Sets what texts depend on, for the kinds that always write and read them. */
+/*
+ * Pins the settings on which text forms depend, for the kinds that always write and read texts.
+ * Returns a nest level.
+ */
 static int
 settle(const MergeColumn *c)
 {

@@ -1,6 +1,6 @@
 /*
  * merge_bytes.c
- *		Writing and reading the bytes of states and ops; layout in merge_bytes.h.
+ *		Writes and reads the bytes of states and ops; the layout is in merge_bytes.h.
  */
 #include "postgres.h"
 
@@ -12,7 +12,7 @@
 #include "model/merge_bytes.h"
 
 #define VERSION_BYTES	12
-#define LOOK_BACK		8		/* versions among which an equal one is looked for */
+#define LOOK_BACK		8		/* number of versions that are searched for an equal one */
 
 /* ---------- writing ---------- */
 
@@ -37,8 +37,8 @@ merge_write_count(MergeWriter *w, uint64 n)
 }
 
 /*
- * Returns the place of a version in the list. Equal ones stand close together; to find all is not
- * needed.
+ * Returns the index of a version in the list, and adds the version if it is not found. Equal
+ * versions are close together, and it is not necessary to find all of them.
  */
 int
 merge_list_version(MergeWriter *w, Version v)
@@ -112,7 +112,7 @@ merge_malformed(const MergeReader *r, const char *what)
 			 errmsg("malformed change of a merged column: %s at offset %d of %d", what, r->pos, r->len)));
 }
 
-/* Takes n bytes. */
+/* Reads n bytes. */
 static const char *
 take(MergeReader *r, int n)
 {
@@ -265,9 +265,9 @@ merge_read_end(MergeReader *r)
 		merge_malformed(r, "something follows its end");
 }
 
-/* ---------- what all states have: the list ---------- */
+/* ---------- the list of versions, common to all states ---------- */
 
-/* Reads the list of a state of whatever kind. */
+/* Reads the list of a state of any kind. */
 static void
 read_list(MergeReader *r, bytea *state, Version self)
 {

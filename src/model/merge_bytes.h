@@ -3,12 +3,14 @@
  *		The bytes of states and ops of merged columns.
  *
  *	state, op	u8 tag, u8 flags, count n, n versions, body
- *	version		u64 timestamp, u32 node (0: the oldest, or VERSION_SELF); in the body by its place in the list
+ *	version		u64 timestamp, u32 node (0: the oldest, or VERSION_SELF);
+ *				in the body: the index in the list
  *	count		7 bits a byte, the lowest first, the high bit set in all but the last
  *	bytes		count, bytes
  *
- * Integers are in network byte order, strings in the encoding that all nodes share. In an op the list is what the writer had
- * seen beyond its vector and removed; VERSION_SELF in an op is the op's own version.
+ * Integers are in network byte order, strings in the encoding that all nodes share. In an op, the
+ * list has the versions that the op removes and that the writer had seen beyond its vector.
+ * VERSION_SELF in an op is the op's own version.
  */
 #ifndef REPLICATION_PLUGIN_MERGE_BYTES_H
 #define REPLICATION_PLUGIN_MERGE_BYTES_H
@@ -18,10 +20,10 @@
 
 #include "model/merge.h"
 
-/* Tags: states, ops. The flags are the kind's own, but for one. */
+/* Tags of states and ops. The meaning of the flags depends on the kind, except for one flag. */
 #define MERGE_STATE(kind)	((uint8) ('a' + (kind)))
 #define MERGE_OP(kind)		((uint8) ('A' + (kind)))
-#define MERGE_HAS_TOTALS	0x80	/* no heap row can stand for this state while the row lives */
+#define MERGE_HAS_TOTALS	0x80	/* no heap row can stand for this state while the row is live */
 
 typedef struct MergeWriter
 {
@@ -48,27 +50,27 @@ extern void merge_write_version(MergeWriter *w, Version v);
 extern void merge_write_bytes(MergeWriter *w, const char *data, int len);
 extern void merge_write_numeric(MergeWriter *w, Numeric value);
 
-/* Puts a version on the list, without a reference from the body. */
+/* Adds a version to the list without a reference from the body. Returns its index. */
 extern int	merge_list_version(MergeWriter *w, Version v);
 extern bytea *merge_writer_finish(MergeWriter *w, uint8 tag, uint8 flags);
 
 /*
- * Reading raises ERRCODE_PROTOCOL_VIOLATION where bytes are malformed. VERSION_SELF is read as
- * self.
+ * Functions that read raise ERRCODE_PROTOCOL_VIOLATION if the bytes are malformed. VERSION_SELF is
+ * read as self.
  */
 extern void merge_reader_init(MergeReader *r, const char *data, int len, uint8 tag, Version self);
 extern uint64 merge_read_count(MergeReader *r);
 
-/* A number of things of at least a byte each. */
+/* Reads a number of things that take at least one byte each. */
 extern int	merge_read_length(MergeReader *r);
 extern Version merge_read_version(MergeReader *r);
 extern NodeId merge_read_node(MergeReader *r);
 extern const char *merge_read_bytes(MergeReader *r, int *len);
 
-/* Bytes that are valid text, but for the zero at their end. */
+/* Reads bytes that are valid text, without a terminating zero. */
 extern const char *merge_read_text(MergeReader *r, int *len);
 
-/* Bytes that are valid texts, each with its zero. */
+/* Reads bytes that are valid texts, each with a terminating zero. */
 extern const char *merge_read_path(MergeReader *r, int *len);
 extern Numeric merge_read_numeric(MergeReader *r);
 extern void merge_read_end(MergeReader *r);

@@ -1,12 +1,14 @@
 /*
  * merge_column.c
- *		last_write_wins for single columns: of the writes that changed this column, the newest shows.
+ *		last_write_wins for single columns: the newest of the writes that changed the column is
+ *		shown.
  *
- * Concurrent updates of different columns of a row thus keep both. The value is in the heap row, the state
- * is its version. While the row is gone (flag KEPT) the state has the value as well.
+ * So concurrent updates of different columns of a row both keep their effect. The value is in the
+ * heap row, and the state is its version. While the row is deleted (flag KEPT), the state has the
+ * value as well.
  *
  *	state	version, with KEPT: bytes of the value, unless null
- *	op		nothing: the value is in the row that comes with it
+ *	op		empty: the value is in the row that comes with it
  */
 #include "postgres.h"
 
@@ -18,15 +20,15 @@
 #define KEPT		0x01
 #define KEPT_NULL	0x02
 
-/* A column's state, read. */
+/* The state of a column, after reading. */
 typedef struct Register
 {
 	Version		version;
-	Datum		value;			/* as shown, or as kept */
+	Datum		value;			/* as shown, or as kept in the state */
 	bool		isnull;
 } Register;
 
-/* Reads the state, or makes one of the heap row. */
+/* Reads the state, or makes one from the heap row. */
 static void
 load(Register *reg, const MergeCall *call)
 {
@@ -56,7 +58,7 @@ load(Register *reg, const MergeCall *call)
 	merge_read_end(&r);
 }
 
-/* Writes a state; keep: with the value. */
+/* Writes a state. keep: with the value. */
 static bytea *
 store(const Register *reg, const MergeColumn *c, bool keep)
 {
@@ -80,7 +82,7 @@ store(const Register *reg, const MergeColumn *c, bool keep)
 	return merge_writer_finish(&w, MERGE_STATE(MERGE_LAST_WRITE_WINS), flags);
 }
 
-/* Hands a register over as the result. */
+/* Returns a register as the result. */
 static void
 give(const Register *reg, const MergeCall *call, MergeResult *result)
 {
@@ -89,7 +91,9 @@ give(const Register *reg, const MergeCall *call, MergeResult *result)
 	result->isnull = reg->isnull;
 }
 
-/* A write of the column: the newer wins, and of one transaction the later. */
+/*
+ * Applies a write of the column. The newer write wins; of the writes of one transaction, the later.
+ */
 void
 merge_column_plain(const MergeCall *call, MergeResult *result)
 {

@@ -1,34 +1,45 @@
 /*
  * merge_counter.c
- *		Counters: what concurrent updates added is added up.
+ *		Counters: the increments of concurrent updates are added up.
  *
- * A state has a base (the newest assignment: its version, its value, and which increments it has seen) and entries.
- * An entry is a run of increments by one node: (node, version of the first, number, total). It only grows, and only its
- * own node makes it grow. Shown is the base's value plus what the base has not seen of each entry.
+ * A state has a base (the newest assignment: its version, its value, and the increments that it has
+ * seen) and entries. An entry is a run of increments by one node: (node, version of the first,
+ * number, total). An entry only grows, and only by its own node. The value shown is the base's
+ * value plus what the base has not seen of each entry.
  *
- * An insert assigns, also if the row was there before: it names all entries that its node knows, with their totals; what
- * others add concurrently stays on top. So does an update from or to NULL, NaN or infinity, where there is no difference to
- * send. An update sends the difference to what was shown. NULL plus increments counts as 0.
+ * An insert assigns, even if the row existed before. It names all entries that its node knows, with
+ * their totals; concurrent increments of other nodes are added on top. An update from or to NULL,
+ * NaN or infinity, where there is no difference to send, assigns as well. Any other update sends
+ * the difference to the value shown. NULL plus increments counts as 0.
  *
- * Entries must outlive the row: its states are dropped only when the delete and all increments are stable. After that a
- * node may insert without naming an entry that others still have. Therefore:
- *	- An entry that an arriving insert does not name, but whose first increment that insert's vector covers, has been seen
- *	  whole. It is noted as seen at once (see_unnamed()), so the base need not keep the vector. Entries that come later are
- *	  new to the insert, as cause comes before effect.
- *	- Such an entry must not grow any more. So a node closes its entry when the row goes
- *	  (merge_keep()) and starts another one after that. The proof that this is enough is in
- *	  docs/protocol.md, Counters.
- *	- "Stable" counts the last increment too, not the first alone: who has not seen it may still insert, naming a smaller total.
- * While the row lives and there are entries the state stays: a node that folded them could not name them later. But
- * entries of earlier lives can go one by one (merge_state_trim()): a node also closes its entry when an assignment comes that has
- * seen it. Once that assignment is stable and the base, and nothing of the entry is left that it has not seen, the
- * entry is complete: what its node added before the assignment came to it has come here too.
+ * Entries must outlive the row: its states are dropped only when the delete and all increments are
+ * stable. After that, a node may insert without naming an entry that other nodes still have.
+ * Therefore:
  *
- * An entry that begins in the middle (a node that has the row, but not the state) counts from there on: what came before
- * is in the value that the node started from.
+ * - If an arriving insert does not name an entry, but its vector covers the first increment of that
+ *   entry, the insert has seen the whole entry. see_unnamed() notes that at once, so the base need
+ *   not keep the vector. Entries that arrive later are new to the insert, because delivery is
+ *   causal.
+ * - Such an entry must not grow any more. So a node closes its entry when the row is deleted
+ *   (merge_keep()) and starts another one afterwards. The proof that this suffices is in
+ *   docs/protocol.md, Counters.
+ * - For an entry to be stable, its last increment must be stable, not only the first: a node that
+ *   has not seen the last one may still insert and name a smaller total.
  *
- *	state	version and number (unless NULL) of the base, parts it has seen, entries (part, version of the last, u8 closed)
- *	op		increment: version of the entry, its number of increments, difference, total; assignment: number (unless NULL), parts
+ * While the row is live and has entries, the state stays: a node that had added the entries to the
+ * base could not name them later. But entries of earlier lives of the row can be removed one by one
+ * (merge_state_trim()). A node also closes its entry when an assignment arrives that has seen the
+ * entry. Once that assignment is stable and is the base, and has seen the whole of the entry, the
+ * entry is complete: the increments that its node made before the assignment reached it have
+ * arrived here as well.
+ *
+ * An entry that begins in the middle (on a node that has the row, but not the state) counts from
+ * that point: earlier increments are in the value from which the node started.
+ *
+ *	state	version and number (unless NULL) of the base, parts it has seen,
+ *			entries (part, version of the last, u8 closed)
+ *	op		increment: version of the entry, its number of increments, difference, total;
+ *			assignment: number (unless NULL), parts
  *	parts	see merge_parts.h
  */
 #include "postgres.h"
@@ -37,21 +48,21 @@
 #include "model/merge_number.h"
 #include "model/merge_parts.h"
 
-#define BASE_NULL	0x01		/* state; op: assigns NULL */
+#define BASE_NULL	0x01		/* in a state or an op: the assigned value is NULL */
 #define ASSIGNS		0x02		/* op */
 
-/* A state, read. */
+/* The state of a counter, after reading. */
 typedef struct Counter
 {
 	Version		version;
-	Numeric		value;			/* NULL: null */
+	Numeric		value;			/* NULL for SQL NULL */
 	MergeParts	seen;
 	MergeParts	entries;
 } Counter;
 
 /* ---------- states ---------- */
 
-/* Reads the state, or makes one of the heap row. */
+/* Reads the state, or makes one from the heap row. */
 static void
 load(Counter *k, const MergeCall *call)
 {
@@ -91,8 +102,8 @@ store(const Counter *k)
 }
 
 /*
- * The value that a state shows. What is seen whole is left out, so that its digits do not show
- * where it is unknown.
+ * Computes the value that a state shows. Entries that the base has seen whole are left out, so that
+ * the number of their digits has no influence where they are unknown.
  */
 static void
 show(const Counter *k, const MergeColumn *c, MergeResult *result)
@@ -117,7 +128,7 @@ show(const Counter *k, const MergeColumn *c, MergeResult *result)
 	result->value = merge_number_to_value(c, sum, &result->clamped);
 }
 
-/* Hands a state over as the result. */
+/* Returns a state, and the value to show, as the result. */
 static void
 give(const Counter *k, const MergeCall *call, MergeResult *result)
 {
@@ -134,8 +145,9 @@ give(const Counter *k, const MergeCall *call, MergeResult *result)
 /* ---------- writes of this node ---------- */
 
 /*
- * The node's entry that grows. One that began in this very transaction is opened again: two could
- * not be told apart, and nobody sees, or forgets, a part of a transaction.
+ * Returns the node's entry that is growing, made if there is none. An entry that began in the
+ * running transaction is opened again: a second one could not be told from it, and no node sees, or
+ * forgets, part of a transaction.
  */
 static MergePart *
 open_entry(Counter *k, NodeId me)
@@ -153,7 +165,7 @@ open_entry(Counter *k, NodeId me)
 	return merge_parts_append(&k->entries, (MergePart) {me, VERSION_SELF, 0, int64_to_numeric(0)});
 }
 
-/* Adds a difference to the node's entry; returns the op. */
+/* Adds a difference to the node's entry. Returns the op. */
 static bytea *
 increment(Counter *k, NodeId me, Numeric delta)
 {
@@ -171,7 +183,7 @@ increment(Counter *k, NodeId me, Numeric delta)
 	return merge_writer_finish(&w, MERGE_OP(MERGE_COUNTER), 0);
 }
 
-/* Replaces the base, which has seen all entries and closes them; returns the op. */
+/* Replaces the base by one that has seen all entries, and closes these. Returns the op. */
 static bytea *
 assign(Counter *k, Numeric value)
 {
@@ -216,9 +228,9 @@ merge_counter_local(const MergeCall *call, MergeResult *result)
 	show(&k, call->column, result);
 }
 
-/* ---------- ops and writes of others ---------- */
+/* ---------- ops and writes of other nodes ---------- */
 
-/* True if a vector covers a version. */
+/* Returns true if a vector covers a version. */
 static inline bool
 is_covered(const Frontier *f, Version v)
 {
@@ -226,8 +238,8 @@ is_covered(const Frontier *f, Version v)
 }
 
 /*
- * Adds to what an arriving assignment names what it has seen whole; closes all that it has seen.
- * See the head of this file.
+ * Adds the entries that an arriving assignment has seen whole to those that it names. Closes all
+ * entries that it has seen. See the file header.
  */
 static void
 see_unnamed(Counter *k, MergeParts *named, const Frontier *seen)
@@ -246,7 +258,7 @@ see_unnamed(Counter *k, MergeParts *named, const Frontier *seen)
 	}
 }
 
-/* An increment comes: a total replaces an earlier one. */
+/* Applies an increment. Its total replaces an earlier one. */
 static void
 apply_increment(Counter *k, const MergeCall *call, MergeReader *op)
 {
@@ -271,7 +283,10 @@ apply_increment(Counter *k, const MergeCall *call, MergeReader *op)
 	e->last = call->version;
 }
 
-/* An assignment comes: the newest is the base, and of one transaction the last. */
+/*
+ * Applies an assignment. The newest becomes the base; of the assignments of one transaction, the
+ * last.
+ */
 static void
 apply_assignment(Counter *k, const MergeCall *call, MergeReader *op)
 {
@@ -307,7 +322,7 @@ merge_counter_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
 	show(&k, call->column, result);
 }
 
-/* A write without an op assigns, and has seen no increment. */
+/* Applies a write without an op: it assigns, and has seen no increment. */
 void
 merge_counter_plain(const MergeCall *call, MergeResult *result)
 {
@@ -336,8 +351,8 @@ merge_counter_keep(const MergeCall *call)
 }
 
 /*
- * Entries that a stable base has seen whole, to their stable end, are complete: nobody adds to them
- * or will need them.
+ * Removes complete entries: those that a stable base has seen whole, up to a stable last increment.
+ * No node adds to them, or will need them.
  */
 bytea *
 merge_counter_trim(const MergeCall *call)

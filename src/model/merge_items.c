@@ -1,23 +1,25 @@
 /*
  * merge_items.c
- *		Sets and maps: states, ops, and who has seen what.
+ *		Sets and maps: states, ops, and which writes have seen which.
  *
- * A state lists all that is live, each item with the version that added it (its dot). An op removes what its writer
- * had seen of the items that it is about, and adds items with its own version; an insert (assignment) is about all of them.
- * What a writer had not seen it does not remove: so an add wins over a concurrent removal. As cause comes before
- * effect, nothing need be remembered of what is removed.
+ * A state lists all live items, each with the version that added it (its dot). An op is about some
+ * of the items: it removes those that its writer had seen, and adds items with its own version. An
+ * insert (assignment) is about all items. An op does not remove what its writer had not seen, so an
+ * add wins over a concurrent remove. Because delivery is causal, removed items need not be
+ * remembered.
  *
- * What was written without ops (the "plain" register) has one version and goes as one: a newer plain write replaces the
- * items of that version.
+ * The items that were written without ops (the "plain" register) have one version and are replaced
+ * as a whole: a newer plain write replaces the items of that version.
  *
- * A heap row may stand for a state that is stable: whoever writes then has seen all in it, and writes newer
- * versions. So the items keep their order, which in the value of a set is that of (version, place). What is live but does not show
- * (hidden by something newer) is lost then, here and not elsewhere; that is why a write that makes anything go away
- * is also about all that this would bring to light.
+ * A heap row may stand for a stable state: every later writer has seen all its items, and writes
+ * newer versions. So the items keep their order, which in the value of a set is that of (version,
+ * position). Items that are live but not shown, because a newer item hides them, are then lost on
+ * this node and not on others. Therefore a write that removes anything is also about all items that
+ * the removal would bring to light.
  *
  *	state	version of the plain register, items (count n; n times: item, version)
  *	op		removed items, added items
- *	item	place, bytes of the key, 1 and bytes of its text, or 0 for null
+ *	item	position, bytes of the key, 1 and bytes of its text, or 0 for null
  */
 #include "postgres.h"
 
@@ -27,16 +29,16 @@
 
 #define ASSIGNS		0x02		/* op */
 
-/* A state, read. */
+/* The state of a set or map, after reading. */
 typedef struct State
 {
 	Version		plain;
 	MergeItems	items;
 } State;
 
-/* ---------- by kind ---------- */
+/* ---------- dispatch by kind ---------- */
 
-/* Adds the items of a value with a version, their places counted from pos. */
+/* Adds the items of a value with a version, and with positions from pos on. */
 static void
 split(const MergeColumn *c, Datum value, bool isnull, Version dot, uint32 pos, MergeItems *items)
 {
@@ -53,7 +55,7 @@ split(const MergeColumn *c, Datum value, bool isnull, Version dot, uint32 pos, M
 	}
 }
 
-/* The difference between what is shown and what is written. */
+/* Computes the difference between the value shown and the value written. */
 static void
 diff(const MergeCall *call, MergeItems *removed, MergeItems *added)
 {
@@ -68,7 +70,7 @@ diff(const MergeCall *call, MergeItems *removed, MergeItems *added)
 		merge_map_diff(&old, &new, removed, added);
 }
 
-/* For each item, whether a write was about it. */
+/* Returns for each item whether a write is about it; palloc'd. */
 static bool *
 touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, MergeItems *added)
 {
@@ -78,7 +80,7 @@ touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, MergeItems
 
 /* ---------- bytes ---------- */
 
-/* Writes items, in states with their versions. */
+/* Writes items. dots: with their versions, as in states. */
 static void
 write_items(MergeWriter *w, const MergeItems *items, bool dots)
 {
@@ -97,7 +99,7 @@ write_items(MergeWriter *w, const MergeItems *items, bool dots)
 	}
 }
 
-/* Reads what write_items() wrote; without versions all get the given one. */
+/* Reads the items that write_items() has written. Without versions, all get the given one. */
 static void
 read_items(MergeReader *r, MergeItems *items, bool dots, Version dot)
 {
@@ -117,7 +119,7 @@ read_items(MergeReader *r, MergeItems *items, bool dots, Version dot)
 	}
 }
 
-/* Reads the state, or makes one of the heap row. */
+/* Reads the state, or makes one from the heap row. */
 static void
 load(State *s, const MergeCall *call)
 {
@@ -151,7 +153,7 @@ store(const State *s, const MergeColumn *c)
 	return merge_writer_finish(&w, MERGE_STATE(c->kind), 0);
 }
 
-/* Hands a state over as the result. */
+/* Returns a state, and its value, as the result. */
 static void
 give(State *s, const MergeCall *call, MergeResult *result)
 {
@@ -162,7 +164,7 @@ give(State *s, const MergeCall *call, MergeResult *result)
 		result->value = merge_map_join(&s->items, &result->isnull);
 }
 
-/* Hands over what is shown: the write was not about this column. */
+/* Returns the value shown as the result, for a write that is not about this column. */
 static void
 give_unchanged(State *s, const MergeCall *call, MergeResult *result)
 {
@@ -179,8 +181,8 @@ give_unchanged(State *s, const MergeCall *call, MergeResult *result)
 /* ---------- writes of this node ---------- */
 
 /*
- * Removes what an op is about and puts on its list what its vector does not cover. All that is here
- * has been seen.
+ * Removes the items that a local op is about, all of which the writer has seen. Those that its
+ * vector does not cover are added to the op's list.
  */
 static void
 remove_own(State *s, const bool *about, const Frontier *seen, MergeWriter *op)
@@ -199,7 +201,7 @@ remove_own(State *s, const bool *about, const Frontier *seen, MergeWriter *op)
 	s->items.n = kept;
 }
 
-/* Adds items of the running transaction behind those that it has added already. */
+/* Adds items of the running transaction after those that it has added already. */
 static void
 add_own(State *s, MergeItems *added)
 {
@@ -247,11 +249,11 @@ merge_items_local(const MergeCall *call, MergeResult *result)
 	give(&s, call, result);
 }
 
-/* ---------- ops and writes of others ---------- */
+/* ---------- ops and writes of other nodes ---------- */
 
 /*
- * True if the writer of an op had seen a version: the oldest, what its vector covers, what it
- * lists.
+ * Returns true if the writer of an op had seen a version: the oldest version, one that its vector
+ * covers, or one that it lists.
  */
 static bool
 has_seen(const MergeReader *op, const Frontier *seen, Version dot)
@@ -266,7 +268,7 @@ has_seen(const MergeReader *op, const Frontier *seen, Version dot)
 	return false;
 }
 
-/* Removes what an op is about (NULL: all) and has seen. */
+/* Removes the items that an op is about (NULL: all) and had seen. */
 static void
 remove_seen(State *s, const bool *about, const MergeReader *op, const Frontier *seen)
 {
@@ -280,7 +282,9 @@ remove_seen(State *s, const bool *about, const MergeReader *op, const Frontier *
 	s->items.n = kept;
 }
 
-/* True if an item is there already, with its version: the op comes again. */
+/*
+ * Returns true if an item with the same version is there already, because the op is applied again.
+ */
 static bool
 is_there(const MergeItems *items, const MergeItem *item)
 {
@@ -296,7 +300,7 @@ is_there(const MergeItems *items, const MergeItem *item)
 	return false;
 }
 
-/* Adds the items of an op. */
+/* Adds the items of an op, unless they are there already. */
 static void
 add_seen(State *s, const MergeItems *added, Version version)
 {
@@ -335,7 +339,7 @@ merge_items_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
 	give(&s, call, result);
 }
 
-/* A write without an op: of those the newest counts, beside the ops. */
+/* Applies a write without an op. The newest of these counts, beside the ops. */
 void
 merge_items_plain(const MergeCall *call, MergeResult *result)
 {

@@ -1,6 +1,6 @@
 /*
  * merge_kinds.h
- *		The kinds of merged columns, for merge.c; and what they share.
+ *		The kinds of merged columns, for merge.c, and what they share.
  */
 #ifndef REPLICATION_PLUGIN_MERGE_KINDS_H
 #define REPLICATION_PLUGIN_MERGE_KINDS_H
@@ -8,13 +8,13 @@
 #include "model/merge.h"
 #include "model/merge_bytes.h"
 
-/* What a function of a kind is called with: merge.c fills it. */
+/* The arguments of the functions of a kind, filled in by merge.c. */
 typedef struct MergeCall
 {
 	const MergeColumn *column;
 	bytea	   *state;			/* detoasted, or NULL */
 	const MergeShown *shown;
-	Datum		value;			/* what was written: not for ops */
+	Datum		value;			/* the value written; unused for ops */
 	bool		isnull;
 	bool		is_insert;
 	NodeId		me;
@@ -23,8 +23,8 @@ typedef struct MergeCall
 } MergeCall;
 
 /*
- * What a heap row without a state stands for: its version, or the oldest if no write can be
- * concurrent to it.
+ * Returns the version of a heap row without a state: its own, or the oldest version if no write can
+ * be concurrent with it.
  */
 static inline Version
 merge_implicit_version(const MergeShown *shown)
@@ -32,12 +32,15 @@ merge_implicit_version(const MergeShown *shown)
 	return shown->present && !shown->stable ? shown->version : VERSION_OLDEST;
 }
 
-/* Starts to read the state, of which there is one (merge_read.c). */
+/* Begins to read the state, which must exist (merge_read.c). */
 extern void merge_read_state(MergeReader *r, const MergeCall *call);
 
 /* ---------- items as text (merge_value.c) ---------- */
 
-/* Sets what the text may depend on, until merge_unsettle() or the end of the transaction. */
+/*
+ * Pins the settings on which the text form depends, until merge_unsettle() or the end of the
+ * transaction. Returns a nest level.
+ */
 extern int	merge_settle(const MergeColumn *c);
 extern void merge_unsettle(int nest);
 extern char *merge_item_to_text(const MergeColumn *c, Datum value);
@@ -56,7 +59,7 @@ extern void merge_counter_local(const MergeCall *call, MergeResult *result);
 extern void merge_counter_apply(const MergeCall *call, MergeReader *op, MergeResult *result);
 extern void merge_counter_plain(const MergeCall *call, MergeResult *result);
 extern bytea *merge_counter_keep(const MergeCall *call);
-extern bytea *merge_counter_trim(const MergeCall *call);	/* seen: what is stable */
+extern bytea *merge_counter_trim(const MergeCall *call);	/* seen: the stable vector */
 
 /* merge_items.c: sets and maps */
 extern void merge_items_local(const MergeCall *call, MergeResult *result);

@@ -1,18 +1,19 @@
 /*
  * merge_map.c
- *		jsonb objects merged key by key, however deep: paths and leaves.
+ *		Maps: jsonb objects that are merged key by key, to any depth, as paths and leaves.
  *
- * A leaf is whatever is not an object with keys: a scalar, an array, an empty object. A value that
- * is no object at all, SQL NULL too, is one leaf at the empty path. A write is about the paths
- * whose leaves it changes, and about all that is above or below these: where it puts a leaf in the
- * place of a subtree, or the other way round, and where one of the two is hidden by the other.
+ * A leaf is any value that is not an object with keys: a scalar, an array, or an empty object. A
+ * value that is no object at all, or SQL NULL, is one leaf at the empty path. A write is about the
+ * paths whose leaves it changes, and about all paths above and below these: it may replace a
+ * subtree by a leaf, or the reverse, and one of the two may hide the other.
  *
- * Of what is live at a path shows:
- *	- of several leaves the newest;
- *	- of a leaf and of leaves below it, whichever has the newest version; but an empty object is an
- *	object, and what is
- *	  below it is in it.
- * A key under which nothing is left is gone, and if nothing is left at all the value is {}.
+ * Of the live leaves at a path, the value shows:
+ *
+ * - of several leaves, the newest;
+ * - of a leaf and the leaves below it, whichever has the newest version. But an empty object is an
+ *   object, and the leaves below it are in it.
+ *
+ * A key under which nothing is left is gone. If nothing is left at all, the value is {}.
  */
 #include "postgres.h"
 
@@ -26,7 +27,7 @@
 
 /* ---------- leaves of a value ---------- */
 
-/* Adds a leaf; path is copied, text is not. */
+/* Adds a leaf. The path is copied, the text is not. */
 static void
 add_leaf(MergeItems *items, const StringInfoData *path, const char *text)
 {
@@ -41,7 +42,7 @@ add_leaf(MergeItems *items, const StringInfoData *path, const char *text)
 	merge_items_add(items, item);
 }
 
-/* Text of a value inside an object. */
+/* Returns the text of a value inside an object; palloc'd. */
 static const char *
 leaf_text(JsonbValue *v)
 {
@@ -92,7 +93,7 @@ merge_map_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *item
 
 /* ---------- paths ---------- */
 
-/* Order of items by path: what is below a path follows it at once. */
+/* Compares items by path. What is below a path follows it immediately. */
 static int
 cmp_paths(const void *a, const void *b)
 {
@@ -103,14 +104,14 @@ cmp_paths(const void *a, const void *b)
 	return c != 0 ? c : x->keylen - y->keylen;
 }
 
-/* True if a path is another one, or above it. */
+/* Returns true if a path is an item's path, or above it. */
 static bool
 is_above(const char *path, int len, const MergeItem *item)
 {
 	return len <= item->keylen && memcmp(path, item->key, len) == 0;
 }
 
-/* Puts items in the order of their paths. */
+/* Sorts items by path. */
 static void
 sort_paths(MergeItems *items)
 {
@@ -118,7 +119,7 @@ sort_paths(MergeItems *items)
 		qsort(items->list, items->n, sizeof(MergeItem), cmp_paths);
 }
 
-/* Returns the first item at a path or behind it, of sorted ones. */
+/* Returns the index of the first of the sorted items at or after a path. */
 static int
 lower_bound(const MergeItems *items, const char *path, int len)
 {
@@ -138,7 +139,7 @@ lower_bound(const MergeItems *items, const char *path, int len)
 	return lo;
 }
 
-/* True if one of the sorted items is at a path or below it. */
+/* Returns true if one of the sorted items is at a path or below it. */
 static bool
 has_below(const MergeItems *items, const char *path, int len)
 {
@@ -147,14 +148,14 @@ has_below(const MergeItems *items, const char *path, int len)
 	return i < items->n && is_above(path, len, &items->list[i]);
 }
 
-/* Length of the path one name longer than the given part of an item's path. */
+/* Returns the length of an item's path up to one name more than depth. */
 static int
 next_name(const MergeItem *item, int depth)
 {
 	return depth + strlen(item->key + depth) + 1;
 }
 
-/* True if one of the sorted items is at an item's path or above it. */
+/* Returns true if one of the sorted items is at an item's path or above it. */
 static bool
 has_above(const MergeItems *items, const MergeItem *item)
 {
@@ -171,7 +172,7 @@ has_above(const MergeItems *items, const MergeItem *item)
 
 /* ---------- differences ---------- */
 
-/* True if a leaf is among the sorted ones, with the same text. */
+/* Returns true if a leaf is among the sorted ones, with the same text. */
 static bool
 has_leaf(const MergeItems *items, const MergeItem *leaf)
 {
@@ -183,8 +184,9 @@ has_leaf(const MergeItems *items, const MergeItem *leaf)
 }
 
 /*
- * Notes that a leaf is gone: by the shortest path at which nothing is now, or by its own if there
- * are leaves below it now. These alone would leave others there that it hid.
+ * Notes that a leaf is gone: by the shortest path at which there is nothing now, or by its own path
+ * if there are leaves below that now. The new leaves alone would leave other leaves there that it
+ * hid.
  */
 static void
 remove_path(const MergeItems *new, const MergeItem *leaf, MergeItems *removed)
@@ -232,14 +234,14 @@ merge_map_touched(MergeItems *items, const MergeItems *removed, const MergeItems
 
 /* ---------- the value ---------- */
 
-/* True for a leaf that is an object without keys. */
+/* Returns true if a leaf is an object without keys. */
 static bool
 is_empty_object(const MergeItem *leaf)
 {
 	return leaf->len == 2 && memcmp(leaf->data, "{}", 2) == 0;
 }
 
-/* Returns the newest of some items, or NULL if there are none. */
+/* Returns the newest of some items; NULL if there are none. */
 static const MergeItem *
 newest(const MergeItem *items, int n)
 {
@@ -255,7 +257,7 @@ newest(const MergeItem *items, int n)
 
 static void join_path(StringInfo out, const MergeItem *items, int n, int depth);
 
-/* Writes the object whose members are items of longer paths than the given. */
+/* Writes an object, whose members are items with paths longer than depth. */
 static void
 join_members(StringInfo out, const MergeItem *items, int n, int depth)
 {
@@ -275,7 +277,10 @@ join_members(StringInfo out, const MergeItem *items, int n, int depth)
 	appendStringInfoChar(out, '}');
 }
 
-/* How many of the sorted items are leaves of the very path that all of them share. */
+/*
+ * Returns how many of the sorted items are leaves at the path itself, of length depth, that all of
+ * them share.
+ */
 static int
 count_here(const MergeItem *items, int n, int depth)
 {
@@ -286,7 +291,7 @@ count_here(const MergeItem *items, int n, int depth)
 	return here;
 }
 
-/* Returns the leaf that shows at a path, or NULL if what is below it does. */
+/* Returns the leaf that is shown at a path; NULL if the leaves below it are shown. */
 static const MergeItem *
 shown_leaf(const MergeItem *items, int n, int depth)
 {
@@ -299,7 +304,7 @@ shown_leaf(const MergeItem *items, int n, int depth)
 	return leaf;
 }
 
-/* Writes what shows at a path; its items are sorted. */
+/* Writes what is shown at a path, whose items are sorted. */
 static void
 join_path(StringInfo out, const MergeItem *items, int n, int depth)
 {

@@ -1,6 +1,7 @@
 /*
  * merge_number.c
- *		Numbers of counters: every type counts in numeric, whose sums are exact in any order.
+ *		The numbers of counters. All types are counted in numeric, whose sums are exact in any
+ *		order.
  */
 #include "postgres.h"
 
@@ -81,7 +82,7 @@ merge_number_to_value(const MergeColumn *c, Numeric number, bool *clamped)
 	}
 }
 
-/* The greatest number of numeric(precision, scale). */
+/* Returns the greatest number of numeric(precision, scale). */
 static Numeric
 greatest_of(int32 typmod)
 {

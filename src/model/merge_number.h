@@ -1,6 +1,6 @@
 /*
  * merge_number.h
- *		Numbers of counters.
+ *		The numbers of counters.
  */
 #ifndef REPLICATION_PLUGIN_MERGE_NUMBER_H
 #define REPLICATION_PLUGIN_MERGE_NUMBER_H
@@ -13,13 +13,16 @@ extern Numeric merge_number_add(Numeric a, Numeric b);
 extern Numeric merge_number_subtract(Numeric a, Numeric b);
 extern int	merge_number_compare(Numeric a, Numeric b);
 
-/* NaN and infinities: nothing can be added to them. */
+/* Returns true for NaN and infinities, to which nothing can be added. */
 extern bool merge_number_is_special(Numeric a);
 
-/* A column's value as a number; NULL for null. */
+/* Returns a column's value as a number; NULL for SQL NULL. */
 extern Numeric merge_number_of(const MergeColumn *c, Datum value, bool isnull);
 
-/* A number as the column's type has it: where that has no room, its limit. */
+/*
+ * Returns a number as a value of the column's type. If the number exceeds the type, returns the
+ * limit and sets *clamped.
+ */
 extern Datum merge_number_to_value(const MergeColumn *c, Numeric number, bool *clamped);
 
 /* Fills in the limits of a counter's type. */

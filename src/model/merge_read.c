@@ -1,6 +1,7 @@
 /*
  * merge_read.c
- *		What the kinds of merged columns read alike: the beginning of a state, and lists of items.
+ *		Reading common to the kinds of merged columns: the beginning of a state, and lists of
+ *		items.
  */
 #include "postgres.h"
 

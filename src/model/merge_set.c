@@ -1,18 +1,19 @@
 /*
  * merge_set.c
- *		Arrays as sets: elements, told apart by the type's own equality.
+ *		Sets: arrays whose elements are compared by the type's own equality.
  *
- * An element is in the set as long as some add of it has not been removed by somebody who had seen
- * it. The value lists elements in the order in which they were added: by version, and within a
- * write as the writer listed them. So what a single writer appends stays where he put it; where he
- * puts something elsewhere it moves to the end.
+ * An element is in the set as long as some add of it has not been removed by a writer that had seen
+ * the add. The value lists the elements in the order in which they were added: by version, and
+ * within one write as the writer listed them. So what a single writer appends stays in its place.
+ * An element that the writer puts elsewhere moves to the end.
  *
- * An element shows as often, and in that form (1.0 or 1.00), as its oldest live add had it. Who
- * writes an element another number of times than it is shown removes and adds it. NULL elements are
- * equal to each other.
+ * An element is shown as often, and in the form (1.0 or 1.00), as its oldest live add had it. A
+ * write that has the element another number of times than shown removes it and adds it. NULL
+ * elements are equal to each other.
  *
- * A set that is NULL has a mark instead of elements. NULL shows while there is a mark and no
- * element; every write is about the marks that it has seen. With neither the set is empty.
+ * A set that is NULL has a mark instead of elements. NULL is shown while there is a mark and no
+ * element. Every write is about the marks that its writer has seen. With neither marks nor
+ * elements, the set is empty.
  */
 #include "postgres.h"
 
@@ -22,29 +23,30 @@
 #include "model/merge_items.h"
 
 /*
- * Elements told apart: a hash table of the first of each; open addressing. Of a type without a hash
- * function: a list of the first of each, in the type's order, with a free place behind it.
+ * The classes of equal elements, as a hash table of the first element of each, with open
+ * addressing. For a type without a hash function they are a list of the first element of each, in
+ * the type's order, with a free place after the last.
  */
 typedef struct Classes
 {
 	const MergeColumn *column;
 	bool		sorted;
-	uint32		mask;			/* sorted: how many there are */
-	int		   *first;			/* index + 1 of the first equal item; 0: free */
+	uint32		mask;			/* sorted: number of classes */
+	int		   *first;			/* index + 1 of the first element of the class; 0: free */
 	int		   *count;
 	const MergeItems *items;
 } Classes;
 
 /* ---------- elements ---------- */
 
-/* True for the mark that a set is NULL. */
+/* Returns true for the mark that a set is NULL. */
 static bool
 is_mark(const MergeItem *item)
 {
 	return item->keylen > 0;
 }
 
-/* Fills in the hash of an element. Types that cannot be hashed share one. */
+/* Fills in the hash of an element; 0 if the type has no hash function. */
 static void
 hash_element(const MergeColumn *c, MergeItem *item)
 {
@@ -53,7 +55,7 @@ hash_element(const MergeColumn *c, MergeItem *item)
 		item->hash = DatumGetUInt32(FunctionCall1Coll((FmgrInfo *) &c->item_hash, c->collation, item->value)) | 1;
 }
 
-/* Fills in the values of elements that were read. */
+/* Fills in the values and hashes of elements that were read. */
 static void
 set_values(const MergeColumn *c, MergeItems *items)
 {
@@ -95,9 +97,9 @@ merge_set_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *item
 	}
 }
 
-/* ---------- who is equal to whom ---------- */
+/* ---------- equality ---------- */
 
-/* True if two elements are equal; two nulls are, and two marks. */
+/* Returns true if two elements are equal, or both null, or both marks. */
 static bool
 is_equal(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 {
@@ -108,14 +110,14 @@ is_equal(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 	return DatumGetBool(FunctionCall2Coll((FmgrInfo *) &c->item_equal, c->collation, a->value, b->value));
 }
 
-/* Marks come first, then nulls. */
+/* Returns the rank of an element in the order: marks come first, then nulls. */
 static int
 rank(const MergeItem *item)
 {
 	return is_mark(item) ? 0 : item->len < 0 ? 1 : 2;
 }
 
-/* The type's order of elements. */
+/* Compares elements in the order of the type. */
 static int
 cmp_values(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 {
@@ -125,7 +127,7 @@ cmp_values(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 	return DatumGetInt32(FunctionCall2Coll((FmgrInfo *) &c->item_cmp, c->collation, a->value, b->value));
 }
 
-/* Returns the place of an element's class in the sorted list, or the free one. */
+/* Returns the index of an element's class in the sorted list; the free place if there is none. */
 static uint32
 sorted_slot(const Classes *k, const MergeItem *item)
 {
@@ -164,7 +166,8 @@ class_slot(const Classes *k, const MergeItem *item)
 }
 
 /*
- * For qsort_arg: the order of two elements by their places; equal ones stay in that of the places.
+ * For qsort_arg(): compares elements by their indexes. Equal elements keep the order of their
+ * indexes.
  */
 static int
 cmp_places(const void *a, const void *b, void *arg)
@@ -177,7 +180,7 @@ cmp_places(const void *a, const void *b, void *arg)
 	return c != 0 ? c : x - y;
 }
 
-/* Tells the classes of elements by sorting them. */
+/* Finds the classes of elements by sorting. */
 static void
 sort_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
 {
@@ -196,7 +199,9 @@ sort_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
 	pfree(places);
 }
 
-/* Tells the classes of elements, which have their values and stay where they are. */
+/*
+ * Finds the classes of elements. The elements must have their values, and must stay where they are.
+ */
 static void
 make_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
 {
@@ -220,7 +225,7 @@ make_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
 	}
 }
 
-/* How many elements are equal to one. */
+/* Returns how many elements are equal to one. */
 static int
 class_count(const Classes *k, const MergeItem *item)
 {
@@ -272,7 +277,7 @@ merge_set_touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, 
 
 /* ---------- the value ---------- */
 
-/* Order of elements: by version, place, text. */
+/* Compares elements by version, position and text. */
 static int
 cmp_items(const void *a, const void *b)
 {

@@ -1,10 +1,11 @@
 /*
  * merge_value.c
- *		Values in states and ops: the type's text, which every server with that type understands.
+ *		Values in states and ops: the text form of the type, which every server with that type can
+ *		read.
  *
- * Not the type's binary form: that has oids of types in it for composites, and the session's client
- * encoding for strings. Text of most types is the same under all settings; for the others they are
- * set to what reads the same everywhere.
+ * The binary form will not do: it contains OIDs of types for composites, and the session's client
+ * encoding for strings. The text form of most types is the same under all settings. For the other
+ * types, the settings are pinned to values that read the same everywhere.
  */
 #include "postgres.h"
 

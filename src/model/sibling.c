@@ -1,6 +1,6 @@
 /*
  * sibling.c
- *		The concurrent values of one row. See sibling.h for what they are.
+ *		The concurrent values of one row; sibling.h describes what they are.
  */
 #include "postgres.h"
 
@@ -51,7 +51,7 @@ sibling_resolve_self(SiblingSet *set, Version self)
 	}
 }
 
-/* True if a version is in a list. */
+/* Returns true if a version is in a list. */
 static bool
 is_listed(const Version *list, int n, Version v)
 {
@@ -63,7 +63,7 @@ is_listed(const Version *list, int n, Version v)
 	return false;
 }
 
-/* True if a set has a sibling of that version. */
+/* Returns true if a set has a sibling with the version. */
 static bool
 has_version(const SiblingSet *set, Version v)
 {
@@ -76,10 +76,11 @@ has_version(const SiblingSet *set, Version v)
 }
 
 /*
- * A write whose version is lost here may have it at the writer, who then names it: it is live
- * there, as nothing that replaces it is known to us. What else he names and we do not have was
- * written, and replaced here, after our version was lost, when all had that write: so it is the
- * least of these.
+ * Finds out the version of the sibling whose version is lost here, by the context of an arriving
+ * write. The writer may still have that version. Then its context names it, because the sibling is
+ * live there: this node knows no write that replaces it. All other versions that the context names
+ * and this set lacks were written, and replaced here, after the version was lost, at which time all
+ * nodes had that sibling. So the version is the least of those that this set lacks.
  */
 static void
 identify_oldest(SiblingSet *set, const WriteContext *c)
@@ -100,14 +101,14 @@ identify_oldest(SiblingSet *set, const WriteContext *c)
 		last->version = least;
 }
 
-/* True if the vector of the writer says that he had seen a version. */
+/* Returns true if the writer's vector covers a version. */
 static bool
 is_seen(const WriteContext *c, Version v)
 {
 	return version_is_oldest(v) || v.ts <= frontier_ts(c->seen, v.node);
 }
 
-/* True if a mergeable write replaces a sibling. */
+/* Returns true if a mergeable write replaces a sibling. */
 static bool
 replaces(const WriteContext *c, Version write, const Sibling *s)
 {
@@ -139,8 +140,8 @@ remove_replaced(SiblingSet *set, const WriteContext *c, Version write)
 }
 
 /*
- * Merges a plain write: the greatest of all plain ones stays, and none that is less than a
- * mergeable one.
+ * Merges a plain write. Of all plain writes the greatest stays, unless a mergeable one is greater.
+ * Returns false if the write changes nothing.
  */
 static bool
 merge_plain(SiblingSet *set, Sibling write)
@@ -191,8 +192,8 @@ sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *se
 {
 	memset(context, 0, sizeof(*context));
 	/*
-	 * a row that is just deleted has nothing to keep; the delete may be forgotten here and not
-	 * elsewhere: the vector covers it
+	 * A deleted row has nothing to keep. Its delete may be forgotten on this node and not on
+	 * others: the vector covers it.
 	 */
 	context->exact = read != NULL && set->n > 0 && !sibling_just_deleted(set);
 	context->seen = seen;

@@ -1,12 +1,12 @@
 /*
  * stable.c
- *		What every member has: the stable vector, and when a lost node stops counting.
+ *		The stable vector, and when a lost node stops counting.
  */
 #include "postgres.h"
 
 #include "model/stable.h"
 
-/* True if a member's last row says that it takes nothing from a node any more. */
+/* Returns true if a member's last frontier row tells that it is fenced from a removed node. */
 static bool
 is_fenced(const StableMember *m, NodeId removed)
 {
@@ -19,9 +19,9 @@ is_fenced(const StableMember *m, NodeId removed)
 }
 
 /*
- * Marks who may still get transactions of a removed node that nobody else has: that node itself,
- * and whoever still takes anything from one that is marked. A removed node is no end of that: it
- * may hand on what it gets.
+ * Marks the nodes that may still get transactions of a removed node that no other node has: that
+ * node itself, and every node that still takes changes from a marked one. A removed node does not
+ * end such a path, because it may forward what it gets.
  */
 static bool *
 mark_open(const StableMember *members, int n, NodeId removed)
@@ -58,7 +58,7 @@ stable_removal_finished(const StableMember *members, int n, NodeId me, const Fro
 		const StableMember *m = &members[i];
 
 		if (m->node == me && m->removed)
-			finished = false;	/* we are out ourselves: nobody tells us any more */
+			finished = false;	/* this node is removed itself, and gets no more frontier rows */
 		if (m->node != removed && frontier_lsn(m->row, removed) > frontier_lsn(mine, removed))
 			finished = false;
 		if (open[i] && !m->removed)

@@ -1,6 +1,6 @@
 /*
  * topology.c
- *		Which links a group has, and which origins each of them carries in full.
+ *		The links that a group has, and the origins that each of them carries in full.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@ topology_shape_name(TopologyShape shape)
 
 /* ---------- sets of links ---------- */
 
-/* An empty set with room for all links of n members. */
+/* Returns an empty set, palloc'd, with room for all links of n members. */
 static TopologyLinks *
 create(int n)
 {
@@ -58,7 +58,7 @@ topology_find(const TopologyLinks *l, NodeId provider, NodeId subscriber)
 	return NULL;
 }
 
-/* Adds a link that is not there yet. */
+/* Adds a link, unless it is there already. */
 static void
 add(TopologyLinks *l, NodeId provider, NodeId subscriber, bool reroute)
 {
@@ -73,7 +73,7 @@ add(TopologyLinks *l, NodeId provider, NodeId subscriber, bool reroute)
 	new->nfull = 0;
 }
 
-/* Takes a link out; its memory goes to the end of the array. */
+/* Removes a link. Its memory moves to the end of the array. */
 static void
 drop(TopologyLinks *l, TopologyLink *link)
 {
@@ -83,7 +83,7 @@ drop(TopologyLinks *l, TopologyLink *link)
 	l->links[l->n] = gone;
 }
 
-/* True if a node is a member. */
+/* Returns true if a node is a member. */
 static bool
 is_member(const TopologyMember *members, int n, NodeId node)
 {
@@ -97,7 +97,10 @@ is_member(const TopologyMember *members, int n, NodeId node)
 
 /* ---------- shapes ---------- */
 
-/* The members in the order of a topology: as it names them, then the others by number. */
+/*
+ * Puts the members in the order of a topology: first those that it names, in its order, then the
+ * others by number. Returns their number.
+ */
 static int
 in_order(const Topology *t, const TopologyMember *members, int n, NodeId *order)
 {
@@ -124,7 +127,7 @@ in_order(const Topology *t, const TopologyMember *members, int n, NodeId *order)
 	return count;
 }
 
-/* Adds the links of the shapes that need no list. */
+/* Adds the links of the shapes that have no list of links. */
 static void
 add_shape(TopologyLinks *l, const Topology *t, const TopologyMember *members, int n)
 {
@@ -154,8 +157,7 @@ add_shape(TopologyLinks *l, const Topology *t, const TopologyMember *members, in
 }
 
 /*
- * Adds a link for each path that leads from one member through removed nodes only to
- * another one.
+ * Adds a link for each path from one member to another one that leads through removed nodes only.
  */
 static void
 follow_removed(TopologyLinks *l, const Topology *t, const TopologyMember *members, int n,
@@ -173,7 +175,7 @@ follow_removed(TopologyLinks *l, const Topology *t, const TopologyMember *member
 	}
 }
 
-/* True if the list of a custom topology names a node. */
+/* Returns true if the list of a custom topology names a node. */
 static bool
 is_listed(const Topology *t, NodeId node)
 {
@@ -185,7 +187,7 @@ is_listed(const Topology *t, NodeId node)
 	return false;
 }
 
-/* Adds the links of a list. */
+/* Adds the links of a custom topology. */
 static void
 add_custom(TopologyLinks *l, const Topology *t, const TopologyMember *members, int n)
 {
@@ -222,7 +224,7 @@ topology_links(const Topology *t, const TopologyMember *members, int n)
 
 /* ---------- re-routing ---------- */
 
-/* True if a node is in a list. */
+/* Returns true if a node is in a list. */
 static bool
 is_in(NodeId node, const NodeId *list, int n)
 {
@@ -235,8 +237,8 @@ is_in(NodeId node, const NodeId *list, int n)
 }
 
 /*
- * Has me take from the providers of one that is down, and so on upwards. visited: the ones looked
- * at.
+ * Adds links to me from the providers of a node that is down, and, where these are down as well,
+ * from their providers. visited: the nodes that were examined.
  */
 static void
 bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost, const NodeId *down, int ndown,
@@ -282,7 +284,7 @@ topology_reroute(TopologyLinks *l, NodeId me, const NodeId *down, int ndown,
 
 /* ---------- routes ---------- */
 
-/* Place of a node in the list of members, -1 if it is none. */
+/* Returns the index of a node in the list of members; -1 if it is not there. */
 static int
 place(const TopologyMember *members, int n, NodeId node)
 {
@@ -295,8 +297,8 @@ place(const TopologyMember *members, int n, NodeId node)
 }
 
 /*
- * Breadth first from one origin: each node takes it from the neighbour that reaches it
- * first, the one with the lowest number of those at the same distance.
+ * Routes one origin, breadth first: each node takes it from the neighbour that it reaches first; of
+ * neighbours at the same distance, from the one with the lowest number.
  */
 static void
 route_origin(TopologyLinks *l, const int *providers, const int *subscribers, const TopologyMember *members, int n,
@@ -354,7 +356,7 @@ topology_route(TopologyLinks *l, const TopologyMember *members, int n)
 	pfree(providers);
 }
 
-/* Marks what can be reached from a member, along the links or against them. */
+/* Marks the members that can be reached from one, along the links or against them. */
 static void
 mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, bool forward, bool *reached)
 {

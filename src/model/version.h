@@ -1,16 +1,16 @@
 /*
  * version.h
- *		What orders the writes to a row: (commit timestamp, origin node).
+ *		The version, by which the writes to a row are ordered: (commit timestamp, origin node).
  *
- * The order is total and the same on every node: it depends on nothing but the
- * two values, least of all on who compares them.
+ * The order is total and the same on every node: it depends on the two values only, and not on the
+ * node that compares them.
  */
 #ifndef REPLICATION_PLUGIN_VERSION_H
 #define REPLICATION_PLUGIN_VERSION_H
 
 #include "datatype/timestamp.h"
 
-typedef int32 NodeId;			/* a node's number in its group, from 1, never reused */
+typedef int32 NodeId;			/* a node's number in its group, from 1, never used again */
 
 #define INVALID_NODE_ID		((NodeId) 0)
 
@@ -20,16 +20,21 @@ typedef struct Version
 	NodeId		node;			/* origin node */
 } Version;
 
-/* Older than every write: copied rows, rows whose commit timestamp is gone. */
+/*
+ * Older than every write: the version of copied rows, and of rows whose commit timestamp is gone.
+ */
 #define VERSION_OLDEST	((Version) {PG_INT64_MIN, INVALID_NODE_ID})
 
 /*
- * Stands for the version of the transaction that is writing: it gets one when it commits. Newer
- * than all.
+ * Stands for the version of the transaction that is writing, which it gets at commit. Newer than
+ * all others.
  */
 #define VERSION_SELF ((Version) {PG_INT64_MAX, INVALID_NODE_ID})
 
-/* Less than, equal to or greater than zero, as a is older than, the same as or newer than b. */
+/*
+ * Returns a number less than, equal to or greater than zero if a is older than, the same as or
+ * newer than b.
+ */
 static inline int
 version_cmp(Version a, Version b)
 {

@@ -1,19 +1,19 @@
 /*
  * capture_check.c
- *		Notices changes that capture did not see.
+ *		Detects changes that capture did not see.
  *
- * Triggers of ours tell what they captured (wire/note.h, and the messages of writes of mergeable
- * tables). Decoding sees what was changed. If in a transaction of this node there is more of the
- * latter, something has written to the table past the triggers: writes of a mergeable table then
- * reached nobody; deletes of a plain one did, but have left no tombstone, so an older write that
- * arrives raises the row again here, and nowhere else. Neither can be made good from the WAL alone:
- * the table is marked out of step, by a row that all nodes get, and the stream goes on.
- * resend_table() ends that.
+ * Capture triggers report what they have captured (wire/note.h, and the messages of writes to
+ * mergeable tables), and decoding sees what was changed. If a local transaction has changed more
+ * than was captured, something has written to the table without firing the triggers. Such writes to
+ * a mergeable table reach no other node. Such deletes from a plain table do, but leave no
+ * tombstone, so an older write that arrives recreates the row, on this node only. Neither can be
+ * repaired from the WAL alone. The table is therefore marked out of step, by a row that all nodes
+ * get, and the stream continues. resend_table() ends that state.
  *
- * A walsender cannot write while it decodes, so another session of this server does it, before the
- * transaction's commit is sent: thus no finding is lost in a crash. The row's key is the position
- * of the transaction; so several walsenders that find the same, or one that finds it again, mark it
- * once.
+ * A walsender cannot write while it decodes, so another session of this server writes the mark,
+ * before the commit of the transaction is sent. A crash therefore loses no finding. The key of the
+ * mark is the position of the transaction, so if several walsenders find the same, or one finds it
+ * again, the table is marked only once.
  */
 #include "postgres.h"
 
@@ -42,7 +42,7 @@ capture_check_begin(NativeStream *s)
 	s->touched = NULL;
 }
 
-/* Has the end of the transaction look at a table. */
+/* Adds a table to those that are checked at the end of the transaction. */
 static void
 touch(NativeStream *s, SentRelation *e)
 {
@@ -54,8 +54,8 @@ touch(NativeStream *s, SentRelation *e)
 }
 
 /*
- * True if changes of a table in the transaction at hand must be captured: those of others have been
- * where they were made.
+ * Returns true if changes of a table in the current transaction must be captured. Transactions of
+ * other nodes have been checked there.
  */
 static inline bool
 is_checked(const NativeStream *s, const SentRelation *e)
@@ -97,7 +97,7 @@ capture_check_note(NativeStream *s, const char *content, Size size)
 		CaptureNote *n = lfirst(lc);
 		SentRelation *e = sent_relation_known(n->relid);
 
-		/* of a TRUNCATE, and of a table that has no other change, the note comes first */
+		/* the note comes first for a TRUNCATE, and for a table without other changes */
 		if (!e)
 			e = sent_relation_by_oid(n->relid);
 		if (!e)
@@ -110,7 +110,10 @@ capture_check_note(NativeStream *s, const char *content, Size size)
 	return true;
 }
 
-/* Runs one of our functions in another session of this server. Returns true if it does. */
+/*
+ * Runs a function of the extension in another session of this server. Returns true if the function
+ * does.
+ */
 static bool
 run_elsewhere(NativeStream *s, const char *sql, int n, const char *const *params)
 {
@@ -132,7 +135,7 @@ run_elsewhere(NativeStream *s, const char *sql, int n, const char *const *params
 	return result;
 }
 
-/* Marks a table out of step, and tells so, if it is not marked. */
+/* Marks a table out of step, and raises a warning unless it was marked already. */
 static void
 mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
 {
@@ -159,7 +162,7 @@ capture_check_commit(NativeStream *s, ReorderBufferTXN *txn)
 	for (SentRelation *e = s->touched; e; e = e->next_touched)
 	{
 		/*
-		 * the WAL of an earlier version of this extension has no notes; it ends where that was
+		 * WAL of an earlier version of the extension has no notes; it ends where the extension was
 		 * updated
 		 */
 		if ((e->uncaptured > 0 || e->truncates > 0) && OidIsValid(extension_relation_oid(TABLE_OUT_OF_STEP)))

@@ -1,9 +1,9 @@
 /*
  * change_name.c
- *		Which row of which table an error in decoding is about, for its context.
+ *		Describes the row and table of a decoding error, for the error context.
  *
- * An error callback must not look into catalogs, and not detoast: of the key it shows values of a
- * few built-in types that are in the row as they are, and stands in for the others by dots.
+ * An error callback must neither read catalogs nor detoast. It shows key values of a few built-in
+ * types, if the row contains them inline, and replaces others by dots.
  */
 #include "postgres.h"
 
@@ -15,9 +15,9 @@
 
 #include "output/change_name.h"
 
-#define MOST_TEXT	100			/* bytes of a text that are shown */
+#define MOST_TEXT	100			/* limit of a text, in bytes */
 
-/* A text, cut. */
+/* Returns a text, truncated if it is long. */
 static char *
 text_shown(Datum value)
 {
@@ -32,7 +32,7 @@ text_shown(Datum value)
 	return psprintf("%s...", pnstrdup(VARDATA_ANY(v), pg_mbcliplen(VARDATA_ANY(v), len, MOST_TEXT)));
 }
 
-/* A value of a key. */
+/* Returns a key value as text. */
 static char *
 value_shown(Oid type, Datum value)
 {
@@ -58,7 +58,7 @@ value_shown(Oid type, Datum value)
 void
 change_name_context(Relation rel, const ReorderBufferChange *change, const AttrNumber *key, int nkeys, const char *follows)
 {
-	/* of an update or delete of a key the old row has it, if there is one */
+	/* for an update or delete, the old row, if there is one, has the key */
 	ReorderBufferTupleBuf *tuple = !change ? NULL : change->data.tp.oldtuple ? change->data.tp.oldtuple : change->data.tp.newtuple;
 	StringInfoData row;
 

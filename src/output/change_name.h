@@ -1,6 +1,6 @@
 /*
  * change_name.h
- *		Which row of which table an error in decoding is about, for its context.
+ *		Describes the row and table of a decoding error, for the error context.
  */
 #ifndef REPLICATION_PLUGIN_CHANGE_NAME_H
 #define REPLICATION_PLUGIN_CHANGE_NAME_H
@@ -10,8 +10,8 @@
 #include "utils/relcache.h"
 
 /*
- * Sets an error's context: "row (id=7) of table "public.t"", and what follows. Called by error
- * callbacks: reads no catalog.
+ * Sets the context of an error: "row (id=7) of table "public.t"", and then "follows". Error
+ * callbacks call it, so it reads no catalog.
  */
 extern void change_name_context(Relation rel, const ReorderBufferChange *change, const AttrNumber *key, int nkeys, const char *follows);
 

@@ -1,6 +1,6 @@
 /*
  * json_format.c
- *		Output format for anybody: one JSON object a line, as wal2json's format-version 2.
+ *		Output format for any reader: one JSON object per line, like wal2json's format-version 2.
  *
  *	{"action":"B"}									begin
  *	{"action":"I","schema":...,"table":...,"columns":[{"name":...,"type":...,"value":...},...]}
@@ -10,13 +10,16 @@
  *	{"action":"M","transactional":...,"prefix":...,"content":...}
  *	{"action":"C"}									commit
  *
- * With options also xid, timestamp, origin, lsn, nextlsn, pk; of columns typeoid, optional, position, default. Beyond wal2json: origin_node and
- * origin_lsn in begin and commit (the member of the group on which the transaction was first
- * written, and its place in the WAL there); "unchanged" in updates, the names of TOASTed columns whose
- * values are not in the WAL; NaN and infinities as strings; content that is no text as
- * hexadecimal digits, with "content_encoding":"hex". Partitions appear under their own names.
+ * Options add xid, timestamp, origin, lsn, nextlsn and pk, and typeoid, optional, position and
+ * default for columns.
  *
- * Needs no shared memory, so that it works where the library is not preloaded.
+ * The format extends wal2json's as follows. Begin and commit have origin_node and origin_lsn: the
+ * member of the group on which the transaction was first written, and its position in the WAL
+ * there. Updates have "unchanged": the names of TOASTed columns whose values are not in the WAL.
+ * NaN and infinities are strings. Content that is not text is given in hexadecimal digits, with
+ * "content_encoding":"hex". Partitions appear under their own names.
+ *
+ * The format needs no shared memory, so it works if the library is not preloaded.
  */
 #include "postgres.h"
 
@@ -35,7 +38,7 @@
 #include "output/relation_cache.h"
 #include "shared/origin_map.h"
 
-/* changes that are not shown, before the walsender sees to its timeouts */
+/* hidden changes after which the walsender can handle its timeouts */
 #define CHANGES_PER_PROGRESS	100
 
 typedef struct JsonStream
@@ -67,7 +70,7 @@ json_format_start(LogicalDecodingContext *ctx, const JsonOptions *options, NodeI
 	ctx->output_plugin_private = stream;
 }
 
-/* Lets the walsender see to its timeouts while nothing is shown. */
+/* Lets the walsender handle its timeouts while nothing is shown. */
 static void
 count_hidden(LogicalDecodingContext *ctx)
 {
@@ -88,8 +91,8 @@ append_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 }
 
 /*
- * True for transactions of this node, also those whose commit timestamp our clock has set
- * (shared/commit_stamp.c).
+ * Returns true for transactions of this node, including those whose commit timestamp the clock has
+ * set (shared/commit_stamp.c).
  */
 static bool
 is_local(RepOriginId origin)
@@ -97,11 +100,11 @@ is_local(RepOriginId origin)
 	return origin == InvalidRepOriginId || origin == DoNotReplicateId;
 }
 
-/* What every object of a transaction can carry. */
+/* Appends the fields that every object of a transaction can have. */
 static void
 append_transaction(StringInfo out, const JsonOptions *options, ReorderBufferTXN *txn)
 {
-	/* what is no part of a transaction */
+	/* a message that is not part of a transaction */
 	if (txn == NULL)
 	{
 		appendStringInfo(out, "%s%s%s", options->include_xids ? ",\"xid\":null" : "", options->include_timestamp ? ",\"timestamp\":null" : "",
@@ -116,7 +119,7 @@ append_transaction(StringInfo out, const JsonOptions *options, ReorderBufferTXN 
 		appendStringInfo(out, ",\"origin\":%u", is_local(txn->origin_id) ? InvalidRepOriginId : txn->origin_id);
 }
 
-/* On which node the transaction was first written, where that is known. */
+/* Appends the node on which the transaction was first written, if that is known. */
 static void
 append_origin(StringInfo out, const JsonStream *stream, ReorderBufferTXN *txn)
 {
@@ -166,7 +169,7 @@ append_value(StringInfo out, JsonColumn *column, Datum value)
 		json_append_string(out, text);
 }
 
-/* True for a TOASTed value that is not in the WAL because the update did not touch it. */
+/* Returns true for a TOASTed value that is not in the WAL because the update did not change it. */
 static inline bool
 is_unchanged(const JsonColumn *column, Datum value)
 {
@@ -203,7 +206,7 @@ append_columns(StringInfo out, JsonRelation *rel)
 	appendStringInfoChar(out, ']');
 }
 
-/* Appends the names of columns whose value is not known. */
+/* Appends the names of columns whose values are unknown. */
 static void
 append_unchanged(StringInfo out, JsonRelation *rel)
 {
@@ -223,7 +226,7 @@ append_unchanged(StringInfo out, JsonRelation *rel)
 		appendStringInfoChar(out, ']');
 }
 
-/* Appends how the old row was found: whole, or the identity's columns. */
+/* Appends the identity of the old row: the whole row, or the columns of the replica identity. */
 static void
 append_identity(StringInfo out, JsonRelation *rel, const Datum *values, const bool *nulls, bool whole)
 {
@@ -320,7 +323,7 @@ end_object(LogicalDecodingContext *ctx)
 	stream_of(ctx)->hidden_changes = 0;
 }
 
-/* Deforms what the WAL has of the new and of the old row. Returns whether there is an old one. */
+/* Deforms the new and the old row in the WAL. Returns true if there is an old row. */
 static bool
 deform_rows(JsonRelation *rel, TupleDesc desc, ReorderBufferChange *change)
 {
@@ -334,7 +337,7 @@ deform_rows(JsonRelation *rel, TupleDesc desc, ReorderBufferChange *change)
 	return old != NULL;
 }
 
-/* Where the new row lacks a TOASTed value that the old one has, takes it from there. */
+/* Takes TOASTed values that the new row lacks from the old row, if that has them. */
 static void
 complete_row(JsonRelation *rel)
 {
@@ -347,7 +350,7 @@ complete_row(JsonRelation *rel)
 	}
 }
 
-/* Appends what an update says of rows. */
+/* Appends the rows of an update. */
 static void
 append_update(StringInfo out, JsonRelation *rel, bool has_old)
 {
@@ -386,7 +389,7 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, JsonRelation *r
 	end_object(ctx);
 }
 
-/* True for changes of a kind that is not wanted. */
+/* Returns true for actions that are not requested. */
 static bool
 is_hidden(const JsonOptions *options, enum ReorderBufferChangeType action)
 {
@@ -394,7 +397,7 @@ is_hidden(const JsonOptions *options, enum ReorderBufferChangeType action)
 		action == REORDER_BUFFER_CHANGE_UPDATE ? options->hide_update : options->hide_delete;
 }
 
-/* The change at hand. */
+/* The current change. */
 typedef struct Where
 {
 	Relation	rel;
@@ -403,7 +406,10 @@ typedef struct Where
 	ReorderBufferChange *change;
 } Where;
 
-/* Says where an error happened, and of one that has no other remedy what is left to do. */
+/*
+ * Error context callback: describes the change. Adds a hint to an error that only leaving out the
+ * table avoids.
+ */
 static void
 error_context(void *arg)
 {
@@ -463,7 +469,7 @@ json_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations
 	MemoryContextReset(stream->change_context);
 }
 
-/* Appends the content of a message: any bytes. */
+/* Appends the content of a message, which can have any bytes. */
 static void
 append_content(StringInfo out, const char *content, Size size)
 {
@@ -480,7 +486,7 @@ append_content(StringInfo out, const char *content, Size size)
 	appendStringInfoString(out, "\",\"content_encoding\":\"hex\"");
 }
 
-/* True if a list has a text. */
+/* Returns true if a list contains a text. */
 static bool
 has_text(List *list, const char *text)
 {
@@ -494,7 +500,7 @@ has_text(List *list, const char *text)
 	return false;
 }
 
-/* True if messages of a prefix are shown. */
+/* Returns true if messages with a prefix are shown. */
 static bool
 is_wanted_prefix(const JsonOptions *options, const char *prefix)
 {
@@ -510,7 +516,7 @@ json_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 	MemoryContext caller;
 	StringInfo	out;
 
-	/* our own messages only keep a transaction from being empty */
+	/* messages of the extension only keep a transaction from being empty */
 	if (strcmp(prefix, PLUGIN_NAME) == 0 || !is_wanted_prefix(&stream->options, prefix))
 	{
 		count_hidden(ctx);
@@ -539,7 +545,7 @@ json_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
 	MemoryContextReset(stream->change_context);
 }
 
-/* Called for each record; true keeps it out. */
+/* filter_by_origin_cb, which is called for each record. Returns true to omit the record. */
 static bool
 json_filter(LogicalDecodingContext *ctx, RepOriginId origin)
 {

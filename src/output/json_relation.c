@@ -1,9 +1,9 @@
 /*
  * json_relation.c
- *		What the JSON format knows of a relation: texts that are the same in every row.
+ *		Prepares the JSON texts of a relation that are the same in every row.
  *
- * Built under the historic snapshot of the first row and again after every change of
- * the relation (relation_cache.c), so the per-row code reads no catalog.
+ * They are built under the historic snapshot of the first row, and again after every change of the
+ * relation (relation_cache.c). The code for single rows therefore reads no catalog.
  */
 #include "postgres.h"
 
@@ -22,7 +22,9 @@
 #include "output/json_relation.h"
 #include "output/table_pattern.h"
 
-/* In a SQL_ASCII database text may be anything: takes it for Latin-1 where it is not UTF-8. */
+/*
+ * Appends a text of a SQL_ASCII database that is not valid UTF-8. Its bytes are taken as Latin-1.
+ */
 static void
 append_any_bytes(StringInfo out, const char *text)
 {
@@ -55,7 +57,7 @@ json_append_string(StringInfo out, const char *text)
 	escape_json(out, text);
 }
 
-/* Decides whether changes of a relation are shown. */
+/* Returns true if changes of a relation are shown. */
 static bool
 is_shown(const JsonOptions *options, char relkind, const char *nspname, const char *relname)
 {
@@ -68,7 +70,7 @@ is_shown(const JsonOptions *options, char relkind, const char *nspname, const ch
 	return strcmp(nspname, EXTENSION_SCHEMA) != 0;
 }
 
-/* The same types as in wal2json. */
+/* Returns how values of a type are written, for the same types as in wal2json. */
 static JsonKind
 kind_of(const JsonOptions *options, Oid typid)
 {
@@ -91,10 +93,7 @@ kind_of(const JsonOptions *options, Oid typid)
 	}
 }
 
-/*
- * The name of a type without the quotes of SQL around it, as wal2json has it, where these are
- * around all of it.
- */
+/* Returns the name of a type, without SQL quotes if these enclose the whole name, like wal2json. */
 static const char *
 unquoted(const char *name)
 {
@@ -112,7 +111,7 @@ unquoted(const char *name)
 	return name;
 }
 
-/* Appends what says which type a column has. */
+/* Appends the type of a column. */
 static void
 append_type(StringInfo out, const JsonOptions *options, CachedRelation *entry, Form_pg_attribute att)
 {
@@ -131,9 +130,7 @@ append_type(StringInfo out, const JsonOptions *options, CachedRelation *entry, F
 		appendStringInfo(out, ",\"typeoid\":%u", att->atttypid);
 }
 
-/*
- * The expression by which a column gets its value where none is given, as SQL; NULL if it has none.
- */
+/* Returns the default expression of a column as SQL, or NULL if it has none. */
 static char *
 default_of(Relation rel, Form_pg_attribute att)
 {
@@ -148,7 +145,7 @@ default_of(Relation rel, Form_pg_attribute att)
 	return NULL;
 }
 
-/* Prepares what is told of a column of a new row behind its value. */
+/* Returns the text after the value of a column in a new row. */
 static char *
 build_tail(const JsonOptions *options, Relation rel, Form_pg_attribute att)
 {
@@ -213,7 +210,7 @@ build_columns(JsonRelation *result, const JsonOptions *options, CachedRelation *
 	}
 }
 
-/* Prepares the list of primary key columns, in the order in which the table has them. */
+/* Prepares the list of primary key columns, in the order of the table's columns. */
 static char *
 build_pk(const JsonOptions *options, CachedRelation *entry, Relation rel)
 {
@@ -259,7 +256,7 @@ build_name(const JsonOptions *options, const char *nspname, const char *relname)
 	return text.data;
 }
 
-/* Builds an entry anew. */
+/* Rebuilds an entry. */
 static JsonRelation *
 build(CachedRelation *entry, const JsonOptions *options, Relation rel)
 {

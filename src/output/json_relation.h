@@ -1,6 +1,6 @@
 /*
  * json_relation.h
- *		What the JSON format knows of a relation: texts that are the same in every row.
+ *		The JSON texts of a relation that are the same in every row.
  */
 #ifndef REPLICATION_PLUGIN_JSON_RELATION_H
 #define REPLICATION_PLUGIN_JSON_RELATION_H
@@ -17,7 +17,7 @@
 /* How a value is written. */
 typedef enum JsonKind
 {
-	/* as it is; NaN and infinities as strings, and all where that is asked for */
+	/* unquoted; NaN and infinities, or on request all numbers, as strings */
 	JSON_NUMBER,
 	JSON_BOOLEAN,
 	JSON_BYTES,					/* hexadecimal digits */
@@ -33,16 +33,16 @@ typedef struct JsonColumn
 	FmgrInfo	out;
 	char	   *name;			/* as a JSON string */
 	char	   *head;			/* {"name":...,"type":...,"value": */
-	/* in new rows behind the value: ,"optional":...,"position":...,"default":...  or "" */
+	/* after the value in new rows: ,"optional":...,"position":...,"default":...  or "" */
 	char	   *tail;
 } JsonColumn;
 
 typedef struct JsonRelation
 {
-	bool		shown;			/* if not, nothing below is set */
+	bool		shown;			/* false: nothing below is set */
 	int			natts;
 	char	   *name;			/* "schema":...,"table":... */
-	char	   *pk;				/* ,"pk":[...] or "" if that is not wanted */
+	char	   *pk;				/* ,"pk":[...] or "" if not requested */
 	bool		full;			/* REPLICA IDENTITY FULL */
 	int			ncolumns;
 	JsonColumn *columns;
@@ -52,10 +52,13 @@ typedef struct JsonRelation
 	bool	   *old_nulls;
 } JsonRelation;
 
-/* Never NULL; look at shown. */
+/* Returns the entry of a relation, never NULL. The caller must check "shown". */
 extern JsonRelation *json_relation_get(RelationCache *cache, const JsonOptions *options, Relation rel);
 
-/* Appends a JSON string in the server encoding; bytes that are no valid text become \u00xx. */
+/*
+ * Appends a JSON string in the server encoding. Bytes that are not valid text are appended as
+ * \u00xx.
+ */
 extern void json_append_string(StringInfo out, const char *text);
 
 #endif							/* REPLICATION_PLUGIN_JSON_RELATION_H */

@@ -1,14 +1,13 @@
 /*
  * native.c
- *		The stream for our own subscribers: transactions and what surrounds rows.
+ *		The native stream, for subscribers of the group: transactions and the framing of rows.
  *
- * Many changes go into one message: the buffer is sent when it is large, and at commit.
- * (A message costs the walsender a system call, which is most of what decoding a
- * small row costs.)
+ * Many changes are sent in one message: the buffer is sent when it is large, and at commit. (A
+ * message costs the walsender a system call, which is most of the cost of decoding a small row.)
  *
- * Own transactions that changed nothing replicated are not sent, unless they hold a
- * logical message of ours. Transactions of other origins that this subscriber takes in
- * full are always sent, also empty: their progress must move there.
+ * Local transactions that changed no replicated table are not sent, unless they contain a logical
+ * message of the extension. Transactions of the link's other full origins are always sent, even if
+ * they are empty, because the progress of the origin must advance on the subscriber.
  */
 #include "postgres.h"
 
@@ -28,11 +27,11 @@
 #include "wire/value.h"
 
 #define FLUSH_BYTES			(48 * 1024)
-#define SIGN_OF_LIFE_AFTER	100	/* changes passed over */
+#define SIGN_OF_LIFE_AFTER	100	/* changes that are passed over until progress is reported */
 
 /*
- * The transaction that this process has begun to send and not ended; for whoever asks after an
- * error. lsn is invalid: none.
+ * The transaction that this process has begun, but not finished, to send; used after errors. An
+ * invalid lsn means none.
  */
 static struct
 {
@@ -48,7 +47,7 @@ native_at_hand(NodeId *node, XLogRecPtr *lsn)
 	return at_hand.lsn != InvalidXLogRecPtr;
 }
 
-/* Reads who we are, in a transaction of its own if there is none. */
+/* Reads the identity of the local node. Uses a separate transaction if none is running. */
 static void
 learn_identity(NativeStream *s)
 {
@@ -69,7 +68,10 @@ learn_identity(NativeStream *s)
 				 errhint("Call replication_plugin.create_group() or replication_plugin.join_group() here first.")));
 	s->me = local->node_id;
 	s->group_id = MemoryContextStrdup(context, local->group_id);
-	/* now: a foreign server that is looked up while WAL is decoded would be as it was then */
+	/*
+	 * resolved now, because a lookup of a foreign server during decoding would use a historic
+	 * snapshot
+	 */
 	s->dsn = MemoryContextStrdup(context, dsn_resolve(local->dsn, true));
 	if (own_transaction)
 	{
@@ -79,7 +81,7 @@ learn_identity(NativeStream *s)
 	MemoryContextSwitchTo(context);
 }
 
-/* Refuses a subscriber that could not understand us. */
+/* Raises an error for a subscriber of another group. */
 static void
 check_subscriber(NativeStream *s)
 {
@@ -121,7 +123,7 @@ write_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
 
 /* ---------- errors ---------- */
 
-/* The change at hand. */
+/* The current change. */
 typedef struct Where
 {
 	Relation	rel;
@@ -129,7 +131,7 @@ typedef struct Where
 	ReorderBufferChange *change;
 } Where;
 
-/* Says where an error happened. */
+/* Error context callback: describes the change. */
 static void
 error_context(void *arg)
 {
@@ -146,7 +148,7 @@ error_context(void *arg)
 
 /* ---------- transactions ---------- */
 
-/* True if a node's transactions go to this subscriber in full. */
+/* Returns true if this subscriber gets a node's transactions in full. */
 static bool
 sends_in_full(NativeStream *s, NodeId node)
 {
@@ -164,7 +166,7 @@ native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn
 	at_hand.node = s->origin == ORIGIN_NODE_LOCAL ? s->me : s->origin;
 	at_hand.lsn = s->origin == ORIGIN_NODE_LOCAL ? txn->end_lsn : txn->origin_lsn;
 
-	/* rows written before a session set its origin came past the filter */
+	/* rows written before a session set its origin have passed the filter */
 	s->skip = !sends_in_full(s, s->origin);
 	s->begun = false;
 	capture_check_begin(s);
@@ -188,7 +190,7 @@ native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 	s->begun = false;
 }
 
-/* Lets the subscriber hear from us in a long stretch of which nothing is sent. */
+/* Reports progress to the subscriber from time to time while changes are passed over. */
 static void
 pass_over(LogicalDecodingContext *ctx, NativeStream *s)
 {
@@ -266,7 +268,7 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 		/* rows with a key have been deleted one by one */
 		if (entry->kind != SENT_ROWS || entry->identity == WIRE_IDENTITY_KEY ||
 			rels[i]->rd_rel->relispartition)
-			continue;			/* TRUNCATE of a partitioned table names it, too */
+			continue;			/* TRUNCATE of a partitioned table lists the root as well */
 		if (!s->begun)
 			write_begin(ctx, s, txn);
 		sent_relation_introduce(s->buffer, entry);
@@ -277,7 +279,10 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 	pfree(relids);
 }
 
-/* A message with our prefix is somebody else's: says so, once for each transaction. */
+/*
+ * Warns of a message with the extension's prefix that the extension did not write, once per
+ * transaction.
+ */
 static void
 warn_of_forged(NativeStream *s, ReorderBufferTXN *txn)
 {
@@ -307,7 +312,7 @@ native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *t
 	if (!s->begun)
 		write_begin(ctx, s, txn);
 	if (size == 0)
-		return;					/* it only wants the transaction to be sent */
+		return;					/* the message only causes the transaction to be sent */
 	error_context_stack = &callback;
 	old = MemoryContextSwitchTo(s->context);
 	native_write(ctx, s, content, size);

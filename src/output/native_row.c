@@ -1,10 +1,10 @@
 /*
  * native_row.c
- *		The stream for our own subscribers: rows.
+ *		The native stream, for subscribers of the group: rows.
  *
- * A delete is sent for the heap's delete, and for each tombstone that decoding sees: those of
- * changed keys, of deletes that found no row where they were applied, and of the rows that
- * a TRUNCATE took. A delete that comes twice does no harm.
+ * A delete is sent for each delete of the heap, and for each tombstone that decoding sees:
+ * tombstones of changed keys, of deletes that found no row where they were applied, and of rows
+ * that a TRUNCATE has removed. A delete that is sent twice does no harm.
  */
 #include "postgres.h"
 
@@ -21,7 +21,7 @@
 #define TOMBSTONE_RELID		1
 #define TOMBSTONE_KEY		3
 
-/* Takes a row apart. */
+/* Deforms a row. Enlarges the arrays of the stream if necessary. */
 static void
 deform(NativeStream *s, Relation rel, HeapTuple tuple, Datum **values, bool **nulls)
 {
@@ -41,14 +41,14 @@ deform(NativeStream *s, Relation rel, HeapTuple tuple, Datum **values, bool **nu
 	heap_deform_tuple(tuple, RelationGetDescr(rel), *values, *nulls);
 }
 
-/* True if a value is not in the WAL, because the update did not touch it. */
+/* Returns true if a value is not in the WAL because the update did not change it. */
 static inline bool
 is_unchanged(ValueWriter *w, Datum value)
 {
 	return w->typlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
 }
 
-/* Writes a whole row; values that are missing in it come from the old row, if that has them. */
+/* Writes a whole row. Values that it lacks are taken from the old row, if that has them. */
 static void
 write_row(NativeStream *s, SentRelation *e, bool has_old_row)
 {
@@ -97,9 +97,9 @@ write_old_key(NativeStream *s, SentRelation *e)
 }
 
 /*
- * True if old and new row have different keys. What the update did not touch of a key that is
- * stored out of line is not in the WAL with the new row, and is not looked up: by now it may be
- * gone. The old row has it.
+ * Returns true if old and new row have different keys. If a key value is stored out of line and
+ * unchanged, the new row in the WAL lacks it. It is not looked up, because it may be gone by now;
+ * the old row has it.
  */
 static bool
 key_changed(NativeStream *s, Relation rel, SentRelation *e)
@@ -110,7 +110,7 @@ key_changed(NativeStream *s, Relation rel, SentRelation *e)
 		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(rel), att);
 
 		if (s->old_nulls[att] || s->nulls[att])
-			return false;		/* the WAL does not have the old key: it did not change */
+			return false;		/* the WAL lacks the old key, so the key did not change */
 		if (is_unchanged(&e->key_writers[k], s->values[att]))
 			continue;
 		if (!datum_image_eq(s->values[att], s->old_values[att], a->attbyval, a->attlen))
@@ -119,7 +119,7 @@ key_changed(NativeStream *s, Relation rel, SentRelation *e)
 	return false;
 }
 
-/* An update. */
+/* Writes an update. */
 static void
 write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelation *e,
 			 ReorderBufferChange *change)
@@ -148,7 +148,7 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	write_row(s, e, has_old);
 }
 
-/* True if the old row in hand has all columns of the key. */
+/* Returns true if the current old row has all columns of the key. */
 static bool
 has_old_key(NativeStream *s, SentRelation *e)
 {
@@ -160,7 +160,7 @@ has_old_key(NativeStream *s, SentRelation *e)
 	return e->nkeys > 0;
 }
 
-/* A delete. */
+/* Writes a delete. */
 static void
 write_delete(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelation *e,
 			 ReorderBufferChange *change)
@@ -171,7 +171,7 @@ write_delete(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 		return;
 	deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
 	if (e->identity == WIRE_IDENTITY_KEY && !has_old_key(s, e))
-		return;					/* the WAL has other columns: the tombstone is sent */
+		return;					/* the WAL has other columns; the tombstone is sent instead */
 	sent_relation_introduce(s->buffer, e);
 	wire_write_delete_head(s->buffer, e->root);
 	if (e->identity == WIRE_IDENTITY_KEY)
@@ -202,7 +202,7 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 	write_row(s, e, false);
 }
 
-/* Writes a tuple of this server's internal form in the form that this subscriber reads. */
+/* Writes a tuple in this server's internal form in the form that this subscriber reads. */
 static void
 write_converted(NativeStream *s, WireTuple *t, int n, ValueReader *readers, ValueWriter *writers, const char *what)
 {

@@ -1,9 +1,9 @@
 /*
  * native_send.c
- *		The stream for our own subscribers: what goes out in front of a transaction, and how.
+ *		The native stream, for subscribers of the group: sending, and what precedes a transaction.
  *
- * The stubs that are held back go out before every transaction: a subscriber that has one knows
- * what it rests on.
+ * The stubs that are held back are sent before every transaction, so that a subscriber that has a
+ * transaction knows the transactions on which it depends.
  */
 #include "postgres.h"
 
@@ -40,7 +40,7 @@ native_send_stubs(LogicalDecodingContext *ctx, NativeStream *s, bool more)
 	s->holding = more;
 }
 
-/* The first message of a stream. */
+/* Writes the first message of a stream. */
 static void
 write_startup(NativeStream *s)
 {

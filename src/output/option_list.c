@@ -1,6 +1,6 @@
 /*
  * option_list.c
- *		Lists in options of the output plugin.
+ *		Reads lists in options of the output plugin.
  */
 #include "postgres.h"
 
@@ -9,10 +9,9 @@
 
 #include "output/option_list.h"
 
-/* lists are looked at for each relation or message, or item by item */
+/* Limit of entries. Lists are searched for each relation or message, or entry by entry. */
 #define MOST_ENTRIES	10000
 
-/* Lists are looked at for each relation or message, or item by item. */
 void
 option_list_check(const char *option, int length)
 {
@@ -28,7 +27,7 @@ option_list_read(const char *option, const char *text)
 	List	   *items = NIL;
 	const char *p = text;
 	StringInfoData item;
-	int			len = 0;		/* of the item, without spaces at its end */
+	int			len = 0;		/* of the item, without trailing spaces */
 
 	initStringInfo(&item);
 	for (;; p++)

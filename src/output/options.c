@@ -1,8 +1,8 @@
 /*
  * options.c
- *		What a subscriber asks of the output plugin when it starts a stream.
+ *		Parses the options with which a subscriber starts the output plugin.
  *
- * An option that is not known is an error, never ignored: its sender relies on it.
+ * An unknown option is an error and is never ignored, because its sender relies on it.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 
 /* ---------- single values ---------- */
 
-/* Says that an option's value has no meaning. */
+/* Raises the error that the value of an option is invalid. */
 static void
 bad_value(const char *name, const char *value, const char *wanted)
 {
@@ -30,7 +30,7 @@ bad_value(const char *name, const char *value, const char *wanted)
 			 errhint("Wanted is %s.", wanted)));
 }
 
-/* An option's value; every option but booleans has one. */
+/* Returns the value of an option. Every option except booleans requires one. */
 static char *
 text_value(DefElem *option)
 {
@@ -41,7 +41,7 @@ text_value(DefElem *option)
 	return strVal(option->arg);
 }
 
-/* Without a value it is true. */
+/* Returns the value of a boolean option, which is true without a value. */
 static bool
 bool_value(DefElem *option)
 {
@@ -52,7 +52,7 @@ bool_value(DefElem *option)
 	return result;
 }
 
-/* Reads a whole number from 1; returns false if it is none. */
+/* Reads a positive integer. Returns false if the text is not one. */
 static bool
 parse_positive(const char *text, int *result)
 {
@@ -77,7 +77,7 @@ positive_value(DefElem *option)
 	return result;
 }
 
-/* Says that an option is not known in a format. */
+/* Raises the error that an option is unknown in a format. */
 static void
 unknown_option(const char *name, const char *format)
 {
@@ -99,7 +99,7 @@ options_want_json(List *options)
 		DefElem    *option = lfirst(lc);
 
 		if (strcmp(option->defname, "format-version") == 0)
-			json = true;		/* a reader of wal2json does not know of other formats */
+			json = true;		/* readers of wal2json do not know other formats */
 		if (strcmp(option->defname, "format") != 0)
 			continue;
 		if (strcmp(text_value(option), "json") == 0)
@@ -114,7 +114,7 @@ options_want_json(List *options)
 
 /* ---------- format 'native' ---------- */
 
-/* Checks the version of the protocol that the subscriber speaks. */
+/* Checks the protocol version of the subscriber. */
 static void
 check_protocol(int protocol)
 {
@@ -126,7 +126,10 @@ check_protocol(int protocol)
 				 errhint("Install the same version of replication_plugin on both servers.")));
 }
 
-/* Text travels as it is, so both databases must have one encoding. */
+/*
+ * Checks the encoding. Text is sent without conversion, so both databases must have the same
+ * encoding.
+ */
 static void
 check_encoding(const char *encoding)
 {
@@ -161,7 +164,7 @@ parse_full_origins(DefElem *option, NativeOptions *result)
 	}
 }
 
-/* Reads LSNs of transactions to skip. */
+/* Reads the LSNs of transactions to skip. */
 static void
 parse_skip(DefElem *option, NativeOptions *result)
 {
@@ -181,7 +184,7 @@ parse_skip(DefElem *option, NativeOptions *result)
 	}
 }
 
-/* Says that an option which a subscriber always sends is not there. */
+/* Raises an error if an option that a subscriber always sends is missing. */
 static void
 require(bool given, const char *name)
 {
@@ -259,7 +262,7 @@ static const BoolOption bool_options[] = {
 	{"skip-empty-xacts", offsetof(JsonOptions, skip_empty), true},
 };
 
-/* Sets a yes-or-no option; returns false if there is none of that name. */
+/* Sets a boolean option. Returns false if there is none of that name. */
 static bool
 set_bool_option(DefElem *option, JsonOptions *result)
 {
@@ -273,7 +276,7 @@ set_bool_option(DefElem *option, JsonOptions *result)
 	return false;
 }
 
-/* Reads which actions are wanted; without a value all are. */
+/* Reads which actions are requested; without a value, all are. */
 static void
 parse_actions(DefElem *option, JsonOptions *result)
 {
@@ -319,8 +322,8 @@ parse_filter_origins(DefElem *option, JsonOptions *result)
 }
 
 /*
- * Accepts what a reader of wal2json's format-version 2 may say, and what means nothing there;
- * refuses the other format.
+ * Reads an option of wal2json's format-version 2, including options that have no effect here.
+ * Refuses the other format version. Returns false if the option is not one of these.
  */
 static bool
 parse_wal2json_option(DefElem *option, JsonOptions *result)
@@ -339,7 +342,7 @@ parse_wal2json_option(DefElem *option, JsonOptions *result)
 	else if (strcmp(name, "filter-msg-prefixes") == 0)
 		result->filter_prefixes = list_concat(result->filter_prefixes, option->arg ? option_list_read(option->defname, text_value(option)) : NIL);
 	else if (strcmp(name, "pretty-print") == 0 || strcmp(name, "write-in-chunks") == 0)
-		(void) bool_value(option);	/* each object is one line, and sent by itself */
+		(void) bool_value(option);	/* each object is one line, and is sent separately */
 	else if (strcmp(name, "include-unchanged-toast") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

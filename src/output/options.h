@@ -1,6 +1,6 @@
 /*
  * options.h
- *		What a subscriber asks of the output plugin when it starts a stream.
+ *		The options with which a subscriber starts the output plugin.
  */
 #ifndef REPLICATION_PLUGIN_OPTIONS_H
 #define REPLICATION_PLUGIN_OPTIONS_H
@@ -13,19 +13,19 @@
 
 #include "model/version.h"
 
-/* Our own subscribers. */
+/* Options of subscribers of the group. */
 typedef struct NativeOptions
 {
 	NodeId		subscriber;
 	char	   *group_id;
-	bool		internal;		/* same layout of memory: WIRE_INTERNAL */
+	bool		internal;		/* same memory layout: WIRE_INTERNAL */
 	bool		all_origins;	/* every origin in full */
-	List	   *full_origins;	/* else those (node numbers), besides the provider's own */
+	List	   *full_origins;	/* otherwise these (node numbers), besides the provider's own */
 	int			nskip;
-	XLogRecPtr *skip;			/* transactions that the subscriber skips, by their origin's LSN */
+	XLogRecPtr *skip;			/* transactions that the subscriber skips, by their origins' LSNs */
 } NativeOptions;
 
-/* True if a transaction is to be skipped. */
+/* Returns true if a transaction is to be skipped. */
 static inline bool
 options_skip(const NativeOptions *options, XLogRecPtr lsn)
 {
@@ -37,13 +37,13 @@ options_skip(const NativeOptions *options, XLogRecPtr lsn)
 	return false;
 }
 
-/* Anybody: the names and defaults are wal2json's where the meaning is. */
+/* Options of other readers. Names and defaults are wal2json's where the meaning is the same. */
 typedef struct JsonOptions
 {
 	bool		include_xids;
 	bool		include_timestamp;
 	bool		include_lsn;
-	/* origin, as wal2json has it: the number of the replication origin */
+	/* origin as in wal2json: the number of the replication origin */
 	bool		include_origin;
 	bool		include_origin_node;	/* origin_node and origin_lsn */
 	bool		include_schemas;
@@ -53,12 +53,12 @@ typedef struct JsonOptions
 	bool		include_positions;
 	bool		include_pk;
 	bool		include_transaction;	/* begin and commit */
-	bool		include_base_types; /* of a domain: the type that it is made of */
+	bool		include_base_types; /* of a domain: its base type */
 	bool		include_not_null;
 	bool		include_default;
 	bool		numbers_as_strings;
-	bool		skip_empty;		/* no begin and commit without anything between */
-	bool		hide_insert;	/* actions that are not wanted */
+	bool		skip_empty;		/* omit begin and commit of empty transactions */
+	bool		hide_insert;	/* actions that are not requested */
 	bool		hide_update;
 	bool		hide_delete;
 	bool		hide_truncate;
@@ -71,8 +71,8 @@ typedef struct JsonOptions
 } JsonOptions;
 
 /*
- * True if format 'json' is asked for, or something that only readers of JSON ask for; any other
- * format but 'native' is an error.
+ * Returns true if the options request format 'json', or contain an option that only readers of JSON
+ * use. Raises an error for any other format except 'native'.
  */
 extern bool options_want_json(List *options);
 

@@ -1,11 +1,11 @@
 /*
  * plugin.c
- *		The output plugin's entry point and its startup: which format a stream has.
+ *		The entry point of the output plugin and its startup: chooses the format of a stream.
  *
- * Which of the formats it is comes to light only at startup, so that is where the decoder's
- * callbacks are set; until then they are those of the native format, because the
- * decoder asks for some when it loads the plugin. The startup callback is also
- * the only one that may read this node's own tables: later there is a historic snapshot or none.
+ * The format is known only at startup, so the startup callback sets the decoder's callbacks. Until
+ * then they are those of the native format, because the decoder requires some when it loads the
+ * plugin. The startup callback is also the only one that may read this node's own tables: later
+ * there is a historic snapshot or none.
  */
 #include "postgres.h"
 
@@ -56,7 +56,7 @@ commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
 	native_commit(ctx, ctx->output_plugin_private, txn);
 }
 
-/* Called for each record; true keeps it out. */
+/* Called for each record. Returns true to omit the record. */
 static bool
 filter_by_origin(LogicalDecodingContext *ctx, RepOriginId origin)
 {
@@ -70,7 +70,7 @@ shutdown_native(LogicalDecodingContext *ctx)
 	sent_relation_shutdown();
 }
 
-/* The callbacks of our own stream. */
+/* Sets the callbacks of the native stream. */
 static void
 set_native_callbacks(OutputPluginCallbacks *cb)
 {
@@ -84,8 +84,8 @@ set_native_callbacks(OutputPluginCallbacks *cb)
 }
 
 /*
- * This node's number; INVALID_NODE_ID if the database is in no group. Uses a transaction of its own
- * if there is none.
+ * Returns the number of this node, or INVALID_NODE_ID if the database is not in a group. Uses a
+ * separate transaction if none is running.
  */
 static NodeId
 local_node_id(void)
@@ -105,13 +105,13 @@ local_node_id(void)
 	return id;
 }
 
-/* Starts the stream of a node of our group. */
+/* Starts the native stream for another node of the group. */
 static void
 start_native(LogicalDecodingContext *ctx)
 {
 	NativeOptions options;
 
-	shmem_require();			/* which origins are nodes' is not known without */
+	shmem_require();			/* otherwise it is unknown which origins belong to nodes */
 	options_parse_native(ctx->output_plugin_options, &options);
 	origin_map_ensure_loaded();
 	ctx->output_plugin_private = native_startup(ctx, &options);
@@ -139,7 +139,7 @@ plugin_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options, bool i
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
 	options->receive_rewrites = false;
 	if (is_init)
-		ctx->callbacks.filter_by_origin_cb = NULL;	/* a slot is being made: nothing is sent */
+		ctx->callbacks.filter_by_origin_cb = NULL;	/* a slot is being created: nothing is sent */
 	else if (options_want_json(ctx->output_plugin_options))
 	{
 		options->output_type = OUTPUT_PLUGIN_TEXTUAL_OUTPUT;

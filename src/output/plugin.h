@@ -1,6 +1,6 @@
 /*
  * plugin.h
- *		Entry point of the output plugin.
+ *		The entry point of the output plugin.
  */
 #ifndef REPLICATION_PLUGIN_OUTPUT_PLUGIN_H
 #define REPLICATION_PLUGIN_OUTPUT_PLUGIN_H

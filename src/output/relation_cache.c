@@ -1,12 +1,12 @@
 /*
  * relation_cache.c
- *		What an output format knows of a relation, kept until the relation changes.
+ *		Caches the data of an output format about a relation until the relation changes.
  *
- * Changes arrive through PostgreSQL's own invalidation: the decoder replays those of the
- * decoded transactions, so an entry always fits the historic snapshot. exclude_table() and
- * include_table() invalidate the relation themselves. Invariants: an invalidation
- * only clears CachedRelation.valid; memory is freed when the entry is built again, never
- * under somebody who is using it; entries are never removed from the hash table.
+ * PostgreSQL's own invalidations report changes. The decoder replays those of the decoded
+ * transactions, so an entry always matches the historic snapshot. exclude_table() and
+ * include_table() invalidate the relation themselves. Invariants: an invalidation only clears
+ * CachedRelation.valid. Memory is freed when the entry is rebuilt, never while it is in use.
+ * Entries are never removed from the hash table.
  */
 #include "postgres.h"
 
@@ -19,7 +19,7 @@
 
 static RelationCache *live_caches = NULL;
 
-/* A relation changed (InvalidOid: any may have). */
+/* Relcache callback: a relation changed (InvalidOid: any may have changed). */
 static void
 on_relation_change(Datum arg, Oid relid)
 {
@@ -41,7 +41,7 @@ on_relation_change(Datum arg, Oid relid)
 	}
 }
 
-/* True if an entry holds a name with this hash value (0: any). */
+/* Returns true if an entry contains a name with this hash value (0: any). */
 static bool
 depends_on(const CachedRelation *entry, uint32 hashvalue)
 {
@@ -55,7 +55,7 @@ depends_on(const CachedRelation *entry, uint32 hashvalue)
 	return false;
 }
 
-/* A schema or a type changed. */
+/* Syscache callback: a schema or a type changed. */
 static void
 on_name_change(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -73,7 +73,7 @@ on_name_change(Datum arg, int cacheid, uint32 hashvalue)
 	}
 }
 
-/* Registers the callbacks above, once per process: they cannot be taken back. */
+/* Registers the callbacks above, once per process, because they cannot be unregistered. */
 static void
 watch_changes(void)
 {
@@ -87,7 +87,7 @@ watch_changes(void)
 	registered = true;
 }
 
-/* Takes a cache, whose memory goes away, out of the callbacks' reach. */
+/* Removes a cache, whose memory is about to be freed, from the list for the callbacks. */
 static void
 forget_cache(void *arg)
 {
@@ -150,13 +150,13 @@ relation_cache_begin_build(CachedRelation *entry)
 	return entry->context;
 }
 
-/* Adds a hash value to those that the entry depends on. */
+/* Adds a hash value to those on which the entry depends. */
 static void
 add_name(CachedRelation *entry, uint32 hashvalue)
 {
 	if (entry->nnames > 0 && depends_on(entry, hashvalue))
 		return;
-	/* few per relation: grown one by one, in steps of a power of two */
+	/* few per relation: the array grows in powers of two */
 	if (entry->names == NULL)
 		entry->names = MemoryContextAlloc(entry->context, 4 * sizeof(uint32));
 	else if (entry->nnames >= 4 && (entry->nnames & (entry->nnames - 1)) == 0)

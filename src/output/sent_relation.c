@@ -1,13 +1,14 @@
 /*
  * sent_relation.c
- *		What the stream needs to know of a table, and whether the subscriber knows it.
+ *		Caches what the native stream needs of a table, and whether the subscriber knows the
+ *		table.
  *
- * Entries are built under the historic snapshot of the transaction that is decoded, and
- * dropped by invalidations, which decoding replays in stream order: so DDL and
- * exclude_table() take effect exactly where they were committed.
+ * Entries are built under the historic snapshot of the decoded transaction. Invalidations, which
+ * decoding replays in stream order, mark them as invalid. DDL and exclude_table() therefore take
+ * effect exactly where they were committed.
  *
- * A partition is sent as its topmost ancestor: with that table's columns, found in the
- * partition by name.
+ * A partition is sent as its topmost ancestor: with the columns of that table, which are found in
+ * the partition by name.
  */
 #include "postgres.h"
 
@@ -27,16 +28,16 @@
 #include "catalog/table_policy.h"
 #include "output/sent_relation.h"
 
-#define MAX_RELATIONS	1000	/* more are not kept from one transaction to the next */
+#define MAX_RELATIONS	1000	/* limit of entries that are kept across transactions */
 
 static HTAB *relations = NULL;
-/* hash values of the schemas and types whose names are in entries */
+/* Hash values of the schemas and types whose names are in entries. */
 static HTAB *names = NULL;
 static MemoryContext relations_context = NULL;
 static bool send_internal = false;
-static SentRelation *last = NULL;	/* most rows are of the table of the row before */
+static SentRelation *last = NULL;	/* most rows belong to the table of the previous row */
 
-/* Marks all entries. */
+/* Marks all entries as invalid. */
 static void
 invalidate_all(void)
 {
@@ -49,8 +50,8 @@ invalidate_all(void)
 }
 
 /*
- * A relation has changed: its entry is built anew, and so are those of its partitions, which see
- * that it has another generation.
+ * Relcache callback: invalidates the entry of a changed relation, and those of its partitions,
+ * which notice that its generation differs.
  */
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -71,7 +72,7 @@ relcache_callback(Datum arg, Oid relid)
 	e->generation++;
 }
 
-/* A schema or type has changed, perhaps its name. */
+/* Syscache callback: a schema or type has changed, perhaps its name. */
 static void
 syscache_callback(Datum arg, int cacheid, uint32 hash)
 {
@@ -79,7 +80,7 @@ syscache_callback(Datum arg, int cacheid, uint32 hash)
 		invalidate_all();
 }
 
-/* Makes the empty tables. */
+/* Creates the empty hash tables. */
 static void
 create_tables(void)
 {
@@ -128,7 +129,7 @@ sent_relation_trim(void)
 	create_tables();
 }
 
-/* The entry of a relation, empty if it is new. */
+/* Returns the entry of a relation, empty if it is new. */
 static SentRelation *
 entry_of(Oid relid)
 {
@@ -140,14 +141,14 @@ entry_of(Oid relid)
 	return e;
 }
 
-/* True if an entry says what its relation, and that one's root, are now. */
+/* Returns true if an entry matches the current state of its relation and of the root. */
 static inline bool
 is_current(const SentRelation *e)
 {
 	return e->valid && (!e->root_entry || e->root_entry->generation == e->root_generation);
 }
 
-/* Notes that an entry holds the name of an object. */
+/* Notes that an entry contains the name of an object. */
 static void
 depends_on(int cacheid, Oid object)
 {
@@ -156,7 +157,7 @@ depends_on(int cacheid, Oid object)
 	(void) hash_search(names, &hash, HASH_ENTER, NULL);
 }
 
-/* The same for a type's name and schema, unless it is built in. */
+/* Notes the same for the name and schema of a type, unless it is built in. */
 static void
 depends_on_type(Oid typid)
 {
@@ -172,7 +173,7 @@ depends_on_type(Oid typid)
 	ReleaseSysCache(tuple);
 }
 
-/* Number of a root's column in this table. */
+/* Returns the number that a root's column has in this table. */
 static AttrNumber
 map_attribute(Relation rel, Relation root, AttrNumber attnum)
 {
@@ -186,7 +187,7 @@ map_attribute(Relation rel, Relation root, AttrNumber attnum)
 	return mapped;
 }
 
-/* Prepares for values of a column that this server has written in internal form. */
+/* Prepares to read values of a column that this server has written in internal form. */
 static void
 build_reader(ValueReader *reader, Form_pg_attribute att)
 {
@@ -196,7 +197,7 @@ build_reader(ValueReader *reader, Form_pg_attribute att)
 	value_reader_trust(reader);
 }
 
-/* Learns the columns that are sent. */
+/* Determines the columns that are sent. */
 static void
 build_columns(SentRelation *e, Relation rel, Relation root)
 {
@@ -222,7 +223,7 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 	}
 }
 
-/* Learns the key. */
+/* Determines the key. */
 static void
 build_key(SentRelation *e, Relation rel, Relation root)
 {
@@ -266,7 +267,8 @@ build(SentRelation *e, Relation rel)
 	e->context = AllocSetContextCreate(relations_context, "sent relation", ALLOCSET_SMALL_SIZES);
 	e->described = false;
 	e->root = e->relid;
-	e->valid = true;			/* first: what changes while it is built makes it invalid again */
+	/* set first: a change while the entry is built makes it invalid again */
+	e->valid = true;
 	e->root_entry = NULL;
 	depends_on(NAMESPACEOID, RelationGetNamespace(rel));
 	if (RelationGetRelid(rel) == extension_relation_oid(TABLE_TOMBSTONE))
@@ -329,7 +331,7 @@ sent_relation_known(Oid relid)
 	return hash_search(relations, &relid, HASH_FIND, NULL);
 }
 
-/* Fills in a column's type. */
+/* Fills in the type of a column. */
 static void
 describe_type(WireAttribute *a, Form_pg_attribute att)
 {

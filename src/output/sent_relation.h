@@ -1,6 +1,7 @@
 /*
  * sent_relation.h
- *		What the stream needs to know of a table, and whether the subscriber knows it.
+ *		Caches what the native stream needs of a table, and whether the subscriber knows the
+ *		table.
  */
 #ifndef REPLICATION_PLUGIN_SENT_RELATION_H
 #define REPLICATION_PLUGIN_SENT_RELATION_H
@@ -14,9 +15,9 @@
 typedef enum SentKind
 {
 	SENT_NOTHING,				/* not replicated */
-	SENT_TOMBSTONES,			/* our table of tombstones: its inserts are deletes */
+	SENT_TOMBSTONES,			/* the extension's table of tombstones: its inserts are deletes */
 	SENT_ROWS,
-	/* mergeable: its writes are logical messages, its rows are not sent */
+	/* mergeable: writes are sent as logical messages, rows of the heap are not sent */
 	SENT_WRITES
 } SentKind;
 
@@ -26,49 +27,51 @@ typedef struct SentRelation
 	bool		valid;
 	bool		described;		/* the subscriber has the relation message */
 	SentKind	kind;
-	uint32		generation;		/* how often the relation has changed */
-	Oid			root;			/* under whose name, and with whose columns, rows are sent */
-	struct SentRelation *root_entry;	/* of a partition: whose generation was ... */
+	uint32		generation;		/* counts the changes of the relation */
+	Oid			root;			/* table under whose name, and with whose columns, rows are sent */
+	/* of a partition: entry of the root, whose generation was ... */
+	struct SentRelation *root_entry;
 	uint32		root_generation;	/* ... this when the entry was built */
 	MemoryContext context;		/* of the rest */
 	bool		awaited;		/* values that are not sent are marked (catalog/awaited.h) */
-	bool		own;			/* settings of the group: their rows are never deleted elsewhere */
+	/* replicated table of the extension itself: its rows are never deleted on other nodes */
+	bool		own;
 	WireIdentity identity;
-	int			natts;			/* columns sent */
+	int			natts;			/* number of columns sent */
 	AttrNumber *attnums;		/* their numbers in this table */
 	ValueWriter *writers;
 	int			nkeys;
 	AttrNumber *key_attnums;	/* numbers in this table, in key order */
 	ValueWriter *key_writers;
-	ValueReader *key_readers;	/* for keys of tombstones, when they cannot be sent as they are */
-	ValueReader *readers;		/* SENT_WRITES: likewise for rows */
+	ValueReader *key_readers;	/* for keys of tombstones that must be converted */
+	ValueReader *readers;		/* likewise for rows in logical messages */
 
-	/* in the transaction at hand (capture_check.h) */
+	/* state of the current transaction (capture_check.h) */
 	bool		touched;
 	struct SentRelation *next_touched;
-	int64		uncaptured;		/* changes less those that capture has told of */
-	int			truncates;		/* likewise */
+	int64		uncaptured;		/* number of changes minus the number that capture has reported */
+	int			truncates;		/* likewise for TRUNCATE */
 } SentRelation;
 
 extern void sent_relation_init(bool internal);
 extern void sent_relation_shutdown(void);
 
-/* Between transactions: forgets all entries if there are too many. */
+/* Discards all entries if there are too many. Call it between transactions. */
 extern void sent_relation_trim(void);
 
-/* Entry of a table, up to date. */
+/* Returns the current entry of a table. */
 extern SentRelation *sent_relation_get(Relation rel);
 
-/* Entry by oid; NULL if the table is gone. */
+/* Returns the current entry of an oid, or NULL if the table is gone. */
 extern SentRelation *sent_relation_by_oid(Oid relid);
 
-/* Entry by oid, if there is one, also if the table is gone or has changed. */
+/* Returns the entry of an oid, if there is one, even if the table is gone or has changed. */
 extern SentRelation *sent_relation_known(Oid relid);
 
 /* Appends the relation message. */
 extern void sent_relation_describe(StringInfo out, SentRelation *entry);
 
-/* The same before a row, if the subscriber does not have it yet. */
+/* Appends the relation message before a row, if the subscriber does not have it yet. */
 static inline void
 sent_relation_introduce(StringInfo out, SentRelation *entry)
 {

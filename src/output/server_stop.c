@@ -1,17 +1,17 @@
 /*
  * server_stop.c
- *		A walsender of ours while its server is being stopped: it waits for some seconds for a
- *		subscriber that makes no progress, and no longer.
+ *		Ends a walsender of the native stream during a server shutdown, if its subscriber makes no
+ *		progress for some seconds.
  *
- * PostgreSQL lets a server that is being stopped wait until its walsenders have sent everything,
- * and their subscribers have confirmed it. A subscriber whose link is held up, by a lock or an
- * error that is tried again, would never do; then "pg_ctl stop -m fast" would not end. As nothing
- * is lost when such a stream is cut, it is cut, unless the subscriber goes on confirming: then it
+ * A server that is being stopped waits until its walsenders have sent everything and their
+ * subscribers have confirmed it. A subscriber whose link is blocked, by a lock or by an error that
+ * is retried, would never confirm it, and "pg_ctl stop -m fast" would not finish. Because nothing
+ * is lost when such a stream is cut, it is cut, unless the subscriber keeps confirming: then it
  * gets everything first.
  *
- * PostgreSQL tells an output plugin nothing of a stop, so what tells is that our launcher is gone:
- * it is ended at once with the other background workers, and comes back within a second or two
- * where the server goes on.
+ * PostgreSQL does not notify an output plugin of a shutdown. The indication is that the launcher is
+ * gone: it ends at once, together with the other background workers, and if the server continues it
+ * restarts within a second or two.
  */
 #include "postgres.h"
 
@@ -30,18 +30,18 @@
 #include "shared/manager_status.h"
 
 #define TICK_MS			1000
-#define PATIENCE_MS		5000	/* with a subscriber, while the server is being stopped */
+#define PATIENCE_MS		5000	/* time that a subscriber has during a shutdown */
 
 static TimeoutId timer;
 static bool registered = false;
 static bool ticking = false;
-static bool launcher_seen = false;	/* where none has run nothing can be told from it */
-static Moment gone_since = 0;	/* or since the subscriber confirmed something after that */
+static bool launcher_seen = false;	/* if no launcher has run, its absence indicates nothing */
+static Moment gone_since = 0;	/* or since the subscriber last confirmed something after that */
 static XLogRecPtr confirmed = InvalidXLogRecPtr;
 
 /*
- * The timer's handler: looks for the launcher, and ends this process when it has been away for too
- * long.
+ * Timeout handler: checks for the launcher, and ends this process if the launcher has been gone for
+ * too long.
  */
 static void
 tick(void)
@@ -55,13 +55,13 @@ tick(void)
 	}
 	else if (gone_since == 0 || MyWalSnd->flush != confirmed)
 	{
-		/* only this process writes it, so it is whole */
+		/* only this process writes it, so the value is not torn */
 		confirmed = MyWalSnd->flush;
 		gone_since = moment_now();
 	}
 	else if (launcher_seen && moment_is_past(gone_since, PATIENCE_MS))
 	{
-		whereToSendOutput = DestNone;	/* nobody may be reading */
+		whereToSendOutput = DestNone;	/* the client may not be reading */
 		ProcDiePending = true;
 		InterruptPending = true;
 		SetLatch(MyLatch);

@@ -1,25 +1,25 @@
 /*
  * stub.c
- *		Which origins stay out of a stream, and what is said in their place.
+ *		Decides which origins are omitted from a stream, and sends stubs in their place.
  *
- * Records of origins that the subscriber gets elsewhere are dropped before they enter
- * the reorder buffer. At the commit of such a transaction a stub is due: {origin node, its LSN, its
- * commit timestamp}, sent from within the filter callback. No catalog is read here: decoding has no
+ * Records of origins that the subscriber gets by another link are dropped before they enter the
+ * reorder buffer. At the commit of such a transaction a stub is due: {origin node, its LSN, its
+ * commit timestamp}. The filter callback sends it. No catalog is read here, because decoding has no
  * snapshot at this point.
  *
- * Where decoding is at the end of the WAL, each stub is sent at once: nobody calls us when there is
- * nothing more to decode, and the walsender's keepalives tell the subscriber that everything before
- * their position has been sent. Where it is behind, stubs are gathered (docs/protocol.md, Stub):
- * the first one says that more are held back, so that the subscriber trusts no keepalive until the
- * next message; what is held goes out before any full transaction, when there is much of it, and
- * near the end of the WAL.
+ * When decoding is at the end of the WAL, each stub is sent at once: the plugin is not called when
+ * there is nothing more to decode, and the walsender's keepalives tell the subscriber that
+ * everything before their position has been sent. When decoding is behind, stubs are gathered
+ * (docs/protocol.md, Stub). The first one says that more are held back, so that the subscriber
+ * relies on no keepalive until the next message. The stubs that are held back are sent before any
+ * full transaction, when there are many of them, and near the end of the WAL.
  *
- * The subscriber's own transactions are not sent back, but their stubs are: "I have seen
- * yours."
+ * The subscriber's own transactions are not sent back, but their stubs are: they tell the
+ * subscriber that this node has seen its transactions.
  *
- * A transaction that the subscriber skips (skip_transaction()) is dropped here too, at its commit:
- * so the reorder buffer forgets it without a look at its rows, and one at which decoding fails can
- * be got over. In its place goes an empty one.
+ * A transaction that the subscriber skips (skip_transaction()) is dropped here as well, at its
+ * commit. The reorder buffer then discards it without processing its rows, so that a transaction at
+ * which decoding fails can be skipped. An empty transaction is sent in its place.
  */
 #include "postgres.h"
 
@@ -34,14 +34,14 @@
 #define HOLD_WHEN_BEHIND	(256 * 1024)	/* bytes of WAL not yet decoded */
 #define MAX_HELD			200
 
-/* True if so much WAL is still to be decoded that there will be other occasions. */
+/* Returns true if so much WAL remains to be decoded that stubs can be sent later. */
 static bool
 is_behind(LogicalDecodingContext *ctx)
 {
 	return GetFlushRecPtr(NULL) > ctx->reader->EndRecPtr + HOLD_WHEN_BEHIND;
 }
 
-/* Reads the record at hand if it is a commit; *xid is that of the transaction. */
+/* Reads the current record if it is a commit. Sets *xid to the transaction. */
 static bool
 read_commit(XLogReaderState *r, xl_xact_parsed_commit *parsed, TransactionId *xid)
 {
@@ -58,8 +58,8 @@ read_commit(XLogReaderState *r, xl_xact_parsed_commit *parsed, TransactionId *xi
 }
 
 /*
- * If the record at hand is the commit of a transaction that the subscriber skips: sends an empty
- * one, and returns true.
+ * Sends an empty transaction and returns true if the current record is the commit of a transaction
+ * that the subscriber skips.
  */
 static bool
 skip_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
@@ -84,7 +84,7 @@ skip_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 	return true;
 }
 
-/* Reads the record at hand if it is a commit, and sends the stub, or holds it. */
+/* Sends or holds the stub if the current record is a commit. */
 static void
 stub_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 {
@@ -114,7 +114,7 @@ native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin)
 	if (node == ORIGIN_NODE_LOCAL || (node != s->options.subscriber &&
 									  (s->options.all_origins || list_member_int(s->options.full_origins, node))))
 		return s->options.nskip > 0 && skip_if_commit(ctx, s, node);
-#ifndef BENCH_WITHOUT_STUBS		/* what they cost: bench/mesh */
+#ifndef BENCH_WITHOUT_STUBS		/* to measure their cost: bench/mesh */
 	stub_if_commit(ctx, s, node);
 #endif
 	return true;

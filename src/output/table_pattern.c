@@ -1,6 +1,6 @@
 /*
  * table_pattern.c
- *		Lists of tables in options: "public.users,audit.*,*.log_*".
+ *		Parses lists of tables in options: "public.users,audit.*,*.log_*".
  */
 #include "postgres.h"
 
@@ -10,14 +10,14 @@
 #include "output/option_list.h"
 #include "output/table_pattern.h"
 
-/* Both parts keep their backslashes: they are looked at when matching. */
+/* Both parts keep their backslashes, which are interpreted when matching. */
 typedef struct TablePattern
 {
 	char	   *nspname;
 	char	   *relname;
 } TablePattern;
 
-/* Length of the text up to a separator that no backslash protects, or to the end. */
+/* Returns the length of the text up to a separator without a backslash before it, or to the end. */
 static size_t
 part_length(const char *text, char separator)
 {
@@ -32,7 +32,7 @@ part_length(const char *text, char separator)
 	return p - text;
 }
 
-/* Copies a part without the spaces around it; a space behind a backslash stays. */
+/* Copies a part without surrounding spaces; a space after a backslash stays. */
 static char *
 trim(const char *text, size_t len)
 {

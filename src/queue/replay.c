@@ -1,9 +1,9 @@
 /*
  * replay.c
- *		The messages of the transaction at hand.
+ *		Keeps the messages of the current transaction.
  *
- * Bounded: a transaction larger than REPLAY_BYTES is not kept; when it has to be
- * applied again, the stream is restarted from the confirmed position.
+ * Memory is bounded: a transaction larger than REPLAY_BYTES is not kept. If it has to be applied
+ * again, the stream is restarted from the confirmed position.
  */
 #include "postgres.h"
 
@@ -13,7 +13,7 @@
 #include "queue/replay.h"
 
 #define REPLAY_BYTES	(16 * 1024 * 1024)
-#define REPLAY_KEEP		(256 * 1024)	/* memory that is kept from transaction to transaction */
+#define REPLAY_KEEP		(256 * 1024)	/* memory that is kept across transactions, in bytes */
 
 void
 replay_start(Replay *r)

@@ -1,7 +1,8 @@
 /*
  * replay.h
- *		The messages of the transaction at hand, kept so that it can be applied again
- *		after a deadlock or the like without asking the provider for it.
+ *		Keeps the messages of the current transaction, so that it can be applied again, for
+ *		example
+ *		after a deadlock, without asking the provider for it.
  */
 #ifndef REPLICATION_PLUGIN_REPLAY_H
 #define REPLICATION_PLUGIN_REPLAY_H
@@ -11,19 +12,19 @@
 typedef struct Replay
 {
 	StringInfoData data;		/* all messages, each after its length */
-	bool		complete;		/* all since replay_start() are in it */
+	bool		complete;		/* it has all messages since replay_start() */
 } Replay;
 
-/* Forgets everything: a new transaction begins. */
+/* Forgets everything, as a new transaction begins. */
 extern void replay_start(Replay *r);
 
-/* Adds one message. What does not fit makes the transaction impossible to replay. */
+/* Adds one message. A message that does not fit makes it impossible to replay the transaction. */
 extern void replay_add(Replay *r, const char *data, int len);
 
-/* True if all messages since replay_start() are here. */
+/* Returns true if all messages since replay_start() are kept. */
 extern bool replay_complete(const Replay *r);
 
-/* Message number i, NULL behind the last. */
+/* Returns message number i, counted from 0, or NULL if there is none. Sets *len. */
 extern const char *replay_message(const Replay *r, int i, int *len);
 
 #endif							/* REPLICATION_PLUGIN_REPLAY_H */

@@ -2,8 +2,8 @@
  * asked.c
  *		Sessions in which a link asks members about tables.
  *
- * Rows of very many tables that do not exist here may come one after the other, and each is asked
- * about: so a session stays open for a moment.
+ * Rows of very many tables that do not exist on this node may come one after the other, and the
+ * link asks about each table. Therefore a session stays open for a short time.
  */
 #include "postgres.h"
 
@@ -14,7 +14,7 @@
 #include "base/peer.h"
 #include "receive/asked.h"
 
-#define REST_MS		2000		/* that an open session is not used for */
+#define REST_MS		2000		/* unused time after which a session is closed */
 
 typedef struct Asked
 {
@@ -25,7 +25,7 @@ typedef struct Asked
 
 static List *open_sessions = NIL;	/* of Asked *, in TopMemoryContext */
 
-/* The open session to a dsn, or NULL. */
+/* of Asked *, in TopMemoryContext */
 static Asked *
 find(const char *dsn)
 {
@@ -39,7 +39,7 @@ find(const char *dsn)
 	return NULL;
 }
 
-/* Closes one. */
+/* Closes a session and removes it from the list. */
 static void
 end_session(Asked *a)
 {
@@ -65,7 +65,7 @@ asked_connect(const char *dsn)
 	PGconn	   *conn;
 	MemoryContext old;
 
-	/* its server may have ended it meanwhile */
+	/* the server may have ended the session */
 	if (a && (PQconsumeInput(a->conn) == 0 || PQstatus(a->conn) != CONNECTION_OK))
 	{
 		end_session(a);
@@ -98,7 +98,7 @@ asked_rest(void)
 		if (moment_is_past(a->used, REST_MS))
 		{
 			end_session(a);
-			return;				/* the others next time */
+			return;				/* the others follow with later calls */
 		}
 	}
 }

@@ -8,13 +8,14 @@
 #include "libpq-fe.h"
 
 /*
- * A session where a dsn leads to, perhaps one that is open already. Raises errors like
- * peer_connect(). It is this file's; who got an error in it gives it up.
+ * asked_connect() returns a session to a dsn, perhaps one that is open already. It raises errors
+ * like peer_connect(). The session belongs to asked.c. After an error in it, the caller passes its
+ * dsn to asked_give_up(), which closes it.
  */
 extern PGconn *asked_connect(const char *dsn);
 extern void asked_give_up(const char *dsn);
 
-/* Closes those that have not been used for a while. */
+/* Closes a session that has not been used for a while, if there is one. */
 extern void asked_rest(void);
 
 #endif							/* REPLICATION_PLUGIN_RECEIVE_ASKED_H */

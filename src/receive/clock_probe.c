@@ -1,16 +1,17 @@
 /*
  * clock_probe.c
- *		Measures how far the provider's clock is from ours, on the stream's own messages.
+ *		Measures the offset of the provider's clock, using the stream's own messages.
  *
- * As NTP does it (RFC 5905): the provider answers a status message with a keepalive that has its
- * time, which is taken for the middle between question and answer; so it is wrong by half the round
- * trip at most. The best measurement of the last minute counts. Asked is only when all that has
- * come is worked through, so an answer does not lie around unread.
+ * The measurement works like NTP (RFC 5905): the provider answers a status message with a keepalive
+ * that carries its time. That time is taken for the middle between question and answer, so it is
+ * wrong by at most half the round trip. The best measurement of the last minute counts. The worker
+ * asks only when everything received has been processed, so that an answer is read without delay.
  *
- * The first measurement is an ordinary query, before anything is streamed. What is kept is how far
- * the provider's clock is ahead of our monotonic one: so it stays true when ours is set.
+ * The first measurement is an ordinary query before the stream starts. The stored value is the
+ * offset of the provider's clock to the local monotonic clock, so it stays valid when the local
+ * wall clock is set.
  *
- * The clock of commits does not need this (shared/clock.h); it is for people, and for
+ * The clock of commits does not use this (shared/clock.h). The offset is for users, and for
  * control/group/clock_guard.c.
  */
 #include "postgres.h"
@@ -25,12 +26,12 @@
 
 #define FIRST_PROBES		3		/* in a row */
 #define PROBE_MS			10000	/* then at this interval */
-/* a measurement counts until a better one comes, at most so long */
+/* longest time that a measurement counts unless a better one comes */
 #define BEST_FOR_MS			60000
 
 #define SECOND		INT64CONST(1000000)
 
-/* Forgets what was measured. */
+/* Forgets all measurements. */
 static void
 clock_probe_start(ClockProbe *p)
 {
@@ -53,7 +54,7 @@ clock_probe_asked(ClockProbe *p)
 	p->probes++;
 }
 
-/* Says so when the clocks are too far apart, and when they are not any more. */
+/* Warns when the clocks are too far apart, and reports when they no longer are. */
 static void
 warn(Link *link, int64 offset, int64 error)
 {
@@ -73,7 +74,7 @@ warn(Link *link, int64 offset, int64 error)
 	p->warned = too_far;
 }
 
-/* Returns true if the provider's clock cannot be where it was at the best measurement. */
+/* Returns true if the provider's clock must have been set since the best measurement. */
 static bool
 has_moved(const ClockProbe *p, int64 base, int64 error)
 {

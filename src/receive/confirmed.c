@@ -1,18 +1,18 @@
 /*
  * confirmed.c
- *		What this subscriber has confirmed to a provider, over restarts.
+ *		Keeps the position that this subscriber has confirmed to a provider, over restarts.
  *
- * Only a subscriber moves its slot, by confirming. If the slot is further than what has been
- * confirmed, somebody else has moved it, or has made another one in its place: what is between is
- * not sent any more.
+ * Only a subscriber moves its slot, by confirming. If the slot is beyond the confirmed position,
+ * someone else has moved it or has made another one in its place, and the provider no longer sends
+ * the changes in between.
  *
- * In one run of this server shared memory has the position. Over restarts a file has it (a row of a
- * table would be WAL, of which the others' position would be moved, and so on without end): it is
- * written before each position that is confirmed, so a crash of PostgreSQL does not make it less.
- * It is not synced: after a crash of the machine it may be old, and then the provider's
- * transactions that are applied here say more. If the slot is beyond that as well it is not known
- * what happened. It is treated alike: a slot that is made anew from the group slot sends more than
- * is needed, never less.
+ * Within one run of this server, the position is in shared memory. Over restarts it is in a file.
+ * (A row of a table would write WAL, which would move the positions of the other nodes, and so on
+ * without end.) The file is written before each position is confirmed, so a crash of PostgreSQL
+ * does not set it back. It is not synced: after a crash of the machine it may be old, and then the
+ * progress of the provider's origin may be further. If the slot is beyond that as well, the cause
+ * is not known. The slot is treated in the same way: a slot that is made anew from the group slot
+ * sends more than is needed, never less.
  */
 #include "postgres.h"
 
@@ -28,14 +28,14 @@
 
 #define CONFIRMED_FORMAT	"replication_plugin link 1: %63s %d %X/%X %d\n"
 
-/* Name of the file of a link; palloc'd. */
+/* Returns the name of the link's file, palloc'd. */
 static char *
 file_name(Link *link)
 {
 	return psprintf("pg_stat/replication_plugin.link.%u.%d", MyDatabaseId, link->provider);
 }
 
-/* Reads the file. Returns InvalidXLogRecPtr if it is not there, or another member's. */
+/* Reads the file. Returns InvalidXLogRecPtr if it does not exist or belongs to another member. */
 static XLogRecPtr
 read_file(Link *link, bool *exact)
 {
@@ -74,7 +74,7 @@ void
 confirmed_store(Link *link, XLogRecPtr position, bool last)
 {
 	char	   *name = file_name(link);
-	/* always of the same length: it is written over the one before */
+	/* always of the same length, since it overwrites the previous line */
 	char	   *line = psprintf("replication_plugin link 1: %s %d %08X/%08X %d\n", link->group_id, link->me,
 								LSN_FORMAT_ARGS(position), last ? 1 : 0);
 

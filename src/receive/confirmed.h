@@ -1,7 +1,7 @@
 /*
  * confirmed.h
- *		What this subscriber has confirmed to a provider, over restarts: tells whether somebody else
- *		has moved its slot.
+ *		Keeps the position that this subscriber has confirmed to a provider, over restarts. It
+ *		shows whether someone else has moved the slot.
  */
 #ifndef REPLICATION_PLUGIN_CONFIRMED_H
 #define REPLICATION_PLUGIN_CONFIRMED_H
@@ -11,15 +11,14 @@
 #include "receive/link.h"
 
 /*
- * Returns the greatest position that this subscriber has confirmed to the provider, as far as it
- * knows. exact: it knows; else it may have confirmed a little more, before this server's machine
- * crashed.
+ * Returns the greatest position that this subscriber is known to have confirmed to the provider.
+ * Sets *exact to false if it may have confirmed a little more before the machine crashed.
  */
 extern XLogRecPtr confirmed_known(Link *link, bool *exact);
 
 /*
- * Stores a position, before it is confirmed; last: nothing is confirmed any more by this process.
- * Never raises an error.
+ * Stores a position before it is confirmed. last: this process confirms nothing after it. Never
+ * raises an error; a failure is logged.
  */
 extern void confirmed_store(Link *link, XLogRecPtr position, bool last);
 

@@ -1,6 +1,6 @@
 /*
  * connect.c
- *		The connection to a provider: handshake, slot, and the start of the stream.
+ *		Connects to a provider: handshake, slot, and the start of the stream.
  */
 #include "postgres.h"
 
@@ -21,19 +21,19 @@
 #include "wire/wire.h"
 
 #define SLOT_TRIES			50
-#define SLOT_TAKE_TRIES		10		/* after which the walsender of our last stream is ended */
+#define SLOT_TAKE_TRIES		10		/* after which the old walsender is ended */
 #define SLOT_WAIT_MS		100
-#define PATIENCE			3		/* the provider waits for so many row_timeouts at least */
-#define UNLIMITED_PATIENCE_MS	3600000	/* ... or so long, where there is no row_timeout */
+#define PATIENCE			3		/* the provider waits for at least this many row_timeouts */
+#define UNLIMITED_PATIENCE_MS	3600000	/* ... or this long if there is no row_timeout */
 
-/* Under which name our sessions are seen at the provider. */
+/* Returns the application_name of this link's sessions on the provider. */
 static char *
 session_name(Link *link)
 {
 	return psprintf("replication_plugin link to node %d", link->me);
 }
 
-/* Runs the handshake. Returns false if there is no slot for us yet. */
+/* Runs the handshake. Returns false if the provider has no slot for this node yet. */
 static bool
 handshake(Link *link)
 {
@@ -71,7 +71,7 @@ handshake(Link *link)
 	return made;
 }
 
-/* Reads where the slot stands and where the provider's WAL ends. */
+/* Returns the confirmed position of the slot, and notes where the provider's WAL ends. */
 static XLogRecPtr
 slot_position(Link *link)
 {
@@ -91,9 +91,9 @@ slot_position(Link *link)
 }
 
 /*
- * Returns true if the slot is where this subscriber has left it, or before that. Else somebody has
- * moved it, and what it passed over would be lost: has the provider drop it, so that it is made
- * anew from the group slot, which has all that we may lack.
+ * Returns true if the slot is where this subscriber has left it, or before that. Otherwise someone
+ * has moved the slot, and what it passed over would be lost: the provider is told to drop it, so
+ * that it is made anew from the group slot, which keeps everything that this node may lack.
  */
 static bool
 slot_is_ours(Link *link, XLogRecPtr position)
@@ -117,7 +117,7 @@ slot_is_ours(Link *link, XLogRecPtr position)
 	return false;
 }
 
-/* Ends the walsender that our last stream has left behind, which may not have noticed yet. */
+/* Ends the walsender of this link's last stream, which may not have noticed its end yet. */
 static void
 end_old_sender(Link *link)
 {
@@ -130,8 +130,8 @@ end_old_sender(Link *link)
 }
 
 /*
- * After a restart of the stream the walsender of the last one may still have the slot: waits for it
- * a while.
+ * Waits for a while until the slot is not active. After a restart of the stream, the walsender of
+ * the last stream may still use it.
  */
 static void
 wait_for_slot(Link *link)
@@ -154,8 +154,8 @@ wait_for_slot(Link *link)
 }
 
 /*
- * Asks the provider not to give us up while a row takes as long as it may (unless it never gives
- * up).
+ * Raises wal_sender_timeout in the provider's session, so that the walsender does not give up while
+ * a row takes as long as it may. A timeout of 0 (none) stays.
  */
 static void
 ask_for_patience(Link *link)
@@ -185,7 +185,7 @@ link_full_origins(Link *link)
 	return buf.data;
 }
 
-/* Which transactions the provider is asked to leave out, as an option; "" if there are none. */
+/* Returns the option that names the transactions to leave out, or "" if there are none. */
 static char *
 skip_option(Link *link)
 {
@@ -200,7 +200,7 @@ skip_option(Link *link)
 	return buf.data;
 }
 
-/* Starts streaming from the slot's confirmed position. */
+/* Starts streaming from the confirmed position of the slot. */
 static void
 start_stream(Link *link)
 {
@@ -215,7 +215,7 @@ start_stream(Link *link)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("node \"%s\" did not start to stream", link->provider_name)));
 	PQclear(res);
-	/* an answer must not wait for a provider that does not read it */
+	/* sending must not block when the provider does not read */
 	if (PQsetnonblocking(link->conn, 1) != 0)
 		elog(ERROR, "could not make the connection non-blocking");
 }

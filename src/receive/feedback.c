@@ -1,11 +1,12 @@
 /*
  * feedback.c
- *		Which position of the provider's stream may be confirmed (docs/protocol.md, Feedback).
+ *		Determines which position of the provider's stream may be confirmed (docs/protocol.md,
+ *		Feedback).
  *
- * When a position is passed, the current end of the local WAL is noted; the position is
- * confirmed when that is flushed, in order. So a position is never confirmed that
- * rests on something that a crash could take away: also not when the transaction came
- * by another link, or was skipped because another link's worker had just committed it.
+ * When a position is passed, the current end of the local WAL is noted with it. The position is
+ * confirmed, in order, when that WAL is flushed. So a confirmed position never depends on anything
+ * that a crash could take away. This also holds if the transaction came by another link, or was
+ * skipped because the worker of another link had just committed it.
  */
 #include "postgres.h"
 
@@ -21,7 +22,7 @@ feedback_start(Feedback *f)
 	f->confirmable = f->last_passed = InvalidXLogRecPtr;
 }
 
-/* Moves what is flushed out of the ring. */
+/* Removes the entries from the ring whose local WAL is flushed. */
 static void
 advance(Feedback *f, XLogRecPtr flushed)
 {
@@ -35,7 +36,7 @@ advance(Feedback *f, XLogRecPtr flushed)
 }
 
 /*
- * End of the local WAL as something that can be flushed: the insert position may lie
+ * Returns the end of the local WAL as a position that can be flushed: the insert position may lie
  * behind the header of a page that has no record yet.
  */
 static XLogRecPtr
@@ -75,7 +76,9 @@ feedback_passed(Feedback *f, XLogRecPtr remote)
 		advance(f, GetFlushRecPtr(NULL));
 	if (f->count == FEEDBACK_RING_SIZE)
 	{
-		/* full: the newest entry stands for both positions, confirmed when the later is safe */
+		/*
+		 * full: the newest entry takes both positions, and is confirmed when the later one is safe
+		 */
 		*last = (PassedPosition) {remote, local};
 		return;
 	}

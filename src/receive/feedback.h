@@ -1,22 +1,22 @@
 /*
  * feedback.h
- *		Which position of the provider's stream may be confirmed.
+ *		Determines which position of the provider's stream may be confirmed.
  */
 #ifndef REPLICATION_PLUGIN_FEEDBACK_H
 #define REPLICATION_PLUGIN_FEEDBACK_H
 
 #include "access/xlogdefs.h"
 
-#define FEEDBACK_RING_SIZE	1024	/* positions apart; beyond that, neighbours share an entry */
+#define FEEDBACK_RING_SIZE	1024	/* distinct positions; beyond that, neighbours share an entry */
 
-/* A position of the provider that was passed, and the local WAL that it rests on. */
+/* A position of the provider that was passed, and the end of the local WAL on which it depends. */
 typedef struct PassedPosition
 {
 	XLogRecPtr	remote;
 	XLogRecPtr	local;
 } PassedPosition;
 
-/* The positions of a stream that were passed, and how far they may be confirmed. */
+/* The passed positions of a stream, and how far they may be confirmed. */
 typedef struct Feedback
 {
 	PassedPosition ring[FEEDBACK_RING_SIZE];
@@ -26,21 +26,24 @@ typedef struct Feedback
 	XLogRecPtr	last_passed;
 } Feedback;
 
-/* Forgets everything: a stream begins. */
+/* Forgets everything, for a new stream. */
 extern void feedback_start(Feedback *f);
 
 /*
- * A position is passed (applied, skipped, stub, keepalive) and depends on the local WAL up to now.
+ * Notes that a position is passed (applied, skipped, stub, keepalive). It depends on the local WAL
+ * up to its current end.
  */
 extern void feedback_passed(Feedback *f, XLogRecPtr remote);
 
-/* The last position passed. */
+/* Returns the last position passed. */
 extern XLogRecPtr feedback_last_passed(const Feedback *f);
 
-/* The position up to which everything is durable here. flush: make it so now. */
+/*
+ * Returns the position up to which everything is durable on this node. flush: flush the WAL first.
+ */
 extern XLogRecPtr feedback_confirmable(Feedback *f, bool flush);
 
-/* True if something is passed but not yet confirmable. */
+/* Returns true if a position is passed but not yet confirmable. */
 extern bool feedback_pending(const Feedback *f);
 
 #endif							/* REPLICATION_PLUGIN_FEEDBACK_H */

@@ -1,10 +1,10 @@
 /*
  * gate.c
- *		What has been applied here, as seen from one link (docs/protocol.md, Gate).
+ *		Tells a link what has been applied on this node (docs/protocol.md, Gate).
  *
- * Two links can carry the same origin's transactions, so before one is applied its
- * origin is held, and with the hold the frontier decides whether it is new. The
- * hold is kept from one transaction to the next as long as nobody else wants it.
+ * Two links can carry transactions of the same origin. Before one is applied, the link worker takes
+ * the hold of the origin; under the hold, the frontier decides whether the transaction is new. The
+ * worker keeps the hold from one transaction to the next as long as no other worker wants it.
  */
 #include "postgres.h"
 
@@ -32,8 +32,9 @@ gate_covers(NodeId origin, XLogRecPtr lsn)
 }
 
 /*
- * True if a transaction of ours can be seen here, which others have seen: with synchronous
- * replication it may be waiting for a standby. Then what has seen it waits as well.
+ * Returns true if a local transaction that other nodes have seen is visible on this node. With
+ * synchronous replication it may still wait for a standby; transactions that have seen it wait as
+ * well.
  */
 static bool
 own_is_visible(XLogRecPtr lsn)

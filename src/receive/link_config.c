@@ -1,6 +1,6 @@
 /*
  * link_config.c
- *		What a link worker reads from, and stores in, the catalog.
+ *		Reads and stores the catalog data of a link worker.
  *
  * Each function runs in a transaction of its own, between transactions of the stream.
  */
@@ -29,7 +29,7 @@ begin(void)
 	SPI_connect();
 }
 
-/* Ends it. */
+/* Ends the transaction. */
 static void
 end(void)
 {
@@ -38,7 +38,7 @@ end(void)
 	CommitTransactionCommand();
 }
 
-/* Reads the row of table link. Memory: the caller's context. */
+/* Reads the row of table link. The results are allocated in the given context. */
 static void
 load_link_row(Link *link, MemoryContext context)
 {
@@ -87,7 +87,7 @@ load_link_row(Link *link, MemoryContext context)
 	MemoryContextSwitchTo(old);
 }
 
-/* What is to be told of this server's run, as arguments of SQL. Memory: SPI's. */
+/* Returns this server's run as arguments for SQL, allocated in SPI's context. */
 static char *
 local_run(void)
 {
@@ -97,7 +97,7 @@ local_run(void)
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
-/* Notes that the provider had seen something, given as text or NULL. */
+/* Merges a frontier, given as text or NULL, into the seen vector of the link. */
 static void
 merge_seen(Link *link, const char *text)
 {
@@ -112,9 +112,9 @@ merge_seen(Link *link, const char *text)
 }
 
 /*
- * What the provider had seen before anything that it still has for us: what it was admitted with,
- * and what its frontier row says. For that row is here, and so is everything that came before it
- * there.
+ * Loads what the provider had seen before anything that it still has to send: the frontier with
+ * which it was admitted, and the vector of its frontier row. This node has that row, and therefore
+ * also everything that came before it on the provider.
  */
 static void
 load_seen(Link *link, NodeRow *provider)
@@ -161,7 +161,7 @@ link_load(Link *link)
 	}
 	else if (local->source_dsn && local->source_id == link->provider)
 	{
-		/* joining: the table of nodes is not copied yet */
+		/* while joining, the table of nodes may not be copied yet */
 		link->provider_name = psprintf("node %d", link->provider);
 		link->provider_name = MemoryContextStrdup(context, link->provider_name);
 		link->provider_dsn = MemoryContextStrdup(context, local->source_dsn);
@@ -230,7 +230,7 @@ link_check_run(Link *link, const char *const *run)
 								quote_literal_cstr(run[0]), quote_literal_cstr(run[1]));
 
 	begin();
-	/* a joining node has copied what is newer than its stream */
+	/* a joining node has copied data that is newer than its stream */
 	if (!link->joining && SPI_execute(check, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not check the run of node %d", link->provider);
 	if (SPI_execute(note, false, 0) != SPI_OK_SELECT)

@@ -1,10 +1,11 @@
 /*
  * link_error.c
- *		What people are told of an error on a link: what, where, and what to do.
+ *		Texts for errors on a link: what happened, where, and how to solve it.
  *
- * Remedies come in this order: the error's own hint; else what is right for its kind; that the link
- * goes on by itself; and last, always as the last resort, skip_transaction(). All of it must fit
- * into LINK_ERROR_SIZE, so long parts are cut.
+ * The hint is the first of these that exists: the error's own hint, advice about the code that ran,
+ * or advice by SQLSTATE. Then the text says that the link retries by itself and, as the last
+ * resort, names skip_transaction(). The whole text must fit into LINK_ERROR_SIZE, so long parts are
+ * cut.
  */
 #include "postgres.h"
 
@@ -20,15 +21,15 @@
 #include "base/settings.h"
 #include "receive/link_error.h"
 
-#define MOST_MESSAGE	600		/* bytes of the message, of the detail, ... */
-#define MOST_WHERE		300		/* ... of what ran, and of the row */
+#define MOST_MESSAGE	600		/* bytes of the message, of the detail and of the hint */
+#define MOST_WHERE		300		/* bytes of the context and of the row */
 
 /* ---------- remedies ---------- */
 
-/* What is right for errors that have no hint of their own. */
+/* The remedy for a kind of error that has no hint of its own. */
 typedef struct Kind
 {
-	int			sqlstate;		/* one, or a class */
+	int			sqlstate;		/* a code, or the category of a class */
 	const char *remedy;
 } Kind;
 
@@ -60,7 +61,7 @@ static const Kind classes[] = {
 	{ERRCODE_IO_ERROR, "Something is wrong with this server's disk or files: see its log."},
 };
 
-/* The remedy for an error by its SQLSTATE; NULL if there is none but to look. */
+/* Returns the remedy for a SQLSTATE, or NULL if none is known. */
 static const char *
 remedy_for_sqlstate(int sqlstate)
 {
@@ -78,8 +79,8 @@ remedy_for_sqlstate(int sqlstate)
 }
 
 /*
- * What ran when the error happened: its context without our own line, which is the last; NULL if
- * nothing is left.
+ * Returns the context of an error without its last line, which is the link worker's own, or NULL if
+ * nothing is left. The result tells which code ran when the error was raised.
  */
 static char *
 what_ran(const ErrorData *edata)
@@ -89,7 +90,7 @@ what_ran(const ErrorData *edata)
 	return end ? pnstrdup(edata->context, end - edata->context) : NULL;
 }
 
-/* The right remedy. */
+/* Returns the remedy that fits the error best, or NULL. */
 static const char *
 remedy(const ErrorData *edata, const char *ran)
 {
@@ -102,7 +103,7 @@ remedy(const ErrorData *edata, const char *ran)
 
 /* ---------- texts ---------- */
 
-/* Appends a text in one line, cut to so many bytes. */
+/* Appends a text as one line, cut to a number of bytes. Appends nothing if the text is empty. */
 static void
 append_cut(StringInfo buf, const char *before, const char *text, int most)
 {
@@ -118,7 +119,7 @@ append_cut(StringInfo buf, const char *before, const char *text, int most)
 		appendStringInfoString(buf, "...");
 }
 
-/* Appends the last resort. */
+/* Appends the call of skip_transaction() for the transaction. */
 static void
 append_last_resort(StringInfo buf, Link *link, XLogRecPtr lsn)
 {
@@ -126,7 +127,10 @@ append_last_resort(StringInfo buf, Link *link, XLogRecPtr lsn)
 					 quote_literal_cstr(link->provider_name), LSN_FORMAT_ARGS(lsn));
 }
 
-/* The row at which it failed, in a transaction of its own; NULL if there is none. */
+/*
+ * Returns a description of the row that failed, palloc'd, or NULL if there is none. Runs in a
+ * transaction of its own.
+ */
 static char *
 failed_row(Link *link)
 {
@@ -174,7 +178,7 @@ link_error_explain_limit(ErrorData *edata)
 
 /* ---------- the provider's errors ---------- */
 
-/* A field of an error; NULL if it has none. */
+/* Returns a field of an error as a palloc'd copy, or NULL if it has none. */
 static char *
 field(PGresult *res, int code)
 {
@@ -183,7 +187,10 @@ field(PGresult *res, int code)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* Which transaction the provider was about to send; false if it was none, or cannot be asked. */
+/*
+ * Asks the provider which transaction it was about to send. Returns false if there was none, or if
+ * the provider cannot be asked.
+ */
 static bool
 transaction_at_hand(Link *link, XLogRecPtr *lsn)
 {

@@ -1,6 +1,6 @@
 /*
  * link_error.h
- *		What people are told of an error on a link: what, where, and what to do.
+ *		Texts for errors on a link: what happened, where, and how to solve it.
  */
 #ifndef REPLICATION_PLUGIN_LINK_ERROR_H
 #define REPLICATION_PLUGIN_LINK_ERROR_H
@@ -9,17 +9,17 @@
 #include "wire/wire.h"
 
 /*
- * The text for links.last_error of an error in applying. After an abort and apply_reset(), outside
- * of transactions; palloc'd. The row at which it failed is that of apply_failed_row().
+ * Returns the text, palloc'd, for links.last_error about an error in applying. The failing row is
+ * that of apply_failed_row(). Call it after an abort and apply_reset(), outside of a transaction.
  */
 extern char *link_error_text(Link *link, const ErrorData *edata, const WireBegin *transaction);
 
-/* Says of an error that it comes of the limit for a row's own code. */
+/* Rewrites an error to say that a row's code has exceeded row_timeout. */
 extern void link_error_explain_limit(ErrorData *edata);
 
 /*
- * Raises what a provider says when it ends the stream; res may be NULL. The connection is asked
- * which transaction it was.
+ * Raises the error with which a provider ended the stream. res may be NULL. Asks the provider, on
+ * the same connection, for the transaction that it was about to send.
  */
 extern void link_error_of_provider(Link *link, PGresult *res) pg_attribute_noreturn();
 

@@ -1,10 +1,10 @@
 /*
  * link_worker.c
- *		The process that works on one link: connects to its provider, receives, applies.
+ *		The background worker of one link: connects to its provider, receives and applies.
  *
- * It runs as the database's bootstrap superuser in replica role; rows are written
- * as the owners of their tables (apply/write.c). On an error it notes the text
- * in its LinkStatus and exits; the manager starts it again after a pause that grows.
+ * It runs as the bootstrap superuser of the database, in replica role. Rows are written as the
+ * owners of their tables (apply/write.c). After an error, the worker stores the text in its
+ * LinkStatus and exits; the manager starts it again after a pause that grows.
  */
 #include "postgres.h"
 
@@ -33,12 +33,12 @@
 #include "shared/link_status.h"
 #include "shared/origin_map.h"
 
-/* between two looks whether the provider has made our slot, first */
+/* between two checks whether the provider has made the slot */
 #define NO_SLOT_WAIT_MS	500
-#define NO_SLOT_LONGEST_MS	5000	/* ... and when that takes long */
-#define NO_SLOT_TELL	16		/* after so many looks people are told */
+#define NO_SLOT_LONGEST_MS	5000	/* ... after many checks */
+#define NO_SLOT_TELL	16		/* number of checks after which it is reported */
 
-/* Session settings that applying rests on. */
+/* Sets the session settings on which applying depends. */
 static void
 set_session(void)
 {
@@ -47,13 +47,16 @@ set_session(void)
 	SetConfigOption("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	/*
-	 * deadlocks are looked for again and again, and each time it would be said; the view links
-	 * tells of waits
+	 * Deadlocks are checked for again and again, and each check would be logged. The view links
+	 * shows waits instead.
 	 */
 	SetConfigOption("log_lock_waits", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-/* Notes an error that is not of a transaction, and lets it end the process. */
+/*
+ * Notes an error outside of a transaction, which then ends the process. If the provider says that
+ * this node is out of its group, records that and exits.
+ */
 static void
 note_error(Link *link, MemoryContext context)
 {
@@ -81,14 +84,14 @@ note_error(Link *link, MemoryContext context)
 	}
 }
 
-/* What pulse() calls while a message takes long. */
+/* Called by pulse.c while a message takes long. */
 static void
 beat(void *arg)
 {
 	link_beat(arg);
 }
 
-/* The provider, or another peer, does not answer a question of ours. */
+/* Reports that the provider, or another peer, does not answer a query. */
 static void
 note_silence(void *arg, const char *text)
 {
@@ -99,7 +102,10 @@ note_silence(void *arg, const char *text)
 			(errmsg("link from node \"%s\": %s", link->provider_name ? link->provider_name : "", text)));
 }
 
-/* This process ends. If that is because code did not heed the limit, nobody has told of it yet. */
+/*
+ * Runs at the end of the process. If the worker was ended because a row's code did not let itself
+ * be cancelled, this is the only place that reports it.
+ */
 static void
 note_end(int code, Datum arg)
 {
@@ -113,7 +119,7 @@ note_end(int code, Datum arg)
 												" did not let itself be cancelled", setting_row_timeout), true);
 }
 
-/* Tells people why there is no slot for so long, as far as that can be known from here. */
+/* Reports why there is still no slot, as far as this node can know. */
 static void
 tell_of_missing_slot(Link *link)
 {
@@ -127,11 +133,11 @@ tell_of_missing_slot(Link *link)
 	ereport(LOG, (errmsg("link from node \"%s\": %s", link->provider_name, text)));
 }
 
-/* Streams, again and again as long as nothing goes wrong. */
+/* Streams, and starts a new stream whenever one ends without an error. */
 static void
 work(Link *link, MemoryContext context)
 {
-	int			looks = 0;		/* at a provider that has no slot for us yet, in a row */
+	int			looks = 0;		/* checks in a row that found no slot */
 
 	for (;;)
 	{
@@ -192,7 +198,7 @@ replication_plugin_link_main(Datum link_status_index)
 	}
 	PG_CATCH();
 	{
-		/* an error of a transaction has been noted where it happened */
+		/* errors of a transaction have been noted in transaction.c */
 		if (link_status_get(link.index, &status) && status.state != LINK_BACKOFF)
 			note_error(&link, TopMemoryContext);
 		PG_RE_THROW();

@@ -1,15 +1,16 @@
 /*
  * lost_table.c
- *		Rows of a table that does not exist here: whether it is gone everywhere.
+ *		Finds out whether a table that does not exist on this node is gone everywhere.
  *
- * A table that does not exist here may be one that is only made here later: then its rows must
- * wait. It may also have been dropped on all nodes while rows were under way, or have been a
- * scratch table of one node: then they would wait for ever. So all members are asked. If none has a
- * table of that name, and the node that the rows come from (the provider; where the provider had to
- * keep them, the node that it had them from) does not have it under another name either, nobody has
- * the rows any more, and they are passed over here as well; that is told in the log and in the view
- * conflicts, once for each process of the link. A member that cannot be asked may have it: so the
- * rows wait, and people are told for whom.
+ * A table that does not exist on this node may be created here later: its rows must wait. It may
+ * also have been dropped on all nodes while rows were under way, or have been a scratch table of
+ * one node: its rows would wait for ever. Therefore the link worker asks all members.
+ *
+ * If no member has a table of that name, and the node that the rows come from has not renamed it,
+ * no node has the rows any more, and this node passes them over. The rows come from the provider
+ * or, if the provider had to keep them, from the node that sent them to it. Passing over is
+ * reported in the log and in the view conflicts, once for each process of the link. A member that
+ * cannot be asked may have the table: the rows wait, and the error names that member.
  */
 #include "postgres.h"
 
@@ -30,23 +31,26 @@
 #include "receive/lost_table.h"
 #include "receive/unseen_table.h"
 
-/* What one member says. */
+/* The answer of one member. */
 typedef enum Answer
 {
 	HAS_NO_TABLE,
 	HAS_TABLE,
-	/* the table that the rows come from has another name there by now */
+	/* the rows' table has another name there now */
 	HAS_RENAMED,
-	IS_MAKING_TABLES,			/* it may be one of them */
+	IS_MAKING_TABLES,			/* an uncommitted table may be the one */
 	CANNOT_BE_ASKED
 } Answer;
 
-/* Asks in a session that is open. *name: of the table, if it has another one. */
+/*
+ * Asks in an open session. by_number: remote_relid is an OID of that node. Sets *name to the
+ * table's name there if a table is found.
+ */
 static Answer
 ask_session(PGconn *conn, const LostTable *table, bool by_number, char **name)
 {
 	const char *params[3] = {table->nspname, table->relname, by_number ? psprintf("%u", table->remote_relid) : "0"};
-	bool		unseen = unseen_tables(conn);	/* before the table is looked for */
+	bool		unseen = unseen_tables(conn);	/* must come before the query */
 	PGresult   *res = peer_exec_params(conn, "SELECT n.nspname = $1 AND c.relname = $2, pg_catalog.format('%I.%I', n.nspname, c.relname)"
 									   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 									   " WHERE n.nspname = $1 AND c.relname = $2 OR c.oid = $3::pg_catalog.oid"
@@ -62,7 +66,7 @@ ask_session(PGconn *conn, const LostTable *table, bool by_number, char **name)
 	return answer == HAS_NO_TABLE && unseen ? IS_MAKING_TABLES : answer;
 }
 
-/* Asks one member whether it has the table; by its number as well where that is the member's. */
+/* Asks one member whether it has the table, by OID as well if the OID is that member's. */
 static Answer
 ask(const char *dsn, const LostTable *table, bool by_number, char **name)
 {
@@ -90,7 +94,7 @@ append_name(StringInfo list, const char *name)
 	appendStringInfo(list, "%s\"%s\"", list->len ? ", " : "", name);
 }
 
-/* Says what people can do about a table that has another name where its rows come from. */
+/* Sets *detail and *hint for a table that has been renamed where its rows come from. */
 static void
 explain_renamed(const LostTable *table, const char *node, const char *name, char **detail, char **hint)
 {
@@ -100,8 +104,8 @@ explain_renamed(const LostTable *table, const char *node, const char *name, char
 }
 
 /*
- * Asks the provider and all other members. Returns true if none has the table; else says who has
- * it, or may have it.
+ * Asks the provider and all other members. Returns true if none has the table. Otherwise sets
+ * *detail, and *hint if there is one, to which members have it or may have it.
  */
 static bool
 is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hint)
@@ -151,7 +155,7 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	return having.len == 0 && making.len == 0 && silent.len == 0;
 }
 
-/* Tells people, in the log and in the view conflicts. */
+/* Reports in the log and in the view conflicts that rows of the table are passed over. */
 static void
 tell(Link *link, const LostTable *table)
 {

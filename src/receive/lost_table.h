@@ -1,6 +1,6 @@
 /*
  * lost_table.h
- *		Rows of a table that does not exist here: whether it is gone everywhere.
+ *		Finds out whether a table that does not exist on this node is gone everywhere.
  */
 #ifndef REPLICATION_PLUGIN_LOST_TABLE_H
 #define REPLICATION_PLUGIN_LOST_TABLE_H
@@ -8,10 +8,10 @@
 #include "receive/link.h"
 
 /*
- * After an abort and apply_reset(), outside of transactions, when a row's table was not found:
- * returns true if rows of that table are passed over from now on, as no member has it any more.
- * Else says in *detail and *hint, palloc'd, what is known of it; they stay as they are if a table
- * of the row does exist here.
+ * Returns true if rows of the table that was not found are passed over from now on, because no
+ * member has it any more. Otherwise sets *detail and *hint, palloc'd, to what is known of it; they
+ * stay as they are if the table of the row does exist on this node. Call it after an abort and
+ * apply_reset(), outside of a transaction.
  */
 extern bool lost_table_passed_over(Link *link, char **detail, char **hint);
 

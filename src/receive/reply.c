@@ -1,12 +1,12 @@
 /*
  * reply.c
- *		What a provider hears from us while it sends: our position, also while we are busy or wait.
+ *		Sends the subscriber's position to the provider, also while the worker is busy or waits.
  *
- * While a message takes long to apply, nothing is read, but the provider still hears from us
- * (link_beat()): our position, which such a message does not move. It cannot hear while one row's
- * own code runs or a lock is waited for; so the provider is asked to be patient for longer than the
- * first may take (connect.c). If it has lost its patience nevertheless, what has arrived of the
- * transaction is applied, and the loss is noticed when more is read.
+ * While a message takes long to apply, the worker reads nothing but still sends its position
+ * (link_beat()), which such a message does not move. It cannot send while the code of one row runs
+ * or while it waits for a lock, so the provider is asked to be patient for longer than a row may
+ * take (connect.c). If the provider gives up nevertheless, the worker applies what has arrived of
+ * the transaction and notices the loss when it reads more.
  */
 #include "postgres.h"
 
@@ -25,12 +25,12 @@
 #include "receive/reply.h"
 #include "shared/link_status.h"
 
-/* after lock_patience: who could be ended for a lock has been */
+/* beyond lock_patience: sessions that could be ended for the lock have been ended by then */
 #define BEYOND_PATIENCE_MS	5000
-/* ... if others that have waited for the same have shown that it is no use */
+/* ... if earlier waits for the same lock have shown that waiting is useless */
 #define SOON_MS				500
 
-/* Sends our position. Returns false if it cannot be sent. */
+/* Sends the worker's position. Returns false if it cannot be sent. */
 static bool
 try_send_status(Link *link, bool ping)
 {

@@ -1,33 +1,38 @@
 /*
  * reply.h
- *		What a provider hears from us while it sends, and waiting meanwhile.
+ *		Sends the subscriber's position to the provider, also while the worker waits.
  */
 #ifndef REPLICATION_PLUGIN_REPLY_H
 #define REPLICATION_PLUGIN_REPLY_H
 
 #include "receive/link.h"
 
-#define STATUS_INTERVAL_MS	1000	/* at least so often the provider hears from us */
-
-/* Sends our position. ping: the provider is to answer. */
-extern void link_send_status(Link *link, bool ping);
-
-/* Sends our position if it is time, or if there is something new to confirm at a quiet moment. */
-extern void link_maybe_send_status(Link *link, bool quiet);
-
-/* Serves signals between messages. */
-extern void link_serve_interrupts(void);
+#define STATUS_INTERVAL_MS	1000	/* longest time between two status messages */
 
 /*
- * Lets the provider hear from us in the middle of a message, if it is time; never raises an error.
+ * Sends the worker's position. ping: ask the provider to answer. Raises an error if it cannot be
+ * sent.
  */
+extern void link_send_status(Link *link, bool ping);
+
+/* Sends the position if it is time. quiet: also if there is something new to confirm. */
+extern void link_maybe_send_status(Link *link, bool quiet);
+
+/* Handles signals between messages. */
+extern void link_serve_interrupts(void);
+
+/* Sends the position in the middle of a message, if it is time. Never raises an error. */
 extern void link_beat(Link *link);
 
-/* Waits, keeping the provider informed. */
+/* Waits for a time in milliseconds, or until the latch is set, and keeps the provider informed. */
 extern void link_wait(Link *link, long ms);
 
-/* Has the session give up a lock that it cannot have when replication_plugin.lock_patience is over, so that the table can wait (table_wait.h) and all else goes on; soon, where
- * prepared transactions are in the way that have been there for that long already. */
+/*
+ * Sets lock_timeout, so that the session gives up a lock that it cannot get after
+ * replication_plugin.lock_patience: the table can then wait (table_wait.h) and everything else goes
+ * on. soon: use a short timeout, because prepared transactions have had the lock for that long
+ * already.
+ */
 extern void link_limit_lock_waits(bool soon);
 
 #endif							/* REPLICATION_PLUGIN_REPLY_H */

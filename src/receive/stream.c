@@ -1,13 +1,13 @@
 /*
  * stream.c
- *		The stream of a provider: receiving and confirming until something ends it.
+ *		Receives a provider's stream and confirms positions until the stream ends.
  *
- * Messages are worked on as they are read; nothing is read ahead of what is applied, so
- * the memory of a link does not grow with the backlog.
+ * Messages are processed as they are read. Nothing is read ahead of what is applied, so the memory
+ * of a link does not grow with the backlog.
  *
- * A keepalive's position is passed like a message's, as long as no transaction is under
- * way and the provider has not said that it holds stubs back: then everything before that position
- * has been sent.
+ * The position of a keepalive counts as passed, like that of a message, if no transaction is under
+ * way and the provider has not said that it holds stubs back: then the provider has sent everything
+ * before that position.
  */
 #include "postgres.h"
 
@@ -31,12 +31,12 @@
 #include "receive/reply.h"
 #include "shared/link_status.h"
 
-#define STORE_INTERVAL_MS	5000	/* at most so often what the provider had seen is stored */
-#define FLUSH_DELAY_MS		10		/* quiet time after which we flush instead of the WAL writer */
+#define STORE_INTERVAL_MS	5000	/* least time between two stores of the seen vector */
+#define FLUSH_DELAY_MS		10		/* quiet time after which the worker flushes WAL itself */
 
 /* ---------- receiving ---------- */
 
-/* The provider is alive and says where it is. */
+/* Handles a keepalive: notes the provider's position and clock, and answers if asked to. */
 static void
 keepalive(Link *link, StringInfo m)
 {
@@ -56,7 +56,7 @@ keepalive(Link *link, StringInfo m)
 	}
 }
 
-/* One CopyData message. Returns false if the stream is to be restarted. */
+/* Handles one CopyData message. Returns false if the stream must be restarted. */
 static bool
 copy_data(Link *link, char *data, int len)
 {
@@ -84,14 +84,17 @@ copy_data(Link *link, char *data, int len)
 	return false;
 }
 
-/* The stream has ended: says why. */
+/* Raises an error that says why the stream has ended. */
 static void
 stream_ended(Link *link)
 {
 	link_error_of_provider(link, PQgetResult(link->conn));
 }
 
-/* Complains if the provider has been silent too long; asks for a sign of life before. */
+/*
+ * Raises an error if the provider has been silent too long. Asks for a keepalive after half that
+ * time.
+ */
 static void
 check_alive(Link *link)
 {
@@ -117,8 +120,8 @@ link_note_end(Link *link)
 }
 
 /*
- * True if the provider has sent nothing that is unread: what it said while a transaction was
- * applied would be taken for the answer to a question.
+ * Returns true if nothing that the provider has sent is unread. A keepalive that it sent while a
+ * transaction was applied would be mistaken for the answer to a later question.
  */
 static bool
 has_read_all(Link *link)
@@ -127,7 +130,7 @@ has_read_all(Link *link)
 			WL_SOCKET_READABLE) == 0;
 }
 
-/* Nothing to read: confirm, store, wait for the socket. */
+/* Handles an empty socket: confirms, stores the seen vector, and waits for the socket. */
 static void
 idle(Link *link)
 {
@@ -170,7 +173,7 @@ idle(Link *link)
 		stream_ended(link);
 }
 
-/* The same; libpq gets its memory back in any case. */
+/* Calls copy_data() and frees libpq's buffer, also after an error. */
 static bool
 copy_and_free(Link *link, char *data, int len)
 {
@@ -190,7 +193,7 @@ copy_and_free(Link *link, char *data, int len)
 	return go_on;
 }
 
-/* True if the manager wants the stream to begin anew, and nothing is under way. */
+/* Returns true if the manager wants the stream to be restarted and no transaction is under way. */
 static bool
 restart_wanted(Link *link)
 {
@@ -200,7 +203,7 @@ restart_wanted(Link *link)
 	return true;
 }
 
-/* Reads and works until the stream is to be restarted. */
+/* Reads and processes messages until the stream must be restarted. */
 static void
 receive(Link *link, MemoryContext message_context)
 {
@@ -224,7 +227,7 @@ receive(Link *link, MemoryContext message_context)
 		MemoryContextSwitchTo(message_context);
 		go_on = copy_and_free(link, data, len);
 		MemoryContextReset(message_context);
-		link->stream.heard_at = moment_now();	/* before, nobody listened */
+		link->stream.heard_at = moment_now();	/* the worker did not listen before */
 		if (!go_on || restart_wanted(link))
 			return;
 		link_maybe_send_status(link, false);

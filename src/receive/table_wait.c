@@ -1,23 +1,25 @@
 /*
  * table_wait.c
- *		Has a table wait at whose rows a link fails for too long.
+ *		Lets a table wait when its rows hold up a link for too long.
  *
- * A table that does not exist here, has other columns or types, or code that fails or takes too
- * long, would stop its link, and so everything that comes behind its rows: the owner of one table
- * could hold up all others. So after replication_plugin.table_patience its changes are kept on this
- * node (apply/keep.c), and applied when that is possible (control/waiting/kept.c). Whose table is
- * waiting already is not given that time again. Who keeps a lock for long is dealt with in
- * control/links/wait_watch.c; a prepared transaction cannot be ended, so its table waits as well.
+ * A link would stop, with everything behind the failing row, at a table that does not exist on this
+ * node, has other columns or types, or runs code that fails or takes too long: the owner of one
+ * table could hold up all others. Therefore, after replication_plugin.table_patience, the table
+ * waits: its changes are kept on this node (apply/keep.c) and applied when that is possible
+ * (control/waiting/kept.c). An owner one of whose tables waits already is not given that time
+ * again. Sessions that keep a lock for long are the subject of control/links/wait_watch.c. A
+ * prepared transaction cannot be ended, so a table that it has locked waits as well.
  *
- * Each table that begins to wait costs a new try of the transaction. So from the third one of a
- * transaction on, that is read through once (apply/scout.c), and what else would fail waits
- * together: a transaction costs a few tries and one query to the provider, however many tables it
- * is of. Nothing new rests on that: each entry is written before the try in which changes are kept,
- * by a transaction of its own, and none goes before that try has committed (may_end_waiting()).
+ * Each table that begins to wait costs a new try of the transaction. From the third such table of a
+ * transaction on, the link worker reads the transaction through once (apply/scout.c), and the
+ * remaining tables that would fail begin to wait together. So a transaction costs a few tries and
+ * one query to the provider, however many tables it writes to. The correctness of waiting does not
+ * depend on this: a transaction of its own writes each entry before the try in which changes are
+ * kept, and no entry is removed before that try has committed (may_end_waiting()).
  *
- * Only tables of roles that are no superusers: a superuser's mistake stops the link, as it always
- * did, so that nobody sees a part of a transaction. The extension's own tables never wait. Nor does
- * any while this node joins: it takes what its source has decided.
+ * Only tables of roles that are not superusers wait. A superuser's mistake stops the link, so that
+ * no session sees a part of a transaction. The extension's own tables never wait. No table waits
+ * while this node joins: a joining node takes what its source has decided.
  */
 #include "postgres.h"
 
@@ -54,24 +56,24 @@
 #include "shared/link_status.h"
 #include "shared/origin_map.h"
 
-/* tables of a transaction that fail one after the other, before the rest of them are looked for */
+/* failing tables of a transaction that are handled one by one before the rest are searched for */
 #define MOST_ONE_BY_ONE	3
-#define MOST_NAMED		20		/* in a message */
-#define LATELY			10		/* times table_patience */
+#define MOST_NAMED		20		/* tables named in a message */
+#define LATELY			10		/* multiple of table_patience */
 
-/* A table that does not exist here has this owner if nobody has it on the provider any more. */
+/* Owner of a table that does not exist on this node and that the provider no longer has. */
 #define OWNER_UNKNOWN	"(unknown)"
 
-/* A table that is to wait. */
+/* A table that is about to wait. */
 typedef struct Waiter
 {
 	LostTable	table;
 	bool		exists;			/* here */
-	char	   *owner;			/* NULL: a superuser, or nobody could say */
+	char	   *owner;			/* NULL: a superuser, or not known */
 	const char *reason;
 } Waiter;
 
-/* Appends one value to an array, as text. */
+/* Appends a value to the text form of an array, with quotes. */
 static void
 append_element(StringInfo array, const char *value)
 {
@@ -86,8 +88,8 @@ append_element(StringInfo array, const char *value)
 }
 
 /*
- * Arrays of what is known of tables, as text: names of schemas, of tables, and numbers on the
- * provider (0: not known).
+ * Sets arrays[0..2] to text arrays that describe the tables: schema names, table names, and OIDs on
+ * the provider (0 if not known).
  */
 static void
 arrays_of(List *waiters, const char **arrays)
@@ -116,8 +118,8 @@ arrays_of(List *waiters, const char **arrays)
 }
 
 /*
- * What the provider says of tables by number or name: the owner; empty: a superuser; null: there is
- * none.
+ * Query to the provider: the owners of tables, looked up by OID or by name. The owner is an empty
+ * string for a superuser, and NULL if there is no such table.
  */
 #define OWNERS	"SELECT CASE WHEN r.rolsuper THEN '' ELSE r.rolname END" \
 	" FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.oid[])) WITH ORDINALITY t (s, n, id, i)" \
@@ -125,14 +127,17 @@ arrays_of(List *waiters, const char **arrays)
 	" JOIN pg_catalog.pg_namespace m ON m.oid = x.relnamespace WHERE m.nspname = t.s AND x.relname = t.n) END" \
 	" LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.relowner ORDER BY t.i"
 
-/* Tables whose changes it keeps itself have an owner that is no superuser. */
+/*
+ * Query to the provider: the owners, none of them a superuser, of tables whose changes it keeps
+ * itself.
+ */
 #define OWNERS_OF_KEPT	"SELECT w.owner" \
 	" FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) WITH ORDINALITY t (s, n, i)" \
 	" LEFT JOIN " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w ON w.schema_name = t.s AND w.table_name = t.n ORDER BY t.i"
 
 /*
- * Asks the provider; notes owners of those whose owner is not known. Returns false if some still
- * are not.
+ * Runs an owner query on the provider and fills in the owners that are not known yet. Returns false
+ * if some owners are still unknown.
  */
 static bool
 ask_owners(PGconn *conn, const char *sql, int n, const char *const *arrays, List *waiters)
@@ -156,11 +161,13 @@ ask_owners(PGconn *conn, const char *sql, int n, const char *const *arrays, List
 }
 
 /*
- * Notes the owners on the provider of tables that do not exist here: NULL if it is a superuser, or
- * the provider cannot be asked. By their numbers there, as they may have got other names since. Of
- * a change that another node has kept there is no number; that node may not have the table either,
- * and knows whose it is. Nobody can say whose a table was that is gone: it is no superuser's any
- * more.
+ * Fills in the owners, on the provider, of tables that do not exist on this node. The owner becomes
+ * NULL if it is a superuser or if the provider cannot be asked.
+ *
+ * Tables are looked up by their OIDs on the provider, since they may have been renamed. A change
+ * that another node has kept carries no OID of the provider. The provider may not have that table
+ * either, but its waiting_table has the owner. A table that no longer exists there has no known
+ * owner, and no superuser owns it: its owner becomes OWNER_UNKNOWN.
  */
 static void
 owners_there(Link *link, List *waiters)
@@ -198,7 +205,8 @@ owners_there(Link *link, List *waiters)
 }
 
 /*
- * True if rows can be written to a relation: it is a table, no part of which is on another server.
+ * Returns true if rows can be written to a relation: it is a table, no partition of which is
+ * foreign.
  */
 static bool
 is_usable(Oid relid)
@@ -209,8 +217,9 @@ is_usable(Oid relid)
 }
 
 /*
- * Owner of the table here, in a transaction; NULL if it is a superuser. *exists: there is a table
- * to which rows can be written.
+ * Returns the name of the table's owner on this node, palloc'd in the caller's context, or NULL if
+ * the owner is a superuser or there is no table. Sets *exists to whether there is a table to which
+ * rows can be written. Runs in a transaction of its own.
  */
 static char *
 owner_here(const LostTable *table, bool *exists)
@@ -237,7 +246,7 @@ owner_here(const LostTable *table, bool *exists)
 	return owner;
 }
 
-/* Runs a statement with text parameters, marked with an origin; returns the number of rows. */
+/* Runs a statement with text parameters under a replication origin. Returns the number of rows. */
 static uint64
 run(const char *sql, int n, const char *const *values, RepOriginId origin)
 {
@@ -260,7 +269,7 @@ run(const char *sql, int n, const char *const *values, RepOriginId origin)
 	return processed;
 }
 
-/* A transaction for such statements. */
+/* Begins a transaction in which run() can be used. */
 static void
 begin(void)
 {
@@ -269,6 +278,7 @@ begin(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+/* Commits that transaction, and switches to a memory context. */
 static void
 commit(MemoryContext context)
 {
@@ -277,7 +287,7 @@ commit(MemoryContext context)
 	MemoryContextSwitchTo(context);
 }
 
-/* True if another table of an owner waits already. */
+/* Returns true if a table of the owner waits already. Runs in a transaction of its own. */
 static bool
 has_others_waiting(const char *owner)
 {
@@ -292,8 +302,8 @@ has_others_waiting(const char *owner)
 }
 
 /*
- * Notes that a table of an owner has begun to wait; who has not had one for the longest time is
- * forgotten.
+ * Notes that a table of the owner has begun to wait. If there is no free entry, the owner whose
+ * last table began to wait the longest time ago is forgotten.
  */
 static void
 note_waited(Link *link, const char *owner)
@@ -317,8 +327,8 @@ note_waited(Link *link, const char *owner)
 }
 
 /*
- * Returns true if a table of an owner has begun to wait lately: it may have ended waiting only to
- * hold up the link once more.
+ * Returns true if a table of the owner has begun to wait recently. The owner may have ended the
+ * waiting only to hold up the link again.
  */
 static bool
 has_waited_lately(const Link *link, const char *owner)
@@ -332,9 +342,10 @@ has_waited_lately(const Link *link, const char *owner)
 }
 
 /*
- * Returns true if a table of an owner has held up the link for long enough. Whoever has, or lately
- * had, another table that waits is given no time; or a small part of it for an error that is
- * expected to pass. Of a table whose owner is unknown nobody is known to mend it.
+ * Returns true if a table of the owner has held up the link for long enough. An owner who has
+ * another table that waits, or had one recently, is given no time, or only a small part of
+ * table_patience for an error that is expected to pass. An unknown owner always gets the whole
+ * time.
  */
 static bool
 patience_is_over(const Link *link, Moment since, const char *owner, bool passing)
@@ -349,7 +360,7 @@ patience_is_over(const Link *link, Moment since, const char *owner, bool passing
 	return again && (!passing || moment_is_past(since, setting_table_patience / LATELY));
 }
 
-/* Tells the log of tables that wait from here on. */
+/* Reports in the log that tables wait from now on. */
 static void
 tell(Link *link, List *waiters)
 {
@@ -373,11 +384,13 @@ tell(Link *link, List *waiters)
 }
 
 /*
- * Has tables wait for a transaction, in one transaction. Returns false if not all can. None of them
- * ends waiting before this node has that one (may_end_waiting()): else it would fail again. Updates
- * of them that are made here from now on may be of another row than their receivers think, as this
- * node's frontier covers what is kept: so they are marked (catalog/awaited.h), as long as they
+ * Makes tables wait for a transaction, in one transaction. Returns false if not all of them can
  * wait.
+ *
+ * None of them ends waiting before this node has applied the transaction (may_end_waiting()), since
+ * it would fail again otherwise. As long as they wait, local updates of them are marked
+ * (catalog/awaited.h): this node's frontier covers the kept changes, so such an update may be based
+ * on another row than its receivers assume.
  */
 static bool
 have_wait(Link *link, const WireBegin *transaction, List *waiters)
@@ -433,7 +446,10 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 	return n == list_length(waiters);
 }
 
-/* Whose rows have failed; also where that was at the end of the transaction. */
+/*
+ * Sets *table to the table at whose row the transaction failed. Returns false if there is none.
+ * Runs in a transaction of its own.
+ */
 static bool
 failed_table(Link *link, LostTable *table)
 {
@@ -449,8 +465,8 @@ failed_table(Link *link, LostTable *table)
 }
 
 /*
- * Notes that one more table of a transaction could not be applied. From some on the rest of them
- * are found by reading it once, before it is tried again.
+ * Notes that one more table of the transaction could not be applied. After MOST_ONE_BY_ONE tables,
+ * the next try only reads the transaction, to find the rest of them.
  */
 static void
 note_failed(Link *link, const WireBegin *transaction, const char *owner)
@@ -462,7 +478,7 @@ note_failed(Link *link, const WireBegin *transaction, const char *owner)
 	strlcpy(link->failing_owner, owner, NAMEDATALEN);
 }
 
-/* True if a lock was waited for until lock_patience was over. */
+/* Returns true if the transaction has waited for a lock until lock_patience was over. */
 static bool
 waited_for_lock(Link *link, const ErrorData *edata)
 {
@@ -470,8 +486,8 @@ waited_for_lock(Link *link, const ErrorData *edata)
 }
 
 /*
- * True if a lock cannot be had as a transaction that was prepared longer ago than lock_patience has
- * written to the table: nobody waits for that again.
+ * Returns true if a lock is not available because a transaction that was prepared longer ago than
+ * lock_patience has written to the table. The link does not wait for such a transaction again.
  */
 static bool
 is_prepared(const ErrorData *edata, const LostTable *table)
@@ -489,7 +505,7 @@ is_prepared(const ErrorData *edata, const LostTable *table)
 	return result;
 }
 
-/* True if a table is none of those that wait or are left out (own transaction). */
+/* Returns true if a table neither waits nor is excluded. Runs in a transaction of its own. */
 static bool
 is_to_wait(const LostTable *table)
 {
@@ -504,9 +520,9 @@ is_to_wait(const LostTable *table)
 }
 
 /*
- * Returns false if a table waits already, and the transaction has failed at it again: what fails
- * then is something else, and would do so for ever. Once it may be, as another link can have it
- * wait while this one applies the transaction.
+ * Returns false if the table waits already and the transaction has failed at it for the second
+ * time: the cause is then something else, and trying again would never end. One failure is allowed,
+ * since another link can make the table wait while this link applies the transaction.
  */
 static bool
 is_of_use(Link *link, const WireBegin *transaction, const LostTable *table)
@@ -526,7 +542,7 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	Moment		since;
 	bool		prepared;
 
-	/* where its changes cannot be kept either it is no help that it waits: that stops the link */
+	/* If the changes cannot be kept either, waiting does not help, and the link stops. */
 	if (link->joining || setting_table_patience == 0 || apply_failed_keeping(link->apply) || !failed_table(link, &w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
 		return false;
 	since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
@@ -556,9 +572,10 @@ table_wait_note_passed_over(Link *link, const WireBegin *transaction)
 }
 
 /*
- * Sorts tables of a transaction: those that do not exist here, whoever owns them; and those that do
- * and have the owner whose tables could not be applied one after the other, each of which begins to
- * wait by itself, as that needs a lock.
+ * Makes those tables of a transaction wait that exist on this node and whose owner is the one whose
+ * tables have failed one after the other. Each of them begins to wait separately, since that takes
+ * a lock. Returns the tables that do not exist on this node (list of Waiter *), whatever their
+ * owner.
  */
 static List *
 sort_tables(Link *link, const WireBegin *transaction, List *tables)
@@ -609,7 +626,9 @@ tables_wait(Link *link, const WireBegin *transaction, List *tables)
 	{
 		Waiter	   *w = lfirst(lc);
 
-		/* whoever has another table waiting is given no time, nor is what is gone */
+		/*
+		 * an owner with another waiting table is given no time, and neither is a table that is gone
+		 */
 		if (w->owner && (strcmp(w->owner, OWNER_UNKNOWN) == 0 || patience_is_over(link, since, w->owner, false)))
 			waiters = lappend(waiters, w);
 	}
@@ -622,7 +641,7 @@ table_wait_note_end(Link *link)
 {
 	LostTable	table;
 
-	/* at a row: there is no transaction to look further in */
+	/* the worker was ended at a row, so it can no longer look further in a transaction */
 	if (apply_failed_row_table(link->apply, &table) && strcmp(table.nspname, EXTENSION_SCHEMA) != 0)
 	{
 		(void) link_status_trouble(link->index, table.origin, table.origin_lsn);

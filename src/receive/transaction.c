@@ -1,17 +1,17 @@
 /*
  * transaction.c
- *		The messages of the stream: what is skipped, held back, applied, applied again.
+ *		Handles the messages of the stream: transactions are skipped, held back, applied and
+ *		retried.
  *
- * The provider sends whole messages per transaction: begin and the first rows in one,
- * more rows, the last rows and commit; a stub is a message of its own. So the
- * messages since the one with the begin are the transaction, and replaying them
- * applies it again.
+ * The provider sends whole messages for each transaction: the begin with the first rows, more rows,
+ * and the last rows with the commit. A stub is a message of its own. The messages since the one
+ * with the begin are therefore the transaction, and replaying them applies it again.
  *
- * A transaction is applied if the frontier does not cover it, under the hold of its
- * origin, which is kept until the commit has moved the frontier. Deadlocks, lock
- * timeouts and serialization failures are no failures of the link: the transaction
- * is applied again. A unique violation is tried again in careful mode, which looks
- * before it inserts; only there it counts as an error.
+ * A transaction is applied if the frontier does not cover it, under the hold of its origin. The
+ * hold is kept until the commit has moved the frontier. Deadlocks, lock timeouts and serialization
+ * failures do not count as failures of the link: the transaction is applied again. A unique
+ * violation is retried in careful mode, which looks before it inserts; only there it counts as an
+ * error.
  */
 #include "postgres.h"
 
@@ -40,9 +40,9 @@
 #include "shared/origin_hold.h"
 #include "shared/wall_clock.h"
 
-#define STUB_WAIT_MS	200		/* between two looks at a stub that nobody has woken us for */
+#define STUB_WAIT_MS	200		/* between two checks of a stub without a wake-up */
 #define CAREFUL_TRIES	3		/* unique violations in careful mode that may be races */
-/* of retrying one transaction, or waiting for a row: then people are told */
+/* time of retrying one transaction, or of waiting for a row, after which it is reported */
 #define TELL_AFTER_MS	3000
 
 bool
@@ -62,7 +62,7 @@ link_transaction_reset(Link *link)
 
 /* ---------- messages ---------- */
 
-/* Refuses what has no place in the middle of a transaction. */
+/* Raises an error if a transaction is under way. */
 static void
 refuse_inside(const Link *link, const char *what)
 {
@@ -73,8 +73,8 @@ refuse_inside(const Link *link, const char *what)
 }
 
 /*
- * Takes the hold on the origin of the transaction at hand; if that takes long, it is shown whose
- * transaction is waited for.
+ * Takes the hold on the origin of the current transaction. If that takes long, link_beat() shows in
+ * the link's status which transaction the link waits for.
  */
 static void
 take_hold(Link *link)
@@ -91,9 +91,10 @@ take_hold(Link *link)
 }
 
 /*
- * Refuses a transaction whose timestamp is too far ahead of the time: this node's clock would go on
- * from there, and so would those of all others. Nothing of it has been written, nor has the clock
- * been raised; it comes again with the next try.
+ * Raises an error if the transaction's timestamp is too far ahead of the wall clock: this node's
+ * hybrid logical clock would continue from it, and so would those of all other nodes. At this point
+ * nothing of the transaction has been written and the clock has not been raised. The transaction
+ * comes again with the next try.
  */
 static void
 refuse_future(Link *link)
@@ -114,7 +115,7 @@ refuse_future(Link *link)
 					 " or take it in anew without what it wrote then: remove_node(..., lost => true) here, and rejoin() there.")));
 }
 
-/* Decides what to do with a transaction. */
+/* Reads the begin of a transaction and decides what is done with it. */
 static void
 begin_transaction(Link *link, WireReader *r)
 {
@@ -146,7 +147,7 @@ begin_transaction(Link *link, WireReader *r)
 	}
 }
 
-/* Skips a transaction by the user's order, and says so. */
+/* Skips a transaction by order of skip_transaction(), and reports that. */
 static void
 skip_transaction(Link *link)
 {
@@ -160,7 +161,7 @@ skip_transaction(Link *link)
 			 errdetail("Its rows may now differ between this node and the others.")));
 }
 
-/* Takes what was stored of an earlier stream into account once its position is passed. */
+/* Merges the seen vector that an earlier stream stored, once its position is passed. */
 static void
 merge_stored(Link *link, XLogRecPtr position)
 {
@@ -179,7 +180,7 @@ passed(Link *link, XLogRecPtr position)
 	feedback_passed(&link->feedback, position);
 }
 
-/* The transaction has been read: now it can be tried again. */
+/* Ends the reading of a transaction for its tables. The transaction can be tried again now. */
 static void
 end_scouting(Link *link)
 {
@@ -217,7 +218,7 @@ commit_transaction(Link *link, WireReader *r)
 	}
 	if (t->course != COURSE_COVERED)
 	{
-		/* frontier rows of others are no work that people ask about */
+		/* frontier rows of other nodes are not counted as work */
 		bool		counts = t->course == COURSE_SKIP || !apply_was_heartbeat(link->apply);
 
 		origin_hold_note(t->begin.origin, t->begin.origin_lsn, t->begin.commit_ts);
@@ -233,7 +234,7 @@ commit_transaction(Link *link, WireReader *r)
 	gate_release_if_wanted();
 }
 
-/* Runs a row message, or passes over it. */
+/* Applies a row message, or reads past it. */
 static void
 row_message(Link *link, WireReader *r, WireMessage type)
 {
@@ -273,7 +274,10 @@ row_message(Link *link, WireReader *r, WireMessage type)
 
 /* ---------- stubs ---------- */
 
-/* Asks the provider for an origin in full, by restarting the stream (docs/protocol.md, Demand). */
+/*
+ * Asks the provider to send an origin in full, which needs a restart of the stream
+ * (docs/protocol.md, Demand). Returns false if it has been asked for already.
+ */
 static bool
 demand(Link *link, NodeId origin)
 {
@@ -291,9 +295,9 @@ demand(Link *link, NodeId origin)
 }
 
 /*
- * True if an origin's transactions are waited for too long, or will not come by their own link any
- * more. As long as another worker is applying them, what we wait for may be a large transaction;
- * asking for it here as well would not help.
+ * Returns true if an origin's transactions have been waited for too long, or can no longer come by
+ * their own link. While another worker has the hold of the origin, the awaited transaction may be a
+ * large one that is being applied, and asking for it on this link as well would not help.
  */
 static bool
 is_overdue(Moment since, NodeId origin)
@@ -310,8 +314,8 @@ link_forget_demands(Link *link)
 }
 
 /*
- * Holds the link until this node has what the provider had. Returns false if the
- * stream is to be restarted with a missing origin in full.
+ * Waits until this node has applied everything that a stub names. Returns false if the stream must
+ * be restarted, with a missing origin in full or by request of the manager.
  */
 static bool
 wait_for_stub(Link *link, const WireStub *stub)
@@ -331,7 +335,7 @@ wait_for_stub(Link *link, const WireStub *stub)
 			return false;
 		if (missing != announced)
 		{
-			/* looked at again after it was announced: then a wake-up cannot be lost */
+			/* check again after setting the blocked position, so that no wake-up is lost */
 			link_status_set_blocked(link->index, missing->node, missing->lsn);
 			announced = missing;
 			continue;
@@ -363,13 +367,16 @@ link_wait_for_base(Link *link)
 			link_wait(link, STUB_WAIT_MS);
 	}
 	/*
-	 * not merged into what the provider had seen: it may have come there after what the stream
-	 * begins with
+	 * The base is not merged into the seen vector: the provider may have got it only after what the
+	 * stream begins with.
 	 */
 	link_status_set_state(link->index, LINK_CONNECTING);
 }
 
-/* A stub: waits until it is covered, then it is part of what the provider had seen. */
+/*
+ * Handles a stub: waits until the frontier covers it, then adds it to the seen vector. Returns
+ * false if the stream must be restarted.
+ */
 static bool
 stub_message(Link *link, WireReader *r)
 {
@@ -387,7 +394,7 @@ stub_message(Link *link, WireReader *r)
 	return true;
 }
 
-/* The provider introduces itself. */
+/* Reads the startup message and checks that it comes from the expected provider. */
 static void
 startup_message(Link *link, WireReader *r)
 {
@@ -405,8 +412,8 @@ startup_message(Link *link, WireReader *r)
 }
 
 /*
- * Works through one message of the stream. Returns false if the stream is to begin anew, or with
- * *replay the transaction.
+ * Processes one message of the stream. Returns false if the stream must be restarted or, with
+ * *replay set, if the transaction must be replayed.
  */
 static bool
 process(Link *link, const char *data, int len, bool *replay)
@@ -460,15 +467,15 @@ process(Link *link, const char *data, int len, bool *replay)
 /* What to do after an error. */
 typedef enum Remedy
 {
-	REMEDY_NONE,				/* a failure */
+	REMEDY_NONE,				/* the link fails */
 	REMEDY_AGAIN,
-	REMEDY_NOW,					/* again, as what was in the way is not there any more */
-	REMEDY_CAREFUL				/* again, looking before each insert */
+	REMEDY_NOW,					/* again at once, as the obstacle is gone */
+	REMEDY_CAREFUL				/* again, in careful mode */
 } Remedy;
 
 /*
- * Chooses by SQLSTATE. many: it may come of any of several rows, so the right one has to be found
- * to be told.
+ * Chooses a remedy by SQLSTATE. many: any of several rows may have caused the error, so careful
+ * mode must find the right one for the report.
  */
 static Remedy
 remedy_for(LinkTransaction *t, int sqlstate, bool many)
@@ -478,7 +485,10 @@ remedy_for(LinkTransaction *t, int sqlstate, bool many)
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 		case ERRCODE_T_R_SERIALIZATION_FAILURE:
 		case ERRCODE_LOCK_NOT_AVAILABLE:
-			/* its table may have to wait, and no other: code of users raises what it likes */
+			/*
+			 * Careful mode finds the table that may have to wait. Code of users can raise any
+			 * SQLSTATE.
+			 */
 			return many && t->careful_lsn != t->begin.origin_lsn ? REMEDY_CAREFUL : REMEDY_AGAIN;
 		case ERRCODE_UNIQUE_VIOLATION:
 		case ERRCODE_EXCLUSION_VIOLATION:
@@ -491,8 +501,8 @@ remedy_for(LinkTransaction *t, int sqlstate, bool many)
 }
 
 /*
- * Tells people of a transaction that is tried again for some time: in the view links, and once for
- * each cause in the log.
+ * Reports a transaction that has been retried for some time: in the view links, and once for each
+ * cause in the log.
  */
 static void
 tell_of_retry(Link *link, ErrorData *edata)
@@ -512,7 +522,7 @@ tell_of_retry(Link *link, ErrorData *edata)
 	t->told_sqlstate = edata->sqlerrcode;
 }
 
-/* Waits a little, longer each time, before a transaction is tried again. */
+/* Waits before a transaction is tried again, longer each time. */
 static void
 wait_before_retry(Link *link)
 {
@@ -525,8 +535,8 @@ wait_before_retry(Link *link)
 }
 
 /*
- * Chooses what to do after an error, and does what has to come first: tables begin to wait, or are
- * passed over. The transaction has been aborted.
+ * Chooses what to do after an error, and takes the steps that come first: tables begin to wait or
+ * are passed over. The transaction has been aborted.
  */
 static Remedy
 remedy_after(Link *link, ErrorData *edata, Remedy remedy)
@@ -554,7 +564,7 @@ remedy_after(Link *link, ErrorData *edata, Remedy remedy)
 	return remedy;
 }
 
-/* The link has failed: people are told, and the error ends the stream. */
+/* Records the failure in the link's status and raises the error again, which ends the stream. */
 static void
 fail(Link *link, ErrorData *edata)
 {
@@ -574,9 +584,8 @@ fail(Link *link, ErrorData *edata)
 }
 
 /*
- * Cleans up after an error while a message was worked on. Returns true if the
- * transaction is to be replayed, false if the stream is to be restarted; otherwise
- * raises the error again.
+ * Cleans up after an error in a message. Returns true if the transaction must be replayed, and
+ * false if the stream must be restarted. Raises the error again if there is no remedy.
  */
 static bool
 handle_error(Link *link, MemoryContext context)
@@ -617,8 +626,9 @@ handle_error(Link *link, MemoryContext context)
 }
 
 /*
- * Works through one message in a memory context that outlives transactions: what is kept of an
- * error is there. On a passing error cleans up. Sets *replay if the transaction is to be replayed.
+ * Processes one message in a memory context that outlives transactions, so that the copy of an
+ * error survives the abort. Cleans up after an error that can be remedied. Sets *replay if the
+ * transaction must be replayed. Returns false if the stream does not go on with the next message.
  */
 static bool
 try_message(Link *link, MemoryContext context, const char *data, int len, bool *replay)

@@ -1,17 +1,17 @@
 /*
  * unseen_table.c
- *		Tables of a member that are there already, and that nobody sees yet.
+ *		Finds tables of a member that exist already but are not visible yet.
  *
- * Rows of a table can be sent before others see that it was made: both are decoded when the record
- * of the commit is, and only after that the transaction counts as ended; with a synchronous standby
- * that is slow, or down, long after that. Who asks for the table in between does not find it, and
- * must not take it for gone.
+ * The provider can send rows of a table before other sessions see the table: decoding reads the
+ * commit record, and the transaction counts as ended only after that. With a synchronous standby
+ * that is slow or down, that can be long after. A session that looks for the table in between does
+ * not find it, and must not take it for gone.
  *
- * Claim: if (1) all that is locked, as asked first, (2) can be seen when that is asked next, then a
- * table whose rows have been sent, and that was not dropped, (3) is found by who looks for it after
- * that. Who makes a table has a lock of it until others see it. If the table was locked at (1), it
- * can be seen at (2), and so at (3); if it was not, its maker had given the lock back, and it could
- * be seen before (1) was answered.
+ * Claim: let a session (1) read which relations are locked and (2) find all of them visible. Then a
+ * session that looks (3) after that for a table whose rows have been sent, and that was not
+ * dropped, finds it. Proof: the transaction that creates a table keeps a lock on it until others
+ * see the table. If the table was locked at (1), it was visible at (2), and so it is at (3). If it
+ * was not locked, its creator had released the lock, so it was visible before (1) was answered.
  */
 #include "postgres.h"
 

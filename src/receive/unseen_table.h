@@ -1,6 +1,6 @@
 /*
  * unseen_table.h
- *		Tables of a member that are there already, and that nobody sees yet.
+ *		Finds tables of a member that exist already but are not visible yet.
  */
 #ifndef REPLICATION_PLUGIN_UNSEEN_TABLE_H
 #define REPLICATION_PLUGIN_UNSEEN_TABLE_H
@@ -8,8 +8,8 @@
 #include "libpq-fe.h"
 
 /*
- * Returns true if a member has such tables: then nobody can say that a table that is looked for
- * after this is not there. Raises errors of the session.
+ * Returns true if a member has such tables. It then cannot be said that a table that is looked for
+ * after this does not exist there. Raises errors of the session.
  */
 extern bool unseen_tables(PGconn *conn);
 

@@ -1,13 +1,13 @@
 /*
  * activity.c
- *		Counts the commits of a database that others should be told of.
+ *		Counts the commits of a database that the other members should learn of.
  *
- * An atomic per database in shared memory, and nothing else on the way of a commit. The
- * databases are those that have asked (activity_count); entries are never given back, which
- * costs nothing: there are as many as databases in groups since the server was started.
+ * The count is one atomic per database in shared memory. A commit adds to it and does nothing else.
+ * A database has an entry from its first call of activity_count() on. Entries are never freed:
+ * there are at most as many as databases that were in groups since the server was started.
  *
- * COMMIT PREPARED runs no callback; its PREPARE is counted instead, and the slow rule of the
- * frontier row (retained WAL) covers the rest.
+ * COMMIT PREPARED calls no transaction callback, so its PREPARE is counted instead. The frontier
+ * row that is written for retained WAL covers the rest.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 
 typedef struct Activity
 {
-	LWLock		lock;			/* for adding */
+	LWLock		lock;			/* for adding entries */
 	pg_atomic_uint32 n;
 	struct
 	{
@@ -62,7 +62,7 @@ const ShmemArea activity_area = {
 	.attach = area_attach,
 };
 
-/* The counter of this database; NULL if nobody has asked for it. */
+/* Returns the counter of this database; NULL if activity_count() has not been called in it. */
 static pg_atomic_uint64 *
 counter(void)
 {
@@ -86,7 +86,10 @@ activity_note(void)
 		pg_atomic_fetch_add_u64(c, 1);
 }
 
-/* Counts commits that have written something under no origin of ours. */
+/*
+ * Transaction callback. Counts commits that have written something, unless they run under an origin
+ * of another node or a repair.
+ */
 static void
 at_commit(XactEvent event, void *arg)
 {

@@ -2,8 +2,8 @@
  * areas.c
  *		The areas of shared memory that the extension has.
  *
- * Each file describes its own area (base/shmem.h). None needs another one when it is made, so their
- * order means nothing.
+ * Each file describes its own area (base/shmem.h). No area needs another one when it is
+ * initialized, so their order has no meaning.
  */
 #include "postgres.h"
 

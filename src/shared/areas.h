@@ -7,7 +7,7 @@
 
 #include "base/shmem.h"
 
-/* Ends with NULL. */
+/* The areas; the last element is NULL. */
 extern const ShmemArea *const shared_areas[];
 
 #endif							/* REPLICATION_PLUGIN_AREAS_H */

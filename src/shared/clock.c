@@ -3,20 +3,21 @@
  *		The state of the hybrid logical clock, in shared memory and on disk.
  *
  * max_seen is the greatest timestamp that was given or observed. A commit that finds the wall clock
- * ahead of it raises it to the wall clock and lets PostgreSQL stamp it as ever, a moment later;
- * else it takes max_seen + 1. The moment between is covered by an entry per process in "commits":
- * its commit will have a greater timestamp than that. The entry is made before max_seen is looked
- * at, and clock_horizon() reads max_seen before the entries: who is not seen there looks at
- * max_seen later, and gets more.
+ * ahead of max_seen raises max_seen to the wall clock and lets PostgreSQL take the timestamp as
+ * usual, a moment later. Otherwise the commit takes max_seen + 1. The time until the commit record
+ * is written is covered by an entry per process in "commits": the commit will have a timestamp
+ * greater than that entry. A process makes its entry before it reads max_seen, and clock_horizon()
+ * reads max_seen before the entries. So a process whose entry clock_horizon() misses reads max_seen
+ * later, and gets a greater timestamp.
  *
- * A commit that takes the wall clock's time, while that is set back between here and its commit
- * record (microseconds), gets a timestamp that is too low. There is no way to give PostgreSQL a
- * timestamp without marking the commit; see commit_stamp.c, which reports it.
+ * If the wall clock is set back in the microseconds between here and the commit record, a commit
+ * that takes the wall clock's time gets a timestamp that is too low. PostgreSQL cannot be given a
+ * timestamp without marking the commit; commit_stamp.c reports the case.
  *
- * After a start of the server, the first who needs the clock restores it: from a file, and from the
- * commit timestamps of all transactions that were running when the file was written, or came later.
- * Without the file (a standby that was promoted, a first start) the last SCAN_MOST transactions are
- * looked at.
+ * After a start of the server, the first process that needs the clock restores it from a file, and
+ * from the commit timestamps of all transactions that were running when the file was written or
+ * began later. Without the file (after the promotion of a standby, or at a first start) the last
+ * SCAN_MOST transactions are examined.
  */
 #include "postgres.h"
 
@@ -42,19 +43,19 @@
 
 #define CLOCK_FILE		"pg_stat/replication_plugin.clock"
 #define CLOCK_FORMAT	"replication_plugin clock %d: " INT64_FORMAT " " UINT64_FORMAT " " INT64_FORMAT "\n"
-#define CLOCK_VERSION	2		/* 1 has no wall clock's time at the end */
-#define SAVE_MS			10000	/* the file is at most so old, and ... */
-/* ... so many transactions behind, while the launcher can keep up */
+#define CLOCK_VERSION	2		/* 1 has no wall clock time at the end */
+#define SAVE_MS			10000	/* the file is at most this old, and ... */
+/* ... this many transactions behind, while the launcher can keep up */
 #define SAVE_XIDS		200000
-#define SCAN_MOST		4000000 /* transactions that are looked at without the file */
-/* the file is at most so old when the clock does not move: it has the wall clock's time */
+#define SCAN_MOST		4000000 /* transactions examined without the file */
+/* age limit of the file while the clock stands still, since it also has the wall clock's time */
 #define SAVE_IDLE_MS	60000
-#define XID_MARGIN		10000	/* transactions end a moment before we hear of their timestamps */
-#define SPIN_US			50		/* so far behind, waiting is cheaper than marking the commit */
+#define XID_MARGIN		10000	/* transactions end a moment before max_seen has their timestamps */
+#define SPIN_US			50		/* if behind by less, waiting is cheaper than marking the commit */
 
 typedef struct CommitSlot
 {
-	/* the commit will have a timestamp greater than this; 0: no commit */
+	/* the commit will have a timestamp greater than this; 0: no commit under way */
 	pg_atomic_uint64 above;
 	char		padding[PG_CACHE_LINE_SIZE - sizeof(pg_atomic_uint64)];
 } CommitSlot;
@@ -65,7 +66,8 @@ typedef struct Clock
 	pg_atomic_uint32 restored;
 	pg_atomic_uint64 max_seen;
 	/*
-	 * commits of older transactions are in max_seen for sure, or do not count (FullTransactionId)
+	 * Transactions before this one (a FullTransactionId) need no examination: max_seen has their
+	 * commits, or they do not count.
 	 */
 	pg_atomic_uint64 counted;
 	int			ncommits;
@@ -103,14 +105,14 @@ const ShmemArea clock_area = {
 	.attach = area_attach,
 };
 
-/* Timestamps after 2000 only: what is older is no reason to move. */
+/* Converts a timestamp to a number. Timestamps before 2000 never move the clock, and become 0. */
 static uint64
 as_number(TimestampTz ts)
 {
 	return ts > 0 ? (uint64) ts : 0;
 }
 
-/* Raises max_seen; never lowers it. */
+/* Raises max_seen to at least this; never lowers it. */
 static void
 raise_to(uint64 to)
 {
@@ -123,8 +125,9 @@ raise_to(uint64 to)
 /* ---------- over a restart ---------- */
 
 /*
- * Reads the file: true if there is one that makes sense. wall: what time it was when it was
- * written, 0 if it does not say.
+ * Reads the clock file. Returns true if the file exists and is well formed. *wall receives the wall
+ * clock's time when the file was written, 0 if the file does not have it. Warns of a malformed
+ * file.
  */
 static bool
 read_file(uint64 *seen, FullTransactionId *from, TimestampTz *wall)
@@ -151,7 +154,7 @@ read_file(uint64 *seen, FullTransactionId *from, TimestampTz *wall)
 	return true;
 }
 
-/* A number of transactions before another one. */
+/* Returns the transaction number that is n before another one. */
 static FullTransactionId
 xid_before(FullTransactionId xid, uint64 n)
 {
@@ -160,7 +163,7 @@ xid_before(FullTransactionId xid, uint64 n)
 	return FullTransactionIdFromU64(u > n + FirstNormalTransactionId ? u - n : FirstNormalTransactionId);
 }
 
-/* The greatest commit timestamp of those transactions. */
+/* Returns the greatest commit timestamp of the transactions in [from, end); 0 if there is none. */
 static uint64
 newest_commit(FullTransactionId from, FullTransactionId end)
 {
@@ -178,7 +181,7 @@ newest_commit(FullTransactionId from, FullTransactionId end)
 	return newest;
 }
 
-/* Brings the clock to where it was before the server was stopped. */
+/* Brings the clock to where it was before the server was stopped. The lock is held. */
 static void
 restore(void)
 {
@@ -210,13 +213,16 @@ clock_ensure_restored(void)
 	if (!pg_atomic_read_u32(&shared->restored))
 	{
 		restore();
-		/* a standby goes on to see commits */
+		/* a standby restores again, since commits go on arriving */
 		pg_atomic_write_u32(&shared->restored, RecoveryInProgress() ? 0 : 1);
 	}
 	LWLockRelease(&shared->lock);
 }
 
-/* A transaction before which all have ended, and are in max_seen when that is read next. */
+/*
+ * Returns a transaction before which all transactions have ended, with their timestamps in max_seen
+ * if it is read after this.
+ */
 static FullTransactionId
 ended_before(void)
 {
@@ -228,8 +234,8 @@ ended_before(void)
 }
 
 /*
- * Writes the file, in one piece or not at all; an old one means more to look at after a start, no
- * less is found.
+ * Writes the clock file atomically; logs a failure. With an older file, more transactions are
+ * examined after a start, but no timestamp is missed.
  */
 static void
 write_file(uint64 seen, FullTransactionId from)
@@ -287,8 +293,9 @@ clock_observe(TimestampTz ts)
 }
 
 /*
- * Takes the wall clock's time if it is ahead of all that was seen (true), else the next one after
- * that; or what time it is where the wall clock is in doubt.
+ * Takes a timestamp: the time by wall_clock_read() if that is ahead of max_seen, else max_seen + 1.
+ * Returns true if PostgreSQL's own timestamp will do, that is, if the time was ahead and the wall
+ * clock is not in doubt.
  */
 static bool
 take(uint64 *ts)
@@ -329,7 +336,7 @@ clock_tick(void)
 	return (TimestampTz) ts;
 }
 
-/* This process's entry. */
+/* Returns this process's entry in "commits". */
 static pg_atomic_uint64 *
 my_commit(void)
 {
@@ -337,7 +344,10 @@ my_commit(void)
 	return &shared->commits[MyProc->pgprocno].above;
 }
 
-/* Has a given timestamp count, if it is ahead of all that was seen. */
+/*
+ * Raises max_seen to a given timestamp. Returns false, and changes nothing, unless the timestamp is
+ * ahead of max_seen.
+ */
 static bool
 claim(uint64 given)
 {

@@ -1,13 +1,13 @@
 /*
  * clock.h
- *		The hybrid logical clock of this server (Kulkarni et al., "Logical Physical Clocks", 2014;
- *		here in one
- *		number: microseconds since 2000-01-01, which runs ahead of the wall clock where causality
- *		asks for it).
+ *		The hybrid logical clock of this server.
  *
- * Invariant: a local commit gets a timestamp that is greater than that of every transaction that
- * was visible here before, local or replicated. What gives and raises them is
- * shared/commit_stamp.c.
+ * See Kulkarni et al., "Logical Physical Clocks", 2014. Here the clock is one number: microseconds
+ * since 2000-01-01, which runs ahead of the wall clock where causality requires it.
+ *
+ * Invariant: a local commit gets a timestamp that is greater than that of every transaction, local
+ * or replicated, that was visible here before. shared/commit_stamp.c gives the timestamps to
+ * commits.
  */
 #ifndef REPLICATION_PLUGIN_CLOCK_H
 #define REPLICATION_PLUGIN_CLOCK_H
@@ -19,42 +19,53 @@
 extern const ShmemArea clock_area;
 
 /*
- * Brings the clock to where it was before the server was stopped, if nobody has done it yet. Cheap.
+ * Restores the clock to where it was before the server was stopped, unless that has been done.
+ * Cheap once it has.
  */
 extern void clock_ensure_restored(void);
 
 /*
- * A timestamp that comes from elsewhere becomes visible here: nothing that is given later is at or
- * below it.
+ * Notes a timestamp from elsewhere that becomes visible here: every timestamp given later is
+ * greater.
  */
 extern void clock_observe(TimestampTz ts);
 
-/* By how much all that was given or observed is ahead of the time; negative if it is behind. */
+/*
+ * Returns by how many microseconds the greatest timestamp given or observed is ahead of the time;
+ * negative if it is behind.
+ */
 extern int64 clock_lead(void);
 
-/* A timestamp greater than all that were given or observed; the wall clock's where that is one. */
+/*
+ * Returns a timestamp greater than all that were given or observed: the wall clock's time if that
+ * is greater, else the next one.
+ */
 extern TimestampTz clock_tick(void);
 
 /*
- * A local commit begins, with a given timestamp, or with the wall clock's of a moment later (0).
- * Returns 0 if that will be greater than all that were given or observed, and is no further ahead
- * of the time than max_clock_skew, else what clock_tick() gives. It ends with the timestamp that it
+ * Begins a local commit. given: the timestamp that the commit would have, or 0 if PostgreSQL takes
+ * the wall clock's time a moment later. Returns 0 if that timestamp will be greater than all that
+ * were given or observed and no further ahead of the time than max_clock_skew; else the timestamp
+ * to use, as clock_tick() gives it. clock_end_commit() ends the commit with the timestamp that it
  * got (0: it was aborted).
  */
 extern TimestampTz clock_begin_commit(TimestampTz given);
 extern void clock_end_commit(TimestampTz ts);
 
-/* Every local commit that is not in the WAL by now will have a greater timestamp than this. */
+/*
+ * Returns a horizon: every local commit that is not in the WAL yet will have a greater timestamp.
+ */
 extern TimestampTz clock_horizon(void);
 
 /*
- * Sets the clock back: nothing that is here, or comes here, has a version of what it gave beyond
- * that. For a server that joins anew, with no other database in a group.
+ * Sets the clock back to a timestamp. Requires that no row here, or on its way here, has a version
+ * that this server gave beyond that timestamp. Used on a server that joins anew and has no other
+ * database in a group.
  */
 extern void clock_set_back(TimestampTz to);
 
 /*
- * Keeps the clock for the next start of the server, if it has moved and some time has passed.
+ * Saves the clock for the next start of the server, if it has moved and some time has passed.
  * Called by one process only.
  */
 extern void clock_save(void);

@@ -4,21 +4,23 @@
  *
  * Invariant: the commit timestamp of a local transaction, in its commit record and in the commit
  * timestamp data, is greater than that of any transaction that was visible here before it
- * committed. Where the wall clock is ahead of all that was seen, PostgreSQL's own timestamp does,
- * and nothing is changed.
+ * committed. Where the wall clock is ahead of all timestamps seen, PostgreSQL's own timestamp
+ * satisfies this, and nothing is changed.
  *
- * Else the commit is marked: PostgreSQL takes a timestamp into the commit record when the session
- * has an origin, and DoNotReplicateId is one that needs no bookkeeping. The commit timestamp data
- * get the wall clock's time then, so they are written once more right after the commit; who meets
- * DoNotReplicateId there waits for the transaction's end (row_version.c). After a crash, recovery
- * writes the timestamp of the commit record.
+ * Otherwise the commit is marked: PostgreSQL takes a given timestamp into the commit record when
+ * the session has an origin, and DoNotReplicateId is an origin that needs no bookkeeping.
+ * PostgreSQL then writes the wall clock's time into the commit timestamp data, so this file writes
+ * that entry once more right after the commit. A reader that finds DoNotReplicateId there waits for
+ * the end of the transaction (row_version.c). After a crash, recovery writes the timestamp of the
+ * commit record.
  *
- * COMMIT PREPARED calls nobody back. There the session takes an origin of its own for the one
- * command, and PostgreSQL writes the timestamp everywhere by itself; one session at a time can.
+ * COMMIT PREPARED calls no transaction callback. For that command the session takes a replication
+ * origin of its own, and PostgreSQL writes the timestamp everywhere by itself. Only one session at
+ * a time can do so.
  *
- * Transactions under an origin that is not one of our nodes' (a subscription of PostgreSQL's own,
- * say) are local writes to the group. Their timestamp, another server's, is replaced where it is
- * not ahead of what was seen here.
+ * Transactions under an origin that is not of a node of the group (of a subscription of PostgreSQL,
+ * for example) are local writes to the group. Their timestamp, which is another server's, is
+ * replaced where it is not ahead of what was seen here.
  */
 #include "postgres.h"
 
@@ -49,16 +51,16 @@
 static bool begun = false;		/* a commit of this process is under way */
 static bool marked = false;		/* ... under DoNotReplicateId */
 static TimestampTz stamp = 0;	/* ... with this timestamp; 0: PostgreSQL's own */
-static TimestampTz begun_at;	/* the wall clock's time then */
+static TimestampTz begun_at;	/* the wall clock's time when the commit began */
 
-/* True if this database is in a group. */
+/* Returns true if this database is in a group. */
 static bool
 is_in_group(void)
 {
 	return extension_exists() && nodes_local_id() != INVALID_NODE_ID;
 }
 
-/* The session has no origin any more. */
+/* Removes the origin from the session. */
 static void
 clear_origin(void)
 {
@@ -69,7 +71,7 @@ clear_origin(void)
 
 /* ---------- COMMIT ---------- */
 
-/* Begins a commit under an origin of somebody else. */
+/* Begins a commit under an origin that is not of the group. */
 static void
 stamp_foreign(void)
 {
@@ -80,8 +82,9 @@ stamp_foreign(void)
 }
 
 /*
- * A transaction of another node: who applies it has raised the clock before the first row; who
- * skips it does not, if it is too far.
+ * Notes the timestamp of a transaction of another node. A worker that applies the transaction has
+ * raised the clock before the first row. One that skips it has not, and a timestamp too far ahead
+ * is not taken.
  */
 static void
 observe_applied(TimestampTz ts)
@@ -91,8 +94,8 @@ observe_applied(TimestampTz ts)
 }
 
 /*
- * A transaction under an origin: one of our nodes' brings its timestamp, any other may need another
- * one.
+ * Begins the commit of a transaction under an origin. The timestamp of a node's transaction is
+ * kept; that of any other origin is replaced where necessary.
  */
 static void
 begin_with_origin(void)
@@ -114,7 +117,7 @@ begin_with_origin(void)
 		observe_applied(replorigin_session_origin_timestamp);
 }
 
-/* Before the commit record. Errors are possible. */
+/* Called before the commit record is written. May raise errors. */
 static void
 begin_commit(void)
 {
@@ -133,7 +136,7 @@ begin_commit(void)
 		return;
 	if (!is_in_group())
 	{
-		/* no version of any node; and the wall clock may be in doubt */
+		/* the commit makes no version of a node, and the wall clock may be in doubt */
 		clock_end_commit(stamp);
 		begun = false;
 		stamp = 0;
@@ -146,8 +149,8 @@ begin_commit(void)
 }
 
 /*
- * Number of the file of the commit timestamp data that has a transaction's. PostgreSQL keeps this
- * layout to itself.
+ * Returns the number of the commit timestamp file that has a transaction's entry. PostgreSQL does
+ * not export this layout.
  */
 static int
 stamp_segment(TransactionId xid)
@@ -158,7 +161,8 @@ stamp_segment(TransactionId xid)
 }
 
 /*
- * Has such a file written to disk; like PostgreSQL itself, takes a failure for a reason to recover.
+ * Flushes a commit timestamp file to disk. As in PostgreSQL itself, a failure is a PANIC unless
+ * data_sync_retry is on.
  */
 static void
 sync_segment(int segment)
@@ -177,8 +181,9 @@ sync_segment(int segment)
 }
 
 /*
- * A checkpoint may have written the page that we write once more, and recovery would begin behind
- * the commit: then the page must not be lost.
+ * Makes the rewritten timestamps durable if a checkpoint has begun since the commit record was
+ * written. That checkpoint may have written the page before the rewrite, and recovery would begin
+ * after the commit record.
  */
 static void
 secure_stamp(TransactionId xid, int n, const TransactionId *children)
@@ -187,7 +192,7 @@ secure_stamp(TransactionId xid, int n, const TransactionId *children)
 
 	if (GetRedoRecPtr() < XactLastCommitEnd)
 		return;
-	CheckPointCommitTs();		/* the checkpoint that syncs what this writes is the next one */
+	CheckPointCommitTs();		/* writes the pages; only the next checkpoint would sync them */
 	sync_segment(last);
 	for (int i = 0; i < n; i++)
 	{
@@ -199,8 +204,8 @@ secure_stamp(TransactionId xid, int n, const TransactionId *children)
 }
 
 /*
- * Writes the timestamp of a marked commit where readers look. An error here would be a PANIC, and
- * recovery does it.
+ * Writes the timestamp of a marked commit into the commit timestamp data. An error here is a PANIC,
+ * and recovery then writes the timestamp.
  */
 static void
 rewrite_stamp(void)
@@ -213,8 +218,8 @@ rewrite_stamp(void)
 }
 
 /*
- * The timestamp of a commit that PostgreSQL has given. Says so if the clock was set back right
- * then.
+ * Returns the timestamp that PostgreSQL gave to the commit. Warns if the wall clock was set back
+ * meanwhile.
  */
 static TimestampTz
 own_stamp(void)
@@ -229,7 +234,7 @@ own_stamp(void)
 	return got;
 }
 
-/* After the commit or abort, before locks are released. */
+/* Called after the commit or abort, before locks are released. */
 static void
 end_commit(bool committed)
 {
@@ -272,8 +277,8 @@ at_transaction_event(XactEvent event, void *arg)
 /* ---------- COMMIT PREPARED ---------- */
 
 /*
- * Gives the session the origin for one command; others that want it wait, until this transaction
- * ends.
+ * Gives the session the clock's origin for one command. Another session that wants the origin waits
+ * until this transaction ends.
  */
 static void
 take_origin(TimestampTz ts)
@@ -294,7 +299,7 @@ take_origin(TimestampTz ts)
 	replorigin_session_origin_timestamp = ts;
 }
 
-/* Begins COMMIT PREPARED. Returns whether the session has taken the origin for it. */
+/* Begins COMMIT PREPARED. Returns true if the session has taken the clock's origin. */
 static bool
 begin_commit_prepared(void)
 {
@@ -313,7 +318,7 @@ begin_commit_prepared(void)
 	return true;
 }
 
-/* Ends it, done or failed; taken: the session has the origin. */
+/* Ends COMMIT PREPARED, after success or failure. taken: the session has the clock's origin. */
 static void
 end_commit_prepared(bool taken)
 {
@@ -325,7 +330,7 @@ end_commit_prepared(bool taken)
 	clock_end_commit(wall_clock_now());
 }
 
-/* Runs COMMIT PREPARED with a timestamp of the clock. */
+/* Runs COMMIT PREPARED with a timestamp of the hybrid logical clock. */
 static void
 commit_prepared(const UtilityCommand *command)
 {
@@ -345,7 +350,7 @@ commit_prepared(const UtilityCommand *command)
 	end_commit_prepared(taken);
 }
 
-/* The hook for commands. */
+/* Utility command hook. */
 void
 commit_stamp_command(const UtilityCommand *command)
 {

@@ -7,10 +7,13 @@
 
 #include "base/hooks.h"
 
-/* Takes part in the hook for commands (replication_plugin.c). */
+/* Utility command hook (called from replication_plugin.c). */
 extern void commit_stamp_command(const UtilityCommand *command);
 
-/* Has commits stamped: after all other callbacks, as it is to be called before them. */
+/*
+ * Registers the callback that gives commits their timestamps. Called after all other callbacks are
+ * registered, because PostgreSQL calls the last one first.
+ */
 extern void commit_stamp_install(void);
 
 #endif							/* REPLICATION_PLUGIN_COMMIT_STAMP_H */

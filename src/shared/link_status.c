@@ -1,22 +1,22 @@
 /*
  * link_status.c
- *		What link workers are doing, in shared memory.
+ *		The state of link workers, in shared memory.
  *
- * One LWLock protects the entries. It is held for copying and comparing only; nothing
- * is waited for, nothing can fail and no other lock is taken while it is held. Latches
- * are set under it, so that a process that detaches (under the lock) is not signalled later.
+ * One LWLock protects the entries. It is held for copying and comparing only: while it is held, no
+ * process waits, no error can occur and no other lock is taken. Latches are set under it, so that a
+ * process that detaches (under the lock) is not signalled later.
  *
  * An entry belongs to the manager while it has no worker, and to the worker from
- * link_status_attach() until it exits: so nobody's change of state meets another's. A
- * worker is expected in LINK_STARTING only; one that comes too late finds another
+ * link_status_attach() until the worker exits. So no two processes change the state of an entry at
+ * once. A worker is expected in LINK_STARTING only. A worker that starts too late finds another
  * state, or another worker, and exits.
  *
- * A link's states and who may follow are in the table below. Errors lead from each
- * state that has a worker to BACKOFF, the end of the process to STOPPED.
+ * The table below has the states of a link and their successors. An error leads from each state
+ * that has a worker to LINK_BACKOFF, the end of the process to LINK_STOPPED.
  *
- * The number of blocked links is an atomic beside the lock: whoever moves a frontier
- * asks it first, after the frontier has moved; a link first says that it is blocked, then
- * looks at the frontier again. So no wake-up is lost, and none costs when nobody waits.
+ * The number of blocked links is an atomic beside the lock. A process that moves a frontier reads
+ * the number after the frontier has moved. A link first marks itself as blocked, and then reads the
+ * frontier again. So no wake-up is lost, and none costs anything while no link waits.
  */
 #include "postgres.h"
 
@@ -33,7 +33,7 @@
 
 #define BIT(state)	(1 << (state))
 
-/* What may happen to any worker. */
+/* successors of every state that has a worker */
 #define WORKER_ENDS	(BIT(LINK_BACKOFF) | BIT(LINK_STOPPED))
 
 static const struct
@@ -155,14 +155,14 @@ link_status_get(int index, LinkStatus *copy)
 	return in_use;
 }
 
-/* True in states in which the provider is sending. */
+/* Returns true if the provider is sending in this state. */
 static bool
 is_connected(LinkState state)
 {
 	return state == LINK_CATCHING_UP || state == LINK_STREAMING || state == LINK_BLOCKED || state == LINK_RETRYING;
 }
 
-/* Changes the state; the only place that does. The lock is held. */
+/* Changes the state of a link. No other function does. The lock is held. */
 static void
 change_state(LinkStatus *l, LinkState state)
 {
@@ -183,7 +183,7 @@ change_state(LinkStatus *l, LinkState state)
 	l->state = state;
 }
 
-/* Notes an error and when to try again. The lock is held. */
+/* Records an error and sets the time of the next try. The lock is held. */
 static void
 note_error(LinkStatus *l, const char *message, bool in_apply)
 {
@@ -191,7 +191,7 @@ note_error(LinkStatus *l, const char *message, bool in_apply)
 
 	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
 
-	/* what went well for long is no longer part of the same trouble */
+	/* after a long time without errors, the back-off begins anew */
 	if (l->next_start_at != 0 && moment_is_past(l->next_start_at, 3 * longest))
 		l->failures = 0;
 	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
@@ -295,7 +295,7 @@ link_status_request_restart(int index)
 
 /* ---------- the worker's side ---------- */
 
-/* The worker has gone. */
+/* Exit callback of the worker. */
 static void
 detach(int code, Datum arg)
 {
@@ -335,7 +335,7 @@ link_status_set_state(int index, LinkState state)
 	LinkStatus *l = entry(index);
 
 	if (l->state == state && state != LINK_STREAMING)
-		return;					/* read without the lock: only this process writes it */
+		return;					/* no lock needed to read it: only this process writes it */
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	change_state(l, state);
 	LWLockRelease(&shared->lock);
@@ -482,7 +482,7 @@ link_status_set_healthy(int index)
 {
 	LinkStatus *l = entry(index);
 
-	/* the pause shrinks when a transaction is applied, not when a connection succeeds */
+	/* only applying a transaction resets the back-off, not connecting */
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	l->next_start_at = 0;
 	l->apply_failed = false;

@@ -1,10 +1,11 @@
 /*
  * local_frontier.c
- *		How far this node has everybody's transactions, itself included.
+ *		The frontier of this node: up to where it has the transactions of every node, itself
+ *		included.
  *
- * A commit first writes its record, then moves its origin's progress. In between it holds
- * checkpoints back; so waiting for those who do, as a checkpoint does, is enough for the
- * progress to cover every record that was there before.
+ * A commit first writes its record, and then moves the progress of its origin. In between it delays
+ * checkpoints. So it is enough to wait for those that delay checkpoints, as a checkpoint does, for
+ * the progress to cover every record that was written before.
  */
 #include "postgres.h"
 
@@ -45,13 +46,13 @@ local_frontier(NodeId me)
 
 	shmem_require();
 	origin_map_ensure_loaded();
-	horizon = clock_horizon();	/* first: what comes behind the end is later */
+	horizon = clock_horizon();	/* first, so that commits after the end of the WAL are later */
 	end = GetXLogInsertRecPtr();
 	local_wait_for_commits();
 	n = origin_map_nodes(&nodes);
 	for (int i = 0; i < n; i++)
 	{
-		/* first: it must not be ahead of the position */
+		/* first, as the timestamp must not be ahead of the position */
 		TimestampTz ts = origin_hold_ts(nodes[i]);
 		XLogRecPtr	lsn = origin_map_progress(nodes[i]);
 

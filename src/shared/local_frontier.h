@@ -1,6 +1,7 @@
 /*
  * local_frontier.h
- *		How far this node has everybody's transactions, itself included.
+ *		The frontier of this node: up to where it has the transactions of every node, itself
+ *		included.
  */
 #ifndef REPLICATION_PLUGIN_LOCAL_FRONTIER_H
 #define REPLICATION_PLUGIN_LOCAL_FRONTIER_H
@@ -8,15 +9,16 @@
 #include "model/frontier.h"
 
 /*
- * The frontier: it covers every transaction whose commit record was in the local WAL when the
- * call began. The own entry is the end of the WAL at that moment. Timestamps are
- * those of the last transactions applied since the server started, where there were any.
+ * Returns the frontier, palloc'd. It covers every transaction whose commit record was in the local
+ * WAL when the call began. The entry of this node is the end of the WAL at that moment, with a
+ * horizon (clock_horizon()) as its timestamp. The timestamps of other nodes are those of their last
+ * transactions applied since the server was started, if there were any.
  */
 extern Frontier *local_frontier(NodeId me);
 
 /*
- * Waits until the commits that are being written now are marked as such, and have moved their
- * origin's progress.
+ * Waits until every commit whose record is being written now is complete, and has moved the
+ * progress of its origin.
  */
 extern void local_wait_for_commits(void);
 

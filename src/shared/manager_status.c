@@ -1,15 +1,15 @@
 /*
  * manager_status.c
- *		Which databases of this server may be in a group, and their managers.
+ *		The databases of this server that may be in a group, and their managers.
  *
- * One LWLock protects the table; nothing is waited for, nothing can fail and no other lock
- * is taken while it is held. Latches are set under it, so that a process that detaches
- * (under the lock) is not signalled later.
+ * One LWLock protects the table. While it is held, no process waits, no error can occur and no
+ * other lock is taken. Latches are set under it, so that a process that detaches (under the lock)
+ * is not signalled later.
  *
- * No request is lost: it is noted (requested) before a latch is set. A manager clears the
- * note before it reads the tables, and its entry is forgotten only while there is none.
- * An entry without a manager is the launcher's to serve. It starts a manager again at once
- * if the one before had got through its work, else after a pause that doubles.
+ * No request is lost: "requested" is set before a latch is set. A manager clears "requested" before
+ * it reads the tables, and an entry is forgotten only while "requested" is not set. The launcher
+ * serves the entries that have no manager. It starts a manager again at once if the one before got
+ * through its work, else after a pause that doubles each time.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "base/shmem.h"
 #include "shared/manager_status.h"
 
-#define MIN_PAUSE_MS	1000	/* a manager has that long to attach */
+#define MIN_PAUSE_MS	1000	/* a manager has this long to attach */
 
 typedef struct SharedManagers
 {
@@ -32,7 +32,7 @@ typedef struct SharedManagers
 	uint64		token;			/* instance_token(); never changes */
 	XLogRecPtr	run_start;		/* set once */
 	Latch	   *launcher;
-	pg_atomic_uint32 clock_problems;	/* databases with one, at least: to be looked for */
+	pg_atomic_uint32 clock_problems;	/* number of databases with a clock problem */
 	int			max;
 	ManagerStatus entries[FLEXIBLE_ARRAY_MEMBER];
 } SharedManagers;
@@ -95,7 +95,10 @@ manager_status_run_start(void)
 	return lsn;
 }
 
-/* Entry of a database; NULL if there is none, or none can be made. The lock is held. */
+/*
+ * Returns the entry of a database, made if there is none and create is set; NULL if there is none,
+ * or the table is full. The lock is held.
+ */
 static ManagerStatus *
 find(Oid dboid, bool create)
 {
@@ -120,7 +123,7 @@ find(Oid dboid, bool create)
 	return empty;
 }
 
-/* Wakes the manager of an entry, or the launcher that has to start it. The lock is held. */
+/* Wakes the manager of an entry, or the launcher if there is no manager. The lock is held. */
 static void
 wake(const ManagerStatus *m)
 {
@@ -215,7 +218,7 @@ manager_status_wake(Oid dboid)
 	LWLockRelease(&shared->lock);
 }
 
-/* Changes the number of sessions that want rest. */
+/* Changes the number of sessions that want the database's workers suspended. */
 static void
 add_suspended(Oid dboid, int n)
 {
@@ -231,7 +234,7 @@ add_suspended(Oid dboid, int n)
 	LWLockRelease(&shared->lock);
 }
 
-/* The session ends. */
+/* Exit callback of a session. */
 static void
 resume_at_exit(int code, Datum arg)
 {
@@ -264,7 +267,7 @@ manager_status_resume(Oid dboid)
 
 /* ---------- the manager ---------- */
 
-/* The manager has gone. */
+/* Exit callback of the manager. */
 static void
 detach(int code, Datum arg)
 {
@@ -365,7 +368,7 @@ manager_status_forget(Oid dboid)
 
 /* ---------- the other workers ---------- */
 
-/* A worker has gone. */
+/* Exit callback of a worker. */
 static void
 detach_worker(int code, Datum arg)
 {
@@ -412,7 +415,7 @@ manager_status_worker(Oid dboid, ManagedWorker kind)
 
 /* ---------- the clock ---------- */
 
-/* Counts the databases with a problem anew. The lock is held. */
+/* Counts the databases with a clock problem anew. The lock is held. */
 static void
 count_clock_problems(void)
 {
@@ -475,7 +478,7 @@ manager_status_attached_at(Oid dboid)
 	return manager_status_find(dboid, &m) ? m.attached_at : 0;
 }
 
-/* ---------- everybody ---------- */
+/* ---------- all processes ---------- */
 
 int
 manager_status_count(void)

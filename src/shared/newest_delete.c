@@ -2,16 +2,17 @@
  * newest_delete.c
  *		The newest remembered delete (tombstone) of each table, by node, in shared memory.
  *
- * A tombstone counts from before it is written: its transaction first says that it is writing
- * (newest_delete_writing()), and at its end, before it lets go of its locks, says as of when. Until
- * then whoever asks is told that there may be a delete that he has not seen. So a reader who does
- * what readers of tombstones have to do, first to make his row findable and then to ask, misses
- * nothing.
+ * A tombstone counts from before it is written. Its transaction first announces that it is writing
+ * (newest_delete_writing()). At its end, before it releases its locks, it notes the version of its
+ * deletes. Until then every reader is told that there may be a delete that its writer has not seen.
+ * So a reader misses nothing if it does what readers of tombstones have to do: make its row
+ * findable first, and ask then.
  *
- * What is kept never goes down, and may be too new (a transaction's subtransaction that was rolled
- * back, two tables in one bucket): that costs a look at the tombstones, no more.
+ * A stored timestamp never decreases, and may be too new (if a subtransaction was rolled back, or
+ * two tables share a bucket). The cost of that is one search for tombstones.
  *
- * The transactions of this node have ORIGIN_NODE_LOCAL here: it may not know its number yet.
+ * The transactions of this node have ORIGIN_NODE_LOCAL here, because the node may not know its
+ * number yet.
  */
 #include "postgres.h"
 
@@ -29,7 +30,7 @@
 #include "shared/newest_delete.h"
 #include "shared/origin_map.h"
 
-#define BUCKETS			1024	/* of tables; several may share one */
+#define BUCKETS			1024	/* of tables; several tables may share one */
 #define BUCKET_NODES	16
 #define MAX_DATABASES	256
 
@@ -42,26 +43,26 @@ typedef struct Newest
 typedef struct Bucket
 {
 	slock_t		mutex;
-	int			writing;		/* transactions in progress */
+	int			writing;		/* transactions in progress that write tombstones */
 	int			n;
-	TimestampTz rest;			/* of nodes that found no place; PG_INT64_MIN: there is none */
+	TimestampTz rest;			/* newest of the nodes without an entry; PG_INT64_MIN: none */
 	Newest		newest[BUCKET_NODES];
 } Bucket;
 
 /*
- * What was there before the server was started, and what has been prepared since, is in the buckets
- * of a database.
+ * A database, and whether its buckets have the tombstones that were written before the server was
+ * started, and those of transactions that were prepared since.
  */
 typedef struct Database
 {
 	Oid			dboid;
 	bool		known;
-	uint64		prepared;		/* counts transactions that were prepared */
+	uint64		prepared;		/* counts prepared transactions */
 } Database;
 
 typedef struct Shared
 {
-	LWLock		lock;			/* of the databases */
+	LWLock		lock;			/* protects the databases */
 	int			ndatabases;
 	Database	databases[MAX_DATABASES];
 	Bucket		buckets[BUCKETS];
@@ -69,7 +70,7 @@ typedef struct Shared
 
 static Shared *shared = NULL;
 
-/* The buckets in which the running transaction is counted, and its version. */
+/* The buckets in which the running transaction is counted, and the version of its deletes. */
 static int	nwriting = 0;
 static int	writing[BUCKETS];
 static bool is_writing[BUCKETS];
@@ -103,7 +104,7 @@ const ShmemArea newest_delete_area = {
 	.attach = area_attach,
 };
 
-/* The bucket of a table of this database. */
+/* Returns the bucket of a table of this database. */
 static int
 bucket_of(Oid relid)
 {
@@ -131,8 +132,8 @@ newest_delete_writing(Oid relid)
 }
 
 /*
- * Raises what a bucket has of a node. A full one forgets which node the oldest entry was of. The
- * lock is held.
+ * Raises the entry of a node in a bucket. In a full bucket, the oldest entry is merged into "rest".
+ * The spinlock is held.
  */
 static void
 raise_bucket(Bucket *b, Newest what)
@@ -160,7 +161,7 @@ raise_bucket(Bucket *b, Newest what)
 		b->newest[oldest] = what;
 }
 
-/* The transaction has ended, with what it had written as of then. */
+/* Ends the announcement of the transaction. If it committed, its version is noted. */
 static void
 end_writing(bool committed)
 {
@@ -180,8 +181,8 @@ end_writing(bool committed)
 }
 
 /*
- * Notes the version that the commit will have: an origin's, or one of this node; 0: PostgreSQL's
- * own timestamp. Errors are possible.
+ * Notes the version that the commit will have: that of its origin, or one of this node. A timestamp
+ * of 0 stands for PostgreSQL's own timestamp. May raise errors.
  */
 static void
 note_own_version(void)
@@ -192,14 +193,18 @@ note_own_version(void)
 	own.ts = replorigin_session_origin_timestamp;
 	if (replorigin_session_origin == DoNotReplicateId)
 		/*
-		 * a local commit with a timestamp of the clock: commit_stamp.c, which is called before us
+		 * a local commit with a timestamp of the clock, set by commit_stamp.c, which is called
+		 * before
 		 */
 		return;
 	origin_map_ensure_loaded();
 	own.node = origin_map_node(replorigin_session_origin);
 }
 
-/* The entry of this database, made if there is none; NULL: no room. The lock is held. */
+/*
+ * Returns the entry of this database, made if there is none; NULL if the table is full. The lock is
+ * held.
+ */
 static Database *
 database(void)
 {
@@ -215,7 +220,10 @@ database(void)
 	return &shared->databases[shared->ndatabases++];
 }
 
-/* The transaction is prepared: who ends it does not know what it has written. */
+/*
+ * Notes that the transaction is prepared. The process that ends it does not know which tombstones
+ * it has written, so all of them have to be read once more.
+ */
 static void
 note_prepared(void)
 {
@@ -266,7 +274,10 @@ newest_delete_install(void)
 
 /* ---------- readers ---------- */
 
-/* True if what was written before the server was started is in the buckets. */
+/*
+ * Returns true if the buckets have what was written before the server was started, and by prepared
+ * transactions.
+ */
 static bool
 is_known(void)
 {
@@ -283,8 +294,7 @@ is_known(void)
 }
 
 /*
- * True if a writer who had seen this much had seen the deletes of all other nodes through a
- * timestamp.
+ * Returns true if the frontier covers the deletes of all nodes but the writer through a timestamp.
  */
 static bool
 all_are_past(TimestampTz ts, NodeId writer, const Frontier *seen)
@@ -321,7 +331,7 @@ newest_delete_all_seen(Oid relid, Version put, const Frontier *seen)
 	{
 		NodeId		node = b.newest[k].node == ORIGIN_NODE_LOCAL ? me : b.newest[k].node;
 
-		/* what is not of a node has the oldest version */
+		/* a tombstone that is of no node has the oldest version */
 		if (node <= 0 || node == put.node)
 			continue;
 		if (b.newest[k].ts >= put.ts || b.newest[k].ts > frontier_ts(seen, node))
@@ -330,7 +340,7 @@ newest_delete_all_seen(Oid relid, Version put, const Frontier *seen)
 	return true;
 }
 
-/* ---------- the look at what is there ---------- */
+/* ---------- reading the existing tombstones ---------- */
 
 bool
 newest_delete_look_begin(uint64 *look)

@@ -1,15 +1,15 @@
 /*
  * origin_hold.c
- *		One process at a time applies an origin's transactions.
+ *		Lets one process at a time apply an origin's transactions.
  *
- * Two links can carry the same origin, and PostgreSQL lets one process have a
- * replication origin. Whoever has the hold finds the frontier as it is, and may move it.
+ * Two links can carry the same origin, and PostgreSQL lets only one process use a replication
+ * origin. The holder of an origin reads the frontier as it is, and may move it.
  *
- * One LWLock protects the table of holds; nothing is waited for, nothing can fail and no
- * other lock is taken while it is held, but the spinlock of a condition variable that is
- * broadcast. An entry never moves while somebody has it or waits for it, so a waiter can
- * sleep on its condition variable without the lock. A waiter prepares to sleep before it
- * tries again, so a release in between is not missed.
+ * One LWLock protects the table of holds. While it is held, no process waits, no error can occur,
+ * and no lock is taken except the spinlock of a condition variable that is broadcast. An entry
+ * never moves while a process holds it or waits for it, so a waiter can sleep on its condition
+ * variable without the lock. A waiter prepares to sleep before it tries again, so it does not miss
+ * a release in between.
  */
 #include "postgres.h"
 
@@ -31,9 +31,9 @@ typedef struct Hold
 {
 	Oid			dboid;			/* InvalidOid: free */
 	NodeId		origin;
-	pid_t		holder;			/* 0: nobody */
+	pid_t		holder;			/* 0: not held */
 	int			waiters;
-	/* transactions up to here can be seen; only needed while there is a holder */
+	/* transactions up to here are visible; used only while there is a holder */
 	XLogRecPtr	visible;
 	/* greatest commit timestamp applied; PG_INT64_MIN: not known since the server started */
 	TimestampTz ts;
@@ -48,7 +48,7 @@ typedef struct SharedHolds
 } SharedHolds;
 
 static SharedHolds *shared = NULL;
-static Hold *waiting = NULL;	/* this process is one of its waiters */
+static Hold *waiting = NULL;	/* the entry on which this process waits */
 
 StaticAssertDecl(offsetof(SharedHolds, lock) == 0, "the lock is to be first: base/shmem.h");
 
@@ -73,7 +73,7 @@ const ShmemArea origin_hold_area = {
 	.attach = area_attach,
 };
 
-/* The hold of an origin of this database, or NULL. The lock is held. */
+/* Returns the hold of an origin of this database; NULL if there is none. The lock is held. */
 static Hold *
 find(NodeId origin)
 {
@@ -88,7 +88,10 @@ find(NodeId origin)
 	return NULL;
 }
 
-/* A free entry for an origin of this database, or NULL. The lock is held exclusively. */
+/*
+ * Makes the hold of an origin of this database; NULL if the table is full. The lock is held
+ * exclusively.
+ */
 static Hold *
 create(NodeId origin)
 {
@@ -113,7 +116,7 @@ create(NodeId origin)
 	return h;
 }
 
-/* This process no longer waits. */
+/* Removes this process from the waiters. */
 static void
 stop_waiting(void)
 {
@@ -127,9 +130,9 @@ stop_waiting(void)
 }
 
 /*
- * This process has gone. PostgreSQL's callback that gives the replication origin back is
- * registered after this one, when we first use an origin under a hold, so it runs before:
- * the next holder finds the origin free.
+ * Exit callback: releases all holds of this process. PostgreSQL's callback that gives the
+ * replication origin back is registered later, at the first use of an origin under a hold, and so
+ * runs first. The next holder therefore finds the replication origin free.
  */
 static void
 release_all(int code, Datum arg)
@@ -149,18 +152,21 @@ release_all(int code, Datum arg)
 	LWLockRelease(&shared->lock);
 }
 
-/* Takes a hold that nobody has, and returns true; else makes this process one of its waiters. */
+/*
+ * Takes the hold of an origin and returns true if it is free. Otherwise makes this process one of
+ * its waiters and returns false. Raises an error if the table of holds is full.
+ */
 static bool
 try_hold(NodeId origin)
 {
-	/* that of the last holder; what comes until we are, it notes */
+	/* of the last holder; until this process is the holder, that one notes what it commits */
 	XLogRecPtr	progress = origin_map_progress(origin);
 	Hold	   *h;
 	bool		ours;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	h = waiting ? waiting : find(origin);
-	Assert(!waiting || (h->dboid == MyDatabaseId && h->origin == origin));	/* it does not move */
+	Assert(!waiting || (h->dboid == MyDatabaseId && h->origin == origin));	/* entries never move */
 	if (!h)
 		h = create(origin);
 	ours = h && h->holder == 0;
@@ -264,7 +270,7 @@ origin_hold_visible(NodeId origin, bool durable)
 		return progress;
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	h = find(origin);
-	/* with nobody at work, all that had progressed before is there to be seen */
+	/* without a holder, all that had progressed before is visible */
 	if (h && h->holder != 0 && h->holder != MyProcPid)
 		progress = Min(progress, h->visible);
 	LWLockRelease(&shared->lock);

@@ -1,6 +1,6 @@
 /*
  * origin_hold.h
- *		One process at a time applies an origin's transactions (docs/protocol.md, Gate).
+ *		Lets one process at a time apply an origin's transactions (docs/protocol.md, Gate).
  */
 #ifndef REPLICATION_PLUGIN_ORIGIN_HOLD_H
 #define REPLICATION_PLUGIN_ORIGIN_HOLD_H
@@ -13,35 +13,35 @@
 extern const ShmemArea origin_hold_area;
 
 /*
- * Takes the hold of an origin of this database; waits, interruptible, for ms at most (0: for ever).
- * Returns whether it has it.
+ * Takes the hold of an origin of this database. Waits, interruptibly, for at most ms milliseconds
+ * (0: without limit). Returns true if this process has the hold.
  */
 extern bool origin_hold(NodeId origin, long ms);
 extern void origin_hold_release(NodeId origin);
 
-/* True if somebody has it now: then its transactions are being applied. */
+/* Returns true if a process has the hold now, and so may be applying transactions of the origin. */
 extern bool origin_hold_is_held(NodeId origin);
 
-/* True if somebody waits for it. */
+/* Returns true if a process waits for the hold. */
 extern bool origin_hold_wanted(NodeId origin);
 
 /*
- * How far an origin's transactions can be seen here; InvalidXLogRecPtr if there are none.
- * (PostgreSQL moves the progress with the commit record, a moment before others see the rows.)
- * durable: also after a crash.
+ * Returns the position up to which an origin's transactions are visible here; InvalidXLogRecPtr if
+ * there are none. PostgreSQL moves the progress with the commit record, a moment before other
+ * sessions see the rows. durable: the position is also valid after a crash.
  */
 extern XLogRecPtr origin_hold_visible(NodeId origin, bool durable);
 
-/* The holder has committed one: it can be seen. */
+/* Called by the holder when it has committed a transaction, which is visible now. */
 extern void origin_hold_note(NodeId origin, XLogRecPtr lsn, TimestampTz ts);
 
 /*
- * The greatest commit timestamp of an origin's transactions that are applied here; PG_INT64_MIN if
- * not known.
+ * Returns the greatest commit timestamp of an origin's transactions that are applied here;
+ * PG_INT64_MIN if it is not known.
  */
 extern TimestampTz origin_hold_ts(NodeId origin);
 
-/* A database has left its group: its entries can serve others. */
+/* Frees the entries of a database that has left its group, unless they are held or waited for. */
 extern void origin_hold_forget(Oid dboid);
 
 #endif							/* REPLICATION_PLUGIN_ORIGIN_HOLD_H */

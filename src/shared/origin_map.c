@@ -1,28 +1,28 @@
 /*
  * origin_map.c
- *		Which replication origin is which node, in shared memory.
+ *		The map from replication origins to nodes, in shared memory.
  *
- * The output plugin must tell origins apart at every WAL record, where catalogs cannot be read. So
- * the map is kept in shared memory: it is filled from pg_replication_origin by whoever needs it
- * first after a server start, and extended when an origin has been created, before anything is
- * written under it.
+ * The output plugin must tell origins apart at every WAL record, where catalogs cannot be read.
+ * Therefore the map is kept in shared memory. The first process that needs it after a server start
+ * fills it from pg_replication_origin. It is extended when an origin has been created, before
+ * anything is written under that origin.
  *
  * Invariants: an entry is in the map only if its row in pg_replication_origin is committed; a
- * number belongs to one node as long as the database is in its group. So what a transaction makes
- * or drops reaches the map when it has committed (at_end_of_transaction); if it is rolled back, or
- * its process dies, the map never knew. An origin whose process died between its commit and the map
- * is found by name by the next who needs it.
+ * number belongs to one node as long as the database is in its group. So the origins that a
+ * transaction makes or drops reach the map when the transaction has committed
+ * (at_end_of_transaction()). If it is rolled back, or its process dies, the map does not change. If
+ * a process dies between the commit and the change of the map, the next process that needs the
+ * origin finds it by name.
  *
  * PostgreSQL gives a new origin the lowest free number, and progress that was set under a number
- * outlives a rolled back creation. So an origin that is made here begins with its progress set to
- * nothing (make()).
+ * outlives a rolled back creation. So make() resets the progress of an origin that it creates.
  *
- * The origin of a node that is out keeps its number, and gives its place for progress back
- * (catalog/former_origin.c); how far it had got is in its name then, and in the map.
+ * The origin of a node that is out keeps its number, and gives up its place for progress
+ * (catalog/former_origin.c). Its last progress is then in its name, and in the map.
  *
- * Each process keeps a copy of its database's entries, renewed when the generation counter has
- * moved: a look-up costs one read of shared memory. The lock protects all of the shared struct but
- * the counter, which is atomic and moves after a change. Catalogs are read without the lock.
+ * Each process keeps a copy of its database's entries, and renews it when the generation counter
+ * has moved: a look-up costs one read of shared memory. The lock protects the whole shared struct
+ * except the counter, which is atomic and moves after a change. Catalogs are read without the lock.
  */
 #include "postgres.h"
 
@@ -56,7 +56,7 @@ typedef struct OriginEntry
 	RepOriginId origin;
 	NodeId		node;
 	/*
-	 * progress that it had when its place for that was given back, or might have been taken; else
+	 * progress at the time when the place for it was given up, or might have been taken; else
 	 * InvalidXLogRecPtr
 	 */
 	XLogRecPtr	former;
@@ -74,10 +74,10 @@ typedef struct OriginMap
 
 static OriginMap *map = NULL;
 
-/* This process's copy, for its own database. */
+/* This process's copy of the entries of its database. */
 typedef struct OriginCopy
 {
-	uint64		generation;		/* 0: there is none */
+	uint64		generation;		/* 0: there is no copy */
 	bool		loaded;			/* the map has all origins of the database */
 	int			n;
 	int			numbers;		/* length of nodes */
@@ -87,10 +87,13 @@ typedef struct OriginCopy
 
 static OriginCopy copy;
 
-/* What reaches the map when the transaction commits, in this order; in TopTransactionContext. */
+/*
+ * A change of the map that takes place when the transaction commits. Changes are made in the order
+ * of the list, which is in TopTransactionContext.
+ */
 typedef struct Pending
 {
-	bool		forget_all;		/* else the entry is added */
+	bool		forget_all;		/* if false, the entry is added */
 	OriginEntry entry;
 	SubTransactionId subid;
 } Pending;
@@ -123,7 +126,7 @@ const ShmemArea origin_map_area = {
 /* ---------- the shared map ---------- */
 
 /*
- * Adds an entry of this database unless it is there; false if there is no room. The lock is held.
+ * Adds an entry, unless it is there already. Returns false if there is no room. The lock is held.
  */
 static bool
 add_entry(const OriginEntry *entry)
@@ -146,7 +149,7 @@ add_entry(const OriginEntry *entry)
 	return true;
 }
 
-/* Removes all that the map has of this database. The lock is held. */
+/* Removes all entries of this database from the map. The lock is held. */
 static void
 forget_entries(void)
 {
@@ -179,7 +182,7 @@ is_loaded(void)
 	return false;
 }
 
-/* The complaint that the map is full. */
+/* Raises the error that the map is full. */
 static void
 no_room(void)
 {
@@ -204,7 +207,7 @@ require_room(void)
 
 /* ---------- changes, at commit ---------- */
 
-/* Takes a committed transaction's changes into the map. Nothing here can fail. */
+/* Makes the changes of a committed transaction in the map. Nothing here can fail. */
 static void
 publish(void)
 {
@@ -239,7 +242,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		pending = NIL;
 }
 
-/* Forgets what a rolled back subtransaction, or one inside it, would have changed. */
+/* Discards the changes of a subtransaction that was rolled back, and of those inside it. */
 static void
 at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
 {
@@ -275,8 +278,8 @@ change_at_commit(bool forget_all, RepOriginId origin, NodeId node, XLogRecPtr fo
 /* ---------- reading the catalog ---------- */
 
 /*
- * Node of an origin's name if it is one of this database's, else ORIGIN_NODE_LOCAL. former: where
- * it had got, if it is a former one.
+ * Returns the node whose origin in this database has the name; ORIGIN_NODE_LOCAL if the name is not
+ * of such an origin. *former receives the progress that is in the name of a former origin.
  */
 static NodeId
 node_of_name(const char *name, XLogRecPtr *former)
@@ -297,8 +300,8 @@ node_of_name(const char *name, XLogRecPtr *former)
 }
 
 /*
- * Reads this database's committed origins. Those of the transaction at hand are noted for its
- * commit.
+ * Reads this database's committed origins. Those that the current transaction has made are noted
+ * for its commit instead.
  */
 static List *
 read_origins(void)
@@ -332,8 +335,8 @@ read_origins(void)
 }
 
 /*
- * Takes origins into the map; false if the map was changed since the generation at which they were
- * read.
+ * Takes origins into the map. Returns false if the map has changed since the generation at which
+ * they were read. Raises an error if the map is full.
  */
 static bool
 merge(List *found, uint64 generation)
@@ -349,7 +352,7 @@ merge(List *found, uint64 generation)
 	}
 	foreach(lc, found)
 		room = room && add_entry(lfirst(lc));
-	/* a database too many is right as well, only slow: its origins are read each time */
+	/* a database without a place here still works, but its origins are read each time */
 	if (room && !is_loaded() && map->nloaded < MAX_DATABASES)
 		map->loaded[map->nloaded++] = MyDatabaseId;
 	pg_atomic_fetch_add_u64(&map->generation, 1);
@@ -359,7 +362,7 @@ merge(List *found, uint64 generation)
 	return true;
 }
 
-/* Reads the catalog into the map. */
+/* Reads the catalog into the map, until no change of the map intervenes. */
 static void
 load(void)
 {
@@ -385,7 +388,7 @@ origin_map_reload(void)
 
 /* ---------- this process's copy ---------- */
 
-/* Copies this database's part of some entries; false without memory. */
+/* Copies this database's part of some entries. Returns false if out of memory. */
 static bool
 fill_copy(OriginCopy *c, const OriginEntry *entries, int n)
 {
@@ -411,7 +414,10 @@ fill_copy(OriginCopy *c, const OriginEntry *entries, int n)
 	return true;
 }
 
-/* Puts a new copy in place of the one that there is; one that could not be filled is an error. */
+/*
+ * Replaces the present copy by a new one. If that could not be filled, keeps the present one and
+ * raises an error.
+ */
 static void
 set_copy(OriginCopy *fresh, bool filled)
 {
@@ -426,8 +432,8 @@ set_copy(OriginCopy *fresh, bool filled)
 }
 
 /*
- * Renews this process's copy if the map has changed. One that could not be renewed stays outdated,
- * and is an error each time.
+ * Renews this process's copy if the map has changed. A copy that could not be renewed stays
+ * outdated, so that each call raises the error.
  */
 static void
 refresh_copy(void)
@@ -445,7 +451,7 @@ refresh_copy(void)
 	set_copy(&fresh, filled);
 }
 
-/* Syscache callback: an origin has been made or dropped. */
+/* Syscache callback: an origin was created or dropped. */
 static void
 origins_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -453,8 +459,8 @@ origins_changed(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Without shared memory nobody makes origins, but rows are read: reads the catalog into this
- * process's copy.
+ * Reads the catalog into this process's copy. Used without shared memory, where no process makes
+ * origins but rows are still read.
  */
 static void
 load_privately(void)
@@ -532,8 +538,8 @@ origin_map_origin(NodeId node)
 /* ---------- making and dropping ---------- */
 
 /*
- * Creates an origin. Its number may have progress of one that was rolled back when it had been
- * moved already.
+ * Creates an origin. Its number may have the progress of an origin whose creation was rolled back
+ * after the progress had moved, so the progress is reset.
  */
 static RepOriginId
 make(const char *name)
@@ -576,8 +582,8 @@ origin_map_create_former(NodeId node, XLogRecPtr progress)
 }
 
 /*
- * One of the two transactions of origin_map_retire(): gives the origin its name, or its place for
- * progress back.
+ * Performs one transaction of its own: gives an origin the name with its progress (rename), or
+ * gives up its place for progress. origin_map_retire() does both, one after the other.
  */
 static void
 retire(RepOriginId origin, NodeId node, XLogRecPtr progress, bool rename)
@@ -634,7 +640,7 @@ origin_map_drop_all(void)
 	change_at_commit(true, InvalidRepOriginId, INVALID_NODE_ID, InvalidXLogRecPtr);
 }
 
-/* How far a node's transactions are applied; durable: flushes what says so. */
+/* Returns how far a node's transactions are applied. durable: flushes the WAL that proves it. */
 static XLogRecPtr
 progress_of(NodeId node, bool durable)
 {
@@ -674,9 +680,9 @@ origin_map_nodes(NodeId **nodes)
 	return n;
 }
 
-/* ---------- progress that somebody may take away ---------- */
+/* ---------- progress that a session may remove ---------- */
 
-/* What the map has of all databases; palloc'd. */
+/* Returns the entries of all databases in *places, palloc'd, and their number. */
 static int
 all_places(OriginPlace **places)
 {
@@ -695,7 +701,7 @@ all_places(OriginPlace **places)
 	return n;
 }
 
-/* The entry of a place; NULL if there is none. The lock is held. */
+/* Returns the entry of a place; NULL if there is none. The lock is held. */
 static OriginEntry *
 entry_of(const OriginPlace *place)
 {
@@ -758,7 +764,10 @@ origin_map_keeps(const OriginPlace *place)
 	return found;
 }
 
-/* True if an origin's name says that it has got as far as the map knows. */
+/*
+ * Returns true if the progress in an origin's name is as far as that in the map, or the origin is
+ * no longer one of the node.
+ */
 static bool
 name_has_progress(const OriginEntry *e)
 {

@@ -1,19 +1,20 @@
 /*
  * requirement.c
- *		What this server must have so that a database of it can be a member.
+ *		The requirements that a server must meet so that a database of it can be a member.
  *
- * It is looked at when a node is made, and then at every write: a server can be restarted with
- * other settings. While something is missing, local writes to replicated tables are refused
- * (control/guard/write_guard.c, and the triggers), and no worker of ours applies anything
- * (control/links/manager.c); reading works.
+ * They are checked when a node is made, and then at every write, because a server can be restarted
+ * with other settings. While one is not met, local writes to replicated tables are refused
+ * (control/guard/write_guard.c, and the triggers), and no worker of the extension applies anything
+ * (control/links/manager.c). Reading works.
  *
- * A clock that is further from those of the other members than max_clock_skew is one of them
- * (control/group/clock_guard.c), but does not stop our workers: applying is right then, too, and is
- * how it is noticed that the clocks agree again.
+ * One requirement is that the clock is no further than max_clock_skew from those of the other
+ * members (control/group/clock_guard.c). It does not stop the workers: applying is correct then as
+ * well, and it is how the server learns that the clocks agree again.
  *
- * PostgreSQL forgets all commit timestamps, which are the versions of rows, when it is started
- * without track_commit_timestamp. So a server that is started so while it has a group slot goes on
- * keeping them, and counts as one that does not: nothing is lost until the setting is mended.
+ * PostgreSQL discards all commit timestamps, which are the versions of rows, when it is started
+ * without track_commit_timestamp. So a server that is started without it while it has a group slot
+ * goes on keeping them, but does not meet the requirement. Nothing is lost until the setting is
+ * corrected.
  */
 #include "postgres.h"
 
@@ -33,9 +34,9 @@
 #define SLOT_PREFIX		"replication_plugin_"
 #define SLOT_SUFFIX		"_group"
 
-static bool timestamps_off = false;	/* by the server's settings; we keep them all the same */
+static bool timestamps_off = false;	/* by the server's settings; timestamps are kept all the same */
 
-/* Returns true if the name of a slot is that of a group slot. */
+/* Returns true if a slot's name is that of a group slot. */
 static bool
 is_group_slot(const char *name)
 {
@@ -45,7 +46,7 @@ is_group_slot(const char *name)
 		strcmp(name + len - strlen(SLOT_SUFFIX), SLOT_SUFFIX) == 0;
 }
 
-/* Returns true if a database of this server is a member of a group. */
+/* Returns true if the server has a group slot, that is, if one of its databases is a member. */
 static bool
 has_group_slot(void)
 {
@@ -75,8 +76,8 @@ requirement_keep_timestamps(void)
 }
 
 /*
- * Returns what is wrong with this server's clock, as far as this database's node knows; NULL for
- * nothing.
+ * Returns the problem with this server's clock that this database's node knows, palloc'd; NULL if
+ * there is none.
  */
 static const Unmet *
 unmet_by_clock(void)

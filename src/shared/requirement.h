@@ -1,34 +1,39 @@
 /*
  * requirement.h
- *		What this server must have so that a database of it can be a member; looked at as long as it
- *		is one.
+ *		The requirements that a server must meet so that a database of it can be a member. They
+ *		are checked as long as the database is one.
  */
 #ifndef REPLICATION_PLUGIN_REQUIREMENT_H
 #define REPLICATION_PLUGIN_REQUIREMENT_H
 
-/* A requirement that is not met: what is wrong, and what to do. */
+/* A requirement that is not met: the problem, and what to do about it. */
 typedef struct Unmet
 {
 	const char *problem;
 	const char *fix;
 } Unmet;
 
-/* Once, when the library is loaded with the server. */
+/*
+ * Keeps commit timestamps although they are turned off, if a database is a member. Called once,
+ * when the library is loaded at server start.
+ */
 extern void requirement_keep_timestamps(void);
 
 #define CLOCK_FIX	"Set the clock of this server right (NTP): writes are welcome then by themselves. Where the others' are wrong: theirs;" \
 	" or raise replication_plugin.max_clock_skew on all nodes, if the difference is to stay."
 
-/* Returns the first requirement that is not met; NULL if all are (palloc'd, or constant). Cheap. */
+/*
+ * Returns the first requirement that is not met, palloc'd or constant; NULL if all are met. Cheap.
+ */
 extern const Unmet *requirement_unmet(void);
 
 /*
- * The same without the clock: these are met by a restart only, and nothing is replicated until
- * then. Constant.
+ * Returns the first requirement other than the clock that is not met, constant; NULL if all are
+ * met. Only a restart of the server can meet these, and nothing is replicated until then.
  */
 extern const Unmet *requirement_unmet_by_server(void);
 
-/* Raises an error if one is not met. */
+/* Raises an error unless all requirements are met. */
 extern void requirement_check(void);
 
 #endif							/* REPLICATION_PLUGIN_REQUIREMENT_H */

@@ -1,10 +1,10 @@
 /*
  * seen.c
- *		What this node has surely seen of every node's writes, by timestamp.
+ *		The seen vector: up to which timestamp this node has surely applied every node's writes.
  *
- * Kept in shared memory, as every write to a mergeable table asks. It is raised while a frontier
- * row is being applied, before that commits: what it says is true by then, since all that its
- * member committed before is applied and visible here.
+ * It is kept in shared memory, as every write to a mergeable table reads it. It is raised while a
+ * frontier row is being applied, before that commits. The new value is true by then, since
+ * everything that the row's member committed before is applied and visible here.
  */
 #include "postgres.h"
 
@@ -19,7 +19,7 @@
 #include "catalog/names.h"
 #include "shared/seen.h"
 
-#define MAX_SEEN		1024	/* members of all databases' groups on this server */
+#define MAX_SEEN		1024	/* members of the groups of all databases of this server */
 #define MAX_DATABASES	256
 
 typedef struct SeenEntry
@@ -31,8 +31,8 @@ typedef struct SeenEntry
 
 typedef struct Seen
 {
-	LWLock		lock;			/* of all below but the counter */
-	pg_atomic_uint64 generation;	/* moves after a change */
+	LWLock		lock;			/* of all fields below but the counter */
+	pg_atomic_uint64 generation;	/* changes after each change of the entries */
 	int			n;
 	int			nloaded;
 	Oid			loaded[MAX_DATABASES];
@@ -65,8 +65,8 @@ const ShmemArea seen_area = {
 };
 
 /*
- * The entry of a member of this database's group, made if there is none; NULL: no room. The lock is
- * held.
+ * Returns the entry of a member of this database's group, made if there is none; NULL if the table
+ * is full. The lock is held.
  */
 static SeenEntry *
 entry_of(NodeId member)
@@ -78,7 +78,7 @@ entry_of(NodeId member)
 			return &shared->entries[i];
 	}
 	if (shared->n == MAX_SEEN)
-		return NULL;			/* what is not known to be seen is only told more at length */
+		return NULL;			/* unknown writes are only described at greater length */
 	shared->entries[shared->n] = (SeenEntry) {MyDatabaseId, member, PG_INT64_MIN};
 	return &shared->entries[shared->n++];
 }
@@ -108,7 +108,9 @@ seen_note_row(NodeId member, const char *vector)
 		pg_atomic_fetch_add_u64(&shared->generation, 1);
 }
 
-/* True if the rows of this database have been read since the server was started. */
+/*
+ * Returns true if the frontier rows of this database have been read since the server was started.
+ */
 static bool
 is_loaded(void)
 {
@@ -121,7 +123,7 @@ is_loaded(void)
 	return loaded;
 }
 
-/* Reads all frontier rows. */
+/* Reads all frontier rows of this database into the seen vector. */
 static void
 load(void)
 {
@@ -129,7 +131,7 @@ load(void)
 	Oid			user;
 	int			nest;
 
-	/* asked for by whoever writes; the table is ours */
+	/* any role that writes can get here, and the table is the extension's own */
 	GetUserIdAndSecContext(&user, &user_security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, user_security | SECURITY_LOCAL_USERID_CHANGE);
 	nest = session_sql_begin();
@@ -152,7 +154,7 @@ seen_through(void)
 	Frontier   *f = frontier_create();
 
 	if (!shared)
-		return f;				/* who only reads can do with less */
+		return f;				/* rows are only read then, for which this will do */
 	if (!is_loaded())
 		load();
 	LWLockAcquire(&shared->lock, LW_SHARED);

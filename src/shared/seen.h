@@ -1,10 +1,10 @@
 /*
  * seen.h
- *		What this node has surely seen of every node's writes, by timestamp.
+ *		The seen vector: up to which timestamp this node has surely applied every node's writes.
  *
- * A member's frontier row says of the member itself: all that I commit from here on has a greater
- * timestamp than this (clock_horizon()). Who has applied that row has applied all writes of that
- * member with lesser timestamps.
+ * The entry of a member in its own frontier row is a horizon (clock_horizon()): all that the member
+ * commits after it has a greater timestamp. A node that has applied the row has therefore applied
+ * all writes of that member with lesser timestamps.
  */
 #ifndef REPLICATION_PLUGIN_SEEN_H
 #define REPLICATION_PLUGIN_SEEN_H
@@ -14,20 +14,25 @@
 
 extern const ShmemArea seen_area;
 
-/* A member's frontier row, as text, was applied (or written) here. */
+/*
+ * Raises the entry of a member by its frontier row, given as text, which is being applied or
+ * written here.
+ */
 extern void seen_note_row(NodeId member, const char *vector);
 
 /*
- * Timestamps through which the writes of each node have been applied here, in CurrentMemoryContext
- * (positions mean nothing). Needs a transaction, as the first who asks after a start of the server
- * reads the frontier rows.
+ * Returns the seen vector in CurrentMemoryContext; its positions have no meaning. Needs a
+ * transaction, as the first call after a start of the server reads the frontier rows.
  */
 extern Frontier *seen_through(void);
 
-/* This database leaves its group: what was seen was of other nodes than the next group's. */
+/*
+ * Clears the seen vector of this database, which leaves its group: the node numbers of another
+ * group mean other nodes.
+ */
 extern void seen_forget(void);
 
-/* Changes whenever the above does. */
+/* Returns a number that changes whenever a seen vector does. */
 extern uint64 seen_generation(void);
 
 #endif							/* REPLICATION_PLUGIN_SEEN_H */

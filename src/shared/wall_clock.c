@@ -1,16 +1,17 @@
 /*
  * wall_clock.c
- *		What time it is, as far as this server's wall clock can be trusted.
+ *		The time, as far as this server's wall clock can be trusted.
  *
- * The monotonic clock cannot be set. What the wall clock is ahead of it ("base") changes slowly
- * when all is well; wall_clock_follow() keeps it up to date. If the wall clock is further from base
- * than max_clock_skew it has jumped, and time goes on as the monotonic clock says, until a
- * comparison with other members (control/group/clock_guard.c) shows which of the two is right. So
- * what is committed meanwhile has timestamps that other members take, whatever the wall clock says,
- * and it may be set right again without harm.
+ * The monotonic clock cannot be set. The difference between the wall clock and the monotonic clock
+ * ("base") changes slowly in regular operation, and wall_clock_follow() keeps base up to date. If
+ * the wall clock differs by more than max_clock_skew from the monotonic clock plus base, it has
+ * jumped. Time then goes on by the monotonic clock, until a comparison with other members
+ * (control/group/clock_guard.c) shows which of the two is right. So commits made meanwhile have
+ * timestamps that other members accept, whatever the wall clock says, and the wall clock can be
+ * corrected without harm.
  *
- * After a start of the server base is made of the time that shared/clock.c has kept, if the wall
- * clock is far from that.
+ * After a start of the server, base is computed from the time that shared/clock.c has saved, if the
+ * wall clock is far from that.
  */
 #include "postgres.h"
 
@@ -25,11 +26,11 @@
 
 typedef struct WallClock
 {
-	pg_atomic_uint64 base;		/* wall clock less monotonic clock, as int64; 0: not known yet */
+	pg_atomic_uint64 base;		/* wall clock minus monotonic clock, as int64; 0: not known yet */
 	/* 1 + the difference at the last agreement with a member; 0: none so far */
 	pg_atomic_uint64 agreed;
 	pg_atomic_uint32 at_start;	/* in doubt since the start of the server */
-	pg_atomic_uint32 told;		/* the log has been told of the doubt */
+	pg_atomic_uint32 told;		/* the doubt has been logged */
 } WallClock;
 
 static WallClock *shared = NULL;
@@ -64,7 +65,7 @@ wall_clock_limit(void)
 	return setting_max_clock_skew < 0 ? PG_INT64_MAX : setting_max_clock_skew * USECS_PER_SEC;
 }
 
-/* Returns true if a span, to either side, is beyond the limit. */
+/* Returns true if a span, in either direction, is beyond the limit. */
 static bool
 is_beyond(int64 span)
 {
@@ -85,7 +86,7 @@ wall_clock_start(TimestampTz last)
 	pg_atomic_write_u64(&shared->base, (uint64) ((doubt ? last : now) - moment_now()));
 }
 
-/* Returns what time it is by the monotonic clock; the wall clock's before that is known. */
+/* Returns the time by the monotonic clock; wall, the wall clock's time, while base is not known. */
 static TimestampTz
 expected(TimestampTz wall)
 {

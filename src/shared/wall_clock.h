@@ -1,6 +1,6 @@
 /*
  * wall_clock.h
- *		What time it is, as far as this server's wall clock can be trusted.
+ *		The time, as far as this server's wall clock can be trusted.
  *
  * Invariant: a wall clock that jumps by more than max_clock_skew, or is that far from where it was
  * when the server was stopped, gives no commit a timestamp before it has been compared with those
@@ -17,55 +17,62 @@
 extern const ShmemArea wall_clock_area;
 
 /*
- * Once after a start of the server: what time it was when the clock was last known to be right; 0:
- * not known.
+ * Sets the clock up, once after a start of the server. last: the time when the server last saved
+ * its clock; 0 if it is not known.
  */
 extern void wall_clock_start(TimestampTz last);
 
-/* The wall clock's time; while that is in doubt, the time that has passed since it was not. */
+/*
+ * Returns the wall clock's time. While the wall clock is in doubt, returns the time by the
+ * monotonic clock instead.
+ */
 extern TimestampTz wall_clock_now(void);
 
-/* The same, and whether the wall clock is in doubt. */
+/* Returns the same, and whether the wall clock is in doubt. */
 extern TimestampTz wall_clock_read(bool *in_doubt);
 
 /*
- * Returns by how much, in microseconds, the wall clock is ahead of wall_clock_now(): 0 unless it is
- * in doubt.
+ * Returns by how many microseconds the wall clock is ahead of wall_clock_now(): 0 unless it is in
+ * doubt.
  */
 extern int64 wall_clock_doubt(void);
 
 /*
- * Returns true if the wall clock is in doubt since the server was started, and has not been
- * compared since.
+ * Returns true if the wall clock has been in doubt since the server was started, and has not been
+ * compared with other members since.
  */
 extern bool wall_clock_doubted_at_start(void);
 
 /*
- * Takes up small changes of the wall clock, as time servers make them; tells of a large one. Called
- * by one process, again and again.
+ * Follows small changes of the wall clock, as time servers make them, and logs a large one. Called
+ * repeatedly, by one process only.
  */
 extern void wall_clock_follow(void);
 
-/* The wall clock is right as it is now. */
+/* Takes the wall clock as right, as it is now. */
 extern void wall_clock_confirm(void);
 
-/* The wall clock is wrong: this is what to add to moment_now() for the time. */
+/* Takes the wall clock as wrong. base: the difference between the time and moment_now(). */
 extern void wall_clock_correct(int64 base);
 
 /*
- * The wall clock and a member's differ by so much, which is within the limit; returns what the
- * difference was then, or -1.
+ * wall_clock_set_agreed() notes the difference between the wall clocks of this server and a member,
+ * which is within the limit. wall_clock_agreed() returns the absolute value of the difference noted
+ * last, or -1 if there is none.
  */
 extern void wall_clock_set_agreed(int64 offset);
 extern int64 wall_clock_agreed(void);
 
-/* The limit in microseconds (max_clock_skew); PG_INT64_MAX: there is none. */
+/* Returns the limit in microseconds (max_clock_skew); PG_INT64_MAX if there is none. */
 extern int64 wall_clock_limit(void);
 
-/* Returns by how much a timestamp is ahead of the time, if that is beyond the limit; else 0. */
+/*
+ * Returns by how many microseconds a timestamp is ahead of the time, if that is beyond the limit;
+ * else 0.
+ */
 extern int64 wall_clock_excess(TimestampTz ts);
 
-/* A time span for people, palloc'd: in seconds, minutes, hours or days. */
+/* Returns a time span as text for people, palloc'd: in seconds, minutes, hours or days. */
 extern char *wall_clock_span(int64 us);
 
 #endif							/* REPLICATION_PLUGIN_WALL_CLOCK_H */

@@ -1,6 +1,6 @@
 /*
  * argument.c
- *		Arguments of SQL functions that name something.
+ *		Arguments of SQL functions that name an object.
  */
 #include "postgres.h"
 

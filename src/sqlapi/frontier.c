@@ -1,6 +1,6 @@
 /*
  * frontier.c
- *		SQL functions on frontiers, and the trigger that keeps the stable vector.
+ *		SQL functions about frontiers, and the trigger that maintains the stable vector.
  */
 #include "postgres.h"
 
@@ -36,7 +36,7 @@ replication_plugin_frontier(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(frontier_to_text(local_frontier(me))));
 }
 
-/* Reads a frontier from text. */
+/* Reads a frontier from text. Raises an error if it is malformed. */
 static Frontier *
 read_frontier(const char *text)
 {
@@ -81,7 +81,7 @@ replication_plugin_frontier_covers(PG_FUNCTION_ARGS)
 
 /* ---------- the stable vector ---------- */
 
-/* Runs a statement of ours; what was there before it is visible. */
+/* Runs a statement of the extension. It sees everything that has committed before. */
 static void
 run(const char *sql, int nargs, Oid *types, Datum *values, int expected)
 {
@@ -89,14 +89,14 @@ run(const char *sql, int nargs, Oid *types, Datum *values, int expected)
 		elog(ERROR, "statement failed: %s", sql);
 }
 
-/* A column of the current result as text; NULL if null. */
+/* Returns a column of the current result as text, or NULL if it is null. */
 static char *
 column(int row, int col)
 {
 	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col);
 }
 
-/* Reads the nodes in a member's frontier row from which it takes nothing any more. */
+/* Reads the fenced nodes from a member's frontier row. */
 static void
 read_fenced(StableMember *m, int row, int col)
 {
@@ -139,7 +139,7 @@ read_members(StableMember **members)
 	return n;
 }
 
-/* Brings the stable vector up to date. */
+/* Raises the stable vector to the minimum of the frontier rows. */
 static void
 raise_stable_point(void)
 {
@@ -150,10 +150,10 @@ raise_stable_point(void)
 	Frontier   *stable;
 	int			n;
 
-	/* one after the other: each then sees the row that the one before has written */
+	/* serialize, so that each call sees the row that the previous one has written */
 	run("SELECT vector FROM replication_plugin.stable_point FOR UPDATE", 0, NULL, NULL, SPI_OK_SELECT);
 	if (SPI_processed == 0)
-		return;					/* joining, and the rows are not all here yet */
+		return;					/* joining: not all rows are copied yet */
 	stable = read_frontier(column(0, 1));
 	n = read_members(&members);
 	if (!stable_raise(stable, members, n, me, local_frontier(me)))

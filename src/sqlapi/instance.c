@@ -73,7 +73,7 @@ replication_plugin_hide_secrets(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* check_own_dsn(text) → void: an error unless the dsn leads here */
+/* check_own_dsn(text) → void: raises an error unless the dsn leads to this database */
 Datum
 replication_plugin_check_own_dsn(PG_FUNCTION_ARGS)
 {
@@ -106,7 +106,7 @@ replication_plugin_check_own_dsn(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* One row of a result as text[]. */
+/* Returns one row of a result as text[]. */
 static Datum
 row_to_array(PGresult *res, int row)
 {
@@ -160,7 +160,7 @@ replication_plugin_remote_query(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* Raises an error unless a session that our own dsn has led to is in this very database. */
+/* Raises an error unless a session that was opened by this node's dsn is in this very database. */
 static void
 require_here(PGconn *conn)
 {
@@ -178,8 +178,10 @@ require_here(PGconn *conn)
 }
 
 /*
- * loopback(sql text) → void: in a transaction of its own, if our own dsn leads here; an empty
- * statement is none
+ * loopback(sql text) → void
+ *
+ * Runs a statement in a transaction of its own if this node's dsn leads to this database. Does not
+ * run an empty statement.
  */
 Datum
 replication_plugin_loopback(PG_FUNCTION_ARGS)
@@ -202,13 +204,13 @@ replication_plugin_loopback(PG_FUNCTION_ARGS)
 		PQfinish(conn);
 	}
 	PG_END_TRY();
-	/* with our own rights: the role of the dsn need not have them */
+	/* with the rights of a worker, since the role of the dsn need not have them */
 	if (sql[0])
 		run_apart(sql);
 	PG_RETURN_VOID();
 }
 
-/* run_apart(sql text) → void: in a transaction of its own */
+/* run_apart(sql text) → void: runs a statement in a transaction of its own */
 Datum
 replication_plugin_run_apart(PG_FUNCTION_ARGS)
 {
@@ -216,7 +218,7 @@ replication_plugin_run_apart(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* flush_point() → pg_lsn: everything committed before is behind it, and flushed */
+/* flush_point() → pg_lsn: a flushed position after everything that has committed before */
 Datum
 replication_plugin_flush_point(PG_FUNCTION_ARGS)
 {
@@ -226,7 +228,7 @@ replication_plugin_flush_point(PG_FUNCTION_ARGS)
 	PG_RETURN_LSN(end);
 }
 
-/* last_commit_lsn() → pg_lsn: of this session */
+/* last_commit_lsn() → pg_lsn: end of this session's last commit */
 Datum
 replication_plugin_last_commit_lsn(PG_FUNCTION_ARGS)
 {
@@ -254,7 +256,7 @@ replication_plugin_require_no_transaction(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* unmet_requirement(OUT problem text, OUT fix text): nulls if all are met */
+/* unmet_requirement(OUT problem text, OUT fix text): nulls if all requirements are met */
 Datum
 replication_plugin_unmet_requirement(PG_FUNCTION_ARGS)
 {

@@ -34,7 +34,7 @@ replication_plugin_require_join_programs(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Oids of all sequences outside the system's schemas and ours. */
+/* Returns the OIDs of all sequences outside the schemas of the system and of this extension. */
 static List *
 all_sequences(void)
 {
@@ -57,8 +57,8 @@ all_sequences(void)
 }
 
 /*
- * Puts one sequence into the result, unless it is gone. It is read as it is stored: by its name it
- * might be something else by now.
+ * Puts one sequence into the result, unless it does not exist any more. It is read by its OID,
+ * since its name may refer to another relation by now.
  */
 static void
 put_sequence(Oid relid, ReturnSetInfo *result)

@@ -1,7 +1,7 @@
 /*
  * owner_code.c
- *		SQL functions that tell under which search_path the functions of tables' owners run, or keep
- *		what these do within bounds.
+ *		SQL functions about the code of tables' owners: its search_path, and limits on what it
+ *		does.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_runs_code);
 PG_FUNCTION_INFO_V1(replication_plugin_code_search_path);
 PG_FUNCTION_INFO_V1(replication_plugin_rows_of_query);
 
-/* runs_code(relation regclass) → boolean; null if it is gone */
+/* runs_code(relation regclass) → boolean; null if the table does not exist */
 Datum
 replication_plugin_runs_code(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,6 @@
 /*
  * parked.c
- *		SQL functions that show parked rows, and keys of what we store.
+ *		SQL functions that show parked rows, and keys of stored rows.
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_parked_of);
 PG_FUNCTION_INFO_V1(replication_plugin_export_parked);
 PG_FUNCTION_INFO_V1(replication_plugin_import_parked);
 
-/* True if the caller may see all rows of a table, which is there. */
+/* Returns true if a table exists and the caller may see all of its rows. */
 static bool
 may_read(Oid relid)
 {
@@ -47,9 +47,9 @@ may_read(Oid relid)
 }
 
 /*
- * Columns of a row of one of our tables, by its place: relid and a bytea. What is stored there is
- * read as it is, so nobody may give us bytes of his own. Returns the table if it is there and the
- * caller may read it, else NULL.
+ * Reads a bytea column and relid of a row in one of the extension's tables, found by its TID. The
+ * bytes are interpreted as they are stored, so callers must not supply bytes of their own. Returns
+ * the table with that relid, open, if it exists and the caller may read it, else NULL.
  */
 static Relation
 read_stored(const char *table, const char *column, ItemPointer place, bytea **bytes)
@@ -73,7 +73,7 @@ read_stored(const char *table, const char *column, ItemPointer place, bytea **by
 	return rel;
 }
 
-/* A key in its stored form as jsonb; false if the table has another key now. */
+/* Converts a stored key to jsonb. Returns false if the table has another key now. */
 static bool
 key_json(Relation rel, bytea *bytes, Datum *json)
 {
@@ -99,8 +99,9 @@ key_json(Relation rel, bytea *bytes, Datum *json)
 }
 
 /*
- * stored_key(source text, place tid) → jsonb; source: row_state, parked_row, or blocked_by of a
- * parked row
+ * stored_key(source text, place tid) → jsonb
+ *
+ * source: row_state, parked_row, or blocked_by for the blocking key of a parked row.
  */
 Datum
 replication_plugin_stored_key(PG_FUNCTION_ARGS)
@@ -125,7 +126,7 @@ replication_plugin_stored_key(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(json);
 }
 
-/* parked_json(place tid) → jsonb: the parked row at a place of parked_row */
+/* parked_json(place tid) → jsonb: the parked row at a TID of table parked_row */
 Datum
 replication_plugin_parked_json(PG_FUNCTION_ARGS)
 {
@@ -151,8 +152,9 @@ replication_plugin_parked_json(PG_FUNCTION_ARGS)
 }
 
 /*
- * parked_of(anyelement) → setof anyelement: the parked rows of the table whose row type the
- * argument has
+ * parked_of(anyelement) → setof anyelement
+ *
+ * Returns the parked rows of the table whose row type the argument has.
  */
 Datum
 replication_plugin_parked_of(PG_FUNCTION_ARGS)

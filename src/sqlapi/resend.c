@@ -1,13 +1,13 @@
 /*
  * resend.c
- *		Gives this node's rows of a table to all others: the two parts of resend_table() that SQL
- *		cannot do.
+ *		Sends this node's rows of a table to all other nodes: the two parts of resend_table() that
+ *		SQL cannot do.
  *
- * Every row is deleted and inserted again, in one transaction. So it travels whole (an update would
- * leave out large values that it does not change), and of a mergeable table it replaces all that
- * the other nodes have of the key, merged columns included. It is done as in a replica session, so
- * foreign keys and ordinary triggers of users do not act on it; triggers that fire always, checks
- * and expressions run as the owner of the table.
+ * Every row is deleted and inserted again, in one transaction. So it is sent as a whole (an update
+ * would leave out large values that it does not change), and for a mergeable table it replaces
+ * everything that the other nodes have of the key, merged columns included. The transaction runs in
+ * replica role, so foreign keys and ordinary triggers of users do not act on it. Triggers that are
+ * always enabled, checks and expressions run as the owner of the table.
  */
 #include "postgres.h"
 
@@ -43,30 +43,30 @@ PG_FUNCTION_INFO_V1(replication_plugin_delete_key);
 
 #define BATCH_ROWS	1000		/* between two rounds of AFTER triggers */
 
-/* A table, or partition, that is written row by row. */
+/* State for writing a table or partition row by row. */
 typedef struct Writer
 {
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *rri;
 	EPQState	epq;
-	int			n;				/* rows of the batch */
+	int			n;				/* rows in the batch */
 } Writer;
 
-/* Starts writing. */
+/* Begins to write to a table. */
 static void
 writer_begin(Writer *w, Relation rel)
 {
 	w->rel = rel;
 	w->estate = row_estate(rel, &w->rri);
-	InitResultRelInfo(w->rri, rel, 1, NULL, 0); /* here triggers fire */
+	InitResultRelInfo(w->rri, rel, 1, NULL, 0); /* with triggers */
 	w->estate->es_opened_result_relations = list_make1(w->rri);
 	ExecOpenIndices(w->rri, false);
 	EvalPlanQualInit(&w->epq, w->estate, NULL, NIL, -1);
 	w->n = 0;
 }
 
-/* Has the AFTER triggers of a batch fire. */
+/* Ends a batch: fires its AFTER triggers. */
 static void
 end_batch(Writer *w)
 {
@@ -77,7 +77,7 @@ end_batch(Writer *w)
 	w->n = 0;
 }
 
-/* Before each row. */
+/* Prepares for the next row; begins a batch if necessary. */
 static void
 before_row(Writer *w)
 {
@@ -102,7 +102,7 @@ writer_end(Writer *w)
 	FreeExecutorState(w->estate);
 }
 
-/* Deletes all rows of a table, and keeps them. */
+/* Deletes all rows of a table, and returns them. */
 static Tuplestorestate *
 take_rows(Relation rel, uint64 *n)
 {
@@ -128,7 +128,7 @@ take_rows(Relation rel, uint64 *n)
 	return rows;
 }
 
-/* Inserts the rows that were kept. */
+/* Inserts those rows, and frees them. */
 static void
 put_rows(Relation rel, Tuplestorestate *rows)
 {
@@ -152,7 +152,7 @@ put_rows(Relation rel, Tuplestorestate *rows)
 	tuplestore_end(rows);
 }
 
-/* Writes all rows of one table, or partition, anew. */
+/* Deletes and inserts all rows of one table or partition. Returns their number. */
 static uint64
 resend(Oid relid)
 {
@@ -166,7 +166,7 @@ resend(Oid relid)
 	return n;
 }
 
-/* resend_rows(regclass) → bigint: how many */
+/* resend_rows(regclass) → bigint: the number of rows */
 Datum
 replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 {
@@ -178,7 +178,7 @@ replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* deferred ones would fire when we are not the owner any more */
+	/* deferred triggers would fire after the role of the owner is left */
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	foreach(lc, relids)
 	{
@@ -189,7 +189,7 @@ replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(n);
 }
 
-/* Reads a key from the texts of its columns. */
+/* Reads a key from the text forms of its columns. */
 static void
 read_key(Relation root, ArrayType *texts, Datum *key)
 {
@@ -215,7 +215,7 @@ read_key(Relation root, ArrayType *texts, Datum *key)
 	}
 }
 
-/* delete_key(regclass, key text[]) → void: of a row that is not here */
+/* delete_key(regclass, key text[]) → void: deletes a key of which this node has no row */
 Datum
 replication_plugin_delete_key(PG_FUNCTION_ARGS)
 {

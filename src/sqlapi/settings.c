@@ -1,10 +1,10 @@
 /*
  * settings.c
- *		What follows from a change of the group's settings.
+ *		Carries out the effects of changes of the group's settings.
  *
- * The trigger settings_changed() fires for local changes and for rows that arrive from
- * other nodes alike. Effects on processes wait for the commit; effects on caches go by
- * invalidation messages, which decoding replays in stream order.
+ * The trigger settings_changed() fires for local changes and for rows that arrive from other nodes
+ * alike. Effects on processes wait for the commit. Effects on caches use invalidation messages,
+ * which decoding replays in stream order.
  */
 #include "postgres.h"
 
@@ -46,13 +46,16 @@ PG_FUNCTION_INFO_V1(replication_plugin_capture_install);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_install_all);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_remove_all);
 
-/* What is to happen when the transaction commits. Nothing of it can fail. */
+/* What happens when the transaction commits. None of it can fail. */
 static bool wake = false;
 static bool request = false;
 static bool request_in_group = false;
 static bool forget_seen = false;
 
-/* At commit: wakes; after any end: forgets. */
+/*
+ * Resumes suspended workers. Carries out the effects of a transaction at its commit, and forgets
+ * them at any end.
+ */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
@@ -68,7 +71,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 	wake = request = forget_seen = false;
 }
 
-/* Sees to it that the end of this transaction is noticed. */
+/* Registers the callback for the end of the transaction. */
 static void
 notice_end(void)
 {
@@ -110,8 +113,8 @@ settings_forget_seen_at_commit(void)
 }
 
 /*
- * Has a mergeable table's rows show what its policy makes of them; of one that is excluded now
- * nothing is kept, nor of parked rows.
+ * Makes the rows of a mergeable table show what its policy makes of them. For a table that is
+ * excluded now, forgets its stored states, parked rows and tombstones.
  */
 static void
 show_again(Oid relid)
@@ -134,7 +137,7 @@ show_again(Oid relid)
 		row_state_forget_all(relid);
 }
 
-/* A table is treated otherwise from here on: it is looked at anew. */
+/* Applies changed settings to a table: capture, caches, and what it shows. */
 static void
 look_again(Oid relid)
 {
@@ -148,7 +151,7 @@ look_again(Oid relid)
 	show_again(relid);
 }
 
-/* A row of table_setting, mergeable_table or column_merge has changed. */
+/* Handles a changed row of table_setting, mergeable_table or column_merge. */
 static void
 table_setting_changed(HeapTuple tuple, TupleDesc desc)
 {
@@ -164,7 +167,7 @@ table_setting_changed(HeapTuple tuple, TupleDesc desc)
 	look_again(relid);
 }
 
-/* Tables whose names match; partitions follow their roots. */
+/* Returns the tables whose names match, without partitions, which follow their roots. */
 static List *
 matching_tables(const char *schemas, const char *tables)
 {
@@ -191,7 +194,7 @@ matching_tables(const char *schemas, const char *tables)
 	return relids;
 }
 
-/* There is another rule of which tables are excluded. */
+/* Handles a changed row of table exclusion. */
 static void
 exclusion_changed(HeapTuple tuple, TupleDesc desc)
 {
@@ -206,8 +209,8 @@ exclusion_changed(HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * Writes of a table have been passed over, or what replaces them has come: updates of it are sent
- * in another way.
+ * Handles a change of awaited_state: writes of a table were passed over, or what replaces them has
+ * arrived. Updates of the table are then sent differently.
  */
 static void
 awaited_changed(HeapTuple tuple, TupleDesc desc)
@@ -221,7 +224,7 @@ awaited_changed(HeapTuple tuple, TupleDesc desc)
 		CacheInvalidateRelcacheByRelid(relid);
 }
 
-/* The priority of nodes has changed: all tables may show other rows. */
+/* Handles a change of node priorities: all mergeable tables may show other rows. */
 static void
 priority_changed(void)
 {
@@ -284,8 +287,9 @@ replication_plugin_invalidate_table(PG_FUNCTION_ARGS)
 }
 
 /*
- * exclusion(schema_name text, table_name text) → text: why the table is not replicated; null if it
- * is
+ * exclusion(schema_name text, table_name text) → text
+ *
+ * Returns why the table is not replicated, or null if it is.
  */
 Datum
 replication_plugin_exclusion(PG_FUNCTION_ARGS)

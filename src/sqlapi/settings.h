@@ -1,6 +1,6 @@
 /*
  * settings.h
- *		What follows from a change of the group's settings.
+ *		Carries out the effects of changes of the group's settings.
  */
 #ifndef REPLICATION_PLUGIN_SQLAPI_SETTINGS_H
 #define REPLICATION_PLUGIN_SQLAPI_SETTINGS_H
@@ -9,8 +9,8 @@
 extern void settings_wake_at_commit(void);
 
 /*
- * The same, and starts one if there is none; in_group: this database is then in a group, or no
- * longer.
+ * Wakes the manager when the transaction commits, or has one started if there is none. in_group:
+ * whether this database is then in a group.
  */
 extern void settings_request_at_commit(bool in_group);
 
@@ -21,8 +21,8 @@ extern void settings_request_at_commit(bool in_group);
 extern void settings_suspend_workers(void);
 
 /*
- * What this database has seen of other nodes is forgotten when the transaction commits: it leaves
- * its group.
+ * Forgets the seen vector of this database when the transaction commits, as the database leaves its
+ * group.
  */
 extern void settings_forget_seen_at_commit(void);
 

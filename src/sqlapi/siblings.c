@@ -1,7 +1,6 @@
 /*
  * siblings.c
- *		SQL functions that show the siblings of a row of a mergeable table, and what handlers make
- *		of rows.
+ *		SQL functions about the siblings of rows of mergeable tables, and about handlers.
  */
 #include "postgres.h"
 
@@ -51,7 +50,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_check_merge);
 PG_FUNCTION_INFO_V1(replication_plugin_state_forgettable);
 PG_FUNCTION_INFO_V1(replication_plugin_call_handler);
 
-/* Opens a mergeable table that the caller may read all of. */
+/* Opens a mergeable table all of whose rows the caller may read. Raises an error otherwise. */
 static Relation
 open_readable(Oid relid)
 {
@@ -72,7 +71,7 @@ open_readable(Oid relid)
 	return rel;
 }
 
-/* A row of the table's type as a slot. */
+/* Returns a slot with a record of the table's row type. */
 static TupleTableSlot *
 slot_of_record(Relation rel, Datum record)
 {
@@ -87,7 +86,7 @@ slot_of_record(Relation rel, Datum record)
 	return ExecStoreVirtualTuple(slot);
 }
 
-/* A row of a table from an object of column values, by PostgreSQL's own function for that. */
+/* Makes a row of a table from an object of column values, by jsonb_populate_record(). */
 static Datum
 populate_row(Oid row_type, Datum values)
 {
@@ -104,8 +103,9 @@ populate_row(Oid row_type, Datum values)
 }
 
 /*
- * row_of_json(relation regclass, "values" jsonb) → record: input functions and domains are the
- * owner's code, and run as the owner
+ * row_of_json(relation regclass, "values" jsonb) → record
+ *
+ * Input functions and domains are code of the table's owner, and run as the owner.
  */
 Datum
 replication_plugin_row_of_json(PG_FUNCTION_ARGS)
@@ -124,8 +124,9 @@ replication_plugin_row_of_json(PG_FUNCTION_ARGS)
 }
 
 /*
- * row_of(base anyelement, "values" jsonb) → anyelement: the same for a query that needs to know the
- * columns; base: null of the table's row type
+ * row_of(base anyelement, "values" jsonb) → anyelement
+ *
+ * Does the same for a query that needs to know the columns. base: null of the table's row type.
  */
 Datum
 replication_plugin_row_of(PG_FUNCTION_ARGS)
@@ -139,7 +140,7 @@ replication_plugin_row_of(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(DirectFunctionCall2(replication_plugin_row_of_json, ObjectIdGetDatum(relid), PG_GETARG_DATUM(1)));
 }
 
-/* The siblings of the key in a record, read as the table's owner. */
+/* Returns the siblings of the key in a record, read as the table's owner. */
 static SiblingSet *
 siblings_of_key(Relation rel, MergeTable *t, Datum record, MergedColumns *merged)
 {
@@ -164,7 +165,7 @@ siblings_of_key(Relation rel, MergeTable *t, Datum record, MergedColumns *merged
 	return set;
 }
 
-/* A slot's row as a value of the table's type. */
+/* Returns the row of a slot as a value of the table's row type. */
 static Datum
 record_of_slot(Relation rel, TupleTableSlot *slot)
 {
@@ -188,9 +189,9 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 
-	saved = as_owner_begin_code(rel->rd_rel->relowner);	/* casts to json can be anybody's */
+	saved = as_owner_begin_code(rel->rd_rel->relowner);	/* casts to json can be any user's code */
 
-	/* that a row is just deleted is forgotten at some time, on each node at another one */
+	/* that a row is merely deleted is forgotten at some time, which differs between nodes */
 	for (int i = 0; i < set->n && !sibling_just_deleted(set); i++)
 	{
 		const Sibling *s = &set->items[i];
@@ -218,7 +219,7 @@ replication_plugin_siblings_of(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Opens a table whose rows the caller may delete. */
+/* Opens a table whose rows the caller may delete. Raises an error otherwise. */
 static Relation
 open_deletable(Oid relid)
 {
@@ -231,7 +232,7 @@ open_deletable(Oid relid)
 	return rel;
 }
 
-/* True if the table has a row of the key by now, committed or about to be. */
+/* Returns true if the table has a row with the key by now, committed or in progress. */
 static bool
 row_is_coming(Relation rel, MergeTable *t, const Datum *key)
 {
@@ -248,10 +249,11 @@ row_is_coming(Relation rel, MergeTable *t, const Datum *key)
 }
 
 /*
- * delete_unshown(relation regclass, key record) → void: deletes a row that the table does not show
- * (the newest of its values is a delete, or it is parked), which DELETE cannot. The state that is
- * stored is the lock. A session that inserts the key at the same time may have read the state
- * before: then one of the two must try again.
+ * delete_unshown(relation regclass, key record) → void
+ *
+ * Deletes a row that the table does not show (the newest of its values is a delete, or it is
+ * parked), which DELETE cannot do. The stored row state serves as the lock. A session that inserts
+ * the key at the same time may have read the state before: then one of the two must try again.
  */
 Datum
 replication_plugin_delete_unshown(PG_FUNCTION_ARGS)
@@ -265,7 +267,7 @@ replication_plugin_delete_unshown(PG_FUNCTION_ARGS)
 
 	if (!table_is_mergeable(rel) || !OidIsValid(table_key_index(rel)))
 	{
-		table_close(rel, NoLock);	/* it shows all that there is */
+		table_close(rel, NoLock);	/* the table shows all its rows */
 		PG_RETURN_VOID();
 	}
 	table_close(open_readable(RelationGetRelid(rel)), AccessShareLock);

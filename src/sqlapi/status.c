@@ -1,6 +1,6 @@
 /*
  * status.c
- *		SQL functions that show what workers are doing, and wake them.
+ *		SQL functions that show the state of workers, and wake them.
  */
 #include "postgres.h"
 
@@ -38,7 +38,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_create_origin);
 
 #define LINK_COLUMNS	18
 
-/* Sets an LSN column, null if there is none. */
+/* Sets an LSN column; null if the LSN is invalid. */
 static void
 set_lsn(Datum *values, bool *nulls, int i, XLogRecPtr lsn)
 {
@@ -46,7 +46,7 @@ set_lsn(Datum *values, bool *nulls, int i, XLogRecPtr lsn)
 	nulls[i] = lsn == InvalidXLogRecPtr;
 }
 
-/* Sets a timestamp column, null if there is none. */
+/* Sets a timestamp column; null if the timestamp is 0. */
 static void
 set_ts(Datum *values, bool *nulls, int i, TimestampTz ts)
 {
@@ -133,7 +133,7 @@ replication_plugin_manager_pid(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(m.pid);
 }
 
-/* request_manager(in_group boolean) → void: at commit */
+/* request_manager(in_group boolean) → void: takes effect at commit */
 Datum
 replication_plugin_request_manager(PG_FUNCTION_ARGS)
 {
@@ -141,7 +141,7 @@ replication_plugin_request_manager(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* suspend_workers() → void: until the transaction ends */
+/* suspend_workers() → void: lasts until the transaction ends */
 Datum
 replication_plugin_suspend_workers(PG_FUNCTION_ARGS)
 {
@@ -193,7 +193,7 @@ replication_plugin_drop_origins(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* create_origin(node_id integer) → void: counts when the transaction commits */
+/* create_origin(node_id integer) → void: takes effect when the transaction commits */
 Datum
 replication_plugin_create_origin(PG_FUNCTION_ARGS)
 {
@@ -206,14 +206,16 @@ replication_plugin_create_origin(PG_FUNCTION_ARGS)
 }
 
 /*
- * How many calls of wait_for_apply() of one role may have connections to other nodes open at a
- * time.
+ * Number of concurrent calls of wait_for_apply() by one role that may have connections to other
+ * nodes.
  */
 #define WAIT_PLACES		8
 
 /*
- * wait_place(take boolean) → boolean: takes a place among the calls of this session's role that may
- * connect to other nodes, if one is free; or gives it back
+ * wait_place(take boolean) → boolean
+ *
+ * Takes one of the places for calls of this session's role that connect to other nodes, if one is
+ * free, or gives it back. Each place is a heavyweight lock. Returns true on success.
  */
 Datum
 replication_plugin_wait_place(PG_FUNCTION_ARGS)

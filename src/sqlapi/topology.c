@@ -1,6 +1,6 @@
 /*
  * topology.c
- *		SQL functions that work out links from a topology and the members.
+ *		SQL functions that compute links from a topology and the members.
  */
 #include "postgres.h"
 
@@ -16,10 +16,10 @@
 PG_FUNCTION_INFO_V1(replication_plugin_topology_plan);
 PG_FUNCTION_INFO_V1(replication_plugin_topology_unreachable);
 
-/* Working out the links takes time and memory by the cube of the members. */
+/* Limit on members: time and memory for computing the links grow with their cube. */
 #define MOST_MEMBERS	128
 
-/* An argument integer[] as an array of node numbers; returns their number. */
+/* Converts an integer[] argument to an array of node numbers. Returns their number. */
 static int
 node_array(ArrayType *array, NodeId **result)
 {
@@ -40,7 +40,7 @@ node_array(ArrayType *array, NodeId **result)
 	return n;
 }
 
-/* Node numbers as integer[]. */
+/* Returns node numbers as integer[]. */
 static Datum
 array_of_nodes(const NodeId *nodes, int n)
 {
@@ -51,7 +51,9 @@ array_of_nodes(const NodeId *nodes, int n)
 	return PointerGetDatum(construct_array(values, n, INT4OID, 4, true, TYPALIGN_INT));
 }
 
-/* Reads arguments 0 to 4: shape, nodes, links, members, sources. Returns the links, not routed. */
+/*
+ * Reads arguments 0 to 4: shape, nodes, links, members, sources. Returns the links, without routes.
+ */
 static TopologyLinks *
 read_topology(FunctionCallInfo fcinfo, TopologyMember **members, int *n)
 {

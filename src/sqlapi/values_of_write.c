@@ -1,20 +1,20 @@
 /*
  * values_of_write.c
- *		Reads for a subscriber what its stream has told it of, without the values.
+ *		Reads, for a subscriber, the values of a write that its stream has announced without them.
  *
- * A commit is in the WAL, and decoded, a little before others here can see it; with synchronous
- * replication long before. So the row is looked for under a snapshot that shows every transaction
- * that is marked as committed, also those that are still in the list of running ones. Nothing is
- * waited for but the mark: a commit may be waiting for the very subscriber that asks.
+ * A commit is in the WAL, and decoded, a little before other sessions can see it; with synchronous
+ * replication, long before. Therefore the row is read with a snapshot that shows every transaction
+ * that is marked as committed, also those that are still in the list of running ones. The function
+ * waits only for that mark, because a commit may be waiting for the very subscriber that asks.
  *
- * Reading marks such a commit in the rows' hint bits, as reading after its end would. Snapshots of
- * others do not care; a writer that waits for such a row goes on a little earlier, behind the
- * commit in the WAL.
+ * Reading sets the hint bits of such a commit in the rows, as reading after its end would. This
+ * does not affect the snapshots of other sessions. A writer that waits for such a row continues a
+ * little earlier, but after the commit is in the WAL.
  *
- * The row may have been written again since the write that is asked for. Then a value is still the
- * one that it had if its TOAST chunks are not younger than that write: an update keeps the chunks
- * of values that it leaves alone, and the row's writes have growing versions. But not if the key
- * was deleted meanwhile: chunks come along when a row takes another key.
+ * The row may have been written again since the write that is asked for. A value is still the one
+ * of that write if its TOAST chunks are not newer: an update keeps the chunks of values that it
+ * leaves alone, and the writes of a row have growing versions. This does not hold if the key was
+ * deleted meanwhile, since chunks are kept when a row takes another key.
  */
 #include "postgres.h"
 
@@ -60,17 +60,17 @@
 
 PG_FUNCTION_INFO_V1(replication_plugin_values_of_write);
 
-/* What is asked for. */
+/* What a subscriber asks for. */
 typedef struct Question
 {
 	Relation	rel;
-	int			nkeys;			/* in the order in which they came */
+	int			nkeys;			/* in the order of the arguments */
 	Datum	   *key_columns;	/* names, as text */
 	Datum	   *key;			/* values, as text */
 	int			n;
 	Datum	   *columns;		/* names, as text */
 	Version		version;
-	TransactionId writer;		/* that wrote it here */
+	TransactionId writer;		/* local transaction of that write */
 	Snapshot	snapshot;
 	TombstoneKeys *keys;
 	Datum		key_values[INDEX_MAX_KEYS];		/* in key index order */
@@ -78,7 +78,9 @@ typedef struct Question
 
 /* ---------- the snapshot ---------- */
 
-/* Takes those out of a list that have committed. Returns how many are left. */
+/*
+ * Copies the transactions that have not committed from one list to another. Returns their number.
+ */
 static uint32
 running_ones(TransactionId *to, const TransactionId *from, uint32 n)
 {
@@ -92,7 +94,7 @@ running_ones(TransactionId *to, const TransactionId *from, uint32 n)
 	return left;
 }
 
-/* A snapshot that shows all that is marked as committed. */
+/* Returns a snapshot that shows all transactions marked as committed. */
 static Snapshot
 committed_snapshot(void)
 {
@@ -109,7 +111,7 @@ committed_snapshot(void)
 	s->regd_count = s->active_count = 0;
 	xip = palloc((latest->xcnt + (next - latest->xmax) + 1) * sizeof(TransactionId));
 	s->xcnt = running_ones(xip, latest->xip, latest->xcnt);
-	/* those that began after the last one that has ended */
+	/* transactions that began after the last one that has ended */
 	for (TransactionId xid = latest->xmax; xid != next;)
 	{
 		if (!TransactionIdIsNormal(xid) || !TransactionIdDidCommit(xid))
@@ -125,7 +127,7 @@ committed_snapshot(void)
 
 /* ---------- the row ---------- */
 
-/* Elements of a text[]. */
+/* Reads the elements of a text[]. Returns their number. */
 static int
 read_texts(Datum array, Datum **texts)
 {
@@ -135,20 +137,20 @@ read_texts(Datum array, Datum **texts)
 	return n;
 }
 
-/* Number of a column by its name. */
+/* Returns the number of a column by its name. Raises an error if there is no such user column. */
 static AttrNumber
 column_number(Relation rel, Datum name)
 {
 	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), TextDatumGetCString(name));
 
-	if (attnum <= InvalidAttrNumber)	/* below: a system column */
+	if (attnum <= InvalidAttrNumber)	/* negative: a system column */
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("table \"%s\" has no column \"%s\" on this node", RelationGetRelationName(rel), TextDatumGetCString(name))));
 	return attnum;
 }
 
-/* Reads the key's values in the order of this node's key index. */
+/* Reads the values of the key in the order of this node's key index. */
 static void
 read_key(Question *q)
 {
@@ -179,7 +181,7 @@ read_key(Question *q)
 				 errmsg("table \"%s\" has another key on this node", RelationGetRelationName(q->rel))));
 }
 
-/* Prepares the search for the key in an index that has its columns. */
+/* Prepares the scan keys for an index on the columns of the key. */
 static void
 key_search(Question *q, Relation index, ScanKey search)
 {
@@ -195,7 +197,10 @@ key_search(Question *q, Relation index, ScanKey search)
 	}
 }
 
-/* Finds the row in one table, or partition, by the index of the key; NULL if it is not there. */
+/*
+ * Finds the row in one table or partition by the index of the key. Returns NULL if it does not
+ * exist.
+ */
 static TupleTableSlot *
 find_in(Question *q, Relation rel, Oid indexoid)
 {
@@ -220,9 +225,9 @@ find_in(Question *q, Relation rel, Oid indexoid)
 }
 
 /*
- * Finds the row, in no matter which partition; *rel: the one, open. It is not asked for by SQL:
- * that would be planned, which runs functions of indexes, would look for operators by their names,
- * and would see what row security, or its owner, lets the owner see.
+ * Finds the row, in any partition. Sets *rel to the table or partition, which stays open. No SQL
+ * query is used: planning it would run functions of indexes, it would look up operators by name,
+ * and row security would limit it to what the table's owner may see.
  */
 static TupleTableSlot *
 find_row(Question *q, Relation *rel)
@@ -250,7 +255,7 @@ find_row(Question *q, Relation *rel)
 	return NULL;
 }
 
-/* A value as text[]'s element. */
+/* Returns a value in text form, as an element of a text[]. */
 static Datum
 value_text(Form_pg_attribute a, Datum value)
 {
@@ -264,7 +269,10 @@ value_text(Form_pg_attribute a, Datum value)
 	return text;
 }
 
-/* The transaction that wrote the chunks of a value; InvalidTransactionId: they are gone. */
+/*
+ * Returns the transaction that wrote the chunks of a value, or InvalidTransactionId if they are
+ * gone.
+ */
 static TransactionId
 chunk_writer(struct varlena *value)
 {
@@ -295,8 +303,9 @@ chunk_writer(struct varlena *value)
 }
 
 /*
- * The version of what a transaction wrote. One that has not ended, besides the write that is asked
- * for, came after it: it is not waited for, as it may be waiting for who asks.
+ * Returns the version of what a transaction wrote. A transaction in progress, other than the write
+ * that is asked for, is later than that write. The function does not wait for it, since it may be
+ * waiting for the subscriber that asks.
  */
 static Version
 version_of(Question *q, TransactionId xid)
@@ -310,7 +319,10 @@ version_of(Question *q, TransactionId xid)
 	return TransactionIdIsInProgress(xid) ? VERSION_SELF : row_version(xid, VERSION_SELF);
 }
 
-/* True if a transaction brought a parked row back: it wrote values that are older or younger. */
+/*
+ * Returns true if a transaction has made a parked row come back: the values it wrote may be older
+ * or newer than its commit.
+ */
 static bool
 is_repair(TransactionId writer)
 {
@@ -322,7 +334,7 @@ is_repair(TransactionId writer)
 		origin_map_node(origin) == ORIGIN_NODE_REPAIR;
 }
 
-/* True if a value has been in the row since the write that is asked for, or longer. */
+/* Returns true if a value has been in the row since the write that is asked for, or longer. */
 static bool
 is_as_old(Question *q, Form_pg_attribute a, Datum value)
 {
@@ -335,7 +347,7 @@ is_as_old(Question *q, Form_pg_attribute a, Datum value)
 		version_cmp(version_of(q, writer), q->version) <= 0;
 }
 
-/* True if the key has been deleted after the write that is asked for. */
+/* Returns true if the key has been deleted after the write that is asked for. */
 static bool
 was_deleted(Question *q)
 {
@@ -344,7 +356,7 @@ was_deleted(Question *q)
 	return tombstone_visible(q->keys, q->key_values, q->snapshot, &deleted) && version_cmp(deleted, q->version) > 0;
 }
 
-/* The version of the row that is shown. */
+/* Returns the version of the shown row. */
 static Version
 shown_version(Question *q, TransactionId xmin)
 {
@@ -355,15 +367,15 @@ shown_version(Question *q, TransactionId xmin)
 	return v;
 }
 
-/* Values of the row that is shown; false if they are not those of the write. */
+/* Reads the values of the shown row. Returns false if they are not those of the write. */
 static bool
 shown_values(Question *q, Relation rel, TupleTableSlot *row, Datum *values, bool *nulls)
 {
 	Version		v = shown_version(q, DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &nulls[0])));
 
 	/*
-	 * what a mergeable table shows may be made of several writes; a row of unknown age is at least
-	 * as old
+	 * A row of a mergeable table may combine several writes. A row of the oldest version is at most
+	 * as new as the write.
 	 */
 	bool		all = version_cmp(v, q->version) == 0 || version_is_oldest(v) || table_is_mergeable(q->rel);
 
@@ -383,7 +395,10 @@ shown_values(Question *q, Relation rel, TupleTableSlot *row, Datum *values, bool
 	return true;
 }
 
-/* Values of the row while it is parked; false if it is not, or has been written since. */
+/*
+ * Reads the values of the row while it is parked. Returns false if it is not parked, or was written
+ * again.
+ */
 static bool
 parked_values(Question *q, Datum *values, bool *nulls)
 {
@@ -407,7 +422,7 @@ parked_values(Question *q, Datum *values, bool *nulls)
 	return true;
 }
 
-/* The values as text[]; false if there are none. */
+/* Sets *array to the values as text[]. Returns false if there are none. */
 static bool
 answer(Question *q, Datum *array)
 {
@@ -418,7 +433,7 @@ answer(Question *q, Datum *array)
 	TupleTableSlot *row;
 	bool		found;
 
-	PushActiveSnapshot(q->snapshot);	/* by which TOASTed values are read */
+	PushActiveSnapshot(q->snapshot);	/* TOASTed values are read with it */
 	row = find_row(q, &rel);
 	parked_read_as_of(q->snapshot);
 	found = row ? shown_values(q, rel, row, values, nulls) : parked_values(q, values, nulls);
@@ -451,7 +466,7 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	q.rel = argument_table(PG_GETARG_OID(0), AccessShareLock);
 	if (pg_class_aclcheck(RelationGetRelid(q.rel), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(q.rel));
-	/* a row that is hidden would pass for one that has been written since */
+	/* a hidden row would be mistaken for one that was written again */
 	if (check_enable_rls(RelationGetRelid(q.rel), InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -468,7 +483,7 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 	nulls[0] = !answer(&q, &result[0]);
 	as_owner_end(saved);
 	table_close(q.rel, AccessShareLock);
-	/* not before the row has been read */
+	/* must be read after the row */
 	result[1] = CStringGetTextDatum(frontier_to_text(local_frontier(nodes_local_id())));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), result, nulls));
 }

@@ -1,11 +1,12 @@
 /*
  * capture_note.c
- *		Counts what is captured in a transaction, and tells the decoder (wire/note.h).
+ *		Counts the captured changes of a transaction, and reports them to the decoder
+ *		(wire/note.h).
  *
- * Counts are kept per subtransaction: one that is rolled back takes its own with it, as decoding
- * does not see its changes either. The note is written right before the commit (or PREPARE). What
- * is written under an origin that is not local is not decoded, or not looked at, so it is not
- * counted.
+ * Counts are kept per subtransaction. A subtransaction that is rolled back discards its counts,
+ * because decoding does not see its changes either. The note is written immediately before the
+ * commit (or PREPARE). Changes written under an origin that is not local are not counted, because
+ * they are not decoded, or not checked.
  */
 #include "postgres.h"
 
@@ -27,10 +28,10 @@ typedef struct Count
 	CaptureNote note;
 } Count;
 
-/* Of the running transaction, the newest first; in TopTransactionContext. */
+/* The counts of the running transaction, newest first; in TopTransactionContext. */
 static List *counts = NIL;
 
-/* The count of a table in a subtransaction; NULL: none yet. */
+/* Returns the count of a table in a subtransaction, or NULL if there is none yet. */
 static Count *
 find_count(SubTransactionId subxact, Oid relid)
 {
@@ -94,7 +95,7 @@ capture_note_truncate(Oid relid, int64 changes)
 	write_notes(list_make1(&note));
 }
 
-/* Before the end of a transaction: writes its note. */
+/* Transaction callback: writes the note before the end of a transaction. */
 static void
 at_transaction_event(XactEvent event, void *arg)
 {
@@ -114,7 +115,7 @@ at_transaction_event(XactEvent event, void *arg)
 		counts = NIL;
 }
 
-/* At the end of a subtransaction: its counts are those of its parent, or nothing. */
+/* Subtransaction callback: moves the counts to the parent, or discards them after an abort. */
 static void
 at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {

@@ -1,14 +1,14 @@
 /*
  * key_hash.c
- *		Hashing values of key columns.
+ *		Hashes values of key columns.
  *
- * Most types have a hash function that goes with their equality. Some that can be keys have none:
- * then values hash by their bytes, their text or the numbers in them where equal ones are known to
- * have the same, and arrays and composites by what their parts hash to. What is left (types that we
- * have never heard of) all hashes to 0, which is slow and right.
+ * Most types have a hash function that matches their equality operator. Some types that can be key
+ * columns have none. Their values hash by bytes, by text or by the numbers in them, if equal values
+ * are known to agree in those. Arrays and composites hash by the hashes of their parts. All values
+ * of the remaining (unknown) types hash to 0, which is slow but correct.
  *
- * Hashes are stored (tombstone.c, row_state.c, parked.c), so a type that hashes in another way in a
- * new version is looked for by both.
+ * Hashes are stored (tombstone.c, row_state.c, parked.c). If a type hashes differently in a new
+ * version, searches therefore use both hashes.
  */
 #include "postgres.h"
 
@@ -38,7 +38,7 @@ typedef enum HashBy
 	BY_FUNCTION,
 	BY_BYTES,					/* equal values have the same bytes */
 	BY_TEXT,					/* equal values have the same text */
-	BY_CUBE,					/* equal values have the same bounds, -0 being 0 */
+	BY_CUBE,					/* equal values have the same bounds, taking -0 as 0 */
 	BY_SEG,
 	BY_ELEMENTS,				/* an array */
 	BY_COLUMNS					/* a composite */
@@ -50,7 +50,7 @@ struct KeyHash
 	int16		len;
 	bool		byval;
 	char		align;
-	/* of a type that is not built in: only in a row session (base/session.h) */
+	/* the type is not built in: use it only in a row session (base/session.h) */
 	bool		users;
 	FmgrInfo	function;		/* hash or output function */
 	KeyHash    *element;
@@ -60,8 +60,8 @@ struct KeyHash
 };
 
 /*
- * How values of types that come with an extension of their name are hashed, wherever that is
- * installed.
+ * Returns how values are hashed whose type comes with an extension of the same name, in whichever
+ * schema that is installed.
  */
 static HashBy
 choose_of_extension(Oid typid)
@@ -89,7 +89,7 @@ choose_of_extension(Oid typid)
 	return by;
 }
 
-/* How values of a type without a hash function are hashed. */
+/* Returns how values of a type without a hash function are hashed. */
 static HashBy
 choose(Oid typid)
 {
@@ -112,7 +112,7 @@ choose(Oid typid)
 	return choose_of_extension(typid);
 }
 
-/* Prepares for the columns of a composite. */
+/* Prepares the hashing of a composite's columns. */
 static void
 make_columns(KeyHash *h, Oid typid)
 {
@@ -170,7 +170,7 @@ key_hash_make(Oid typid)
 	return h;
 }
 
-/* Hashes bytes of a value. */
+/* Hashes the bytes of a value. */
 static uint64
 hash_image(KeyHash *h, Datum value)
 {
@@ -190,13 +190,13 @@ hash_image(KeyHash *h, Datum value)
 static uint64
 add_number(uint64 hash, double number)
 {
-	number += 0.0;				/* -0 becomes 0 */
+	number += 0.0;				/* converts -0 to 0 */
 	return hash_combine64(hash, hash_bytes_extended((unsigned char *) &number, sizeof(number), 0));
 }
 
 /*
- * Hashes a cube: u32 number of dimensions, with the greatest bit set for a point; a corner; and
- * unless it is a point, the one across.
+ * Hashes a cube. Its bytes are: u32 number of dimensions, with the highest bit set for a point; one
+ * corner; and, unless it is a point, the opposite corner.
  */
 static uint64
 hash_cube(Datum value)
@@ -226,7 +226,7 @@ hash_cube(Datum value)
 	return hash;
 }
 
-/* Hashes a seg: two float4, and how exact they are. */
+/* Hashes a seg by its bounds: two float4, which the certainty of the bounds follows. */
 static uint64
 hash_seg(Datum value)
 {

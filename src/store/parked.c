@@ -1,9 +1,9 @@
 /*
  * parked.c
- *		Rows whose place a newer row has taken: tables parked_row and row_pin.
+ *		Stores parked rows and pins: tables parked_row and row_pin.
  *
- * Both are small and seldom written. They are read under the newest snapshot: parked_lock() keeps
- * others from changing what concerns a table.
+ * Both tables are small and rarely written. They are read under the newest snapshot, because
+ * parked_lock() prevents others from changing the entries of a table.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@
 #include "store/parked.h"
 #include "store/row_version.h"
 
-/* Columns of both tables; the first three are alike. */
+/* Columns of both tables; the first three are the same. */
 enum
 {
 	ATT_RELID = 1, ATT_KEY_HASH, ATT_KEY
@@ -44,13 +44,13 @@ enum
 	PIN_ATTS = PIN_NODE
 };
 
-/* One of the tables, open, with a scan of a table's entries. */
+/* A scan of a table's entries in one of the two tables, which is open. */
 typedef struct ParkScan
 {
 	Relation	heap;
 	SysScanDesc scan;
 	Snapshot	snapshot;
-	TombstoneKeys *keys;		/* NULL: of any key */
+	TombstoneKeys *keys;		/* NULL: entries of all keys */
 	const Datum *key;
 } ParkScan;
 
@@ -74,7 +74,7 @@ parked_unlock_shared(Oid relid)
 	UnlockDatabaseObject(extension_relation_oid(TABLE_PARKED_ROW), relid, 0, ShareLock);
 }
 
-/* Starts a scan for a key, or for all of a table (keys is NULL). */
+/* Starts a scan for a key, or for all entries of a table (keys is NULL). */
 static void
 start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKeys *keys, const Datum *key, LOCKMODE mode)
 {
@@ -102,7 +102,7 @@ start_pins(ParkScan *s, TombstoneKeys *keys, const Datum *key, LOCKMODE mode)
 	start(s, TABLE_ROW_PIN, INDEX_ROW_PIN, tombstone_relid(keys), keys, key, mode);
 }
 
-/* A column that is not null. */
+/* Returns a column that is not null. */
 static Datum
 column(ParkScan *s, HeapTuple tuple, int attnum)
 {
@@ -111,7 +111,7 @@ column(ParkScan *s, HeapTuple tuple, int attnum)
 	return heap_getattr(tuple, attnum, RelationGetDescr(s->heap), &isnull);
 }
 
-/* Next entry; NULL: none. */
+/* Returns the next entry, or NULL. */
 static HeapTuple
 next(ParkScan *s)
 {
@@ -125,7 +125,7 @@ next(ParkScan *s)
 	return NULL;
 }
 
-/* Ends the scan; what it wrote is seen from here on. */
+/* Ends the scan, and makes what was written during it visible. */
 static void
 end(ParkScan *s)
 {
@@ -136,8 +136,8 @@ end(ParkScan *s)
 }
 
 /*
- * True if one of the tables has something of a table. Mostly it is empty, or never was anything
- * else.
+ * Returns true if one of the two tables has an entry of table relid. Mostly the table has always
+ * been empty.
  */
 static bool
 any(const char *table, const char *index, Oid relid)
@@ -197,7 +197,7 @@ pin_any(Oid relid)
 	return any(TABLE_ROW_PIN, INDEX_ROW_PIN, relid);
 }
 
-/* The first three columns of a new entry. */
+/* Sets the first three columns of a new entry. */
 static void
 put_key(TombstoneKeys *keys, const Datum *key, Datum *values)
 {
@@ -211,14 +211,14 @@ put_key(TombstoneKeys *keys, const Datum *key, Datum *values)
 
 /* ---------- parked rows ---------- */
 
-/* Reads the version of an entry. */
+/* Returns the version of an entry. */
 static Version
 read_version(ParkScan *s, HeapTuple tuple)
 {
 	return (Version) {DatumGetInt64(column(s, tuple, PARKED_TS)), DatumGetInt32(column(s, tuple, PARKED_NODE))};
 }
 
-/* Reads an entry. */
+/* Returns the contents of an entry. */
 static ParkedRow
 read_parked(ParkScan *s, HeapTuple tuple)
 {
@@ -314,7 +314,7 @@ parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error, int 
 	end(&s);
 }
 
-/* Newest first; of the same version in an order that is the same everywhere. */
+/* List comparator: newest first; equal versions in an order that is the same on all nodes. */
 static int
 newest_first(const ListCell *a, const ListCell *b)
 {
@@ -427,7 +427,7 @@ pin_list(Oid relid)
 	return list;
 }
 
-/* Deletes all of a table from one of ours. */
+/* Deletes all entries of a table from one of the two tables. */
 static void
 forget(const char *table, const char *index, Oid relid)
 {

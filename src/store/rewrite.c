@@ -1,10 +1,10 @@
 /*
  * rewrite.c
- *		ALTER TABLE that writes all rows anew: their versions survive.
+ *		Preserves the versions of rows when ALTER TABLE rewrites a table.
  *
- * A row that the running transaction has written itself, before the command, is pinned to that
- * transaction (pin_find() knows its version when it has committed): what the same transaction does
- * later to other rows has the same version.
+ * A row that the running transaction itself wrote before the command is pinned to that transaction
+ * (pin_find() knows its version once it has committed). Later changes of other rows by the same
+ * transaction have the same version.
  */
 #include "postgres.h"
 
@@ -45,14 +45,15 @@ struct Rewriting
 {
 	Oid			relid;
 	Oid			owner;
-	TupleDesc	desc;			/* as rows are stored */
+	TupleDesc	desc;			/* of the stored rows */
 	TombstoneKeys *keys;
 	int			nkeys;
 	AttrNumber *attnums;		/* of the key, in this table */
-	MemoryContext context;		/* of all this */
+	MemoryContext context;		/* of the whole structure */
 	bool		collected;
-	Oid			storage;		/* relfilenode from which was collected */
-	uint64		stable;			/* what older transactions wrote was stable then */
+	Oid			storage;		/* relfilenode from which the versions were collected */
+	/* rows of transactions before this xid were stable when collected */
+	uint64		stable;
 	List	   *kept;			/* of Kept * */
 };
 
@@ -94,7 +95,7 @@ rewrite_relid(const Rewriting *r)
 	return r->relid;
 }
 
-/* The version of a stored row; VERSION_OLDEST if nobody needs it. */
+/* Returns the version of a stored row, or VERSION_OLDEST if the version is not needed. */
 static Version
 version_of(Rewriting *r, HeapTuple tuple, const Datum *key, bool pins)
 {
@@ -110,7 +111,7 @@ version_of(Rewriting *r, HeapTuple tuple, const Datum *key, bool pins)
 	return v;
 }
 
-/* Remembers a row's version. */
+/* Remembers the version of a row. */
 static void
 keep(Rewriting *r, const Datum *key, Version version)
 {
@@ -130,8 +131,8 @@ keep(Rewriting *r, const Datum *key, Version version)
 }
 
 /*
- * Returns true if not all members have what a transaction wrote. Of a large table, few rows are so
- * young.
+ * Returns true if not all members have the writes of a transaction. Few rows of a large table are
+ * of such transactions.
  */
 static bool
 is_young(const Rewriting *r, TransactionId xmin)
@@ -139,7 +140,7 @@ is_young(const Rewriting *r, TransactionId xmin)
 	return TransactionIdIsNormal(xmin) && full_xid_of(xmin) >= r->stable;
 }
 
-/* Reads a row's key; false if it has none. */
+/* Reads the key of a row. Returns false if a key column is null. */
 static bool
 read_key(const Rewriting *r, HeapTuple tuple, Datum *key)
 {
@@ -154,7 +155,7 @@ read_key(const Rewriting *r, HeapTuple tuple, Datum *key)
 	return true;
 }
 
-/* Looks at one stored row. */
+/* Checks one stored row. */
 static void
 look_at(Rewriting *r, HeapTuple tuple, bool pins)
 {
@@ -214,14 +215,14 @@ rewrite_note(Rewriting *r)
 	CommandCounterIncrement();
 }
 
-/* A kept row, found by its key. */
+/* A hash table entry to find kept rows by key. */
 typedef struct KeptByHash
 {
 	int64		hash;			/* hash key */
-	List	   *kept;			/* of Kept *: keys that hash alike */
+	List	   *kept;			/* of Kept *: rows whose keys have this hash */
 } KeptByHash;
 
-/* Makes kept rows be found by their keys. */
+/* Builds a hash table of the kept rows, by key. */
 static HTAB *
 index_kept(Rewriting *r)
 {
@@ -240,7 +241,7 @@ index_kept(Rewriting *r)
 	return index;
 }
 
-/* The kept row of a key; NULL if there is none. */
+/* Returns the kept row of a key, or NULL if there is none. */
 static Kept *
 find_kept(Rewriting *r, HTAB *index, const Datum *key)
 {
@@ -263,8 +264,8 @@ find_kept(Rewriting *r, HTAB *index, const Datum *key)
 }
 
 /*
- * Looks at the copies: which transactions wrote them, and which of them keep their versions.
- * Returns the transactions.
+ * Scans the copies, and pins those that keep their versions. Returns the transactions that wrote
+ * the copies.
  */
 static List *
 look_at_copies(Rewriting *r, Relation rel)

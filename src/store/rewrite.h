@@ -1,15 +1,16 @@
 /*
  * rewrite.h
- *		ALTER TABLE that writes all rows anew: their versions survive.
+ *		Preserves the versions of rows when ALTER TABLE rewrites a table.
  *
- * Such a command gives rows another xmin, which is where their versions come from. So for each row
- * that not all members have yet the version is pinned (parked.h), and the table's new rows are
- * noted as copies (rewrite_known.h): without a pin they are older than anything that can arrive.
+ * Such a command gives rows another xmin, from which their versions are derived. For each row that
+ * not all members have yet, the version is therefore pinned (parked.h), and the table's new rows
+ * are recorded as copies (rewrite_known.h). A copy without a pin is older than anything that can
+ * arrive.
  *
- * The caller prepares before the command, under its lock; has rows collected when the new storage
- * exists and nothing is copied yet; and has all that noted after the command. Prepared is the
- * layout of the rows as they are stored, which the catalogs do not tell any more when they are
- * collected.
+ * The caller calls rewrite_prepare() before the command, under its lock; rewrite_collect() when the
+ * new storage exists but nothing has been copied yet; and rewrite_note() after the command.
+ * rewrite_prepare() saves the layout of the stored rows, because the catalogs no longer have it
+ * when the versions are collected.
  */
 #ifndef REPLICATION_PLUGIN_REWRITE_H
 #define REPLICATION_PLUGIN_REWRITE_H
@@ -19,22 +20,22 @@
 typedef struct Rewriting Rewriting;
 
 /*
- * Prepares for a table, in CurrentMemoryContext; NULL if its rows have no versions that anybody
- * needs.
+ * Prepares for a table, in CurrentMemoryContext. Returns NULL if the versions of its rows are not
+ * needed.
  */
 extern Rewriting *rewrite_prepare(Relation rel);
 extern Oid	rewrite_relid(const Rewriting *r);
 
-/* Collects the versions of the rows that are stored. */
+/* Collects the versions of the stored rows. */
 extern void rewrite_collect(Rewriting *r);
 
-/* Notes what was collected; nothing if nothing was. */
+/* Records what was collected; does nothing if nothing was. */
 extern void rewrite_note(Rewriting *r);
 
 /*
- * The same where other transactions have made the copies, in a storage that is the table's by now:
- * pg_repack. Returns false, noting nothing, if the table still has the storage from which was
- * collected.
+ * Does the same if other transactions have made the copies, in a storage that has become the
+ * table's by now (pg_repack). Returns false, without recording anything, if the table still has the
+ * storage from which the versions were collected.
  */
 extern bool rewrite_note_swapped(Rewriting *r);
 

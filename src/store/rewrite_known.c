@@ -1,14 +1,14 @@
 /*
  * rewrite_known.c
- *		Table table_rewrite: which transactions have written the rows of a table anew.
+ *		Table table_rewrite: the transactions that have rewritten the rows of a table.
  *
- * It is empty nearly always: a row goes when its transaction is stable
- * (control/group/group_worker.c), as nothing that is concurrent with the rows can arrive then. So
- * each process keeps all of it, and reads it again when it has changed.
+ * The table is almost always empty. An entry is deleted when its transaction is stable
+ * (control/group/group_worker.c), because nothing concurrent with the rows can arrive then. Each
+ * process therefore caches the whole table, and rereads it when it has changed.
  *
- * The command numbers tell copies from rows that the same transaction has written later. PostgreSQL
- * puts another number there when an update of the row is rolled back; the row then counts as a
- * copy, or not, by that, until it is written again.
+ * The command number distinguishes copies from rows that the same transaction wrote later.
+ * PostgreSQL overwrites that number when an update of the row is rolled back. The new number then
+ * determines whether the row counts as a copy, until the row is written again.
  */
 #include "postgres.h"
 
@@ -40,7 +40,7 @@ typedef struct Rewrite
 	CommandId	before;			/* rows of earlier commands are copies */
 } Rewrite;
 
-/* What this process knows. */
+/* The cache of this process. */
 static struct
 {
 	bool		valid;
@@ -72,7 +72,7 @@ read_table(void)
 	registered = true;
 	known.n = 0;
 	known.table = extension_relation_oid(TABLE_TABLE_REWRITE);
-	known.valid = true;			/* first: what changes while it is read makes it invalid again */
+	known.valid = true;			/* set first: a change during the reading invalidates it again */
 	if (!OidIsValid(known.table))
 		return;
 	rel = table_open(known.table, AccessShareLock);

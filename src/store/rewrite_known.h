@@ -1,6 +1,6 @@
 /*
  * rewrite_known.h
- *		Rows that ALTER TABLE has written anew: their transaction is not the one that they are of
+ *		Records rows that ALTER TABLE has rewritten: their xmin does not give their version
  *		(rewrite.h).
  */
 #ifndef REPLICATION_PLUGIN_REWRITE_KNOWN_H
@@ -11,14 +11,14 @@
 
 /*
  * Returns true if a row of a table, written by that command of that transaction, is only a copy
- * that ALTER TABLE has made of it.
+ * that ALTER TABLE has made.
  */
 extern bool rewrite_is_known(Oid relid, TransactionId xmin, CommandId cmin);
 
-/* Notes it for all rows of a table that commands of the running transaction have written so far. */
+/* Records all rows of a table that the running transaction has written so far as copies. */
 extern void rewrite_make_known(Oid relid);
 
-/* Notes it for all rows of a table that a transaction has written. */
+/* Records all rows of a table that a transaction has written as copies. */
 extern void rewrite_make_writer_known(Oid relid, TransactionId writer);
 
 #endif							/* REPLICATION_PLUGIN_REWRITE_KNOWN_H */

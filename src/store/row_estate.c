@@ -18,7 +18,7 @@ row_estate(Relation rel, ResultRelInfo **rri)
 	EState	   *estate = CreateExecutorState();
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 
-	/* messages about violated constraints look the table's columns up in it */
+	/* error messages about violated constraints look up the table's columns in it */
 	rte->rtekind = RTE_RELATION;
 	rte->relid = RelationGetRelid(rel);
 	rte->relkind = rel->rd_rel->relkind;

@@ -9,12 +9,15 @@
 #include "nodes/execnodes.h"
 #include "utils/relcache.h"
 
-/* In CurrentMemoryContext; FreeExecutorState() frees it. The table fires no triggers. */
+/*
+ * Creates the executor state in CurrentMemoryContext; the caller frees it with FreeExecutorState().
+ * The table fires no triggers.
+ */
 extern EState *row_estate(Relation rel, ResultRelInfo **rri);
 
 /*
- * Computes the generated columns of a row that was kept or sent, and so came without them; as the
- * table's owner.
+ * Computes the generated columns of a row that was stored or sent, and therefore lacks them. The
+ * caller must have become the table's owner.
  */
 extern void row_generate(Relation rel, TupleTableSlot *slot);
 

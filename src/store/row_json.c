@@ -1,12 +1,12 @@
 /*
  * row_json.c
- *		A row, or its key, as jsonb for the record of conflicts.
+ *		Converts a row, or its key, to jsonb for the record of conflicts.
  *
- * Each column goes through to_jsonb(), straight from its value. Values that alone are larger than
- * a whole row may be are not even read (they may be toasted, or too large for jsonb); of the others
+ * Each column is converted by to_jsonb(), directly from its value. A value that alone exceeds the
+ * limit of a whole row is not even read (it may be toasted, or too large for jsonb). Of the others,
  * the largest are cut until the row fits. A value that is cut is shown as "[cut: N bytes]".
  *
- * Casts to json that users have made run here: the caller sees to whose rights they have.
+ * Casts to json that users have created run here; the caller must have set the user for them.
  */
 #include "postgres.h"
 
@@ -24,10 +24,10 @@
 #include "catalog/table_info.h"
 #include "store/row_json.h"
 
-#define ROW_MOST	8192		/* bytes of a row as jsonb */
-#define COLUMN_LEAST	64		/* no column that is smaller is cut */
+#define ROW_MOST	8192		/* limit of a row as jsonb, in bytes */
+#define COLUMN_LEAST	64		/* columns up to this size are not cut */
 
-/* One column on its way into the object. */
+/* One column of the resulting object. */
 typedef struct Member
 {
 	const char *name;
@@ -35,7 +35,7 @@ typedef struct Member
 	Size		raw_size;		/* of the column's value, for the note that it was cut */
 } Member;
 
-/* A single value as jsonb, as to_jsonb() makes it. */
+/* Converts a single value to jsonb, like to_jsonb(). */
 static Jsonb *
 value_json(Datum value, Oid type)
 {
@@ -49,14 +49,14 @@ value_json(Datum value, Oid type)
 	return DatumGetJsonbP(FunctionCall1(&to_jsonb, value));
 }
 
-/* What stands for a value that is cut. */
+/* Returns the note that replaces a cut value. */
 static Jsonb *
 cut_note(Size size)
 {
 	return value_json(CStringGetTextDatum(psprintf("[cut: %zu bytes]", size)), TEXTOID);
 }
 
-/* A column of a row; whole: however large it is. */
+/* Converts a column of a row. whole: do not cut it, whatever its size. */
 static Member
 make_member(TupleTableSlot *row, int i, bool whole)
 {
@@ -74,7 +74,7 @@ make_member(TupleTableSlot *row, int i, bool whole)
 	return m;
 }
 
-/* Bytes of the object if columns larger than limit are cut, roughly. */
+/* Returns the approximate size of the object, in bytes, if columns larger than limit are cut. */
 static Size
 size_with_limit(const Member *members, int n, Size limit)
 {
@@ -106,7 +106,7 @@ cut_members(Member *members, int n)
 	}
 }
 
-/* Puts columns together. */
+/* Builds an object from columns. */
 static Datum
 make_object(const Member *members, int n)
 {
@@ -152,7 +152,7 @@ row_json(TupleTableSlot *row, const bool *present)
 	return make_object(members, n);
 }
 
-/* Place of a column in a row that may be of a partition. */
+/* Returns the position of a column in a row, which may be of a partition. */
 static int
 column_of(TupleDesc desc, const char *name)
 {

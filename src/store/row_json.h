@@ -1,6 +1,6 @@
 /*
  * row_json.h
- *		A row, or its key, as jsonb for the record of conflicts.
+ *		Converts a row, or its key, to jsonb for the record of conflicts.
  */
 #ifndef REPLICATION_PLUGIN_ROW_JSON_H
 #define REPLICATION_PLUGIN_ROW_JSON_H
@@ -9,12 +9,15 @@
 #include "utils/relcache.h"
 
 /*
- * A row as jsonb of bounded size. present: which columns are known; one that is null and not
- * present is left out. NULL: all are.
+ * Returns a row as jsonb of bounded size. present: which columns are known; a column that is null
+ * and not present is omitted. NULL: all columns are known.
  */
 extern Datum row_json(TupleTableSlot *row, const bool *present);
 
-/* The key columns of a row of rel as jsonb, never cut; returns false if the table has no key. */
+/*
+ * Sets *result to the key columns of a row of rel as jsonb, never cut. Returns false if the table
+ * has no key.
+ */
 extern bool row_json_key(Relation rel, TupleTableSlot *row, Datum *result);
 
 #endif							/* REPLICATION_PLUGIN_ROW_JSON_H */

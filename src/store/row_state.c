@@ -1,13 +1,14 @@
 /*
  * row_state.c
- *		The siblings of a row of a mergeable table: table row_state.
+ *		Stores the siblings of rows of mergeable tables: table row_state.
  *
- * state: u8 format (3), u16 siblings (0: the heap row is the only one), each: u8 flags (1 plain, 2
- * deleted, 4 of the transaction that stored this), u32 node and u64 timestamp (0 if flag 4), u32
- * length, row (none if deleted): u16 n and n times u16: its columns (attribute numbers) with a u32
- * each: their types then, and a wire tuple in internal form; u16 merged columns, each: u16
- * attribute number, u32 length, bytes of model/merge.h. Integers in network byte order. Columns
- * that were added later have what ALTER TABLE gave the rows that were there.
+ * The column state has: u8 format (3), u16 number of siblings (0: the heap row is the only one),
+ * and for each sibling: u8 flags (1 plain, 2 deleted, 4 of the transaction that stored the state),
+ * u32 node and u64 timestamp (0 with flag 4), u32 length, row (none if deleted). The row has: u16
+ * n; n times a u16 attribute number with a u32 type, which the column had then; and a wire tuple in
+ * internal form. Then follow: u16 number of merged columns, and for each: u16 attribute number, u32
+ * length, bytes of model/merge.h. Integers are in network byte order. Columns that were added later
+ * have the values that ALTER TABLE gave existing rows.
  */
 #include "postgres.h"
 
@@ -123,7 +124,9 @@ row_encode(RowCodec *c, TupleTableSlot *slot, StringInfo out)
 	}
 }
 
-/* A row's bytes in a sibling are: u16 n, n times u16 column number and u32 type, wire tuple. */
+/*
+ * Appends the row of a sibling: u16 n; n times a u16 attribute number and a u32 type; wire tuple.
+ */
 static void
 append_sibling_row(RowCodec *c, TupleTableSlot *slot, StringInfo out)
 {
@@ -147,7 +150,7 @@ read_converted(const ValueReader *now, Oid typid, const WireColumn *column)
 	return value_read(&reader, column);
 }
 
-/* Sets what columns had that the table got after the row was stored. */
+/* Sets the columns that the table got after the row was stored to their missing values. */
 static void
 set_missing(TupleTableSlot *slot)
 {
@@ -210,10 +213,10 @@ row_sibling(RowCodec *c, Version version, TupleTableSlot *slot)
 
 /* ---------- the stored form ---------- */
 
-/* So many siblings, or more, are counted in four bytes behind this. */
+/* If there are this many siblings or more, four more bytes have their number. */
 #define MANY	65535
 
-/* Writes a state. */
+/* Returns a state in its stored form. */
 static bytea *
 encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 {
@@ -248,7 +251,7 @@ encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 	return (bytea *) buf.data;
 }
 
-/* The complaint about a state that cannot be one. */
+/* Raises the error that a stored state is corrupted. */
 static void
 spoilt(const char *what)
 {
@@ -257,7 +260,7 @@ spoilt(const char *what)
 			 errmsg("a stored row state is spoilt: %s", what)));
 }
 
-/* Reads the siblings; self is the version of the transaction that stored them. */
+/* Reads the siblings. self: the version of the transaction that stored them. */
 static SiblingSet *
 read_set(StringInfo in, Version self)
 {
@@ -310,7 +313,7 @@ read_columns(StringInfo in, Version self, int *n)
 	return columns;
 }
 
-/* Reads a state; self is the version of the transaction that stored it. */
+/* Reads a state. self: the version of the transaction that stored it. */
 static void
 decode_state(bytea *bytes, Version self, RowState *state)
 {
@@ -369,7 +372,7 @@ close_store(Store *s)
 	table_close(s->heap, NoLock);
 }
 
-/* Starts the search for a key, and ends it. */
+/* Starts the search for a key. The caller ends it with index_endscan(). */
 static IndexScanDesc
 start_search(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 {
@@ -382,7 +385,7 @@ start_search(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 	return scan;
 }
 
-/* Next row of the key. */
+/* Finds the next row of the key. */
 static bool
 next_of_key(Store *s, IndexScanDesc scan, TombstoneKeys *keys, const Datum *key)
 {
@@ -396,7 +399,10 @@ next_of_key(Store *s, IndexScanDesc scan, TombstoneKeys *keys, const Datum *key)
 	return false;
 }
 
-/* Finds the row of a key that a snapshot shows, into the slot; true if there is one. */
+/*
+ * Finds the row of a key that a snapshot shows, and stores it in the slot. Returns false if there
+ * is none.
+ */
 static bool
 find_row(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 {
@@ -438,7 +444,7 @@ row_state_find(TombstoneKeys *keys, const Datum *key, Version own, RowState *sta
 	open_store(&store, RowExclusiveLock);
 	do
 	{
-		/* one of a transaction in progress counts as well: it is waited for */
+		/* a state of a transaction in progress counts as well: wait for it */
 		InitDirtySnapshot(dirty);
 		wait = InvalidTransactionId;
 		state->stored = find_row(&store, keys, key, &dirty);
@@ -488,7 +494,7 @@ row_state_forget_all(Oid relid)
 	Store		store;
 	ScanKeyData search;
 	IndexScanDesc scan;
-	/* the next call of it would change the scan's */
+	/* registered, because the next call of GetLatestSnapshot() would change it */
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	open_store(&store, RowExclusiveLock);
@@ -568,7 +574,7 @@ index_row(Store *s, TombstoneKeys *keys, const Datum *key)
 	index_insert(s->index, values, isnull, &s->slot->tts_tid, s->heap, UNIQUE_CHECK_NO, false, BuildIndexInfo(s->index));
 }
 
-/* Says whether a write of a stored row took place. */
+/* Returns true if a stored row was written, false if another transaction was first. */
 static bool
 took_place(TM_Result result)
 {

@@ -1,7 +1,8 @@
 /*
  * row_text.c
- *		Rows on their way to a new member: a jsonb object of columns, values in the types' text
- *		form.
+ *		Text form of rows for a new member: a jsonb object of columns, with values in the text
+ *		form
+ *		of their types.
  */
 #include "postgres.h"
 
@@ -67,7 +68,7 @@ json_truth(JsonbContainer *object, const char *name)
 	return v && v->type == jbvBool && v->val.boolean;
 }
 
-/* The complaint about a value that is no such row or state. */
+/* Raises the error that a value is not such a row or state. */
 static void
 malformed(const char *what)
 {
@@ -84,7 +85,7 @@ json_root(Jsonb *value)
 	return &value->root;
 }
 
-/* A value as a container. */
+/* Returns a value as a container. Raises an error if it is not of the required kind. */
 static JsonbContainer *
 container(const JsonbValue *v, bool array, const char *name)
 {

@@ -1,7 +1,8 @@
 /*
  * row_text.h
- *		Rows on their way to a new member: a jsonb object of columns, values in the types' text
- *		form.
+ *		Text form of rows for a new member: a jsonb object of columns, with values in the text
+ *		form
+ *		of their types.
  */
 #ifndef REPLICATION_PLUGIN_ROW_TEXT_H
 #define REPLICATION_PLUGIN_ROW_TEXT_H
@@ -13,30 +14,36 @@
 
 #include "model/version.h"
 
-/* Appends the members of such an object: all columns of a row, or n of them (by number). */
+/*
+ * Appends the members of such an object, without braces: all columns of a row, or the n columns
+ * with the numbers in "only".
+ */
 extern void row_text_append(StringInfo out, TupleTableSlot *row, const AttrNumber *only, int n);
 
-/* Makes a row of one; what is not there is null. */
+/* Returns a row made of such an object; columns that are missing are null. */
 extern TupleTableSlot *row_text_read(Relation rel, JsonbContainer *values);
 
-/* A field of an object (NULL if it is not there), as a number (0), as a truth value (false). */
+/*
+ * Return a field of an object (NULL if it is missing), as a number (0), or as a truth value
+ * (false).
+ */
 extern JsonbValue *json_field(JsonbContainer *object, const char *name);
 extern int64 json_number(JsonbContainer *object, const char *name);
 extern bool json_truth(JsonbContainer *object, const char *name);
 
 /*
- * A container as what it has to be, a field that is an object or an array, an element of an array
- * that is an object; an error if it is not.
+ * Return a container of the required kind: the root object, a field that is an object or an array,
+ * or an array element that is an object. Raise an error if it is not of that kind.
  */
 extern JsonbContainer *json_root(Jsonb *value);
 extern JsonbContainer *json_object_at(JsonbContainer *object, const char *name);
 extern JsonbContainer *json_array_at(JsonbContainer *object, const char *name);
 extern JsonbContainer *json_object_in(JsonbContainer *array, int i);
 
-/* Fields "ts" and "node"; without a node: of unknown version. */
+/* Reads a version from the fields "ts" and "node"; VERSION_OLDEST without a node. */
 extern Version json_version(JsonbContainer *object);
 
-/* Key values of a row that was read; an error if one is null. */
+/* Sets key to the key values of a row that was read. Raises an error if one is null. */
 extern void row_text_key(TupleTableSlot *row, const AttrNumber *attnums, int n, Datum *key);
 
 #endif							/* REPLICATION_PLUGIN_ROW_TEXT_H */

@@ -1,16 +1,16 @@
 /*
  * row_version.c
- *		The version of a stored row, from PostgreSQL's own commit data.
+ *		Derives the version of a stored row from PostgreSQL's own commit data.
  *
- * Nothing is kept beside a user's row: the raw xmin leads to the commit timestamp
- * and the replication origin of the transaction that wrote it, and the origin is
- * a node. The raw xmin is used also for frozen rows: as long as the commit data is
- * there, freezing must not change the outcome of a conflict.
+ * Nothing is stored beside a user's row. The raw xmin gives the commit timestamp and the
+ * replication origin of the transaction that wrote the row, and the origin gives the node. The raw
+ * xmin is used for frozen rows as well: while the commit data exists, freezing must not change the
+ * outcome of a conflict.
  *
- * Invariant: the result depends on the writing transaction alone, so every node that holds a row
- * gives it the same version; except VERSION_OLDEST, which stands for rows older than anything that
- * can still arrive: copied ones, and those that were here before the database became a member,
- * whoever wrote them: origin numbers may have been other nodes' then.
+ * Invariant: the result depends only on the writing transaction, so every node that has a row gives
+ * it the same version. The exception is VERSION_OLDEST, for rows that are older than anything that
+ * can still arrive. These are copied rows, and all rows from before the database became a member,
+ * whatever their origin, because origin numbers may have belonged to other nodes then.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 #include "store/row_version.h"
 
 /*
- * Returns true if a transaction is from before this database became a member, or of the server of
+ * Returns true if a transaction is from before this database became a member, or from the server of
  * which it is a physical copy.
  */
 static bool
@@ -39,7 +39,8 @@ is_older_than_member(TransactionId xmin)
 }
 
 /*
- * The member whose transaction that was, on a physical copy of its server; INVALID_NODE_ID: none.
+ * Returns the member that wrote a transaction, if this database is a physical copy of that member's
+ * server; otherwise INVALID_NODE_ID.
  */
 static NodeId
 copied_from(TransactionId xmin)
@@ -50,7 +51,7 @@ copied_from(TransactionId xmin)
 	return full_xid_of(xmin) >= since ? node : INVALID_NODE_ID;
 }
 
-/* Looks a transaction up in the commit timestamp data. */
+/* Looks up a transaction in the commit timestamp data. */
 static Version
 lookup_version(TransactionId xmin)
 {
@@ -73,7 +74,7 @@ lookup_version(TransactionId xmin)
 		return VERSION_OLDEST;
 	writer = is_older_than_member(xmin) ? copied_from(xmin) : nodes_local_id();
 	if (writer == INVALID_NODE_ID)
-		return VERSION_OLDEST;	/* other members have it as a copied row */
+		return VERSION_OLDEST;	/* other members have the row as a copied row */
 	return (Version) {ts, node == ORIGIN_NODE_LOCAL ? writer : node};
 }
 
@@ -90,8 +91,8 @@ row_version(TransactionId xmin, Version own)
 		return own;
 
 	/*
-	 * A committed transaction's data does not change before its xid is reused,
-	 * and by then billions of others have passed through here.
+	 * The data of a committed transaction does not change before its xid is reused, and by then
+	 * this function has been called for billions of other transactions.
 	 */
 	if (xmin != cached_xmin || origin_map_generation() != cached_generation)
 	{

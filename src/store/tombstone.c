@@ -1,18 +1,17 @@
 /*
  * tombstone.c
- *		Deletes that are remembered.
+ *		Stores tombstones, the records of deletes.
  *
- * A tombstone is a row of replication_plugin.tombstone: the table (its partition
- * root), a hash of the key, and the key as a wire tuple in key index order. Its own
- * xmin is the version of the delete, as for any row. The hash goes with the key
- * types' equality (key_hash.c), so that keys that are equal but not identical (1.0 and
- * 1.00, texts under a case-insensitive collation) meet; candidates are compared by
- * the types' equality.
+ * A tombstone is a row of replication_plugin.tombstone: the table (its partition root), a hash of
+ * the key, and the key as a wire tuple in key index order. As for any row, its own xmin gives the
+ * version of the delete. The hash matches the equality of the key's types (key_hash.c), so that
+ * keys that are equal but not identical (1.0 and 1.00, texts under a case-insensitive collation)
+ * hash alike. Candidates are compared by the types' equality operators.
  *
- * Invariant: if a row of the key is live, its version is newer than any tombstone
- * of the key that its node knows. So updates that find their row need not look here.
+ * Invariant: the version of a live row is newer than any tombstone of its key that its node knows.
+ * Updates that find their row therefore need not search for tombstones.
  *
- * Tombstones may exist several times for a key; the newest counts.
+ * A key can have several tombstones; the newest counts.
  */
 #include "postgres.h"
 
@@ -53,7 +52,7 @@
 #define ATT_KEY			3
 #define NATTS			3
 
-#define BATCH_ROWS		500		/* gathered tombstones of one transaction */
+#define BATCH_ROWS		500		/* limit of gathered tombstones of one transaction */
 
 typedef struct KeyColumn
 {
@@ -74,7 +73,7 @@ struct TombstoneKeys
 	WireTuple	scratch;
 };
 
-/* The open tombstone table; kept open only inside begin ... end. */
+/* The open tombstone table; it stays open only between begin and end. */
 typedef struct Store
 {
 	bool		kept;			/* between begin and end */
@@ -91,11 +90,12 @@ typedef struct Store
 } Store;
 
 /*
- * Of the running transaction, of which a process has one at a time, whoever applies or reads there.
+ * The store of the running transaction. A process has one transaction at a time, whichever applier
+ * or reader uses it.
  */
 static Store store;
 
-/* Sees what is committed, our own, and, with xmin set, what is in progress. */
+/* Shows what is committed, the transaction's own writes, and, with xmin set, writes in progress. */
 static SnapshotData dirty;
 
 /* ---------- keys ---------- */
@@ -163,8 +163,8 @@ tombstone_relid(const TombstoneKeys *k)
 }
 
 /*
- * Hashes a key such that equal keys hash alike. A single integer stands for itself: keys
- * that are deleted in order then come in order into the index, too.
+ * Hashes a key so that equal keys hash alike. A single integer is its own hash, so that keys that
+ * are deleted in order also arrive in order in the index.
  */
 int64
 tombstone_key_hash(TombstoneKeys *k, const Datum *key)
@@ -191,7 +191,7 @@ tombstone_key_hash(TombstoneKeys *k, const Datum *key)
 	return (int64) h;
 }
 
-/* What version 1.0 stored as the hash of a key. */
+/* Returns the hash of a key that version 1.0 stored. */
 static int64
 hash_before(TombstoneKeys *k, const Datum *key)
 {
@@ -220,7 +220,7 @@ tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey search, AttrNum
 						   PointerGetDatum(construct_array(hashes, 2, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 }
 
-/* Appends a key as a wire tuple behind a varlena header; returns the bytea. */
+/* Appends a key as a wire tuple after a varlena header. Returns the bytea. */
 bytea *
 tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf)
 {
@@ -233,8 +233,8 @@ tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf)
 }
 
 /*
- * Reads a stored key into k->scratch; false if the key had other columns, or types, when it was
- * stored.
+ * Reads a stored key into k->scratch. Returns false if the key had other columns, or types, when it
+ * was stored.
  */
 static bool
 read_stored(TombstoneKeys *k, bytea *stored)
@@ -283,7 +283,7 @@ tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key)
 
 /* ---------- the table ---------- */
 
-/* Opens the tombstone table, unless it is kept open. */
+/* Opens the tombstone table, unless it is already open. */
 static void
 open_store(void)
 {
@@ -294,8 +294,8 @@ open_store(void)
 		return;
 
 	/*
-	 * Outside begin ... end every call closes what it opens; something left
-	 * over is of a call that failed, and went with its transaction.
+	 * Outside begin ... end, every call closes what it opens. Whatever is left over belongs to a
+	 * failed call, and ended with its transaction.
 	 */
 	memset(&store, 0, sizeof(store));
 	store.kept = kept;
@@ -339,7 +339,7 @@ flush_store(void)
 	CommandCounterIncrement();
 }
 
-/* Writes what is gathered and closes the table. */
+/* Writes the gathered tombstones and closes the table. */
 static void
 close_store(void)
 {
@@ -379,7 +379,7 @@ tombstone_flush(void)
 void
 tombstone_abort_transaction(void)
 {
-	/* relations, scans and memory went with the transaction */
+	/* the abort has closed the relations and scans, and freed the memory */
 	memset(&store, 0, sizeof(store));
 }
 
@@ -419,9 +419,9 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 }
 
 /*
- * Starts a scan for the hash of a key; it is kept for the next time. Tombstones of transactions in
- * progress are seen as well (dirty.xmin is set then): a put and a delete of one key that are
- * applied at the same time must not pass each other unseen.
+ * Starts a scan for the hash of a key; the scan is kept for the next call. It also shows tombstones
+ * of transactions in progress (dirty.xmin is set then), because a put and a delete of one key that
+ * are applied at the same time must not miss each other.
  */
 static IndexScanDesc
 start_scan(TombstoneKeys *k, const Datum *key)
@@ -439,7 +439,7 @@ start_scan(TombstoneKeys *k, const Datum *key)
 	return store.scan;
 }
 
-/* Next row of a scan; what it allocates lives as long as the scan. */
+/* Finds the next row of a scan. Whatever this allocates lives as long as the scan. */
 static bool
 next_row(IndexScanDesc scan)
 {
@@ -496,7 +496,7 @@ tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version
 	HeapTuple	tuple;
 	bool		found = false;
 
-	/* its writers have committed, but need not have ended */
+	/* the transactions that wrote its rows have committed, but may not have ended */
 	snapshot = RegisterSnapshot(snapshot);
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(k->relid));
 	tombstone_key_search(k, key, &keys[1], ATT_KEY_HASH);
@@ -576,7 +576,7 @@ tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
 		TransactionId xmin = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
 		TM_FailureData failure;
 
-		/* whoever else deletes it, as the table is not replicated any more, is welcome */
+		/* another process may delete it first, as the table is no longer replicated */
 		if (TransactionIdPrecedes(xmin, before) &&
 			!(keep && keep(DatumGetObjectId(slot_getattr(slot, ATT_RELID, &isnull)), DatumGetInt64(slot_getattr(slot, ATT_KEY_HASH, &isnull)), arg)))
 			(void) table_tuple_delete(heap, &slot->tts_tid, cid, snapshot, InvalidSnapshot, true, &failure, false);

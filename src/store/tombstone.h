@@ -1,7 +1,8 @@
 /*
  * tombstone.h
- *		Deletes that are remembered: a write that is older than the delete of its
- *		key must not raise the row again, in whatever order the two arrive.
+ *		Stores tombstones, the records of deletes. A write that is older than the delete of its
+ *		key
+ *		must not recreate the row, in whatever order the two arrive.
  */
 #ifndef REPLICATION_PLUGIN_TOMBSTONE_H
 #define REPLICATION_PLUGIN_TOMBSTONE_H
@@ -18,22 +19,22 @@
 typedef struct TombstoneKeys TombstoneKeys;
 
 /*
- * Builds it for a table with a key, in CurrentMemoryContext. root: the relation
- * under whose name and key the table is replicated.
+ * Builds it for a table with a key, in CurrentMemoryContext. root: the relation under whose name
+ * and key the table is replicated.
  */
 extern TombstoneKeys *tombstone_keys(Relation root);
 extern int	tombstone_nkeys(const TombstoneKeys *k);
 
 /*
- * True if a column of the key has a type that is not built in: hashing, comparing and reading it
- * belongs into a row session (base/session.h).
+ * Returns true if a column of the key has a type that is not built in. Hashing, comparing and
+ * reading such a key requires a row session (base/session.h).
  */
 extern bool tombstone_users_types(const TombstoneKeys *k);
 extern Oid	tombstone_relid(const TombstoneKeys *k);
 
 /*
- * A key in its stored form: hash (equal keys hash alike), bytes (appended to buf, with a varlena
- * header), scan key by the hash, comparison.
+ * Operations on the stored form of a key: its hash (equal keys hash alike), its bytes (appended to
+ * buf, with a varlena header), a scan key for the hash, and a comparison.
  */
 extern int64 tombstone_key_hash(TombstoneKeys *k, const Datum *key);
 extern bytea *tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf);
@@ -41,56 +42,59 @@ extern void tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey sea
 extern bool tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key);
 
 /*
- * Takes a stored key apart; false if the key had other columns, or types of another length, then.
+ * Reads the values of a stored key. Returns false if the key had other columns, or types of another
+ * length, when it was stored.
  */
 extern bool tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key);
 
 /*
- * Remembers the delete of a key (values in key index order) by the running transaction.
- * send: the tombstone is decoded and sent as the delete; false where the delete of the
- * row itself is, so that decoding need not look at the tombstone.
+ * Remembers the delete of a key (values in key index order) by the running transaction. send: the
+ * tombstone is decoded and sent as the delete; false if the delete of the row itself is sent, so
+ * that decoding can ignore the tombstone.
  */
 extern void tombstone_write(TombstoneKeys *k, const Datum *key, bool send);
 
 /*
- * Finds the newest tombstone of a key that is committed, or of the running
- * transaction, which has version own; waits for transactions that are writing one.
- * Returns false if there is none.
+ * Finds the newest tombstone of a key that is committed or belongs to the running transaction,
+ * whose version is own. Waits for transactions that are writing one. Returns false if there is
+ * none.
  */
 extern bool tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest);
 
 /*
- * The same, as a snapshot shows it, without waiting: a writer that has not ended has VERSION_SELF.
+ * Does the same for the tombstones that a snapshot shows, without waiting. A writer that has not
+ * ended has VERSION_SELF.
  */
 extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version *newest);
 
-/* Forgets all tombstones of a table: it is not replicated any more. */
+/* Removes all tombstones of a table that is no longer replicated. */
 extern void tombstone_forget_all(Oid relid);
 
 /*
- * Deletes the tombstones in these blocks (to: the first one behind) that transactions before this
- * one wrote, but for those of which keep() says that somebody still looks for them (by table and
- * hash of the key). keep may be NULL. arg is given to it.
+ * Deletes the tombstones in the blocks from "from" up to, but excluding, "to" that transactions
+ * before "before" wrote, except those that keep() says are still needed (by table and hash of the
+ * key). keep may be NULL; arg is passed to it.
  */
 extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
 							  bool (*keep) (Oid relid, int64 hash, const void *arg), const void *arg);
 
 /*
- * Notes all tombstones in shared/newest_delete.h: its look at what was there before the server was
+ * Reports all tombstones to shared/newest_delete.h, which needs those from before the server was
  * started.
  */
 extern void tombstone_look(void);
 
 /*
- * Between begin and end the table is kept open and writes are gathered; end (or
- * tombstone_find, or tombstone_flush) writes them. Without it every call opens and closes.
+ * Between begin and end the table stays open and writes are gathered. tombstone_end_transaction(),
+ * tombstone_find() and tombstone_flush() write them. Without begin, every call opens and closes the
+ * table.
  */
 extern void tombstone_begin_transaction(void);
 extern void tombstone_end_transaction(void);
 
 /*
- * Writes what is gathered. Before a row is put: the order in the WAL is the order in which
- * a transaction is forwarded, and a delete must not overtake a later put of its key.
+ * Writes the gathered tombstones. This is needed before a row is put: a transaction is forwarded in
+ * the order of the WAL, and a delete must not move past a later put of its key.
  */
 extern void tombstone_flush(void);
 

@@ -1,6 +1,6 @@
 /*
  * note.c
- *		What capture tells the decoder of its own server.
+ *		Notes, by which capture tells the decoder of its own server what it has captured.
  */
 #include "postgres.h"
 

@@ -1,15 +1,15 @@
 /*
  * note.h
- *		What capture tells the decoder of its own server: by it, decoding sees a change that
- *		escaped.
+ *		Notes, by which capture tells the decoder of its own server what it has captured. They let
+ *		decoding detect a change that escaped capture.
  *
- * A note is a logical message: 'K', u32 n, n times: u32 relation (a partition by its own number),
- * u64 changes of it that were captured and that decoding could not tell to have been (may be
- * negative), u32 TRUNCATEs. It never leaves the server.
+ * A note is a logical message: 'K', u32 n, n times: u32 relation (a partition has its own number),
+ * u64 number of its changes that were captured and that decoding could not recognize as captured
+ * (may be negative), u32 number of TRUNCATEs. It never leaves the server.
  *
- * Of a plain table the heap's deletes and changes of the key count: each has its tombstone. Of a
- * mergeable one all changes of the heap, less the messages of writes: there are as many, but for
- * those that the note tells of.
+ * For a plain table, the heap's deletes and changes of the key count, because each has its
+ * tombstone. For a mergeable table, all changes of the heap count, less the messages of writes:
+ * their numbers are equal, except for those in the note.
  */
 #ifndef REPLICATION_PLUGIN_NOTE_H
 #define REPLICATION_PLUGIN_NOTE_H
@@ -29,8 +29,8 @@ typedef struct CaptureNote
 } CaptureNote;
 
 /*
- * Writes notes, a List of CaptureNote *, as the content of one logical message; reads them, NIL if
- * it is none.
+ * Write notes, a List of CaptureNote *, as the content of one logical message, and read them.
+ * note_read() returns a palloc'd list; NIL if the message is not a note.
  */
 extern void note_write(StringInfo out, List *notes);
 extern List *note_read(const char *content, Size size);

@@ -1,12 +1,11 @@
 /*
  * value.c
- *		One column value: datum to wire and back.
+ *		One column value: from a datum to the wire and back.
  *
- * How a type is written is decided once per column. WIRE_INTERNAL is the datum's own
- * bytes: as cheap as a value can be, and right only between servers with the same
- * major version and memory layout, for types whose bytes hold no oid of an object
- * that a user made. On reading, lengths are checked; the bytes themselves are trusted
- * like the provider is.
+ * The form in which values of a type are written is decided once per column. WIRE_INTERNAL is the
+ * datum's own bytes. It is the cheapest form, and correct only between servers with the same major
+ * version and memory layout, for types whose bytes contain no OID of an object that a user made.
+ * When values are read, lengths are checked; the bytes themselves are trusted as the provider is.
  */
 #include "postgres.h"
 
@@ -29,7 +28,7 @@
 
 /* ---------- writing ---------- */
 
-/* How values of a type may be written, by its kind. */
+/* Returns the form in which values of a type are written. */
 static WireKind
 choose_kind(Oid typid, Form_pg_type type, bool internal)
 {
@@ -45,7 +44,7 @@ choose_kind(Oid typid, Form_pg_type type, bool internal)
 			 */
 			if (builtin && (internal || typid == XMLOID))
 				return WIRE_INTERNAL;
-			/* arrays of user types have oids in their binary form */
+			/* arrays of user types contain OIDs in their binary form */
 			if (has_binary && (builtin || (!OidIsValid(type->typelem) && !session_type_names_objects(typid))))
 				return WIRE_BINARY;
 			return WIRE_TEXT;
@@ -110,7 +109,7 @@ write_internal(StringInfo out, ValueWriter *w, Datum value)
 		wire_write_value(out, WIRE_INTERNAL, DatumGetCString(value), strlen(DatumGetCString(value)));
 }
 
-/* Writes the type's binary form. */
+/* Writes the binary form of a value. */
 static void
 write_binary(StringInfo out, ValueWriter *w, Datum value)
 {
@@ -122,7 +121,7 @@ write_binary(StringInfo out, ValueWriter *w, Datum value)
 	session_unpin(nest);
 }
 
-/* Writes the type's text. */
+/* Writes the text form of a value. */
 static void
 write_text(StringInfo out, ValueWriter *w, Datum value)
 {
@@ -157,7 +156,7 @@ value_write(StringInfo out, ValueWriter *w, Datum value)
 
 /* ---------- reading ---------- */
 
-/* True if the provider's type is the local one. */
+/* Returns true if the provider's type is the local one. */
 static bool
 same_type(const WireAttribute *remote, Oid typid)
 {
@@ -196,7 +195,7 @@ value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 
 	get_typlenbyval(typid, &r->typlen, &r->typbyval);
 	r->names_objects = session_type_names_objects(typid);
 	r->context = CurrentMemoryContext;
-	/* described as the domain by itself, whose values are then texts, or as its base type */
+	/* described as the domain itself, whose values are texts then, or as its base type */
 	r->direct = (same && OidIsValid(r->domain)) || (same_type(remote, typid) && (typmod == -1 || typmod == remote->typmod));
 	r->remote_typid = remote->typid < FirstNormalObjectId ? remote->typid : InvalidOid;
 	if (r->direct)
@@ -205,7 +204,7 @@ value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 
 		get_typlenbyval(r->remote_typid, &r->remote_typlen, &r->remote_typbyval);
 }
 
-/* The complaint about a value that cannot be one. */
+/* Raises the error for a value with an impossible length. */
 static void
 bad_value(Oid typid, int len)
 {
@@ -215,7 +214,7 @@ bad_value(Oid typid, int len)
 					format_type_be(typid), len)));
 }
 
-/* Makes a datum that is passed by value of its bytes, which may be unaligned. */
+/* Returns a datum that is passed by value, from its bytes, which may be unaligned. */
 static Datum
 read_byval(int16 typlen, const char *data)
 {
@@ -242,7 +241,7 @@ read_byval(int16 typlen, const char *data)
 	return (Datum) 0;
 }
 
-/* Makes a datum of its own bytes. */
+/* Returns a datum from its own bytes. */
 static Datum
 read_internal(Oid typid, int16 typlen, bool typbyval, const WireColumn *c)
 {
@@ -269,7 +268,7 @@ read_internal(Oid typid, int16 typlen, bool typbyval, const WireColumn *c)
 	return CStringGetDatum(pnstrdup(c->data, c->len));
 }
 
-/* Makes a datum from its binary form, which the receive function must use up. */
+/* Returns a datum from its binary form, all of which the receive function must use. */
 static Datum
 read_binary(ValueReader *r, FmgrInfo *recv, Oid *ioparam, Oid typid, int32 typmod,
 			const WireColumn *c)
@@ -297,7 +296,7 @@ read_binary(ValueReader *r, FmgrInfo *recv, Oid *ioparam, Oid typid, int32 typmo
 	return value;
 }
 
-/* Makes a datum from text. */
+/* Returns a datum from its text form. */
 static Datum
 read_text(ValueReader *r, char *text)
 {
@@ -318,7 +317,7 @@ read_text(ValueReader *r, char *text)
 }
 
 /*
- * Finds the cast between two types of numbers, which ALTER TABLE uses as well when it changes one
+ * Looks up the cast between two numeric types, which ALTER TABLE uses as well when it changes one
  * into the other.
  */
 static void
@@ -340,7 +339,7 @@ look_up_cast(ValueReader *r)
 		fmgr_info_cxt(func, &r->cast, r->context);
 }
 
-/* Makes a number of another type of number. */
+/* Converts a number to another numeric type. */
 static Datum
 cast_number(ValueReader *r, Datum remote)
 {
@@ -349,7 +348,10 @@ cast_number(ValueReader *r, Datum remote)
 	return r->typid == NUMERICOID && r->typmod != -1 ? DirectFunctionCall2(numeric, value, Int32GetDatum(r->typmod)) : value;
 }
 
-/* Converts a value of another type: a number as ALTER TABLE does it, others by way of text. */
+/*
+ * Converts a value of another type: a number as ALTER TABLE does, any other value through its text
+ * form.
+ */
 static Datum
 convert(ValueReader *r, const WireColumn *c)
 {
@@ -385,7 +387,7 @@ convert(ValueReader *r, const WireColumn *c)
 	return read_text(r, text);
 }
 
-/* Makes the datum of the base type. */
+/* Returns the datum of the base type. */
 static Datum
 read_base(ValueReader *r, const WireColumn *c)
 {

@@ -1,6 +1,6 @@
 /*
  * wire.c
- *		Writing and reading the messages of the stream; layout in wire.h.
+ *		Writes and reads the messages of the stream; the layout is in wire.h.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@ malformed(const WireReader *r, const char *what)
 			 errmsg("malformed replication message: %s at offset %d of %d", what, r->pos, r->len)));
 }
 
-/* Takes n bytes. */
+/* Reads n bytes. */
 static inline const char *
 read_bytes(WireReader *r, int n)
 {
@@ -69,7 +69,7 @@ read_u64(WireReader *r)
 	return pg_ntoh64(v);
 }
 
-/* Reads a string: length, bytes. Returns a terminated copy. */
+/* Reads a string: length, bytes. Returns a terminated copy, palloc'd. */
 static char *
 read_string(WireReader *r)
 {
@@ -110,7 +110,7 @@ write_u64(StringInfo out, uint64 v)
 	pq_sendint64(out, v);
 }
 
-/* Writes a string that read_string reads. */
+/* Writes a string, to be read by read_string(). */
 static void
 write_string(StringInfo out, const char *s)
 {
@@ -359,9 +359,7 @@ wire_write_unchanged(StringInfo out, bool awaited)
 	appendStringInfoChar(out, awaited ? WIRE_AWAITED : WIRE_UNCHANGED);
 }
 
-/*
- * A length below 255 takes one byte, a longer one a byte of 255 and four more.
- */
+/* A length below 255 takes one byte; a longer one a byte of 255 and four more bytes. */
 void
 wire_write_value(StringInfo out, WireKind kind, const char *data, int len)
 {
@@ -417,7 +415,7 @@ wire_read_tuple(WireReader *r, WireTuple *t)
 {
 	int			n;
 
-	t->ncolumns = 0;			/* of a row that cannot be read to its end nothing is there */
+	t->ncolumns = 0;			/* a row that cannot be read to its end has no columns */
 	n = read_u16(r);
 	if (n > MAX_COLUMNS)
 		malformed(r, "a row has an impossible number of columns");
@@ -525,7 +523,7 @@ wire_write_write_head(StringInfo out, const WireWrite *m)
 	}
 }
 
-/* Reads the vector of what the writer had seen. */
+/* Reads the vector of the writes that the writer had seen. */
 static Frontier *
 read_seen(WireReader *r)
 {
@@ -539,7 +537,7 @@ read_seen(WireReader *r)
 	return f;
 }
 
-/* Reads what is merged into columns. */
+/* Reads the merges of columns. */
 static void
 read_merges(WireReader *r, WireWrite *m)
 {

@@ -1,32 +1,35 @@
 /*
  * wire.h
- *		The stream between nodes: WIRE_PROTOCOL_VERSION.
+ *		The stream between nodes, in version WIRE_PROTOCOL_VERSION.
  *
- * A CopyData payload (behind the walsender's own header) holds one or more messages, each
- * a type byte and a body. Integers are in network byte order; "str" is a u16 length and
- * that many bytes, without a zero; "node" is a u32 from 1.
+ * A CopyData payload (after the walsender's own header) contains one or more messages, each a type
+ * byte and a body. Integers are in network byte order. "str" is a u16 length and that many bytes,
+ * without a terminating zero. "node" is a u32 from 1.
  *
  *	S startup	u16 protocol, u32 server version, node, str group id, str encoding, u8 internal
- *	B begin		node origin, u64 origin LSN, u64 commit timestamp (µs since 2000), u32 xid
+ *	B begin		node origin, u64 origin LSN, u64 commit timestamp (us since 2000), u32 xid
  *	C commit	u64 end LSN in the provider's WAL
  *	R relation	u32 id, str schema, str table, u8 identity (k, f, n), u16 columns, u16 key columns,
  *				per column: str name, u32 type oid, u32 typmod, str type schema, str type
- *				name, u16 place in the key (0: none)
+ *				name, u16 position in the key (0: none)
  *	I insert	u32 relation, row
  *	U update	u32 relation, u8 has old, [row or key,] row
  *	D delete	u32 relation, key (key columns in key order; without a key the whole old row)
  *	T truncate	u32 n, n times u32 relation
- *	W write		of a mergeable table, or (plain) of a row that is parked at the provider: u32 relation, u8 flags (1 plain, 2 exact, 4 deleted), u8 oldest (OldestFate), three
- *				lists of versions (u16 n, n times: node, u64 timestamp): replaced, kept, seen; u16 n, n times: u16
- *				column (from 0, of those in the relation message), u32 length, bytes of a column merge; row, or key if deleted
- *	X stub		u8 1 if more is held back, u64 end LSN in the provider's WAL, u32 n, n times: node, u64 LSN, u64 timestamp
+ *	W write		of a mergeable table, or (plain) of a row that is parked at the provider:
+ *				u32 relation, u8 flags (1 plain, 2 exact, 4 deleted), u8 oldest (OldestFate),
+ *				three lists of versions (u16 n, n times: node, u64 timestamp): replaced, kept,
+ *				seen; u16 n, n times: u16 column (from 0, of those in the relation message),
+ *				u32 length, bytes of a column merge; row, or key if deleted
+ *	X stub		u8 1 if more is held back, u64 end LSN in the provider's WAL, u32 n, n times: node,
+ *				u64 LSN, u64 timestamp
  *
  *	row, key	u16 columns, per column: u8 form (WireKind); for i, b, t: u8 length, or 255 and
  *				u32 length; bytes
  *
- * A transaction is B, rows, C; it begins with a payload and ends with one. A relation
- * message precedes the first row of its relation, inside the transaction. A stub is a
- * payload of its own, between transactions. The startup message is the first of all.
+ * A transaction is B, rows, C; it begins at the beginning of a payload and ends at the end of one.
+ * A relation message precedes the first row of its relation, inside the transaction. A stub is a
+ * payload of its own, between transactions. The startup message is the first of all messages.
  */
 #ifndef REPLICATION_PLUGIN_WIRE_H
 #define REPLICATION_PLUGIN_WIRE_H
@@ -51,8 +54,8 @@ typedef enum WireMessage
 	WIRE_INSERT = 'I',
 	WIRE_UPDATE = 'U',
 	WIRE_DELETE = 'D',
-	WIRE_TRUNCATE = 'T',		/* keyless tables only; keyed ones send one delete per row */
-	/* what a transactional logical message of a write holds is the same */
+	WIRE_TRUNCATE = 'T',		/* keyless tables only; for others, one delete per row */
+	/* also the content of the transactional logical message of a write */
 	WIRE_WRITE = 'W',
 	WIRE_STUB = 'X'
 } WireMessage;
@@ -61,9 +64,9 @@ typedef enum WireMessage
 typedef enum WireKind
 {
 	WIRE_NULL = 'n',
-	WIRE_UNCHANGED = 'u',		/* TOASTed value that the update did not touch: not sent */
+	WIRE_UNCHANGED = 'u',		/* unsent value: TOASTed, and not changed by the update */
 	/*
-	 * the same, where the sender may have updated another row than the receiver has
+	 * the same, if the sender may have updated another row than the receiver has
 	 * (catalog/awaited.h)
 	 */
 	WIRE_AWAITED = 'a',
@@ -77,10 +80,10 @@ typedef struct WireColumn
 {
 	WireKind	kind;
 	int			len;
-	const char *data;			/* into the message, not terminated, not aligned */
+	const char *data;			/* points into the message: not terminated, not aligned */
 } WireColumn;
 
-/* A row or key: ncolumns values; columns is reused (grown) by the next read. */
+/* A row or key of ncolumns values. The next read reuses, and may enlarge, columns. */
 typedef struct WireTuple
 {
 	int			ncolumns;
@@ -88,9 +91,9 @@ typedef struct WireTuple
 	WireColumn *columns;
 } WireTuple;
 
-#define WIRE_TUPLE_COLUMNS	32		/* room that a tuple starts with */
+#define WIRE_TUPLE_COLUMNS	32		/* initial room of a tuple */
 
-/* Makes an empty tuple whose columns live, and grow, in the given context. */
+/* Makes an empty tuple whose columns are allocated, and enlarged, in the given context. */
 static inline void
 wire_tuple_init(WireTuple *t, MemoryContext context)
 {
@@ -106,7 +109,7 @@ typedef struct WireStartup
 	NodeId		node;			/* provider */
 	char	   *group_id;		/* uuid text */
 	char	   *encoding;
-	bool		internal;		/* provider sends WIRE_INTERNAL to this subscriber */
+	bool		internal;		/* the provider sends WIRE_INTERNAL to this subscriber */
 } WireStartup;
 
 typedef struct WireBegin
@@ -123,22 +126,25 @@ typedef struct WireCommit
 	XLogRecPtr	end_lsn;
 } WireCommit;
 
-/* "The provider applied these before what follows." The subscriber gets their rows elsewhere. */
+/*
+ * Tells that the provider has applied the transactions in entries before those that follow. The
+ * subscriber gets their rows by another link.
+ */
 typedef struct WireStub
 {
 	XLogRecPtr	end_lsn;		/* position in the provider's WAL */
 	int			n;
 	FrontierEntry *entries;		/* palloc'd */
-	/* others are held back: until the next message keepalives say nothing */
+	/* other stubs are held back: until the next message, keepalives have no meaning */
 	bool		more;
 } WireStub;
 
-/* What a write merges into one column (model/merge.h). */
+/* The op that a write merges into one column (model/merge.h). */
 typedef struct WireMerge
 {
-	int			column;			/* place among the columns sent */
+	int			column;			/* index among the columns sent */
 	int			len;
-	const char *data;			/* into the message */
+	const char *data;			/* points into the message */
 } WireMerge;
 
 /* A write of a mergeable table. */
@@ -148,7 +154,7 @@ typedef struct WireWrite
 	WriteContext context;
 	bool		deleted;
 	int			nmerges;
-	WireMerge  *merges;			/* palloc'd, as the lists of the context are */
+	WireMerge  *merges;			/* palloc'd, like the lists of the context */
 } WireWrite;
 
 typedef enum WireIdentity
@@ -161,29 +167,29 @@ typedef enum WireIdentity
 typedef struct WireAttribute
 {
 	char	   *name;
-	/* provider's oid; same meaning here only if < FirstNormalObjectId */
+	/* provider's OID; has the same meaning here only if < FirstNormalObjectId */
 	Oid			typid;
 	int32		typmod;
-	char	   *typschema;		/* of the type, "" for built-in types */
+	char	   *typschema;		/* schema of the type, "" for built-in types */
 	char	   *typname;
-	int			keypos;			/* 1.. in index order for key columns, else 0 */
+	int			keypos;			/* from 1, in index order, for key columns; else 0 */
 } WireAttribute;
 
-/* Sent before the first row of a relation and after every change of it. */
+/* Sent before the first row of a relation, and after every change of it. */
 typedef struct WireRelation
 {
-	uint32		relid;			/* provider's id, names the relation in row messages */
+	uint32		relid;			/* provider's id, by which row messages name the relation */
 	char	   *nspname;
 	char	   *relname;
 	WireIdentity identity;
-	int			natts;			/* all columns that are neither dropped nor generated */
+	int			natts;			/* number of columns: all that are neither dropped nor generated */
 	int			nkeys;
 	WireAttribute *atts;
 } WireRelation;
 
 /*
- * Reading. A reader raises ERRCODE_PROTOCOL_VIOLATION, naming the offset, when
- * a message ends early, a length is impossible or a byte has no meaning.
+ * A reader. The functions that read raise ERRCODE_PROTOCOL_VIOLATION, with the offset, if a message
+ * ends early, a length is impossible or a byte has no meaning.
  */
 typedef struct WireReader
 {
@@ -205,20 +211,23 @@ extern void wire_read_commit(WireReader *r, WireCommit *m);
 extern void wire_read_stub(WireReader *r, WireStub *m);
 extern void wire_read_relation(WireReader *r, WireRelation *m);
 
-/* Rows. Each returns the provider's relid. */
+/* Read rows. Each function returns the provider's relid. */
 extern uint32 wire_read_insert(WireReader *r, WireTuple *newtup);
 
-/* has_old: the old key (key columns in key order) or, for keyless tables, the whole old row. */
+/*
+ * oldtup receives the old key (key columns in key order), or for keyless tables the whole old row,
+ * if *has_old.
+ */
 extern uint32 wire_read_update(WireReader *r, bool *has_old, WireTuple *oldtup, WireTuple *newtup);
 
-/* The key (key columns in key order) or, for keyless tables, the whole old row. */
+/* oldtup receives the key (key columns in key order), or for keyless tables the whole old row. */
 extern uint32 wire_read_delete(WireReader *r, WireTuple *oldtup);
 extern void wire_read_truncate(WireReader *r, int *nrels, uint32 **relids);
 
-/* A write: the row, or if it is a delete, the key, goes into the tuple. */
+/* Reads a write. The tuple receives the row, or the key if the write is a delete. */
 extern void wire_read_write(WireReader *r, WireWrite *m, WireTuple *t);
 
-/* Values one by one, as in a tuple; also the stored form of a tombstone's key. */
+/* Reads a tuple. This is also the stored form of the key of a tombstone. */
 extern void wire_read_tuple(WireReader *r, WireTuple *t);
 
 extern void wire_write_startup(StringInfo out, const WireStartup *m);
@@ -229,16 +238,16 @@ extern void wire_write_relation(StringInfo out, const WireRelation *m);
 extern void wire_write_truncate(StringInfo out, int nrels, const uint32 *relids);
 
 /*
- * Row messages are written as a head, then the tuples:
- *		insert: head, tuple; delete: head, tuple;
- *		update: head with has_old, [old tuple,] new tuple.
- * A tuple is its number of columns, then that many columns.
+ * Row messages are written as a head and then the tuples:
+ *	insert: head, tuple; delete: head, tuple;
+ *	update: head with has_old, [old tuple,] new tuple.
+ * A tuple is its number of columns, and then that many columns.
  */
 extern void wire_write_insert_head(StringInfo out, uint32 relid);
 extern void wire_write_update_head(StringInfo out, uint32 relid, bool has_old);
 extern void wire_write_delete_head(StringInfo out, uint32 relid);
 
-/* With the type byte; the tuple follows. */
+/* Writes the head of a write, with the type byte. The tuple follows. */
 extern void wire_write_write_head(StringInfo out, const WireWrite *m);
 extern void wire_write_tuple_head(StringInfo out, int ncolumns);
 extern void wire_write_null(StringInfo out);

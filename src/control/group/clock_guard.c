@@ -1,17 +1,16 @@
 /*
  * clock_guard.c
- *		Finds out whether this server's clock is near those of the other members, and has local
- *		writes refused while it is not.
+ *		Checks this server's clock against those of the other members, and refuses local writes
+ *		while it is not near them.
  *
  * Each link measures its provider's clock (receive/clock_probe.c). A member whose clock is within
- * max_clock_skew of this one's speaks for this clock, any other against it; a clock that has been
- * within the limit, and has gone on steadily since, has a voice of its own. So of two nodes only
- * the one whose clock has jumped stops, and where nobody can know which of the two is wrong, both
- * do.
+ * max_clock_skew of this one's votes for this clock, any other member against it. A clock that has
+ * been within the limit, and has run steadily since, has a vote of its own. So of two nodes, only
+ * the one whose clock has jumped stops; if it cannot be known which of the two is wrong, both stop.
  *
- * A clock that is in doubt (shared/wall_clock.h) is right when the others' are near it. Where
- * nobody can be asked, a clock that is in doubt since the start of the server is taken for right:
- * servers may be down for long. One that jumped while the server ran is not.
+ * A clock in doubt (shared/wall_clock.h) is confirmed when the others' clocks are near it. If no
+ * member can be asked, a clock that has been in doubt since the start of the server is taken for
+ * right, since servers may be down for long. A clock that jumped while the server ran is not.
  */
 #include "postgres.h"
 
@@ -27,23 +26,23 @@
 #include "shared/requirement.h"
 #include "shared/wall_clock.h"
 
-#define FRESH_MS	300000		/* a measurement counts so long after the link was cut */
-/* after a start, so long an answer is waited for: others may be starting as well */
+#define FRESH_MS	300000		/* a measurement counts this long after the link was lost */
+/* time to wait for an answer after a start, as other servers may be starting as well */
 #define ANSWER_MS	30000
 
-/* What the other members say of this server's clock. */
+/* The votes of the other members on this server's clock. */
 typedef struct Votes
 {
 	int			members;		/* other members */
 	int			agree;
 	int			disagree;
-	/* least difference of those that disagree: member's clock less this one's */
+	/* least difference of a disagreeing member: its clock minus this one's */
 	int64		nearest;
-	int64		nearest_base;	/* and what that clock is ahead of the monotonic one */
+	int64		nearest_base;	/* offset of that clock to the monotonic clock */
 	const char *nearest_name;
 } Votes;
 
-/* Counts one link. */
+/* Counts the vote of one link. */
 static void
 count_link(Votes *v, const LinkStatus *l, const char *name)
 {
@@ -66,7 +65,7 @@ count_link(Votes *v, const LinkStatus *l, const char *name)
 	}
 }
 
-/* Asks all. */
+/* Counts the votes of all links. */
 static Votes
 count_votes(LocalNode *local, List *nodes)
 {
@@ -90,8 +89,8 @@ count_votes(LocalNode *local, List *nodes)
 }
 
 /*
- * Settles a doubt, where the others' clocks, or there being nobody to ask, settle it. Returns false
- * if an answer may still come.
+ * Settles a doubt if the others' clocks, or the lack of anyone to ask, settle it. Returns false if
+ * an answer may still come.
  */
 static bool
 settle_doubt(const Votes *v)
@@ -115,7 +114,7 @@ settle_doubt(const Votes *v)
 	return true;
 }
 
-/* Returns true if the others' clocks say that this one is wrong. */
+/* Returns true if the others' clocks show that this one is wrong. */
 static bool
 is_outvoted(const Votes *v)
 {
@@ -125,7 +124,7 @@ is_outvoted(const Votes *v)
 	return v->disagree > v->agree + (own_voice ? 1 : 0);
 }
 
-/* Why local writes are refused. Returns false if they are not. */
+/* Finds why local writes must be refused. Returns false if there is no reason. */
 static bool
 find_problem(const Votes *v, ClockProblem *p)
 {
@@ -167,7 +166,7 @@ clock_guard_round(LocalNode *local, List *nodes)
 	if (!settle_doubt(&v))
 		return;
 	is_wrong = find_problem(&v, &p);
-	/* never to a later time: it could not be taken back */
+	/* never set it forward: that could not be undone */
 	if (is_outvoted(&v) && wall_clock_doubt() == 0 && v.nearest < 0)
 		wall_clock_correct(v.nearest_base);
 	if (manager_status_set_clock(MyDatabaseId, true, is_wrong ? &p : NULL))

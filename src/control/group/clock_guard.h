@@ -1,6 +1,6 @@
 /*
  * clock_guard.h
- *		Finds out whether this server's clock is near those of the other members.
+ *		Checks this server's clock against those of the other members.
  */
 #ifndef REPLICATION_PLUGIN_CLOCK_GUARD_H
 #define REPLICATION_PLUGIN_CLOCK_GUARD_H
@@ -10,8 +10,8 @@
 #include "catalog/nodes.h"
 
 /*
- * One look, by the manager: notes why local writes are refused for the clock's sake, or that they
- * are not.
+ * Does one check for the manager: notes why local writes are refused because of the clock, or that
+ * they are not.
  */
 extern void clock_guard_round(LocalNode *local, List *nodes);
 

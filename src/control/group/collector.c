@@ -1,13 +1,13 @@
 /*
  * collector.c
- *		Removes what no older write can meet any more: tombstones, and deletes and merged columns of
- *		mergeable tables.
+ *		Removes what no older write can meet any more: tombstones, and deletes and merged columns
+ *		of mergeable tables.
  *
- * Once in a pass each block of a table is looked at, some at a time, so that the group worker gets
- * to its other duties however much there is.
+ * A pass visits each block of a table once, some blocks at a time, so that the group worker gets to
+ * its other duties however many there are.
  *
- * The tables of this extension must not depend on autovacuum, which can be switched off, or be busy
- * elsewhere for hours: where many dead rows have gathered they are vacuumed from here.
+ * The extension's tables must not depend on autovacuum, which can be switched off, or be busy
+ * elsewhere for hours: tables with many dead rows are vacuumed from here.
  */
 #include "postgres.h"
 
@@ -34,11 +34,11 @@
 #include "store/parked.h"
 #include "store/tombstone.h"
 
-#define BLOCKS			128		/* looked at by one statement */
-#define WORK_MS			200		/* at a time, about */
-#define REST			20		/* at most one part in so many of the time */
-#define VACUUM_DEAD		"50000"	/* dead rows from which a table is vacuumed here */
-#define VACUUM_PAUSE_MS	10000	/* between two looks at that */
+#define BLOCKS			128		/* visited by one statement */
+#define WORK_MS			200		/* at a time, approximately */
+#define REST			20		/* at most 1/REST of the time */
+#define VACUUM_DEAD		"50000"	/* number of dead rows from which a table is vacuumed */
+#define VACUUM_PAUSE_MS	10000	/* between two checks for that */
 
 void
 collector_stable(Collector *c, TransactionId before, const char *seen)
@@ -52,9 +52,9 @@ collector_stable(Collector *c, TransactionId before, const char *seen)
 /* ---------- the pass ---------- */
 
 /*
- * Owners of tables that wait and do not exist here, as numbers with spaces between; NULL: none.
- * What is kept of such a table may belong to one that has another name here: it was renamed here
- * before its rows came to wait, or is not renamed yet.
+ * Returns the owners of waiting tables that do not exist on this node, as OIDs separated by spaces,
+ * or NULL if there are none. What is kept of such a table may belong to a table of another name: it
+ * was renamed on this node before its rows came to wait, or is not renamed yet.
  */
 static char *
 owners_of_missing(void)
@@ -65,7 +65,7 @@ owners_of_missing(void)
 					 0, NULL);
 }
 
-/* The same, as a list. */
+/* Converts such OIDs to a list. */
 static List *
 read_owners(char *numbers)
 {
@@ -77,7 +77,7 @@ read_owners(char *numbers)
 	return owners;
 }
 
-/* Owner of a table; InvalidOid: there is no such table any more. */
+/* Returns the owner of a table, or InvalidOid if the table does not exist any more. */
 static Oid
 owner_of(Oid relid)
 {
@@ -90,8 +90,9 @@ owner_of(Oid relid)
 }
 
 /*
- * True if a delete is still needed: by it a parked row will be known to be over (apply/unpark.c),
- * or a change that is kept. owners_of_missing: a list of owners, see above.
+ * Returns true if a delete is still needed: it may show that a parked row is obsolete
+ * (apply/unpark.c), or a kept change. owners_of_missing: list of the OIDs from the function of that
+ * name.
  */
 static bool
 is_needed(Oid relid, int64 hash, const void *owners_of_missing)
@@ -102,7 +103,7 @@ is_needed(Oid relid, int64 hash, const void *owners_of_missing)
 		(owners != NIL && list_member_oid(owners, owner_of(relid)));
 }
 
-/* Deletes stable tombstones that nothing needs. */
+/* Deletes stable tombstones that are not needed any more. */
 static void
 collect_tombstones(const Collector *c)
 {
@@ -120,8 +121,8 @@ collect_tombstones(const Collector *c)
 }
 
 /*
- * The same with deletes and merged columns of mergeable tables, which every later write must know
- * to be seen as well.
+ * Deletes stable deletes and merged columns of mergeable tables. Every later write must also have
+ * seen them, which c->seen ensures.
  */
 static void
 collect_states(const Collector *c)
@@ -142,7 +143,7 @@ collect_states(const Collector *c)
 			   4, params, origin_map_origin(ORIGIN_NODE_REPAIR));
 }
 
-/* What a pass goes through. */
+/* The tables of a pass. */
 static const struct
 {
 	const char *name;
@@ -152,7 +153,7 @@ static const struct
 	{TABLE_ROW_STATE, collect_states},
 };
 
-/* Comes to a table of the pass. */
+/* Begins with a table of the pass. */
 static void
 enter_table(Collector *c, int table)
 {
@@ -174,8 +175,8 @@ collect_blocks(Collector *c)
 }
 
 /*
- * Sees to it that there is the origin of local repairs, with which what is deleted here is marked:
- * decoding never sees it.
+ * Creates the origin of repairs if necessary. It marks what is deleted here, so that decoding
+ * ignores it.
  */
 static void
 ensure_origin(void)
@@ -187,7 +188,7 @@ ensure_origin(void)
 	CommitTransactionCommand();
 }
 
-/* Goes on with the pass for a while; begins one if there is something new to collect. */
+/* Continues the pass for a while, or begins a new one. */
 static void
 collect(Collector *c, Moment start)
 {
@@ -215,9 +216,9 @@ collect(Collector *c, Moment start)
 		c->started = InvalidTransactionId;
 }
 
-/* ---------- what was there before the server was started ---------- */
+/* ---------- tombstones from before the server start ---------- */
 
-/* Looks at all tombstones once. */
+/* Reads all tombstones once after a start of the server. */
 static void
 look_at_tombstones(void)
 {
@@ -237,7 +238,7 @@ look_at_tombstones(void)
 
 /* ---------- vacuum ---------- */
 
-/* True if nobody has a lock on a table that VACUUM would have to wait for. */
+/* Returns true if no session has a lock on a table for which VACUUM would have to wait. */
 static bool
 is_free(Oid relid)
 {
@@ -250,8 +251,8 @@ is_free(Oid relid)
 }
 
 /*
- * Runs VACUUM, which begins and ends transactions by itself, as a session would; the memory that it
- * is given outlasts them.
+ * Runs VACUUM like a session. VACUUM begins and ends transactions by itself; the memory context
+ * that it is given outlives them.
  */
 static void
 vacuum_table(const char *name)
@@ -272,7 +273,7 @@ vacuum_table(const char *name)
 	MemoryContextSwitchTo(context);
 }
 
-/* Vacuums the table of ours that needs it most, if one does. */
+/* Vacuums the extension's table that needs it most, if any does. */
 static void
 vacuum(Collector *c)
 {

@@ -1,7 +1,7 @@
 /*
  * collector.h
- *		Removes what no older write can meet any more: tombstones, and deletes and merged columns of
- *		mergeable tables.
+ *		Removes what no older write can meet any more: tombstones, and deletes and merged columns
+ *		of mergeable tables.
  */
 #ifndef REPLICATION_PLUGIN_COLLECTOR_H
 #define REPLICATION_PLUGIN_COLLECTOR_H
@@ -12,29 +12,29 @@
 
 typedef struct Collector
 {
-	/* what older transactions wrote can go; InvalidTransactionId: nothing */
+	/* what older transactions wrote can be removed; InvalidTransactionId: nothing */
 	TransactionId before;
-	/* deletes of mergeable tables: also not newer than this; in TopMemoryContext */
+	/* for mergeable tables, deletes must also not be newer than this; in TopMemoryContext */
 	char	   *seen;
-	/* before, when the pass began that is under way; InvalidTransactionId: none is */
+	/* value of before when the current pass began; InvalidTransactionId: no pass */
 	TransactionId started;
-	int			table;			/* the pass is at this table, ... */
-	BlockNumber block;			/* ... this block of it, ... */
-	BlockNumber nblocks;		/* ... which had so many when it came there */
+	int			table;			/* current table of the pass */
+	BlockNumber block;			/* next block of that table */
+	BlockNumber nblocks;		/* number of blocks when the pass came to the table */
 	Moment		worked_at;
-	int			worked_ms;		/* how long it took the last time */
+	int			worked_ms;		/* duration of the last call */
 	Moment		vacuum_looked_at;
 } Collector;
 
 /*
- * What older transactions than this wrote has become stable, as have the writes through these
- * timestamps.
+ * Notes that what transactions older than before wrote has become stable, and so have the writes
+ * through the timestamps in seen.
  */
 extern void collector_stable(Collector *c, TransactionId before, const char *seen);
 
 /*
- * Works for a moment, if there is anything to do and the last time was not just now. Outside of
- * transactions.
+ * Works for a moment if there is anything to do and the last call was not just now. Call it outside
+ * of a transaction.
  */
 extern void collector_work(Collector *c);
 

@@ -1,28 +1,28 @@
 /*
  * group_worker.c
- *		Tells the group how far this node is, and removes what nobody needs any more.
+ *		Reports to the group how far this node is, and removes what no member needs any more.
  *
- * One process per database that is a ready member. It
+ * One process runs for each database that is a ready member. It
  *
- *	- makes the group slot, and moves it over what all members have;
- *	- on a node that has just become ready: lets it take writes when all members know;
- *	- writes this node's frontier row: after commits that are more than frontier rows of others,
- *	once after every start, when it has cut itself off from a removed node, when a link goes down or
- *	  comes back, and when much WAL has been written here or by another
- *	  (docs/protocol.md, Frontier row);
- *	- forgets writes that were passed over when what replaces them is here;
- *	- removes tombstones behind the group slot (control/group/collector.c).
+ * - makes the group slot, and moves it over what all members have;
+ * - lets a node that has just become ready take writes once all members know about it;
+ * - writes this node's frontier row: after commits that are more than frontier rows of others, once
+ *   after every start, when this node has fenced itself from a removed node, when a link goes down
+ *   or comes back, and when much WAL has been written on this node or on another one
+ *   (docs/protocol.md, Frontier row);
+ * - forgets writes that were passed over once this node has what replaces them;
+ * - removes tombstones behind the group slot (control/group/collector.c).
  *
- * How the group slot moves: after each frontier row we note its position in our WAL, and the
- * frontier that covers everything before it. Once the stable vector covers that frontier, every
- * member has all that is before the position. The notes are in memory only: a new process notes new
- * positions, and the slot waits for those.
+ * How the group slot moves: After each frontier row, the worker notes the position of the row in
+ * the local WAL, and the frontier that covers everything before it. Once the stable vector covers
+ * that frontier, every member has everything before the position. The notes are in memory only: a
+ * new process notes new positions, and the slot waits for those.
  *
- * How tombstones go: a note has the oldest transaction that was running before its position; those
- * older than that had ended, and their tombstones are before the position.
+ * How tombstones are removed: A note has the oldest transaction that was running before its
+ * position. All older transactions had ended, so their tombstones are before the position.
  *
- * The stable vector itself is kept by a trigger (raise_stable_point) in the transactions
- * that bring frontier rows.
+ * The stable vector itself is maintained by a trigger (raise_stable_point) in the transactions that
+ * bring frontier rows.
  */
 #include "postgres.h"
 
@@ -61,44 +61,44 @@
 #include "shared/seen.h"
 
 #define MAX_NOTES			64
-/* bytes of any node's WAL after which there is a row in any case */
+/* bytes of any node's WAL after which a frontier row is written in any case */
 #define ROW_AFTER_WAL		(16 * 1024 * 1024)
-/* bytes that the group slot can move at least, or ... */
+/* the group slot moves over at least this many bytes, or ... */
 #define ADVANCE_AFTER_WAL	(64 * 1024 * 1024)
-#define ADVANCE_INTERVALS	10	/* ... so many frontier_intervals since it moved */
-#define QUIET_INTERVALS		3	/* the group rests if hardly any WAL was written for so many */
+#define ADVANCE_INTERVALS	10	/* ... after this many frontier_intervals */
+#define QUIET_INTERVALS		3	/* the group is at rest if hardly any WAL was written for so many */
 #define QUIET_WAL			(256 * 1024)
 
 typedef struct Note
 {
 	XLogRecPtr	position;
 	Frontier   *covers;			/* everything before the position */
-	TransactionId oldest;		/* transactions before this one ended before the position */
-	Frontier   *seen;			/* seen_through() then */
+	TransactionId oldest;		/* older transactions ended before the position */
+	Frontier   *seen;			/* seen_through() at that time */
 } Note;
 
 typedef struct GroupWorker
 {
 	NodeId		me;
-	MemoryContext round;		/* reset after each round */
+	MemoryContext round;		/* reset in each round */
 	Note		notes[MAX_NOTES];	/* oldest first; vectors in TopMemoryContext */
 	int			nnotes;
 	bool		row_written;
-	bool		healthy;		/* got through a round */
-	bool		slot_is_ahead;	/* somebody has moved the group slot */
-	Moment		asked_at;		/* ... and all members were asked to answer at this moment */
+	bool		healthy;		/* has completed a round */
+	bool		slot_is_ahead;	/* someone has moved the group slot */
+	Moment		asked_at;		/* ... and all members were asked to answer at this time */
 	bool		announced;		/* all members know that this node is ready */
-	XLogRecPtr	announced_at;	/* ... when they have this transaction of ours */
+	XLogRecPtr	announced_at;	/* ... once they have this local transaction */
 	uint64		told;			/* activity_count() before the last row */
 	Frontier   *told_frontier;	/* in the last row */
 	char	   *told_state;		/* view, fenced nodes and links in the last row */
 	Moment		row_at;
 	Moment		advanced_at;
-	XLogRecPtr	moved_to;		/* all members have what was before this position */
+	XLogRecPtr	moved_to;		/* all members have everything before this position */
 	XLogRecPtr	kept_from;		/* the slot kept WAL from here on, ... */
 	Moment		kept_looked_at; /* ... at this moment */
 	XLogRecPtr	given_back_at;	/* end of the WAL when old WAL was last given back */
-	/* 2: the next row is to be answered by all members, 1: the row after that is to be written */
+	/* 2: all members must answer the next row; 1: the row after that must be written */
 	int			gives_back;
 	XLogRecPtr	quiet_end;		/* little WAL has been written since it ended here, ... */
 	Moment		quiet_since;	/* ... at this moment */
@@ -110,9 +110,9 @@ static GroupWorker worker;
 /* ---------- the group slot ---------- */
 
 /*
- * Somebody has moved the group slot, or made another one: what it passed over is still sent by the
- * slots that are there. Until all members have that, no slot can be made from it; says so as long
- * as it lasts.
+ * Reports that someone has moved the group slot or has made another one, and clears that later. The
+ * existing slots still send what the group slot passed over. Until all members have that, no slot
+ * can be copied from the group slot.
  */
 static void
 tell_of_moved_slot(bool is_ahead)
@@ -127,13 +127,13 @@ tell_of_moved_slot(bool is_ahead)
 		sql_note_error(psprintf("group worker: %s", text));
 	}
 	else if (!is_ahead && worker.slot_is_ahead)
-		worker.healthy = false;	/* the view nodes says so no more */
+		worker.healthy = false;	/* clears the error in the view nodes */
 	worker.slot_is_ahead = is_ahead;
 }
 
 /*
- * Makes the group slot, once; if it is gone later, this node can no longer give what others may
- * lack.
+ * Makes the group slot once. If it is lost later, this node can no longer give other members what
+ * they may lack, so it must rejoin.
  */
 static void
 tend_group_slot(void)
@@ -160,6 +160,7 @@ tend_group_slot(void)
 	proc_exit(0);
 }
 
+/* Frees the vectors of a note. */
 static void
 free_note(Note *note)
 {
@@ -167,7 +168,7 @@ free_note(Note *note)
 	frontier_free(note->seen);
 }
 
-/* Forgets the first notes. */
+/* Forgets the first n notes. */
 static void
 drop_notes(int n)
 {
@@ -177,7 +178,7 @@ drop_notes(int n)
 	worker.nnotes -= n;
 }
 
-/* Makes room: keeps every second note. */
+/* Drops every second note to make room. */
 static void
 thin_notes(void)
 {
@@ -193,7 +194,7 @@ thin_notes(void)
 	worker.nnotes = kept;
 }
 
-/* What this node has seen, in memory that lasts. */
+/* Returns this node's seen vector, in TopMemoryContext. */
 static Frontier *
 seen_now(void)
 {
@@ -212,7 +213,7 @@ seen_now(void)
 	return seen;
 }
 
-/* Notes a position after which we know what was before. */
+/* Notes a position of the local WAL with what is known about everything before it. */
 static void
 take_note(XLogRecPtr position, TransactionId oldest)
 {
@@ -229,7 +230,7 @@ take_note(XLogRecPtr position, TransactionId oldest)
 	worker.notes[worker.nnotes++] = (Note) {position, f, oldest, seen};
 }
 
-/* Moves the group slot; decoding writes two lines into the log each time, which nobody wants. */
+/* Moves the group slot. Decoding would log two messages each time, which are suppressed. */
 static void
 move_group_slot(XLogRecPtr to)
 {
@@ -253,9 +254,9 @@ move_group_slot(XLogRecPtr to)
 }
 
 /*
- * Moves the group slot over all that is stable, when it is worth while. Before it moves, the
- * frontier rows that justify it must be safe from a crash, and the vector must be stored: who
- * copies the slot reads it afterwards.
+ * Moves the group slot over everything that is stable, if it is worthwhile. Before that, the
+ * frontier rows that justify the move are flushed, and the vector is stored: a process that copies
+ * the slot reads the vector afterwards.
  */
 static void
 advance_group_slot(void)
@@ -293,7 +294,10 @@ advance_group_slot(void)
 
 /* ---------- the frontier row ---------- */
 
-/* What a row tells besides the frontier, as text: a change of it is worth a row. */
+/*
+ * Returns what a frontier row tells besides the frontier, as text. A change of it is worth a new
+ * row.
+ */
 static char *
 told_state(void)
 {
@@ -305,9 +309,9 @@ told_state(void)
 }
 
 /*
- * True if some node has written much WAL since the last row, be it for nobody else: its group slot
- * moves over that WAL when all have told that they have it. An answer is little WAL, so this comes
- * to rest.
+ * Returns true if some node has written much WAL since the last row, even if no other node receives
+ * it: the group slot of that node moves over that WAL once all members report that they have it. An
+ * answer is little WAL, so this comes to rest.
  */
 static bool
 much_written(void)
@@ -325,7 +329,7 @@ much_written(void)
 	return GetXLogInsertRecPtr() > frontier_lsn(worker.told_frontier, worker.me) + ROW_AFTER_WAL;
 }
 
-/* True if there is something to tell. */
+/* Returns true if there is something to report. */
 static bool
 want_row(const char *state)
 {
@@ -333,7 +337,7 @@ want_row(const char *state)
 		strcmp(state, worker.told_state) != 0 || much_written();
 }
 
-/* The first row of a run of the server: links wait for it (check_run()). */
+/* Notes the first frontier row of a run of the server. Links wait for it (check_run()). */
 static void
 note_first_row(XLogRecPtr end)
 {
@@ -342,7 +346,7 @@ note_first_row(XLogRecPtr end)
 	sql_value("UPDATE replication_plugin.local_node SET run_row = $1::pg_lsn WHERE run_row IS NULL", 1, params);
 }
 
-/* Writes the frontier row, if it is time, and notes where. */
+/* Writes the frontier row if it is due, and notes its position. */
 static void
 tell_frontier(void)
 {
@@ -374,8 +378,8 @@ tell_frontier(void)
 }
 
 /*
- * After a start of the server: how new the transactions are that were applied before, as far as we
- * had told.
+ * Restores, after a start of the server, the commit timestamps of the newest applied transaction of
+ * each origin, as far as the last frontier row has them.
  */
 static void
 restore_timestamps(void)
@@ -390,7 +394,7 @@ restore_timestamps(void)
 	}
 }
 
-/* Lets a node that has just become ready take writes when all members know that it is. */
+/* Lets a node that has just become ready take writes once all members know that it is ready. */
 static void
 announce(void)
 {
@@ -400,7 +404,7 @@ announce(void)
 		return;
 	if (worker.announced_at == InvalidXLogRecPtr)
 	{
-		/* a transaction that they tell of */
+		/* a transaction that the members' frontier rows will cover */
 		if (!sql_value("UPDATE replication_plugin.member_ready m SET ready_at = clock_timestamp() FROM replication_plugin.local_node l"
 					   " WHERE m.node_id = l.node_id AND NOT l.announced RETURNING 1", 0, NULL))
 		{
@@ -414,8 +418,8 @@ announce(void)
 }
 
 /*
- * Forgets writes that were passed over (catalog/awaited.h). Of a removed node there may be nothing
- * more to come: then all members agree.
+ * Forgets writes that were passed over (catalog/awaited.h). A removed node may have nothing more to
+ * send: then the agreement of all members (the stable vector) suffices.
  */
 static void
 forget_awaited(void)
@@ -426,7 +430,8 @@ forget_awaited(void)
 }
 
 /*
- * Reads from where the group slot keeps WAL, and what it has confirmed; false if there is no slot.
+ * Reads the position from which the group slot keeps WAL, and its confirmed position. Returns false
+ * if there is no slot.
  */
 static bool
 read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
@@ -443,11 +448,11 @@ read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
 }
 
 /*
- * After a burst the group rests: nothing is told any more, so the group slot does not move, and the
- * server keeps the WAL of the burst, for which decoding needs a later record of running
- * transactions to begin from. So that is written, then a frontier row, then a change that all
- * members answer: their answers cover the row; then another row, as the others' positions may cover
- * that change by now.
+ * Starts the release of old WAL when the group has come to rest after a burst of writes. At rest no
+ * frontier row is written, so the group slot does not move, and the server keeps the WAL of the
+ * burst: for moving on, decoding needs a later record of running transactions. That record is
+ * written here; then follow a frontier row and a change that all members answer, with answers that
+ * cover the row; and then another row, since the others' positions may cover that change by now.
  */
 static void
 give_back_wal(void)
@@ -467,7 +472,7 @@ give_back_wal(void)
 	worker.kept_looked_at = moment_now();
 	if (!read_group_slot(&worker.kept_from, &confirmed) || end - worker.kept_from < ROW_AFTER_WAL)
 		return;
-	/* who has not answered the last one does not answer another one either */
+	/* a member that has not answered the last one will not answer another one */
 	if (confirmed < worker.given_back_at && end - worker.given_back_at < ROW_AFTER_WAL)
 		return;
 	worker.given_back_at = end;
@@ -477,7 +482,7 @@ give_back_wal(void)
 
 /* ---------- the worker ---------- */
 
-/* True while this node is a member that takes part. */
+/* Returns true while this node is a ready or leaving member. */
 static bool
 is_member(void)
 {
@@ -487,8 +492,8 @@ is_member(void)
 }
 
 /*
- * A group slot that somebody has moved is good again when all members have answered a later row,
- * which a group at rest does not write.
+ * Asks all members for answers if someone has moved the group slot. The slot is good again once all
+ * members have answered a later row, which a group at rest does not write.
  */
 static void
 ask_for_answers(void)
@@ -501,9 +506,9 @@ ask_for_answers(void)
 }
 
 /*
- * Gives the places for progress of nodes that are out back to PostgreSQL: one of them in a round,
- * when all members have what any of them has of it. Each node that joins anew leaves one, and there
- * are max_replication_slots.
+ * Frees the replication state of origins of removed nodes, one in a round, once all members have
+ * what any of them has of that node. Each rejoin leaves one such origin, and there are only
+ * max_replication_slots states.
  */
 static void
 retire_origins(void)
@@ -525,7 +530,7 @@ retire_origins(void)
 	}
 }
 
-/* One round. */
+/* Does one round. */
 static void
 work(void)
 {
@@ -548,7 +553,10 @@ work(void)
 	worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));
 }
 
-/* Shows the error at hand in the view nodes; the manager starts this worker again after a pause. */
+/*
+ * Shows the current error in the view nodes and raises it again. The manager restarts this worker
+ * after a pause.
+ */
 static void
 note_error(void)
 {

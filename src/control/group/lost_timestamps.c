@@ -1,12 +1,12 @@
 /*
  * lost_timestamps.c
- *		Whether commit timestamps, the versions of rows, are gone that can still be needed.
+ *		Checks whether commit timestamps are lost that are still needed as versions of rows.
  *
- * PostgreSQL forgets them when it is started without track_commit_timestamp (we keep it from that
- * as long as we are loaded: shared/requirement.c). A row without a timestamp has the oldest
- * version. That is right for what all members have, as nothing that is concurrent with it can still
- * arrive; of anything newer a write that arrives would be taken for newer here, and for older
- * elsewhere, in silence.
+ * PostgreSQL forgets commit timestamps when it is started without track_commit_timestamp (the
+ * extension prevents that while it is loaded: shared/requirement.c). A row without a timestamp has
+ * the oldest version. That is right for what all members have, as nothing that is concurrent with
+ * it can still arrive. With anything newer, an arriving write would silently count as newer on this
+ * node, and as older elsewhere.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 #include "control/group/lost_timestamps.h"
 #include "control/workers/sql.h"
 
-/* The oldest transaction whose commit timestamp there is. */
+/* Returns the oldest transaction that has a commit timestamp. */
 static uint64
 oldest_timestamp(void)
 {

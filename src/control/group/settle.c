@@ -1,10 +1,11 @@
 /*
  * settle.c
- *		When no write from before a table became mergeable can come any more.
+ *		Finds out when no plain write to a mergeable table can arrive any more.
  *
- * First all members must have learned that the table is mergeable: then nobody makes plain writes
- * of it, and all that were made are here. Then all members must have these, so that every write to
- * come has seen them. Both are positions of our WAL that have to become stable.
+ * First, all members must have learned that the table is mergeable: then no member makes plain
+ * writes to it, and this node has all that were made. Then all members must have these writes, so
+ * that every future write has seen them. Both are positions of the local WAL that have to become
+ * stable.
  */
 #include "postgres.h"
 
@@ -18,13 +19,13 @@
 typedef struct Waiting
 {
 	Oid			relid;
-	bool		last;			/* the second wait */
-	XLogRecPtr	until;			/* must become stable */
+	bool		last;			/* the second of the two waits */
+	XLogRecPtr	until;			/* position that must become stable */
 } Waiting;
 
 static List *waiting = NIL;		/* of Waiting *, in TopMemoryContext */
 
-/* The entry of a table, made at first sight. */
+/* Returns the entry of a table, which is made at first sight. */
 static Waiting *
 entry_of(Oid relid)
 {
@@ -46,7 +47,7 @@ entry_of(Oid relid)
 	return w;
 }
 
-/* Looks at one table. */
+/* Checks one table. */
 static void
 look_at(Oid relid, XLogRecPtr stable)
 {
@@ -61,7 +62,7 @@ look_at(Oid relid, XLogRecPtr stable)
 		w->until = GetXLogInsertRecPtr();
 		return;
 	}
-	/* not while somebody is writing the table: then another time */
+	/* fails while a session is writing to the table: then it is tried again later */
 	if (strcmp(sql_value("SELECT replication_plugin.settle_table($1::oid)", 1, params), "t") == 0)
 	{
 		waiting = list_delete_ptr(waiting, w);

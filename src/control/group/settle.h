@@ -1,6 +1,6 @@
 /*
  * settle.h
- *		When no write from before a table became mergeable can come any more.
+ *		Finds out when no plain write to a mergeable table can arrive any more.
  */
 #ifndef REPLICATION_PLUGIN_SETTLE_H
 #define REPLICATION_PLUGIN_SETTLE_H
@@ -8,8 +8,8 @@
 #include "access/xlogdefs.h"
 
 /*
- * Looks at the tables that are new to it. stable: all members have what was in our WAL before this
- * position.
+ * Checks the mergeable tables that are not settled. stable: all members have what is in the local
+ * WAL before this position.
  */
 extern void settle_tables(XLogRecPtr stable);
 

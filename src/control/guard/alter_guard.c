@@ -1,17 +1,17 @@
 /*
  * alter_guard.c
- *		Refuses changes of replicated tables that their bookkeeping would not survive.
+ *		Refuses changes of replicated tables that would invalidate what is stored about them.
  *
- * Deletes are remembered by key, in the key's type (store/tombstone.h). PostgreSQL refuses to
- * change the type of a key column anyway, as a trigger of ours names it; here the refusal says what
- * can be done.
+ * Tombstones store keys in the key's type (store/tombstone.h). PostgreSQL refuses to change the
+ * type of a key column anyway, because a trigger of the extension names it; this file raises an
+ * error that says what can be done.
  *
- * Policies and merges of columns are kept by name, as names are what nodes have in common. A table
- * or column that has one keeps its name as well: under another one it would go on without, on one
+ * Policies and merges of columns are stored by name, since nodes have names in common. A table or
+ * column with a policy or merge must keep its name: under another name it would lose them, on one
  * node after the other.
  *
- * A replicated table gets no partition that is a foreign table: its rows would be elsewhere, and
- * what is written to it would be in no WAL, so that other nodes never heard of it.
+ * A replicated table cannot have a foreign table as a partition: its rows would be on another
+ * server, and writes to it would be in no WAL, so other nodes would never receive them.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@
 #include "control/guard/alter_guard.h"
 #include "control/join/restore_guard.h"
 
-/* True if a column belongs to a table's key. */
+/* Returns true if a column belongs to a table's key. */
 static bool
 is_key_column(Relation rel, const char *name)
 {
@@ -48,7 +48,7 @@ is_key_column(Relation rel, const char *name)
 	return false;
 }
 
-/* Refuses to change the type of a key column. */
+/* Raises an error for a change of the type of a key column. */
 static void
 check_type_change(Relation rel, const char *column)
 {
@@ -65,8 +65,8 @@ check_type_change(Relation rel, const char *column)
 }
 
 /*
- * A replicated table that a command is about, if its user may change it; NULL if PostgreSQL has its
- * own word on it.
+ * Opens the table that a command names, if it is in a group and the user may change it. Returns
+ * NULL if PostgreSQL itself refuses the command.
  */
 static Relation
 open_own(RangeVar *name)
@@ -79,7 +79,7 @@ open_own(RangeVar *name)
 	return try_relation_open(relid, AccessShareLock);
 }
 
-/* Refuses to give a table another name, or schema. */
+/* Raises an error for another name or schema of a table. */
 static void
 refuse_rename(const char *what, char *schema, char *name)
 {
@@ -92,7 +92,7 @@ refuse_rename(const char *what, char *schema, char *name)
 					 " and set policy and merges again.", table)));
 }
 
-/* Looks at a new name or schema of a table, or a new name of a column. */
+/* Checks a new name or schema of a table, or a new name of a column. */
 static void
 check_rename(RangeVar *name, const char *column)
 {
@@ -115,7 +115,7 @@ check_rename(RangeVar *name, const char *column)
 	relation_close(rel, AccessShareLock);
 }
 
-/* Looks at a new name of a schema. */
+/* Checks a new name of a schema. */
 static void
 check_schema_rename(const char *schema)
 {
@@ -130,7 +130,7 @@ check_schema_rename(const char *schema)
 		refuse_rename(psprintf("schema \"%s\"", schema), pstrdup(schema), table);
 }
 
-/* Looks at ALTER ... RENAME. */
+/* Checks ALTER ... RENAME. */
 static void
 check_rename_statement(RenameStmt *stmt)
 {
@@ -142,7 +142,7 @@ check_rename_statement(RenameStmt *stmt)
 		check_rename(stmt->relation, stmt->subname);
 }
 
-/* Looks at ALTER TABLE. */
+/* Checks ALTER TABLE. */
 static void
 check_alter(AlterTableStmt *stmt)
 {
@@ -168,13 +168,13 @@ check_alter(AlterTableStmt *stmt)
 }
 
 /*
- * Refuses a foreign table, or a partitioned one that has one, as partition of a replicated table.
- * foreign: its name.
+ * Raises an error for a foreign table, or a partitioned one with a foreign partition, as a
+ * partition of a replicated table. foreign: name of the foreign table, or NULL.
  */
 static void
 refuse_foreign_partition(RangeVar *parent, const char *foreign)
 {
-	/* a joining node takes what the source has; which tables are excluded is not known yet */
+	/* A joining node takes what the source has. It does not know the exclusions yet. */
 	Relation	rel = foreign && !schema_is_being_restored() ? open_own(parent) : NULL;
 
 	if (!rel)
@@ -193,7 +193,7 @@ refuse_foreign_partition(RangeVar *parent, const char *foreign)
 	relation_close(rel, AccessShareLock);
 }
 
-/* Looks at ALTER TABLE ... ATTACH PARTITION. */
+/* Checks ALTER TABLE ... ATTACH PARTITION. */
 static void
 check_attach(AlterTableStmt *stmt)
 {
@@ -211,7 +211,7 @@ check_attach(AlterTableStmt *stmt)
 	}
 }
 
-/* Looks at CREATE FOREIGN TABLE ... PARTITION OF. */
+/* Checks CREATE FOREIGN TABLE ... PARTITION OF. */
 static void
 check_foreign_table(CreateForeignTableStmt *stmt)
 {
@@ -219,7 +219,7 @@ check_foreign_table(CreateForeignTableStmt *stmt)
 		refuse_foreign_partition(linitial_node(RangeVar, stmt->base.inhRelations), stmt->base.relation->relname);
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 alter_guard_command(const UtilityCommand *command)
 {

@@ -1,24 +1,21 @@
 /*
  * capture_guard.c
- *		Sees to it that the triggers which capture writes stay in force.
+ *		Keeps the triggers that capture writes in force.
  *
- * After DDL the event trigger of capture/capture_ddl.c gives tables what they need, and has
- * triggers that were disabled fire again, before any other command can write. Here is what that
- * leaves:
+ * After DDL, the event trigger of capture/capture_ddl.c gives tables what they need, and enables
+ * disabled triggers again, before another command can write. This file covers the rest:
  *
- *	- Commands that would take the triggers, or the event trigger itself, away are refused.
- *	- The right of other nodes to read replicated tables is put back after a command that takes it.
- *	- Tables that lose an index by whatever command (also by a cascade), and those of a schema that
- *	gets another name, are
- *	  looked at after the command.
- *	- Who changes the catalogs of triggers by hand has the triggers of those tables mended before
- *	the next command of that transaction that
- *	could write, at the latest before it commits. All relation caches are renewed, as PostgreSQL
- *	does not do that for
- *	  such changes: else each session would see them at another time.
+ * - Commands that would remove the triggers, or the event trigger itself, are refused.
+ * - The right of other nodes to read replicated tables is restored after a command that revokes it.
+ * - Tables that lose an index by any command (also by a cascade), and those of a schema that is
+ *   renamed, are checked after the command.
+ * - If a session changes the catalogs of triggers directly, the triggers of those tables are
+ *   restored before the next command of that transaction that could write, at the latest before it
+ *   commits. All relation caches are invalidated, as PostgreSQL does not do that for such changes:
+ *   otherwise each session would see them at a different time.
  *
- * What still gets past (code that writes to tables without triggers) is noticed in decoding:
- * output/capture_check.c.
+ * Writes that still bypass capture (by code that writes to tables without triggers) are noticed in
+ * decoding: output/capture_check.c.
  */
 #include "postgres.h"
 
@@ -51,19 +48,21 @@
 #include "catalog/nodes.h"
 #include "control/guard/capture_guard.h"
 
-/* What the command at hand does to tables beyond what it names; on the stack of the hook. */
+/* What the current command does to tables beyond those that it names; on the stack of the hook. */
 typedef struct Touched
 {
-	List	   *relids;			/* lost an index */
+	List	   *relids;			/* tables that lost an index */
 	MemoryContext context;
 } Touched;
 
 static Touched *touched = NULL;
 
-/* This transaction has changed catalogs of triggers by hand since they were last mended. */
+/*
+ * Set if this transaction has changed catalogs of triggers directly since they were last restored.
+ */
 static bool tampered = false;
 
-/* True if this database is in a group. */
+/* Returns true if this database is in a group. */
 static bool
 is_in_group(void)
 {
@@ -71,9 +70,9 @@ is_in_group(void)
 		nodes_local_id() != INVALID_NODE_ID;
 }
 
-/* ---------- what is refused ---------- */
+/* ---------- refused commands ---------- */
 
-/* True if a table has a trigger of that name, and it is ours. */
+/* Returns true if a table has a trigger of that name that belongs to the extension. */
 static bool
 is_own_trigger(RangeVar *table, const char *name)
 {
@@ -83,7 +82,7 @@ is_own_trigger(RangeVar *table, const char *name)
 	return OidIsValid(trigger) && capture_is_own_trigger(trigger);
 }
 
-/* Refuses what would take a trigger of ours away. */
+/* Raises an error if a command would remove a trigger of the extension. */
 static void
 check_trigger(RangeVar *table, const char *name, const char *what)
 {
@@ -96,7 +95,7 @@ check_trigger(RangeVar *table, const char *name, const char *what)
 					 table->schemaname ? quote_qualified_identifier(table->schemaname, table->relname) : quote_identifier(table->relname))));
 }
 
-/* Looks at DROP TRIGGER. */
+/* Checks DROP TRIGGER. */
 static void
 check_drop(DropStmt *stmt)
 {
@@ -112,7 +111,7 @@ check_drop(DropStmt *stmt)
 	}
 }
 
-/* Refuses to have our event trigger fire less than always. */
+/* Raises an error if the extension's event trigger would no longer be enabled always. */
 static void
 check_event_trigger(AlterEventTrigStmt *stmt)
 {
@@ -132,7 +131,7 @@ check_event_trigger(AlterEventTrigStmt *stmt)
 				 errmsg("event trigger \"%s\" must stay enabled always: by it new tables are replicated", stmt->trigname)));
 }
 
-/* Refuses commands against our triggers. */
+/* Raises an error for commands against the extension's triggers. */
 static void
 check_command(Node *stmt)
 {
@@ -145,9 +144,9 @@ check_command(Node *stmt)
 		check_event_trigger((AlterEventTrigStmt *) stmt);
 }
 
-/* ---------- what a command touches ---------- */
+/* ---------- effects of a command ---------- */
 
-/* The hook for objects: notes the table of an index that goes. */
+/* Hook function for objects: notes the table of an index that is dropped. */
 void
 capture_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -168,7 +167,7 @@ capture_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, 
 	MemoryContextSwitchTo(old);
 }
 
-/* Looks at all tables of a schema: what is excluded is known by name. */
+/* Checks all tables of a renamed schema, since exclusions are by name. */
 static void
 look_at_schema(Oid nspoid)
 {
@@ -189,7 +188,10 @@ look_at_schema(Oid nspoid)
 		capture_install(lfirst_oid(lc));
 }
 
-/* True for commands that can take rights on tables or schemas from the role of other nodes. */
+/*
+ * Returns true for commands that can revoke rights on tables or schemas from the role of other
+ * nodes.
+ */
 static bool
 takes_rights(Node *stmt)
 {
@@ -200,7 +202,7 @@ takes_rights(Node *stmt)
 	return !g->is_grant && (g->objtype == OBJECT_TABLE || g->objtype == OBJECT_SCHEMA);
 }
 
-/* Puts back what such a command has taken. */
+/* Restores the rights that such a command has revoked. */
 static void
 give_rights_back(Node *stmt)
 {
@@ -220,7 +222,7 @@ give_rights_back(Node *stmt)
 	}
 }
 
-/* After a command: gives the tables that it has touched what they need now. */
+/* Gives the tables that a command has touched what they need now. */
 static void
 look_after(Node *stmt, List *relids)
 {
@@ -238,9 +240,9 @@ look_after(Node *stmt, List *relids)
 		give_rights_back(stmt);
 }
 
-/* ---------- catalogs changed by hand ---------- */
+/* ---------- directly changed catalogs ---------- */
 
-/* Has our event trigger fire always again, if it does not. */
+/* Enables the extension's event trigger always, if it is not. */
 static void
 mend_event_trigger(void)
 {
@@ -264,8 +266,8 @@ mend_event_trigger(void)
 }
 
 /*
- * Renews all relation caches, and gives the tables that this transaction has changed the triggers
- * that they need.
+ * Invalidates all relation caches, and gives the tables that this transaction has changed the
+ * triggers that they need.
  */
 static void
 mend(void)
@@ -277,18 +279,18 @@ mend(void)
 		return;
 	if (!ActiveSnapshotSet())
 	{
-		/* before a commit there is none, but whoever reads a table needs one */
+		/* before a commit there is none, but reading a table needs one */
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pushed = true;
 	}
 	CommandCounterIncrement();
 
 	/*
-	 * This takes a command of its own: beside it PostgreSQL would not note that single relations
-	 * have changed, and it passes over those that this transaction has made.
+	 * The invalidation needs a command of its own: in the same command PostgreSQL would not record
+	 * changes of single relations, and it skips relations that this transaction has created.
 	 */
 	CacheInvalidateRelcacheAll();
-	(void) GetCurrentCommandId(true);	/* else it would not end here */
+	(void) GetCurrentCommandId(true);	/* otherwise the command would not end here */
 	CommandCounterIncrement();
 	mend_event_trigger();
 	CommandCounterIncrement();
@@ -297,14 +299,14 @@ mend(void)
 		PopActiveSnapshot();
 }
 
-/* True for the catalogs that decide which triggers fire. */
+/* Returns true for the catalogs that determine which triggers fire. */
 static bool
 decides_triggers(Oid relid)
 {
 	return relid == TriggerRelationId || relid == EventTriggerRelationId || relid == RelationRelationId;
 }
 
-/* The hook for statements and COPY. */
+/* Hook function for permissions, which statements and COPY call. */
 void
 capture_guard_perms(List *range_table)
 {
@@ -326,7 +328,7 @@ capture_guard_perms(List *range_table)
 		tampered = true;
 }
 
-/* Before the end of a transaction. */
+/* Restores the triggers before the end of a transaction that has changed their catalogs. */
 static void
 at_transaction_event(XactEvent event, void *arg)
 {
@@ -362,7 +364,7 @@ capture_guard_command(const UtilityCommand *command)
 	}
 	PG_FINALLY();
 	{
-		Assert(touched == &mine);	/* what ran inside has left it so */
+		Assert(touched == &mine);	/* nested commands have restored it */
 		touched = outer;
 	}
 	PG_END_TRY();

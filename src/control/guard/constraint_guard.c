@@ -1,13 +1,14 @@
 /*
  * constraint_guard.c
- *		Constraint triggers of what a row's code writes fire before its row session ends.
+ *		Makes constraint triggers fire before the row session ends whose code has queued them.
  *
- * In a row session (catalog/as_owner.h) PostgreSQL refuses to defer a trigger, as it would fire as
- * somebody else: whoever is the current user when the transaction commits. So a table whose code
- * writes to one with deferred constraint triggers, or defers constraints, could not be written to
- * by a worker, nor by resend_table(). Here they are immediate instead: a row session does not defer
- * constraints, and before its code writes to a table all of them become immediate, also those that
- * are INITIALLY DEFERRED. In a session of a user they stay so for the rest of the transaction.
+ * In a row session (catalog/as_owner.h) PostgreSQL refuses to defer a trigger, because it would
+ * fire as another user: the current one when the transaction commits. So a worker, or
+ * resend_table(), could not write to a table whose code writes to a table with deferred constraint
+ * triggers, or defers constraints. Therefore constraints are immediate in a row session: it does
+ * not defer them, and before its code writes to a table, all of them become immediate, also those
+ * that are INITIALLY DEFERRED. In a user's session they stay immediate for the rest of the
+ * transaction.
  */
 #include "postgres.h"
 
@@ -17,10 +18,7 @@
 #include "base/session.h"
 #include "control/guard/constraint_guard.h"
 
-/*
- * Takes part in the hook for permissions, which is called before a statement queues events of
- * triggers.
- */
+/* Hook function for permissions, which is called before a statement queues trigger events. */
 void
 constraint_guard_perms(List *range_table)
 {
@@ -40,9 +38,7 @@ constraint_guard_perms(List *range_table)
 	}
 }
 
-/*
- * Takes part in the hook for commands: SET CONSTRAINTS ... DEFERRED does nothing in a row session.
- */
+/* Hook function for commands: SET CONSTRAINTS ... DEFERRED has no effect in a row session. */
 void
 constraint_guard_command(const UtilityCommand *command)
 {

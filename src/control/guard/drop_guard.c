@@ -1,14 +1,14 @@
 /*
  * drop_guard.c
- *		Keeps a member of a group from being dropped without a word.
+ *		Refuses to drop a member of a group.
  *
- * DROP EXTENSION, by whatever way, and DROP DATABASE would leave slots, origins and
- * workers behind here, and slots on the other nodes. Both are refused while the database
- * is in a group, with what to call first.
+ * DROP EXTENSION, by any way, and DROP DATABASE would leave slots, origins and workers behind on
+ * this server, and slots on the other nodes. Both are refused while the database is in a group; the
+ * error names what to call first.
  *
- * Two hooks: the object access hook sees every way of dropping, but only after DROP has
- * locked all that it would drop, against our workers, who may then meet it in a deadlock. So
- * the usual commands are refused before they take locks.
+ * There are two hooks. The hook for objects sees every way of dropping, but only after DROP has
+ * locked everything that it would drop, so that a worker may meet it in a deadlock. Therefore the
+ * usual commands are refused before they take locks.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 #include "control/guard/drop_guard.h"
 #include "shared/manager_status.h"
 
-/* True if a database is known to be in a group. */
+/* Returns true if a database is known to be in a group. */
 static bool
 database_in_group(Oid dboid)
 {
@@ -38,7 +38,7 @@ database_in_group(Oid dboid)
 	return manager_status_find(dboid, &m) && m.in_group;
 }
 
-/* Refuses. */
+/* Raises the error. */
 static void
 refuse(const char *what)
 {
@@ -48,7 +48,7 @@ refuse(const char *what)
 			 errhint("Call SELECT replication_plugin.leave_group() in it first.")));
 }
 
-/* Refuses to drop the extension while this database is in a group. */
+/* Raises an error if the extension would be dropped while this database is in a group. */
 static void
 refuse_if_member(void)
 {
@@ -56,7 +56,7 @@ refuse_if_member(void)
 		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
 }
 
-/* The hook for objects. */
+/* Hook function for objects. */
 void
 drop_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -64,12 +64,12 @@ drop_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, voi
 	if (class == DatabaseRelationId && database_in_group(object))
 		refuse(psprintf("database \"%s\"", get_database_name(object)));
 
-	/* the extension's objects go before the extension itself: so look for this one */
+	/* the extension's objects are dropped before the extension itself: so check for this one */
 	if (class == RelationRelationId && subid == 0 && object == extension_relation_oid(TABLE_LOCAL_NODE))
 		refuse_if_member();
 }
 
-/* True for DROP EXTENSION and DROP SCHEMA that name ours. */
+/* Returns true for DROP EXTENSION and DROP SCHEMA that name this extension. */
 static bool
 drops_extension(Node *statement)
 {
@@ -87,8 +87,11 @@ drops_extension(Node *statement)
 	return false;
 }
 
-/* Workers may be in a last look at our tables: lets them end (extension_lock()). DROP EXTENSION does the same; DROP SCHEMA does not. Then takes back what users'
- * tables gave other nodes. */
+/*
+ * Waits, by a lock on the extension, until workers have finished a last look at the extension's
+ * tables (extension_lock()). DROP EXTENSION takes the same lock; DROP SCHEMA does not. Then revokes
+ * the rights on users' tables that other nodes were granted.
+ */
 static void
 clear_up(void)
 {
@@ -97,11 +100,11 @@ clear_up(void)
 	if (!OidIsValid(extension) || !pg_extension_ownercheck(extension, GetUserId()))
 		return;
 	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessExclusiveLock);
-	/* those of a member go when it leaves; a dump may have brought others along */
+	/* those of a member are revoked when it leaves; a dump may have restored others */
 	peer_rights_remove_all();
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 drop_guard_command(const UtilityCommand *command)
 {

@@ -1,13 +1,13 @@
 /*
  * drop_guard.h
- *		Keeps a member of a group from being dropped without a word.
+ *		Refuses to drop a member of a group.
  */
 #ifndef REPLICATION_PLUGIN_DROP_GUARD_H
 #define REPLICATION_PLUGIN_DROP_GUARD_H
 
 #include "base/hooks.h"
 
-/* Takes part in the hooks for commands and objects (replication_plugin.c). */
+/* Hook functions for commands and objects (replication_plugin.c). */
 extern void drop_guard_command(const UtilityCommand *command);
 extern void drop_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
 							  void *arg);

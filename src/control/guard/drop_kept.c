@@ -1,16 +1,17 @@
 /*
  * drop_kept.c
- *		A table of which changes are kept is dropped: they are given up.
+ *		Gives up the kept changes of a table that is dropped.
  *
- * What is kept of a table that waits (apply/keep.c) goes by the table's name. So a table that is
- * made under that name later would get the rows of the one that was dropped, on this node alone.
+ * What is kept of a waiting table (apply/keep.c) is stored under the table's name. So a table that
+ * is created under that name later would get the rows of the dropped one, on this node alone.
  *
- * The name itself goes on waiting. The park worker ends that: at once where the table is made
- * anew (control/waiting/kept.c), else when no member has it any more
- * (control/waiting/gone_table.c). Until then what arrives is of a table that others have.
+ * The name itself goes on waiting. The park worker ends that: at once if the table is created anew
+ * (control/waiting/kept.c), otherwise when no member has it any more
+ * (control/waiting/gone_table.c). Until then, arriving changes are of a table that other nodes
+ * have.
  *
- * The hook for objects sees every way of dropping, and when the table is locked. The park worker
- * may have read changes that it has not applied yet; it finds that they are gone before it commits.
+ * The hook for objects sees every way of dropping, after the table is locked. The park worker may
+ * have read changes that it has not applied yet; it finds that they are deleted before it commits.
  */
 #include "postgres.h"
 
@@ -32,8 +33,8 @@
 #include "control/guard/drop_kept.h"
 
 /*
- * Deletes what is kept of a table; returns how many changes. With a snapshot of its own: that of a
- * transaction that is REPEATABLE READ may be older than they are.
+ * Deletes what is kept of a table, and returns the number of changes. Uses a snapshot of its own:
+ * the snapshot of a REPEATABLE READ transaction may be older than the changes.
  */
 static uint64
 delete_changes(const WaitingTable *w)
@@ -50,7 +51,7 @@ delete_changes(const WaitingTable *w)
 	return SPI_processed;
 }
 
-/* Has the view conflicts tell of it. */
+/* Records the loss in the view conflicts. */
 static void
 record(const char *table, uint64 changes)
 {
@@ -65,7 +66,7 @@ record(const char *table, uint64 changes)
 		elog(ERROR, "could not record that kept changes are given up");
 }
 
-/* Gives up what is kept of a table, whoever drops it. */
+/* Gives up what is kept of a table, with the rights of a superuser. */
 static void
 give_up(const WaitingTable *w)
 {
@@ -89,7 +90,7 @@ give_up(const WaitingTable *w)
 						changes, table)));
 }
 
-/* The entry of a table of which changes are kept; NULL: it is none. */
+/* Returns the entry of a table with kept changes, or NULL if it is none. */
 static const WaitingTable *
 kept_of(Oid relid)
 {

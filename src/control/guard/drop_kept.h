@@ -1,13 +1,13 @@
 /*
  * drop_kept.h
- *		A table of which changes are kept is dropped: they are given up.
+ *		Gives up the kept changes of a table that is dropped.
  */
 #ifndef REPLICATION_PLUGIN_DROP_KEPT_H
 #define REPLICATION_PLUGIN_DROP_KEPT_H
 
 #include "base/hooks.h"
 
-/* Takes part in the hook for objects (replication_plugin.c). */
+/* Hook function for objects (replication_plugin.c). */
 extern void drop_kept_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg);
 
 #endif							/* REPLICATION_PLUGIN_DROP_KEPT_H */

@@ -2,19 +2,21 @@
  * insertion_guard.c
  *		Keeps functions that are called for an index from writing in INSERT ... ON CONFLICT.
  *
- * INSERT ... ON CONFLICT writes its row, then the entries of indexes, then the confirmation of the
- * row. What the expressions and predicates of indexes call in between should be immutable, but
- * PostgreSQL takes a function's word for it: one that calls a volatile one may write. The
- * transaction is valid; but logical decoding, which expects the confirmation next ("invalid
- * ordering of speculative insertion changes"), cannot decode it, so no node would be sent anything
- * more of this one. So the statement that writes fails, where somebody sees it.
+ * INSERT ... ON CONFLICT writes its row, then the index entries, then the confirmation of the row.
+ * The expressions and predicates of indexes that are evaluated in between should be immutable, but
+ * PostgreSQL trusts the declaration of a function: an immutable function that calls a volatile one
+ * may write. The transaction is valid; but logical decoding expects the confirmation next, and
+ * fails to decode it ("invalid ordering of speculative insertion changes"), so this node could not
+ * send anything any more. Therefore the writing statement itself fails, where its user sees the
+ * error.
  *
- * Three hooks: for statements and COPY, for commands (they write to catalogs), and for objects
- * (functions for large objects are built in). An expression of PL/pgSQL with one of the latter that
- * was prepared before in the same transaction gets past; skip_transaction() is the remedy then.
+ * There are three hooks: for permissions (statements and COPY), for commands (which write to
+ * catalogs), and for objects (the functions for large objects are built in). A PL/pgSQL expression
+ * with one of the latter gets past them if it was prepared earlier in the same transaction; the
+ * remedy is skip_transaction().
  *
- * A process in the middle of an insertion holds a lock of a kind that is for nothing else. One that
- * has not written yet is not in the middle.
+ * A process in the middle of such an insertion holds a lock of a kind that has no other use. A
+ * transaction that has not written yet is not in the middle.
  */
 #include "postgres.h"
 
@@ -37,7 +39,7 @@
 #include "catalog/nodes.h"
 #include "control/guard/insertion_guard.h"
 
-/* True if this process holds the lock of a row that is inserted, but not confirmed. */
+/* Returns true if this process holds the lock of a row that is inserted but not confirmed. */
 static bool
 holds_speculative_lock(void)
 {
@@ -49,7 +51,7 @@ holds_speculative_lock(void)
 		PROCLOCK   *l;
 
 		if (SHMQueueEmpty(held))
-			continue;			/* what others may add there at this moment is a relation's */
+			continue;			/* others can add only locks of relations there */
 		LWLockAcquire(LockHashPartitionLockByIndex(i), LW_SHARED);
 		for (l = (PROCLOCK *) SHMQueueNext(held, held, offsetof(PROCLOCK, procLink)); l && !found;
 			 l = (PROCLOCK *) SHMQueueNext(held, &l->procLink, offsetof(PROCLOCK, procLink)))
@@ -59,9 +61,7 @@ holds_speculative_lock(void)
 	return found;
 }
 
-/*
- * True if what is written now could not be decoded, and this database has others that wait for it.
- */
+/* Returns true if what is written now could not be decoded, and this database is in a group. */
 static bool
 is_in_insertion(void)
 {
@@ -69,7 +69,7 @@ is_in_insertion(void)
 		OidIsValid(MyDatabaseId) && holds_speculative_lock() && extension_exists() && nodes_local_id() != INVALID_NODE_ID;
 }
 
-/* Refuses. */
+/* Raises the error. */
 static void
 refuse(const char *what)
 {
@@ -80,7 +80,7 @@ refuse(const char *what)
 			 errhint("Functions that an index calls must be immutable, and so must those that they call. A trigger may write.")));
 }
 
-/* The hook for statements and COPY. */
+/* Hook function for permissions, which statements and COPY call. */
 void
 insertion_guard_perms(List *range_table)
 {
@@ -97,8 +97,8 @@ insertion_guard_perms(List *range_table)
 }
 
 /*
- * True for commands that do not write to any table, nor to catalogs; what those that run statements
- * do is looked at when they do.
+ * Returns true for commands that write to no table and no catalog. The statements that they run are
+ * checked when they run.
  */
 static bool
 is_reading(Node *stmt)
@@ -130,7 +130,7 @@ is_reading(Node *stmt)
 	}
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 insertion_guard_command(const UtilityCommand *command)
 {
@@ -141,7 +141,7 @@ insertion_guard_command(const UtilityCommand *command)
 	utility_next(command);
 }
 
-/* True for functions that write large objects. */
+/* Returns true for functions that write large objects. */
 static bool
 writes_large_object(Oid function)
 {
@@ -149,7 +149,7 @@ writes_large_object(Oid function)
 		function == F_LO_UNLINK || function == F_LO_FROM_BYTEA || function == F_LO_IMPORT_TEXT || function == F_LO_IMPORT_TEXT_OID;
 }
 
-/* The hook for objects. */
+/* Hook function for objects. */
 void
 insertion_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {

@@ -7,7 +7,7 @@
 
 #include "base/hooks.h"
 
-/* Takes part in the hooks for commands, objects and permissions (replication_plugin.c). */
+/* Hook functions for commands, objects and permissions (replication_plugin.c). */
 extern void insertion_guard_command(const UtilityCommand *command);
 extern void insertion_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
 								   void *arg);

@@ -1,23 +1,24 @@
 /*
  * origin_guard.c
- *		Replication origins of groups that somebody drops.
+ *		Protects the replication origins of groups from being dropped.
  *
- * pg_replication_origin_drop() takes any origin of the server that no process has at the moment.
- * With one of a group's go its progress, at once and for good, and its number, which stands beside
- * the commit timestamps of all rows that the node has written: the next origin that is made gets
- * it.
+ * pg_replication_origin_drop() drops any origin of the server that no process uses at the moment.
+ * With an origin of a group, its progress is lost at once and for good, and so is its number, which
+ * stands beside the commit timestamps of all rows that the node has written: the next new origin
+ * gets that number.
  *
- * PostgreSQL has no hook for the drop itself, but one for whoever is about to call the function.
- * There the progress of all origins of groups is noted in shared memory
- * (origin_map_keep_progress()), so that links never take up what is applied already. Before the
- * transaction commits, the rows that it has deleted are made again, with their numbers, and with
- * the progress in the name (catalog/former_origin.h); nobody can get such a number in between, as
- * who makes an origin waits for the lock of who drops one. If the transaction is rolled back there
- * still is the row, and the group worker writes the progress into its name
- * (origin_map_secure_progress()).
+ * PostgreSQL has no hook for the drop itself, but one for a statement that is about to call the
+ * function. That hook notes the progress of all origins of groups in shared memory
+ * (origin_map_keep_progress()), so that links never apply again what is applied already. Before the
+ * transaction commits, the deleted rows are inserted again, with their numbers, and with the
+ * progress in the name (catalog/former_origin.h). No other transaction can get such a number in
+ * between, since a transaction that creates an origin waits for the lock of the one that drops it.
+ * If the transaction is rolled back, the row still exists, and the group worker writes the progress
+ * into its name (origin_map_secure_progress()).
  *
- * What a link applies between the start of the statement and the call is not noted, if the link
- * gives the origin back in that time. Then it is applied twice, which shows where rows have no key.
+ * Transactions that a link applies between the start of the statement and the call are not noted,
+ * if the link releases the origin in that time. They are then applied twice, which shows for rows
+ * without a key.
  */
 #include "postgres.h"
 
@@ -40,10 +41,10 @@ typedef struct Guarded
 	char	   *name;
 } Guarded;
 
-/* In TopTransactionContext. */
+/* Origins of groups (of Guarded *), in TopTransactionContext. */
 static List *guarded = NIL;
 
-/* Name of the origin that has its number now; NULL if none. */
+/* Returns the name of the origin that has the number now, or NULL if there is none. */
 static const char *
 name_now(const Guarded *g)
 {
@@ -52,7 +53,7 @@ name_now(const Guarded *g)
 	return replorigin_by_oid(g->place.origin, true, &name) ? name : NULL;
 }
 
-/* True if a name is that of the origin, with whatever progress. */
+/* Returns true if a name is that of the origin, with any progress. */
 static bool
 is_its_name(const Guarded *g, const char *name)
 {
@@ -62,8 +63,8 @@ is_its_name(const Guarded *g, const char *name)
 }
 
 /*
- * True if its row is gone, and its group has not dropped it; an error if its number is another
- * one's already, which this transaction has made.
+ * Returns true if the origin's row is gone and its group has not dropped it. Raises an error if
+ * this transaction has created another origin with the same number.
  */
 static bool
 is_dropped(const Guarded *g)
@@ -73,7 +74,7 @@ is_dropped(const Guarded *g)
 	if (is_its_name(g, name_now(g)))
 		return false;
 
-	/* a session that takes the database out of its group has this lock until the map knows */
+	/* a session that takes the database out of its group keeps this lock until the map knows */
 	LockRelationOid(ReplicationOriginRelationId, ExclusiveLock);
 	if (!origin_map_keeps(&g->place))
 		return false;
@@ -86,7 +87,7 @@ is_dropped(const Guarded *g)
 	return name == NULL;
 }
 
-/* Its name with what is known of its progress, which was lost with the row. */
+/* Returns the origin's name with its known progress, which was lost with the row. */
 static char *
 name_with_progress(const Guarded *g)
 {
@@ -98,7 +99,7 @@ name_with_progress(const Guarded *g)
 	return former_origin_name(name, g->place.progress);
 }
 
-/* Makes again what the transaction has dropped. */
+/* Inserts the rows again that the transaction has dropped. */
 static void
 mend(void)
 {
@@ -118,6 +119,7 @@ mend(void)
 	}
 }
 
+/* Restores dropped origins before a commit, and forgets the list at any end of a transaction. */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
@@ -155,7 +157,7 @@ note_origins(void)
 	MemoryContextSwitchTo(old);
 }
 
-/* The hook for objects: a function is about to be called. */
+/* Hook function for objects: checks for the function before it is called. */
 void
 origin_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {

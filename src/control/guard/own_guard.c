@@ -1,22 +1,23 @@
 /*
  * own_guard.c
- *		Keeps the extension's own objects as they are while the database is in a group.
+ *		Protects the extension's own objects from changes while the database is in a group.
  *
- * The workers of this node, and those of others that call functions here, count on each of them: on
- * tables with their columns, indexes, constraints and triggers, on functions, views, types, event
- * triggers, and the schema itself. PostgreSQL keeps away who does not own them; here who does, a
- * superuser, is told.
+ * The workers of this node, and those of other nodes that call functions here, depend on each of
+ * these objects: tables with their columns, indexes, constraints and triggers, functions, views,
+ * types, event triggers, and the schema itself. PostgreSQL keeps away users that do not own them.
+ * For a superuser, this file raises an error.
  *
- * Two hooks. The one for objects sees every way to make, change or drop something, also a cascade,
- * DROP OWNED and REASSIGN OWNED; but only after the command has locked it, against our workers, who
- * may then meet it in a deadlock, and of some changes to tables it hears nothing. So the one for
- * commands looks before at those that name a relation.
+ * There are two hooks. The hook for objects sees every way of creating, changing or dropping an
+ * object, including cascades, DROP OWNED and REASSIGN OWNED. But it sees them only after the
+ * command has locked the object, so that a worker may meet the command in a deadlock, and it misses
+ * some changes of tables. Therefore the hook for commands first checks commands that name a
+ * relation.
  *
- * Ours is what lies in the extension's schema, what belongs to a relation there, and event triggers
- * that call a function there. Our own scripts may change it, and a session that has said by
- * allow_system_table_mods that it knows what it does; and everybody what PostgreSQL itself does to
- * a table when it writes it anew (VACUUM FULL, CLUSTER, REINDEX CONCURRENTLY), or what changes
- * nothing that we count on.
+ * An own object is one in the extension's schema, one that belongs to a relation there, or an event
+ * trigger that calls a function there. The extension's own scripts may change these objects, and so
+ * may a session with allow_system_table_mods. Every session may do what PostgreSQL itself does when
+ * it rewrites a table (VACUUM FULL, CLUSTER, REINDEX CONCURRENTLY), and changes on which nothing
+ * depends.
  */
 #include "postgres.h"
 
@@ -57,7 +58,7 @@
 #include "catalog/nodes.h"
 #include "control/guard/own_guard.h"
 
-/* Where a catalog says what its objects belong to: a schema, a relation, or a function. */
+/* How a catalog names the holder of an object: a schema, a relation, or a function. */
 typedef struct Kind
 {
 	Oid			class;
@@ -81,14 +82,14 @@ static const Kind kinds[] = {
 	{EventTriggerRelationId, EventTriggerOidIndexId, Anum_pg_event_trigger_oid, Anum_pg_event_trigger_evtfoid, ProcedureRelationId},
 };
 
-/* The command at hand changes nothing that we count on. */
+/* The current command changes nothing on which the extension depends. */
 static bool harmless = false;
 
-/* ---------- what is ours ---------- */
+/* ---------- own objects ---------- */
 
 /*
- * True if there is nothing of ours, or whoever runs may change it. Cheap, as this is asked for
- * every object that somebody makes or drops.
+ * Returns true if the extension does not exist here, or if this session may change its objects.
+ * This is cheap, since it is called for every object that a session creates or drops.
  */
 static bool
 is_free(void)
@@ -98,7 +99,7 @@ is_free(void)
 	return creating_extension && CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
 }
 
-/* True if this database is in a group. */
+/* Returns true if this database is in a group. */
 static bool
 is_in_group(void)
 {
@@ -106,8 +107,8 @@ is_in_group(void)
 }
 
 /*
- * True for a relation in our schema. An index that REINDEX CONCURRENTLY has left behind invalid is
- * nobody's.
+ * Returns true for a relation in the extension's schema. An invalid index, which REINDEX
+ * CONCURRENTLY has left behind, does not count.
  */
 static bool
 is_own_relation(Oid relid)
@@ -127,8 +128,8 @@ is_own_relation(Oid relid)
 }
 
 /*
- * A column of an object's row in its catalog, which is never null there; 0 if there is no such row.
- * A NULL snapshot sees it as it was before the command.
+ * Returns a column of an object's catalog row that is never null, or 0 if there is no such row.
+ * With a NULL snapshot, the row is read as it was before the command.
  */
 static Datum
 read_catalog(const Kind *kind, Oid object, AttrNumber column, Snapshot snapshot)
@@ -150,7 +151,7 @@ read_catalog(const Kind *kind, Oid object, AttrNumber column, Snapshot snapshot)
 	return value;
 }
 
-/* True if what an object belongs to is ours. */
+/* Returns true if the holder of an object belongs to the extension. */
 static bool
 is_held(const Kind *kind, Oid object, Snapshot snapshot)
 {
@@ -165,7 +166,7 @@ is_held(const Kind *kind, Oid object, Snapshot snapshot)
 	return (kind->holder_class == ProcedureRelationId ? get_func_namespace(holder) : holder) == extension_schema_oid();
 }
 
-/* What PostgreSQL knows about objects of a catalog; NULL if we have none there. */
+/* Returns the entry of a catalog, or NULL if the extension has no objects in it. */
 static const Kind *
 find_kind(Oid class)
 {
@@ -177,9 +178,9 @@ find_kind(Oid class)
 	return NULL;
 }
 
-/* ---------- what is refused ---------- */
+/* ---------- refused changes ---------- */
 
-/* Refuses. */
+/* Raises the error for a refused change. */
 static void
 refuse(const char *verb, const char *what)
 {
@@ -189,7 +190,7 @@ refuse(const char *verb, const char *what)
 			 errhint("Nothing would work any more. SELECT replication_plugin.leave_group() takes the node out.")));
 }
 
-/* What a message calls an object, or what it is made in or on. */
+/* Returns the name of an object for a message, or that of its holder. */
 static const char *
 describe(const Kind *kind, Oid object, int subid)
 {
@@ -205,7 +206,7 @@ describe(const Kind *kind, Oid object, int subid)
 	return description ? description : "something";
 }
 
-/* True for what PostgreSQL does on its own account. */
+/* Returns true for what PostgreSQL does internally. */
 static bool
 is_internal(ObjectAccessType access, const Kind *kind, Oid object, void *arg)
 {
@@ -217,8 +218,8 @@ is_internal(ObjectAccessType access, const Kind *kind, Oid object, void *arg)
 		return arg && ((ObjectAccessPostAlter *) arg)->is_internal;
 
 	/*
-	 * the tables that VACUUM FULL makes have types; the indexes that REINDEX CONCURRENTLY makes are
-	 * not said to be internal
+	 * The tables that VACUUM FULL creates have types. The indexes that REINDEX CONCURRENTLY creates
+	 * are not marked internal.
 	 */
 	if (kind->class == TypeRelationId)
 		return true;
@@ -230,7 +231,7 @@ is_internal(ObjectAccessType access, const Kind *kind, Oid object, void *arg)
 	return relkind == RELKIND_INDEX;
 }
 
-/* The hook for objects. */
+/* Hook function for objects. */
 void
 own_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -252,7 +253,10 @@ own_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void
 
 /* ---------- commands ---------- */
 
-/* The relation that a command changes, or makes something on; NULL if it names none. */
+/*
+ * Returns the relation that a command changes, or on which it creates an object; NULL if it names
+ * none.
+ */
 static RangeVar *
 changed_relation(Node *stmt)
 {
@@ -286,8 +290,8 @@ changed_relation(Node *stmt)
 }
 
 /*
- * Refuses if a relation is ours; PostgreSQL itself has a word on who does not own it, and on a
- * schema of a temporary relation.
+ * Raises an error if a relation belongs to the extension. PostgreSQL itself refuses users that do
+ * not own it, and the schema of a temporary relation.
  */
 static void
 check_relation(RangeVar *name, const char *verb)
@@ -301,7 +305,7 @@ check_relation(RangeVar *name, const char *verb)
 		refuse(verb, psprintf("\"%s\"", get_rel_name(relid)));
 }
 
-/* Looks at DROP of relations, and of what belongs to one. */
+/* Checks DROP of relations and of objects that belong to one. */
 static void
 check_drop(DropStmt *stmt)
 {
@@ -322,7 +326,10 @@ check_drop(DropStmt *stmt)
 	}
 }
 
-/* True if a table may have an option changed: not if logical decoding has to see it, nor a view. */
+/*
+ * Returns true if an option of the relation may be changed: not for a view, and not
+ * user_catalog_table, on which logical decoding depends.
+ */
 static bool
 is_harmless_option(AlterTableStmt *stmt, AlterTableCmd *cmd)
 {
@@ -338,7 +345,7 @@ is_harmless_option(AlterTableStmt *stmt, AlterTableCmd *cmd)
 	return true;
 }
 
-/* True for a new owner who can do all that the old one could. */
+/* Returns true if the new owner can do everything that the old one could. */
 static bool
 is_harmless_owner(RoleSpec *owner)
 {
@@ -347,7 +354,7 @@ is_harmless_owner(RoleSpec *owner)
 	return OidIsValid(role) && superuser_arg(role);
 }
 
-/* True for an ALTER TABLE that changes nothing that we count on. */
+/* Returns true if an ALTER TABLE changes nothing on which the extension depends. */
 static bool
 is_harmless_alter(AlterTableStmt *stmt)
 {
@@ -384,7 +391,7 @@ is_harmless_alter(AlterTableStmt *stmt)
 	return true;
 }
 
-/* The same for any command. */
+/* Returns true if a command changes nothing on which the extension depends. */
 static bool
 is_harmless(Node *stmt)
 {
@@ -405,7 +412,7 @@ is_harmless(Node *stmt)
 	}
 }
 
-/* Looks at a command. */
+/* Checks a command. */
 static void
 check_command(Node *stmt)
 {
@@ -420,7 +427,7 @@ check_command(Node *stmt)
 		refuse("change", "what belongs to it");
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 own_guard_command(const UtilityCommand *command)
 {
@@ -439,7 +446,7 @@ own_guard_command(const UtilityCommand *command)
 	}
 	PG_FINALLY();
 	{
-		Assert(harmless);		/* what ran inside has left it so */
+		Assert(harmless);		/* nested commands have restored it */
 		harmless = outer;
 	}
 	PG_END_TRY();

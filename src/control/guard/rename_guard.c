@@ -1,18 +1,19 @@
 /*
  * rename_guard.c
- *		Refuses another name for a table of which changes are kept.
+ *		Refuses to rename a table with kept changes.
  *
- * Tables are known by their names in a group. What is kept of a table that waits (apply/keep.c)
- * would stay under its former name for ever, and what arrives under the new one would be written
- * before it. So the table is renamed when it waits no more: others who have done that already write
- * under the new name, which waits here meanwhile, as a table that does not exist. The same goes for
- * its schema, and for becoming a partition, as changes of those have the name of the whole.
+ * Tables of a group are identified by their names. What is kept of a waiting table (apply/keep.c)
+ * would stay under its former name for ever, and what arrives under the new name would be written
+ * before it. Therefore a table can be renamed only when it does not wait any more. Nodes that have
+ * renamed it already write under the new name, which waits on this node meanwhile, as a table that
+ * does not exist. The same holds for renaming its schema, and for becoming a partition, since
+ * changes of partitions carry the name of the partitioned table.
  *
- * What is in the place of a table that does not exist (a view) can be renamed, and so can a table
- * that was made in the same transaction: nothing could have been applied to it.
+ * A relation that stands in the place of a missing table (a view) can be renamed, and so can a
+ * table that was created in the same transaction: nothing could have been applied to it.
  *
- * The hook for objects sees every way of renaming, and when the table is locked, so that it does
- * not begin to wait in that moment.
+ * The hook for objects sees every way of renaming, after the table is locked, so the table cannot
+ * begin to wait at that moment.
  */
 #include "postgres.h"
 
@@ -36,7 +37,7 @@
 #include "catalog/waiting_table.h"
 #include "control/guard/rename_guard.h"
 
-/* Refuses. */
+/* Raises the error. */
 static void
 refuse(const char *what, const WaitingTable *w)
 {
@@ -51,8 +52,8 @@ refuse(const char *what, const WaitingTable *w)
 }
 
 /*
- * The entry of a local table of which changes are kept that could have been applied to it; NULL if
- * there is none. Its name is as before the command.
+ * Returns the entry of a local table whose kept changes could have been applied to it, or NULL if
+ * there is none. The table's name is the one before the command.
  */
 static const WaitingTable *
 kept_of(Oid relid)
@@ -69,7 +70,7 @@ kept_of(Oid relid)
 	return w && w->kept ? w : NULL;
 }
 
-/* True if the command has given a table another name, or another schema. */
+/* Returns true if the command has given a table another name or schema. */
 static bool
 has_other_name(Oid relid)
 {
@@ -92,7 +93,7 @@ has_other_name(Oid relid)
 	return result;
 }
 
-/* True if the command has given a schema another name. */
+/* Returns true if the command has given a schema another name. */
 static bool
 schema_has_other_name(Oid nspoid)
 {
@@ -111,7 +112,7 @@ schema_has_other_name(Oid nspoid)
 	return result;
 }
 
-/* Looks at another name of a table, or another schema. */
+/* Checks a new name or schema of a table. */
 static void
 check_table(Oid relid)
 {
@@ -121,7 +122,7 @@ check_table(Oid relid)
 		refuse(psprintf("table \"%s\" cannot be renamed", get_rel_name(relid)), w);
 }
 
-/* Looks at another name of a schema. */
+/* Checks a new name of a schema. */
 static void
 check_schema(Oid nspoid)
 {
@@ -146,7 +147,7 @@ check_schema(Oid nspoid)
 	table_close(pg_class, AccessShareLock);
 }
 
-/* Looks at a table that becomes a partition. */
+/* Checks a table that becomes a partition. */
 static void
 check_partition(Oid relid, Oid parent)
 {
@@ -156,7 +157,7 @@ check_partition(Oid relid, Oid parent)
 		refuse(psprintf("table \"%s\" cannot become a partition", get_rel_name(relid)), w);
 }
 
-/* The hook for objects. */
+/* Hook function for objects. */
 void
 rename_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {

@@ -1,18 +1,18 @@
 /*
  * rewrite_guard.c
- *		Which commands write the rows of replicated tables anew.
+ *		Finds commands that rewrite the rows of replicated tables.
  *
- * ALTER TABLE may do so for a column's type, a new column, or another persistence. Whether it does
- * is known when it makes the table's new storage: then, before anything is copied, versions are
- * collected (store/rewrite.h). VACUUM FULL and CLUSTER make new storage as well, but leave xmin
- * alone; they are none of ours.
+ * ALTER TABLE may rewrite a table for a column's type, a new column, or another persistence.
+ * Whether it does so is known when it creates the table's new storage. At that moment, before any
+ * row is copied, the versions of the rows are collected (store/rewrite.h). VACUUM FULL and CLUSTER
+ * create new storage as well, but keep xmin, so they are ignored.
  *
- * pg_repack copies a table's rows into one of its own (repack.table_OID), in several transactions,
- * and gives the table that one's storage in a transaction that locks it against everybody. So
- * versions are collected when that lock is taken, and noted at its COMMIT.
+ * pg_repack copies a table's rows into a table of its own (repack.table_OID), in several
+ * transactions, and gives that storage to the table in a transaction that holds an ACCESS EXCLUSIVE
+ * lock on it. Therefore versions are collected when that lock is taken, and stored at its COMMIT.
  *
- * What was written to a table while it was unlogged is not in the WAL, so nobody has got it: when
- * the table is logged again and is not empty, it is marked out of step.
+ * What was written to a table while it was unlogged is not in the WAL, so no other node has it.
+ * When the table is logged again and is not empty, it is marked out of step.
  */
 #include "postgres.h"
 
@@ -50,24 +50,24 @@
 #include "control/guard/rewrite_guard.h"
 #include "store/rewrite.h"
 
-/* What an ALTER TABLE may write anew. */
+/* What an ALTER TABLE may rewrite. */
 typedef struct Altering
 {
 	List	   *tables;			/* of Rewriting * */
-	List	   *unlogged;		/* of Oid: tables that become logged */
-	struct Altering *outer;		/* the command in whose course this one runs */
+	List	   *unlogged;		/* of Oid: unlogged tables */
+	struct Altering *outer;		/* the command that runs this one */
 } Altering;
 
 static Altering *current = NULL;
 
-/* A table that pg_repack has locked in the running transaction. */
+/* A table that pg_repack has locked in the current transaction. */
 static struct
 {
 	LocalTransactionId transaction;
 	Rewriting  *rewriting;		/* in TopTransactionContext */
 } repacking;
 
-/* Returns true if a command may write rows anew. */
+/* Returns true if a command may rewrite rows. */
 static bool
 may_rewrite(const AlterTableStmt *stmt)
 {
@@ -90,7 +90,7 @@ may_rewrite(const AlterTableStmt *stmt)
 	return false;
 }
 
-/* Prepares for one table. */
+/* Prepares for the rewrite of one table. */
 static void
 prepare_table(Altering *a, Oid relid)
 {
@@ -104,7 +104,7 @@ prepare_table(Altering *a, Oid relid)
 	table_close(rel, NoLock);
 }
 
-/* Prepares for a command; takes the locks that it takes. */
+/* Prepares for a command. Takes the locks that the command takes. */
 static void
 prepare(Altering *a, AlterTableStmt *stmt)
 {
@@ -118,7 +118,9 @@ prepare(Altering *a, AlterTableStmt *stmt)
 		prepare_table(a, lfirst_oid(lc));
 }
 
-/* The table whose new storage a relation is that has just been made; InvalidOid: none. */
+/*
+ * Returns the table for which a relation was created as new storage, or InvalidOid if it is none.
+ */
 static Oid
 rewritten_table(Oid relid)
 {
@@ -137,7 +139,7 @@ rewritten_table(Oid relid)
 	return result;
 }
 
-/* The hook for objects: the moment before rows are copied. */
+/* Hook function for objects: collects versions just before rows are copied. */
 void
 rewrite_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -170,7 +172,7 @@ has_rows(Relation rel)
 	return result;
 }
 
-/* Marks a table out of step on all nodes, whoever runs the command. */
+/* Marks a table out of step on all nodes, with the rights of a superuser. */
 static void
 mark_out_of_step(Relation rel)
 {
@@ -201,7 +203,10 @@ mark_out_of_step(Relation rel)
 	table_close(root, AccessShareLock);
 }
 
-/* A table that was unlogged is logged now: others may lack its rows. */
+/*
+ * Marks a table out of step if it has changed from unlogged to logged and has rows, which other
+ * nodes may lack.
+ */
 static void
 note_logged(Oid relid)
 {
@@ -214,7 +219,7 @@ note_logged(Oid relid)
 	relation_close(rel, NoLock);
 }
 
-/* Notes what a command has done. */
+/* Stores what a command has done. */
 static void
 note(Altering *a)
 {
@@ -226,7 +231,7 @@ note(Altering *a)
 		note_logged(lfirst_oid(lc));
 }
 
-/* Returns true if pg_repack has made copies of a table's rows. */
+/* Returns true if pg_repack has a copy of the table's rows. */
 static bool
 is_repacked(Oid relid)
 {
@@ -236,7 +241,8 @@ is_repacked(Oid relid)
 }
 
 /*
- * A table is locked against everybody: if that is pg_repack, it may be about to get other storage.
+ * Collects versions of a table that was locked in ACCESS EXCLUSIVE mode, if pg_repack is at work on
+ * it: the table may be about to get other storage.
  */
 static void
 note_lock(const LockStmt *stmt)
@@ -257,7 +263,7 @@ note_lock(const LockStmt *stmt)
 	MemoryContextSwitchTo(old);
 }
 
-/* Before COMMIT: the table may have other storage by now. */
+/* Stores versions before COMMIT, as the table may have other storage by now. */
 static void
 note_commit(void)
 {
@@ -269,7 +275,7 @@ note_commit(void)
 	repacking.rewriting = NULL;
 }
 
-/* Returns true for LOCK TABLE of one table against everybody. */
+/* Returns true for LOCK TABLE of one table in ACCESS EXCLUSIVE mode. */
 static bool
 locks_one_table(Node *statement)
 {
@@ -278,7 +284,7 @@ locks_one_table(Node *statement)
 	return IsA(statement, LockStmt) && lock->mode == AccessExclusiveLock && list_length(lock->relations) == 1;
 }
 
-/* Returns true if this database keeps what is known of rows that are written anew. */
+/* Returns true if this database stores versions of rewritten rows. */
 static bool
 keeps_rewrites(void)
 {
@@ -286,7 +292,7 @@ keeps_rewrites(void)
 		OidIsValid(extension_relation_oid(TABLE_TABLE_REWRITE));
 }
 
-/* Runs an ALTER TABLE that may write rows anew. */
+/* Runs an ALTER TABLE that may rewrite rows. */
 static void
 run_altering(const UtilityCommand *command)
 {
@@ -300,14 +306,14 @@ run_altering(const UtilityCommand *command)
 	}
 	PG_FINALLY();
 	{
-		Assert(current == &altering);	/* what ran inside has left it so */
+		Assert(current == &altering);	/* nested commands have restored it */
 		current = altering.outer;
 	}
 	PG_END_TRY();
 	note(&altering);
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 rewrite_guard_command(const UtilityCommand *command)
 {

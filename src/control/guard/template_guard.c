@@ -1,16 +1,16 @@
 /*
  * template_guard.c
- *		Our processes give way where a member's database is copied.
+ *		Ends the extension's processes in a member's database that is copied.
  *
- * CREATE DATABASE ... TEMPLATE fails while anybody is connected to the template, and our workers
- * and the walsenders of other members' links always are. So they are ended first, under the lock
- * that CREATE DATABASE takes: it keeps new connections waiting until the copy is made. Then the
- * launcher and the other members start them again. The copy is no member: its dsn leads to another
- * database, and forget_group() in it makes it a database of its own.
+ * CREATE DATABASE ... TEMPLATE fails while any other session is connected to the template, and the
+ * workers, and the walsenders of other members' links, always are. Therefore they are ended first,
+ * under the lock that CREATE DATABASE takes, which keeps new connections waiting until the copy is
+ * made. Then the launcher and the other members start them again. The copy is not a member: its dsn
+ * leads to another database, and forget_group() makes it a database of its own.
  *
- * Who is ended: processes of that database that are workers of ours, and sessions and walsenders by
- * whose name they belong to other members. It is done for who may make the copy only: the
- * database's owner, and superusers.
+ * These processes of that database are ended: the extension's workers, and sessions and walsenders
+ * whose application_name shows that they belong to other members. This is done only for users who
+ * may make the copy: the database's owner, and superusers.
  */
 #include "postgres.h"
 
@@ -32,7 +32,8 @@
 #include "shared/manager_status.h"
 
 /*
- * The member's database that a statement copies; InvalidOid if it copies none, or its user may not.
+ * Returns the member's database that a statement copies, or InvalidOid if it copies none or its
+ * user may not copy it.
  */
 static Oid
 copied_member(Node *statement)
@@ -55,7 +56,7 @@ copied_member(Node *statement)
 	return superuser() || pg_database_ownercheck(dboid, GetUserId()) ? dboid : InvalidOid;
 }
 
-/* True for a process of ours, or of another member that is connected to us. */
+/* Returns true for a worker of the extension, or a session of another member. */
 static bool
 is_of_group(const PgBackendStatus *b)
 {
@@ -85,7 +86,7 @@ end_processes(Oid dboid)
 	}
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 template_guard_command(const UtilityCommand *command)
 {
@@ -94,7 +95,7 @@ template_guard_command(const UtilityCommand *command)
 
 	if (OidIsValid(dboid))
 	{
-		/* as CREATE DATABASE does: nobody connects from here on */
+		/* as CREATE DATABASE does: no session can connect from here on */
 		LockSharedObject(DatabaseRelationId, dboid, 0, ShareLock);
 		end_processes(dboid);
 	}

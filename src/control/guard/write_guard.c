@@ -1,19 +1,20 @@
 /*
  * write_guard.c
- *		Keeps local writes away from replicated tables of a node that is not ready.
+ *		Refuses local writes to replicated tables on a node that is not ready.
  *
- * What is written on a node that is joining, leaving or out would reach nobody, or would be decided
- * otherwise than elsewhere (docs/protocol.md, Join). The hook for permissions sees every statement
- * and COPY before it writes, with the tables that it reaches by way of an inheritance parent; the
- * hook for objects sees each table that TRUNCATE empties, also those that are not named. Our own
- * processes write without either, and the sessions that copy rows have a replication origin.
+ * Writes on a node that is joining, leaving or out would reach no other node, or would be decided
+ * differently from other nodes (docs/protocol.md, Join). The hook for permissions sees every
+ * statement and COPY before it writes, with the tables that it reaches through an inheritance
+ * parent. The hook for objects sees each table that TRUNCATE empties, also those that it does not
+ * name. The extension's processes bypass these checks, and sessions that copy rows have a
+ * replication origin.
  *
- * On a server that cannot replicate (shared/requirement.h) writes of any member are refused, also
- * those of the group's settings and those under an origin that is not of our nodes. This works in a
- * library without shared memory, too, if it is loaded: session_preload_libraries of a member's
- * database sees to that.
+ * On a server that cannot replicate (shared/requirement.h), writes of any member are refused, also
+ * those to the group's settings, and those under an origin that is not of the group's nodes. This
+ * also works when the library is loaded without shared memory: session_preload_libraries of a
+ * member's database loads it.
  *
- * Where the node is ready, or there is none, this costs a look at a cached value.
+ * If the node is ready, or there is no group, the check costs a look at a cached value.
  */
 #include "postgres.h"
 
@@ -39,7 +40,7 @@
 #include "shared/origin_map.h"
 #include "shared/requirement.h"
 
-/* True if what this session writes is a local write of a user, in a transaction. */
+/* Returns true if this session writes as a user, in a transaction. */
 static bool
 is_users_session(void)
 {
@@ -47,14 +48,14 @@ is_users_session(void)
 		IsTransactionState() && OidIsValid(MyDatabaseId) && !creating_extension;
 }
 
-/* Why writes are refused now; NULL if they are not. */
+/* Returns why writes are refused now, or NULL if they are not. */
 static const char *
 refusal(void)
 {
 	return is_users_session() ? nodes_local_refusal() : NULL;
 }
 
-/* What this server lacks, if that matters to what this session writes now; NULL if not. */
+/* Returns what this server lacks if that affects what this session writes now, or NULL. */
 static const Unmet *
 unmet(void)
 {
@@ -69,9 +70,9 @@ unmet(void)
 }
 
 /*
- * Refuses to write a table of the group on a server that cannot replicate. Of the group's own
- * tables, rows may go: the node may be taken out; and our processes may be in the middle of
- * something.
+ * Raises an error for a write to a table of the group on a server that cannot replicate. Rows of
+ * the group's own tables may be deleted, since the node may be taken out; and the extension's
+ * processes may be in the middle of something.
  */
 static void
 refuse_unmet(Oid relid, AclMode write, const Unmet *u)
@@ -93,7 +94,7 @@ refuse_unmet(Oid relid, AclMode write, const Unmet *u)
 				 errhint("%s", u->fix)));
 }
 
-/* Refuses if a table is one of the replicated ones. */
+/* Raises an error if a table is replicated. */
 static void
 refuse(Oid relid, const char *state)
 {
@@ -124,9 +125,9 @@ refuse(Oid relid, const char *state)
 }
 
 /*
- * Refuses a change of a table that waits, where receivers would take for granted that its writer
- * has seen what is kept here: of rows without a key, and of siblings. Other writes win or lose by
- * their versions, whenever what is kept comes to be applied.
+ * Raises an error for a change of a waiting table if receivers would assume that its writer had
+ * seen the kept changes: changes of rows without a key, and of siblings. Other writes win or lose
+ * by their versions, whenever the kept changes are applied.
  */
 static void
 refuse_waiting(Oid relid, AclMode write)
@@ -161,7 +162,7 @@ write_guard_check(Oid relid)
 		refuse(relid, state);
 }
 
-/* Looks at a table before it is written. */
+/* Checks a table before it is written. */
 static void
 check_write(Oid relid, AclMode write)
 {
@@ -176,9 +177,9 @@ check_write(Oid relid, AclMode write)
 }
 
 /*
- * How a statement may write a table in its list; 0: not at all. What is reached by way of a parent
- * has no permissions of its own there. INSERT ... ON CONFLICT has its table there once more, as
- * what the row would have been.
+ * Returns how a statement may write a table of its range table; 0: not at all. A table that is
+ * reached through a parent has no permissions of its own there. INSERT ... ON CONFLICT has its
+ * table there a second time, for the row that was proposed for insertion.
  */
 static AclMode
 write_of(const RangeTblEntry *rte)
@@ -190,7 +191,7 @@ write_of(const RangeTblEntry *rte)
 	return rte->requiredPerms == 0 && rte->relkind != RELKIND_COMPOSITE_TYPE ? ACL_UPDATE | ACL_DELETE : write;
 }
 
-/* The hook for statements and COPY. */
+/* Hook function for permissions, which statements and COPY call. */
 void
 write_guard_perms(List *range_table)
 {
@@ -206,7 +207,7 @@ write_guard_perms(List *range_table)
 	}
 }
 
-/* The hook for objects: each table that TRUNCATE empties. */
+/* Hook function for objects: checks each table that TRUNCATE empties. */
 void
 write_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -216,8 +217,8 @@ write_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, vo
 }
 
 /*
- * Looks once more at the tables that a TRUNCATE named, now that they are locked: one may have begun
- * to wait while the lock was waited for.
+ * Checks the tables named in a TRUNCATE again, now that they are locked: one may have begun to wait
+ * while TRUNCATE waited for the lock.
  */
 static void
 check_truncated(TruncateStmt *stmt)
@@ -234,8 +235,8 @@ check_truncated(TruncateStmt *stmt)
 }
 
 /*
- * Looks at a COMMIT PREPARED: what was written when it was welcome may be so no longer, or would
- * get a timestamp that is none.
+ * Checks a COMMIT PREPARED: writes that were allowed when they were made may be refused by now, or
+ * would get an invalid timestamp.
  */
 static void
 check_commit_prepared(void)
@@ -255,7 +256,7 @@ check_commit_prepared(void)
 				 errhint("Nobody would get what the transaction has written: ROLLBACK PREPARED.")));
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 write_guard_command(const UtilityCommand *command)
 {

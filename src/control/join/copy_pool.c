@@ -1,18 +1,17 @@
 /*
  * copy_pool.c
- *		Workers that write the rows of a joining node: statements that several processes take one
- *		after the other.
+ *		Workers that write the rows of a joining node: several processes take tasks from one list.
  *
- * The tasks are in a segment of shared memory, with what has become of them; a worker takes the
- * next one that nobody has. It runs in replica role, under a replication origin of its own
- * ("..._repair", "..._repair1", ...; PostgreSQL 15 lets one process at a time hold an origin): so
- * the copied rows have the oldest version, are never sent to anybody, and no trigger or foreign key
- * looks at them. These origins are never dropped while the database is in the group: the rows'
- * commit data points to them.
+ * The tasks and their results are in a segment of shared memory. A worker takes the next task that
+ * no other worker has taken. It runs in replica role and under a replication origin of its own
+ * ("..._repair", "..._repair1", ...; in PostgreSQL 15, one process at a time can use an origin). So
+ * the copied rows have the oldest version and are never sent, and no trigger or foreign key is
+ * checked for them. These origins are not dropped while the database is in the group, because the
+ * commit data of the rows refers to them.
  *
- * Functions of a table (of CHECKs, say) may read other tables, which another worker has just
- * emptied: so two workers can wait for each other. PostgreSQL ends one of the two transactions; its
- * task is done once more by a single worker, when the others are through.
+ * Functions of a table (in a CHECK constraint, for example) may read other tables, which another
+ * worker has just emptied, so two workers can wait for each other. PostgreSQL ends one of the two
+ * transactions as a deadlock; a single worker repeats its task after the others have finished.
  */
 #include "postgres.h"
 
@@ -46,11 +45,11 @@ typedef enum TaskState
 {
 	TASK_WAITING,
 	TASK_AT_WORK,
-	TASK_AGAIN,					/* met a deadlock */
+	TASK_AGAIN,					/* met a deadlock, to be repeated */
 	TASK_DONE
 } TaskState;
 
-/* Where the texts of a task are in the segment; 0: there is none. */
+/* A task: offsets of its texts in the segment; 0: no text. */
 typedef struct SharedTask
 {
 	TaskState	state;
@@ -62,21 +61,21 @@ typedef struct SharedTask
 
 typedef struct SharedWorker
 {
-	int			pid;			/* 0: not begun yet */
-	bool		through;		/* ended as it should */
+	int			pid;			/* 0: not started yet */
+	bool		through;		/* ended normally */
 	bool		failed;
-	int			task;			/* at work on; of one that has failed, where */
+	int			task;			/* current task, or the one that failed */
 	ErrorText	error;
 } SharedWorker;
 
-/* What is in the segment. The lock protects all but what is written before the workers begin. */
+/* The segment. The lock protects everything that changes after the workers have started. */
 typedef struct Shared
 {
 	slock_t		lock;
 	Oid			database;
 	Latch	   *leader;
-	int			nworkers;		/* begun */
-	int			first;			/* task before which none waits */
+	int			nworkers;		/* started */
+	int			first;			/* no task before this one waits */
 	int			done;
 	int64		rows;
 	int64		bytes;
@@ -87,7 +86,7 @@ typedef struct Shared
 
 /* ---------- the worker ---------- */
 
-/* Begins to mark what this process writes as copied. */
+/* Sets up a replication origin that marks this process's writes as copied. */
 static void
 set_up_origin(int number)
 {
@@ -106,14 +105,14 @@ set_up_origin(int number)
 	CommitTransactionCommand();
 }
 
-/* A text of the segment; NULL if there is none. */
+/* Returns a text of the segment, or NULL if there is none. */
 static const char *
 text_at(Shared *s, Size offset)
 {
 	return offset ? (char *) s + offset : NULL;
 }
 
-/* Takes the next task; returns false if there is none. */
+/* Takes the next task. Returns false if there is none. */
 static bool
 take_task(Shared *s, SharedWorker *me)
 {
@@ -134,8 +133,8 @@ take_task(Shared *s, SharedWorker *me)
 }
 
 /*
- * Notes what has become of a task; one that waits again has failed, by an error that is noted
- * already.
+ * Notes the result of a task. TASK_WAITING means that the task has failed, with an error that is
+ * noted already.
  */
 static void
 leave_task(Shared *s, SharedWorker *me, TaskState state, int64 rows, int64 bytes)
@@ -150,7 +149,7 @@ leave_task(Shared *s, SharedWorker *me, TaskState state, int64 rows, int64 bytes
 	SetLatch(s->leader);
 }
 
-/* A number of the result. */
+/* Returns a number from the first row of the result; 0 if it is null. */
 static int64
 result_number(int column)
 {
@@ -160,7 +159,7 @@ result_number(int column)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
-/* Does a task in a transaction. */
+/* Does the current task in a transaction. */
 static void
 do_task(Shared *s, SharedWorker *me)
 {
@@ -196,7 +195,7 @@ do_task(Shared *s, SharedWorker *me)
 	leave_task(s, me, TASK_DONE, rows, bytes);
 }
 
-/* Does tasks until there are no more; returns false if one has failed. */
+/* Does tasks until there are no more. Returns false if one has failed. */
 static bool
 do_tasks(Shared *s, SharedWorker *me)
 {
@@ -236,7 +235,7 @@ replication_plugin_copy_main(Datum handle)
 	int			number;
 
 	if (!s)
-		proc_exit(0);			/* the leader is gone */
+		proc_exit(0);			/* the leader has ended */
 	SpinLockAcquire(&s->lock);
 	number = s->nworkers++;
 	SpinLockRelease(&s->lock);
@@ -254,7 +253,7 @@ replication_plugin_copy_main(Datum handle)
 
 /* ---------- the leader ---------- */
 
-/* What the leader has begun. */
+/* The state of the leader. */
 typedef struct Pool
 {
 	dsm_segment *segment;
@@ -262,7 +261,7 @@ typedef struct Pool
 	BackgroundWorkerHandle *running[MAX_WORKERS];	/* NULL: ended */
 } Pool;
 
-/* Has all workers end that are still there. */
+/* Terminates all workers that still run. */
 static void
 end_workers(int code, Datum arg)
 {
@@ -276,7 +275,7 @@ end_workers(int code, Datum arg)
 	}
 }
 
-/* Begins a number of workers; as many as there is room for, at least one. */
+/* Starts up to n workers. Raises an error if not even one can be started. */
 static void
 begin_workers(Pool *pool, int n)
 {
@@ -294,7 +293,7 @@ begin_workers(Pool *pool, int n)
 				 errhint("Raise max_worker_processes and restart the server.")));
 }
 
-/* Appends a text to the segment; returns where it is. */
+/* Appends a text to the segment. Returns its offset, or 0 for NULL. */
 static Size
 put_text(Shared *s, Size *end, const char *text)
 {
@@ -307,7 +306,7 @@ put_text(Shared *s, Size *end, const char *text)
 	return offset;
 }
 
-/* How much room the texts of a task take. */
+/* Returns the size of the texts of a task. */
 static Size
 size_of_texts(const CopyTask *t)
 {
@@ -318,7 +317,7 @@ size_of_texts(const CopyTask *t)
 	return size;
 }
 
-/* Makes the segment. */
+/* Creates the segment. */
 static dsm_segment *
 make_segment(const CopyTask *tasks, int ntasks)
 {
@@ -351,7 +350,7 @@ make_segment(const CopyTask *tasks, int ntasks)
 	return segment;
 }
 
-/* Raises the error of a worker that has failed, or was ended. */
+/* Raises the error of a worker that has failed. */
 static void
 check_workers(Shared *s)
 {
@@ -364,7 +363,7 @@ check_workers(Shared *s)
 	}
 }
 
-/* Tells how far all is. */
+/* Reports the progress of all tasks to the caller's function. */
 static void
 tell_progress(Shared *s, void (*tell) (const CopyProgress *progress, void *arg), void *arg)
 {
@@ -385,7 +384,7 @@ tell_progress(Shared *s, void (*tell) (const CopyProgress *progress, void *arg),
 	pfree(pids.data);
 }
 
-/* True while a worker runs. */
+/* Returns true while a worker runs. */
 static bool
 any_runs(Pool *pool)
 {
@@ -400,7 +399,7 @@ any_runs(Pool *pool)
 	return any;
 }
 
-/* Waits until all workers have ended. */
+/* Waits until all workers have ended. Raises an error if one of them has not ended normally. */
 static void
 wait_for_workers(Pool *pool, void (*tell) (const CopyProgress *progress, void *arg), void *arg)
 {

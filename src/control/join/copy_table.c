@@ -2,14 +2,14 @@
  * copy_table.c
  *		Copies the rows of one table from the source's snapshot: SQL function copy_table().
  *
- * The join worker calls it in sessions of its own (join_copy.c), which are set up for
- * it: replica role, and a replication origin that marks the rows as copied. Within it,
- * one more session reads the rows on the source, and COPY FROM takes them from there by
- * a callback. The table is emptied in the same transaction, so an interrupted copy
- * leaves nothing, and the rows can be written frozen: nobody can look at them before.
+ * The copy workers call it in sessions that are set up for it (copy_pool.c): replica role, and a
+ * replication origin that marks the rows as copied. The function opens a session on the source that
+ * reads the rows, and COPY FROM takes them from there through a callback. The same transaction
+ * empties the table, so an interrupted copy leaves nothing, and the rows can be written frozen: no
+ * session can see them before the commit.
  *
  * Rows are written with the rights of the table's owner, in a restricted context: a CHECK
- * constraint, a domain or a type's input function can be anybody's code.
+ * constraint, a domain or a type's input function can be any user's code.
  */
 #include "postgres.h"
 
@@ -45,21 +45,23 @@
 
 PG_FUNCTION_INFO_V1(replication_plugin_copy_table);
 
-/* What the callback reads from: COPY FROM has no place for an argument. */
+/* Source of the callback, because COPY FROM has no argument for it. */
 static struct
 {
 	PGconn	   *conn;
-	char	   *data;			/* of libpq, NULL if used up */
+	char	   *data;			/* from libpq; NULL if used up */
 	int			len;
 	int			used;
 	int64		bytes;			/* of the table so far */
 } input;
 
 /*
- * Opens a session of the source inside the snapshot, to read a table. A partition key's functions
- * may be put in place when it is read, and find names by the path of the table's owner, as far as
- * the source knows that. Names of objects in rows (regclass and the like) are printed by the same
- * path, and must come with their schemas: tables that have such are read under the pinned one.
+ * Opens a session on the source inside the snapshot, to read a table.
+ *
+ * The functions of a partition key may be inlined when the table is read, and find names by the
+ * search_path of the table's owner, as far as the source knows it. Names of objects in rows
+ * (regclass and the like) are printed by the same path, but must come with their schemas: tables
+ * with such columns are read under the pinned search_path.
  */
 static PGconn *
 open_source(const char *snapshot, const char *table)
@@ -83,13 +85,13 @@ open_source(const char *snapshot, const char *table)
 	conn = peer_connect(local->source_dsn, PEER_SQL, "replication_plugin copy");
 	PQclear(peer_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
 	PQclear(peer_exec(conn, psprintf("SET TRANSACTION SNAPSHOT %s", quote_literal_cstr(snapshot))));
-	/* rows that a policy hides would be missing here: an error instead */
+	/* raise an error instead of leaving out rows that a policy hides */
 	PQclear(peer_exec(conn, "SET row_security = off"));
 	PQclear(peer_exec(conn, psprintf(find_names, quote_literal_cstr(table))));
 	return conn;
 }
 
-/* Empties the table. Returns true if its rows may be written frozen: its storage is new. */
+/* Empties the table. Returns true if its storage is new, so that its rows may be written frozen. */
 static bool
 empty_table(const char *schema, const char *name, Oid relid)
 {
@@ -100,7 +102,7 @@ empty_table(const char *schema, const char *name, Oid relid)
 		empty_tables(list_make1_oid(relid));
 		return get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE;
 	}
-	/* our own tables are small, and somebody may be reading them */
+	/* the extension's own tables are small, and other sessions may be reading them */
 	nest = session_sql_begin();
 	SPI_execute(psprintf("DELETE FROM %s", name), false, 0);
 	session_sql_end(nest);
@@ -108,16 +110,18 @@ empty_table(const char *schema, const char *name, Oid relid)
 }
 
 /*
- * What a column is sent as; NULL: as it is. What PostgreSQL writes of xml is another text than is
- * stored (an encoding that is named, a line break at the beginning), but its text form reads back
- * as it was. The binary form of some vectors does not read back at all. plain: set if the type must
- * go as text.
+ * Returns the type as which a column is sent, or NULL for its own. Sets *plain if the type must be
+ * sent in text form.
+ *
+ * PostgreSQL's output of xml differs from the stored text (it names an encoding, and may begin with
+ * a line break), but the text form reads back unchanged. The binary form of oidvector and
+ * int2vector does not read back at all.
  */
 static const char *
 sent_as(Oid relid, const char *column, bool *plain)
 {
 	Oid			declared = get_atttype(relid, get_attnum(relid, column));
-	/* it may be missing here */
+	/* the column may be missing on this node */
 	Oid			type = OidIsValid(declared) ? getBaseType(declared) : InvalidOid;
 	Oid			element = get_base_element_type(type);
 	Oid			part = OidIsValid(element) ? getBaseType(element) : type;
@@ -130,8 +134,8 @@ sent_as(Oid relid, const char *column, bool *plain)
 }
 
 /*
- * Statement that sends the rows. binary: whether they may go in binary form; changed to whether
- * they do.
+ * Returns the statement that sends the rows. *binary: on entry, whether they may be sent in binary
+ * form; on return, whether they are.
  */
 static char *
 copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_children, bool *binary, List **column_names)
@@ -140,7 +144,7 @@ copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_ch
 				list;
 	Datum	   *values;
 	int			n;
-	bool		query = with_children;	/* COPY of a table takes its own rows only */
+	bool		query = with_children;	/* COPY of a table sends only its own rows */
 	bool		plain = false;
 
 	deconstruct_array(columns, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
@@ -166,7 +170,7 @@ copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_ch
 	return sql.data;
 }
 
-/* Gets more rows from the source; returns false at their end. */
+/* Gets more rows from the source. Returns false at their end. */
 static bool
 fill_input(void)
 {
@@ -183,7 +187,7 @@ fill_input(void)
 			return true;
 		}
 		if (input.len < 0)
-			return false;		/* end or error: the result tells */
+			return false;		/* end or error: the caller reads the result */
 		peer_wait(input.conn, WL_SOCKET_READABLE, -1);
 		if (PQconsumeInput(input.conn) == 0)
 			ereport(ERROR,
@@ -192,7 +196,7 @@ fill_input(void)
 	}
 }
 
-/* Gives COPY FROM at least minread bytes, if there are so many. */
+/* Gives COPY FROM at least minread bytes, or all that are left. */
 static int
 read_input(void *out, int minread, int maxread)
 {
@@ -217,7 +221,7 @@ read_input(void *out, int minread, int maxread)
 	return given;
 }
 
-/* Options of COPY FROM. */
+/* Returns the options for COPY FROM. */
 static List *
 copy_in_options(bool binary, bool freeze)
 {
@@ -230,7 +234,7 @@ copy_in_options(bool binary, bool freeze)
 	return options;
 }
 
-/* True if a partition belongs to somebody else than its root. */
+/* Returns true if a partition has another owner than the partitioned table. */
 static bool
 has_other_owners(Relation rel)
 {
@@ -251,7 +255,7 @@ has_other_owners(Relation rel)
 	return false;
 }
 
-/* Takes the rows in, as the table's owner. Returns how many. */
+/* Writes the rows as the table's owner. Returns their number. */
 static uint64
 take_rows(Relation rel, List *columns, List *options)
 {
@@ -263,7 +267,7 @@ take_rows(Relation rel, List *columns, List *options)
 	addRangeTableEntryForRelation(pstate, rel, RowExclusiveLock, NULL, false, false);
 	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	code_hook_many_owners(has_other_owners(rel));
-	/* deferred ones would fire when we are not the owner any more */
+	/* deferred triggers would fire after the role of the owner is left */
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	copy = BeginCopyFrom(pstate, rel, NULL, NULL, false, read_input, columns, options);
 	rows = CopyFrom(copy);
@@ -274,7 +278,10 @@ take_rows(Relation rel, List *columns, List *options)
 	return rows;
 }
 
-/* Refuses a table with a foreign partition: its rows would be written to where they are already. */
+/*
+ * Raises an error if the table has a foreign partition: its rows are on another server already, and
+ * the copy would write them there again.
+ */
 static void
 refuse_foreign_partition(Oid relid, const char *name)
 {

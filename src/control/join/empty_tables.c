@@ -2,10 +2,10 @@
  * empty_tables.c
  *		Empties tables before they are copied anew, without running code of their owners.
  *
- * TRUNCATE fires triggers that are enabled always, as whoever calls it: in a join a superuser. Here
- * no trigger fires: what is emptied is filled again in the same transaction, or soon after, and
- * nobody sees it. Should a trigger come back while the tables are looked at, it runs as an owner,
- * in a restricted context.
+ * TRUNCATE fires triggers that are always enabled, as its caller, which is a superuser in a join.
+ * Here no trigger fires: the emptied tables are filled again in the same transaction, or soon
+ * after, and no session sees them empty. If a trigger should come back when the relation cache is
+ * rebuilt, it runs as an owner, in a restricted context.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@
 
 PG_FUNCTION_INFO_V1(replication_plugin_empty_tables);
 
-/* A table, and if it is partitioned, its partitions that have rows here. */
+/* Returns a table and, if it is partitioned, its partitions that are not foreign tables. */
 static List *
 with_partitions(Oid relid)
 {
@@ -43,7 +43,7 @@ with_partitions(Oid relid)
 	return result;
 }
 
-/* Opens tables, with nothing to fire. */
+/* Opens tables, without triggers for TRUNCATE. */
 static List *
 open_quiet(List *relids)
 {
@@ -85,7 +85,7 @@ empty_tables(List *relids)
 	as_owner_end(saved);
 	foreach(lc, rels)
 	{
-		/* what there is to fire is looked up anew */
+		/* look up the triggers anew */
 		RelationCacheInvalidateEntry(RelationGetRelid((Relation) lfirst(lc)));
 		table_close(lfirst(lc), NoLock);
 	}

@@ -7,9 +7,7 @@
 
 #include "nodes/pg_list.h"
 
-/*
- * Empties tables, with their partitions, all at once: foreign keys among them are in nobody's way.
- */
+/* Empties tables and their partitions together, so foreign keys among them do not matter. */
 extern void empty_tables(List *relids);
 
 #endif							/* REPLICATION_PLUGIN_EMPTY_TABLES_H */

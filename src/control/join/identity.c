@@ -1,9 +1,9 @@
 /*
  * identity.c
- *		Does a dsn lead to this very database?
+ *		Checks whether a dsn leads to this very database.
  *
- * A physical copy of a server has the same system identifier and the same catalog. What
- * it does not have is the random token that each run of a server makes for itself.
+ * A physical copy of a server has the same system identifier and the same catalog. It does not have
+ * the random token that each run of a server makes for itself.
  */
 #include "postgres.h"
 
@@ -13,7 +13,7 @@
 #include "control/join/identity.h"
 #include "shared/manager_status.h"
 
-/* The token of the server that a session is on; NULL if the extension is not preloaded there. */
+/* Returns the token of a session's server, or NULL if the extension is not preloaded there. */
 static char *
 token_of(PGconn *conn)
 {
@@ -49,7 +49,7 @@ identity_check(const char *dsn)
 
 	PG_TRY();
 	{
-		/* elsewhere the extension may be missing, or not be preloaded */
+		/* on another server the extension may be missing, or not be preloaded */
 		res = peer_exec(conn, "SELECT (SELECT oid FROM pg_database WHERE datname = current_database()),"
 						" EXISTS (SELECT FROM pg_extension WHERE extname = 'replication_plugin')");
 		if (strcmp(PQgetvalue(res, 0, 1), "t") != 0)

@@ -1,11 +1,11 @@
 /*
  * join_copy.c
- *		The rows of a joining node: which tables, in which order, and who copies them.
+ *		Copies the rows of a joining node: selects the tables and their order, and runs the
+ *		workers.
  *
- * The copying is done by workers of this server, several at a time: each runs
- * copy_table() (copy_table.c), one table in one transaction, and takes the next one when
- * it is through (copy_pool.c); the largest tables come first. This process makes the list and tells
- * people how far it is.
+ * Several workers of this server copy at a time. Each runs copy_table() (copy_table.c), one table
+ * in one transaction, and then takes the next one (copy_pool.c). The largest tables come first.
+ * This process makes the list and reports progress.
  */
 #include "postgres.h"
 
@@ -30,7 +30,7 @@
 #define COPY_STATEMENT \
 	"SELECT rows, bytes FROM replication_plugin.copy_table($1, $2, $3, $4::text[], $5::boolean, $6::boolean, $7::boolean)"
 
-/* The tables that are copied, as tasks; schema and name are their parameters. */
+/* The tables to copy, as tasks. Schema and name are parameters of a task. */
 typedef struct CopyJob
 {
 	int			ntables;
@@ -42,8 +42,9 @@ typedef struct CopyJob
 #define TASK_NAME		2
 
 /*
- * Tables of the source's snapshot: our own, then the largest. Binary values must mean the same
- * here: only columns of built-in types that have a binary form and hold no object's oid.
+ * Query to the source: the tables in the snapshot, the extension's own first, then the largest.
+ * Binary values must mean the same on both nodes: only columns of built-in types qualify that have
+ * a binary form and do not contain the OID of an object.
  */
 static const char *const table_query =
 "SELECT n.nspname, c.relname,"
@@ -75,7 +76,8 @@ join_open_source(Joining *join)
 }
 
 /*
- * How many workers: as set, as far as there is room for their origins beside those of the members.
+ * Returns the number of workers: as set, limited by the free replication origins beside those of
+ * the members.
  */
 static int
 number_of_workers(Joining *join)
@@ -91,7 +93,7 @@ number_of_workers(Joining *join)
 
 /* ---------- the list ---------- */
 
-/* Reads which tables are to be copied; without data: only those that make this node a member. */
+/* Lists the tables to copy. Without copy_data, these are only the extension's own tables. */
 static void
 list_tables(CopyJob *job, Joining *join, PGconn *source)
 {
@@ -117,15 +119,15 @@ list_tables(CopyJob *job, Joining *join, PGconn *source)
 	PQclear(res);
 }
 
-/* Tells nothing. */
+/* Reports nothing. */
 static void
 be_quiet(const CopyProgress *progress, void *arg)
 {
 }
 
 /*
- * Empties all tables at once, unless they are empty. Where the user has made the schema there are
- * foreign keys, which do not let tables be emptied one by one.
+ * Empties all tables together, unless all are empty. If the user has created the schema, foreign
+ * keys keep tables from being emptied one by one.
  */
 static void
 empty_tables(CopyJob *job)
@@ -151,15 +153,15 @@ empty_tables(CopyJob *job)
 	copy_pool_run(&task, 1, 1, be_quiet, NULL);
 }
 
-/* Mergeable tables that are copied. */
+/* Query for mergeable tables that are copied. */
 static const char *const mergeable_query =
 "SELECT pg_catalog.format('%I.%I', m.schema_name, m.table_name) FROM replication_plugin.mergeable_table m"
 " JOIN pg_namespace n ON n.nspname = m.schema_name JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
 " WHERE replication_plugin.exclusion(m.schema_name, m.table_name) IS NULL";
 
 /*
- * Tables that are copied, with a key, whose rows can be in each other's way by more than the key,
- * or were.
+ * Query for copied tables with a key whose rows can conflict, or have conflicted, by another
+ * constraint than the key.
  */
 static const char *const contested_query =
 "SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM replication_plugin.tables t"
@@ -169,7 +171,7 @@ static const char *const contested_query =
 "  OR EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = c.oid)"
 "  OR EXISTS (SELECT FROM replication_plugin.row_pin p WHERE p.relid = c.oid))";
 
-/* Stores what one table has besides its rows, in one transaction. */
+/* Stores the states of one table in join_state, in one transaction. */
 static void
 store_states(PGresult *states, const char *kind, const char *name)
 {
@@ -197,8 +199,8 @@ store_states(PGresult *states, const char *kind, const char *name)
 }
 
 /*
- * Takes over what some tables have besides their rows; it goes to its place when they have their
- * keys (import_states()).
+ * Stores what some tables have besides their rows. import_states() puts it in place when the tables
+ * have their keys.
  */
 static void
 copy_states_of(PGconn *source, const char *query, const char *kind, const char *function)
@@ -217,6 +219,7 @@ copy_states_of(PGconn *source, const char *query, const char *kind, const char *
 	PQclear(tables);
 }
 
+/* Stores the states of all mergeable tables, and of those with contested keys. */
 static void
 copy_states(PGconn *source)
 {
@@ -228,7 +231,7 @@ copy_states(PGconn *source)
 
 /* ---------- copying ---------- */
 
-/* Reads what the workers have done so far of the tables that they are at. */
+/* Reads how much the workers have copied of their current tables. */
 static void
 read_progress(const char *pids, int64 *rows, int64 *bytes)
 {
@@ -241,7 +244,7 @@ read_progress(const char *pids, int64 *rows, int64 *bytes)
 		sscanf(value, INT64_FORMAT " " INT64_FORMAT, rows, bytes);
 }
 
-/* Says how far everything is, not too often. */
+/* Reports the overall progress, at most every PROGRESS_MS. */
 static void
 say_progress(const CopyProgress *progress, void *arg)
 {

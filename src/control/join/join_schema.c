@@ -1,19 +1,19 @@
 /*
  * join_schema.c
- *		The schema of a joining node: pg_dump of the source's snapshot, run here (script.c).
+ *		Copies the schema of a joining node: runs pg_dump in the source's snapshot (script.c).
  *
- * It comes in two scripts: tables, types and functions before the rows, and indexes,
- * constraints and triggers after them. Each is run in one transaction, together with
- * a statement that notes it as done: so it is there wholly or not at all, and
- * after a crash we know which.
+ * The schema comes in two scripts: tables, types and functions before the rows, and indexes,
+ * constraints and triggers after them. Each script runs in one transaction, together with a
+ * statement that notes its completion. So it is applied completely or not at all, and after a crash
+ * it is known which.
  *
- *	before the rows		notes local_node.schema_copied. Kept when the copying starts over.
- *	after the rows		is stored in join_script when it is dumped, as it must be from the same
- *						snapshot; the transaction that runs it deletes it.
+ *	before the rows		notes local_node.schema_copied; kept when the copying starts over
+ *	after the rows		is stored in join_script when it is dumped, since it must come from the
+ *						same snapshot; the transaction that runs it deletes it
  *
- * Scripts can have secrets in them: passwords of user mappings, and what is in the bodies of
- * functions. So their files have no name from the moment they are made: whatever ends this process,
- * nothing is left of them.
+ * Scripts can contain secrets: passwords of user mappings, and those in bodies of functions.
+ * Therefore their files are unlinked as soon as they are created: nothing is left of them, however
+ * this process ends.
  */
 #include "postgres.h"
 
@@ -57,7 +57,10 @@ join_require_programs(int source_version_num)
 				 errhint("Upgrade this server, or copy the schema yourself and join with copy_schema => false.")));
 }
 
-/* What a program needs to connect beside the (resolved) dsn without secrets. */
+/*
+ * Returns the environment with which a program connects, in addition to the resolved dsn without
+ * secrets.
+ */
 static const char *const *
 connection_environment(const char *dsn)
 {
@@ -81,7 +84,7 @@ connection_environment(const char *dsn)
 	return environment;
 }
 
-/* A file without a name, on the file system of the database. */
+/* Creates a file without a name, on the file system of the database. */
 static int
 script_file(void)
 {
@@ -126,7 +129,7 @@ read_file(int fd)
 	return result;
 }
 
-/* Raises an error that names what our role on the source lacks. */
+/* Raises an error that names what the role on the source lacks, if it lacks anything. */
 static void
 require_rights(PGconn *conn)
 {
@@ -142,9 +145,10 @@ require_rights(PGconn *conn)
 }
 
 /*
- * Adds options for a role that is no superuser. pg_dump locks the tables of extensions whose
- * contents it could dump, and only a superuser may lock all of ours: so others are named. It reads
- * sequences, where their data could be dumped.
+ * Adds options for a role that is not a superuser. pg_dump locks the tables of extensions whose
+ * contents it could dump, and only a superuser may lock all of this extension's: so all other
+ * extensions are named. pg_dump also reads sequences whose data it could dump: those that the role
+ * cannot read are excluded.
  */
 static List *
 add_limits(List *argv, const char *dsn)
@@ -164,7 +168,7 @@ add_limits(List *argv, const char *dsn)
 	return argv;
 }
 
-/* True if our sessions on the source are a superuser's. */
+/* Returns true if the sessions on the source are a superuser's. */
 static bool
 is_superuser(PGconn *conn)
 {
@@ -194,7 +198,7 @@ dump(Joining *join, const char *section)
 	argv = palloc0((list_length(list) + 1) * sizeof(char *));
 	foreach(lc, list)
 		argv[foreach_current_index(lc)] = lfirst(lc);
-	StartTransactionCommand();	/* after an error its end closes the file */
+	StartTransactionCommand();	/* after an error, the end of the transaction closes the file */
 	fd = script_file();
 	run_program(argv, connection_environment(dsn), -1, fd, NULL, NULL);
 	MemoryContextSwitchTo(context);
@@ -205,16 +209,16 @@ dump(Joining *join, const char *section)
 	return script;
 }
 
-/* A script as a text that ends. */
+/* Returns a script as a null-terminated string. */
 static char *
 script_text(bytea *script)
 {
 	return text_to_cstring((text *) script);
 }
 
-/* ---------- the second script, put away ---------- */
+/* ---------- storing the second script ---------- */
 
-/* Begins a transaction that may use SPI. */
+/* Begins a transaction in which SPI can be used. */
 static void
 begin_spi(void)
 {
@@ -223,7 +227,7 @@ begin_spi(void)
 	SPI_connect();
 }
 
-/* Ends it. */
+/* Ends the transaction. */
 static void
 commit_spi(MemoryContext context)
 {
@@ -248,7 +252,7 @@ put_away(bytea *text)
 	commit_spi(context);
 }
 
-/* Reads the stored script. NULL if there is none: it has been run. */
+/* Reads the stored script. Returns NULL if there is none, because it has been run. */
 static bytea *
 take_out(void)
 {

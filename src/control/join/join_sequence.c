@@ -1,10 +1,10 @@
 /*
  * join_sequence.c
- *		The sequences of a joining node: they go on from where they are on the source.
+ *		Sets the sequences of a joining node to their state on the source.
  *
- * Sequences are not replicated. A new member takes over how far they are with the rows, and once
- * more before it becomes ready, so that its new rows do not meet those that were written while it
- * joined. A sequence that was used here by then is not set back.
+ * Sequences are not replicated. A new member sets them when it copies the rows, and once more
+ * before it becomes ready, so that its new rows do not meet those that were written while it
+ * joined. A sequence that has been used on this node by then is not set back.
  */
 #include "postgres.h"
 
@@ -14,13 +14,13 @@
 #include "control/join/join.h"
 #include "control/workers/sql.h"
 
-/* The sequences of the source: name, value, whether that was given out, as arrays. */
+/* Query to the source: arrays of the names, values and is_called of its sequences. */
 static const char *const sequences_query =
 "SELECT array_agg(s.sequence_name), array_agg(s.last_value), array_agg(s.is_called) FROM replication_plugin.sequence_states() s HAVING count(*) > 0";
 
 /*
- * Sets sequences of such arrays; with $4 = false only those that are further there, or were not
- * used here.
+ * Sets sequences from such arrays. If $4 is false, sets only those that are further on the source,
+ * or that were not used on this node.
  */
 static const char *const set_statement =
 "SELECT count(setval(s.seqrelid, t.v, t.c))"
@@ -28,12 +28,12 @@ static const char *const set_statement =
 " WHERE t.v BETWEEN s.seqmin AND s.seqmax"
 "  AND ($4::boolean OR pg_sequence_last_value(s.seqrelid) IS NULL OR sign(t.v - pg_sequence_last_value(s.seqrelid)) = sign(s.seqincrement))";
 
-/* Those that cannot be set, as they have other bounds here. */
+/* Query for the sequences that cannot be set because they have other bounds on this node. */
 static const char *const out_of_bounds_query =
 "SELECT string_agg(t.n, ', ') FROM unnest($1::text[], $2::bigint[]) t (n, v) JOIN pg_sequence s ON s.seqrelid = to_regclass(t.n)"
 " WHERE t.v NOT BETWEEN s.seqmin AND s.seqmax";
 
-/* Sets the sequences of one result here. */
+/* Sets the sequences of a result. */
 static void
 set_sequences(PGresult *res, bool first)
 {

@@ -1,10 +1,10 @@
 /*
  * join_state.c
- *		Where a join is: local_node.state, progress and errors.
+ *		The state of a join: local_node.state, progress and errors.
  *
- * The worker is the only one who moves the state forward; leave_group() may set it to
- * 'left' or delete the row at any time. So every change names the state that it
- * starts from, and a worker that does not find it there leaves without a word.
+ * Only the join worker moves the state forward. leave_group() may set it to 'left', or delete the
+ * row, at any time. Therefore every change names the state from which it starts, and a worker that
+ * does not find that state exits without an error.
  */
 #include "postgres.h"
 
@@ -23,8 +23,8 @@
 #define BIT(state)	(1 << (state))
 
 /*
- * Names as in local_node.state, and who may follow. The copying states start over when the snapshot
- * is lost.
+ * Names as in local_node.state, and allowed successors. The copying states start over when the
+ * snapshot is lost.
  */
 static const struct
 {
@@ -48,7 +48,7 @@ join_state_name(JoinStep state)
 	return states[state].name;
 }
 
-/* Reads local_node into the caller's memory; NULL if there is no row. */
+/* Reads local_node into the caller's memory context. Returns NULL if there is no row. */
 static LocalNode *
 read_local(void)
 {
@@ -80,7 +80,7 @@ join_read_state(Joining *join)
 	proc_exit(0);
 }
 
-/* True if the state of the last error, if there is one, comes before another. */
+/* Returns true if the state of the last error comes before a step, or if there was no error. */
 static bool
 is_behind(const char *failed_state, JoinStep step)
 {
@@ -99,7 +99,7 @@ join_set_state(Joining *join, JoinStep to)
 
 	Assert(states[join->state].successors & BIT(to));
 	/*
-	 * an error is gone when the state that it was met in is behind us, not when a try starts over
+	 * An error is cleared when the state in which it was met is passed, not when a try starts over.
 	 */
 	if (!sql_value("UPDATE replication_plugin.local_node SET state = $1, progress = NULL,"
 				   " failures = CASE WHEN $3::boolean THEN 0 ELSE failures END,"

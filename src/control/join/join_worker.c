@@ -3,48 +3,47 @@
  *		Takes this database into a group (docs/protocol.md, Join).
  *
  *	joining: slot
- *		A slot for us is made on the source, with an exported snapshot. After that the
- *		source admits us: our row in table member, with the source's frontier at that
- *		moment. From then on all members count us.
+ *		A slot for this node is made on the source, with an exported snapshot. After that the
+ *		source admits this node: it writes the node's row in table member, with the source's
+ *		frontier at that moment. From then on all members count the node.
  *	joining: schema
- *		Tables and functions, as of the snapshot (join_schema.c).
+ *		Tables and functions are created as of the snapshot (join_schema.c).
  *	joining: copy
- *		The rows, in the snapshot, several tables at a time (join_copy.c). The group's own
- *		tables (member, frontier, ...) are copied like users' tables.
+ *		The rows are copied in the snapshot, several tables at a time (join_copy.c). The group's
+ *		own tables (member, frontier, ...) are copied like users' tables.
  *	joining: adopt
- *		Instead of the three above where the database is a physical copy of the source: it says
- *		itself how far it is, and its slot was made before the copy (prepare_base_backup()).
+ *		Replaces the three states above if the database is a physical copy of the source: it
+ *		knows itself how far it is, and its slot was made before the copy
+ *		(prepare_base_backup()).
  *	joining: indexes
- *		Indexes, constraints, triggers. The snapshot is no longer needed. Our group slot is made,
- *		before
- *		the first transaction that is applied here.
+ *		Indexes, constraints and triggers are created. The snapshot is no longer needed. The group
+ *		slot is made before the first transaction is applied.
  *	joining: catching up
- *		One link, from the source, with the transactions of all origins. Its stream begins
- *		exactly at the snapshot. We are through when each ready member has told, in a frontier row,
- *		that it
- *		has applied our admission: what it writes from then on has seen all that was copied, so no
- *		write that is concurrent with a copied row can reach us any more. Until
- *		then the source decides all conflicts for us.
+ *		There is one link, from the source, with the transactions of all origins. Its stream
+ *		begins exactly at the snapshot. The state ends when each ready member has said in a
+ *		frontier row that it has applied this node's admission: what that member writes from then
+ *		on has seen everything that was copied, so no write that is concurrent with a copied row
+ *		can still arrive. Until then the source decides all conflicts for this node.
  *	joining: opening links
- *		The link stands still; our progress of each origin is raised to what the source had
- *		when it admitted us (what is older came with the copy), and flushed. Then, in one
- *		transaction,
- *		our state and our row in member_ready: the first transaction of ours that anybody gets.
+ *		The link is stopped. The progress of each origin is raised to what the source had when it
+ *		admitted this node (older transactions came with the copy), and flushed. Then one
+ *		transaction sets the state and writes the row in member_ready: it is the first transaction
+ *		of this node that others receive.
  *	ready
  *
- * What a crash, here or there, does. The first three states live on the snapshot, which dies with
- * our session on the source: they start over. The slot is dropped and made again, we are admitted
- * anew (with a later frontier, so an older row of ours that came with the copy does not count),
- * each table is emptied in the transaction that copies it. The schema is kept once it stands. Until
- * the rows are complete there is no link. From "joining: indexes" on, each step is one transaction
- * that notes itself as done, or can be repeated: the indexes and the deletion of their script; the
- * group slot; the link and the next state; a pause; progress that is only ever raised; the last
- * transaction.
+ * Crashes of either server: The first three states depend on the snapshot, which ends with the join
+ * worker's session on the source, so they start over. The slot is dropped and made again; the node
+ * is admitted anew, with a later frontier, so that an older row of it that came with the copy does
+ * not count; each table is emptied in the transaction that copies it. The schema is kept once it is
+ * complete. Until all rows are copied there is no link. From "joining: indexes" on, each step is
+ * one transaction that notes its own completion, or can be repeated: the indexes together with the
+ * deletion of their script; the group slot; the link together with the next state; a pause of the
+ * link; progress that is only ever raised; the last transaction.
  *
- * An error is noted in local_node and ends this process; the manager starts it again. Its first act
- * is then to wait, twice as long after each error. What is noted is forgotten with the next state
- * that is reached. The user's way out is leave_group(). A source that is lost takes the join with
- * it.
+ * An error is noted in local_node and ends this process; the manager starts it again. The new
+ * process first waits, twice as long after each error. The next state that is reached clears the
+ * noted error. The user can end a join with leave_group(). If the source is lost, the join is lost
+ * as well.
  */
 #include "postgres.h"
 
@@ -75,18 +74,21 @@
 #include "shared/wall_clock.h"
 
 #define POLL_MS		100
-#define SLOT_POLL_MS	500		/* between two looks at who holds up our slot on the source */
+#define SLOT_POLL_MS	500		/* between two checks of what delays the slot on the source */
 
 /* ---------- joining: slot ---------- */
 
-/* Drops what an earlier try left on the source. */
+/* Drops the slot that an earlier try has left on the source. */
 static void
 drop_old_slot(Joining *join, PGconn *conn)
 {
 	PQclear(peer_exec(conn, psprintf("SELECT replication_plugin.free_slot_of(%d)", join->local->node_id)));
 }
 
-/* Who holds up the slot that a walsender of the source makes, as text; NULL if nobody is known. */
+/*
+ * Returns a description of what delays the slot that a walsender of the source makes, or NULL if
+ * that is not known.
+ */
 static char *
 slot_waits_for(PGconn *conn, int walsender)
 {
@@ -99,13 +101,14 @@ slot_waits_for(PGconn *conn, int walsender)
 }
 
 /*
- * Waits for the answer of the session that makes the slot, and says meanwhile for whom that waits.
+ * Waits for the result of the session that makes the slot, and reports meanwhile what that waits
+ * for.
  */
 static PGresult *
 wait_for_slot(Joining *join, PGconn *conn, const char *sql)
 {
 	if (PQsendQuery(join->replication, sql) == 0)
-		return peer_exec(join->replication, sql);	/* says why */
+		return peer_exec(join->replication, sql);	/* raises the error */
 	while (PQisBusy(join->replication))
 	{
 		if (peer_wait(join->replication, WL_SOCKET_READABLE | WL_TIMEOUT, SLOT_POLL_MS) & WL_SOCKET_READABLE)
@@ -123,7 +126,7 @@ wait_for_slot(Joining *join, PGconn *conn, const char *sql)
 	return peer_result(join->replication, sql);
 }
 
-/* Makes our slot on the source; its session keeps the snapshot alive. */
+/* Makes the slot on the source. Its session keeps the snapshot alive. */
 static void
 make_source_slot(Joining *join, PGconn *conn)
 {
@@ -142,8 +145,8 @@ make_source_slot(Joining *join, PGconn *conn)
 }
 
 /*
- * A clock that is too far ahead of the source's would have its writes refused as soon as this node
- * is ready.
+ * Raises an error if this server's clock is too far ahead of the source's: other nodes would refuse
+ * this node's writes as soon as it is ready.
  */
 static void
 require_near_clock(const char *source_time)
@@ -159,8 +162,8 @@ require_near_clock(const char *source_time)
 }
 
 /*
- * What is written here from now on is later than all that is copied. A clock that has run ahead is
- * set back: of what this server wrote before, nothing stays.
+ * Makes local commits later than everything that is copied. A clock that has run ahead is set back,
+ * since nothing stays of what this server wrote before.
  */
 static void
 follow_clock(PGconn *conn)
@@ -177,8 +180,8 @@ follow_clock(PGconn *conn)
 }
 
 /*
- * Has the source admit us; remembers the frontier of that moment, and where the admission is in its
- * WAL.
+ * Asks the source to admit this node. Stores the source's frontier and stable vector of that
+ * moment, and the position of the admission in the source's WAL.
  */
 static void
 be_admitted(Joining *join, PGconn *conn)
@@ -201,7 +204,7 @@ be_admitted(Joining *join, PGconn *conn)
 	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1, add_stable = $2, add_lsn = $3::pg_lsn", 3, params);
 }
 
-/* Tables of which the source keeps changes, as text; NULL: none. */
+/* Returns the tables of which the source keeps changes, as text, or NULL if there are none. */
 static char *
 kept_by_source(PGconn *conn)
 {
@@ -214,10 +217,10 @@ kept_by_source(PGconn *conn)
 }
 
 /*
- * Waits until the source keeps nothing that it has not applied: its rows come without versions, so
- * what it has decided is all that we can take. The snapshot must be so as well; of a table that
- * begins to wait after it the changes come as what the source has kept, and are refused
- * (apply_envelope()).
+ * Waits until the source keeps no changes. Its rows come without versions, so this node can take
+ * only what the source has decided. The snapshot must meet this condition as well
+ * (require_none_kept()). If a table begins to wait after the snapshot, its changes come as changes
+ * that the source has kept, and are refused (apply_envelope()).
  */
 static void
 wait_for_kept(PGconn *conn)
@@ -232,6 +235,7 @@ wait_for_kept(PGconn *conn)
 	}
 }
 
+/* Raises an error if the source keeps changes as of the snapshot. */
 static void
 require_none_kept(Joining *join)
 {
@@ -246,7 +250,7 @@ require_none_kept(Joining *join)
 				 errdetail("The join begins anew when they wait no more.")));
 }
 
-/* Everything that happens in the snapshot; starts over if an earlier try did not get to the end. */
+/* Does all steps that need the snapshot. Starts over if an earlier try has not completed them. */
 static void
 copy_snapshot(Joining *join)
 {
@@ -254,7 +258,7 @@ copy_snapshot(Joining *join)
 
 	if (join->state != JOIN_SLOT)
 		join_set_state(join, JOIN_SLOT);
-	/* while rows of members come in any order, nothing can be said of all of them */
+	/* while rows of members come in any order, no stable point is known */
 	sql_value("DELETE FROM replication_plugin.stable_point", 0, NULL);
 	conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 	wait_for_kept(conn);
@@ -273,7 +277,9 @@ copy_snapshot(Joining *join)
 	PQfinish(join->replication);
 }
 
-/* A physical copy has everything; the source has a slot for it from before it was made. */
+/*
+ * Has a physical copy admitted. It has all data, and the source has made its slot before the copy.
+ */
 static void
 adopt(Joining *join)
 {
@@ -286,7 +292,7 @@ adopt(Joining *join)
 
 /* ---------- joining: indexes ---------- */
 
-/* Completes the schema; then there is a link from the source. */
+/* Completes the schema and makes the group slot; then creates the link from the source. */
 static void
 build_indexes(Joining *join)
 {
@@ -313,7 +319,7 @@ build_indexes(Joining *join)
 
 /* ---------- joining: catching up ---------- */
 
-/* Raises an error if the group does not want us any more. */
+/* Raises an error if the group has removed this node. */
 static void
 require_membership(void)
 {
@@ -325,7 +331,7 @@ require_membership(void)
 				 errhint("SELECT replication_plugin.rejoin() on it begins the join anew; leave_group() gives it up.")));
 }
 
-/* What is still missing, as text; NULL if nothing. */
+/* Returns what is still missing, as text, or NULL if nothing is. */
 static char *
 still_missing(void)
 {
@@ -337,7 +343,7 @@ still_missing(void)
 					 "  AND coalesce(replication_plugin.frontier_lsn(f.vector, l.source_id) < l.add_lsn, true)) END", 0, NULL);
 }
 
-/* True if the link from the source cannot go on. */
+/* Returns true if the link from the source fails. */
 static bool
 link_fails(Joining *join)
 {
@@ -347,7 +353,7 @@ link_fails(Joining *join)
 	return index >= 0 && link_status_get(index, &l) && l.failures > 0;
 }
 
-/* Waits until the link from the source has brought what we need. */
+/* Waits until the link from the source has brought everything that is needed. */
 static void
 catch_up(Joining *join)
 {
@@ -365,7 +371,7 @@ catch_up(Joining *join)
 
 /* ---------- joining: opening links ---------- */
 
-/* Stops the link from the source, so that nobody holds an origin. */
+/* Pauses the link from the source and waits for its end, so that no worker holds an origin. */
 static void
 rest_link(Joining *join)
 {
@@ -384,7 +390,7 @@ rest_link(Joining *join)
 }
 
 /*
- * Makes the origins of nodes that are in a frontier, besides our own. Those of nodes that are out
+ * Creates the origins of the nodes in a frontier, except this node's own. Origins of removed nodes
  * need no place for progress.
  */
 static void
@@ -406,7 +412,10 @@ make_origins(Joining *join, const Frontier *f)
 	CommitTransactionCommand();
 }
 
-/* Raises our progress to what the source had when it admitted us. */
+/*
+ * Raises the progress of each origin to what the source had when it admitted this node, and flushes
+ * it.
+ */
 static void
 raise_progress(Joining *join)
 {
@@ -431,7 +440,7 @@ raise_progress(Joining *join)
 }
 
 /*
- * The last step: from now on a member like the others; it takes writes when they know
+ * Makes this node ready, as the last step. It takes local writes once all members know that
  * (group_worker.c).
  */
 static void
@@ -447,7 +456,7 @@ become_ready(Joining *join)
 	ereport(LOG, (errmsg("node \"%s\" is ready", join->local->node_name)));
 }
 
-/* Opens the node. */
+/* Does the steps of the state "joining: opening links". */
 static void
 open_links(Joining *join)
 {
@@ -461,7 +470,7 @@ open_links(Joining *join)
 
 /* ---------- the worker ---------- */
 
-/* Goes through the states that are left. */
+/* Goes through the remaining states. */
 static void
 join_group(void)
 {

@@ -1,13 +1,13 @@
 /*
  * park_copy.c
- *		What a new member needs of a table with contested keys besides its rows.
+ *		Copies what a new member needs of a table with contested keys besides its rows.
  *
- * Copied rows are older than anything, which is right for rows of the same key: their state is
- * decided by the source until the new member is ready. But between rows of different keys that are
- * in each other's way each node decides for itself, so it has to know their versions.
+ * Copied rows have the oldest version. That is right for rows of the same key: the source decides
+ * their state until the new member is ready. But each node decides for itself between rows of
+ * different keys that are in each other's way, so it has to know the versions of such rows.
  *
  * An entry is {"parked": {row}, "index": "name", "blocked_by": {key}, "node": 1, "ts": 8165...}, or
- * {"pinned": {key}, "node": 1, "ts": ...}; rows and keys as in store/row_text.h.
+ * {"pinned": {key}, "node": 1, "ts": ...}, with rows and keys as in store/row_text.h.
  */
 #include "postgres.h"
 
@@ -36,12 +36,12 @@
 #include "store/row_text.h"
 
 /*
- * An applier that applies nothing: what it knows of tables is of use here. It is kept for all calls
- * in this session, as it knows how tables are mapped.
+ * An apply context that applies nothing; it only provides what is known of tables. It is kept for
+ * all calls in this session, since it caches how tables are mapped.
  */
 static ApplyContext *tables = NULL;
 
-/* The same, made at first use. */
+/* Returns that context, which is created at first use. */
 static ApplyContext *
 context(void)
 {
@@ -52,7 +52,7 @@ context(void)
 
 /* ---------- out ---------- */
 
-/* What is exported, and how. */
+/* The state of an export. */
 typedef struct Export
 {
 	ApplyRelation *ar;
@@ -61,7 +61,7 @@ typedef struct Export
 	MemoryContext context;		/* of one entry */
 } Export;
 
-/* Ends an entry with a version, and puts it into the result. */
+/* Completes an entry with a version, and puts it into the result. */
 static void
 put_entry(Export *e, StringInfo buf, Version v)
 {
@@ -73,7 +73,7 @@ put_entry(Export *e, StringInfo buf, Version v)
 	tuplestore_putvalues(e->result->setResult, e->result->setDesc, &value, &isnull);
 }
 
-/* The key of a row, in the root's layout, as an object. */
+/* Appends the key of a row, in the root's layout, as an object. */
 static void
 append_key(Export *e, StringInfo buf, TupleTableSlot *row)
 {
@@ -106,7 +106,8 @@ export_parked(Export *e, const ParkedEntry *entry)
 }
 
 /*
- * The version of a row that is shown, if it is needed: it is pinned, or others may not have it yet.
+ * Sets *v to the version of a shown row and returns true if that version is needed: the row is
+ * pinned, or other members may not have it yet.
  */
 static bool
 needed_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version *v)
@@ -128,7 +129,7 @@ needed_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version *v)
 	return !version_is_oldest(*v);
 }
 
-/* Exports it. */
+/* Exports the version of a shown row if it is needed. */
 static void
 export_shown(Export *e, ApplyTarget *t, TupleTableSlot *row)
 {
@@ -145,7 +146,7 @@ export_shown(Export *e, ApplyTarget *t, TupleTableSlot *row)
 	put_entry(e, &buf, v);
 }
 
-/* Exports what one table, or partition, shows. */
+/* Exports the shown rows of one table or partition. */
 static void
 export_target(Export *e, ApplyTarget *t)
 {
@@ -165,7 +166,10 @@ export_target(Export *e, ApplyTarget *t)
 	ExecDropSingleTupleTableSlot(row);
 }
 
-/* Closes what is open; after an error, forgets it: it went with the transaction. */
+/*
+ * Closes everything that is open. After an error, only forgets it, since the transaction's abort
+ * closes it.
+ */
 static void
 close_all(bool failed)
 {
@@ -180,7 +184,7 @@ close_all(bool failed)
 	target_close_all();
 }
 
-/* Exports what there is of one table. */
+/* Exports the entries of one table. */
 static void
 export_all(Export *e, Oid relid)
 {
@@ -195,7 +199,7 @@ export_all(Export *e, Oid relid)
 	saved = become_owner(e->ar);
 	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
 		export_parked(e, lfirst(lc));
-	/* of a mergeable table the states have the versions (state_copy.c) */
+	/* for a mergeable table, the states contain the versions (state_copy.c) */
 	foreach(lc, e->ar->merge ? NIL : find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
@@ -226,7 +230,7 @@ park_export(Relation rel, uint64 since, ReturnSetInfo *result)
 
 /* ---------- in ---------- */
 
-/* Key values in an object. */
+/* Reads the key values from an object. */
 static void
 read_key(ApplyRelation *ar, JsonbContainer *object, Datum *key)
 {

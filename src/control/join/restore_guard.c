@@ -1,27 +1,25 @@
 /*
  * restore_guard.c
- *		What is done otherwise than by pg_restore while the schema of a joining node is restored.
+ *		Changes how commands run while the schema of a joining node is restored.
  *
- * Foreign keys are taken as the source has them. Where rows are written on several nodes at once, a
- * reference may be left without its row (dangling_references()). The constraint stays valid for all
- * that is written here, but would not let itself be made anew, so the node could not join. So while
- * the schema is restored, the rows that were copied are not checked; that also saves the time. Nor
- * are they by a CHECK that comes after the rows (it calls a function of the table's type): all rows
- * fulfil it at the source, and to look at them is the owner's code.
+ * Foreign keys are taken over as the source has them. If rows are written on several nodes at once,
+ * a reference may be left without its row (dangling_references()). The constraint stays valid for
+ * everything that is written on that node, but PostgreSQL would refuse to create it again, so the
+ * node could not join. Therefore the restore does not validate copied rows, which also saves time.
+ * The same holds for a CHECK constraint that is added after the rows because it calls a function of
+ * the table's type: all rows fulfil it on the source, and checking them would run the owner's code.
  *
- * A schema that is here already is taken as it is: join_group() has looked that there is nothing in
- * it.
+ * A schema that exists on this node is taken as it is: join_group() has checked that it is empty.
+ * The same holds for foreign servers and their user mappings: this node may use them to connect to
+ * others, and has its own options for them.
  *
- * So are foreign servers and their user mappings: this node may connect to others by them, and has
- * options of its own.
- *
- * Functions run under the search_path of a table's owner where they have to. A schema is restored
- * under an empty search_path, which pg_dump writes its statements for. But a function that an
- * index, a constraint or a partition key calls may find the names in its body by the search_path of
- * its users' sessions; and it is run, or put in place, by the very statement. So what cannot be
- * done under the empty one is tried once more under that of the table's owner, or while that is not
- * set yet, of the functions' (catalog/owner_path.h). It runs as the function's owner
- * (base/code_hook.h): the statement is a superuser's.
+ * Functions run under the search_path of a table's owner where they have to. pg_dump writes its
+ * statements for an empty search_path. But a function that an index, a constraint or a partition
+ * key calls may find the names in its body by the search_path of its users' sessions, and the
+ * statement itself runs or inlines it. Therefore a statement that fails under the empty search_path
+ * is repeated under that of the table's owner or, while that owner is not set yet, under that of
+ * each function's owner (catalog/owner_path.h). The function runs as its owner (base/code_hook.h),
+ * since the statement is a superuser's.
  */
 #include "postgres.h"
 
@@ -44,7 +42,7 @@
 
 static bool restoring = false;
 
-/* Has the foreign keys and checks that a statement adds made without a look at the rows. */
+/* Marks the foreign keys and CHECK constraints that a statement adds to skip validation. */
 static void
 trust(AlterTableStmt *statement)
 {
@@ -56,13 +54,13 @@ trust(AlterTableStmt *statement)
 		Constraint *c = (Constraint *) cmd->def;
 
 		if (cmd->subtype == AT_AddConstraint && IsA(c, Constraint) && (c->contype == CONSTR_FOREIGN || c->contype == CONSTR_CHECK))
-			c->skip_validation = true;	/* it still counts as valid, if it does at the source */
+			c->skip_validation = true;	/* valid nevertheless, if valid on the source */
 	}
 }
 
-/* ---------- functions without schemas ---------- */
+/* ---------- names without schemas ---------- */
 
-/* Adds the owners of functions that an expression calls to a list of roles. */
+/* Adds the owners of the functions that an expression calls to a list of roles. */
 static bool
 add_owners(Node *node, List **roles)
 {
@@ -85,7 +83,7 @@ add_owners(Node *node, List **roles)
 	return raw_expression_tree_walker(node, add_owners, roles);
 }
 
-/* Adds the owner of a table to a list of roles, if it is there. */
+/* Adds the owner of a table, if it exists, to a list of roles. */
 static void
 add_owner_of(RangeVar *name, List **roles)
 {
@@ -98,7 +96,7 @@ add_owner_of(RangeVar *name, List **roles)
 	ReleaseSysCache(tuple);
 }
 
-/* The expressions of an index. */
+/* Returns the expressions of an index. */
 static List *
 index_expressions(IndexStmt *statement)
 {
@@ -113,7 +111,7 @@ index_expressions(IndexStmt *statement)
 	return result;
 }
 
-/* Those of a constraint, or of a column's. */
+/* Returns the expressions of a constraint, or of a column's constraints. */
 static List *
 element_expressions(Node *element)
 {
@@ -141,7 +139,7 @@ element_expressions(Node *element)
 	return result;
 }
 
-/* Those of a new table. */
+/* Returns the expressions of a new table. */
 static List *
 table_expressions(CreateStmt *statement)
 {
@@ -158,7 +156,9 @@ table_expressions(CreateStmt *statement)
 	return result;
 }
 
-/* Those that a change of a table adds. *by_key: rows are looked at by the table's partition key. */
+/*
+ * Returns the expressions that an ALTER TABLE adds. Sets *by_key if it evaluates the partition key.
+ */
 static List *
 added_expressions(AlterTableStmt *statement, bool *by_key)
 {
@@ -180,8 +180,8 @@ added_expressions(AlterTableStmt *statement, bool *by_key)
 }
 
 /*
- * The roles whose functions a statement may run: the table's owner, where that is known already,
- * and the functions' owners.
+ * Returns the roles whose functions a statement may run: the table's owner, if known already, and
+ * the owners of the functions.
  */
 static List *
 owners_of_code(Node *statement)
@@ -217,7 +217,10 @@ owners_of_code(Node *statement)
 	return roles;
 }
 
-/* True if an error can come from names that were not found, or found to be something else. */
+/*
+ * Returns true if an error can be caused by names that were not found, or were found as another
+ * object.
+ */
 static bool
 is_about_names(int sqlstate)
 {
@@ -225,8 +228,8 @@ is_about_names(int sqlstate)
 }
 
 /*
- * Runs a statement in a subtransaction. Returns whether it could be done; errors that are not about
- * names, or of the last try, are raised.
+ * Runs a statement in a subtransaction. Returns true if it succeeded. Raises errors that are not
+ * about names, and any error of the last try.
  */
 static bool
 try_run(const UtilityCommand *command, bool last)
@@ -236,7 +239,7 @@ try_run(const UtilityCommand *command, bool last)
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = false;
 
-	again.read_only_tree = true;	/* it is needed for the next try */
+	again.read_only_tree = true;	/* the next try needs the tree */
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
@@ -259,7 +262,9 @@ try_run(const UtilityCommand *command, bool last)
 	return done;
 }
 
-/* Runs a statement: as it is, and if it does not find names, under the paths of these roles. */
+/*
+ * Runs a statement as it is and, if it does not find names, under the paths of the roles in turn.
+ */
 static void
 run_under_paths(const UtilityCommand *command, List *roles)
 {
@@ -279,8 +284,8 @@ run_under_paths(const UtilityCommand *command, List *roles)
 }
 
 /*
- * Has a foreign server or user mapping that is here already stay as it is: this node connects to
- * others by it (base/dsn.c).
+ * Lets a foreign server or user mapping that exists on this node stay as it is: this node uses it
+ * to connect to others (base/dsn.c).
  */
 static void
 keep_server(Node *statement)
@@ -291,7 +296,7 @@ keep_server(Node *statement)
 		castNode(CreateUserMappingStmt, statement)->if_not_exists = true;
 }
 
-/* True for statements that are done otherwise than they say. */
+/* Returns true for a statement that adapt() changes. */
 static bool
 is_adapted(Node *statement)
 {
@@ -299,7 +304,7 @@ is_adapted(Node *statement)
 		IsA(statement, CreateForeignServerStmt) || IsA(statement, CreateUserMappingStmt);
 }
 
-/* Puts what is to be done into the place of what a command says. */
+/* Changes a copy of the command's statement to what is done instead. */
 static void
 adapt(UtilityCommand *command)
 {
@@ -313,7 +318,7 @@ adapt(UtilityCommand *command)
 	if (IsA(statement, AlterTableStmt))
 		trust((AlterTableStmt *) statement);
 	else if (IsA(statement, CreateSchemaStmt))
-		/* an empty one of that name may be here already */
+		/* an empty schema of that name may exist here already */
 		((CreateSchemaStmt *) statement)->if_not_exists = true;
 	else
 		keep_server(statement);
@@ -333,7 +338,7 @@ run_restoring(const UtilityCommand *command)
 	if (command->context != PROCESS_UTILITY_SUBCOMMAND)
 	{
 		roles = owners_of_code(statement);
-		/* what code that a statement calls has set ends with the statement */
+		/* settings that code in the statement makes end with the statement */
 		if (!IsA(statement, VariableSetStmt) && !IsA(statement, TransactionStmt))
 			nest = NewGUCNestLevel();
 	}
@@ -344,7 +349,7 @@ run_restoring(const UtilityCommand *command)
 	session_unpin(nest);
 }
 
-/* The hook for commands. */
+/* Hook function for commands. */
 void
 restore_guard_command(const UtilityCommand *command)
 {

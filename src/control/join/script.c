@@ -1,15 +1,15 @@
 /*
  * script.c
- *		A script of pg_dump, run in this database by a worker of ours.
+ *		Runs a script of pg_dump in this database, in a worker.
  *
- * A dump of a schema has SQL statements and comments only; newer versions of pg_dump put it between
- * two commands of psql, \restrict and \unrestrict with a key, which are left out. Statements run
- * one after the other, as the worker's user: the dump gives objects to their owners, and becomes
- * them where it must (SET SESSION AUTHORIZATION).
+ * A dump of a schema has only SQL statements and comments. Newer versions of pg_dump enclose it in
+ * two psql commands, \restrict and \unrestrict with a key, which are left out. Statements run one
+ * after the other as the worker's user; the dump gives objects to their owners, and changes the
+ * user where it must (SET SESSION AUTHORIZATION).
  *
- * A script can have secrets in it: passwords of user mappings, and what is in the bodies of
- * functions. Statements are written down nowhere (session_hide()), and of one that fails people are
- * told which object it is about, and the error, but no text of it.
+ * A script can contain secrets: passwords of user mappings, and those in bodies of functions.
+ * Therefore the statements are not logged or shown (session_hide()). The error of a failing
+ * statement names the object, but has no text of the statement.
  */
 #include "postgres.h"
 
@@ -30,7 +30,7 @@
 #include "control/join/restore_guard.h"
 #include "control/join/script.h"
 
-/* The first line at or after p that is neither empty nor a comment. */
+/* Returns the first line at or after p that is neither empty nor a comment. */
 static char *
 first_line_of_content(char *p)
 {
@@ -43,7 +43,7 @@ first_line_of_content(char *p)
 	return p;
 }
 
-/* Blanks a line out, if it is a command of psql with that key. */
+/* Overwrites a line with spaces if it is the psql command with that key. */
 static void
 blank_out(char *line, const char *command, const char *key, int key_len)
 {
@@ -54,7 +54,7 @@ blank_out(char *line, const char *command, const char *key, int key_len)
 	memset(line, ' ', len + key_len);
 }
 
-/* Leaves out the commands of psql that a dump is put between. */
+/* Blanks out the psql commands that enclose a dump. */
 static void
 leave_out_restrictions(char *script)
 {
@@ -76,7 +76,8 @@ leave_out_restrictions(char *script)
 }
 
 /*
- * Has RESET SESSION AUTHORIZATION bring this process back to its user, which is not so in a worker.
+ * Makes RESET SESSION AUTHORIZATION return this process to its user, which it does not do in a
+ * worker.
  */
 static void
 set_session_user(void)
@@ -98,8 +99,8 @@ run_statement(const char *sql)
 }
 
 /*
- * Which object a statement makes, that ends at a place of the script: pg_dump names it in a comment
- * before.
+ * Returns the object that a statement creates which ends at a place of the script. pg_dump names it
+ * in a comment before the statement.
  */
 static char *
 object_at(const char *script, const char *end)
@@ -112,7 +113,7 @@ object_at(const char *script, const char *end)
 	return name ? pnstrdup(name, Min(200, strcspn(name, "\n"))) : pstrdup("settings");
 }
 
-/* Raises the error of a statement, without its text. */
+/* Raises the error of a statement, without the text of the statement. */
 static void
 raise_error(const char *object)
 {
@@ -126,10 +127,7 @@ raise_error(const char *object)
 	ReThrowError(error);
 }
 
-/*
- * Runs a statement that stands in the script, from begin to end. What it allocates goes into the
- * context.
- */
+/* Runs the statement in the script from begin to end. Allocates in the given context. */
 static void
 run_part(const char *script, const char *begin, const char *end, MemoryContext context)
 {

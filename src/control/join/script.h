@@ -1,13 +1,13 @@
 /*
  * script.h
- *		A script of pg_dump, run in this database by a worker of ours.
+ *		Runs a script of pg_dump in this database, in a worker.
  */
 #ifndef REPLICATION_PLUGIN_SCRIPT_H
 #define REPLICATION_PLUGIN_SCRIPT_H
 
 /*
- * Runs the statements of a script, and one that notes it, in one transaction; settings that it
- * changes are put back.
+ * Runs the statements of a script, and a statement that notes its completion, in one transaction.
+ * Settings that the script changes are restored.
  */
 extern void script_run(const char *script, const char *note);
 

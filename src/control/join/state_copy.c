@@ -1,11 +1,11 @@
 /*
  * state_copy.c
- *		What a new member needs of a mergeable table besides its rows.
+ *		Copies what a new member needs of a mergeable table besides its rows.
  *
- * A row travels as {"key": {"id": "42"}, "siblings": [...], "columns": {"likes": "0a1b..."}}:
- * states of merged columns in hex, and siblings: {"node": 1, "ts": 8165..., "plain": false,
- * "deleted": false, "values": {"id": "42", ...}}; without node and ts: of unknown version. Values
- * are in the types' text form; of a delete, just the key.
+ * A row travels as {"key": {"id": "42"}, "siblings": [...], "columns": {"likes": "0a1b..."}}. The
+ * columns are the merge states in hex. A sibling is {"node": 1, "ts": 8165..., "plain": false,
+ * "deleted": false, "values": {"id": "42", ...}}; without node and ts it has the oldest version.
+ * Values are in the types' text form. A delete has just the key.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 
 /* ---------- out ---------- */
 
-/* A row of nothing but a key. */
+/* Makes a row that has only a key. */
 static TupleTableSlot *
 key_row(Relation rel, MergeTable *t, const Datum *key)
 {
@@ -44,7 +44,7 @@ key_row(Relation rel, MergeTable *t, const Datum *key)
 	return ExecStoreVirtualTuple(slot);
 }
 
-/* Appends the states of merged columns. */
+/* Appends the merge states of columns. */
 static void
 append_columns(StringInfo out, Relation rel, const RowState *state)
 {
@@ -71,7 +71,7 @@ append_columns(StringInfo out, Relation rel, const RowState *state)
 	}
 }
 
-/* Puts one row's state into the result. */
+/* Puts the state of one row into the result. */
 static void
 put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, ReturnSetInfo *result)
 {
@@ -108,7 +108,7 @@ put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, 
 	ExecDropSingleTupleTableSlot(only_key);
 }
 
-/* The rows that have been written lately and have no state of their own. */
+/* Exports rows that were written recently and have no stored state. */
 static void
 export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result, MemoryContext context)
 {
@@ -166,18 +166,18 @@ state_export(Relation rel, uint64 since, ReturnSetInfo *result)
 
 /* ---------- in ---------- */
 
-/* Reads hex digits. */
+/* Reads hex digits into a bytea. */
 static bytea *
 read_hex(const JsonbValue *v)
 {
 	bytea	   *result = palloc(VARHDRSZ + v->val.string.len / 2);
 	int			n = hex_decode(v->val.string.val, v->val.string.len, VARDATA(result));
 
-	SET_VARSIZE(result, VARHDRSZ + n);	/* there may be spaces between them */
+	SET_VARSIZE(result, VARHDRSZ + n);	/* there may be spaces between the digits */
 	return result;
 }
 
-/* Reads the states of merged columns. Returns their number. */
+/* Reads the merge states of columns. Returns their number. */
 static int
 read_columns(Relation rel, JsonbContainer *object, ColumnState **columns)
 {

@@ -1,14 +1,14 @@
 /*
  * launcher.c
- *		Sees to it that each database in a group has a manager.
+ *		Starts a manager for each database that is in a group.
  *
- * The launcher cannot look into databases. After a server start it starts a manager in each, one
- * after the other, so that few worker slots are enough; one that finds no group there exits at
- * once, after telling so (the database is forgotten). From then on it knows the databases in groups
- * from shared memory (manager_status.c), where create_group() and join_group() enter theirs, and
- * starts a manager that is missing, with a growing pause when managers fail. A database that takes
- * no connections (ALTER DATABASE ... ALLOW_CONNECTIONS) is waited for: nothing of it is forgotten,
- * and one that took none at server start is looked at when it does.
+ * The launcher cannot look into databases. After a server start it starts a manager in each
+ * database, one after the other, so that few worker slots suffice. A manager that finds no group
+ * reports that and exits at once, and the database is forgotten. From then on the launcher knows
+ * the databases in groups from shared memory (manager_status.c), where create_group() and
+ * join_group() enter theirs. It starts missing managers, with a growing pause when managers fail. A
+ * database that accepts no connections (ALTER DATABASE ... ALLOW_CONNECTIONS) is waited for:
+ * nothing of it is forgotten, and one that accepted none at server start is checked when it does.
  */
 #include "postgres.h"
 
@@ -36,13 +36,13 @@
 #include "shared/wall_clock.h"
 
 #define IDLE_MS		5000
-#define FIRST_LOOK_MS	10000	/* patience with one database at server start */
+#define FIRST_LOOK_MS	10000	/* for one database at server start */
 
 /* The databases of this server. */
 typedef struct Databases
 {
-	List	   *open;			/* oids of those that can be connected to */
-	List	   *closed;			/* and of the others, but template0 */
+	List	   *open;			/* OIDs of those that accept connections */
+	List	   *closed;			/* OIDs of the others, except template databases of initdb */
 } Databases;
 
 void
@@ -61,7 +61,7 @@ launcher_register(void)
 	RegisterBackgroundWorker(&w);
 }
 
-/* Reads which databases there are. */
+/* Reads which databases exist. */
 static Databases
 databases(void)
 {
@@ -93,7 +93,7 @@ databases(void)
 	return result;
 }
 
-/* Starts a manager in a database; NULL if that is not possible now. */
+/* Starts a manager in a database. Returns NULL if that is not possible now. */
 static BackgroundWorkerHandle *
 start_manager(Oid dboid)
 {
@@ -110,8 +110,8 @@ start_manager(Oid dboid)
 }
 
 /*
- * True until a manager has found that its database is in a group, or has gone: also its place is
- * free then.
+ * Returns true until the manager has found that its database is in a group, or has ended and freed
+ * its worker slot.
  */
 static bool
 is_looking(Oid dboid, BackgroundWorkerHandle *handle)
@@ -121,7 +121,7 @@ is_looking(Oid dboid, BackgroundWorkerHandle *handle)
 	return worker_is_running(handle) && !(manager_status_find(dboid, &m) && m.in_group);
 }
 
-/* Has a database looked at: a manager ends at once where there is no group. */
+/* Checks a database: starts a manager there, which ends at once if there is no group. */
 static void
 look_at(Oid dboid)
 {
@@ -133,7 +133,7 @@ look_at(Oid dboid)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* Has each database looked at, one after the other. Returns those that take no connections now. */
+/* Checks all databases, one after the other. Returns those that accept no connections now. */
 static List *
 look_at_all(void)
 {
@@ -145,7 +145,7 @@ look_at_all(void)
 	return all.closed;
 }
 
-/* Has databases looked at that took no connections before. Returns those that still take none. */
+/* Checks databases that accepted no connections before. Returns those that still accept none. */
 static List *
 look_again(List *closed, MemoryContext context)
 {
@@ -172,7 +172,7 @@ look_again(List *closed, MemoryContext context)
 	return still;
 }
 
-/* Starts the managers that are missing and due. Returns how long to sleep, ms. */
+/* Starts the managers that are missing and due. Returns how long to sleep, in ms. */
 static long
 restart_missing(void)
 {
@@ -206,7 +206,7 @@ restart_missing(void)
 	return sleep;
 }
 
-/* The launcher is going. */
+/* Removes the launcher's latch at the end of the process. */
 static void
 forget_launcher(int code, Datum arg)
 {
@@ -222,7 +222,7 @@ replication_plugin_launcher_main(Datum arg)
 	worker_setup(InvalidOid);
 	context = AllocSetContextCreate(TopMemoryContext, "launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
-	/* recovery has ended with a checkpoint: everything before it is of earlier runs */
+	/* recovery has ended with a checkpoint: everything before it belongs to earlier runs */
 	manager_status_set_run_start(GetRedoRecPtr());
 	manager_status_set_launcher(MyLatch);
 	before_shmem_exit(forget_launcher, (Datum) 0);

@@ -1,25 +1,24 @@
 /*
  * link_tender.c
- *		Keeps the links that this node takes changes from as the topology wants them.
+ *		Keeps the links of this node as the topology asks for.
  *
- * What is wanted is worked out anew in each round from the replicated rows (wanted_links()),
- * and compared with what runs:
+ * Each round computes the wanted links anew from the replicated rows (wanted_links()), and compares
+ * them with the links that run:
  *
- *	- A link that runs with other origins than wanted is restarted: so it begins at its
- *	  confirmed position, and nothing that was received is kept
- *	  (docs/protocol.md, Change of the full set).
- *	- A link that nobody wants any more ends only when all that are wanted stand, or are given up
- *	for the time being: new streams stand before old ones go. If it was of the topology, all members
- *	must
- *	  also know the same members and topology. A link from a removed node ends at once.
- *	- A link that is not connected for reroute_timeout is given up for the time being: the
- *	providers of its provider take its place, until it is up to date again; where these are down as
- *	well,
- *	  theirs, and so on.
- *	- A link that had to ask for origins which did not come by their own way (demand) is restarted
- *	  without them when all links are well again; each time that turns out to be wrong, later.
+ * - A link that runs with other origins than wanted is restarted. It then begins at its confirmed
+ *   position, and nothing that was received is kept (docs/protocol.md, Change of the full set).
+ * - An obsolete link is stopped only after every wanted link streams or is given up, so that new
+ *   streams are there before old ones end. If the obsolete link was part of the topology, all
+ *   members must also know the same members and topology. A link from a removed node is stopped at
+ *   once.
+ * - A link that has not been connected for reroute_timeout is given up for the time being: the
+ *   providers of its provider take its place until it is up to date again. If these are down as
+ *   well, their providers do, and so on.
+ * - A link that had to demand origins, because they did not come by their own way, is restarted
+ *   without them when all links are up to date. The time until then doubles each time that it
+ *   demands again.
  *
- * The links that are given up are the only thing remembered here; a new manager finds them again.
+ * Only the given-up links are remembered here; a new manager finds them again.
  */
 #include "postgres.h"
 
@@ -38,26 +37,26 @@
 #include "control/workers/workers.h"
 #include "shared/link_status.h"
 
-/* of the time after which a link tries again without what it had to ask for */
+/* doublings of the time after which a link is restarted without demanded origins */
 #define MAX_DOUBLINGS	6
-#define ATTACH_MS		10000	/* a registered worker that has not attached by then is given up */
+#define ATTACH_MS		10000	/* patience with a registered worker that has not attached */
 
 typedef struct WantedLink
 {
 	NodeId		provider;
 	bool		reroute;
-	/* part of a join: from our source, or from a node that joins through us */
+	/* part of a join: from the source, or from a node that joins through this one */
 	bool		joining;
 	bool		paused;
 	char	   *origins;		/* 'own', 'all' or node numbers */
-	int			index;			/* of its LinkStatus; -1: there is no place for it now */
+	int			index;			/* of its LinkStatus; -1: max_links are in use */
 	LinkStatus	status;
 	bool		known;			/* status is filled */
 } WantedLink;
 
 static List *given_up = NIL;	/* providers (of int), in TopMemoryContext */
 
-/* Where a provider was when this manager last looked; in TopMemoryContext. */
+/* The dsn of a provider when this manager last looked; in TopMemoryContext. */
 typedef struct Place
 {
 	NodeId		provider;
@@ -66,9 +65,9 @@ typedef struct Place
 
 static List *places = NIL;		/* of Place * */
 
-/* ---------- what is wanted ---------- */
+/* ---------- wanted links ---------- */
 
-/* The links that are given up, as integer[]. */
+/* Returns the given-up links as text of type integer[]. */
 static char *
 given_up_text(void)
 {
@@ -82,7 +81,7 @@ given_up_text(void)
 	return buf.data;
 }
 
-/* Adds one wanted link, with what is known of it. */
+/* Adds a wanted link, with its status. */
 static List *
 add_wanted(List *wanted, NodeId provider, char kind, bool paused, char *origins)
 {
@@ -102,7 +101,7 @@ add_wanted(List *wanted, NodeId provider, char kind, bool paused, char *origins)
 	return lappend(wanted, w);
 }
 
-/* Reads "provider kind paused origins; ...": kinds are t(opology), r(eroute) and j(oining). */
+/* Parses "provider kind paused origins; ...". The kinds are t(opology), r(eroute) and j(oining). */
 static List *
 parse_wanted(char *text)
 {
@@ -123,7 +122,7 @@ parse_wanted(char *text)
 	return wanted;
 }
 
-/* The links that this node should have. */
+/* Returns the links that this node should have. */
 static List *
 wanted_links(LocalNode *local)
 {
@@ -140,7 +139,7 @@ wanted_links(LocalNode *local)
 
 /* ---------- links that are down ---------- */
 
-/* True if a link does not get through to its provider for longer than we wait. */
+/* Returns true if a link has not reached its provider for reroute_timeout. */
 static bool
 is_down(const WantedLink *w)
 {
@@ -151,8 +150,8 @@ is_down(const WantedLink *w)
 }
 
 /*
- * Gives links up that are down, takes back those that are up to date. Returns true if something
- * changed.
+ * Gives up links that are down, and takes back those that are up to date. Returns true if something
+ * has changed.
  */
 static bool
 judge_links(List *wanted, List *nodes)
@@ -188,7 +187,10 @@ judge_links(List *wanted, List *nodes)
 	return changed;
 }
 
-/* True if a link takes part, or is not to be waited for. */
+/*
+ * Returns true if a link streams, or need not be waited for (paused, joining, given up, or failed
+ * in applying).
+ */
 static bool
 stands(const WantedLink *w)
 {
@@ -196,7 +198,7 @@ stands(const WantedLink *w)
 		(w->known && (w->status.apply_failed || (w->status.pid != 0 && w->status.down_since == 0)));
 }
 
-/* True if all links of the topology are up to date. */
+/* Returns true if all links of the topology and all reroutes are up to date. */
 static bool
 all_well(List *wanted)
 {
@@ -226,7 +228,7 @@ start_link(int index, NodeId provider, bool restart)
 		(void) link_status_set_failed(index, "no free background worker HINT: Raise max_worker_processes and restart the server.");
 }
 
-/* Ends the worker of a link. */
+/* Terminates the worker of a link. */
 static void
 stop_link(const LinkStatus *l)
 {
@@ -234,7 +236,7 @@ stop_link(const LinkStatus *l)
 		kill(l->pid, SIGTERM);
 }
 
-/* True if a running link asks for other origins than it should. */
+/* Returns true if a running link asks for other origins than it should. */
 static bool
 is_outdated(const WantedLink *w, bool well)
 {
@@ -248,7 +250,7 @@ is_outdated(const WantedLink *w, bool well)
 		moment_is_past(l->demanded_at, (int64) setting_reroute_timeout << Min(l->demands - 1, MAX_DOUBLINGS));
 }
 
-/* Brings one wanted link to life, or to rest. */
+/* Starts, stops or restarts one wanted link as needed. */
 static void
 tend_link(WantedLink *w, bool well)
 {
@@ -276,7 +278,7 @@ tend_link(WantedLink *w, bool well)
 	start_link(w->index, w->provider, l->started_at != 0 && l->state != LINK_PAUSED);
 }
 
-/* The dsn of a provider as last seen, made at first sight. */
+/* Returns the dsn of a provider as last seen; the entry is made at first sight. */
 static Place *
 place_of(NodeRow *n)
 {
@@ -298,7 +300,7 @@ place_of(NodeRow *n)
 	return p;
 }
 
-/* Has the link from a node that has moved connect anew, at once. */
+/* Restarts the link from a provider that has a new dsn. */
 static void
 follow(WantedLink *w, List *nodes)
 {
@@ -318,13 +320,13 @@ follow(WantedLink *w, List *nodes)
 		p->dsn = MemoryContextStrdup(TopMemoryContext, n->dsn);
 		ereport(LOG, (errmsg("link from node \"%s\" follows it to another place", n->node_name)));
 		if (w->known && w->status.pid != 0 && w->status.down_since != 0)
-			stop_link(&w->status);	/* it may be trying the old place */
+			stop_link(&w->status);	/* it may be trying the old dsn */
 		link_status_request_restart(w->index);
 		w->known = link_status_get(w->index, &w->status);
 	}
 }
 
-/* True if a node is a member that is not removed. */
+/* Returns true if a node is a member that is not removed. */
 static bool
 is_member(List *nodes, NodeId node)
 {
@@ -340,7 +342,9 @@ is_member(List *nodes, NodeId node)
 	return false;
 }
 
-/* True if all members know what this node knows; looked up once. */
+/*
+ * Returns true if the group's view is common to all members. The query runs once, for *known < 0.
+ */
 static bool
 view_is_common(int *known)
 {
@@ -349,13 +353,15 @@ view_is_common(int *known)
 	return *known;
 }
 
-/* Which links that nobody wants end: those from nodes that are removed, these as well, or all. */
+/*
+ * Which obsolete links are stopped: those from removed nodes, also those that are replaced, or all.
+ */
 typedef enum StopWhich
 {
 	STOP_REMOVED, STOP_REPLACED, STOP_ALL
 } StopWhich;
 
-/* Ends links that are not wanted. Returns true if they have ended. */
+/* Stops links that are not wanted. Returns true if they have ended. */
 static bool
 stop_unwanted(List *wanted, List *nodes, StopWhich which)
 {
@@ -389,7 +395,7 @@ link_tender_stop_all(void)
 	return stop_unwanted(NIL, NIL, STOP_ALL);
 }
 
-/* How many links have no place. */
+/* Returns the number of wanted links for which there is no LinkStatus. */
 static int
 count_without_place(List *wanted)
 {

@@ -1,6 +1,6 @@
 /*
  * link_tender.h
- *		Keeps the links that this node takes changes from as the topology wants them.
+ *		Keeps the links of this node as the topology asks for.
  */
 #ifndef REPLICATION_PLUGIN_LINK_TENDER_H
 #define REPLICATION_PLUGIN_LINK_TENDER_H
@@ -8,12 +8,12 @@
 #include "catalog/nodes.h"
 
 /*
- * One round: starts, restarts and stops link workers. Returns how many links cannot run, as this
- * server has no place for them (max_links). Memory: the current context.
+ * Does one round: starts, restarts and stops link workers. Returns the number of links that cannot
+ * run because max_links are in use. Allocates in the current context.
  */
 extern int	link_tender_round(LocalNode *local, List *nodes);
 
-/* Ends all links. Returns true if they have ended. */
+/* Stops all links. Returns true if they have ended. */
 extern bool link_tender_stop_all(void);
 
 /* Notes on all links why nothing runs. */

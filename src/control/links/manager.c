@@ -1,23 +1,24 @@
 /*
  * manager.c
- *		The process that keeps one database's links and slots as they should be.
+ *		Keeps the links, slots and workers of one database in the state that the catalog asks for.
  *
- * It compares what the tables ask for (members, paused links, removed nodes) with what
- * is running, and mends the difference, whenever something has changed and every few
- * seconds. It holds no state that matters: killed and started again, it finds the same.
+ * The manager compares what the tables ask for (members, paused links, removed nodes) with what is
+ * running, and corrects the difference, whenever something has changed and every second. It has no
+ * state that matters: a manager that is killed and started again reaches the same result.
  *
  *	local state		what runs
- *	joining: ...	the join worker; the link from the source once its row is there
- *	ready, leaving	the links that the topology wants (link_tender.c); the group worker; the park worker, if there is work for it
+ *	joining: ...	the join worker; the link from the source once its row exists
+ *	ready, leaving	the links that the topology asks for (link_tender.c), the group worker,
+ *					and the park worker if there is work for it
  *	removed,		nothing; slots are dropped
  *	needs_rejoin
  *
- * Before anything runs, the node's own dsn must lead to this very server: a clone has
- * the same catalog, but its dsn leads to the original. Until that is known nothing runs,
- * and the reason is shown in the views nodes and links.
+ * Before anything runs, the node's own dsn must lead to this very server: a clone has the same
+ * catalog, but its dsn leads to the original. Until that is known nothing runs, and the views nodes
+ * and links show the reason.
  *
- * An error ends the process; the launcher starts it again after a pause (manager_status.c).
- * A session can have all other workers rest while it takes the group's things away.
+ * An error ends the process; the launcher starts it again after a pause (manager_status.c). A
+ * session can suspend all other workers while it removes the group's objects.
  */
 #include "postgres.h"
 
@@ -52,44 +53,44 @@
 #define PRUNE_MS		10000
 #define NO_WORKER		"no free background worker for "
 
-/* One of the other workers of which there is one at most. */
+/* A worker of a kind that runs at most once in a database. */
 typedef struct ManagedState
 {
 	BackgroundWorkerHandle *handle;
 	Moment		started_at;
-	int			failures;		/* starts since it ran for long, or was not wanted */
-	bool		lacking;		/* there was no place for it */
-	/* this manager has found one: what an earlier one told is forgotten */
+	int			failures;		/* starts since it last ran for long, or was not wanted */
+	bool		lacking;		/* it could not be started */
+	/* this manager has started it once, so an error noted by an earlier manager is cleared */
 	bool		placed;
 } ManagedState;
 
 typedef struct Manager
 {
 	Oid			dboid;
-	MemoryContext round;		/* reset after each round */
+	MemoryContext round;		/* reset in each round */
 	ManagedState workers[MANAGED_WORKERS];
 	Moment		pruned_at;
-	bool		found;			/* told the launcher that there is a group */
+	bool		found;			/* the launcher knows that there is a group */
 	bool		identity_checked;
-	/* the extension's SQL is of another version than this library; told */
+	/* the extension's SQL has another version than this library, which has been reported */
 	bool		other_version;
-	/* the run of the server is noted for this node: its group and number */
+	/* group and number under which the run of the server is noted */
 	char		noted_as[128];
-	/* with which this node's identity was last checked; in TopMemoryContext */
+	/* dsn with which the node's identity was last checked; in TopMemoryContext */
 	char	   *checked_dsn;
 	int			check_failures;
 	Moment		next_check_at;
-	const Unmet *unmet;			/* what the server lacks, as told in the log */
+	const Unmet *unmet;			/* what the server lacks, as last logged */
 	bool		timestamps_checked;
-	int			without_place;	/* links that cannot run, as told */
-	bool		healthy;		/* has got through a round */
+	int			without_place;	/* links that cannot run, as last reported */
+	bool		healthy;		/* has completed a round */
 } Manager;
 
 static Manager manager;
 
 /* ---------- other workers ---------- */
 
-/* Function and name of each kind. */
+/* Entry function and name of each kind. */
 static const struct
 {
 	const char *function;
@@ -100,14 +101,14 @@ static const struct
 	[MANAGED_PARK] = {"replication_plugin_park_main", "replication_plugin park"},
 };
 
-/* True if a worker is running: one that this manager has started, or the manager before. */
+/* Returns true if a worker runs that was started by this manager or by an earlier one. */
 static bool
 is_running(ManagedWorker kind)
 {
 	return worker_is_running(manager.workers[kind].handle) || manager_status_worker(manager.dboid, kind) != 0;
 }
 
-/* Ends it. Returns true if it has ended. */
+/* Terminates a worker. Returns true if it has ended. */
 static bool
 end_worker(ManagedWorker kind)
 {
@@ -121,7 +122,7 @@ end_worker(ManagedWorker kind)
 	return !is_running(kind);
 }
 
-/* Ends all other workers. Returns true if they have ended. */
+/* Terminates all other workers. Returns true if they have ended. */
 static bool
 stop_everything(void)
 {
@@ -132,14 +133,14 @@ stop_everything(void)
 	return link_tender_stop_all() && ended;
 }
 
-/* Pause after so many failures in a row, ms. */
+/* Returns the pause after a number of failures in a row, in ms. */
 static int
 pause_after(int failures)
 {
 	return (int) Min((int64) setting_retry_min << Min(failures - 1, 16), (int64) setting_retry_max);
 }
 
-/* Shows in the view nodes that a worker cannot be started, and no longer when it can. */
+/* Shows in the view nodes that a worker cannot be started, and clears that when it can. */
 static void
 tell_of_lack(ManagedState *w, const char *name)
 {
@@ -151,7 +152,7 @@ tell_of_lack(ManagedState *w, const char *name)
 	w->placed |= w->handle != NULL;
 }
 
-/* Keeps a worker running, with a pause after it failed. */
+/* Keeps a worker running, with a pause after failures. */
 static void
 keep_running(ManagedWorker kind)
 {
@@ -174,8 +175,8 @@ keep_running(ManagedWorker kind)
 }
 
 /*
- * Joining: keeps the join worker running; a try that fails is repeated soon, as others must be
- * waiting for it.
+ * Keeps the join worker running while this node joins. A failed try is repeated soon: the join
+ * worker itself waits after errors.
  */
 static void
 tend_join(LocalNode *local)
@@ -189,9 +190,7 @@ tend_join(LocalNode *local)
 	keep_running(MANAGED_JOIN);
 }
 
-/*
- * On a member: keeps the group worker running, and the park worker while there is anything for it.
- */
+/* Keeps the group worker running on a member, and the park worker while there is work for it. */
 static void
 tend_member(LocalNode *local)
 {
@@ -209,9 +208,9 @@ tend_member(LocalNode *local)
 		manager.workers[MANAGED_PARK].failures = 0;
 }
 
-/* ---------- what the server lacks ---------- */
+/* ---------- requirements ---------- */
 
-/* Shows why nothing runs, in the views nodes and links. */
+/* Shows in the views nodes and links why nothing runs. */
 static void
 show_error(LocalNode *local, const char *message)
 {
@@ -220,8 +219,8 @@ show_error(LocalNode *local, const char *message)
 }
 
 /*
- * Returns true if nothing is lacking; else ends all workers, and shows why in the view links (nodes
- * looks itself).
+ * Returns true if the server meets all requirements. Otherwise ends all workers and shows the
+ * reason in the view links (the view nodes finds it out itself).
  */
 static bool
 check_requirements(LocalNode *local)
@@ -240,8 +239,8 @@ check_requirements(LocalNode *local)
 }
 
 /*
- * Finds out, once, whether versions of rows are lost that are still needed: a node without them
- * must join anew.
+ * Checks once whether commit timestamps are lost that give the versions of rows and are still
+ * needed. A node without them must rejoin. Returns false if they are lost.
  */
 static bool
 check_timestamps(LocalNode *local)
@@ -265,7 +264,7 @@ check_timestamps(LocalNode *local)
 
 /* ---------- identity ---------- */
 
-/* Raises an error unless our own dsn leads here. */
+/* Raises an error unless the node's own dsn leads to this server. */
 static void
 require_identity(const char *dsn)
 {
@@ -276,7 +275,10 @@ require_identity(const char *dsn)
 				 errhint("Take the copy out with SELECT replication_plugin.forget_group(), then join it as a node of its own.")));
 }
 
-/* Tries to find out whether our own dsn leads here. Returns NULL if it does, else why not. */
+/*
+ * Checks whether the node's own dsn leads to this server. Returns NULL if it does, else the reason
+ * why not.
+ */
 static char *
 try_identity(const char *dsn)
 {
@@ -304,7 +306,7 @@ try_identity(const char *dsn)
 	return message;
 }
 
-/* Remembers a dsn as checked. Returns whether it is another one than the last. */
+/* Stores a dsn as checked. Returns true if it differs from the last one. */
 static bool
 note_checked(const char *dsn)
 {
@@ -316,7 +318,7 @@ note_checked(const char *dsn)
 	return true;
 }
 
-/* Notes that this server runs anew, once as each node that it is. */
+/* Notes this run of the server, once for each group and node number that this database has. */
 static void
 note_run(LocalNode *local)
 {
@@ -328,7 +330,10 @@ note_run(LocalNode *local)
 	strlcpy(manager.noted_as, as, sizeof(manager.noted_as));
 }
 
-/* Checks that we are who the catalog says. Returns false, with the reason shown, if not (yet). */
+/*
+ * Checks that this server is the node that its catalog names. Returns false if that is not known
+ * yet, or not so, and shows the reason.
+ */
 static bool
 check_identity(LocalNode *local)
 {
@@ -383,7 +388,9 @@ read_nodes(List **nodes, char **version)
 	return local;
 }
 
-/* The group has removed this node: follows. Returns false if the node is gone meanwhile. */
+/*
+ * Follows a removal of this node by its group. Returns false if the local node is gone meanwhile.
+ */
 static bool
 notice_removal(LocalNode *local, List *nodes)
 {
@@ -409,7 +416,7 @@ notice_removal(LocalNode *local, List *nodes)
 	return true;
 }
 
-/* The group has been told another dsn of this node: takes it up, if it leads here. */
+/* Takes over a new dsn that the group was told for this node, if it leads to this server. */
 static void
 notice_move(LocalNode *local, List *nodes)
 {
@@ -431,7 +438,7 @@ notice_move(LocalNode *local, List *nodes)
 	}
 }
 
-/* True while a session wants all other workers to rest. */
+/* Returns true while a session wants all other workers to be suspended. */
 static bool
 is_suspended(void)
 {
@@ -441,8 +448,9 @@ is_suspended(void)
 }
 
 /*
- * The origin that COMMIT PREPARED may need; made beforehand, as it cannot. Not while the group is
- * being left: see teardown().
+ * Creates the replication origin that COMMIT PREPARED may need, since COMMIT PREPARED itself cannot
+ * create one. The lock on local_node keeps it from being created while the group is left (see
+ * teardown()).
  */
 static void
 make_clock_origin(void)
@@ -462,8 +470,8 @@ make_clock_origin(void)
 }
 
 /*
- * True if the extension's SQL is that of this library. Else nothing runs until it is, and the view
- * nodes says so.
+ * Returns true if the extension's SQL has the version of this library. Otherwise nothing runs, and
+ * the view nodes shows the reason.
  */
 static bool
 check_version(LocalNode *local, const char *version)
@@ -489,8 +497,8 @@ check_version(LocalNode *local, const char *version)
 }
 
 /*
- * Says that some links cannot run, as max_links are in use; and that they can again. The others go
- * on.
+ * Reports that some links cannot run because max_links are in use, and clears that when they can.
+ * The other links go on.
  */
 static void
 tell_of_places(int without_place)
@@ -508,7 +516,7 @@ tell_of_places(int without_place)
 	manager.without_place = without_place;
 }
 
-/* One round. Returns false when there is nothing to manage any more. */
+/* Does one round. Returns false if there is nothing left to manage. */
 static bool
 work(void)
 {
@@ -554,8 +562,8 @@ work(void)
 }
 
 /*
- * Shows the error at hand in the view nodes, as far as that can be written; the launcher starts a
- * manager again after a pause.
+ * Shows the current error in the view nodes, if that can be written, and raises it again. The
+ * launcher restarts the manager after a pause.
  */
 static void
 note_failure(void)
@@ -578,7 +586,7 @@ note_failure(void)
 	ReThrowError(edata);
 }
 
-/* The same; an error in it is shown. */
+/* Does one round, and shows an error in it. */
 static bool
 try_work(void)
 {

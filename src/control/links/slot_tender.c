@@ -1,11 +1,11 @@
 /*
  * slot_tender.c
- *		Keeps the slots of this node from outliving their use.
+ *		Drops the slots of this node that are no longer used.
  *
- * A slot is made when a subscriber asks for it (handshake()), from a copy of the group slot;
- * so it can be dropped at any time, and nothing is lost. Here go slots of removed
- * nodes, slots that the topology does not ask for and nobody has used for a while, and members for
- * which more WAL is kept than is allowed.
+ * A slot is made when a subscriber asks for it (handshake()), as a copy of the group slot. So it
+ * can be dropped at any time, and nothing is lost. This file drops the slots of removed nodes and
+ * the spare slots that have been unused for a while. It also removes members for which more WAL is
+ * kept than is allowed.
  */
 #include "postgres.h"
 
@@ -22,10 +22,10 @@
 #include "model/version.h"
 #include "shared/activity.h"
 
-/* a slot that the topology does not ask for is kept so long unused */
+/* time for which an unused spare slot is kept */
 #define SPARE_MS		30000
 #define LOOK_MS			5000
-/* ... and so many frontier_intervals: members had that long to tell how far they are */
+/* ... and this many frontier_intervals, in which members can tell how far they are */
 #define LOOK_INTERVALS	5
 
 typedef struct SpareSlot
@@ -36,9 +36,12 @@ typedef struct SpareSlot
 
 static List *spare = NIL;		/* of SpareSlot *, in TopMemoryContext */
 static Moment looked_at = 0;
-static XLogRecPtr looked_end = InvalidXLogRecPtr;	/* of the WAL, then */
+static XLogRecPtr looked_end = InvalidXLogRecPtr;	/* end of the WAL at that time */
 
-/* The slot for a subscriber is unused: returns since when, as far as we know. */
+/*
+ * Returns the entry of an unused spare slot, which says since when it is unused. Makes a new entry
+ * if there is none.
+ */
 static SpareSlot *
 note_unused(List *known, NodeId subscriber)
 {
@@ -56,7 +59,7 @@ note_unused(List *known, NodeId subscriber)
 	return s;
 }
 
-/* Drops slots that nobody has used for a while. */
+/* Drops spare slots that have been unused for SPARE_MS. */
 static void
 drop_spare_slots(void)
 {
@@ -79,7 +82,7 @@ drop_spare_slots(void)
 	spare = now;
 }
 
-/* Removes members for which too much WAL was kept when we last looked. */
+/* Removes members for which too much WAL was kept in the last round already. */
 static void
 remove_stragglers(void)
 {

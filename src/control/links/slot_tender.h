@@ -1,11 +1,11 @@
 /*
  * slot_tender.h
- *		Keeps the slots of this node from outliving their use.
+ *		Drops the slots of this node that are no longer used.
  */
 #ifndef REPLICATION_PLUGIN_SLOT_TENDER_H
 #define REPLICATION_PLUGIN_SLOT_TENDER_H
 
-/* One round. Memory: the current context. */
+/* Does one round. Allocates in the current context. */
 extern void slot_tender_round(void);
 
 #endif							/* REPLICATION_PLUGIN_SLOT_TENDER_H */

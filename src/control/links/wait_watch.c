@@ -1,12 +1,12 @@
 /*
  * wait_watch.c
- *		Which link workers of this database wait for a lock, for the log; and whose session is ended
- *		for it.
+ *		Logs which link workers of this database wait for a lock, and ends sessions that hold such
+ *		locks for too long.
  *
- * A worker that sleeps for a lock can say nothing itself; the manager says it. The view links finds
- * the same out by itself, whenever somebody looks. Whoever keeps a lock for longer than
- * replication_plugin.lock_patience while a link waits for it loses his session, as on a standby
- * server a query does that holds up replay for longer than max_standby_streaming_delay.
+ * A worker that sleeps on a lock cannot report it, so the manager does. The view links finds out
+ * the same when it is read. A session that holds a lock for longer than
+ * replication_plugin.lock_patience while a link waits for it is terminated, just as a standby
+ * server cancels a query that delays replay for longer than max_standby_streaming_delay.
  */
 #include "postgres.h"
 
@@ -23,13 +23,13 @@
 #include "shared/link_status.h"
 
 #define TELL_AFTER_MS	5000
-#define SHORTEST_PATIENCE_MS	5000	/* with those who keep locks again and again */
+#define SHORTEST_PATIENCE_MS	5000	/* with roles that hold such locks again and again */
 #define FORGIVE_AFTER	10		/* times lock_patience */
 
-/* When the wait began of which the log has been told, by index of the link; in TopMemoryContext. */
+/* Start of the last wait that was logged, by index of the link; in TopMemoryContext. */
 static TimestampTz *told = NULL;
 
-/* When a process began to wait for the lock that it waits for; 0: it waits for none. */
+/* Returns when a process began to wait for its current lock, or 0 if it waits for none. */
 static TimestampTz
 waits_since(pid_t pid)
 {
@@ -40,7 +40,7 @@ waits_since(pid_t pid)
 	return (TimestampTz) pg_atomic_read_u64(&proc->waitStart);
 }
 
-/* Tells the log what a link waits for. */
+/* Logs what a link waits for. */
 static void
 tell(const LinkStatus *l)
 {
@@ -50,22 +50,22 @@ tell(const LinkStatus *l)
 		ereport(LOG, (errmsg("link from node %d waits for %s", l->provider, waits_for)));
 }
 
-/* ---------- who keeps locks again and again ---------- */
+/* ---------- roles that hold locks again and again ---------- */
 
-/* A role of which sessions were ended, as they kept a lock for which a link waited. */
+/* A role one of whose sessions was ended because it held a lock for which a link waited. */
 typedef struct Offender
 {
 	Oid			role;
-	int			times;			/* lately */
+	int			times;			/* recent ones */
 	Moment		last;
 } Offender;
 
-/* In TopMemoryContext. */
+/* of Offender *, in TopMemoryContext */
 static List *offenders = NIL;
 
 /*
- * For how long a link waits for a lock of sessions of a role: half as long with each time that one was
- * ended. So nobody holds up a link for lock_patience again and again.
+ * Returns how long, in ms, a link waits for a lock of the role's sessions: half as long with each
+ * session that was ended. So no role can hold up a link for lock_patience again and again.
  */
 static int
 patience_with(const Offender *o)
@@ -73,7 +73,7 @@ patience_with(const Offender *o)
 	return Max(setting_lock_patience >> Min(o->times, 20), Min(SHORTEST_PATIENCE_MS, setting_lock_patience));
 }
 
-/* Forgets those who have kept none for a while. */
+/* Forgets roles whose sessions have held no such lock for a while. */
 static void
 forgive(void)
 {
@@ -116,7 +116,10 @@ note_offender(Oid role)
 	o->last = moment_now();
 }
 
-/* The roles for whose sessions a wait of so many milliseconds is too long, as an array; NULL: for none. *shortest: the least of what they are given. */
+/*
+ * Returns the roles for whose sessions a wait of that many milliseconds is too long, as text of an
+ * array, or NULL if there are none. Sets *shortest to the least patience with any of them.
+ */
 static char *
 hasty_roles(int64 waited, int *shortest)
 {
@@ -140,7 +143,10 @@ hasty_roles(int64 waited, int *shortest)
 	return array.data;
 }
 
-/* Ends the sessions that have what a link has waited for so long. */
+/*
+ * Ends the sessions that hold the lock for which a link has waited for that many milliseconds, if
+ * that is too long.
+ */
 static void
 end_holders(const LinkStatus *l, int64 waited)
 {

@@ -1,11 +1,12 @@
 /*
  * wait_watch.h
- *		Which workers of this database wait for a lock, for the log.
+ *		Logs which link workers of this database wait for a lock, and ends sessions that hold such
+ *		locks for too long.
  */
 #ifndef REPLICATION_PLUGIN_WAIT_WATCH_H
 #define REPLICATION_PLUGIN_WAIT_WATCH_H
 
-/* In each round of the manager: tells the log once of each lock that a link waits for. */
+/* Does one round of the manager: logs once each lock wait of a link, and ends sessions for it. */
 extern void wait_watch_round(void);
 
 #endif							/* REPLICATION_PLUGIN_WAIT_WATCH_H */

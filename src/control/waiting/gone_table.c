@@ -1,18 +1,19 @@
 /*
  * gone_table.c
- *		Tables that wait and that no member has any more: what is kept of them is given up.
+ *		Gives up what is kept of waiting tables that no member has any more.
  *
- * A table that does not exist here waits to be made here. It may also have been a scratch table of
- * one node, or have been dropped everywhere since: then it would be kept for ever. So the other
- * members are asked now and then which of these tables they have: each is asked once about all that
- * those before it did not have. What none has under its name may have another one by now: so the
- * providers of what is kept are asked by their numbers of it as well. What is gone then is passed
- * over, as a link does with rows of such a table (receive/lost_table.c). A member that cannot be
- * asked may have it, and so may one that is just making tables (receive/unseen_table.c): so all
- * goes on waiting, and says so.
+ * A table that does not exist on this node waits until it is created. It may also have been a
+ * scratch table of one node, or have been dropped everywhere since: then its changes would be kept
+ * for ever. Therefore the other members are asked every so often which of these tables they have.
+ * Each member is asked once, about all tables that the members before it did not have. A table that
+ * no member has under its name may have been renamed: so the providers of the kept changes are also
+ * asked by its OIDs on them. The changes of a table that is gone are passed over, as a link does
+ * with rows of such a table (receive/lost_table.c). A member that cannot be asked may have the
+ * table, and so may a member that is creating tables at the moment (receive/unseen_table.c): then
+ * all tables go on waiting, and their reason says so.
  *
- * What has arrived after the question was put may be of a table that was made anew: it stays, until
- * the next time.
+ * Changes that arrive after the questions may be of a table that was created anew: they stay until
+ * the next round.
  */
 #include "postgres.h"
 
@@ -30,15 +31,15 @@
 #include "shared/origin_map.h"
 
 #define ASK_MS		10000
-#define REST		10			/* asking takes at most one part in so many of the time */
-#define ANSWER_MS	10000		/* that an answer may take */
-#define MOST_TABLES	"2000"		/* that are asked about at once */
-#define MOST_CHANGES	100000	/* that are deleted in one transaction */
-#define FORGET_MS	2000		/* in one go: others wait for this process */
+#define REST		10			/* asking takes at most 1/REST of the time */
+#define ANSWER_MS	10000		/* for an answer */
+#define MOST_TABLES	"2000"		/* asked about at once */
+#define MOST_CHANGES	100000	/* deleted in one transaction */
+#define FORGET_MS	2000		/* in one round: other tables wait for this process */
 
 /*
- * What a member does not have: under its name; and by its number, where it is the provider $2. The
- * latter are tables, whatever their name.
+ * Queries for the tables that a member does not have: by name, and by OID if the member is provider
+ * $2. The latter finds tables under any name.
  */
 #define NOT_BY_NAME	"SELECT pg_catalog.json_agg(t.t) FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t) WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c" \
 	" JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.t->>1 AND c.relname = t.t->>2)"
@@ -48,22 +49,22 @@
 	" FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t), pg_catalog.json_array_elements(t.t->3) s(s)" \
 	" JOIN pg_catalog.pg_class c ON c.oid = (s.s->>1)::pg_catalog.oid AND c.relkind IN ('r', 'p') JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.s->>0 = $2"
 
-/* One round of questions. */
+/* The state of one round of questions. */
 typedef struct Inquiry
 {
-	/* that nobody has had so far, as JSON (missing_tables()); NULL: none */
+	/* tables that no member has had so far, as JSON (missing_tables()); NULL: none */
 	char	   *tables;
 	const NodeRow *silent;		/* a member that could not be asked, ... */
-	bool		is_making;		/* ... or one that is just making tables, which may be these */
+	bool		is_making;		/* ... or one that is creating tables */
 } Inquiry;
 
 static Moment asked = 0;
 static int	took_ms = 0;
-static int	last_number = 0;	/* of the tables that were asked about last */
+static int	last_number = 0;	/* of the tables asked about last */
 
 /*
- * All other members, those with greater numbers first, so that not all ask the same one first; in
- * the caller's memory.
+ * Returns all other members, those with greater numbers first, so that not all nodes ask the same
+ * member first. Allocates in the caller's context.
  */
 static List *
 members_in_turn(void)
@@ -85,7 +86,7 @@ members_in_turn(void)
 	return list_concat(after, before);
 }
 
-/* Runs a query that returns one value; an error if the answer takes too long. */
+/* Runs a query that returns one value, or NULL. Raises an error if the answer takes too long. */
 static char *
 query(PGconn *conn, const char *sql, const char *tables, NodeId node)
 {
@@ -97,7 +98,7 @@ query(PGconn *conn, const char *sql, const char *tables, NodeId node)
 	return value;
 }
 
-/* Notes of tables that a member calls otherwise now what people can do. */
+/* Sets the reason of tables that a member has under another name now to what can be done. */
 static void
 note_renamed(const NodeRow *n, const char *renamed)
 {
@@ -110,8 +111,8 @@ note_renamed(const NodeRow *n, const char *renamed)
 }
 
 /*
- * Notes of tables that a member has, which wait to be made here: those that were asked about,
- * without those that are left.
+ * Sets the reason of tables that a member has, and that wait to be created on this node: the tables
+ * that the member was asked about, except those that are left.
  */
 static void
 note_having(const NodeRow *n, const char *tables, const char *left)
@@ -124,7 +125,7 @@ note_having(const NodeRow *n, const char *tables, const char *left)
 			  " WHERE w.number = r.number AND w.reason <> r.reason", 3, params);
 }
 
-/* Asks one member; takes what it has off the list. */
+/* Asks one member, and removes the tables that it has from the list. */
 static void
 ask(Inquiry *q, const NodeRow *n, bool by_number)
 {
@@ -138,7 +139,7 @@ ask(Inquiry *q, const NodeRow *n, bool by_number)
 		bool		unseen;
 
 		conn = peer_connect(n->dsn, PEER_SQL, "replication_plugin table");
-		unseen = unseen_tables(conn);	/* before the tables are looked for */
+		unseen = unseen_tables(conn);	/* must come before the query for the tables */
 		if (by_number)
 			renamed = query(conn, RENAMED, q->tables, n->node_id);
 		q->tables = query(conn, by_number ? NOT_BY_NUMBER : NOT_BY_NAME, q->tables, n->node_id);
@@ -161,7 +162,7 @@ ask(Inquiry *q, const NodeRow *n, bool by_number)
 		note_having(n, before, q->tables);
 }
 
-/* Asks members until nothing is left, or one is silent. */
+/* Asks members until no table is left, or one member cannot answer. */
 static void
 ask_all(Inquiry *q, List *members, bool by_number)
 {
@@ -176,7 +177,7 @@ ask_all(Inquiry *q, List *members, bool by_number)
 	}
 }
 
-/* Notes for whom tables wait. */
+/* Sets the reason of the tables to name the member for whose answer they wait. */
 static void
 note_silent(const Inquiry *q)
 {
@@ -189,7 +190,10 @@ note_silent(const Inquiry *q)
 			  " WHERE w.number = r.number AND w.reason <> r.reason", 3, params);
 }
 
-/* Gives up what was kept of one table up to an id. Returns false if there was no time for all. */
+/*
+ * Gives up what is kept of one table, up to an id. Returns false if time did not suffice for all of
+ * it.
+ */
 static bool
 forget(const char *number, const char *last_id, Moment begun)
 {
@@ -219,7 +223,7 @@ forget(const char *number, const char *last_id, Moment begun)
 	return true;
 }
 
-/* The tables that follow those of last time, or the first ones. */
+/* Returns the tables that follow those of the last round, or the first ones. */
 static char *
 next_tables(void)
 {
@@ -232,7 +236,7 @@ next_tables(void)
 	return tables;
 }
 
-/* Asks about them, and gives up what is gone. */
+/* Asks about some tables, and gives up those that are gone. */
 static void
 look(char *last_id)
 {
@@ -276,7 +280,7 @@ gone_table_round(void)
 		return;
 	context = AllocSetContextCreate(CurrentMemoryContext, "gone tables", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	/* ids that have been given so far, before anybody is asked */
+	/* ids that were assigned before any member is asked */
 	last_id = sql_value("SELECT last_value FROM replication_plugin.waiting_change_id_seq", 0, NULL);
 	if (last_id)
 		look(last_id);

@@ -1,20 +1,20 @@
 /*
  * kept.c
- *		Changes of tables that had to wait are applied: in the order in which they came, as soon as
+ *		Applies the kept changes of tables that wait, in the order of their arrival, as soon as
  *		that is possible.
  *
- * Each transaction of which something was kept (apply/keep.c) is applied again with these changes
- * alone, as the same transaction of the same origin: its rows have the version that they would have
- * had, and other nodes know that they have it. What is applied is deleted in the same transaction.
- * The origin is taken at the very end only; so the table's code holds up nobody else's changes,
- * however long it takes.
+ * Each transaction of which changes were kept (apply/keep.c) is applied again with these changes
+ * alone, as the same transaction of the same origin: its rows get the versions that they would have
+ * had, and other nodes know that they have it. The same transaction deletes what it has applied.
+ * The hold of the origin is taken only at the very end, so that the table's code delays no other
+ * changes, however long it takes.
  *
- * Before each look at a table it is noted when to look again if this one ends badly, as it may end
- * with the process (kept_due.c). A transaction has a limit of time.
+ * Before each visit of a table, the time of the next visit is stored for the case that this one
+ * fails, since the failure may end the process (kept_due.c). The time of a transaction is limited.
  *
- * When nothing is left the table waits no more. Whoever keeps a change holds a lock of the table of
- * them until it commits, and looks again under it whether the table waits: so a stronger lock here
- * means that nothing is under way.
+ * When nothing is left, the table stops waiting. A worker that keeps a change holds a lock on table
+ * waiting_change until it commits, and under that lock checks again that the table waits. So a
+ * stronger lock here ensures that no change is on its way.
  */
 #include "postgres.h"
 
@@ -45,17 +45,17 @@
 #include "receive/gate.h"
 #include "shared/origin_map.h"
 
-#define WORK_MS			2000	/* at a table at a time: there are others as well */
-/* at all of them; then those who have waited longest have their turn */
+#define WORK_MS			2000	/* for one table at a time: other tables wait as well */
+/* for all tables; then the owners who have waited longest have their turn */
 #define ROUND_MS		10000
 #define BATCH			"100"	/* changes that are read at once ... */
-#define BATCH_BYTES		(4 * 1024 * 1024)	/* ... or fewer, as soon as they are larger than this */
-#define CONTEXT_BYTES	200		/* of an error's context that are shown */
-/* that the origin is waited for: whoever has it may wait for our rows */
+#define BATCH_BYTES		(4 * 1024 * 1024)	/* ... or fewer, when they exceed this size */
+#define CONTEXT_BYTES	200		/* of an error's context, as shown */
+/* limit for waiting for the origin: its holder may wait for rows of this transaction */
 #define HOLD_MS			5000
-#define LOCK_TIMEOUT	"2s"	/* for a lock of the table: other tables wait for this process */
+#define LOCK_TIMEOUT	"2s"	/* for a lock on the table: other tables wait for this process */
 
-/* A transaction of which changes were kept. */
+/* A transaction some of whose changes were kept. */
 typedef struct Kept
 {
 	ApplyContext *cx;
@@ -65,15 +65,15 @@ typedef struct Kept
 	WireBegin	begin;
 	NodeId		provider;
 	Frontier   *seen;
-	/* forwarded by the source of a join, which had decided all conflicts */
+	/* forwarded by the source of a join, which has decided all conflicts */
 	bool		decided;
 	int			limit;			/* milliseconds that it may take */
-	int			changes;		/* of it that have been applied */
+	int			changes;		/* number of its changes applied so far */
 } Kept;
 
 /* ---------- statements ---------- */
 
-/* What was read of a change. */
+/* A kept change, as read. */
 typedef struct Change
 {
 	int64		id;
@@ -82,13 +82,13 @@ typedef struct Change
 	WireReader	change;
 } Change;
 
-/* Conditions and parameters by which the changes of a transaction are found. */
+/* Conditions that find the changes of a table and of a transaction. */
 #define OF_TABLE		" FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c WHERE c.schema_name = $1 AND c.table_name = $2"
 #define OF_TRANSACTION	OF_TABLE " AND c.origin = $3 AND c.origin_lsn = $4"
 
 /*
- * The statements that run for each transaction, with the number of their parameters; the last two
- * parameters say after which change.
+ * The statements that run for each transaction, with the number of their parameters. The last two
+ * parameters of READ_SOME name the change after which to read.
  */
 typedef enum Statement
 {
@@ -109,7 +109,7 @@ static const struct
 
 static SPIPlanPtr plans[lengthof(statements)];
 
-/* Runs a statement, in a session of ours. */
+/* Runs a statement, in an SPI session of the extension. */
 static void
 run(Statement s, const Kept *k, const Change *after)
 {
@@ -126,7 +126,7 @@ run(Statement s, const Kept *k, const Change *after)
 
 /* ---------- reading ---------- */
 
-/* A column of the row that was read, not null. */
+/* Returns a column, not null, of the row that was read. */
 static Datum
 column(int row, int attnum)
 {
@@ -135,7 +135,7 @@ column(int row, int attnum)
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, attnum, &isnull);
 }
 
-/* Reads what is known of the transaction at the head. */
+/* Reads the first transaction of the table, if there is one. */
 static void
 read_head(Kept *k)
 {
@@ -171,7 +171,7 @@ read_head(Kept *k)
 		elog(ERROR, "what a provider had seen is malformed");
 }
 
-/* A copy of a column. */
+/* Returns a copy of a bytea column. */
 static WireReader
 read_bytes(int row, int attnum)
 {
@@ -180,7 +180,7 @@ read_bytes(int row, int attnum)
 	return (WireReader) {.data = VARDATA(b),.len = VARSIZE(b) - VARHDRSZ};
 }
 
-/* Reads some more changes into context; returns how many. */
+/* Reads the next changes into a memory context. Returns their number. */
 static int
 read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 {
@@ -200,7 +200,7 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 		*c = (Change) {DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3), read_bytes(i, 4)};
 		bytes += c->relation.len + c->change.len;
 		if (bytes > BATCH_BYTES)
-			n = i + 1;			/* the rest is read by the next call */
+			n = i + 1;			/* the next call reads the rest */
 	}
 	MemoryContextSwitchTo(old);
 	session_sql_end(nest);
@@ -226,7 +226,7 @@ apply_changes(Kept *k)
 		{
 			apply_kept(k->cx, changes[i].relation, changes[i].change);
 			k->changes++;
-			if (pulse_is_over())	/* code may have taken no notice */
+			if (pulse_is_over())	/* code may have ignored the cancel */
 				ereport(ERROR,
 						(errcode(ERRCODE_QUERY_CANCELED),
 						 errmsg("a transaction takes too long")));
@@ -235,7 +235,9 @@ apply_changes(Kept *k)
 	}
 }
 
-/* Deletes the changes of a transaction; all that were applied must still be there. */
+/*
+ * Deletes the changes of a transaction. Raises an error unless all that were applied still exist.
+ */
 static void
 delete_changes(const Kept *k)
 {
@@ -261,7 +263,7 @@ apply_transaction(Kept *k)
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	pulse_limit(k->limit);
-	/* a table that is left out by now may exist, and go on failing */
+	/* a table that is excluded by now may still exist, and would fail again */
 	if (exclusion_reason(k->schema, k->name) == NULL)
 		apply_changes(k);
 	delete_changes(k);
@@ -281,11 +283,11 @@ apply_transaction(Kept *k)
 typedef struct Failure
 {
 	ErrorData  *error;
-	int			changes;		/* that had been applied */
-	bool		limited;		/* it took longer than it may */
+	int			changes;		/* number applied before the failure */
+	bool		limited;		/* it exceeded its time limit */
 } Failure;
 
-/* What becomes of a transaction that took longer than it may. */
+/* Returns a text about the next try of a transaction that exceeded its time limit. */
 static const char *
 next_try(const Kept *k)
 {
@@ -294,7 +296,7 @@ next_try(const Kept *k)
 	return "it is tried again with more time, and not before others";
 }
 
-/* Cleans up after an error. */
+/* Aborts after an error, and sets *f to what happened. */
 static void
 clean_up(const Kept *k, MemoryContext context, Failure *f)
 {
@@ -318,7 +320,7 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 	MemoryContextSwitchTo(context);
 }
 
-/* The same; returns false if that failed. */
+/* Applies one transaction. Returns false, with *f set, if that failed. */
 static bool
 try_transaction(Kept *k, Failure *f)
 {
@@ -340,14 +342,16 @@ try_transaction(Kept *k, Failure *f)
 
 /* ---------- tables ---------- */
 
-/* Notes why a table goes on waiting. */
+/* Stores why a table goes on waiting. */
 static void
 note_failure(const char *number, const Failure *f, Moment start, bool progress)
 {
 	kept_due_failed(number, cut_error_text(f->error), (int) ((moment_now() - start) / 1000), f->changes, f->limited, progress);
 }
 
-/* Applies what can be of a table, for a while. */
+/*
+ * Applies what can be applied of a table, for up to WORK_MS. Ends its waiting if nothing is left.
+ */
 static void
 work_on(ApplyContext *cx, const char *number, const char *schema, const char *name)
 {
@@ -383,11 +387,11 @@ work_on(ApplyContext *cx, const char *number, const char *schema, const char *na
 		ended = strcmp(sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR)), "t") == 0;
 		FAULT_POINT("table_wait_ended");
 	}
-	if (!failed && !ended)		/* also if something was kept meanwhile */
+	if (!failed && !ended)		/* also if a change was kept in the meantime */
 		kept_due_worked(number, n == 1 && !any);
 }
 
-/* Looks at one table. */
+/* Visits one table. */
 static void
 visit(ApplyContext *cx, const char *number, bool slow)
 {

@@ -1,6 +1,6 @@
 /*
  * kept.h
- *		Changes of tables that had to wait are applied.
+ *		Applies the kept changes of tables that wait.
  */
 #ifndef REPLICATION_PLUGIN_KEPT_H
 #define REPLICATION_PLUGIN_KEPT_H
@@ -8,8 +8,8 @@
 #include "apply/apply.h"
 
 /*
- * Works on the tables that wait, those that are due. Returns whether any table waits. Outside of
- * transactions.
+ * Works on the waiting tables that are due. Returns true if any table waits. Call it outside of a
+ * transaction.
  */
 extern bool kept_round(ApplyContext *cx);
 

@@ -1,25 +1,25 @@
 /*
  * kept_due.c
- *		Which of the tables that wait are looked at now.
+ *		Selects the waiting tables that are visited now.
  *
- * A table that fails is looked at again after a pause, which doubles each time, up to a minute; one
- * that took long, after a multiple of that time. What is changed here by DDL, of the table or of
- * functions and types, may have been the reason: then it is due sooner, but not more often than is
- * good for others, whatever its owner does.
+ * A table that fails is visited again after a pause, which doubles each time, up to a minute. A
+ * table whose try took long is visited again after a multiple of that time. Local DDL on the table,
+ * or on functions and types, may have solved the problem: then the table is due sooner, but not
+ * more often than other tables can bear, whatever its owner does.
  *
- * A change of the table itself gives it the limit of time that it had at first, and it is due some
- * seconds after its last try. Functions and types are changed by anybody, all the time: each
- * temporary table has a type. Such a change leaves the limit as it is, so a table that took long is
- * due after a multiple of that time.
+ * DDL on the table itself resets its time limit, and the table is due some seconds after its last
+ * try. Functions and types are changed by all users all the time: each temporary table has a type.
+ * Such a change leaves the limit as it is, so a table whose try took long is due after a multiple
+ * of that time.
  *
- * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: what
- * is large and not slow gets through. Where its rows are slow that ends sooner. Owners take turns:
- * first one table of each owner that has any, who was looked at longest ago comes first. An owner
- * of whose tables one took longer than SLOW_MS, and failed, waits for all others: of such owners'
- * tables one is looked at, after all others that are due; and of those of his tables that have
- * ended at the limit none, while another of them rests. So whoever has slow code delays what is
- * kept of others by one limit at most, and takes a small part of the time, however many tables he
- * has.
+ * One transaction may take QUICK_MS, and twice as long with each try that ended at that limit: so a
+ * transaction that is large, but not slow, succeeds in the end. If its rows are slow, the doubling
+ * ends sooner. Owners take turns: one table of each owner comes first, and the owner visited
+ * longest ago is the first of these. An owner with a table whose failed try took longer than
+ * SLOW_MS is slow. Of the tables of slow owners, one is visited, after all other due tables. A slow
+ * owner's table that has ended at its limit is not visited while another one of that owner rests.
+ * So an owner with slow code delays the kept changes of others by one limit at most, and takes a
+ * small part of the time, however many tables the owner has.
  */
 #include "postgres.h"
 
@@ -30,25 +30,25 @@
 #include "control/waiting/kept_due.h"
 #include "control/workers/sql.h"
 
-#define QUICK_MS		10000	/* for one transaction, at first */
-#define MOST_DOUBLINGS	8		/* of that ... */
+#define QUICK_MS		10000	/* for one transaction, initially */
+#define MOST_DOUBLINGS	8		/* of QUICK_MS ... */
 #define MOST_IF_SLOW	5		/* ... if rows are slow */
-#define SLOW_MS			"1000"	/* a try that failed, and took longer */
-#define LONGEST_PAUSE	"60"	/* seconds between two looks at a table that fails at once */
-#define REST			10		/* code that takes too long gets one part in so many of the time */
-#define ROW_MS			10		/* rows that take longer have such code */
-#define SOONEST			"5"		/* seconds, if something has been changed here by DDL ... */
-#define SOONEST_SLOW	"30"	/* ... and the last try took long */
-#define LONGER			"3"		/* times that it took, at the least, if any table may be meant */
-#define MOST_CHANGED	64		/* tables that are remembered as changed; if more are: any may be */
-#define MOST_SOONER		20		/* tables that are due sooner at a time, where any may be meant */
+#define SLOW_MS			"1000"	/* a try that failed and took longer is slow */
+#define LONGEST_PAUSE	"60"	/* seconds, between visits of a table that fails at once */
+#define REST			10		/* code that takes too long gets 1/REST of the time */
+#define ROW_MS			10		/* rows that take longer are slow */
+#define SOONEST			"5"		/* seconds after the last try, after DDL here ... */
+#define SOONEST_SLOW	"30"	/* ... if that try took long */
+#define LONGER			"3"		/* least multiple of its time, if any table may be meant */
+#define MOST_CHANGED	64		/* changed tables remembered; beyond that, any may be meant */
+#define MOST_SOONER		20		/* tables made due at a time, if any may be meant */
 
 static bool listening = false;
-static Oid	changed[MOST_CHANGED];	/* tables that have been changed since the last look */
+static Oid	changed[MOST_CHANGED];	/* tables changed since the last round */
 static int	nchanged = 0;
-static bool any_changed = false;	/* functions or types have been, or too many tables */
+static bool any_changed = false;	/* functions, types, or too many tables have changed */
 
-/* A table has been changed, or any. */
+/* Notes a change of a table, or of all of them. */
 static void
 table_changed(Datum arg, Oid relid)
 {
@@ -63,14 +63,14 @@ table_changed(Datum arg, Oid relid)
 		any_changed = true;
 }
 
-/* Something else has been changed that code of tables can be made of. */
+/* Notes a change of another object that code of tables may depend on. */
 static void
 code_changed(Datum arg, int cacheid, uint32 hash)
 {
 	any_changed = true;
 }
 
-/* Hears of changes from here on. */
+/* Registers the callbacks for such changes, once. */
 static void
 listen(void)
 {
@@ -84,15 +84,13 @@ listen(void)
 	listening = true;
 }
 
-/* When a table of which something was changed is due. */
+/* When a changed table is due. */
 #define SOONER	"greatest(clock_timestamp(), w.tried_at + CASE WHEN w.spent < " SLOW_MS " THEN interval '" SOONEST " s' ELSE interval '" SOONEST_SLOW " s' END)"
 
-/*
- * The same where something has been changed that may be of any table, and the limit of time stays.
- */
+/* When a table is due if the change may concern any table. Its time limit stays. */
 #define ANY_SOONER	"greatest(" SOONER ", w.tried_at + w.spent * interval '" LONGER " ms')"
 
-/* Tables that have been changed are due sooner, with the limit that they had at first. */
+/* Makes changed tables due sooner, with their initial time limit. */
 static void
 have_changed_ones_sooner(void)
 {
@@ -112,7 +110,10 @@ have_changed_ones_sooner(void)
 			  " WHERE w.schema_name = n.nspname AND w.table_name = c.relname AND w.retry_at > " SOONER, 1, params);
 }
 
-/* Any table may have been meant: some are due sooner, the others in the next rounds. */
+/*
+ * Makes some tables due sooner if a change may concern any table; the others follow in the next
+ * rounds.
+ */
 static void
 have_any_sooner(void)
 {
@@ -130,8 +131,8 @@ have_any_sooner(void)
 #define IS_SLOW	" EXISTS (SELECT FROM replication_plugin.waiting_table s WHERE s.owner = w.owner AND s.spent >= " SLOW_MS ")"
 
 /*
- * Tables that exist here, or are left out by now, and whose time has come, with what counts for all
- * tables of their owner.
+ * The due tables that exist on this node, or are excluded by now, with figures over all tables of
+ * their owner.
  */
 #define DUE	"WITH w AS (SELECT *, bool_or(spent >= " SLOW_MS ") OVER o AS is_slow, max(tried_at) OVER o AS owner_tried_at, bool_or(over > 0 AND retry_at > clock_timestamp()) OVER o AS owner_rests" \
 	"  FROM replication_plugin.waiting_table WHERE kept WINDOW o AS (PARTITION BY owner))," \
@@ -155,7 +156,7 @@ kept_due_begin(const char *number, bool slow)
 {
 	const char *params[2] = {number, slow ? "1" : "0"};
 
-	/* slow until it is known not to be */
+	/* the table counts as slow until the try is known not to be */
 	return sql_value("UPDATE replication_plugin.waiting_table w SET tries = tries + 1, tried_at = clock_timestamp(), spent = greatest(spent, " SLOW_MS "),"
 					 " retry_at = clock_timestamp() + least(power(2, least(tries, 10)), " LONGEST_PAUSE ") * interval '1 second'"
 					 " WHERE number = $1::integer AND ($2 = '1' OR NOT" IS_SLOW ") RETURNING 1", 2, params) != NULL;
@@ -169,14 +170,14 @@ kept_due_limit(const char *number)
 	return QUICK_MS << Min(over ? atoi(over) : 0, MOST_DOUBLINGS);
 }
 
-/* True if rows are slow that took so long. */
+/* Returns true if so many changes in that time mean that rows are slow. */
 static bool
 are_slow(int ms, int changes)
 {
 	return ms / Max(changes, 1) > ROW_MS;
 }
 
-/* How often the limit of time doubles. */
+/* Returns how often the time limit can double. */
 static int
 most_doublings(bool slow_rows)
 {

@@ -1,37 +1,39 @@
 /*
  * kept_due.h
- *		Which of the tables that wait are looked at now.
+ *		Selects the waiting tables that are visited now.
  */
 #ifndef REPLICATION_PLUGIN_KEPT_DUE_H
 #define REPLICATION_PLUGIN_KEPT_DUE_H
 
 /*
- * Numbers of tables that are due, with spaces between, in the order in which it is their turn;
- * NULL: none. *slow: one of the tables of owners whose code is slow, to be looked at behind all
- * others. Outside of transactions, as everything here.
+ * Returns the numbers of the due tables, separated by spaces, in the order of their turns, or NULL
+ * if there are none. Sets *slow to one table of the owners whose code is slow, to be visited after
+ * all others. Like all functions here, it must be called outside of a transaction.
  */
 extern char *kept_due(char **slow);
 
 /*
- * Notes that a table is looked at, and when again if that ends badly, as it may end with the
- * process. False if it is not its turn any more: it is not looked at as a slow one, and its owner
- * has been found to have such.
+ * Stores that a table is visited, and when to visit it again if this visit fails, since the failure
+ * may end the process. Returns false if it is not the table's turn any more: it is not visited as a
+ * slow one (slow), but its owner has been found to be slow meanwhile.
  */
 extern bool kept_due_begin(const char *number, bool slow);
 
-/* Milliseconds that one transaction of it may take. */
+/* Returns the milliseconds that one transaction of the table may take. */
 extern int	kept_due_limit(const char *number);
 
-/* True if one that took all of this time, for so many changes, gets no more of it. */
+/*
+ * Returns true if a transaction that took all of this time for so many changes gets no more time.
+ */
 extern bool kept_due_is_most(int limit, int changes);
 
 /*
- * That took so many milliseconds for so many changes, and failed; limited: as it took longer than
- * it may; progress: others before it did not.
+ * Stores that a transaction took so many milliseconds for so many changes and failed. limited: it
+ * exceeded its time limit. progress: others before it succeeded.
  */
 extern void kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited, bool progress);
 
-/* Nothing failed. pause: there was nothing to do, but the table waits on. */
+/* Stores that nothing failed. pause: there was nothing to do, but the table goes on waiting. */
 extern void kept_due_worked(const char *number, bool pause);
 
 #endif							/* REPLICATION_PLUGIN_KEPT_DUE_H */

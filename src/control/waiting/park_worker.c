@@ -1,16 +1,15 @@
 /*
  * park_worker.c
- *		The process that has parked rows come back: after commits, of this node or of others, and
- *		now and then.
+ *		The park worker: lets parked rows come back, after commits of this node or of others and
+ *		at intervals, and applies kept changes.
  *
- * It runs only while there are parked rows or pins, or tables that wait (kept.c); the manager
- * starts it. What runs here are expressions and triggers of the owners of tables, as them; so it is
- * a process of its own, and has a limit of time for each row (base/pulse.h): frontier rows, slots
- * and tombstones do not wait for it, and a row whose code takes too long says so in the view
- * parked_rows.
+ * It runs only while there are parked rows or pins, or waiting tables (kept.c); the manager starts
+ * it. It runs expressions and triggers of the owners of tables, as these owners. Therefore it is a
+ * process of its own, and each row has a time limit (base/pulse.h): frontier rows, slots and
+ * tombstones do not wait for it, and the view parked_rows shows a row whose code takes too long.
  *
- * Each table has its own pace: it takes a small part of the time only, so that with many parked
- * rows one may come back later than at once.
+ * Each table takes only a small part of the time. So with many parked rows, a row may come back
+ * later than it could.
  */
 #include "postgres.h"
 
@@ -32,25 +31,25 @@
 #include "shared/manager_status.h"
 #include "shared/origin_map.h"
 
-/* also when nothing has happened: somebody may have been in the way */
+/* also without commits, as another session may have been in the way */
 #define LOOK_AGAIN_MS	5000
-/* pins are collected that often, or less often if that takes long */
+/* least interval between two collections of pins */
 #define COLLECT_MS		60000
-#define MOST_PASSES		100		/* over a table in one look: there are others as well */
-/* rows of a table that fail, each perhaps after waiting for a lock, in one look */
+#define MOST_PASSES		100		/* over a table in one visit: other tables wait as well */
+/* failing rows of a table in one visit, each of which may have waited for a lock */
 #define MOST_SKIPPED	5
-/* looking at a table takes at most one part in so many of the time */
+/* visits of a table take at most 1/REST of the time */
 #define REST			10
 
-/* One thing that is done with a table, and when that was last. */
+/* A task that is done with a table, and when it was last done. */
 typedef struct Visit
 {
-	uint64		after;			/* activity_count() before it */
+	uint64		after;			/* activity_count() before the visit */
 	Moment		at;
-	int			ms;				/* how long it took */
+	int			ms;				/* duration */
 } Visit;
 
-/* A table that has parked rows, or pins. */
+/* A table that has parked rows or pins. */
 typedef struct ParkTable
 {
 	Oid			relid;
@@ -60,7 +59,7 @@ typedef struct ParkTable
 
 static List *tables = NIL;		/* of ParkTable *, in TopMemoryContext */
 
-/* The entry of a table, made at first sight. */
+/* Returns the entry of a table, which is made at first sight. */
 static ParkTable *
 entry_of(Oid relid)
 {
@@ -83,8 +82,8 @@ entry_of(Oid relid)
 }
 
 /*
- * Tables that one of ours has rows of, in a list with spaces between; entries of tables that are
- * gone go. NULL: none.
+ * Returns the tables that have entries in one of the extension's tables, as OIDs separated by
+ * spaces, or NULL if there are none. Deletes entries of tables that do not exist any more.
  */
 static char *
 tables_in(const char *table)
@@ -93,7 +92,7 @@ tables_in(const char *table)
 	return sql_value(psprintf("SELECT pg_catalog.string_agg(DISTINCT relid::pg_catalog.text, ' ') FROM replication_plugin.%s", table), 0, NULL);
 }
 
-/* Notes that something was done with a table. */
+/* Notes the end of a visit. */
 static void
 visited(Visit *v, Moment start, uint64 after)
 {
@@ -102,7 +101,7 @@ visited(Visit *v, Moment start, uint64 after)
 	v->after = after;
 }
 
-/* Has rows of a table come back until nothing changes, if it is time. */
+/* Lets rows of a table come back until nothing changes, if it is time. */
 static void
 look(ApplyContext *cx, ParkTable *t)
 {
@@ -123,7 +122,7 @@ look(ApplyContext *cx, ParkTable *t)
 	visited(&t->look, start, count);
 }
 
-/* Forgets pins of a table that mean nothing any more, if it is time. */
+/* Forgets obsolete pins of a table, if it is time. */
 static void
 collect(ApplyContext *cx, ParkTable *t)
 {
@@ -135,7 +134,10 @@ collect(ApplyContext *cx, ParkTable *t)
 	visited(&t->collect, start, 0);
 }
 
-/* Visits all tables that one of ours has rows of. Returns whether there are any. */
+/*
+ * Visits all tables that have entries in one of the extension's tables. Returns true if there are
+ * any.
+ */
 static bool
 visit(ApplyContext *cx, const char *table, void (*what) (ApplyContext *, ParkTable *))
 {
@@ -147,7 +149,10 @@ visit(ApplyContext *cx, const char *table, void (*what) (ApplyContext *, ParkTab
 	return list != NULL;
 }
 
-/* Shows the error at hand in the view nodes; the manager starts this worker again after a pause. */
+/*
+ * Shows the current error in the view nodes and raises it again. The manager restarts this worker
+ * after a pause.
+ */
 static void
 note_error(void)
 {
@@ -161,7 +166,7 @@ note_error(void)
 	ReThrowError(edata);
 }
 
-/* Works until there is nothing left to do. */
+/* Works until nothing is left to do. */
 static void
 work(void)
 {

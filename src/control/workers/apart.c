@@ -1,10 +1,10 @@
 /*
  * apart.c
- *		Statements of ours in transactions of their own, run by a worker that lives as long.
+ *		Runs a statement in a transaction of its own, in a command worker.
  *
- * The statement, and what became of it, are in a segment of shared memory that the caller makes and
- * both hold. A caller that is gone leaves the statement to its end. The worker runs with the rights
- * of the extension's own processes, so the statement must be one of ours.
+ * The statement and its result are in a segment of shared memory that the caller creates and that
+ * both processes have attached. If the caller ends, the statement still runs to its end. The worker
+ * has the rights of the extension's own processes, so the statement must be one of the extension.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "control/workers/error_text.h"
 #include "control/workers/workers.h"
 
-/* What is in the segment; read by the caller when the worker has ended. */
+/* The segment. The caller reads it after the worker has ended. */
 typedef struct Request
 {
 	Oid			database;
@@ -88,7 +88,7 @@ replication_plugin_apart_main(Datum handle)
 	MemoryContext context;
 
 	if (!r)
-		proc_exit(0);			/* the caller is gone */
+		proc_exit(0);			/* the caller has ended */
 	worker_setup(r->database);
 	context = AllocSetContextCreate(TopMemoryContext, "command", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);

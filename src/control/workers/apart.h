@@ -1,6 +1,6 @@
 /*
  * apart.h
- *		Statements of ours in transactions of their own, run by a worker that lives as long.
+ *		Runs a statement in a transaction of its own, in a command worker.
  */
 #ifndef REPLICATION_PLUGIN_APART_H
 #define REPLICATION_PLUGIN_APART_H
@@ -8,8 +8,7 @@
 #include "postgres.h"
 
 /*
- * Runs a statement in this database, in another process, and waits for its end. Its error is raised
- * here.
+ * Runs a statement in this database, in another process, and waits for its end. Raises its error.
  */
 extern void run_apart(const char *sql);
 

@@ -1,6 +1,6 @@
 /*
  * error_text.c
- *		An error as it goes from one of our processes to another through shared memory.
+ *		Passes an error from one process to another through shared memory.
  */
 #include "postgres.h"
 
@@ -8,7 +8,7 @@
 
 #include "control/workers/error_text.h"
 
-/* Copies a text as far as there is room, whole characters only. */
+/* Copies as much of a text as there is room for, in whole characters. */
 static void
 take(char *to, Size size, const char *from)
 {

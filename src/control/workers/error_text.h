@@ -1,6 +1,6 @@
 /*
  * error_text.h
- *		An error as it goes from one of our processes to another through shared memory.
+ *		Passes an error from one process to another through shared memory.
  */
 #ifndef REPLICATION_PLUGIN_ERROR_TEXT_H
 #define REPLICATION_PLUGIN_ERROR_TEXT_H
@@ -16,13 +16,10 @@ typedef struct ErrorText
 	char		context[1024];
 } ErrorText;
 
-/*
- * Takes the error being handled, and flushes it; to be called in a PG_CATCH block, in a context
- * that stays.
- */
+/* Takes the current error and flushes it. Call it in a PG_CATCH block, in a context that stays. */
 extern void error_text_take(ErrorText *e);
 
-/* Raises it. what: what the other process was doing, for its context; NULL: nothing to say. */
+/* Raises the error. what: what the other process was doing, added to the context; may be NULL. */
 extern void error_text_raise(const ErrorText *e, const char *what) pg_attribute_noreturn();
 
 #endif							/* REPLICATION_PLUGIN_ERROR_TEXT_H */

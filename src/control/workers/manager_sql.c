@@ -1,6 +1,6 @@
 /*
  * manager_sql.c
- *		What a manager reads and writes by SQL; each call is a transaction of its own.
+ *		SQL statements of the manager. Each call is a transaction of its own.
  */
 #include "postgres.h"
 
@@ -8,7 +8,7 @@
 #include "control/workers/manager_sql.h"
 #include "control/workers/sql.h"
 
-/* Reads a boolean of SQL. */
+/* Reads a boolean value of SQL. */
 static bool
 is_true(const char *value)
 {
@@ -37,7 +37,7 @@ sql_note_error(const char *message)
 			  " WHERE last_error IS DISTINCT FROM $1", 1, &message);
 }
 
-/* Deletes rows of conflict_log that are too old. */
+/* Deletes rows of conflict_log that are older than conflict_retention. */
 static void
 prune_old_conflicts(void)
 {
@@ -50,9 +50,9 @@ prune_old_conflicts(void)
 }
 
 /*
- * Deletes the oldest rows of conflict_log where all together are too large; a tenth more, so that
- * it does not happen each time. The table's files say whether it is worth while to look; they do
- * not get smaller by it, but VACUUM makes room in them.
+ * Deletes the oldest rows of conflict_log if the table exceeds conflict_log_size; a tenth more than
+ * necessary, so that this does not happen each time. The size of the table's files tells whether to
+ * compute the size of the rows. The files do not shrink, but VACUUM makes their space usable again.
  */
 static void
 prune_large_conflicts(void)

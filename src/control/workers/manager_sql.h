@@ -1,6 +1,6 @@
 /*
  * manager_sql.h
- *		What a manager reads and writes by SQL; each call is a transaction of its own.
+ *		SQL statements of the manager. Each call is a transaction of its own.
  */
 #ifndef REPLICATION_PLUGIN_MANAGER_SQL_H
 #define REPLICATION_PLUGIN_MANAGER_SQL_H
@@ -10,7 +10,10 @@
 extern bool sql_link_exists(NodeId provider);
 extern bool sql_link_paused(NodeId provider);
 
-/* Notes why nothing runs (NULL: all is well). */
+/*
+ * sql_note_error() notes why nothing runs (NULL: no error). sql_prune_conflicts() shortens
+ * conflict_log.
+ */
 extern void sql_note_error(const char *message);
 extern void sql_prune_conflicts(void);
 

@@ -1,6 +1,6 @@
 /*
  * sql.c
- *		Short SQL statements of our workers, each in a transaction of its own.
+ *		Short SQL statements of the workers, each in a transaction of its own.
  */
 #include "postgres.h"
 
@@ -18,8 +18,8 @@
 #define MAX_PARAMS	8
 
 /*
- * Runs a statement; what it writes is marked with an origin, unless that is invalid, but the
- * transaction is a local one.
+ * Runs a statement. Its rows are marked with the origin if that is valid; the transaction itself is
+ * a local one.
  */
 static char *
 run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
@@ -33,7 +33,7 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 	Assert(nparams <= MAX_PARAMS);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	(void) extension_lock();	/* if it is not there, the statement fails */
+	(void) extension_lock();	/* if the extension does not exist, the statement fails */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	replorigin_session_origin = origin;

@@ -1,6 +1,6 @@
 /*
  * sql.h
- *		Short SQL statements of our workers, each in a transaction of its own.
+ *		Short SQL statements of the workers, each in a transaction of its own.
  */
 #ifndef REPLICATION_PLUGIN_CONTROL_SQL_H
 #define REPLICATION_PLUGIN_CONTROL_SQL_H
@@ -9,17 +9,17 @@
 
 /*
  * Runs a statement with text parameters. Returns the first column of the first row as text, in the
- * caller's context; NULL if none.
+ * caller's context, or NULL if there is none.
  */
 extern char *sql_value(const char *sql, int nparams, const char *const *params);
 
 /*
- * The same, and its rows are marked with an origin, while its transaction is a local one: so nobody
- * decodes them, and others may use the origin.
+ * Like sql_value(), but marks the rows with an origin, while the transaction is a local one: so the
+ * rows are not decoded, and other processes can use the origin at the same time.
  */
 extern char *sql_repair(const char *sql, int nparams, const char *const *params, RepOriginId origin);
 
-/* sql_value() with one integer parameter. */
+/* Calls sql_value() with one integer parameter. */
 extern char *sql_value_int(const char *sql, int param);
 
 #endif							/* REPLICATION_PLUGIN_CONTROL_SQL_H */

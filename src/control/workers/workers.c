@@ -1,6 +1,6 @@
 /*
  * workers.c
- *		Starting background workers of ours.
+ *		Starts and sets up background workers.
  */
 #include "postgres.h"
 
@@ -21,13 +21,13 @@
 #include "shared/activity.h"
 
 /*
- * Notes that there is no place for a worker, or that there is one again. Returns true if that is
- * news.
+ * Notes that there is no slot for a worker, or that there is one again. Returns true if that has
+ * changed.
  */
 static bool
 note_lack(const char *name, bool lacking)
 {
-	static List *without = NIL; /* names of workers that found no place, in TopMemoryContext */
+	static List *without = NIL; /* names of workers without a slot, in TopMemoryContext */
 	MemoryContext old;
 	ListCell   *lc;
 
@@ -99,11 +99,11 @@ worker_setup(Oid dboid)
 	activity_ignore_own();
 	session_pin_worker();
 	/*
-	 * a worker looks for deadlocks sooner than a session does: so it is the one that is rolled
-	 * back, and tries again
+	 * A worker checks for deadlocks sooner than a session, so that the worker is rolled back, and
+	 * tries again.
 	 */
 	SetConfigOption("deadlock_timeout", psprintf("%dms", Max(1, Min(DeadlockTimeout / 10, 100))), PGC_SUSET, PGC_S_OVERRIDE);
-	/* else a worker could wait for the standby that cannot come before it is done */
+	/* otherwise a worker could wait for a standby that cannot come before the worker is done */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 }
 
@@ -112,7 +112,7 @@ worker_wait(long ms)
 {
 	int			events;
 
-	/* what has been changed: else autovacuum never hears of it */
+	/* report changed rows: otherwise autovacuum would not learn of them */
 	pgstat_report_stat(true);
 	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 

@@ -1,6 +1,6 @@
 /*
  * workers.h
- *		Starting background workers of ours.
+ *		Starts and sets up background workers.
  */
 #ifndef REPLICATION_PLUGIN_WORKERS_H
 #define REPLICATION_PLUGIN_WORKERS_H
@@ -8,22 +8,22 @@
 #include "postmaster/bgworker.h"
 
 /*
- * Starts a dynamic worker that runs one of our functions, is notified about to this
- * process, and is never restarted by the postmaster. Returns NULL, after a WARNING with
- * the setting to raise, when the server has no free worker slot.
+ * Starts a dynamic worker that runs a function of this library. The postmaster notifies this
+ * process of its start and end, and never restarts it. Returns NULL, after a WARNING that names the
+ * setting to raise, if the server has no free worker slot.
  */
 extern BackgroundWorkerHandle *worker_start(const char *function, const char *name, Datum arg);
 
-/* True while a worker that worker_start() gave has not ended. */
+/* Returns true while a worker from worker_start() has not ended. */
 extern bool worker_is_running(BackgroundWorkerHandle *handle);
 
-/* Session settings of our workers that use SQL; starts signal handling and connects. */
+/* Sets up a worker: signal handling, connection, and session settings. */
 extern void worker_setup(Oid dboid);
 
-/* Waits on the latch, serving interrupts and reloads. */
+/* Waits on the latch for at most ms milliseconds, and handles interrupts and reloads. */
 extern void worker_wait(long ms);
 
-/* Registers the launcher; from _PG_init only. */
+/* Registers the launcher. Called from _PG_init only. */
 extern void launcher_register(void);
 
 extern PGDLLEXPORT void replication_plugin_launcher_main(Datum arg);
