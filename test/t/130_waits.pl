@@ -26,10 +26,11 @@ sub link_is
 sub trigger_on_2
 {
 	my ($table, $body) = @_;
-	$mesh->sql(2, "CREATE OR REPLACE FUNCTION hinder() RETURNS trigger LANGUAGE plpgsql AS \$\$ $body \$\$;
+	# at once: a link that tries again in between would apply the row
+	$mesh->sql(2, "BEGIN; CREATE OR REPLACE FUNCTION hinder() RETURNS trigger LANGUAGE plpgsql AS \$\$ $body \$\$;
 		DROP TRIGGER IF EXISTS hinder ON $table;
 		CREATE TRIGGER hinder BEFORE INSERT OR UPDATE ON $table FOR EACH ROW EXECUTE FUNCTION hinder();
-		ALTER TABLE $table ENABLE ALWAYS TRIGGER hinder");
+		ALTER TABLE $table ENABLE ALWAYS TRIGGER hinder; COMMIT");
 }
 
 sub settings
