@@ -346,8 +346,8 @@ is_passing(int sqlstate)
 static int
 explain_limit(ErrorData *edata)
 {
-	edata->message = psprintf("coming back took longer than replication_plugin.row_timeout (%d ms)%s%s", setting_row_timeout,
-							  edata->context ? ": " : "", cut_text(edata->context, 200));
+	edata->message = psprintf("coming back took longer than replication_plugin.row_timeout (%d ms)%s", setting_row_timeout,
+							  cut_error_context(edata));
 	return setting_row_timeout / 1000 * RETRY_AFTER + 1;
 }
 

@@ -19,4 +19,7 @@ extern char *cut_text(const char *text, int most);
  */
 extern char *cut_error_text(const ErrorData *error);
 
+/* The beginning of an error's context, behind a colon; empty if the error has no context. */
+extern char *cut_error_context(const ErrorData *error);
+
 #endif							/* REPLICATION_PLUGIN_CUT_TEXT_H */

@@ -11,12 +11,12 @@
 
 #include "access/xact.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 
 #include "apply/apply.h"
+#include "base/cut_text.h"
 #include "base/peer.h"
 #include "base/settings.h"
 #include "receive/link_error.h"
@@ -107,16 +107,11 @@ remedy(const ErrorData *edata, const char *ran)
 static void
 append_cut(StringInfo buf, const char *before, const char *text, int most)
 {
-	int			len;
-
 	if (!text || !text[0])
 		return;
-	len = strlen(text);
 	appendStringInfoString(buf, before);
-	for (int i = 0, n = len <= most ? len : pg_mbcliplen(text, len, most); i < n; i++)
-		appendStringInfoChar(buf, text[i] == '\n' ? ' ' : text[i]);
-	if (len > most)
-		appendStringInfoString(buf, "...");
+	for (const char *c = cut_text(text, most); *c; c++)
+		appendStringInfoChar(buf, *c == '\n' ? ' ' : *c);
 }
 
 /* Appends the call of skip_transaction() for the transaction. */

@@ -50,7 +50,6 @@
 #define ROUND_MS		10000
 #define BATCH			"100"	/* changes that are read at once ... */
 #define BATCH_BYTES		(4 * 1024 * 1024)	/* ... or fewer, when they exceed this size */
-#define CONTEXT_BYTES	200		/* of an error's context, as shown */
 /* limit for waiting for the origin: its holder may wait for rows of this transaction */
 #define HOLD_MS			5000
 #define LOCK_TIMEOUT	"2s"	/* for a lock on the table: other tables wait for this process */
@@ -308,11 +307,11 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 	f->changes = k->changes;
 	f->limited = pulse_is_over();
 	if (f->limited)
-		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; %s%s%s",
-								  k->limit / 1000, k->changes, next_try(k), edata->context ? ": " : "", cut_text(edata->context, CONTEXT_BYTES));
+		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; %s%s",
+								  k->limit / 1000, k->changes, next_try(k), cut_error_context(edata));
 	else if (timed_out)
-		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s%s", setting_row_timeout,
-								  edata->context ? ": " : "", cut_text(edata->context, CONTEXT_BYTES));
+		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s", setting_row_timeout,
+								  cut_error_context(edata));
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	apply_reset(k->cx);
