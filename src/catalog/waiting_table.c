@@ -172,3 +172,15 @@ waiting_table_by_oid(Oid relid)
 	name = get_rel_name(root);
 	return schema && name ? waiting_table(schema, name) : NULL;
 }
+
+const WaitingTable *
+waiting_table_kept(Oid relid)
+{
+	char		kind = get_rel_relkind(relid);
+	const WaitingTable *w;
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		return NULL;
+	w = waiting_table(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	return w && w->kept ? w : NULL;
+}

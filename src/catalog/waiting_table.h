@@ -38,4 +38,10 @@ extern const WaitingTable *waiting_table(const char *schema, const char *name);
 /* The same for a local table, or for the root of a partition. */
 extern const WaitingTable *waiting_table_by_oid(Oid relid);
 
+/*
+ * Returns the entry of a local table whose changes are kept, or NULL. Unlike waiting_table_by_oid(),
+ * it does not take a partition for its root. Call waiting_tables() first.
+ */
+extern const WaitingTable *waiting_table_kept(Oid relid);
+
 #endif							/* REPLICATION_PLUGIN_WAITING_TABLE_H */

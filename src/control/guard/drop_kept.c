@@ -18,13 +18,11 @@
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "base/session.h"
@@ -90,18 +88,6 @@ give_up(const WaitingTable *w)
 						changes, table)));
 }
 
-/* Returns the entry of a table with kept changes, or NULL if it is none. */
-static const WaitingTable *
-kept_of(Oid relid)
-{
-	char		kind = get_rel_relkind(relid);
-	const WaitingTable *w = NULL;
-
-	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
-		w = waiting_table(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
-	return w && w->kept ? w : NULL;
-}
-
 void
 drop_kept_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
@@ -111,7 +97,7 @@ drop_kept_object(ObjectAccessType access, Oid class, Oid object, int subid, void
 		MyBackendType == B_BG_WORKER || creating_extension || !IsTransactionState() ||
 		!OidIsValid(MyDatabaseId) || !waiting_tables())
 		return;
-	w = kept_of(object);
+	w = waiting_table_kept(object);
 	if (w)
 		give_up(w);
 }

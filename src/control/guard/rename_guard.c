@@ -58,16 +58,15 @@ refuse(const char *what, const WaitingTable *w)
 static const WaitingTable *
 kept_of(Oid relid)
 {
-	char		kind = get_rel_relkind(relid);
-	const WaitingTable *w = NULL;
-	Relation	rel = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ? RelationIdGetRelation(relid) : NULL;
+	const WaitingTable *w = waiting_table_kept(relid);
+	Relation	rel = w ? RelationIdGetRelation(relid) : NULL;
+	bool		is_new;
 
 	if (!rel)
 		return NULL;
-	if (rel->rd_createSubid == InvalidSubTransactionId)
-		w = waiting_table(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	is_new = rel->rd_createSubid != InvalidSubTransactionId;
 	RelationClose(rel);
-	return w && w->kept ? w : NULL;
+	return is_new ? NULL : w;
 }
 
 /* Returns true if the command has given a table another name or schema. */
