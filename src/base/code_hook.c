@@ -41,6 +41,7 @@
 #include "utils/xml.h"
 
 #include "base/code_hook.h"
+#include "base/own_worker.h"
 #include "base/session.h"
 
 /* The state of the hook for one function. */
@@ -324,7 +325,7 @@ give_back_locks(XactEvent event, void *arg)
 	if (!has_run || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
 		return;
 	has_run = false;
-	if (MyBackendType == B_BG_WORKER)
+	if (is_own_worker())
 		LockReleaseSession(USER_LOCKMETHOD);
 }
 

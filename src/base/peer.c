@@ -29,6 +29,7 @@
 
 #include "base/dsn.h"
 #include "base/moment.h"
+#include "base/own_worker.h"
 #include "base/peer.h"
 #include "base/pulse.h"
 #include "base/session.h"
@@ -393,7 +394,7 @@ tell_silence(PGconn *conn)
 	char	   *where = peer_description(conn);
 	char	   *text;
 
-	if (MyBackendType != B_BG_WORKER)
+	if (!is_own_worker())
 		return;
 	text = psprintf("the peer \"%s\" has not answered for %d seconds HINT: Its session there is process %d: see in pg_stat_activity and pg_locks"
 					" of that server what it waits for, or whether it was stopped. This process waits for it.",

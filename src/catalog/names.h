@@ -11,7 +11,7 @@
 #define EXTENSION_VERSION	"1.1"	/* version of the SQL for this library, as in the Makefile */
 #define EXTENSION_SCHEMA	"replication_plugin"
 #define PEER_ROLE			"replication_plugin_peer"
-#define PLUGIN_NAME			"replication_plugin"	/* of the output plugin and the library */
+#define PLUGIN_NAME			"replication_plugin"	/* of the output plugin; processes are named after it */
 
 /* SQLSTATEs that tell a node, when it asks another one, that it is out of the group. */
 #define ERRCODE_NODE_REMOVED		MAKE_SQLSTATE('R', 'P', '0', '0', '1')

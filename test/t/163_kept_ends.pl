@@ -62,6 +62,29 @@ sub refused
 	like($err, $like, "refused where the table waits: $sql");
 }
 
+# SQL in a background worker that is not the extension's; returns the error. A trigger runs it in the worker of a subscription of PostgreSQL's own.
+sub in_worker
+{
+	my ($i, $sql) = @_;
+	my $direct = $mesh->direct_dsn($i) =~ s/dbname=app/dbname=postgres/r;
+	$mesh->sql($i, "CREATE TABLE job (sql text); CREATE PUBLICATION jobs FOR TABLE job", 'postgres');
+	$mesh->sql($i, "SELECT pg_create_logical_replication_slot('jobs', 'pgoutput')", 'postgres');
+	$mesh->sql($i, <<'SQL');
+CREATE UNLOGGED TABLE job (sql text);
+CREATE FUNCTION job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE new.sql; RETURN new; EXCEPTION WHEN OTHERS THEN new.sql := SQLERRM; RETURN new; END $$;
+CREATE TRIGGER job BEFORE INSERT ON job FOR EACH ROW EXECUTE FUNCTION job();
+ALTER TABLE job ENABLE ALWAYS TRIGGER job;
+SQL
+	$mesh->sql($i, "CREATE SUBSCRIPTION jobs CONNECTION '$direct' PUBLICATION jobs WITH (slot_name = jobs, create_slot = false, copy_data = false)");
+	$mesh->sql($i, "INSERT INTO job VALUES ('$sql')", 'postgres');
+	$mesh->poll($i, 'SELECT count(*) FROM job', 1, 60);
+	my $said = $mesh->sql($i, 'SELECT sql FROM job');
+	$mesh->sql($i, 'DROP SUBSCRIPTION jobs');
+	$mesh->sql($i, 'DROP TABLE job; DROP FUNCTION job()');
+	$mesh->sql($i, 'DROP PUBLICATION jobs; DROP TABLE job', 'postgres');
+	return $said;
+}
+
 subtest 'tables without a key, by way of others' => sub {
 	$mesh->sql(1, "$as INSERT INTO m.root VALUES (1), (2); INSERT INTO m.kid VALUES (1, 'a'); INSERT INTO m.leaf VALUES (1, 'a'); INSERT INTO m.parts VALUES (1, 'a')");
 	$mesh->wait_converged;
@@ -90,6 +113,7 @@ subtest 'another name' => sub {
 	{
 		refused(1, $sql, qr/cannot be(come)? .* on this node now: changes of table m.t from other nodes wait here.*HINT: .*waiting_tables.*discard_kept_changes\('m', 't'\)/s);
 	}
+	like(in_worker(1, 'ALTER TABLE m.t RENAME TO t2'), qr/cannot be renamed on this node now/, "refused in another extension's worker as well");
 	$mesh->sql(1, "$as ALTER TABLE m.t RENAME v TO w; ALTER TABLE m.t RENAME w TO v; ALTER INDEX m.t_pkey RENAME TO t_key; ALTER INDEX m.t_key RENAME TO t_pkey; ALTER TABLE m.root RENAME TO root2; ALTER TABLE m.root2 RENAME TO root");
 	# others have renamed it already, and write on
 	$mesh->sql($_, "$as ALTER TABLE m.t RENAME TO t2") for 2, 3;

@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "base/own_worker.h"
 #include "base/session.h"
 #include "catalog/names.h"
 #include "catalog/waiting_table.h"
@@ -93,9 +94,8 @@ drop_kept_object(ObjectAccessType access, Oid class, Oid object, int subid, void
 {
 	const WaitingTable *w;
 
-	if (class != RelationRelationId || subid != 0 ||
-		MyBackendType == B_BG_WORKER || creating_extension || !IsTransactionState() ||
-		!OidIsValid(MyDatabaseId) || !waiting_tables())
+	if (class != RelationRelationId || subid != 0 || is_own_worker() || creating_extension ||
+		!IsTransactionState() || !OidIsValid(MyDatabaseId) || !waiting_tables())
 		return;
 	w = waiting_table_kept(object);
 	if (w)

@@ -34,6 +34,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/own_worker.h"
 #include "catalog/waiting_table.h"
 #include "control/guard/rename_guard.h"
 
@@ -162,7 +163,8 @@ rename_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, v
 {
 	Assert(access == OAT_POST_ALTER);
 	if ((class != RelationRelationId && class != NamespaceRelationId && class != InheritsRelationId) ||
-		subid != 0 || MyBackendType == B_BG_WORKER || creating_extension || !IsTransactionState() || !OidIsValid(MyDatabaseId) || !waiting_tables())
+		subid != 0 || is_own_worker() || creating_extension || !IsTransactionState() ||
+		!OidIsValid(MyDatabaseId) || !waiting_tables())
 		return;
 	if (class == RelationRelationId)
 		check_table(object);

@@ -56,7 +56,10 @@ copied_member(Node *statement)
 	return superuser() || pg_database_ownercheck(dboid, GetUserId()) ? dboid : InvalidOid;
 }
 
-/* Returns true for a worker of the extension, or a session of another member. */
+/*
+ * Returns true for a worker of the extension, or a session of another member. A worker is known by
+ * its type here, since PostgreSQL does not tell the library of another process.
+ */
 static bool
 is_of_group(const PgBackendStatus *b)
 {

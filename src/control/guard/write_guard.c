@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
+#include "base/own_worker.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/table_info.h"
@@ -44,7 +45,7 @@
 static bool
 is_users_session(void)
 {
-	return replorigin_session_origin == InvalidRepOriginId && MyBackendType != B_BG_WORKER &&
+	return replorigin_session_origin == InvalidRepOriginId && !is_own_worker() &&
 		IsTransactionState() && OidIsValid(MyDatabaseId) && !creating_extension;
 }
 
@@ -83,7 +84,7 @@ refuse_unmet(Oid relid, AclMode write, const Unmet *u)
 	if (!rel)
 		return;
 	if (RelationGetNamespace(rel) == extension_schema_oid())
-		replicated = table_is_own_replicated(rel) && (write & (ACL_INSERT | ACL_UPDATE)) != 0 && MyBackendType != B_BG_WORKER;
+		replicated = table_is_own_replicated(rel) && (write & (ACL_INSERT | ACL_UPDATE)) != 0 && !is_own_worker();
 	else
 		replicated = table_is_replicated(rel);
 	RelationClose(rel);

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
+#include "base/own_worker.h"
 #include "catalog/names.h"
 #include "control/workers/workers.h"
 #include "shared/clock.h"
@@ -54,7 +55,7 @@ launcher_register(void)
 	w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	w.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	w.bgw_restart_time = 1;
-	strlcpy(w.bgw_library_name, PLUGIN_NAME, sizeof(w.bgw_library_name));
+	strlcpy(w.bgw_library_name, LIBRARY_NAME, sizeof(w.bgw_library_name));
 	strlcpy(w.bgw_function_name, "replication_plugin_launcher_main", sizeof(w.bgw_function_name));
 	strlcpy(w.bgw_name, "replication_plugin launcher", sizeof(w.bgw_name));
 	strlcpy(w.bgw_type, "replication_plugin launcher", sizeof(w.bgw_type));

@@ -15,6 +15,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/own_worker.h"
 #include "base/session.h"
 #include "catalog/names.h"
 #include "control/workers/workers.h"
@@ -61,7 +62,7 @@ worker_start(const char *function, const char *name, Datum arg)
 	w.bgw_restart_time = BGW_NEVER_RESTART;
 	w.bgw_notify_pid = MyProcPid;
 	w.bgw_main_arg = arg;
-	strlcpy(w.bgw_library_name, PLUGIN_NAME, sizeof(w.bgw_library_name));
+	strlcpy(w.bgw_library_name, LIBRARY_NAME, sizeof(w.bgw_library_name));
 	strlcpy(w.bgw_function_name, function, sizeof(w.bgw_function_name));
 	strlcpy(w.bgw_name, name, sizeof(w.bgw_name));
 	strlcpy(w.bgw_type, name, sizeof(w.bgw_type));
