@@ -20,8 +20,9 @@ static struct
 	const ShmemArea *const *areas;	/* set by shmem_install(), like the hooks of other extensions */
 	shmem_request_hook_type previous_request;
 	shmem_startup_hook_type previous_startup;
-	bool		attached;		/* to all areas */
 } shmem;
+
+void	   *shmem_addresses[SHMEM_MOST_AREAS];
 
 /* Hook in which shared memory is reserved. */
 static void
@@ -34,8 +35,11 @@ request(void)
 		RequestAddinShmemSpace((*a)->size());
 }
 
-/* Creates an area, or attaches to it. The lock of PostgreSQL's list of areas is held. */
-static void
+/*
+ * Creates an area, or attaches to it. Returns its address. The lock of PostgreSQL's list of areas
+ * is held.
+ */
+static void *
 attach(const ShmemArea *area)
 {
 	bool		found;
@@ -49,10 +53,11 @@ attach(const ShmemArea *area)
 		memset(address, 0, size);
 		if (area->tranche)
 			LWLockInitialize(address, LWLockNewTrancheId());
+		area->init(address);
 	}
-	area->attach(address, !found);
 	if (area->tranche)
 		LWLockRegisterTranche(((LWLock *) address)->tranche, area->tranche);
+	return address;
 }
 
 /* Hook in which shared memory is created, or attached to. */
@@ -62,10 +67,12 @@ startup(void)
 	if (shmem.previous_startup)
 		shmem.previous_startup();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	for (const ShmemArea *const *a = shmem.areas; *a; a++)
-		attach(*a);
+	for (int i = 0; shmem.areas[i]; i++)
+	{
+		Assert(i < SHMEM_MOST_AREAS);
+		shmem_addresses[i] = attach(shmem.areas[i]);
+	}
 	LWLockRelease(AddinShmemInitLock);
-	shmem.attached = true;
 }
 
 void
@@ -82,13 +89,13 @@ shmem_install(const ShmemArea *const *areas)
 bool
 shmem_exists(void)
 {
-	return shmem.attached;
+	return shmem_addresses[0] != NULL;
 }
 
 void
 shmem_require(void)
 {
-	if (!shmem.attached)
+	if (!shmem_exists())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg(SHMEM_MISSING),

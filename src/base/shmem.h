@@ -21,17 +21,29 @@ typedef struct ShmemArea
 	Size		(*size) (void);
 
 	/*
-	 * Stores the area's address. If fresh, also initializes the area, which is zero except for its
-	 * lock. Runs in each process that has shared memory, and must not use another area.
+	 * Initializes the area, which is zero except for its lock. Runs once, in the process that makes
+	 * the area, and must not use another area.
 	 */
-	void		(*attach) (void *area, bool fresh);
+	void		(*init) (void *area);
 } ShmemArea;
+
+#define SHMEM_MOST_AREAS	16
+
+/* The addresses of the areas, in the order of the list; NULL: this server has no areas. */
+extern void *shmem_addresses[SHMEM_MOST_AREAS];
 
 /*
  * Makes the server create the areas when it starts. Called from _PG_init() only. The list ends with
  * NULL.
  */
 extern void shmem_install(const ShmemArea *const *areas);
+
+/* Returns the address of an area, by its place in the list; NULL if this server has no areas. */
+static inline void *
+shmem_address(int place)
+{
+	return shmem_addresses[place];
+}
 
 /* Returns true if this server has all areas. */
 extern bool shmem_exists(void);

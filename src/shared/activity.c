@@ -17,6 +17,7 @@
 #include "storage/lwlock.h"
 
 #include "base/shmem.h"
+#include "shared/areas.h"
 #include "shared/activity.h"
 #include "shared/origin_map.h"
 
@@ -33,7 +34,13 @@ typedef struct Activity
 	}			databases[MAX_DATABASES];
 } Activity;
 
-static Activity *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline Activity *
+shared(void)
+{
+	return shmem_address(AREA_ACTIVITY);
+}
+
 static bool ignore_own = false;
 
 StaticAssertDecl(offsetof(Activity, lock) == 0, "the lock is to be first: base/shmem.h");
@@ -45,21 +52,20 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	if (!fresh)
-		return;
-	pg_atomic_init_u32(&shared->n, 0);
+	Activity   *area = address;
+
+	pg_atomic_init_u32(&area->n, 0);
 	for (int i = 0; i < MAX_DATABASES; i++)
-		pg_atomic_init_u64(&shared->databases[i].commits, 0);
+		pg_atomic_init_u64(&area->databases[i].commits, 0);
 }
 
 const ShmemArea activity_area = {
 	.name = "replication_plugin activity",
 	.tranche = "replication_plugin_activity",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 /* Returns the counter of this database; NULL if activity_count() has not been called in it. */
@@ -67,12 +73,12 @@ static pg_atomic_uint64 *
 counter(void)
 {
 	static pg_atomic_uint64 *cached = NULL;
-	uint32		n = pg_atomic_read_u32(&shared->n);
+	uint32		n = pg_atomic_read_u32(&shared()->n);
 
 	for (uint32 i = 0; i < n && !cached; i++)
 	{
-		if (shared->databases[i].dboid == MyDatabaseId)
-			cached = &shared->databases[i].commits;
+		if (shared()->databases[i].dboid == MyDatabaseId)
+			cached = &shared()->databases[i].commits;
 	}
 	return cached;
 }
@@ -80,7 +86,7 @@ counter(void)
 void
 activity_note(void)
 {
-	pg_atomic_uint64 *c = shared && OidIsValid(MyDatabaseId) ? counter() : NULL;
+	pg_atomic_uint64 *c = shared() && OidIsValid(MyDatabaseId) ? counter() : NULL;
 
 	if (c)
 		pg_atomic_fetch_add_u64(c, 1);
@@ -120,18 +126,18 @@ activity_count(void)
 	c = counter();
 	if (c)
 		return pg_atomic_read_u64(c);
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (!counter())
 	{
-		uint32		n = pg_atomic_read_u32(&shared->n);
+		uint32		n = pg_atomic_read_u32(&shared()->n);
 
 		if (n < MAX_DATABASES)
 		{
-			shared->databases[n].dboid = MyDatabaseId;
+			shared()->databases[n].dboid = MyDatabaseId;
 			pg_write_barrier();
-			pg_atomic_write_u32(&shared->n, n + 1);
+			pg_atomic_write_u32(&shared()->n, n + 1);
 		}
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return 0;
 }

@@ -19,14 +19,16 @@
 #include "shared/wall_clock.h"
 
 const ShmemArea *const shared_areas[] = {
-	&origin_map_area,
-	&link_status_area,
-	&manager_status_area,
-	&origin_hold_area,
-	&activity_area,
-	&clock_area,
-	&wall_clock_area,
-	&seen_area,
-	&newest_delete_area,
-	NULL
+	[AREA_ORIGIN_MAP] = &origin_map_area,
+	[AREA_LINK_STATUS] = &link_status_area,
+	[AREA_MANAGER_STATUS] = &manager_status_area,
+	[AREA_ORIGIN_HOLD] = &origin_hold_area,
+	[AREA_ACTIVITY] = &activity_area,
+	[AREA_CLOCK] = &clock_area,
+	[AREA_WALL_CLOCK] = &wall_clock_area,
+	[AREA_SEEN] = &seen_area,
+	[AREA_NEWEST_DELETE] = &newest_delete_area,
+	[AREAS] = NULL
 };
+
+StaticAssertDecl(AREAS <= SHMEM_MOST_AREAS, "too many areas");

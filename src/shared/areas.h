@@ -7,6 +7,21 @@
 
 #include "base/shmem.h"
 
+/* The places of the areas in the list, by which each file finds its own area. */
+typedef enum SharedArea
+{
+	AREA_ORIGIN_MAP,
+	AREA_LINK_STATUS,
+	AREA_MANAGER_STATUS,
+	AREA_ORIGIN_HOLD,
+	AREA_ACTIVITY,
+	AREA_CLOCK,
+	AREA_WALL_CLOCK,
+	AREA_SEEN,
+	AREA_NEWEST_DELETE,
+	AREAS
+} SharedArea;
+
 /* The areas; the last element is NULL. */
 extern const ShmemArea *const shared_areas[];
 

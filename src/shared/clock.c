@@ -38,6 +38,7 @@
 
 #include "base/moment.h"
 #include "base/shmem.h"
+#include "shared/areas.h"
 #include "shared/clock.h"
 #include "shared/wall_clock.h"
 
@@ -74,7 +75,12 @@ typedef struct Clock
 	CommitSlot	commits[FLEXIBLE_ARRAY_MEMBER]; /* by PGPROC number */
 } Clock;
 
-static Clock *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline Clock *
+shared(void)
+{
+	return shmem_address(AREA_CLOCK);
+}
 
 StaticAssertDecl(offsetof(Clock, lock) == 0, "the lock is to be first: base/shmem.h");
 
@@ -85,24 +91,23 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	if (!fresh)
-		return;
-	pg_atomic_init_u32(&shared->restored, 0);
-	pg_atomic_init_u64(&shared->max_seen, 0);
-	pg_atomic_init_u64(&shared->counted, 0);
-	shared->ncommits = MaxBackends;
-	for (int i = 0; i < shared->ncommits; i++)
-		pg_atomic_init_u64(&shared->commits[i].above, 0);
+	Clock	   *area = address;
+
+	pg_atomic_init_u32(&area->restored, 0);
+	pg_atomic_init_u64(&area->max_seen, 0);
+	pg_atomic_init_u64(&area->counted, 0);
+	area->ncommits = MaxBackends;
+	for (int i = 0; i < area->ncommits; i++)
+		pg_atomic_init_u64(&area->commits[i].above, 0);
 }
 
 const ShmemArea clock_area = {
 	.name = "replication_plugin clock",
 	.tranche = "replication_plugin_clock",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 /* Converts a timestamp to a number. Timestamps before 2000 never move the clock, and become 0. */
@@ -116,9 +121,9 @@ as_number(TimestampTz ts)
 static void
 raise_to(uint64 to)
 {
-	uint64		seen = pg_atomic_read_u64(&shared->max_seen);
+	uint64		seen = pg_atomic_read_u64(&shared()->max_seen);
 
-	while (seen < to && !pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, to))
+	while (seen < to && !pg_atomic_compare_exchange_u64(&shared()->max_seen, &seen, to))
 		;
 }
 
@@ -191,13 +196,13 @@ restore(void)
 	TimestampTz wall;
 	uint64		seen;
 
-	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
 	if (read_file(&seen, &noted, &wall))
 	{
 		raise_to(seen);
 		if (FullTransactionIdFollows(noted, from))
 			from = noted;
-		pg_atomic_write_u64(&shared->counted, U64FromFullTransactionId(noted));
+		pg_atomic_write_u64(&shared()->counted, U64FromFullTransactionId(noted));
 	}
 	raise_to(newest_commit(from, next));
 	wall_clock_start(wall);
@@ -207,16 +212,16 @@ void
 clock_ensure_restored(void)
 {
 	shmem_require();
-	if (pg_atomic_read_u32(&shared->restored))
+	if (pg_atomic_read_u32(&shared()->restored))
 		return;
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (!pg_atomic_read_u32(&shared->restored))
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	if (!pg_atomic_read_u32(&shared()->restored))
 	{
 		restore();
 		/* a standby restores again, since commits go on arriving */
-		pg_atomic_write_u32(&shared->restored, RecoveryInProgress() ? 0 : 1);
+		pg_atomic_write_u32(&shared()->restored, RecoveryInProgress() ? 0 : 1);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 /*
@@ -230,7 +235,7 @@ ended_before(void)
 	TransactionId oldest = GetOldestActiveTransactionId();
 	FullTransactionId ended = xid_before(next, (uint32) (XidFromFullTransactionId(next) - oldest) + XID_MARGIN);
 
-	return FullTransactionIdFromU64(Max(U64FromFullTransactionId(ended), pg_atomic_read_u64(&shared->counted)));
+	return FullTransactionIdFromU64(Max(U64FromFullTransactionId(ended), pg_atomic_read_u64(&shared()->counted)));
 }
 
 /*
@@ -263,7 +268,7 @@ clock_save(void)
 	clock_ensure_restored();
 	from = ended_before();
 	pg_memory_barrier();
-	seen = pg_atomic_read_u64(&shared->max_seen);
+	seen = pg_atomic_read_u64(&shared()->max_seen);
 	if (seen == saved ? !moment_is_past(saved_at, SAVE_IDLE_MS) :
 		(U64FromFullTransactionId(from) < saved_xid + SAVE_XIDS && !moment_is_past(saved_at, SAVE_MS)))
 		return;
@@ -278,8 +283,8 @@ clock_set_back(TimestampTz to)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
 
-	pg_atomic_write_u64(&shared->counted, U64FromFullTransactionId(next));
-	pg_atomic_write_u64(&shared->max_seen, as_number(to));
+	pg_atomic_write_u64(&shared()->counted, U64FromFullTransactionId(next));
+	pg_atomic_write_u64(&shared()->max_seen, as_number(to));
 	write_file(as_number(to), next);
 }
 
@@ -288,7 +293,7 @@ clock_set_back(TimestampTz to)
 void
 clock_observe(TimestampTz ts)
 {
-	if (shared)
+	if (shared())
 		raise_to(as_number(ts));
 }
 
@@ -300,7 +305,7 @@ clock_observe(TimestampTz ts)
 static bool
 take(uint64 *ts)
 {
-	uint64		seen = pg_atomic_read_u64(&shared->max_seen);
+	uint64		seen = pg_atomic_read_u64(&shared()->max_seen);
 
 	for (;;)
 	{
@@ -310,11 +315,11 @@ take(uint64 *ts)
 
 		if (!is_ahead && seen - now < SPIN_US)
 		{
-			seen = pg_atomic_read_u64(&shared->max_seen);
+			seen = pg_atomic_read_u64(&shared()->max_seen);
 			continue;
 		}
 		*ts = is_ahead ? now : seen + 1;
-		if (pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, *ts))
+		if (pg_atomic_compare_exchange_u64(&shared()->max_seen, &seen, *ts))
 			return is_ahead && !in_doubt;
 	}
 }
@@ -323,7 +328,7 @@ int64
 clock_lead(void)
 {
 	clock_ensure_restored();
-	return (int64) pg_atomic_read_u64(&shared->max_seen) - wall_clock_now();
+	return (int64) pg_atomic_read_u64(&shared()->max_seen) - wall_clock_now();
 }
 
 TimestampTz
@@ -340,8 +345,8 @@ clock_tick(void)
 static pg_atomic_uint64 *
 my_commit(void)
 {
-	Assert(MyProc->pgprocno < shared->ncommits);
-	return &shared->commits[MyProc->pgprocno].above;
+	Assert(MyProc->pgprocno < shared()->ncommits);
+	return &shared()->commits[MyProc->pgprocno].above;
 }
 
 /*
@@ -351,11 +356,11 @@ my_commit(void)
 static bool
 claim(uint64 given)
 {
-	uint64		seen = pg_atomic_read_u64(&shared->max_seen);
+	uint64		seen = pg_atomic_read_u64(&shared()->max_seen);
 
 	while (seen < given)
 	{
-		if (pg_atomic_compare_exchange_u64(&shared->max_seen, &seen, given))
+		if (pg_atomic_compare_exchange_u64(&shared()->max_seen, &seen, given))
 			return true;
 	}
 	return false;
@@ -369,7 +374,7 @@ clock_begin_commit(TimestampTz given)
 
 	clock_ensure_restored();
 	expected = as_number(given ? given : wall_clock_now());
-	pg_atomic_write_u64(my_commit(), Max(Min(expected, pg_atomic_read_u64(&shared->max_seen)), 2) - 1);
+	pg_atomic_write_u64(my_commit(), Max(Min(expected, pg_atomic_read_u64(&shared()->max_seen)), 2) - 1);
 	pg_memory_barrier();
 	if (given)
 	{
@@ -395,11 +400,11 @@ clock_horizon(void)
 	uint64		horizon;
 
 	clock_ensure_restored();
-	horizon = Max(pg_atomic_read_u64(&shared->max_seen), as_number(wall_clock_now()));
+	horizon = Max(pg_atomic_read_u64(&shared()->max_seen), as_number(wall_clock_now()));
 	pg_memory_barrier();
-	for (int i = 0; i < shared->ncommits; i++)
+	for (int i = 0; i < shared()->ncommits; i++)
 	{
-		uint64		above = pg_atomic_read_u64(&shared->commits[i].above);
+		uint64		above = pg_atomic_read_u64(&shared()->commits[i].above);
 
 		if (above != 0)
 			horizon = Min(horizon, above);

@@ -29,6 +29,7 @@
 #include "base/moment.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "shared/areas.h"
 #include "shared/link_status.h"
 
 #define BIT(state)	(1 << (state))
@@ -64,7 +65,12 @@ typedef struct SharedLinks
 	LinkStatus	entries[FLEXIBLE_ARRAY_MEMBER];
 } SharedLinks;
 
-static SharedLinks *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline SharedLinks *
+shared(void)
+{
+	return shmem_address(AREA_LINK_STATUS);
+}
 
 const char *
 link_state_name(LinkState state)
@@ -83,20 +89,19 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	if (!fresh)
-		return;
-	pg_atomic_init_u32(&shared->blocked, 0);
-	shared->max = setting_max_links;
+	SharedLinks *area = address;
+
+	pg_atomic_init_u32(&area->blocked, 0);
+	area->max = setting_max_links;
 }
 
 const ShmemArea link_status_area = {
 	.name = "replication_plugin links",
 	.tranche = "replication_plugin_links",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 /* ---------- entries ---------- */
@@ -104,8 +109,8 @@ const ShmemArea link_status_area = {
 static LinkStatus *
 entry(int index)
 {
-	Assert(index >= 0 && index < shared->max);
-	return &shared->entries[index];
+	Assert(index >= 0 && index < shared()->max);
+	return &shared()->entries[index];
 }
 
 int
@@ -114,10 +119,10 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 	int			found = -1;
 	int			empty = -1;
 
-	if (!shared)
+	if (!shared())
 		return -1;
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < shared->max && found < 0; i++)
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared()->max && found < 0; i++)
 	{
 		LinkStatus *l = entry(i);
 
@@ -131,14 +136,14 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 		*entry(empty) = (LinkStatus) {.in_use = true,.dboid = dboid,.provider = provider};
 		found = empty;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return found;
 }
 
 int
 link_status_count(void)
 {
-	return shared ? shared->max : 0;
+	return shared() ? shared()->max : 0;
 }
 
 bool
@@ -147,11 +152,11 @@ link_status_get(int index, LinkStatus *copy)
 	LinkStatus *l = entry(index);
 	bool		in_use;
 
-	LWLockAcquire(&shared->lock, LW_SHARED);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
 	in_use = l->in_use;
 	if (in_use)
 		*copy = *l;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return in_use;
 }
 
@@ -166,12 +171,12 @@ is_connected(LinkState state)
 static void
 change_state(LinkStatus *l, LinkState state)
 {
-	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
 	Assert(l->state == state || (states[l->state].successors & BIT(state)) != 0);
 	if (l->state == LINK_BLOCKED && state != LINK_BLOCKED)
-		pg_atomic_fetch_sub_u32(&shared->blocked, 1);
+		pg_atomic_fetch_sub_u32(&shared()->blocked, 1);
 	if (l->state != LINK_BLOCKED && state == LINK_BLOCKED)
-		pg_atomic_fetch_add_u32(&shared->blocked, 1);
+		pg_atomic_fetch_add_u32(&shared()->blocked, 1);
 	if (state == LINK_STREAMING)
 		l->caught_up_at = GetCurrentTimestamp();
 	if (is_connected(state) || state == LINK_PAUSED)
@@ -189,7 +194,7 @@ note_error(LinkStatus *l, const char *message, bool in_apply)
 {
 	int64		longest = setting_retry_max;
 
-	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
 
 	/* after a long time without errors, the back-off begins anew */
 	if (l->next_start_at != 0 && moment_is_past(l->next_start_at, 3 * longest))
@@ -209,14 +214,14 @@ link_status_release(int index)
 	LinkStatus *l = entry(index);
 	bool		free;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	free = l->pid == 0;
 	if (free)
 	{
 		change_state(l, LINK_STOPPED);
 		l->in_use = false;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return free;
 }
 
@@ -226,7 +231,7 @@ link_status_set_starting(int index, bool restart)
 	LinkStatus *l = entry(index);
 	bool		free;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	free = l->pid == 0;
 	if (free)
 	{
@@ -234,7 +239,7 @@ link_status_set_starting(int index, bool restart)
 		l->started_at = moment_now();
 		l->restarts += restart;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return free;
 }
 
@@ -244,14 +249,14 @@ link_status_set_paused(int index)
 	LinkStatus *l = entry(index);
 	bool		free;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	free = l->pid == 0;
 	if (free)
 	{
 		change_state(l, LINK_PAUSED);
 		l->failures = 0;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return free;
 }
 
@@ -261,23 +266,23 @@ link_status_set_failed(int index, const char *message)
 	LinkStatus *l = entry(index);
 	bool		free;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	free = l->pid == 0;
 	if (free)
 	{
 		note_error(l, message, false);
 		change_state(l, LINK_BACKOFF);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return free;
 }
 
 void
 link_status_set_reroute(int index, bool reroute)
 {
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	entry(index)->reroute = reroute;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
@@ -285,12 +290,12 @@ link_status_request_restart(int index)
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->restart = true;
 	l->next_start_at = 0;
 	if (l->latch)
 		SetLatch(l->latch);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 /* ---------- the worker's side ---------- */
@@ -301,12 +306,12 @@ detach(int code, Datum arg)
 {
 	LinkStatus *l = entry(DatumGetInt32(arg));
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (l->state != LINK_BACKOFF)
 		change_state(l, LINK_STOPPED);
 	l->pid = 0;
 	l->latch = NULL;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -315,7 +320,7 @@ link_status_attach(int index)
 	LinkStatus *l = entry(index);
 	bool		ours;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	ours = l->in_use && l->state == LINK_STARTING && l->pid == 0;
 	if (ours)
 	{
@@ -323,7 +328,7 @@ link_status_attach(int index)
 		l->pid = MyProcPid;
 		l->latch = MyLatch;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	if (ours)
 		before_shmem_exit(detach, Int32GetDatum(index));
 	return ours;
@@ -336,9 +341,9 @@ link_status_set_state(int index, LinkState state)
 
 	if (l->state == state && state != LINK_STREAMING)
 		return;					/* no lock needed to read it: only this process writes it */
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	change_state(l, state);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
@@ -347,12 +352,12 @@ link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->received_lsn = Max(l->received_lsn, received);
 	l->applied_lsn = Max(l->applied_lsn, applied);
 	l->confirmed_lsn = Max(l->confirmed_lsn, confirmed);
 	l->provider_lsn = Max(l->provider_lsn, provider);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
@@ -360,12 +365,12 @@ link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->transactions += transactions;
 	l->rows += rows;
 	l->last_commit_ts = commit_ts;
 	l->failures = 0;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
@@ -373,11 +378,11 @@ link_status_set_clock(int index, int64 base, int64 error)
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->clock_base = base;
 	l->clock_error = error;
 	l->clock_at = moment_now();
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
@@ -385,12 +390,12 @@ link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	change_state(l, LINK_BLOCKED);
 	l->blocked_on = origin;
 	l->blocked_lsn = lsn;
 	l->blocked_since = GetCurrentTimestamp();
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -404,7 +409,7 @@ link_status_set_origins(int index, const char *wanted, const char *full)
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (strncmp(l->wanted_origins, wanted, LINK_ORIGINS_SIZE - 1) != 0)
 		l->demands = 0;
 	strlcpy(l->wanted_origins, wanted, LINK_ORIGINS_SIZE);
@@ -413,15 +418,15 @@ link_status_set_origins(int index, const char *wanted, const char *full)
 		l->demands++;
 	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : moment_now();
 	l->restart = false;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
 link_status_set_error(int index, const char *message, bool in_apply)
 {
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	note_error(entry(index), message, in_apply);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 Moment
@@ -430,7 +435,7 @@ link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
 	LinkStatus *l = entry(index);
 	Moment		since;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (l->trouble_origin != origin || l->trouble_lsn != lsn)
 	{
 		l->trouble_origin = origin;
@@ -438,7 +443,7 @@ link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
 		l->trouble_since = moment_now();
 	}
 	since = l->trouble_since;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return since;
 }
 
@@ -447,10 +452,10 @@ link_status_set_ended_at(int index, const char *nspname, const char *relname)
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	strlcpy(l->ended_nspname, nspname, NAMEDATALEN);
 	strlcpy(l->ended_relname, relname, NAMEDATALEN);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -458,11 +463,11 @@ link_status_take_ended_at(int index, char *nspname, char *relname)
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	strlcpy(nspname, l->ended_nspname, NAMEDATALEN);
 	strlcpy(relname, l->ended_relname, NAMEDATALEN);
 	l->ended_nspname[0] = '\0';
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return nspname[0] != '\0';
 }
 
@@ -471,10 +476,10 @@ link_status_tell(int index, const char *message)
 {
 	LinkStatus *l = entry(index);
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
 	l->last_error_at = GetCurrentTimestamp();
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
@@ -483,19 +488,19 @@ link_status_set_healthy(int index)
 	LinkStatus *l = entry(index);
 
 	/* only applying a transaction resets the back-off, not connecting */
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->next_start_at = 0;
 	l->apply_failed = false;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
 link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn)
 {
-	if (pg_atomic_read_u32(&shared->blocked) == 0)
+	if (pg_atomic_read_u32(&shared()->blocked) == 0)
 		return;
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->max; i++)
+	LWLockAcquire(&shared()->lock, LW_SHARED);
+	for (int i = 0; i < shared()->max; i++)
 	{
 		LinkStatus *l = entry(i);
 
@@ -503,5 +508,5 @@ link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn)
 			l->blocked_on == origin && l->blocked_lsn <= lsn)
 			SetLatch(l->latch);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }

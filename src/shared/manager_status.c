@@ -22,6 +22,7 @@
 #include "base/moment.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "shared/areas.h"
 #include "shared/manager_status.h"
 
 #define MIN_PAUSE_MS	1000	/* a manager has this long to attach */
@@ -37,7 +38,13 @@ typedef struct SharedManagers
 	ManagerStatus entries[FLEXIBLE_ARRAY_MEMBER];
 } SharedManagers;
 
-static SharedManagers *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline SharedManagers *
+shared(void)
+{
+	return shmem_address(AREA_MANAGER_STATUS);
+}
+
 static Oid	suspended = InvalidOid; /* database that this session has suspended */
 
 StaticAssertDecl(offsetof(SharedManagers, lock) == 0, "the lock is to be first: base/shmem.h");
@@ -49,14 +56,13 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	if (!fresh)
-		return;
-	pg_atomic_init_u32(&shared->clock_problems, 0);
-	shared->max = setting_max_links;
-	if (!pg_strong_random(&shared->token, sizeof(shared->token)))
+	SharedManagers *area = address;
+
+	pg_atomic_init_u32(&area->clock_problems, 0);
+	area->max = setting_max_links;
+	if (!pg_strong_random(&area->token, sizeof(area->token)))
 		elog(ERROR, "no random numbers");
 }
 
@@ -64,23 +70,23 @@ const ShmemArea manager_status_area = {
 	.name = "replication_plugin managers",
 	.tranche = "replication_plugin_managers",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 uint64
 instance_token(void)
 {
 	shmem_require();
-	return shared->token;
+	return shared()->token;
 }
 
 void
 manager_status_set_run_start(XLogRecPtr lsn)
 {
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (shared->run_start == InvalidXLogRecPtr)
-		shared->run_start = lsn;
-	LWLockRelease(&shared->lock);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	if (shared()->run_start == InvalidXLogRecPtr)
+		shared()->run_start = lsn;
+	LWLockRelease(&shared()->lock);
 }
 
 XLogRecPtr
@@ -89,9 +95,9 @@ manager_status_run_start(void)
 	XLogRecPtr	lsn;
 
 	shmem_require();
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	lsn = shared->run_start;
-	LWLockRelease(&shared->lock);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
+	lsn = shared()->run_start;
+	LWLockRelease(&shared()->lock);
 	return lsn;
 }
 
@@ -104,11 +110,11 @@ find(Oid dboid, bool create)
 {
 	ManagerStatus *empty = NULL;
 
-	Assert(LWLockHeldByMe(&shared->lock));
-	Assert(!create || LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < shared->max; i++)
+	Assert(LWLockHeldByMe(&shared()->lock));
+	Assert(!create || LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < shared()->max; i++)
 	{
-		ManagerStatus *m = &shared->entries[i];
+		ManagerStatus *m = &shared()->entries[i];
 
 		if (m->in_use && m->dboid == dboid)
 			return m;
@@ -127,11 +133,11 @@ find(Oid dboid, bool create)
 static void
 wake(const ManagerStatus *m)
 {
-	Assert(LWLockHeldByMe(&shared->lock));
+	Assert(LWLockHeldByMe(&shared()->lock));
 	if (m->latch)
 		SetLatch(m->latch);
-	else if (shared->launcher)
-		SetLatch(shared->launcher);
+	else if (shared()->launcher)
+		SetLatch(shared()->launcher);
 }
 
 /* ---------- the launcher ---------- */
@@ -139,15 +145,15 @@ wake(const ManagerStatus *m)
 void
 manager_status_set_launcher(Latch *latch)
 {
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	shared->launcher = latch;
-	LWLockRelease(&shared->lock);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	shared()->launcher = latch;
+	LWLockRelease(&shared()->lock);
 }
 
 bool
 manager_status_has_launcher(void)
 {
-	return shared && *(Latch *volatile *) &shared->launcher != NULL;
+	return shared() && *(Latch *volatile *) &shared()->launcher != NULL;
 }
 
 bool
@@ -155,7 +161,7 @@ manager_status_set_starting(Oid dboid)
 {
 	ManagerStatus *m;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, true);
 	if (m)
 	{
@@ -164,7 +170,7 @@ manager_status_set_starting(Oid dboid)
 		m->next_start_at = moment_after(Max(pause, MIN_PAUSE_MS));
 		m->failures++;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return m != NULL;
 }
 
@@ -176,15 +182,15 @@ manager_status_reserve(Oid dboid)
 	ManagerStatus *m;
 
 	shmem_require();
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, true);
 	if (m)
 		m->requested = true;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	if (!m)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("groups in more than %d databases of this server", shared->max),
+				 errmsg("groups in more than %d databases of this server", shared()->max),
 				 errhint("Raise replication_plugin.max_links and restart the server.")));
 }
 
@@ -193,7 +199,7 @@ manager_status_request(Oid dboid, bool in_group)
 {
 	ManagerStatus *m;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, true);
 	if (m)
 	{
@@ -201,7 +207,7 @@ manager_status_request(Oid dboid, bool in_group)
 		m->in_group = in_group;
 		wake(m);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 void
@@ -209,13 +215,13 @@ manager_status_wake(Oid dboid)
 {
 	ManagerStatus *m;
 
-	if (!shared)
+	if (!shared())
 		return;
-	LWLockAcquire(&shared->lock, LW_SHARED);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
 	m = find(dboid, false);
 	if (m)
 		wake(m);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 /* Changes the number of sessions that want the database's workers suspended. */
@@ -224,14 +230,14 @@ add_suspended(Oid dboid, int n)
 {
 	ManagerStatus *m;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
 	if (m)
 	{
 		m->suspended = Max(m->suspended + n, 0);
 		wake(m);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 /* Exit callback of a session. */
@@ -273,16 +279,16 @@ detach(int code, Datum arg)
 {
 	ManagerStatus *m;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(DatumGetObjectId(arg), false);
 	if (m && m->pid == MyProcPid)
 	{
 		m->pid = 0;
 		m->latch = NULL;
 	}
-	if (shared->launcher)
-		SetLatch(shared->launcher);
-	LWLockRelease(&shared->lock);
+	if (shared()->launcher)
+		SetLatch(shared()->launcher);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -291,7 +297,7 @@ manager_status_attach(Oid dboid)
 	ManagerStatus *m;
 	bool		ours = false;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, true);
 	if (m && m->pid == 0)
 	{
@@ -301,7 +307,7 @@ manager_status_attach(Oid dboid)
 			m->attached_at = moment_now();
 		ours = true;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	if (ours)
 		before_shmem_exit(detach, ObjectIdGetDatum(dboid));
 	return ours;
@@ -312,11 +318,11 @@ manager_status_look(Oid dboid)
 {
 	ManagerStatus *m;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
 	if (m)
 		m->requested = false;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -325,14 +331,14 @@ manager_status_found(Oid dboid)
 	ManagerStatus *m;
 	bool		noted;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
 	noted = m && !m->requested;
 	if (noted)
 		m->in_group = true;
-	if (shared->launcher)
-		SetLatch(shared->launcher);
-	LWLockRelease(&shared->lock);
+	if (shared()->launcher)
+		SetLatch(shared()->launcher);
+	LWLockRelease(&shared()->lock);
 	return noted;
 }
 
@@ -341,14 +347,14 @@ manager_status_healthy(Oid dboid)
 {
 	ManagerStatus *m;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
 	if (m)
 	{
 		m->failures = 0;
 		m->next_start_at = 0;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -357,12 +363,12 @@ manager_status_forget(Oid dboid)
 	ManagerStatus *m;
 	bool		forgotten;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
 	forgotten = !m || !m->requested;
 	if (m && forgotten)
 		m->in_use = false;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return forgotten;
 }
 
@@ -374,7 +380,7 @@ detach_worker(int code, Datum arg)
 {
 	ManagerStatus *m;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(DatumGetObjectId(arg), false);
 	for (int i = 0; m && i < MANAGED_WORKERS; i++)
 	{
@@ -383,7 +389,7 @@ detach_worker(int code, Datum arg)
 	}
 	if (m)
 		wake(m);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -392,14 +398,14 @@ manager_status_attach_worker(Oid dboid, ManagedWorker kind)
 	ManagerStatus *m;
 	bool		ours = false;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, true);
 	if (m && m->workers[kind] == 0)
 	{
 		m->workers[kind] = MyProcPid;
 		ours = true;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	if (ours)
 		before_shmem_exit(detach_worker, ObjectIdGetDatum(dboid));
 	return ours;
@@ -421,10 +427,10 @@ count_clock_problems(void)
 {
 	uint32		n = 0;
 
-	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < shared->max; i++)
-		n += shared->entries[i].in_use && shared->entries[i].clock_problem.problem[0] != '\0';
-	pg_atomic_write_u32(&shared->clock_problems, n);
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < shared()->max; i++)
+		n += shared()->entries[i].in_use && shared()->entries[i].clock_problem.problem[0] != '\0';
+	pg_atomic_write_u32(&shared()->clock_problems, n);
 }
 
 bool
@@ -433,7 +439,7 @@ manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem)
 	ManagerStatus *m;
 	bool		changed = false;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	m = find(dboid, false);
 	if (m)
 	{
@@ -442,7 +448,7 @@ manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem)
 		m->clock_problem = problem ? *problem : (ClockProblem) {""};
 		count_clock_problems();
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return changed;
 }
 
@@ -453,21 +459,21 @@ manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *problem)
 
 	*judged = false;
 	*problem = (ClockProblem) {""};
-	LWLockAcquire(&shared->lock, LW_SHARED);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
 	m = find(dboid, false);
 	if (m)
 	{
 		*judged = m->clock_judged;
 		*problem = m->clock_problem;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return problem->problem[0] != '\0';
 }
 
 bool
 manager_status_any_clock_problem(void)
 {
-	return pg_atomic_read_u32(&shared->clock_problems) != 0;
+	return pg_atomic_read_u32(&shared()->clock_problems) != 0;
 }
 
 Moment
@@ -483,7 +489,7 @@ manager_status_attached_at(Oid dboid)
 int
 manager_status_count(void)
 {
-	return shared ? shared->max : 0;
+	return shared() ? shared()->max : 0;
 }
 
 int
@@ -502,12 +508,12 @@ manager_status_get(int index, ManagerStatus *copy)
 {
 	bool		in_use;
 
-	Assert(index >= 0 && index < shared->max);
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	in_use = shared->entries[index].in_use;
+	Assert(index >= 0 && index < shared()->max);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
+	in_use = shared()->entries[index].in_use;
 	if (in_use)
-		*copy = shared->entries[index];
-	LWLockRelease(&shared->lock);
+		*copy = shared()->entries[index];
+	LWLockRelease(&shared()->lock);
 	return in_use;
 }
 

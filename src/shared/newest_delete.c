@@ -27,6 +27,7 @@
 
 #include "base/shmem.h"
 #include "catalog/nodes.h"
+#include "shared/areas.h"
 #include "shared/newest_delete.h"
 #include "shared/origin_map.h"
 
@@ -68,7 +69,12 @@ typedef struct Shared
 	Bucket		buckets[BUCKETS];
 } Shared;
 
-static Shared *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline Shared *
+shared(void)
+{
+	return shmem_address(AREA_NEWEST_DELETE);
+}
 
 /* The buckets in which the running transaction is counted, and the version of its deletes. */
 static int	nwriting = 0;
@@ -85,15 +91,14 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	if (!fresh)
-		return;
+	Shared	   *area = address;
+
 	for (int i = 0; i < BUCKETS; i++)
 	{
-		SpinLockInit(&shared->buckets[i].mutex);
-		shared->buckets[i].rest = PG_INT64_MIN;
+		SpinLockInit(&area->buckets[i].mutex);
+		area->buckets[i].rest = PG_INT64_MIN;
 	}
 }
 
@@ -101,7 +106,7 @@ const ShmemArea newest_delete_area = {
 	.name = "replication_plugin newest deletes",
 	.tranche = "replication_plugin_newest_delete",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 /* Returns the bucket of a table of this database. */
@@ -118,14 +123,14 @@ newest_delete_writing(Oid relid)
 {
 	int			i;
 
-	if (!shared)
+	if (!shared())
 		return;
 	i = bucket_of(relid);
 	if (is_writing[i])
 		return;
-	SpinLockAcquire(&shared->buckets[i].mutex);
-	shared->buckets[i].writing++;
-	SpinLockRelease(&shared->buckets[i].mutex);
+	SpinLockAcquire(&shared()->buckets[i].mutex);
+	shared()->buckets[i].writing++;
+	SpinLockRelease(&shared()->buckets[i].mutex);
 	is_writing[i] = true;
 	Assert(nwriting < BUCKETS);
 	writing[nwriting++] = i;
@@ -167,7 +172,7 @@ end_writing(bool committed)
 {
 	for (int i = 0; i < nwriting; i++)
 	{
-		Bucket	   *b = &shared->buckets[writing[i]];
+		Bucket	   *b = &shared()->buckets[writing[i]];
 
 		SpinLockAcquire(&b->mutex);
 		if (committed)
@@ -208,16 +213,16 @@ note_own_version(void)
 static Database *
 database(void)
 {
-	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < shared->ndatabases; i++)
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < shared()->ndatabases; i++)
 	{
-		if (shared->databases[i].dboid == MyDatabaseId)
-			return &shared->databases[i];
+		if (shared()->databases[i].dboid == MyDatabaseId)
+			return &shared()->databases[i];
 	}
-	if (shared->ndatabases == MAX_DATABASES)
+	if (shared()->ndatabases == MAX_DATABASES)
 		return NULL;
-	shared->databases[shared->ndatabases] = (Database) {.dboid = MyDatabaseId};
-	return &shared->databases[shared->ndatabases++];
+	shared()->databases[shared()->ndatabases] = (Database) {.dboid = MyDatabaseId};
+	return &shared()->databases[shared()->ndatabases++];
 }
 
 /*
@@ -229,14 +234,14 @@ note_prepared(void)
 {
 	Database   *d;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	d = database();
 	if (d)
 	{
 		d->known = false;
 		d->prepared++;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 static void
@@ -283,13 +288,13 @@ is_known(void)
 {
 	bool		known = false;
 
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->ndatabases; i++)
+	LWLockAcquire(&shared()->lock, LW_SHARED);
+	for (int i = 0; i < shared()->ndatabases; i++)
 	{
-		if (shared->databases[i].dboid == MyDatabaseId)
-			known = shared->databases[i].known;
+		if (shared()->databases[i].dboid == MyDatabaseId)
+			known = shared()->databases[i].known;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return known;
 }
 
@@ -314,12 +319,12 @@ newest_delete_all_seen(Oid relid, Version put, const Frontier *seen)
 	NodeId		me;
 	Bucket		b;
 
-	if (!shared || !is_known())
+	if (!shared() || !is_known())
 		return false;
 	i = bucket_of(relid);
-	SpinLockAcquire(&shared->buckets[i].mutex);
-	b = shared->buckets[i];
-	SpinLockRelease(&shared->buckets[i].mutex);
+	SpinLockAcquire(&shared()->buckets[i].mutex);
+	b = shared()->buckets[i];
+	SpinLockRelease(&shared()->buckets[i].mutex);
 	if (b.writing > (is_writing[i] ? 1 : 0))
 		return false;
 	if (b.n == 0)
@@ -348,20 +353,20 @@ newest_delete_look_begin(uint64 *look)
 	Database   *d;
 	bool		wanted;
 
-	if (!shared)
+	if (!shared())
 		return false;
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	d = database();
 	wanted = d && !d->known;
 	*look = d ? d->prepared : 0;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return wanted;
 }
 
 void
 newest_delete_look_note(Oid relid, Version version)
 {
-	Bucket	   *b = &shared->buckets[bucket_of(relid)];
+	Bucket	   *b = &shared()->buckets[bucket_of(relid)];
 
 	if (version.node <= 0)
 		return;
@@ -375,9 +380,9 @@ newest_delete_look_end(uint64 look)
 {
 	Database   *d;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	d = database();
 	if (d && d->prepared == look)
 		d->known = true;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }

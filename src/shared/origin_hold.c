@@ -22,6 +22,7 @@
 #include "base/moment.h"
 #include "base/pulse.h"
 #include "base/shmem.h"
+#include "shared/areas.h"
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
 
@@ -47,7 +48,13 @@ typedef struct SharedHolds
 	Hold		holds[MAX_HOLDS];
 } SharedHolds;
 
-static SharedHolds *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline SharedHolds *
+shared(void)
+{
+	return shmem_address(AREA_ORIGIN_HOLD);
+}
+
 static Hold *waiting = NULL;	/* the entry on which this process waits */
 
 StaticAssertDecl(offsetof(SharedHolds, lock) == 0, "the lock is to be first: base/shmem.h");
@@ -59,28 +66,29 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	for (int i = 0; fresh && i < MAX_HOLDS; i++)
-		ConditionVariableInit(&shared->holds[i].cv);
+	SharedHolds *area = address;
+
+	for (int i = 0; i < MAX_HOLDS; i++)
+		ConditionVariableInit(&area->holds[i].cv);
 }
 
 const ShmemArea origin_hold_area = {
 	.name = "replication_plugin holds",
 	.tranche = "replication_plugin_holds",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 /* Returns the hold of an origin of this database; NULL if there is none. The lock is held. */
 static Hold *
 find(NodeId origin)
 {
-	Assert(LWLockHeldByMe(&shared->lock));
-	for (int i = 0; i < shared->n; i++)
+	Assert(LWLockHeldByMe(&shared()->lock));
+	for (int i = 0; i < shared()->n; i++)
 	{
-		Hold	   *h = &shared->holds[i];
+		Hold	   *h = &shared()->holds[i];
 
 		if (h->dboid == MyDatabaseId && h->origin == origin)
 			return h;
@@ -97,14 +105,14 @@ create(NodeId origin)
 {
 	Hold	   *h = NULL;
 
-	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < shared->n && !h; i++)
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < shared()->n && !h; i++)
 	{
-		if (!OidIsValid(shared->holds[i].dboid))
-			h = &shared->holds[i];
+		if (!OidIsValid(shared()->holds[i].dboid))
+			h = &shared()->holds[i];
 	}
-	if (!h && shared->n < MAX_HOLDS)
-		h = &shared->holds[shared->n++];
+	if (!h && shared()->n < MAX_HOLDS)
+		h = &shared()->holds[shared()->n++];
 	if (!h)
 		return NULL;
 	h->dboid = MyDatabaseId;
@@ -122,10 +130,10 @@ stop_waiting(void)
 {
 	if (!waiting)
 		return;
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	Assert(waiting->waiters > 0);
 	waiting->waiters--;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	waiting = NULL;
 }
 
@@ -138,10 +146,10 @@ static void
 release_all(int code, Datum arg)
 {
 	stop_waiting();
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < shared->n; i++)
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared()->n; i++)
 	{
-		Hold	   *h = &shared->holds[i];
+		Hold	   *h = &shared()->holds[i];
 
 		if (h->holder == MyProcPid)
 		{
@@ -149,7 +157,7 @@ release_all(int code, Datum arg)
 			ConditionVariableBroadcast(&h->cv);
 		}
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 /*
@@ -164,7 +172,7 @@ try_hold(NodeId origin)
 	Hold	   *h;
 	bool		ours;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	h = waiting ? waiting : find(origin);
 	Assert(!waiting || (h->dboid == MyDatabaseId && h->origin == origin));	/* entries never move */
 	if (!h)
@@ -180,7 +188,7 @@ try_hold(NodeId origin)
 		h->waiters++;
 		waiting = h;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	if (!h)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -224,14 +232,14 @@ origin_hold_release(NodeId origin)
 {
 	Hold	   *h;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	h = find(origin);
 	if (h && h->holder == MyProcPid)
 	{
 		h->holder = 0;
 		ConditionVariableBroadcast(&h->cv);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 bool
@@ -240,10 +248,10 @@ origin_hold_is_held(NodeId origin)
 	Hold	   *h;
 	bool		held;
 
-	LWLockAcquire(&shared->lock, LW_SHARED);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
 	h = find(origin);
 	held = h && h->holder != 0;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return held;
 }
 
@@ -253,10 +261,10 @@ origin_hold_wanted(NodeId origin)
 	Hold	   *h;
 	bool		wanted;
 
-	LWLockAcquire(&shared->lock, LW_SHARED);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
 	h = find(origin);
 	wanted = h && h->waiters > 0;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return wanted;
 }
 
@@ -266,14 +274,14 @@ origin_hold_visible(NodeId origin, bool durable)
 	XLogRecPtr	progress = durable ? origin_map_progress_durable(origin) : origin_map_progress(origin);
 	Hold	   *h;
 
-	if (!shared)
+	if (!shared())
 		return progress;
-	LWLockAcquire(&shared->lock, LW_SHARED);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
 	h = find(origin);
 	/* without a holder, all that had progressed before is visible */
 	if (h && h->holder != 0 && h->holder != MyProcPid)
 		progress = Min(progress, h->visible);
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return progress;
 }
 
@@ -282,7 +290,7 @@ origin_hold_note(NodeId origin, XLogRecPtr lsn, TimestampTz ts)
 {
 	Hold	   *h;
 
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	h = find(origin);
 	if (!h)
 		h = create(origin);
@@ -291,7 +299,7 @@ origin_hold_note(NodeId origin, XLogRecPtr lsn, TimestampTz ts)
 		h->visible = Max(h->visible, lsn);
 		h->ts = Max(h->ts, ts);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }
 
 TimestampTz
@@ -300,23 +308,23 @@ origin_hold_ts(NodeId origin)
 	Hold	   *h;
 	TimestampTz ts;
 
-	LWLockAcquire(&shared->lock, LW_SHARED);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
 	h = find(origin);
 	ts = h ? h->ts : PG_INT64_MIN;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return ts;
 }
 
 void
 origin_hold_forget(Oid dboid)
 {
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < shared->n; i++)
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared()->n; i++)
 	{
-		Hold	   *h = &shared->holds[i];
+		Hold	   *h = &shared()->holds[i];
 
 		if (h->dboid == dboid && h->holder == 0 && h->waiters == 0)
 			h->dboid = InvalidOid;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 }

@@ -45,6 +45,7 @@
 #include "base/shmem.h"
 #include "catalog/former_origin.h"
 #include "catalog/names.h"
+#include "shared/areas.h"
 #include "shared/origin_map.h"
 
 #define MAX_ORIGINS		4096	/* per server */
@@ -72,7 +73,12 @@ typedef struct OriginMap
 	OriginEntry entries[MAX_ORIGINS];
 } OriginMap;
 
-static OriginMap *map = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline OriginMap *
+map(void)
+{
+	return shmem_address(AREA_ORIGIN_MAP);
+}
 
 /* This process's copy of the entries of its database. */
 typedef struct OriginCopy
@@ -109,18 +115,18 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	map = area;
-	if (fresh)
-		pg_atomic_init_u64(&map->generation, 1);
+	OriginMap  *area = address;
+
+	pg_atomic_init_u64(&area->generation, 1);
 }
 
 const ShmemArea origin_map_area = {
 	.name = "replication_plugin origins",
 	.tranche = "replication_plugin_origins",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 /* ---------- the shared map ---------- */
@@ -131,10 +137,10 @@ const ShmemArea origin_map_area = {
 static bool
 add_entry(const OriginEntry *entry)
 {
-	Assert(LWLockHeldByMeInMode(&map->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < map->n; i++)
+	Assert(LWLockHeldByMeInMode(&map()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < map()->n; i++)
 	{
-		OriginEntry *e = &map->entries[i];
+		OriginEntry *e = &map()->entries[i];
 
 		if (e->dboid == entry->dboid && e->node == entry->node && (e->origin == entry->origin || e->node > 0))
 		{
@@ -143,9 +149,9 @@ add_entry(const OriginEntry *entry)
 			return true;
 		}
 	}
-	if (map->n == MAX_ORIGINS)
+	if (map()->n == MAX_ORIGINS)
 		return false;
-	map->entries[map->n++] = *entry;
+	map()->entries[map()->n++] = *entry;
 	return true;
 }
 
@@ -155,17 +161,17 @@ forget_entries(void)
 {
 	int			kept = 0;
 
-	Assert(LWLockHeldByMeInMode(&map->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < map->n; i++)
+	Assert(LWLockHeldByMeInMode(&map()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < map()->n; i++)
 	{
-		if (map->entries[i].dboid != MyDatabaseId)
-			map->entries[kept++] = map->entries[i];
+		if (map()->entries[i].dboid != MyDatabaseId)
+			map()->entries[kept++] = map()->entries[i];
 	}
-	map->n = kept;
-	for (int i = 0; i < map->nloaded; i++)
+	map()->n = kept;
+	for (int i = 0; i < map()->nloaded; i++)
 	{
-		if (map->loaded[i] == MyDatabaseId)
-			map->loaded[i--] = map->loaded[--map->nloaded];
+		if (map()->loaded[i] == MyDatabaseId)
+			map()->loaded[i--] = map()->loaded[--map()->nloaded];
 	}
 }
 
@@ -173,10 +179,10 @@ forget_entries(void)
 static bool
 is_loaded(void)
 {
-	Assert(LWLockHeldByMe(&map->lock));
-	for (int i = 0; i < map->nloaded; i++)
+	Assert(LWLockHeldByMe(&map()->lock));
+	for (int i = 0; i < map()->nloaded; i++)
 	{
-		if (map->loaded[i] == MyDatabaseId)
+		if (map()->loaded[i] == MyDatabaseId)
 			return true;
 	}
 	return false;
@@ -198,9 +204,9 @@ require_room(void)
 {
 	bool		full;
 
-	LWLockAcquire(&map->lock, LW_SHARED);
-	full = map->n + list_length(pending) >= MAX_ORIGINS;
-	LWLockRelease(&map->lock);
+	LWLockAcquire(&map()->lock, LW_SHARED);
+	full = map()->n + list_length(pending) >= MAX_ORIGINS;
+	LWLockRelease(&map()->lock);
 	if (full)
 		no_room();
 }
@@ -213,7 +219,7 @@ publish(void)
 {
 	ListCell   *lc;
 
-	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&map()->lock, LW_EXCLUSIVE);
 	foreach(lc, pending)
 	{
 		Pending    *p = lfirst(lc);
@@ -223,8 +229,8 @@ publish(void)
 		else
 			(void) add_entry(&p->entry);
 	}
-	LWLockRelease(&map->lock);
-	pg_atomic_fetch_add_u64(&map->generation, 1);
+	LWLockRelease(&map()->lock);
+	pg_atomic_fetch_add_u64(&map()->generation, 1);
 }
 
 static void
@@ -320,7 +326,7 @@ read_origins(void)
 
 		if (node == ORIGIN_NODE_LOCAL)
 			continue;
-		if (map && TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
+		if (map() && TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
 		{
 			change_at_commit(false, form->roident, node, former);
 			continue;
@@ -344,19 +350,19 @@ merge(List *found, uint64 generation)
 	ListCell   *lc;
 	bool		room = true;
 
-	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u64(&map->generation) != generation)
+	LWLockAcquire(&map()->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&map()->generation) != generation)
 	{
-		LWLockRelease(&map->lock);
+		LWLockRelease(&map()->lock);
 		return false;
 	}
 	foreach(lc, found)
 		room = room && add_entry(lfirst(lc));
 	/* a database without a place here still works, but its origins are read each time */
-	if (room && !is_loaded() && map->nloaded < MAX_DATABASES)
-		map->loaded[map->nloaded++] = MyDatabaseId;
-	pg_atomic_fetch_add_u64(&map->generation, 1);
-	LWLockRelease(&map->lock);
+	if (room && !is_loaded() && map()->nloaded < MAX_DATABASES)
+		map()->loaded[map()->nloaded++] = MyDatabaseId;
+	pg_atomic_fetch_add_u64(&map()->generation, 1);
+	LWLockRelease(&map()->lock);
 	if (!room)
 		no_room();
 	return true;
@@ -372,7 +378,7 @@ load(void)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		generation = pg_atomic_read_u64(&map->generation);
+		generation = pg_atomic_read_u64(&map()->generation);
 		pg_memory_barrier();
 		found = read_origins();
 	} while (!merge(found, generation));
@@ -382,7 +388,7 @@ void
 origin_map_reload(void)
 {
 	Assert(IsTransactionState());
-	if (map)
+	if (map())
 		load();
 }
 
@@ -441,13 +447,13 @@ refresh_copy(void)
 	OriginCopy	fresh = {0};
 	bool		filled;
 
-	if (!map || pg_atomic_read_u64(&map->generation) == copy.generation)
+	if (!map() || pg_atomic_read_u64(&map()->generation) == copy.generation)
 		return;
-	LWLockAcquire(&map->lock, LW_SHARED);
-	fresh.generation = pg_atomic_read_u64(&map->generation);
+	LWLockAcquire(&map()->lock, LW_SHARED);
+	fresh.generation = pg_atomic_read_u64(&map()->generation);
 	fresh.loaded = is_loaded();
-	filled = fill_copy(&fresh, map->entries, map->n);
-	LWLockRelease(&map->lock);
+	filled = fill_copy(&fresh, map()->entries, map()->n);
+	LWLockRelease(&map()->lock);
 	set_copy(&fresh, filled);
 }
 
@@ -496,7 +502,7 @@ origin_map_ensure_loaded(void)
 		return;
 	if (own_transaction)
 		StartTransactionCommand();
-	if (map)
+	if (map())
 		load();
 	else
 		load_privately();
@@ -508,7 +514,7 @@ origin_map_ensure_loaded(void)
 uint64
 origin_map_generation(void)
 {
-	return map ? pg_atomic_read_u64(&map->generation) : copy.generation;
+	return map() ? pg_atomic_read_u64(&map()->generation) : copy.generation;
 }
 
 NodeId
@@ -689,15 +695,15 @@ all_places(OriginPlace **places)
 	int			n;
 
 	*places = palloc(MAX_ORIGINS * sizeof(OriginPlace));
-	LWLockAcquire(&map->lock, LW_SHARED);
-	n = map->n;
+	LWLockAcquire(&map()->lock, LW_SHARED);
+	n = map()->n;
 	for (int i = 0; i < n; i++)
 	{
-		OriginEntry *e = &map->entries[i];
+		OriginEntry *e = &map()->entries[i];
 
 		(*places)[i] = (OriginPlace) {e->dboid, e->origin, e->node, e->former};
 	}
-	LWLockRelease(&map->lock);
+	LWLockRelease(&map()->lock);
 	return n;
 }
 
@@ -705,10 +711,10 @@ all_places(OriginPlace **places)
 static OriginEntry *
 entry_of(const OriginPlace *place)
 {
-	Assert(LWLockHeldByMe(&map->lock));
-	for (int i = 0; i < map->n; i++)
+	Assert(LWLockHeldByMe(&map()->lock));
+	for (int i = 0; i < map()->n; i++)
 	{
-		OriginEntry *e = &map->entries[i];
+		OriginEntry *e = &map()->entries[i];
 
 		if (e->dboid == place->dboid && e->origin == place->origin && e->node == place->node)
 			return e;
@@ -722,7 +728,7 @@ origin_map_keep_progress(OriginPlace **places)
 	int			n;
 
 	*places = NULL;
-	if (!map)
+	if (!map())
 		return 0;
 	n = all_places(places);
 	for (int i = 0; i < n; i++)
@@ -732,7 +738,7 @@ origin_map_keep_progress(OriginPlace **places)
 		if (p->node > 0)
 			p->progress = Max(p->progress, replorigin_get_progress(p->origin, true));
 	}
-	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&map()->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < n; i++)
 	{
 		OriginEntry *e = entry_of(&(*places)[i]);
@@ -740,8 +746,8 @@ origin_map_keep_progress(OriginPlace **places)
 		if (e)
 			e->former = Max(e->former, (*places)[i].progress);
 	}
-	LWLockRelease(&map->lock);
-	pg_atomic_fetch_add_u64(&map->generation, 1);
+	LWLockRelease(&map()->lock);
+	pg_atomic_fetch_add_u64(&map()->generation, 1);
 	return n;
 }
 
@@ -758,9 +764,9 @@ origin_map_keeps(const OriginPlace *place)
 		if (p->forget_all && p->entry.dboid == place->dboid)
 			return false;
 	}
-	LWLockAcquire(&map->lock, LW_SHARED);
+	LWLockAcquire(&map()->lock, LW_SHARED);
 	found = entry_of(place) != NULL;
-	LWLockRelease(&map->lock);
+	LWLockRelease(&map()->lock);
 	return found;
 }
 

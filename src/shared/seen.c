@@ -17,6 +17,7 @@
 #include "base/session.h"
 #include "base/shmem.h"
 #include "catalog/names.h"
+#include "shared/areas.h"
 #include "shared/seen.h"
 
 #define MAX_SEEN		1024	/* members of the groups of all databases of this server */
@@ -39,7 +40,12 @@ typedef struct Seen
 	SeenEntry	entries[MAX_SEEN];
 } Seen;
 
-static Seen *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline Seen *
+shared(void)
+{
+	return shmem_address(AREA_SEEN);
+}
 
 StaticAssertDecl(offsetof(Seen, lock) == 0, "the lock is to be first: base/shmem.h");
 
@@ -50,18 +56,18 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	if (fresh)
-		pg_atomic_init_u64(&shared->generation, 1);
+	Seen	   *area = address;
+
+	pg_atomic_init_u64(&area->generation, 1);
 }
 
 const ShmemArea seen_area = {
 	.name = "replication_plugin seen",
 	.tranche = "replication_plugin_seen",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 /*
@@ -71,16 +77,16 @@ const ShmemArea seen_area = {
 static SeenEntry *
 entry_of(NodeId member)
 {
-	Assert(LWLockHeldByMeInMode(&shared->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < shared->n; i++)
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < shared()->n; i++)
 	{
-		if (shared->entries[i].dboid == MyDatabaseId && shared->entries[i].node == member)
-			return &shared->entries[i];
+		if (shared()->entries[i].dboid == MyDatabaseId && shared()->entries[i].node == member)
+			return &shared()->entries[i];
 	}
-	if (shared->n == MAX_SEEN)
+	if (shared()->n == MAX_SEEN)
 		return NULL;			/* unknown writes are only described at greater length */
-	shared->entries[shared->n] = (SeenEntry) {MyDatabaseId, member, PG_INT64_MIN};
-	return &shared->entries[shared->n++];
+	shared()->entries[shared()->n] = (SeenEntry) {MyDatabaseId, member, PG_INT64_MIN};
+	return &shared()->entries[shared()->n++];
 }
 
 void
@@ -96,16 +102,16 @@ seen_note_row(NodeId member, const char *vector)
 	shmem_require();
 	through = frontier_ts(f, member);
 	frontier_free(f);
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	e = entry_of(member);
 	if (e && e->through < through)
 	{
 		e->through = through;
 		raised = true;
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	if (raised)
-		pg_atomic_fetch_add_u64(&shared->generation, 1);
+		pg_atomic_fetch_add_u64(&shared()->generation, 1);
 }
 
 /*
@@ -116,10 +122,10 @@ is_loaded(void)
 {
 	bool		loaded = false;
 
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nloaded && !loaded; i++)
-		loaded = shared->loaded[i] == MyDatabaseId;
-	LWLockRelease(&shared->lock);
+	LWLockAcquire(&shared()->lock, LW_SHARED);
+	for (int i = 0; i < shared()->nloaded && !loaded; i++)
+		loaded = shared()->loaded[i] == MyDatabaseId;
+	LWLockRelease(&shared()->lock);
 	return loaded;
 }
 
@@ -142,10 +148,10 @@ load(void)
 					  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
 	session_sql_end(nest);
 	SetUserIdAndSecContext(user, user_security);
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (shared->nloaded < MAX_DATABASES)
-		shared->loaded[shared->nloaded++] = MyDatabaseId;
-	LWLockRelease(&shared->lock);
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	if (shared()->nloaded < MAX_DATABASES)
+		shared()->loaded[shared()->nloaded++] = MyDatabaseId;
+	LWLockRelease(&shared()->lock);
 }
 
 Frontier *
@@ -153,19 +159,19 @@ seen_through(void)
 {
 	Frontier   *f = frontier_create();
 
-	if (!shared)
+	if (!shared())
 		return f;				/* rows are only read then, for which this will do */
 	if (!is_loaded())
 		load();
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->n; i++)
+	LWLockAcquire(&shared()->lock, LW_SHARED);
+	for (int i = 0; i < shared()->n; i++)
 	{
-		SeenEntry  *e = &shared->entries[i];
+		SeenEntry  *e = &shared()->entries[i];
 
 		if (e->dboid == MyDatabaseId && e->through != PG_INT64_MIN)
 			frontier_raise(f, e->node, InvalidXLogRecPtr, e->through);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&shared()->lock);
 	return f;
 }
 
@@ -174,21 +180,21 @@ seen_forget(void)
 {
 	int			kept = 0;
 
-	if (!shared)
+	if (!shared())
 		return;
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < shared->n; i++)
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared()->n; i++)
 	{
-		if (shared->entries[i].dboid != MyDatabaseId)
-			shared->entries[kept++] = shared->entries[i];
+		if (shared()->entries[i].dboid != MyDatabaseId)
+			shared()->entries[kept++] = shared()->entries[i];
 	}
-	shared->n = kept;
-	LWLockRelease(&shared->lock);
-	pg_atomic_fetch_add_u64(&shared->generation, 1);
+	shared()->n = kept;
+	LWLockRelease(&shared()->lock);
+	pg_atomic_fetch_add_u64(&shared()->generation, 1);
 }
 
 uint64
 seen_generation(void)
 {
-	return shared ? pg_atomic_read_u64(&shared->generation) : 0;
+	return shared() ? pg_atomic_read_u64(&shared()->generation) : 0;
 }

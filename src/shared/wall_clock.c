@@ -20,6 +20,7 @@
 
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "shared/areas.h"
 #include "shared/wall_clock.h"
 
 #define MINUTE	(INT64CONST(60) * USECS_PER_SEC)
@@ -33,7 +34,12 @@ typedef struct WallClock
 	pg_atomic_uint32 told;		/* the doubt has been logged */
 } WallClock;
 
-static WallClock *shared = NULL;
+/* Returns the area; NULL if this server has no shared memory. */
+static inline WallClock *
+shared(void)
+{
+	return shmem_address(AREA_WALL_CLOCK);
+}
 
 static Size
 area_size(void)
@@ -42,21 +48,20 @@ area_size(void)
 }
 
 static void
-area_attach(void *area, bool fresh)
+area_init(void *address)
 {
-	shared = area;
-	if (!fresh)
-		return;
-	pg_atomic_init_u64(&shared->base, 0);
-	pg_atomic_init_u64(&shared->agreed, 0);
-	pg_atomic_init_u32(&shared->at_start, 0);
-	pg_atomic_init_u32(&shared->told, 0);
+	WallClock  *area = address;
+
+	pg_atomic_init_u64(&area->base, 0);
+	pg_atomic_init_u64(&area->agreed, 0);
+	pg_atomic_init_u32(&area->at_start, 0);
+	pg_atomic_init_u32(&area->told, 0);
 }
 
 const ShmemArea wall_clock_area = {
 	.name = "replication_plugin wall clock",
 	.size = area_size,
-	.attach = area_attach,
+	.init = area_init,
 };
 
 int64
@@ -80,17 +85,17 @@ wall_clock_start(TimestampTz last)
 	TimestampTz now = GetCurrentTimestamp();
 	bool		doubt = last > 0 && is_beyond(now - last);
 
-	if (pg_atomic_read_u64(&shared->base) != 0)
+	if (pg_atomic_read_u64(&shared()->base) != 0)
 		return;
-	pg_atomic_write_u32(&shared->at_start, doubt ? 1 : 0);
-	pg_atomic_write_u64(&shared->base, (uint64) ((doubt ? last : now) - moment_now()));
+	pg_atomic_write_u32(&shared()->at_start, doubt ? 1 : 0);
+	pg_atomic_write_u64(&shared()->base, (uint64) ((doubt ? last : now) - moment_now()));
 }
 
 /* Returns the time by the monotonic clock; wall, the wall clock's time, while base is not known. */
 static TimestampTz
 expected(TimestampTz wall)
 {
-	int64		base = shared ? (int64) pg_atomic_read_u64(&shared->base) : 0;
+	int64		base = shared() ? (int64) pg_atomic_read_u64(&shared()->base) : 0;
 
 	return base == 0 ? wall : moment_now() + base;
 }
@@ -125,20 +130,20 @@ wall_clock_doubt(void)
 bool
 wall_clock_doubted_at_start(void)
 {
-	return shared && pg_atomic_read_u32(&shared->at_start) != 0 && wall_clock_doubt() != 0;
+	return shared() && pg_atomic_read_u32(&shared()->at_start) != 0 && wall_clock_doubt() != 0;
 }
 
 void
 wall_clock_confirm(void)
 {
-	pg_atomic_write_u32(&shared->at_start, 0);
-	pg_atomic_write_u64(&shared->base, (uint64) (GetCurrentTimestamp() - moment_now()));
+	pg_atomic_write_u32(&shared()->at_start, 0);
+	pg_atomic_write_u64(&shared()->base, (uint64) (GetCurrentTimestamp() - moment_now()));
 }
 
 void
 wall_clock_correct(int64 base)
 {
-	pg_atomic_write_u64(&shared->base, (uint64) base);
+	pg_atomic_write_u64(&shared()->base, (uint64) base);
 }
 
 void
@@ -146,16 +151,16 @@ wall_clock_follow(void)
 {
 	TimestampTz wall = GetCurrentTimestamp();
 	Moment		now = moment_now();
-	int64		ahead = wall - now - (int64) pg_atomic_read_u64(&shared->base);
+	int64		ahead = wall - now - (int64) pg_atomic_read_u64(&shared()->base);
 
 	if (!is_beyond(ahead))
 	{
-		if (pg_atomic_exchange_u32(&shared->told, 0) != 0)
+		if (pg_atomic_exchange_u32(&shared()->told, 0) != 0)
 			ereport(LOG, (errmsg("the clock of this server is what it should be again")));
-		pg_atomic_write_u32(&shared->at_start, 0);
-		pg_atomic_write_u64(&shared->base, (uint64) (wall - now));
+		pg_atomic_write_u32(&shared()->at_start, 0);
+		pg_atomic_write_u64(&shared()->base, (uint64) (wall - now));
 	}
-	else if (pg_atomic_exchange_u32(&shared->told, 1) == 0)
+	else if (pg_atomic_exchange_u32(&shared()->told, 1) == 0)
 		ereport(WARNING,
 				(errmsg("the clock of this server is %s %s what it should be", wall_clock_span(ahead), ahead > 0 ? "ahead of" : "behind"),
 				 errdetail("That is more than replication_plugin.max_clock_skew. Until it is set right, or found to be near those of other members,"
@@ -165,13 +170,13 @@ wall_clock_follow(void)
 void
 wall_clock_set_agreed(int64 offset)
 {
-	pg_atomic_write_u64(&shared->agreed, (uint64) (offset < 0 ? -offset : offset) + 1);
+	pg_atomic_write_u64(&shared()->agreed, (uint64) (offset < 0 ? -offset : offset) + 1);
 }
 
 int64
 wall_clock_agreed(void)
 {
-	return (int64) pg_atomic_read_u64(&shared->agreed) - 1;
+	return (int64) pg_atomic_read_u64(&shared()->agreed) - 1;
 }
 
 int64
