@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Holds the include graph of src/ to the order of its rooms, and free of cycles.
+# Holds the include graph of src/ to the order of its rooms, and free of cycles; and what depends on PostgreSQL's version to one file.
 #   check_floors.pl DIR | --self-test
 # A file includes files of its own room and of lower ones. Rooms of the same floor may not use each other.
 use strict;
@@ -29,6 +29,7 @@ sub complaints
 		open my $fh, '<', $file or die "$file: $!";
 		while (<$fh>)
 		{
+			push @bad, "$name:$. reads PostgreSQL's version: only base/compat.h may" if /\bPG_(?:MAJOR)?VERSION(?:_NUM)?\b/ && $name !~ m{^base/compat\.[ch]$};
 			next unless /^\s*#\s*include\s+"([^"]+)"/;
 			my $inc = $1;
 			next unless -f "$dir/$inc";
@@ -59,10 +60,12 @@ sub self_test
 	my $put = sub { open my $fh, '>', "$dir/$_[0]" or die; print $fh $_[1]; close $fh; };
 	$put->('base/a.h', "#include \"apply/b.h\"\n");
 	$put->('apply/b.h', "#include \"base/a.h\"\n");
+	$put->('base/compat.h', "#if PG_VERSION_NUM < 150000\n");
+	$put->('apply/c.c', "int x; /* SERVER_VERSION_NUM */\n#if PG_VERSION_NUM >= 160000\n");
 	my @bad = complaints($dir);
 	my $found = grep { /base may not use apply/ } @bad;
 	my $cycle = grep { /cycle/ } @bad;
-	die "the check does not find violations\n" unless $found && $cycle;
+	die "the check does not find violations\n" unless $found && $cycle && (grep { /version/ } @bad) == 1 && grep { /^apply\/c\.c:2 reads/ } @bad;
 	print "floors: the check finds violations\n";
 }
 

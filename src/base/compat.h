@@ -1,7 +1,7 @@
 /*
  * compat.h
- *		The differences between the supported PostgreSQL versions. No other file reads
- *		PG_VERSION_NUM.
+ *		The differences between the supported PostgreSQL versions, and the version that the
+ *		library is compiled for. No other file reads PG_VERSION_NUM: `.ci/check_floors.pl`.
  */
 #ifndef REPLICATION_PLUGIN_COMPAT_H
 #define REPLICATION_PLUGIN_COMPAT_H
@@ -11,6 +11,9 @@
 #if PG_VERSION_NUM < 150000
 #error "replication_plugin needs PostgreSQL 15 or newer"
 #endif
+
+#define SERVER_VERSION_NUM		PG_VERSION_NUM	/* as the setting server_version_num shows it */
+#define SERVER_MAJOR_VERSION	(PG_VERSION_NUM / 10000)
 
 /* PostgreSQL 15.0 has this function only under its first name. */
 #if PG_VERSION_NUM < 150001

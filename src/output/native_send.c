@@ -9,6 +9,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "base/compat.h"
 #include "output/native.h"
 
 void
@@ -45,7 +46,7 @@ static void
 write_startup(NativeStream *s)
 {
 	WireStartup m = {
-		.protocol = WIRE_PROTOCOL_VERSION,.server_version = PG_VERSION_NUM,.node = s->me,
+		.protocol = WIRE_PROTOCOL_VERSION,.server_version = SERVER_VERSION_NUM,.node = s->me,
 		.group_id = s->group_id,.encoding = pstrdup(GetDatabaseEncodingName()),
 		.internal = s->options.internal
 	};

@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "wire/value.h"
 
@@ -437,7 +438,7 @@ value_layout(void)
 {
 	static char layout[64];
 
-	snprintf(layout, sizeof(layout), "%d/%s/%d/%d/%d/%s", PG_VERSION_NUM / 10000,
+	snprintf(layout, sizeof(layout), "%d/%s/%d/%d/%d/%s", SERVER_MAJOR_VERSION,
 #ifdef WORDS_BIGENDIAN
 			 "be",
 #else

@@ -105,7 +105,7 @@ wire_tuple_init(WireTuple *t, MemoryContext context)
 typedef struct WireStartup
 {
 	int			protocol;
-	int			server_version; /* PG_VERSION_NUM of the provider */
+	int			server_version; /* server_version_num of the provider */
 	NodeId		node;			/* provider */
 	char	   *group_id;		/* uuid text */
 	char	   *encoding;
