@@ -7,7 +7,7 @@
  * current table (ApplyRelation.cx). Two kinds of state are not part of it, because they belong to
  * the process, whichever applier uses them:
  * - caches, all of which can be discarded: executor state of tables (target.c), indexes of row
- *   images (image_index.c), the plan of a statement (keep.c);
+ *   images (image_index.c);
  * - state that a PostgreSQL process has only once: the transaction, with the tables and tombstones
  *   that are open in it (target.c, store/tombstone.c), and the replication origin in use
  *   (session_origin.c).
@@ -77,6 +77,7 @@ struct ApplyContext
 	struct Relations *relations;
 	struct Scout *scout;		/* NULL: not needed so far */
 	MemoryContext envelope;		/* of the last kept change of another node: keep.c; or NULL */
+	struct _SPI_plan *keep_plan;	/* stores a kept change: keep.c; NULL: not needed so far */
 	/* connection to the node that is asked for values: fetch.c; survives aborts */
 	struct pg_conn *conn;
 	NodeId		conn_to;		/* the node to which conn is connected */

@@ -42,9 +42,6 @@
 #define ATT_LAYOUT		13
 #define ATT_RELID		15
 
-/* A cache of the process: the statement is the same for all appliers. */
-static SPIPlanPtr insert_plan = NULL;
-
 const WaitingTable *
 keep_needed(const WireRelation *remote)
 {
@@ -82,11 +79,11 @@ renumber(const WireRelation *remote, uint32 number, const char *message, int len
 
 /* Prepares the statement that stores a kept change. */
 static void
-prepare(void)
+prepare(ApplyContext *cx)
 {
 	Oid			types[13] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID, INT8OID};
 
-	session_keep_plan(&insert_plan, "INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
+	session_keep_plan(&cx->keep_plan, "INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
 					  " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided, relid)"
 					  " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM " EXTENSION_SCHEMA ".local_node l",
 					  lengthof(types), types);
@@ -101,7 +98,7 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 
 	Assert(cx->active && !cx->mode.kept && w->kept && !put_is_gathering(cx));
 	cx->keeping = true;
-	prepare();
+	prepare(cx);
 	values[0] = CStringGetTextDatum(w->schema);
 	values[1] = CStringGetTextDatum(w->name);
 	values[2] = Int32GetDatum(cx->provider);
@@ -120,7 +117,7 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	values[10] = CStringGetTextDatum(value_layout());
 	values[11] = BoolGetDatum(cx->mode.source_decides);
 	values[12] = Int64GetDatum(cx->relid ? cx->relid : remote->relid);
-	if (SPI_execute_plan(insert_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
+	if (SPI_execute_plan(cx->keep_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
 		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
 	session_sql_end(nest);
 	cx->keeping = false;

@@ -15,20 +15,17 @@
 #include "receive/gate.h"
 #include "shared/origin_hold.h"
 
-static NodeId self = INVALID_NODE_ID;
-static NodeId held = INVALID_NODE_ID;
-
 void
-gate_init(NodeId me)
+gate_init(Gate *gate, NodeId me)
 {
-	self = me;
+	gate->self = me;
 }
 
 bool
-gate_covers(NodeId origin, XLogRecPtr lsn)
+gate_covers(const Gate *gate, NodeId origin, XLogRecPtr lsn)
 {
-	Assert(self != INVALID_NODE_ID);
-	return origin == self || origin_hold_visible(origin, false) >= lsn;
+	Assert(gate->self != INVALID_NODE_ID);
+	return origin == gate->self || origin_hold_visible(origin, false) >= lsn;
 }
 
 /*
@@ -52,50 +49,50 @@ own_is_visible(XLogRecPtr lsn)
 }
 
 const FrontierEntry *
-gate_missing(const WireStub *stub)
+gate_missing(const Gate *gate, const WireStub *stub)
 {
 	for (int i = 0; i < stub->n; i++)
 	{
 		const FrontierEntry *e = &stub->entries[i];
 
-		if (e->node == self ? !own_is_visible(e->lsn) : !gate_covers(e->node, e->lsn))
+		if (e->node == gate->self ? !own_is_visible(e->lsn) : !gate_covers(gate, e->node, e->lsn))
 			return e;
 	}
 	return NULL;
 }
 
 bool
-gate_hold_for(NodeId origin, long ms)
+gate_hold_for(Gate *gate, NodeId origin, long ms)
 {
-	if (held == origin)
+	if (gate->held == origin)
 		return true;
-	gate_release();
-	Assert(held == INVALID_NODE_ID);
+	gate_release(gate);
+	Assert(gate->held == INVALID_NODE_ID);
 	if (!origin_hold(origin, ms))
 		return false;
-	held = origin;
+	gate->held = origin;
 	return true;
 }
 
 void
-gate_hold(NodeId origin)
+gate_hold(Gate *gate, NodeId origin)
 {
-	(void) gate_hold_for(origin, 0);
+	(void) gate_hold_for(gate, origin, 0);
 }
 
 void
-gate_release(void)
+gate_release(Gate *gate)
 {
-	if (held == INVALID_NODE_ID)
+	if (gate->held == INVALID_NODE_ID)
 		return;
 	session_origin_release();
-	origin_hold_release(held);
-	held = INVALID_NODE_ID;
+	origin_hold_release(gate->held);
+	gate->held = INVALID_NODE_ID;
 }
 
 void
-gate_release_if_wanted(void)
+gate_release_if_wanted(Gate *gate)
 {
-	if (held != INVALID_NODE_ID && origin_hold_wanted(held))
-		gate_release();
+	if (gate->held != INVALID_NODE_ID && origin_hold_wanted(gate->held))
+		gate_release(gate);
 }

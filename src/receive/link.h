@@ -14,6 +14,7 @@
 #include "model/frontier.h"
 #include "queue/replay.h"
 #include "receive/feedback.h"
+#include "receive/gate.h"
 #include "wire/wire.h"
 
 #define LINK_WAITED_OWNERS	32
@@ -126,6 +127,7 @@ typedef struct Link
 	Feedback	feedback;
 	ClockProbe	clock;
 	LinkTransaction transaction;
+	Gate		gate;
 } Link;
 
 /* Why streaming has ended without an error. */

@@ -146,7 +146,7 @@ work(Link *link, MemoryContext context)
 		link->seen_stored = NULL;
 		link_load(link);
 		apply_init(link->apply, link->provider, link->provider_dsn, link->seen);
-		gate_init(link->me);
+		gate_init(&link->gate, link->me);
 		switch (link_stream(link))
 		{
 			case LINK_END_RESTART:
@@ -169,38 +169,39 @@ work(Link *link, MemoryContext context)
 void
 replication_plugin_link_main(Datum link_status_index)
 {
-	static Link link;
+	/* it is used at the end of the process, when this function has been left */
+	Link	   *link = MemoryContextAllocZero(TopMemoryContext, sizeof(Link));
 	LinkStatus	status;
 	MemoryContext context;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
-	link.index = DatumGetInt32(link_status_index);
-	if (!link_status_attach(link.index) || !link_status_get(link.index, &status))
+	link->index = DatumGetInt32(link_status_index);
+	if (!link_status_attach(link->index) || !link_status_get(link->index, &status))
 		proc_exit(0);
-	link.provider = status.provider;
+	link->provider = status.provider;
 	BackgroundWorkerInitializeConnectionByOid(status.dboid, InvalidOid, 0);
 	set_session();
-	link.apply = apply_create();
+	link->apply = apply_create();
 	activity_ignore_own();
 	origin_map_ensure_loaded();
-	pulse_init(beat, &link);
-	peer_tell_silence(note_silence, &link);
-	before_shmem_exit(note_end, PointerGetDatum(&link));
-	link.seen = frontier_create();
+	pulse_init(beat, link);
+	peer_tell_silence(note_silence, link);
+	before_shmem_exit(note_end, PointerGetDatum(link));
+	link->seen = frontier_create();
 	context = AllocSetContextCreate(TopMemoryContext, "link", ALLOCSET_DEFAULT_SIZES);
 	pgstat_report_activity(STATE_RUNNING, "streaming");
 	PG_TRY();
 	{
-		table_wait_after_end(&link);
-		work(&link, context);
+		table_wait_after_end(link);
+		work(link, context);
 	}
 	PG_CATCH();
 	{
 		/* errors of a transaction have been noted in transaction.c */
-		if (link_status_get(link.index, &status) && status.state != LINK_BACKOFF)
-			note_error(&link, TopMemoryContext);
+		if (link_status_get(link->index, &status) && status.state != LINK_BACKOFF)
+			note_error(link, TopMemoryContext);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

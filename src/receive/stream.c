@@ -140,7 +140,7 @@ idle(Link *link)
 
 	if (!link_in_transaction(link))
 	{
-		gate_release();
+		gate_release(&link->gate);
 		(void) pgstat_report_stat(false);
 		image_index_tend();
 		asked_rest();
@@ -265,7 +265,7 @@ link_stream(Link *link)
 	link_status_set_state(link->index, LINK_CATCHING_UP);
 	link->stream.heard_at = link->stream.status_at = link->stream.stored_at = moment_now();
 	receive(link, message_context);
-	gate_release();
+	gate_release(&link->gate);
 	PQfinish(link->conn);
 	link->conn = NULL;
 	return LINK_END_RESTART;

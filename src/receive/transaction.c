@@ -84,7 +84,7 @@ take_hold(Link *link)
 	link->awaits_hold = t->begin.origin;
 	link->awaits_lsn = t->begin.origin_lsn;
 	link->shows_hold = false;
-	gate_hold(t->begin.origin);
+	gate_hold(&link->gate, t->begin.origin);
 	link->awaits_hold = INVALID_NODE_ID;
 	if (link->shows_hold)
 		link_status_set_state(link->index, LINK_CATCHING_UP);
@@ -125,7 +125,7 @@ begin_transaction(Link *link, WireReader *r)
 	wire_read_begin(r, &t->begin);
 	Assert(!IsTransactionState());
 	take_hold(link);
-	if (gate_covers(t->begin.origin, t->begin.origin_lsn))
+	if (gate_covers(&link->gate, t->begin.origin, t->begin.origin_lsn))
 		t->course = COURSE_COVERED;
 	else if (link_skips(link, t->begin.origin_lsn))
 		t->course = COURSE_SKIP;
@@ -187,7 +187,7 @@ end_scouting(Link *link)
 	LinkTransaction *t = &link->transaction;
 
 	t->course = COURSE_NONE;
-	gate_release();
+	gate_release(&link->gate);
 	tables_wait(link, &t->begin, scout_tables(link->apply));
 }
 
@@ -231,7 +231,7 @@ commit_transaction(Link *link, WireReader *r)
 	t->retrying_since = 0;
 	frontier_raise(link->seen, t->begin.origin, t->begin.origin_lsn, t->begin.commit_ts);
 	passed(link, commit.end_lsn);
-	gate_release_if_wanted();
+	gate_release_if_wanted(&link->gate);
 }
 
 /* Applies a row message, or reads past it. */
@@ -324,12 +324,12 @@ wait_for_stub(Link *link, const WireStub *stub)
 	const FrontierEntry *announced = NULL;
 	Moment		since = 0;
 
-	while ((missing = gate_missing(stub)) != NULL)
+	while ((missing = gate_missing(&link->gate, stub)) != NULL)
 	{
 		if (since == 0)
 		{
 			since = moment_now();
-			gate_release();
+			gate_release(&link->gate);
 		}
 		if (link_status_restart_requested(link->index))
 			return false;
@@ -359,11 +359,11 @@ link_wait_for_base(Link *link)
 	if (!link->base)
 		return;
 	stub = (WireStub) {.n = link->base->n,.entries = link->base->entries};
-	while ((missing = gate_missing(&stub)) != NULL)
+	while ((missing = gate_missing(&link->gate, &stub)) != NULL)
 	{
 		link_status_set_state(link->index, LINK_CATCHING_UP);
 		link_status_set_blocked(link->index, missing->node, missing->lsn);
-		if (gate_missing(&stub))
+		if (gate_missing(&link->gate, &stub))
 			link_wait(link, STUB_WAIT_MS);
 	}
 	/*
@@ -618,7 +618,7 @@ handle_error(Link *link, MemoryContext context)
 	if (remedy == REMEDY_AGAIN)
 		tell_of_retry(link, edata);
 	FreeErrorData(edata);
-	gate_release();
+	gate_release(&link->gate);
 	t->course = COURSE_NONE;
 	if (remedy == REMEDY_AGAIN)
 		wait_before_retry(link);

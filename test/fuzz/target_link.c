@@ -183,7 +183,7 @@ prepare(void)
 	fuzzed = (Link) {.me = 1,.provider = 2,.group_id = "0e4f9a7c-0000-4000-8000-000000000001",.provider_name = "two",
 		.provider_dsn = "host=/nowhere",.full_origins = "all",.apply = fuzzed.apply
 	};
-	gate_init(1);
+	gate_init(&fuzzed.gate, 1);
 	feedback_start(&fuzzed.feedback);
 	start_link();
 }
@@ -194,7 +194,7 @@ clean(void)
 {
 	AbortOutOfAnyTransaction();
 	apply_reset(fuzzed.apply);
-	gate_release();
+	gate_release(&fuzzed.gate);
 	link_transaction_reset(&fuzzed);
 	fuzzed.transaction.careful_lsn = InvalidXLogRecPtr;
 	fuzzed.transaction.careful_tries = fuzzed.transaction.retries = 0;

@@ -103,9 +103,8 @@ typedef struct GroupWorker
 	XLogRecPtr	quiet_end;		/* little WAL has been written since it ended here, ... */
 	Moment		quiet_since;	/* ... at this moment */
 	Collector	collector;
+	Settling	settling;
 } GroupWorker;
-
-static GroupWorker worker;
 
 /* ---------- the group slot ---------- */
 
@@ -115,20 +114,20 @@ static GroupWorker worker;
  * can be copied from the group slot.
  */
 static void
-tell_of_moved_slot(bool is_ahead)
+tell_of_moved_slot(GroupWorker *worker, bool is_ahead)
 {
 	const char *text = "the group slot of this node was moved by somebody, and does not have what other members may lack";
 
-	if (is_ahead && !worker.slot_is_ahead)
+	if (is_ahead && !worker->slot_is_ahead)
 	{
 		ereport(WARNING,
 				(errmsg("%s", text),
 				 errhint("It is made good when all members have what was written here. Until then no other slot of this node must be lost.")));
 		sql_note_error(psprintf("group worker: %s", text));
 	}
-	else if (!is_ahead && worker.slot_is_ahead)
-		worker.healthy = false;	/* clears the error in the view nodes */
-	worker.slot_is_ahead = is_ahead;
+	else if (!is_ahead && worker->slot_is_ahead)
+		worker->healthy = false;	/* clears the error in the view nodes */
+	worker->slot_is_ahead = is_ahead;
 }
 
 /*
@@ -136,7 +135,7 @@ tell_of_moved_slot(bool is_ahead)
  * they may lack, so it must rejoin.
  */
 static void
-tend_group_slot(void)
+tend_group_slot(GroupWorker *worker)
 {
 	char	   *state = sql_value("SELECT CASE WHEN NOT p.slot_made THEN 'missing'"
 								  " WHEN r.slot_name IS NULL OR r.wal_status = 'lost' THEN 'lost'"
@@ -144,7 +143,7 @@ tend_group_slot(void)
 								  " FROM replication_plugin.stable_point p LEFT JOIN pg_replication_slots r"
 								  " ON r.slot_name = replication_plugin.group_slot_name()", 0, NULL);
 
-	tell_of_moved_slot(state && strcmp(state, "ahead") == 0);
+	tell_of_moved_slot(worker, state && strcmp(state, "ahead") == 0);
 	if (!state || strcmp(state, "ahead") == 0)
 		return;
 	if (strcmp(state, "missing") == 0)
@@ -170,33 +169,33 @@ free_note(Note *note)
 
 /* Forgets the first n notes. */
 static void
-drop_notes(int n)
+drop_notes(GroupWorker *worker, int n)
 {
 	for (int i = 0; i < n; i++)
-		free_note(&worker.notes[i]);
-	memmove(&worker.notes[0], &worker.notes[n], (worker.nnotes - n) * sizeof(Note));
-	worker.nnotes -= n;
+		free_note(&worker->notes[i]);
+	memmove(&worker->notes[0], &worker->notes[n], (worker->nnotes - n) * sizeof(Note));
+	worker->nnotes -= n;
 }
 
 /* Drops every second note to make room. */
 static void
-thin_notes(void)
+thin_notes(GroupWorker *worker)
 {
 	int			kept = 0;
 
-	for (int i = 0; i < worker.nnotes; i++)
+	for (int i = 0; i < worker->nnotes; i++)
 	{
 		if (i % 2 == 1)
-			worker.notes[kept++] = worker.notes[i];
+			worker->notes[kept++] = worker->notes[i];
 		else
-			free_note(&worker.notes[i]);
+			free_note(&worker->notes[i]);
 	}
-	worker.nnotes = kept;
+	worker->nnotes = kept;
 }
 
 /* Returns this node's seen vector, in TopMemoryContext. */
 static Frontier *
-seen_now(void)
+seen_now(GroupWorker *worker)
 {
 	MemoryContext old;
 	Frontier   *seen;
@@ -209,25 +208,25 @@ seen_now(void)
 	MemoryContextSwitchTo(old);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(worker.round);
+	MemoryContextSwitchTo(worker->round);
 	return seen;
 }
 
 /* Notes a position of the local WAL with what is known about everything before it. */
 static void
-take_note(XLogRecPtr position, TransactionId oldest)
+take_note(GroupWorker *worker, XLogRecPtr position, TransactionId oldest)
 {
 	MemoryContext old;
 	Frontier   *f;
-	Frontier   *seen = seen_now();
+	Frontier   *seen = seen_now(worker);
 
-	if (worker.nnotes == MAX_NOTES)
-		thin_notes();
+	if (worker->nnotes == MAX_NOTES)
+		thin_notes(worker);
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	f = local_frontier(worker.me);
+	f = local_frontier(worker->me);
 	MemoryContextSwitchTo(old);
-	frontier_set_lsn(f, worker.me, position);
-	worker.notes[worker.nnotes++] = (Note) {position, f, oldest, seen};
+	frontier_set_lsn(f, worker->me, position);
+	worker->notes[worker->nnotes++] = (Note) {position, f, oldest, seen};
 }
 
 /* Moves the group slot. Decoding would log two messages each time, which are suppressed. */
@@ -259,25 +258,25 @@ move_group_slot(XLogRecPtr to)
  * the slot reads the vector afterwards.
  */
 static void
-advance_group_slot(void)
+advance_group_slot(GroupWorker *worker)
 {
 	char	   *text = sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL);
 	Frontier   *stable = text ? frontier_from_text(text) : NULL;
 	const char *params[4];
 	int			n = 0;
 
-	while (stable && n < worker.nnotes && stable_covers(stable, worker.notes[n].covers))
+	while (stable && n < worker->nnotes && stable_covers(stable, worker->notes[n].covers))
 		n++;
 	if (n == 0)
 		return;
-	if (worker.notes[n - 1].position - worker.notes[0].position < ADVANCE_AFTER_WAL &&
-		!moment_is_past(worker.advanced_at,
+	if (worker->notes[n - 1].position - worker->notes[0].position < ADVANCE_AFTER_WAL &&
+		!moment_is_past(worker->advanced_at,
 									ADVANCE_INTERVALS * setting_frontier_interval))
 		return;
 	params[0] = text;
-	params[1] = psprintf(UINT64_FORMAT, full_xid_of(worker.notes[n - 1].oldest));
-	params[2] = frontier_to_text(worker.notes[n - 1].seen);
-	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker.notes[n - 1].position));
+	params[1] = psprintf(UINT64_FORMAT, full_xid_of(worker->notes[n - 1].oldest));
+	params[2] = frontier_to_text(worker->notes[n - 1].seen);
+	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker->notes[n - 1].position));
 	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3,"
 			  " slot_lsn = $4::pg_lsn", 4, params);
 	sql_value("WITH gone AS (DELETE FROM replication_plugin.table_rewrite w USING replication_plugin.stable_point p"
@@ -285,11 +284,11 @@ advance_group_slot(void)
 			  "   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schema_name WHERE c.oid = w.relid) RETURNING w.xid & 4294967295 AS writer)"
 			  " DELETE FROM replication_plugin.row_pin r USING gone g WHERE r.writer = g.writer", 0, NULL);
 	XLogFlush(XactLastCommitEnd);
-	move_group_slot(worker.notes[n - 1].position);
-	worker.moved_to = worker.notes[n - 1].position;
-	collector_stable(&worker.collector, worker.notes[n - 1].oldest, params[2]);
-	worker.advanced_at = moment_now();
-	drop_notes(n);
+	move_group_slot(worker->notes[n - 1].position);
+	worker->moved_to = worker->notes[n - 1].position;
+	collector_stable(&worker->collector, worker->notes[n - 1].oldest, params[2]);
+	worker->advanced_at = moment_now();
+	drop_notes(worker, n);
 }
 
 /* ---------- the frontier row ---------- */
@@ -314,27 +313,27 @@ told_state(void)
  * answer is little WAL, so this comes to rest.
  */
 static bool
-much_written(void)
+much_written(GroupWorker *worker)
 {
 	NodeId	   *nodes;
 	int			n = origin_map_nodes(&nodes);
 
 	for (int i = 0; i < n; i++)
 	{
-		XLogRecPtr	lsn = nodes[i] == worker.me ? InvalidXLogRecPtr : origin_map_progress(nodes[i]);
+		XLogRecPtr	lsn = nodes[i] == worker->me ? InvalidXLogRecPtr : origin_map_progress(nodes[i]);
 
-		if (lsn != InvalidXLogRecPtr && lsn > frontier_lsn(worker.told_frontier, nodes[i]) + ROW_AFTER_WAL)
+		if (lsn != InvalidXLogRecPtr && lsn > frontier_lsn(worker->told_frontier, nodes[i]) + ROW_AFTER_WAL)
 			return true;
 	}
-	return GetXLogInsertRecPtr() > frontier_lsn(worker.told_frontier, worker.me) + ROW_AFTER_WAL;
+	return GetXLogInsertRecPtr() > frontier_lsn(worker->told_frontier, worker->me) + ROW_AFTER_WAL;
 }
 
 /* Returns true if there is something to report. */
 static bool
-want_row(const char *state)
+want_row(GroupWorker *worker, const char *state)
 {
-	return !worker.row_written || worker.gives_back > 0 || activity_count() != worker.told ||
-		strcmp(state, worker.told_state) != 0 || much_written();
+	return !worker->row_written || worker->gives_back > 0 || activity_count() != worker->told ||
+		strcmp(state, worker->told_state) != 0 || much_written(worker);
 }
 
 /* Notes the first frontier row of a run of the server. Links wait for it (check_run()). */
@@ -348,33 +347,33 @@ note_first_row(XLogRecPtr end)
 
 /* Writes the frontier row if it is due, and notes its position. */
 static void
-tell_frontier(void)
+tell_frontier(GroupWorker *worker)
 {
 	uint64		count = activity_count();
 	TransactionId oldest;
 	char	   *state;
 
-	if (worker.row_written && !moment_is_past(worker.row_at, setting_frontier_interval))
+	if (worker->row_written && !moment_is_past(worker->row_at, setting_frontier_interval))
 		return;
 	state = told_state();
-	if (!want_row(state))
+	if (!want_row(worker, state))
 		return;
 	oldest = GetOldestActiveTransactionId();
 	sql_value("SELECT replication_plugin.write_frontier_row()", 0, NULL);
 	FAULT_POINT("frontier_row_committed");
-	take_note(XactLastCommitEnd, oldest);
-	if (!worker.row_written)
+	take_note(worker, XactLastCommitEnd, oldest);
+	if (!worker->row_written)
 		note_first_row(XactLastCommitEnd);
-	worker.told = count;
-	frontier_merge(worker.told_frontier, worker.notes[worker.nnotes - 1].covers);
-	if (worker.told_state)
-		pfree(worker.told_state);
-	worker.told_state = MemoryContextStrdup(TopMemoryContext, state);
-	worker.row_at = moment_now();
-	worker.row_written = true;
-	if (worker.gives_back == 2)
-		sql_value_int("UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer RETURNING 1", worker.me);
-	worker.gives_back = Max(worker.gives_back - 1, 0);
+	worker->told = count;
+	frontier_merge(worker->told_frontier, worker->notes[worker->nnotes - 1].covers);
+	if (worker->told_state)
+		pfree(worker->told_state);
+	worker->told_state = MemoryContextStrdup(TopMemoryContext, state);
+	worker->row_at = moment_now();
+	worker->row_written = true;
+	if (worker->gives_back == 2)
+		sql_value_int("UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer RETURNING 1", worker->me);
+	worker->gives_back = Max(worker->gives_back - 1, 0);
 }
 
 /*
@@ -382,39 +381,39 @@ tell_frontier(void)
  * each origin, as far as the last frontier row has them.
  */
 static void
-restore_timestamps(void)
+restore_timestamps(GroupWorker *worker)
 {
 	char	   *text = sql_value("SELECT f.vector FROM replication_plugin.frontier f JOIN replication_plugin.local_node l USING (node_id)", 0, NULL);
 	Frontier   *f = text ? frontier_from_text(text) : NULL;
 
 	for (int i = 0; f && i < f->n; i++)
 	{
-		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker.me)
+		if (f->entries[i].ts != PG_INT64_MIN && f->entries[i].node != worker->me)
 			origin_hold_note(f->entries[i].node, InvalidXLogRecPtr, f->entries[i].ts);
 	}
 }
 
 /* Lets a node that has just become ready take writes once all members know that it is ready. */
 static void
-announce(void)
+announce(GroupWorker *worker)
 {
 	const char *params[1];
 
-	if (worker.announced)
+	if (worker->announced)
 		return;
-	if (worker.announced_at == InvalidXLogRecPtr)
+	if (worker->announced_at == InvalidXLogRecPtr)
 	{
 		/* a transaction that the members' frontier rows will cover */
 		if (!sql_value("UPDATE replication_plugin.member_ready m SET ready_at = clock_timestamp() FROM replication_plugin.local_node l"
 					   " WHERE m.node_id = l.node_id AND NOT l.announced RETURNING 1", 0, NULL))
 		{
-			worker.announced = true;
+			worker->announced = true;
 			return;
 		}
-		worker.announced_at = XactLastCommitEnd;
+		worker->announced_at = XactLastCommitEnd;
 	}
-	params[0] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker.announced_at));
-	worker.announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
+	params[0] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker->announced_at));
+	worker->announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
 }
 
 /*
@@ -455,29 +454,29 @@ read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
  * cover the row; and then another row, since the others' positions may cover that change by now.
  */
 static void
-give_back_wal(void)
+give_back_wal(GroupWorker *worker)
 {
 	XLogRecPtr	end = GetXLogInsertRecPtr();
 	XLogRecPtr	confirmed;
 
-	if (end - worker.quiet_end > QUIET_WAL)
+	if (end - worker->quiet_end > QUIET_WAL)
 	{
-		worker.quiet_end = end;
-		worker.quiet_since = moment_now();
+		worker->quiet_end = end;
+		worker->quiet_since = moment_now();
 	}
-	if (end - worker.kept_from < ROW_AFTER_WAL || activity_count() != worker.told ||
-		!moment_is_past(worker.quiet_since, QUIET_INTERVALS * setting_frontier_interval) ||
-		!moment_is_past(worker.kept_looked_at, ADVANCE_INTERVALS * setting_frontier_interval))
+	if (end - worker->kept_from < ROW_AFTER_WAL || activity_count() != worker->told ||
+		!moment_is_past(worker->quiet_since, QUIET_INTERVALS * setting_frontier_interval) ||
+		!moment_is_past(worker->kept_looked_at, ADVANCE_INTERVALS * setting_frontier_interval))
 		return;
-	worker.kept_looked_at = moment_now();
-	if (!read_group_slot(&worker.kept_from, &confirmed) || end - worker.kept_from < ROW_AFTER_WAL)
+	worker->kept_looked_at = moment_now();
+	if (!read_group_slot(&worker->kept_from, &confirmed) || end - worker->kept_from < ROW_AFTER_WAL)
 		return;
 	/* a member that has not answered the last one will not answer another one */
-	if (confirmed < worker.given_back_at && end - worker.given_back_at < ROW_AFTER_WAL)
+	if (confirmed < worker->given_back_at && end - worker->given_back_at < ROW_AFTER_WAL)
 		return;
-	worker.given_back_at = end;
+	worker->given_back_at = end;
 	(void) LogStandbySnapshot();
-	worker.gives_back = 2;
+	worker->gives_back = 2;
 }
 
 /* ---------- the worker ---------- */
@@ -496,13 +495,13 @@ is_member(void)
  * members have answered a later row, which a group at rest does not write.
  */
 static void
-ask_for_answers(void)
+ask_for_answers(GroupWorker *worker)
 {
-	if (!worker.slot_is_ahead || worker.gives_back > 0 ||
-		!moment_is_past(worker.asked_at, ADVANCE_INTERVALS * setting_frontier_interval))
+	if (!worker->slot_is_ahead || worker->gives_back > 0 ||
+		!moment_is_past(worker->asked_at, ADVANCE_INTERVALS * setting_frontier_interval))
 		return;
-	worker.asked_at = moment_now();
-	worker.gives_back = 2;
+	worker->asked_at = moment_now();
+	worker->gives_back = 2;
 }
 
 /*
@@ -532,24 +531,24 @@ retire_origins(void)
 
 /* Does one round. */
 static void
-work(void)
+work(GroupWorker *worker)
 {
-	MemoryContextSwitchTo(worker.round);
-	tend_group_slot();
-	tell_frontier();
-	announce();
-	advance_group_slot();
-	give_back_wal();
-	ask_for_answers();
-	collector_work(&worker.collector);
+	MemoryContextSwitchTo(worker->round);
+	tend_group_slot(worker);
+	tell_frontier(worker);
+	announce(worker);
+	advance_group_slot(worker);
+	give_back_wal(worker);
+	ask_for_answers(worker);
+	collector_work(&worker->collector);
 	forget_awaited();
 	retire_origins();
 	origin_map_secure_progress();
-	settle_tables(worker.moved_to);
-	if (!worker.healthy && !worker.slot_is_ahead)
+	settle_tables(&worker->settling, worker->moved_to);
+	if (!worker->healthy && !worker->slot_is_ahead)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);
-	worker.healthy = true;
-	MemoryContextReset(worker.round);
+	worker->healthy = true;
+	MemoryContextReset(worker->round);
 	worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));
 }
 
@@ -577,6 +576,7 @@ note_error(void)
 void
 replication_plugin_group_main(Datum dboid)
 {
+	GroupWorker worker = {0};
 	char	   *id;
 
 	worker_setup(DatumGetObjectId(dboid));
@@ -594,9 +594,9 @@ replication_plugin_group_main(Datum dboid)
 	(void) activity_count();
 	PG_TRY();
 	{
-		restore_timestamps();
+		restore_timestamps(&worker);
 		while (is_member())
-			work();
+			work(&worker);
 	}
 	PG_CATCH();
 	{

@@ -23,17 +23,15 @@ typedef struct Waiting
 	XLogRecPtr	until;			/* position that must become stable */
 } Waiting;
 
-static List *waiting = NIL;		/* of Waiting *, in TopMemoryContext */
-
 /* Returns the entry of a table, which is made at first sight. */
 static Waiting *
-entry_of(Oid relid)
+entry_of(Settling *settling, Oid relid)
 {
 	MemoryContext old;
 	ListCell   *lc;
 	Waiting    *w;
 
-	foreach(lc, waiting)
+	foreach(lc, settling->waiting)
 	{
 		w = lfirst(lc);
 		if (w->relid == relid)
@@ -42,16 +40,16 @@ entry_of(Oid relid)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	w = palloc(sizeof(Waiting));
 	*w = (Waiting) {.relid = relid,.until = GetXLogInsertRecPtr()};
-	waiting = lappend(waiting, w);
+	settling->waiting = lappend(settling->waiting, w);
 	MemoryContextSwitchTo(old);
 	return w;
 }
 
 /* Checks one table. */
 static void
-look_at(Oid relid, XLogRecPtr stable)
+look_at(Settling *settling, Oid relid, XLogRecPtr stable)
 {
-	Waiting    *w = entry_of(relid);
+	Waiting    *w = entry_of(settling, relid);
 	const char *params[1] = {psprintf("%u", relid)};
 
 	if (stable < w->until)
@@ -65,13 +63,13 @@ look_at(Oid relid, XLogRecPtr stable)
 	/* fails while a session is writing to the table: then it is tried again later */
 	if (strcmp(sql_value("SELECT replication_plugin.settle_table($1::oid)", 1, params), "t") == 0)
 	{
-		waiting = list_delete_ptr(waiting, w);
+		settling->waiting = list_delete_ptr(settling->waiting, w);
 		pfree(w);
 	}
 }
 
 void
-settle_tables(XLogRecPtr stable)
+settle_tables(Settling *settling, XLogRecPtr stable)
 {
 	char	   *list = sql_value("SELECT string_agg(c.oid::text, ' ') FROM replication_plugin.mergeable_table m"
 								 " JOIN pg_namespace n ON n.nspname = m.schema_name"
@@ -81,5 +79,5 @@ settle_tables(XLogRecPtr stable)
 	char	   *rest = NULL;
 
 	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name; name = strtok_r(NULL, " ", &rest))
-		look_at((Oid) strtoul(name, NULL, 10), stable);
+		look_at(settling, (Oid) strtoul(name, NULL, 10), stable);
 }

@@ -54,8 +54,6 @@ typedef struct WantedLink
 	bool		known;			/* status is filled */
 } WantedLink;
 
-static List *given_up = NIL;	/* providers (of int), in TopMemoryContext */
-
 /* The dsn of a provider when this manager last looked; in TopMemoryContext. */
 typedef struct Place
 {
@@ -63,19 +61,17 @@ typedef struct Place
 	char	   *dsn;
 } Place;
 
-static List *places = NIL;		/* of Place * */
-
 /* ---------- wanted links ---------- */
 
 /* Returns the given-up links as text of type integer[]. */
 static char *
-given_up_text(void)
+given_up_text(const LinkTender *tender)
 {
 	StringInfoData buf;
 	ListCell   *lc;
 
 	initStringInfo(&buf);
-	foreach(lc, given_up)
+	foreach(lc, tender->given_up)
 		appendStringInfo(&buf, "%c%d", buf.len ? ',' : '{', lfirst_int(lc));
 	appendStringInfoString(&buf, buf.len ? "}" : "{}");
 	return buf.data;
@@ -124,7 +120,7 @@ parse_wanted(char *text)
 
 /* Returns the links that this node should have. */
 static List *
-wanted_links(LocalNode *local)
+wanted_links(const LinkTender *tender, LocalNode *local)
 {
 	const char *params[1];
 
@@ -133,7 +129,7 @@ wanted_links(LocalNode *local)
 			add_wanted(NIL, local->source_id, 'j', sql_link_paused(local->source_id), "all") : NIL;
 	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
 		return NIL;
-	params[0] = given_up_text();
+	params[0] = given_up_text(tender);
 	return parse_wanted(sql_value("SELECT replication_plugin.tend_wanted_links($1::integer[])", 1, params));
 }
 
@@ -154,7 +150,7 @@ is_down(const WantedLink *w)
  * has changed.
  */
 static bool
-judge_links(List *wanted, List *nodes)
+judge_links(LinkTender *tender, List *wanted, List *nodes)
 {
 	List	   *now = NIL;
 	bool		changed;
@@ -164,7 +160,7 @@ judge_links(List *wanted, List *nodes)
 	foreach(lc, wanted)
 	{
 		WantedLink *w = lfirst(lc);
-		bool		was = list_member_int(given_up, w->provider);
+		bool		was = list_member_int(tender->given_up, w->provider);
 
 		if (w->joining || !(is_down(w) || (was && w->status.state != LINK_STREAMING)))
 			continue;
@@ -174,15 +170,15 @@ judge_links(List *wanted, List *nodes)
 					(errmsg("link from node \"%s\" has been down for %d ms: what it carries is taken from other nodes, where there is a way",
 							nodes_name_in(nodes, w->provider), setting_reroute_timeout)));
 	}
-	foreach(lc, given_up)
+	foreach(lc, tender->given_up)
 	{
 		if (!list_member_int(now, lfirst_int(lc)))
 			ereport(LOG, (errmsg("link from node \"%s\" is back, or no longer wanted", nodes_name_in(nodes, lfirst_int(lc)))));
 	}
-	changed = list_difference_int(now, given_up) != NIL || list_difference_int(given_up, now) != NIL;
-	list_free(given_up);
+	changed = list_difference_int(now, tender->given_up) != NIL || list_difference_int(tender->given_up, now) != NIL;
+	list_free(tender->given_up);
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	given_up = list_copy(now);
+	tender->given_up = list_copy(now);
 	MemoryContextSwitchTo(old);
 	return changed;
 }
@@ -192,9 +188,9 @@ judge_links(List *wanted, List *nodes)
  * in applying).
  */
 static bool
-stands(const WantedLink *w)
+stands(const LinkTender *tender, const WantedLink *w)
 {
-	return w->paused || w->joining || list_member_int(given_up, w->provider) ||
+	return w->paused || w->joining || list_member_int(tender->given_up, w->provider) ||
 		(w->known && (w->status.apply_failed || (w->status.pid != 0 && w->status.down_since == 0)));
 }
 
@@ -280,13 +276,13 @@ tend_link(WantedLink *w, bool well)
 
 /* Returns the dsn of a provider as last seen; the entry is made at first sight. */
 static Place *
-place_of(NodeRow *n)
+place_of(LinkTender *tender, NodeRow *n)
 {
 	ListCell   *lc;
 	MemoryContext old;
 	Place	   *p;
 
-	foreach(lc, places)
+	foreach(lc, tender->places)
 	{
 		p = lfirst(lc);
 		if (p->provider == n->node_id)
@@ -295,14 +291,14 @@ place_of(NodeRow *n)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	p = palloc(sizeof(Place));
 	*p = (Place) {n->node_id, pstrdup(n->dsn)};
-	places = lappend(places, p);
+	tender->places = lappend(tender->places, p);
 	MemoryContextSwitchTo(old);
 	return p;
 }
 
 /* Restarts the link from a provider that has a new dsn. */
 static void
-follow(WantedLink *w, List *nodes)
+follow(LinkTender *tender, WantedLink *w, List *nodes)
 {
 	ListCell   *lc;
 
@@ -313,7 +309,7 @@ follow(WantedLink *w, List *nodes)
 
 		if (n->node_id != w->provider || w->index < 0)
 			continue;
-		p = place_of(n);
+		p = place_of(tender, n);
 		if (strcmp(p->dsn, n->dsn) == 0)
 			return;
 		pfree(p->dsn);
@@ -408,34 +404,34 @@ count_without_place(List *wanted)
 }
 
 int
-link_tender_round(LocalNode *local, List *nodes)
+link_tender_round(LinkTender *tender, LocalNode *local, List *nodes)
 {
-	List	   *wanted = wanted_links(local);
+	List	   *wanted = wanted_links(tender, local);
 	bool		takes_part = strcmp(local->state, "ready") == 0 || strcmp(local->state, "leaving") == 0;
 	bool		complete = true;
 	bool		well;
 	ListCell   *lc;
 
-	if (judge_links(wanted, nodes))
-		wanted = wanted_links(local);
+	if (judge_links(tender, wanted, nodes))
+		wanted = wanted_links(tender, local);
 	well = all_well(wanted);
 	foreach(lc, wanted)
-		complete &= stands(lfirst(lc));
+		complete &= stands(tender, lfirst(lc));
 	(void) stop_unwanted(wanted, nodes, !takes_part ? STOP_ALL : complete ? STOP_REPLACED : STOP_REMOVED);
 	foreach(lc, wanted)
 	{
-		follow(lfirst(lc), nodes);
+		follow(tender, lfirst(lc), nodes);
 		tend_link(lfirst(lc), well);
 	}
 	return count_without_place(wanted);
 }
 
 void
-link_tender_show_error(LocalNode *local, const char *message)
+link_tender_show_error(const LinkTender *tender, LocalNode *local, const char *message)
 {
 	ListCell   *lc;
 
-	foreach(lc, wanted_links(local))
+	foreach(lc, wanted_links(tender, local))
 	{
 		WantedLink *w = lfirst(lc);
 

@@ -84,9 +84,10 @@ typedef struct Manager
 	bool		timestamps_checked;
 	int			without_place;	/* links that cannot run, as last reported */
 	bool		healthy;		/* has completed a round */
+	LinkTender	links;
+	SlotTender	slots;
+	WaitWatch	waits;
 } Manager;
-
-static Manager manager;
 
 /* ---------- other workers ---------- */
 
@@ -103,33 +104,33 @@ static const struct
 
 /* Returns true if a worker runs that was started by this manager or by an earlier one. */
 static bool
-is_running(ManagedWorker kind)
+is_running(const Manager *manager, ManagedWorker kind)
 {
-	return worker_is_running(manager.workers[kind].handle) || manager_status_worker(manager.dboid, kind) != 0;
+	return worker_is_running(manager->workers[kind].handle) || manager_status_worker(manager->dboid, kind) != 0;
 }
 
 /* Terminates a worker. Returns true if it has ended. */
 static bool
-end_worker(ManagedWorker kind)
+end_worker(Manager *manager, ManagedWorker kind)
 {
-	pid_t		pid = manager_status_worker(manager.dboid, kind);
-	BackgroundWorkerHandle *handle = manager.workers[kind].handle;
+	pid_t		pid = manager_status_worker(manager->dboid, kind);
+	BackgroundWorkerHandle *handle = manager->workers[kind].handle;
 
 	if (worker_is_running(handle))
 		TerminateBackgroundWorker(handle);
 	else if (pid != 0)
 		kill(pid, SIGTERM);
-	return !is_running(kind);
+	return !is_running(manager, kind);
 }
 
 /* Terminates all other workers. Returns true if they have ended. */
 static bool
-stop_everything(void)
+stop_everything(Manager *manager)
 {
 	bool		ended = true;
 
 	for (ManagedWorker kind = 0; kind < MANAGED_WORKERS; kind++)
-		ended &= end_worker(kind);
+		ended &= end_worker(manager, kind);
 	return link_tender_stop_all() && ended;
 }
 
@@ -154,11 +155,11 @@ tell_of_lack(ManagedState *w, const char *name)
 
 /* Keeps a worker running, with a pause after failures. */
 static void
-keep_running(ManagedWorker kind)
+keep_running(Manager *manager, ManagedWorker kind)
 {
-	ManagedState *w = &manager.workers[kind];
+	ManagedState *w = &manager->workers[kind];
 
-	if (is_running(kind))
+	if (is_running(manager, kind))
 	{
 		if (moment_is_past(w->started_at, setting_retry_max))
 			w->failures = 0;
@@ -169,8 +170,8 @@ keep_running(ManagedWorker kind)
 	w->started_at = moment_now();
 	w->failures++;
 	MemoryContextSwitchTo(TopMemoryContext);
-	w->handle = worker_start(kinds[kind].function, kinds[kind].name, ObjectIdGetDatum(manager.dboid));
-	MemoryContextSwitchTo(manager.round);
+	w->handle = worker_start(kinds[kind].function, kinds[kind].name, ObjectIdGetDatum(manager->dboid));
+	MemoryContextSwitchTo(manager->round);
 	tell_of_lack(w, kinds[kind].name);
 }
 
@@ -179,42 +180,42 @@ keep_running(ManagedWorker kind)
  * worker itself waits after errors.
  */
 static void
-tend_join(LocalNode *local)
+tend_join(Manager *manager, LocalNode *local)
 {
-	ManagedState *w = &manager.workers[MANAGED_JOIN];
+	ManagedState *w = &manager->workers[MANAGED_JOIN];
 
 	if (strncmp(local->state, "joining", 7) != 0 ||
-		(w->handle && !is_running(MANAGED_JOIN) && !moment_is_past(w->started_at, setting_retry_min * 2)))
+		(w->handle && !is_running(manager, MANAGED_JOIN) && !moment_is_past(w->started_at, setting_retry_min * 2)))
 		return;
 	w->failures = 0;
-	keep_running(MANAGED_JOIN);
+	keep_running(manager, MANAGED_JOIN);
 }
 
 /* Keeps the group worker running on a member, and the park worker while there is work for it. */
 static void
-tend_member(LocalNode *local)
+tend_member(Manager *manager, LocalNode *local)
 {
 	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
 	{
-		(void) end_worker(MANAGED_GROUP);
-		(void) end_worker(MANAGED_PARK);
+		(void) end_worker(manager, MANAGED_GROUP);
+		(void) end_worker(manager, MANAGED_PARK);
 		return;
 	}
-	keep_running(MANAGED_GROUP);
+	keep_running(manager, MANAGED_GROUP);
 	if (sql_value("SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1 FROM replication_plugin.row_pin"
 				  " UNION ALL SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
-		keep_running(MANAGED_PARK);
+		keep_running(manager, MANAGED_PARK);
 	else
-		manager.workers[MANAGED_PARK].failures = 0;
+		manager->workers[MANAGED_PARK].failures = 0;
 }
 
 /* ---------- requirements ---------- */
 
 /* Shows in the views nodes and links why nothing runs. */
 static void
-show_error(LocalNode *local, const char *message)
+show_error(const Manager *manager, LocalNode *local, const char *message)
 {
-	link_tender_show_error(local, message);
+	link_tender_show_error(&manager->links, local, message);
 	sql_note_error(message);
 }
 
@@ -223,18 +224,18 @@ show_error(LocalNode *local, const char *message)
  * reason in the view links (the view nodes finds it out itself).
  */
 static bool
-check_requirements(LocalNode *local)
+check_requirements(Manager *manager, LocalNode *local)
 {
 	const Unmet *u = requirement_unmet_by_server();
 
 	if (u)
 	{
-		if (manager.unmet != u)
+		if (manager->unmet != u)
 			ereport(LOG, (errmsg("nothing is replicated: %s", u->problem), errhint("%s", u->fix)));
-		(void) stop_everything();
-		link_tender_show_error(local, psprintf("%s HINT: %s", u->problem, u->fix));
+		(void) stop_everything(manager);
+		link_tender_show_error(&manager->links, local, psprintf("%s HINT: %s", u->problem, u->fix));
 	}
-	manager.unmet = u;
+	manager->unmet = u;
 	return !u;
 }
 
@@ -243,17 +244,17 @@ check_requirements(LocalNode *local)
  * needed. A node without them must rejoin. Returns false if they are lost.
  */
 static bool
-check_timestamps(LocalNode *local)
+check_timestamps(Manager *manager, LocalNode *local)
 {
 	const char *why[1] = {TIMESTAMPS_LOST " HINT: SELECT replication_plugin.rejoin()"};
 
-	if (manager.timestamps_checked || strcmp(local->state, "removed") == 0 || strcmp(local->state, "needs_rejoin") == 0)
+	if (manager->timestamps_checked || strcmp(local->state, "removed") == 0 || strcmp(local->state, "needs_rejoin") == 0)
 		return true;
-	manager.timestamps_checked = !timestamps_are_lost();
-	if (manager.timestamps_checked)
+	manager->timestamps_checked = !timestamps_are_lost();
+	if (manager->timestamps_checked)
 		return true;
 	if (strncmp(local->state, "joining", 7) == 0)
-		show_error(local, TIMESTAMPS_LOST " HINT: Call leave_group(), and join again.");
+		show_error(manager, local, TIMESTAMPS_LOST " HINT: Call leave_group(), and join again.");
 	else
 	{
 		ereport(LOG, (errmsg("node \"%s\" must join anew: %s", local->node_name, TIMESTAMPS_LOST)));
@@ -308,26 +309,26 @@ try_identity(const char *dsn)
 
 /* Stores a dsn as checked. Returns true if it differs from the last one. */
 static bool
-note_checked(const char *dsn)
+note_checked(Manager *manager, const char *dsn)
 {
-	if (manager.checked_dsn && strcmp(manager.checked_dsn, dsn) == 0)
+	if (manager->checked_dsn && strcmp(manager->checked_dsn, dsn) == 0)
 		return false;
-	if (manager.checked_dsn)
-		pfree(manager.checked_dsn);
-	manager.checked_dsn = MemoryContextStrdup(TopMemoryContext, dsn);
+	if (manager->checked_dsn)
+		pfree(manager->checked_dsn);
+	manager->checked_dsn = MemoryContextStrdup(TopMemoryContext, dsn);
 	return true;
 }
 
 /* Notes this run of the server, once for each group and node number that this database has. */
 static void
-note_run(LocalNode *local)
+note_run(Manager *manager, LocalNode *local)
 {
 	char	   *as = psprintf("%s %d", local->group_id, local->node_id);
 
-	if (strcmp(manager.noted_as, as) == 0)
+	if (strcmp(manager->noted_as, as) == 0)
 		return;
 	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
-	strlcpy(manager.noted_as, as, sizeof(manager.noted_as));
+	strlcpy(manager->noted_as, as, sizeof(manager->noted_as));
 }
 
 /*
@@ -335,30 +336,30 @@ note_run(LocalNode *local)
  * yet, or not so, and shows the reason.
  */
 static bool
-check_identity(LocalNode *local)
+check_identity(Manager *manager, LocalNode *local)
 {
 	char	   *message;
 
-	if (manager.identity_checked)
+	if (manager->identity_checked)
 	{
-		note_run(local);
+		note_run(manager, local);
 		return true;
 	}
-	if (!note_checked(local->dsn) && moment_ms_until(manager.next_check_at) > 0)
+	if (!note_checked(manager, local->dsn) && moment_ms_until(manager->next_check_at) > 0)
 		return false;
 	message = try_identity(local->dsn);
 	if (message)
 	{
-		if (manager.check_failures == 0)
+		if (manager->check_failures == 0)
 			ereport(LOG, (errmsg("nothing is replicated: %s", message)));
-		show_error(local, message);
-		manager.next_check_at = moment_after(pause_after(++manager.check_failures));
+		show_error(manager, local, message);
+		manager->next_check_at = moment_after(pause_after(++manager->check_failures));
 		return false;
 	}
-	if (manager.check_failures > 0)
+	if (manager->check_failures > 0)
 		sql_note_error(NULL);
-	note_run(local);
-	manager.identity_checked = true;
+	note_run(manager, local);
+	manager->identity_checked = true;
 	return true;
 }
 
@@ -366,7 +367,7 @@ check_identity(LocalNode *local)
 
 /* Reads the local node, all nodes, and the version of the extension's SQL. */
 static LocalNode *
-read_nodes(List **nodes, char **version)
+read_nodes(const Manager *manager, List **nodes, char **version)
 {
 	LocalNode  *local = NULL;
 	MemoryContext old;
@@ -374,7 +375,7 @@ read_nodes(List **nodes, char **version)
 	*version = NULL;
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	old = MemoryContextSwitchTo(manager.round);
+	old = MemoryContextSwitchTo(manager->round);
 	if (extension_lock())
 	{
 		local = nodes_local();
@@ -384,7 +385,7 @@ read_nodes(List **nodes, char **version)
 	MemoryContextSwitchTo(old);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(manager.round);
+	MemoryContextSwitchTo(manager->round);
 	return local;
 }
 
@@ -418,7 +419,7 @@ notice_removal(LocalNode *local, List *nodes)
 
 /* Takes over a new dsn that the group was told for this node, if it leads to this server. */
 static void
-notice_move(LocalNode *local, List *nodes)
+notice_move(Manager *manager, LocalNode *local, List *nodes)
 {
 	ListCell   *lc;
 
@@ -428,7 +429,7 @@ notice_move(LocalNode *local, List *nodes)
 		const char *params[1] = {n->dsn};
 		char	   *message;
 
-		if (n->node_id != local->node_id || strcmp(n->dsn, local->dsn) == 0 || !note_checked(n->dsn))
+		if (n->node_id != local->node_id || strcmp(n->dsn, local->dsn) == 0 || !note_checked(manager, n->dsn))
 			continue;
 		message = try_identity(n->dsn);
 		if (message)
@@ -440,11 +441,11 @@ notice_move(LocalNode *local, List *nodes)
 
 /* Returns true while a session wants all other workers to be suspended. */
 static bool
-is_suspended(void)
+is_suspended(const Manager *manager)
 {
 	ManagerStatus m;
 
-	return manager_status_find(manager.dboid, &m) && m.suspended > 0;
+	return manager_status_find(manager->dboid, &m) && m.suspended > 0;
 }
 
 /*
@@ -453,7 +454,7 @@ is_suspended(void)
  * teardown()).
  */
 static void
-make_clock_origin(void)
+make_clock_origin(const Manager *manager)
 {
 	Oid			table;
 
@@ -466,7 +467,7 @@ make_clock_origin(void)
 			(void) origin_map_create(ORIGIN_NODE_CLOCK);
 	}
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(manager.round);
+	MemoryContextSwitchTo(manager->round);
 }
 
 /*
@@ -474,25 +475,25 @@ make_clock_origin(void)
  * the view nodes shows the reason.
  */
 static bool
-check_version(LocalNode *local, const char *version)
+check_version(Manager *manager, LocalNode *local, const char *version)
 {
 	const char *params[1];
 
 	if (strcmp(version, EXTENSION_VERSION) == 0)
 	{
-		if (manager.other_version)
+		if (manager->other_version)
 			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '%ALTER EXTENSION%'", 0, NULL);
-		manager.other_version = false;
+		manager->other_version = false;
 		return true;
 	}
-	(void) stop_everything();
-	if (manager.other_version)
+	(void) stop_everything(manager);
+	if (manager->other_version)
 		return false;
 	params[0] = psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
 						 version, EXTENSION_VERSION);
 	ereport(LOG, (errmsg("node \"%s\": %s", local->node_name, params[0])));
 	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()", 1, params);
-	manager.other_version = true;
+	manager->other_version = true;
 	return false;
 }
 
@@ -501,9 +502,9 @@ check_version(LocalNode *local, const char *version)
  * The other links go on.
  */
 static void
-tell_of_places(int without_place)
+tell_of_places(Manager *manager, int without_place)
 {
-	if (without_place > 0 && manager.without_place == 0)
+	if (without_place > 0 && manager->without_place == 0)
 	{
 		ereport(WARNING,
 				(errmsg("%d links of this node cannot run: " LINKS_IN_USE, without_place, link_status_count()),
@@ -511,52 +512,52 @@ tell_of_places(int without_place)
 		sql_note_error(psprintf("%d links of this node cannot run: " LINKS_IN_USE " HINT: " LINKS_IN_USE_HINT,
 								without_place, link_status_count()));
 	}
-	else if (without_place == 0 && manager.without_place > 0)
+	else if (without_place == 0 && manager->without_place > 0)
 		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '% links of this node cannot run: %'", 0, NULL);
-	manager.without_place = without_place;
+	manager->without_place = without_place;
 }
 
 /* Does one round. Returns false if there is nothing left to manage. */
 static bool
-work(void)
+work(Manager *manager)
 {
 	List	   *nodes = NIL;
 	LocalNode  *local;
 	char	   *version;
 
-	manager_status_look(manager.dboid);
-	local = read_nodes(&nodes, &version);
+	manager_status_look(manager->dboid);
+	local = read_nodes(manager, &nodes, &version);
 	if (!local)
 		return false;
-	if (!check_version(local, version))
+	if (!check_version(manager, local, version))
 		return true;
-	if (!manager.found)
+	if (!manager->found)
 	{
-		make_clock_origin();
+		make_clock_origin(manager);
 		sql_value("SELECT replication_plugin.preload_in_sessions(true)", 0, NULL);
-		manager.found = manager_status_found(manager.dboid);
+		manager->found = manager_status_found(manager->dboid);
 	}
-	if (strcmp(local->state, "left") == 0 || is_suspended())
+	if (strcmp(local->state, "left") == 0 || is_suspended(manager))
 	{
-		(void) stop_everything();
+		(void) stop_everything(manager);
 		return true;
 	}
 	clock_guard_round(local, nodes);
-	if (!check_requirements(local) || !check_identity(local) || !check_timestamps(local))
+	if (!check_requirements(manager, local) || !check_identity(manager, local) || !check_timestamps(manager, local))
 		return true;
 	if (!notice_removal(local, nodes))
 		return true;
-	notice_move(local, nodes);
-	tell_of_places(link_tender_round(local, nodes));
-	wait_watch_round();
-	tend_join(local);
-	tend_member(local);
+	notice_move(manager, local, nodes);
+	tell_of_places(manager, link_tender_round(&manager->links, local, nodes));
+	wait_watch_round(&manager->waits);
+	tend_join(manager, local);
+	tend_member(manager, local);
 	if (strncmp(local->state, "joining", 7) != 0)
-		slot_tender_round();
-	if (moment_is_past(manager.pruned_at, PRUNE_MS))
+		slot_tender_round(&manager->slots);
+	if (moment_is_past(manager->pruned_at, PRUNE_MS))
 	{
 		sql_prune_conflicts();
-		manager.pruned_at = moment_now();
+		manager->pruned_at = moment_now();
 	}
 	return true;
 }
@@ -588,16 +589,16 @@ note_failure(void)
 
 /* Does one round, and shows an error in it. */
 static bool
-try_work(void)
+try_work(Manager *manager)
 {
 	volatile bool more = false;
 
 	PG_TRY();
 	{
-		more = work();
-		if (more && !manager.healthy)
+		more = work(manager);
+		if (more && !manager->healthy)
 			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'manager: %'", 0, NULL);
-		manager.healthy |= more;
+		manager->healthy |= more;
 	}
 	PG_CATCH();
 	{
@@ -610,7 +611,8 @@ try_work(void)
 void
 replication_plugin_manager_main(Datum dboid)
 {
-	manager.dboid = DatumGetObjectId(dboid);
+	Manager		manager = {.dboid = DatumGetObjectId(dboid)};
+
 	worker_setup(manager.dboid);
 	manager.round = AllocSetContextCreate(TopMemoryContext, "manager round", ALLOCSET_DEFAULT_SIZES);
 	if (!manager_status_attach(manager.dboid))
@@ -620,13 +622,13 @@ replication_plugin_manager_main(Datum dboid)
 	{
 		MemoryContextReset(manager.round);
 		MemoryContextSwitchTo(manager.round);
-		if (try_work())
+		if (try_work(&manager))
 		{
 			manager_status_healthy(manager.dboid);
 			worker_wait(ROUND_MS);
 			continue;
 		}
-		if (!stop_everything())
+		if (!stop_everything(&manager))
 			worker_wait(50);
 		else if (manager_status_forget(manager.dboid))
 		{

@@ -13,8 +13,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "nodes/pg_list.h"
-
 #include "base/moment.h"
 #include "base/settings.h"
 #include "control/links/slot_tender.h"
@@ -33,10 +31,6 @@ typedef struct SpareSlot
 	NodeId		subscriber;
 	Moment		unused_since;
 } SpareSlot;
-
-static List *spare = NIL;		/* of SpareSlot *, in TopMemoryContext */
-static Moment looked_at = 0;
-static XLogRecPtr looked_end = InvalidXLogRecPtr;	/* end of the WAL at that time */
 
 /*
  * Returns the entry of an unused spare slot, which says since when it is unused. Makes a new entry
@@ -61,7 +55,7 @@ note_unused(List *known, NodeId subscriber)
 
 /* Drops spare slots that have been unused for SPARE_MS. */
 static void
-drop_spare_slots(void)
+drop_spare_slots(SlotTender *tender)
 {
 	char	   *list = sql_value("SELECT string_agg(subscriber::text, ' ') FROM replication_plugin.spare_slots() WHERE NOT active", 0, NULL);
 	List	   *now = NIL;
@@ -70,23 +64,23 @@ drop_spare_slots(void)
 	for (char *item = list ? strtok_r(list, " ", &save) : NULL; item; item = strtok_r(NULL, " ", &save))
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-		SpareSlot  *s = note_unused(spare, atoi(item));
+		SpareSlot  *s = note_unused(tender->spare, atoi(item));
 
 		now = lappend(now, s);
 		MemoryContextSwitchTo(old);
 		if (moment_is_past(s->unused_since, SPARE_MS))
 			sql_value_int("SELECT replication_plugin.drop_spare_slot($1::integer)", s->subscriber);
 	}
-	list_free_deep(list_difference_ptr(spare, now));
-	list_free(spare);
-	spare = now;
+	list_free_deep(list_difference_ptr(tender->spare, now));
+	list_free(tender->spare);
+	tender->spare = now;
 }
 
 /* Removes members for which too much WAL was kept in the last round already. */
 static void
-remove_stragglers(void)
+remove_stragglers(SlotTender *tender)
 {
-	const char *params[2] = {psprintf("%d", setting_max_retained_wal), psprintf("%X/%X", LSN_FORMAT_ARGS(looked_end))};
+	const char *params[2] = {psprintf("%d", setting_max_retained_wal), psprintf("%X/%X", LSN_FORMAT_ARGS(tender->looked_end))};
 	char	   *names;
 
 	if (setting_max_retained_wal < 0)
@@ -115,15 +109,15 @@ remove_orphans(void)
 }
 
 void
-slot_tender_round(void)
+slot_tender_round(SlotTender *tender)
 {
 	sql_value("SELECT replication_plugin.drop_slots_of_removed()", 0, NULL);
-	if (!moment_is_past(looked_at, Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
+	if (!moment_is_past(tender->looked_at, Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
 		return;
-	looked_at = moment_now();
-	drop_spare_slots();
+	tender->looked_at = moment_now();
+	drop_spare_slots(tender);
 	sql_value("SELECT replication_plugin.drop_overtaken_slots()", 0, NULL);
 	remove_orphans();
-	remove_stragglers();
-	looked_end = GetXLogInsertRecPtr();
+	remove_stragglers(tender);
+	tender->looked_end = GetXLogInsertRecPtr();
 }

@@ -26,9 +26,6 @@
 #define SHORTEST_PATIENCE_MS	5000	/* with roles that hold such locks again and again */
 #define FORGIVE_AFTER	10		/* times lock_patience */
 
-/* Start of the last wait that was logged, by index of the link; in TopMemoryContext. */
-static TimestampTz *told = NULL;
-
 /* Returns when a process began to wait for its current lock, or 0 if it waits for none. */
 static TimestampTz
 waits_since(pid_t pid)
@@ -60,9 +57,6 @@ typedef struct Offender
 	Moment		last;
 } Offender;
 
-/* of Offender *, in TopMemoryContext */
-static List *offenders = NIL;
-
 /*
  * Returns how long, in ms, a link waits for a lock of the role's sessions: half as long with each
  * session that was ended. So no role can hold up a link for lock_patience again and again.
@@ -75,17 +69,17 @@ patience_with(const Offender *o)
 
 /* Forgets roles whose sessions have held no such lock for a while. */
 static void
-forgive(void)
+forgive(WaitWatch *watch)
 {
 	ListCell   *lc;
 
-	foreach(lc, offenders)
+	foreach(lc, watch->offenders)
 	{
 		Offender   *o = lfirst(lc);
 
 		if (moment_is_past(o->last, Min(setting_lock_patience, INT_MAX / FORGIVE_AFTER) * FORGIVE_AFTER))
 		{
-			offenders = foreach_delete_current(offenders, lc);
+			watch->offenders = foreach_delete_current(watch->offenders, lc);
 			pfree(o);
 		}
 	}
@@ -93,13 +87,13 @@ forgive(void)
 
 /* Notes that a session of a role was ended. */
 static void
-note_offender(Oid role)
+note_offender(WaitWatch *watch, Oid role)
 {
 	MemoryContext old;
 	ListCell   *lc;
 	Offender   *o = NULL;
 
-	foreach(lc, offenders)
+	foreach(lc, watch->offenders)
 	{
 		if (((Offender *) lfirst(lc))->role == role)
 			o = lfirst(lc);
@@ -109,7 +103,7 @@ note_offender(Oid role)
 		old = MemoryContextSwitchTo(TopMemoryContext);
 		o = palloc0(sizeof(Offender));
 		o->role = role;
-		offenders = lappend(offenders, o);
+		watch->offenders = lappend(watch->offenders, o);
 		MemoryContextSwitchTo(old);
 	}
 	o->times++;
@@ -121,14 +115,14 @@ note_offender(Oid role)
  * array, or NULL if there are none. Sets *shortest to the least patience with any of them.
  */
 static char *
-hasty_roles(int64 waited, int *shortest)
+hasty_roles(WaitWatch *watch, int64 waited, int *shortest)
 {
 	StringInfoData array;
 	ListCell   *lc;
 
 	initStringInfo(&array);
 	*shortest = setting_lock_patience;
-	foreach(lc, offenders)
+	foreach(lc, watch->offenders)
 	{
 		Offender   *o = lfirst(lc);
 
@@ -148,7 +142,7 @@ hasty_roles(int64 waited, int *shortest)
  * that is too long.
  */
 static void
-end_holders(const LinkStatus *l, int64 waited)
+end_holders(WaitWatch *watch, const LinkStatus *l, int64 waited)
 {
 	const char *params[3];
 	char	   *hasty;
@@ -157,8 +151,8 @@ end_holders(const LinkStatus *l, int64 waited)
 	char	   *rest = NULL;
 	int			shortest;
 
-	forgive();
-	hasty = hasty_roles(waited, &shortest);
+	forgive(watch);
+	hasty = hasty_roles(watch, waited, &shortest);
 	if (!hasty && waited < setting_lock_patience)
 		return;
 	params[0] = psprintf("%d", l->pid);
@@ -178,16 +172,16 @@ end_holders(const LinkStatus *l, int64 waited)
 				(errmsg("link from node %d has waited for %d ms for a lock of a role that has kept others lately: ended %s", l->provider,
 						(int) waited, names)));
 	for (char *role = strtok_r(ended, " ", &rest); role; role = strtok_r(NULL, " ", &rest))
-		note_offender((Oid) strtoul(role, NULL, 10));
+		note_offender(watch, (Oid) strtoul(role, NULL, 10));
 }
 
 /* ---------- all links ---------- */
 
 void
-wait_watch_round(void)
+wait_watch_round(WaitWatch *watch)
 {
-	if (!told)
-		told = MemoryContextAllocZero(TopMemoryContext, Max(link_status_count(), 1) * sizeof(TimestampTz));
+	if (!watch->told)
+		watch->told = MemoryContextAllocZero(TopMemoryContext, Max(link_status_count(), 1) * sizeof(TimestampTz));
 	for (int i = 0; i < link_status_count(); i++)
 	{
 		LinkStatus	l;
@@ -197,10 +191,10 @@ wait_watch_round(void)
 			continue;
 		since = waits_since(l.pid);
 		if (since != 0 && setting_lock_patience > 0)
-			end_holders(&l, (GetCurrentTimestamp() - since) / 1000);
-		if (since == 0 || since == told[i] || !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), TELL_AFTER_MS))
+			end_holders(watch, &l, (GetCurrentTimestamp() - since) / 1000);
+		if (since == 0 || since == watch->told[i] || !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), TELL_AFTER_MS))
 			continue;
 		tell(&l);
-		told[i] = since;
+		watch->told[i] = since;
 	}
 }

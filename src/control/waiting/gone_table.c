@@ -58,10 +58,6 @@ typedef struct Inquiry
 	bool		is_making;		/* ... or one that is creating tables */
 } Inquiry;
 
-static Moment asked = 0;
-static int	took_ms = 0;
-static int	last_number = 0;	/* of the tables asked about last */
-
 /*
  * Returns all other members, those with greater numbers first, so that not all nodes ask the same
  * member first. Allocates in the caller's context.
@@ -225,22 +221,22 @@ forget(const char *number, const char *last_id, Moment begun)
 
 /* Returns the tables that follow those of the last round, or the first ones. */
 static char *
-next_tables(void)
+next_tables(GoneTables *gone)
 {
-	char	   *tables = sql_value_int("SELECT replication_plugin.missing_tables($1::integer, " MOST_TABLES ")", last_number);
+	char	   *tables = sql_value_int("SELECT replication_plugin.missing_tables($1::integer, " MOST_TABLES ")", gone->last_number);
 
-	if (!tables && last_number > 0)
+	if (!tables && gone->last_number > 0)
 		tables = sql_value("SELECT replication_plugin.missing_tables(0, " MOST_TABLES ")", 0, NULL);
 	if (tables)
-		last_number = atoi(sql_value("SELECT max((t->>0)::integer) FROM json_array_elements($1::json) t", 1, (const char *const *) &tables));
+		gone->last_number = atoi(sql_value("SELECT max((t->>0)::integer) FROM json_array_elements($1::json) t", 1, (const char *const *) &tables));
 	return tables;
 }
 
 /* Asks about some tables, and gives up those that are gone. */
 static void
-look(char *last_id)
+look(GoneTables *gone, char *last_id)
 {
-	Inquiry		q = {.tables = next_tables()};
+	Inquiry		q = {.tables = next_tables(gone)};
 	List	   *members = q.tables ? members_in_turn() : NIL;
 	Moment		begun;
 	char	   *rest = NULL;
@@ -269,23 +265,23 @@ look(char *last_id)
 }
 
 void
-gone_table_round(void)
+gone_table_round(GoneTables *gone)
 {
 	MemoryContext context;
 	MemoryContext old;
 	char	   *last_id;
 	Moment		begun = moment_now();
 
-	if (asked != 0 && !moment_is_past(asked, Max(ASK_MS, took_ms * REST)))
+	if (gone->asked != 0 && !moment_is_past(gone->asked, Max(ASK_MS, gone->took_ms * REST)))
 		return;
 	context = AllocSetContextCreate(CurrentMemoryContext, "gone tables", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	/* ids that were assigned before any member is asked */
 	last_id = sql_value("SELECT last_value FROM replication_plugin.waiting_change_id_seq", 0, NULL);
 	if (last_id)
-		look(last_id);
+		look(gone, last_id);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	asked = moment_now();
-	took_ms = (int) ((asked - begun) / 1000);
+	gone->asked = moment_now();
+	gone->took_ms = (int) ((gone->asked - begun) / 1000);
 }

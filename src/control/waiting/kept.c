@@ -38,11 +38,9 @@
 #include "catalog/exclusion.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
-#include "control/waiting/gone_table.h"
 #include "control/waiting/kept.h"
 #include "control/waiting/kept_due.h"
 #include "control/workers/sql.h"
-#include "receive/gate.h"
 #include "shared/origin_map.h"
 
 #define WORK_MS			2000	/* for one table at a time: other tables wait as well */
@@ -57,6 +55,7 @@
 /* A transaction some of whose changes were kept. */
 typedef struct Kept
 {
+	KeptWork   *work;
 	ApplyContext *cx;
 	char	   *schema;
 	char	   *name;
@@ -106,7 +105,7 @@ static const struct
 	[DELETE_ALL] = {"DELETE" OF_TRANSACTION, 4}
 };
 
-static SPIPlanPtr plans[lengthof(statements)];
+StaticAssertDecl(lengthof(statements) == KEPT_STATEMENTS, "each statement has a plan");
 
 /* Runs a statement, in an SPI session of the extension. */
 static void
@@ -118,8 +117,8 @@ run(Statement s, const Kept *k, const Change *after)
 		Int64GetDatum(after->id), Int32GetDatum(after->kept_by)
 	};
 
-	session_keep_plan(&plans[s], statements[s].sql, statements[s].nparams, types);
-	if (SPI_execute_plan(plans[s], values, NULL, s != DELETE_ALL, 0) < 0)
+	session_keep_plan(&k->work->plans[s], statements[s].sql, statements[s].nparams, types);
+	if (SPI_execute_plan(k->work->plans[s], values, NULL, s != DELETE_ALL, 0) < 0)
 		elog(ERROR, "could not run \"%s\"", statements[s].sql);
 }
 
@@ -268,14 +267,14 @@ apply_transaction(Kept *k)
 	delete_changes(k);
 	apply_end_rows(k->cx);
 	pulse_limit(0);
-	if (!gate_hold_for(k->begin.origin, HOLD_MS))
+	if (!gate_hold_for(&k->work->gate, k->begin.origin, HOLD_MS))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("a link is applying a transaction of the same node")));
 	FAULT_POINT("kept_commit_before");
 	(void) apply_commit(k->cx);
 	FAULT_POINT("kept_commit_after");
-	gate_release();
+	gate_release(&k->work->gate);
 }
 
 /* Why a transaction could not be applied. */
@@ -315,7 +314,7 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	apply_reset(k->cx);
-	gate_release();
+	gate_release(&k->work->gate);
 	MemoryContextSwitchTo(context);
 }
 
@@ -352,7 +351,7 @@ note_failure(const char *number, const Failure *f, Moment start, bool progress)
  * Applies what can be applied of a table, for up to WORK_MS. Ends its waiting if nothing is left.
  */
 static void
-work_on(ApplyContext *cx, const char *number, const char *schema, const char *name)
+work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema, const char *name)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kept transaction", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -365,7 +364,7 @@ work_on(ApplyContext *cx, const char *number, const char *schema, const char *na
 
 	while (any && !failed && !moment_is_past(start, WORK_MS))
 	{
-		Kept		k = {.cx = cx,.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit};
+		Kept		k = {.work = work,.cx = cx,.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit};
 		Moment		begun = moment_now();
 		Failure		f = {0};
 
@@ -392,17 +391,17 @@ work_on(ApplyContext *cx, const char *number, const char *schema, const char *na
 
 /* Visits one table. */
 static void
-visit(ApplyContext *cx, const char *number, bool slow)
+visit(KeptWork *work, ApplyContext *cx, const char *number, bool slow)
 {
 	char	   *schema = sql_value("SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 	char	   *name = sql_value("SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
 
 	if (schema && name && kept_due_begin(number, slow))
-		work_on(cx, number, schema, name);
+		work_on(work, cx, number, schema, name);
 }
 
 bool
-kept_round(ApplyContext *cx)
+kept_round(KeptWork *work, ApplyContext *cx)
 {
 	char	   *list;
 	char	   *slow;
@@ -411,14 +410,16 @@ kept_round(ApplyContext *cx)
 
 	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
 		return false;
-	list = kept_due(&slow);
+	if (!work->changes)
+		work->changes = kept_due_listen();
+	list = kept_due(work->changes, &slow);
 	StartTransactionCommand();
-	gate_init(nodes_local_id());
+	gate_init(&work->gate, nodes_local_id());
 	CommitTransactionCommand();
 	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number && !moment_is_past(begun, ROUND_MS); number = strtok_r(NULL, " ", &rest))
-		visit(cx, number, false);
+		visit(work, cx, number, false);
 	if (slow)
-		visit(cx, slow, true);
-	gone_table_round();
+		visit(work, cx, slow, true);
+	gone_table_round(&work->gone);
 	return true;
 }

@@ -25,6 +25,7 @@
 
 #include "lib/stringinfo.h"
 #include "utils/inval.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "control/waiting/kept_due.h"
@@ -43,45 +44,48 @@
 #define MOST_CHANGED	64		/* changed tables remembered; beyond that, any may be meant */
 #define MOST_SOONER		20		/* tables made due at a time, if any may be meant */
 
-static bool listening = false;
-static Oid	changed[MOST_CHANGED];	/* tables changed since the last round */
-static int	nchanged = 0;
-static bool any_changed = false;	/* functions, types, or too many tables have changed */
+struct Changes
+{
+	Oid			tables[MOST_CHANGED];	/* changed since the last round */
+	int			n;
+	bool		any;			/* functions, types, or too many tables have changed */
+};
 
 /* Notes a change of a table, or of all of them. */
 static void
 table_changed(Datum arg, Oid relid)
 {
-	for (int i = 0; i < nchanged; i++)
+	Changes    *c = (Changes *) DatumGetPointer(arg);
+
+	Assert(c->n <= MOST_CHANGED);
+	for (int i = 0; i < c->n; i++)
 	{
-		if (changed[i] == relid)
+		if (c->tables[i] == relid)
 			return;
 	}
-	if (OidIsValid(relid) && nchanged < MOST_CHANGED)
-		changed[nchanged++] = relid;
+	if (OidIsValid(relid) && c->n < MOST_CHANGED)
+		c->tables[c->n++] = relid;
 	else
-		any_changed = true;
+		c->any = true;
 }
 
 /* Notes a change of another object that code of tables may depend on. */
 static void
 code_changed(Datum arg, int cacheid, uint32 hash)
 {
-	any_changed = true;
+	((Changes *) DatumGetPointer(arg))->any = true;
 }
 
-/* Registers the callbacks for such changes, once. */
-static void
-listen(void)
+Changes *
+kept_due_listen(void)
 {
+	Changes    *c = MemoryContextAllocZero(TopMemoryContext, sizeof(Changes));
 	const int	caches[] = {PROCOID, TYPEOID, ENUMOID, NAMESPACEOID, AUTHMEMROLEMEM};
 
-	if (listening)
-		return;
-	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(table_changed, PointerGetDatum(c));
 	for (int i = 0; i < lengthof(caches); i++)
-		CacheRegisterSyscacheCallback(caches[i], code_changed, (Datum) 0);
-	listening = true;
+		CacheRegisterSyscacheCallback(caches[i], code_changed, PointerGetDatum(c));
+	return c;
 }
 
 /* When a changed table is due. */
@@ -92,18 +96,18 @@ listen(void)
 
 /* Makes changed tables due sooner, with their initial time limit. */
 static void
-have_changed_ones_sooner(void)
+have_changed_ones_sooner(Changes *c)
 {
 	StringInfoData list;
 	const char *params[1];
 
-	if (nchanged == 0)
+	if (c->n == 0)
 		return;
 	initStringInfo(&list);
-	for (int i = 0; i < nchanged; i++)
-		appendStringInfo(&list, "%s%u", i == 0 ? "{" : ",", changed[i]);
+	for (int i = 0; i < c->n; i++)
+		appendStringInfo(&list, "%s%u", i == 0 ? "{" : ",", c->tables[i]);
 	appendStringInfoChar(&list, '}');
-	nchanged = 0;
+	c->n = 0;
 	params[0] = list.data;
 	sql_value("UPDATE replication_plugin.waiting_table w SET retry_at = " SOONER ", over = 0"
 			  " FROM unnest($1::oid[]) o JOIN pg_class c ON c.oid = coalesce(pg_partition_root(o), o) JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -115,17 +119,17 @@ have_changed_ones_sooner(void)
  * rounds.
  */
 static void
-have_any_sooner(void)
+have_any_sooner(Changes *c)
 {
 	char	   *n;
 
-	if (!any_changed)
+	if (!c->any)
 		return;
-	any_changed = false;
+	c->any = false;
 	n = sql_value(psprintf("WITH s AS (UPDATE replication_plugin.waiting_table w SET retry_at = " ANY_SOONER " WHERE w.number IN (SELECT w.number FROM replication_plugin.waiting_table w"
 						   " WHERE w.retry_at > " ANY_SOONER " + interval '1 s' ORDER BY w.tried_at LIMIT %d) RETURNING 1) SELECT count(*) FROM s", MOST_SOONER), 0, NULL);
 	if (n && atoi(n) == MOST_SOONER)
-		any_changed = true;
+		c->any = true;
 }
 
 #define IS_SLOW	" EXISTS (SELECT FROM replication_plugin.waiting_table s WHERE s.owner = w.owner AND s.spent >= " SLOW_MS ")"
@@ -142,11 +146,10 @@ have_any_sooner(void)
 	"  OR EXISTS (SELECT FROM replication_plugin.table_setting)) AND replication_plugin.exclusion(x.schema_name, x.table_name) IS NOT NULL)) "
 
 char *
-kept_due(char **slow)
+kept_due(Changes *changes, char **slow)
 {
-	listen();
-	have_changed_ones_sooner();
-	have_any_sooner();
+	have_changed_ones_sooner(changes);
+	have_any_sooner(changes);
 	*slow = sql_value(DUE "SELECT number::text FROM due WHERE is_slow AND NOT (over > 0 AND coalesce(owner_rests, false)) ORDER BY owner_tried_at NULLS FIRST, turn LIMIT 1", 0, NULL);
 	return sql_value(DUE "SELECT string_agg(number::text, ' ' ORDER BY turn, owner_tried_at NULLS FIRST) FROM due WHERE NOT is_slow", 0, NULL);
 }

@@ -5,12 +5,18 @@
 #ifndef REPLICATION_PLUGIN_KEPT_DUE_H
 #define REPLICATION_PLUGIN_KEPT_DUE_H
 
+/* What has changed on this node that may let a waiting table be applied. */
+typedef struct Changes Changes;
+
+/* Begins to note such changes, once in a process. The result lives as long as the process. */
+extern Changes *kept_due_listen(void);
+
 /*
  * Returns the numbers of the due tables, separated by spaces, in the order of their turns, or NULL
  * if there are none. Sets *slow to one table of the owners whose code is slow, to be visited after
  * all others. Like all functions here, it must be called outside of a transaction.
  */
-extern char *kept_due(char **slow);
+extern char *kept_due(Changes *changes, char **slow);
 
 /*
  * Stores that a table is visited, and when to visit it again if this visit fails, since the failure

@@ -57,17 +57,22 @@ typedef struct ParkTable
 	Visit		collect;
 } ParkTable;
 
-static List *tables = NIL;		/* of ParkTable *, in TopMemoryContext */
+typedef struct ParkWorker
+{
+	ApplyContext *cx;
+	List	   *tables;			/* of ParkTable *, in TopMemoryContext */
+	KeptWork	kept;
+} ParkWorker;
 
 /* Returns the entry of a table, which is made at first sight. */
 static ParkTable *
-entry_of(Oid relid)
+entry_of(ParkWorker *worker, Oid relid)
 {
 	ListCell   *lc;
 	MemoryContext old;
 	ParkTable  *t;
 
-	foreach(lc, tables)
+	foreach(lc, worker->tables)
 	{
 		t = lfirst(lc);
 		if (t->relid == relid)
@@ -76,7 +81,7 @@ entry_of(Oid relid)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	t = palloc0(sizeof(ParkTable));
 	t->relid = relid;
-	tables = lappend(tables, t);
+	worker->tables = lappend(worker->tables, t);
 	MemoryContextSwitchTo(old);
 	return t;
 }
@@ -139,13 +144,13 @@ collect(ApplyContext *cx, ParkTable *t)
  * any.
  */
 static bool
-visit(ApplyContext *cx, const char *table, void (*what) (ApplyContext *, ParkTable *))
+visit(ParkWorker *worker, const char *table, void (*what) (ApplyContext *, ParkTable *))
 {
 	char	   *list = tables_in(table);
 	char	   *save = NULL;
 
 	for (char *name = list ? strtok_r(list, " ", &save) : NULL; name; name = strtok_r(NULL, " ", &save))
-		what(cx, entry_of((Oid) strtoul(name, NULL, 10)));
+		what(worker->cx, entry_of(worker, (Oid) strtoul(name, NULL, 10)));
 	return list != NULL;
 }
 
@@ -170,7 +175,7 @@ note_error(void)
 static void
 work(void)
 {
-	ApplyContext *cx = apply_create();
+	ParkWorker	worker = {.cx = apply_create()};
 	MemoryContext round = AllocSetContextCreate(TopMemoryContext, "park round", ALLOCSET_DEFAULT_SIZES);
 	bool		healthy = false;
 	bool		some;
@@ -179,9 +184,9 @@ work(void)
 	{
 		MemoryContextReset(round);
 		MemoryContextSwitchTo(round);
-		some = visit(cx, "parked_row", look);
-		some |= visit(cx, "row_pin", collect);
-		some |= kept_round(cx);
+		some = visit(&worker, "parked_row", look);
+		some |= visit(&worker, "row_pin", collect);
+		some |= kept_round(&worker.kept, worker.cx);
 		if (!healthy)
 			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'park worker: %'", 0, NULL);
 		healthy = true;
