@@ -12,12 +12,17 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "apply/image_index.h"
+#include "apply/target.h"
 #include "base/code_hook.h"
 #include "base/fault_point.h"
 #include "base/hooks.h"
+#include "base/peer.h"
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "capture/causal_context.h"
+#include "catalog/nodes.h"
+#include "catalog/waiting_table.h"
 #include "control/guard/alter_guard.h"
 #include "control/guard/capture_guard.h"
 #include "control/guard/constraint_guard.h"
@@ -32,13 +37,18 @@
 #include "control/guard/write_guard.h"
 #include "control/join/restore_guard.h"
 #include "control/workers/workers.h"
+#include "output/relation_cache.h"
+#include "output/sent_relation.h"
 #include "replication_plugin.h"
 #include "shared/activity.h"
 #include "shared/areas.h"
 #include "shared/commit_stamp.h"
 #include "shared/newest_delete.h"
+#include "shared/origin_map.h"
 #include "shared/requirement.h"
+#include "sqlapi/settings.h"
 #include "store/capture_note.h"
+#include "store/rewrite_known.h"
 
 PG_MODULE_MAGIC;
 
@@ -101,10 +111,50 @@ static const PermsTaker perms_takers[] = {
 	NULL
 };
 
-static const HookTakers takers = {utility_takers, access_takers, perms_takers};
+/* What these have cached does not depend on one another, so their order has no meaning. */
+static const TableTaker table_takers[] = {
+	nodes_table_changed,
+	waiting_tables_changed,
+	rewrite_known_table_changed,
+	target_table_changed,
+	image_index_table_changed,
+	sent_relation_table_changed,
+	relation_cache_table_changed,
+	NULL
+};
+
+static const NameTaker name_takers[] = {
+	sent_relation_name_changed,
+	relation_cache_name_changed,
+	NULL
+};
+
+static const HookTakers takers = {utility_takers, access_takers, perms_takers, table_takers, name_takers};
 
 /* ---------- loading ---------- */
 
+/* What only a library that is loaded at server start does. */
+static void
+install_preloaded(void)
+{
+	requirement_keep_timestamps();
+	shmem_install(shared_areas);
+	restore_guard_install();
+	capture_note_install();
+	activity_install();
+	newest_delete_install();
+#ifdef REPLICATION_PLUGIN_FAULT_POINTS
+	fault_point_install();
+#endif
+	commit_stamp_install();		/* after all that need its timestamp: see below */
+	origin_guard_install();
+	launcher_register();
+}
+
+/*
+ * Transaction callbacks are called in the reverse order of their registration: so commit_stamp comes
+ * after those that may write or fail before the commit, and before those that read its timestamp.
+ */
 void
 _PG_init(void)
 {
@@ -116,17 +166,9 @@ _PG_init(void)
 	settings_reserve_prefix();
 	hooks_install(&takers, preloaded);
 	capture_guard_install();
-	if (!preloaded)
-		return;
-	requirement_keep_timestamps();
-	shmem_install(shared_areas);
-	restore_guard_install();
-	capture_note_install();
-	activity_install();
-	newest_delete_install();
-#ifdef REPLICATION_PLUGIN_FAULT_POINTS
-	fault_point_install();
-#endif
-	commit_stamp_install();		/* last, since the last registered callback is called first */
-	launcher_register();
+	if (preloaded)
+		install_preloaded();
+	origin_map_install(preloaded);
+	peer_install();
+	settings_install();
 }

@@ -19,7 +19,6 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "storage/bufmgr.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -62,9 +61,9 @@ static List *indexes = NIL;
 
 /* ---------- life cycle ---------- */
 
-/* Relcache callback: marks indexes of the table, or of all tables, as invalid. */
-static void
-invalidate(Datum arg, Oid relid)
+/* Marks indexes of the table, or of all tables, as invalid. */
+void
+image_index_table_changed(Oid relid)
 {
 	ListCell   *lc;
 
@@ -118,7 +117,6 @@ find(Oid relid, uint32 remote_id)
 static ImageIndex *
 get(Oid relid, uint32 remote_id)
 {
-	static bool registered = false;
 	ImageIndex *x = find(relid, remote_id);
 	MemoryContext old;
 
@@ -132,9 +130,6 @@ get(Oid relid, uint32 remote_id)
 	x->free = NO_ENTRY;
 	indexes = lappend(indexes, x);
 	MemoryContextSwitchTo(old);
-	if (!registered)
-		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
-	registered = true;
 	return x;
 }
 

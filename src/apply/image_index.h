@@ -29,4 +29,7 @@ extern void image_index_tend(void);
 /* Frees all indexes, after an abort: rows that were removed from them may exist again. */
 extern void image_index_reset(void);
 
+/* Hook function for changes of tables (replication_plugin.c). */
+extern void image_index_table_changed(Oid relid);
+
 #endif							/* REPLICATION_PLUGIN_IMAGE_INDEX_H */

@@ -47,18 +47,12 @@
 /* The relations of one context. */
 struct Relations
 {
-	struct Relations *next;		/* of another context */
 	HTAB	   *sets[2];		/* descriptions by relation id, for each RelationSet */
 	RelationSet in_use;
 	List	   *open;			/* in this transaction */
 	List	   *routings;		/* in this transaction */
 	int			mapped;			/* relations mapped since all maps were last discarded */
 };
-
-/*
- * The relations of all contexts of this process, for the relcache callback; none is ever removed.
- */
-static struct Relations *all = NULL;
 
 /* Tuple routing of one partitioned table in one transaction. */
 typedef struct Routing
@@ -98,12 +92,11 @@ invalidate_one(ApplyRelation *ar, Oid relid)
 		ar->valid = false;
 }
 
-/* Relcache callback. */
+/* Relcache callback of a context. */
 static void
 invalidate(Datum arg, Oid relid)
 {
-	for (struct Relations *rs = all; rs; rs = rs->next)
-		for_all(rs, invalidate_one, relid);
+	for_all((struct Relations *) DatumGetPointer(arg), invalidate_one, relid);
 }
 
 void
@@ -111,10 +104,8 @@ relations_create(ApplyContext *cx)
 {
 	Assert(!cx->relations);
 	cx->relations = MemoryContextAllocZero(TopMemoryContext, sizeof(struct Relations));
-	if (!all)
-		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
-	cx->relations->next = all;
-	all = cx->relations;
+	/* the relations are never freed; a process has one context, or very few */
+	CacheRegisterRelcacheCallback(invalidate, PointerGetDatum(cx->relations));
 }
 
 /* Creates an empty hash table of relations. */

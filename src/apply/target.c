@@ -27,7 +27,6 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -41,7 +40,6 @@
 
 /* A cache that all appliers of the process share; it can be discarded between transactions. */
 static HTAB *targets = NULL;
-static MemoryContext targets_context = NULL;
 static uint64 transactions = 0; /* counted when they end */
 
 /*
@@ -50,9 +48,8 @@ static uint64 transactions = 0; /* counted when they end */
  */
 static List *open_targets = NIL;
 
-/* Relcache callback: the definition of a table (or of all tables) has changed. */
-static void
-invalidate(Datum arg, Oid relid)
+void
+target_table_changed(Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	ApplyTarget *t;
@@ -76,16 +73,9 @@ invalidate(Datum arg, Oid relid)
 static void
 create_table_of_targets(void)
 {
-	static bool registered = false;
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(ApplyTarget)};
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(ApplyTarget),.hcxt = TopMemoryContext};
 
-	targets_context = AllocSetContextCreate(TopMemoryContext, "apply targets",
-											ALLOCSET_DEFAULT_SIZES);
-	ctl.hcxt = targets_context;
 	targets = hash_create("apply targets", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	if (!registered)
-		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
-	registered = true;
 }
 
 /* Removes all triggers except those that fire in replica role and are not the extension's own. */
@@ -203,7 +193,8 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 
 	if (t->context)
 		MemoryContextDelete(t->context);
-	t->context = AllocSetContextCreate(targets_context, "apply target", ALLOCSET_SMALL_SIZES);
+	/* a child of the hash table's context, and so deleted with the table */
+	t->context = AllocSetContextCreate(GetMemoryChunkContext(targets), "apply target", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(t->context);
 	t->runs_code = table_runs_code(t->rel);
 	build_estate(t);
@@ -334,9 +325,8 @@ target_close_all(void)
 void
 target_reset(void)
 {
-	if (targets_context)
-		MemoryContextDelete(targets_context);
-	targets_context = NULL;
+	if (targets)
+		hash_destroy(targets);
 	targets = NULL;
 	list_free(open_targets);
 	open_targets = NIL;

@@ -61,6 +61,9 @@ extern void target_close_all(void);
 /* Discards all targets, after an abort. */
 extern void target_reset(void);
 
+/* Hook function for changes of tables (replication_plugin.c). */
+extern void target_table_changed(Oid relid);
+
 /* Returns the index of leaf that is (or, on a partition, is attached to) the root's key index. */
 extern Oid	target_partition_index(Relation leaf, Oid root_index);
 

@@ -1,7 +1,7 @@
 /*
  * hooks.c
- *		PostgreSQL's hooks for commands, objects and permissions, and the functions of the
- *		extension that take part in them.
+ *		PostgreSQL's hooks for commands, objects and permissions, its notices of changed tables
+ *		and names, and the functions of the extension that take part in them.
  *
  * The hooks for objects and permissions are called for every function and statement that a session
  * runs. So nothing is allocated here, and a taker is called only for the accesses that it names.
@@ -10,6 +10,8 @@
 
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
 
 #include "base/hooks.h"
 
@@ -111,6 +113,25 @@ perms_hook(List *range_table, bool ereport_on_violation)
 	return true;
 }
 
+/* ---------- changes of tables and names ---------- */
+
+/* Relcache callback. */
+static void
+table_changed(Datum arg, Oid relid)
+{
+	for (const TableTaker *take = hooks.takers.tables; *take; take++)
+		(*take) (relid);
+}
+
+/* Syscache callback, for schemas and types. */
+static void
+name_changed(Datum arg, int cacheid, uint32 hash)
+{
+	Assert(cacheid == NAMESPACEOID || cacheid == TYPEOID);
+	for (const NameTaker *take = hooks.takers.names; *take; take++)
+		(*take) (hash);
+}
+
 /* ---------- all of them ---------- */
 
 void
@@ -125,4 +146,7 @@ hooks_install(const HookTakers *takers, bool preloaded)
 	object_access_hook = access_hook;
 	hooks.previous_perms = ExecutorCheckPerms_hook;
 	ExecutorCheckPerms_hook = perms_hook;
+	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, name_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, name_changed, (Datum) 0);
 }

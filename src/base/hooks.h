@@ -1,7 +1,7 @@
 /*
  * hooks.h
- *		PostgreSQL's hooks for commands, objects and permissions, and the functions of the
- *		extension that take part in them.
+ *		PostgreSQL's hooks for commands, objects and permissions, its notices of changed tables
+ *		and names, and the functions of the extension that take part in them.
  *
  * Each hook is set once, when the library is loaded. A hook that another extension has set before
  * is called as if this were one extension: for commands after all takers, for objects and
@@ -64,6 +64,18 @@ typedef struct AccessTaker
 /* Called with the tables of each statement and COPY before it runs; may raise an error. */
 typedef void (*PermsTaker) (List *range_table);
 
+/* ---------- changes of tables and names ---------- */
+
+/*
+ * Called in each process when the definition of a table may have changed, of all tables if relid is
+ * InvalidOid. It only marks what the process has cached. PostgreSQL has room for few such callbacks,
+ * and none can be unregistered, so all takers share one.
+ */
+typedef void (*TableTaker) (Oid relid);
+
+/* Called likewise for a schema or type, by the hash value of its cache entry; 0: all of them. */
+typedef void (*NameTaker) (uint32 hash);
+
 /* ---------- all of them ---------- */
 
 /* The takers, in the order in which they run. Each list ends with an empty element. */
@@ -72,9 +84,11 @@ typedef struct HookTakers
 	const UtilityTaker *utility;
 	const AccessTaker *access;
 	const PermsTaker *perms;
+	const TableTaker *tables;
+	const NameTaker *names;
 } HookTakers;
 
-/* Sets the hooks. Called once, from _PG_init(). */
+/* Sets the hooks, and registers for changes. Called once, from _PG_init(). */
 extern void hooks_install(const HookTakers *takers, bool preloaded);
 
 #endif							/* REPLICATION_PLUGIN_HOOKS_H */

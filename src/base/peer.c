@@ -219,17 +219,11 @@ connect_timeout(const PQconninfoOption *options)
 	return seconds <= 0 ? 0 : Max(seconds, 2);	/* as in libpq */
 }
 
-/* Registers the transaction callbacks, once. */
-static void
-ensure_callbacks(void)
+void
+peer_install(void)
 {
-	static bool registered = false;
-
-	if (registered)
-		return;
 	RegisterXactCallback(tracked_xact_callback, NULL);
 	RegisterSubXactCallback(tracked_subxact_callback, NULL);
-	registered = true;
 }
 
 /* Removes settings from this process's environment that would override the connection's options. */
@@ -330,7 +324,6 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 
 	PQconninfoFree(options);
 	shown = dsn_without_secrets(dsn);
-	ensure_callbacks();
 	conn = connect_start(resolved, mode, application_name, user_options);
 	pfree(resolved);
 	PG_TRY();

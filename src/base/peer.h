@@ -65,4 +65,7 @@ extern void peer_tell_silence(void (*tell) (void *arg, const char *text), void *
  */
 extern int	peer_wait(PGconn *conn, int wake_events, long ms);
 
+/* Registers for the end of transactions. Called from _PG_init() only. */
+extern void peer_install(void);
+
 #endif							/* REPLICATION_PLUGIN_PEER_H */

@@ -12,7 +12,6 @@
 #include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -39,7 +38,7 @@ enum
 
 typedef struct CachedNode
 {
-	NodeId		id;				/* INVALID_NODE_ID: in no group */
+	NodeId		id;				/* INVALID_NODE_ID: in no group; ID_NOT_READ: nothing is cached */
 	uint64		since_xid;
 	NodeId		copy_of;
 	uint64		copy_since;
@@ -47,8 +46,9 @@ typedef struct CachedNode
 	char		state[64];
 } CachedNode;
 
-static CachedNode cache;
-static bool cached = false;
+#define ID_NOT_READ		((NodeId) PG_INT32_MIN)
+
+static CachedNode cache = {.id = ID_NOT_READ};
 
 /* Calls a function for each row of one of the extension's tables. */
 static void
@@ -128,26 +128,22 @@ nodes_local(void)
 	return n;
 }
 
-/* Relcache callback. The trigger of local_node invalidates its table when the row changes. */
-static void
-forget_id(Datum arg, Oid relid)
+/* The trigger of local_node invalidates its table when the row changes. */
+void
+nodes_table_changed(Oid relid)
 {
-	cached = false;
+	cache.id = ID_NOT_READ;
 }
 
 /* Fills the cache unless it is valid. */
 static void
 load_cache(void)
 {
-	static bool registered = false;
 	LocalNode  *n;
 	char	   *version;
 
-	if (cached)
+	if (cache.id != ID_NOT_READ)
 		return;
-	if (!registered)
-		CacheRegisterRelcacheCallback(forget_id, (Datum) 0);
-	registered = true;
 	n = nodes_local();
 	version = n ? extension_version() : NULL;
 	memset(&cache, 0, sizeof(cache));
@@ -163,7 +159,6 @@ load_cache(void)
 		if (version && strcmp(version, EXTENSION_VERSION) != 0)
 			snprintf(cache.state, sizeof(cache.state), NODE_OTHER_VERSION "%s", version);
 	}
-	cached = true;
 }
 
 NodeId

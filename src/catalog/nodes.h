@@ -59,6 +59,9 @@ extern uint64 nodes_local_since_xid(void);
  */
 extern NodeId nodes_local_copy_of(uint64 *since);
 
+/* Hook function for changes of tables (replication_plugin.c). */
+extern void nodes_table_changed(Oid relid);
+
 /*
  * Beginning of the refusal if the extension's SQL in this database has another version than the
  * library. That version follows.

@@ -18,7 +18,6 @@
 #include "access/table.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -41,21 +40,22 @@ typedef struct Known
 } Known;
 
 static HTAB *known = NULL;		/* NULL: no table waits */
-static MemoryContext context = NULL;
-static bool valid = false;
-static bool changed = false;	/* the list's table has changed while it is read */
+
+static enum
+{
+	LIST_STALE,					/* not read, or its table has changed since */
+	LIST_BEGUN,					/* being read; stays so after an error */
+	LIST_READ
+} state = LIST_STALE;
+
 static uint64 reading = 0;		/* number of readings of the list */
 static Oid	list_relid = InvalidOid;	/* OID of the list's table */
 
-/* Relcache callback: the list's table may have changed. */
-static void
-invalidate(Datum arg, Oid relid)
+void
+waiting_tables_changed(Oid relid)
 {
 	if (!OidIsValid(relid) || !OidIsValid(list_relid) || relid == list_relid)
-	{
-		valid = false;
-		changed = true;
-	}
+		state = LIST_STALE;
 }
 
 /* Reads one entry. */
@@ -82,15 +82,20 @@ set_key(char *key, const char *schema, const char *name)
 	strlcpy(key + NAMEDATALEN, name, NAMEDATALEN);
 }
 
-/* Adds an entry to the hash table. */
+/* Adds an entry to the hash table, in whose context its texts are too. */
 static void
-remember(WaitingTable *w)
+remember(HeapTuple tuple, TupleDesc desc)
 {
-	HASHCTL		ctl = {.keysize = 2 * NAMEDATALEN,.entrysize = sizeof(Known),.hcxt = context};
+	HASHCTL		ctl = {.keysize = 2 * NAMEDATALEN,.entrysize = sizeof(Known),.hcxt = TopMemoryContext};
 	char		key[2 * NAMEDATALEN];
+	MemoryContext old;
+	WaitingTable *w;
 
 	if (!known)
 		known = hash_create("waiting tables", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(known));
+	w = read_entry(tuple, desc);
+	MemoryContextSwitchTo(old);
 	set_key(key, w->schema, w->name);
 	((Known *) hash_search(known, key, HASH_ENTER, NULL))->table = w;
 }
@@ -103,38 +108,32 @@ load(void)
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	MemoryContext old;
 
-	if (!context)
-	{
-		context = AllocSetContextCreate(TopMemoryContext, "waiting tables", ALLOCSET_SMALL_SIZES);
-		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
-	}
-	MemoryContextReset(context);
+	if (known)
+		hash_destroy(known);
 	known = NULL;
 	reading++;
 	list_relid = relid;
-	changed = false;
+	state = LIST_BEGUN;
 	if (!OidIsValid(relid))
 	{
-		valid = !changed;
+		state = LIST_READ;
 		return;					/* an older version of the extension */
 	}
 	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	old = MemoryContextSwitchTo(context);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		remember(read_entry(tuple, RelationGetDescr(rel)));
-	MemoryContextSwitchTo(old);
+		remember(tuple, RelationGetDescr(rel));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	valid = !changed;			/* stays false after an error, when the list is not complete */
+	if (state == LIST_BEGUN)	/* the table has not changed meanwhile */
+		state = LIST_READ;
 }
 
 bool
 waiting_tables(void)
 {
-	if (!valid)
+	if (state != LIST_READ)
 		load();
 	return known != NULL;
 }

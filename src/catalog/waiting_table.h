@@ -44,4 +44,7 @@ extern const WaitingTable *waiting_table_by_oid(Oid relid);
  */
 extern const WaitingTable *waiting_table_kept(Oid relid);
 
+/* Hook function for changes of tables (replication_plugin.c). */
+extern void waiting_tables_changed(Oid relid);
+
 #endif							/* REPLICATION_PLUGIN_WAITING_TABLE_H */

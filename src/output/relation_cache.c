@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -19,9 +18,8 @@
 
 static RelationCache *live_caches = NULL;
 
-/* Relcache callback: a relation changed (InvalidOid: any may have changed). */
-static void
-on_relation_change(Datum arg, Oid relid)
+void
+relation_cache_table_changed(Oid relid)
 {
 	for (RelationCache *cache = live_caches; cache != NULL; cache = cache->next)
 	{
@@ -55,9 +53,8 @@ depends_on(const CachedRelation *entry, uint32 hashvalue)
 	return false;
 }
 
-/* Syscache callback: a schema or a type changed. */
-static void
-on_name_change(Datum arg, int cacheid, uint32 hashvalue)
+void
+relation_cache_name_changed(uint32 hash)
 {
 	for (RelationCache *cache = live_caches; cache != NULL; cache = cache->next)
 	{
@@ -67,24 +64,10 @@ on_name_change(Datum arg, int cacheid, uint32 hashvalue)
 		hash_seq_init(&scan, cache->entries);
 		while ((entry = hash_seq_search(&scan)) != NULL)
 		{
-			if (entry->valid && depends_on(entry, hashvalue))
+			if (entry->valid && depends_on(entry, hash))
 				entry->valid = false;
 		}
 	}
-}
-
-/* Registers the callbacks above, once per process, because they cannot be unregistered. */
-static void
-watch_changes(void)
-{
-	static bool registered = false;
-
-	if (registered)
-		return;
-	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, on_name_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(TYPEOID, on_name_change, (Datum) 0);
-	registered = true;
 }
 
 /* Removes a cache, whose memory is about to be freed, from the list for the callbacks. */
@@ -112,7 +95,6 @@ relation_cache_create(MemoryContext context)
 	cache->context = context;
 	cache->entries = hash_create("replication_plugin relation cache", 64, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	watch_changes();
 	cache->next = live_caches;
 	live_caches = cache;
 	on_reset->func = forget_cache;

@@ -61,4 +61,8 @@ extern MemoryContext relation_cache_begin_build(CachedRelation *entry);
 extern void relation_cache_depends_on_schema(CachedRelation *entry, Oid nspoid);
 extern void relation_cache_depends_on_type(CachedRelation *entry, Oid typid);
 
+/* Hook functions for changes of tables and names (replication_plugin.c). */
+extern void relation_cache_table_changed(Oid relid);
+extern void relation_cache_name_changed(uint32 hash);
+
 #endif							/* REPLICATION_PLUGIN_RELATION_CACHE_H */

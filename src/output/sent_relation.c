@@ -16,7 +16,6 @@
 #include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -33,7 +32,6 @@
 static HTAB *relations = NULL;
 /* Hash values of the schemas and types whose names are in entries. */
 static HTAB *names = NULL;
-static MemoryContext relations_context = NULL;
 static bool send_internal = false;
 static SentRelation *last = NULL;	/* most rows belong to the table of the previous row */
 
@@ -50,11 +48,11 @@ invalidate_all(void)
 }
 
 /*
- * Relcache callback: invalidates the entry of a changed relation, and those of its partitions,
- * which notice that its generation differs.
+ * Invalidates the entry of a changed relation, and those of its partitions, which notice that its
+ * generation differs.
  */
-static void
-relcache_callback(Datum arg, Oid relid)
+void
+sent_relation_table_changed(Oid relid)
 {
 	SentRelation *e;
 
@@ -72,9 +70,8 @@ relcache_callback(Datum arg, Oid relid)
 	e->generation++;
 }
 
-/* Syscache callback: a schema or type has changed, perhaps its name. */
-static void
-syscache_callback(Datum arg, int cacheid, uint32 hash)
+void
+sent_relation_name_changed(uint32 hash)
 {
 	if (relations && (hash == 0 || hash_search(names, &hash, HASH_FIND, NULL)))
 		invalidate_all();
@@ -84,40 +81,31 @@ syscache_callback(Datum arg, int cacheid, uint32 hash)
 static void
 create_tables(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation)};
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation),.hcxt = CacheMemoryContext};
 
-	relations_context = AllocSetContextCreate(CacheMemoryContext, "sent relations",
-											  ALLOCSET_DEFAULT_SIZES);
-	ctl.hcxt = relations_context;
 	relations = hash_create("sent relations", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.entrysize = sizeof(uint32);
+	ctl.hcxt = GetMemoryChunkContext(relations);
 	names = hash_create("names in sent relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 void
 sent_relation_init(bool internal)
 {
-	static bool registered = false;
-
 	sent_relation_shutdown();
 	send_internal = internal;
 	create_tables();
-	if (registered)
-		return;
-	registered = true;
-	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, syscache_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(TYPEOID, syscache_callback, (Datum) 0);
 }
 
 void
 sent_relation_shutdown(void)
 {
+	HTAB	   *old = relations;
+
 	relations = names = NULL;
 	last = NULL;
-	if (relations_context)
-		MemoryContextDelete(relations_context);
-	relations_context = NULL;
+	if (old)
+		hash_destroy(old);		/* and the names and entries, whose contexts are children */
 }
 
 void
@@ -264,7 +252,7 @@ build(SentRelation *e, Relation rel)
 
 	if (e->context)
 		MemoryContextDelete(e->context);
-	e->context = AllocSetContextCreate(relations_context, "sent relation", ALLOCSET_SMALL_SIZES);
+	e->context = AllocSetContextCreate(GetMemoryChunkContext(relations), "sent relation", ALLOCSET_SMALL_SIZES);
 	e->described = false;
 	e->root = e->relid;
 	/* set first: a change while the entry is built makes it invalid again */

@@ -79,4 +79,8 @@ sent_relation_introduce(StringInfo out, SentRelation *entry)
 		sent_relation_describe(out, entry);
 }
 
+/* Hook functions for changes of tables and names (replication_plugin.c). */
+extern void sent_relation_table_changed(Oid relid);
+extern void sent_relation_name_changed(uint32 hash);
+
 #endif							/* REPLICATION_PLUGIN_SENT_RELATION_H */

@@ -85,6 +85,7 @@ typedef struct OriginCopy
 {
 	uint64		generation;		/* 0: there is no copy */
 	bool		loaded;			/* the map has all origins of the database */
+	bool		secured;		/* origin_map_secure_progress() has looked at all entries */
 	int			n;
 	int			numbers;		/* length of nodes */
 	NodeId	   *nodes;			/* by origin number */
@@ -252,7 +253,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 static void
 at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
 {
-	if (event != SUBXACT_EVENT_ABORT_SUB)
+	if (pending == NIL || event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	while (pending != NIL && ((Pending *) llast(pending))->subid >= subid)
 		pending = list_delete_last(pending);
@@ -262,16 +263,9 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransact
 static void
 change_at_commit(bool forget_all, RepOriginId origin, NodeId node, XLogRecPtr former)
 {
-	static bool registered = false;
 	MemoryContext old;
 	Pending    *p;
 
-	if (!registered)
-	{
-		RegisterXactCallback(at_end_of_transaction, NULL);
-		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
-	}
-	registered = true;
 	if (!forget_all)
 		require_room();
 	old = MemoryContextSwitchTo(TopTransactionContext);
@@ -457,7 +451,7 @@ refresh_copy(void)
 	set_copy(&fresh, filled);
 }
 
-/* Syscache callback: an origin was created or dropped. */
+/* Syscache callback, without shared memory: an origin was created or dropped. */
 static void
 origins_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -471,16 +465,12 @@ origins_changed(Datum arg, int cacheid, uint32 hashvalue)
 static void
 load_privately(void)
 {
-	static bool registered = false;
 	List	   *found;
 	OriginEntry *entries;
 	OriginCopy	fresh = {.generation = copy.generation + 1,.loaded = true};
 	int			n = 0;
 	ListCell   *lc;
 
-	if (!registered)
-		CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
-	registered = true;
 	found = read_origins();
 	entries = palloc(Max(list_length(found), 1) * sizeof(OriginEntry));
 	foreach(lc, found)
@@ -786,10 +776,8 @@ name_has_progress(const OriginEntry *e)
 void
 origin_map_secure_progress(void)
 {
-	static uint64 secured = 0;
-
 	refresh_copy();
-	if (copy.generation == secured)
+	if (copy.secured)
 		return;
 	for (int i = 0; i < copy.n; i++)
 	{
@@ -804,5 +792,14 @@ origin_map_secure_progress(void)
 		if (!secure)
 			retire(e.origin, e.node, e.former, true);
 	}
-	secured = copy.generation;
+	copy.secured = true;
+}
+
+void
+origin_map_install(bool preloaded)
+{
+	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	if (!preloaded)
+		CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
 }

@@ -111,4 +111,7 @@ extern void origin_map_secure_progress(void);
 /* Returns all nodes that have an origin here in *nodes, palloc'd, in no order, and their number. */
 extern int	origin_map_nodes(NodeId **nodes);
 
+/* Registers for the end of transactions. Called from _PG_init() only. */
+extern void origin_map_install(bool preloaded);
+
 #endif							/* REPLICATION_PLUGIN_ORIGIN_MAP_H */

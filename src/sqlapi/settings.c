@@ -46,70 +46,65 @@ PG_FUNCTION_INFO_V1(replication_plugin_capture_install);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_install_all);
 PG_FUNCTION_INFO_V1(replication_plugin_capture_remove_all);
 
-/* What happens when the transaction commits. None of it can fail. */
-static bool wake = false;
-static bool request = false;
-static bool request_in_group = false;
-static bool forget_seen = false;
+/* What happens at the end of the transaction. None of it can fail. */
+#define END_RESUME		0x01	/* at any end: suspended workers */
+#define END_WAKE		0x02	/* at the commit, as the following */
+#define END_REQUEST		0x04
+#define END_IN_GROUP	0x08	/* ... for a database that is in a group */
+#define END_FORGET_SEEN	0x10
+
+static int	effects = 0;
 
 /*
- * Resumes suspended workers. Carries out the effects of a transaction at its commit, and forgets
- * them at any end.
+ * Transaction callback. Resumes suspended workers. Carries out the effects of a transaction at its
+ * commit, and forgets them at any end.
  */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+	if (effects == 0 || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
 		return;
-	manager_status_resume(MyDatabaseId);
-	if (request && event != XACT_EVENT_ABORT)
-		manager_status_request(MyDatabaseId, request_in_group);
-	else if (wake && event != XACT_EVENT_ABORT)
+	if (effects & END_RESUME)
+		manager_status_resume(MyDatabaseId);
+	if ((effects & END_REQUEST) && event != XACT_EVENT_ABORT)
+		manager_status_request(MyDatabaseId, (effects & END_IN_GROUP) != 0);
+	else if ((effects & END_WAKE) && event != XACT_EVENT_ABORT)
 		manager_status_wake(MyDatabaseId);
-	if (forget_seen && event == XACT_EVENT_COMMIT)
+	if ((effects & END_FORGET_SEEN) && event == XACT_EVENT_COMMIT)
 		seen_forget();
-	wake = request = forget_seen = false;
+	effects = 0;
 }
 
-/* Registers the callback for the end of the transaction. */
-static void
-notice_end(void)
+void
+settings_install(void)
 {
-	static bool registered = false;
-
-	if (!registered)
-		RegisterXactCallback(at_end_of_transaction, NULL);
-	registered = true;
+	RegisterXactCallback(at_end_of_transaction, NULL);
 }
 
 void
 settings_wake_at_commit(void)
 {
-	notice_end();
-	wake = true;
+	effects |= END_WAKE;
 }
 
 void
 settings_request_at_commit(bool in_group)
 {
 	manager_status_reserve(MyDatabaseId);
-	notice_end();
-	request = true;
-	request_in_group = in_group;
+	effects = (effects & ~END_IN_GROUP) | END_REQUEST | (in_group ? END_IN_GROUP : 0);
 }
 
 void
 settings_suspend_workers(void)
 {
-	notice_end();
+	effects |= END_RESUME;
 	manager_status_suspend(MyDatabaseId);
 }
 
 void
 settings_forget_seen_at_commit(void)
 {
-	notice_end();
-	forget_seen = true;
+	effects |= END_FORGET_SEEN;
 }
 
 /*

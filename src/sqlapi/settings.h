@@ -26,4 +26,7 @@ extern void settings_suspend_workers(void);
  */
 extern void settings_forget_seen_at_commit(void);
 
+/* Registers for the end of transactions. Called from _PG_init() only. */
+extern void settings_install(void);
+
 #endif							/* REPLICATION_PLUGIN_SQLAPI_SETTINGS_H */

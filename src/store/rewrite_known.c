@@ -49,9 +49,8 @@ static struct
 	Rewrite    *items;			/* in TopMemoryContext */
 } known;
 
-/* Relcache callback. */
-static void
-invalidate(Datum arg, Oid relid)
+void
+rewrite_known_table_changed(Oid relid)
 {
 	if (relid == InvalidOid || relid == known.table)
 		known.valid = false;
@@ -61,15 +60,11 @@ invalidate(Datum arg, Oid relid)
 static void
 read_table(void)
 {
-	static bool registered = false;
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	Snapshot	snapshot;
 
-	if (!registered)
-		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
-	registered = true;
 	known.n = 0;
 	known.table = extension_relation_oid(TABLE_TABLE_REWRITE);
 	known.valid = true;			/* set first: a change during the reading invalidates it again */

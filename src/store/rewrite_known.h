@@ -21,4 +21,7 @@ extern void rewrite_make_known(Oid relid);
 /* Records all rows of a table that a transaction has written as copies. */
 extern void rewrite_make_writer_known(Oid relid, TransactionId writer);
 
+/* Hook function for changes of tables (replication_plugin.c). */
+extern void rewrite_known_table_changed(Oid relid);
+
 #endif							/* REPLICATION_PLUGIN_REWRITE_KNOWN_H */

@@ -135,7 +135,6 @@ at_end_of_transaction(XactEvent event, void *arg)
 static void
 note_origins(void)
 {
-	static bool registered = false;
 	MemoryContext old;
 	OriginPlace *places;
 	int			n;
@@ -143,9 +142,6 @@ note_origins(void)
 	origin_map_ensure_loaded();
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	n = origin_map_keep_progress(&places);
-	if (!registered)
-		RegisterXactCallback(at_end_of_transaction, NULL);
-	registered = true;
 	for (int i = 0; i < n; i++)
 	{
 		Guarded    *g = palloc(sizeof(Guarded));
@@ -164,4 +160,10 @@ origin_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, v
 	Assert(access == OAT_FUNCTION_EXECUTE);
 	if (object == F_PG_REPLICATION_ORIGIN_DROP)
 		note_origins();
+}
+
+void
+origin_guard_install(void)
+{
+	RegisterXactCallback(at_end_of_transaction, NULL);
 }

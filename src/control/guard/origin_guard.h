@@ -11,4 +11,7 @@
 extern void origin_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
 								void *arg);
 
+/* Registers for the end of transactions. Called from _PG_init() only. */
+extern void origin_guard_install(void);
+
 #endif							/* REPLICATION_PLUGIN_ORIGIN_GUARD_H */
