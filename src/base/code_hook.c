@@ -48,6 +48,7 @@
 typedef struct Call
 {
 	bool		users;			/* written by a user: counted in depth */
+	bool		was_pinned;		/* texts were pinned when it began; of the outermost call */
 	Oid			owner;
 	/* in its own SET clause, whose nest level PostgreSQL ends before the hook is called */
 	bool		has_settings;
@@ -60,16 +61,19 @@ typedef struct Call
 
 static needs_fmgr_hook_type previous_needs_hook = NULL;
 static fmgr_hook_type previous_hook = NULL;
-static GucStringCheckHook previous_datestyle = NULL;
-static GucStringCheckHook previous_timezone = NULL;
-static GucStringCheckHook previous_monetary = NULL;
 
-/*
- * The number of functions of users that are running, nested, and whether texts were pinned when the
- * outermost one began.
- */
-static int	depth = 0;
-static bool was_pinned = false;
+/* The text settings that are held, and the check hooks that they had before. */
+typedef enum HeldText
+{
+	HELD_DATESTYLE,
+	HELD_TIMEZONE,
+	HELD_MONETARY,
+	HELD_TEXTS
+} HeldText;
+
+static GucStringCheckHook previous_checks[HELD_TEXTS];
+
+static int	depth = 0;			/* number of functions of users that are running, nested */
 
 static bool has_run = false;	/* there was a row session in this transaction */
 static bool as_owners = false;	/* setting replication_plugin.code_as_owners */
@@ -167,14 +171,14 @@ at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 		*private = PointerGetDatum(call);
 	}
 	if (event == FHET_START && call->users && depth++ == 0)
-		was_pinned = session_in_row() && session_text_is_pinned();
+		call->was_pinned = session_in_row() && session_text_is_pinned();
 	if (event == FHET_START && call->users)
 		become_owner(call);
 	else if (event == FHET_END)
 		become_caller(call);
 	if (previous_hook)
 		previous_hook(event, flinfo, &call->next);
-	if (event != FHET_START && call->users && --depth == 0 && event == FHET_END && was_pinned)
+	if (event != FHET_START && call->users && --depth == 0 && event == FHET_END && call->was_pinned)
 		session_restore_text();
 }
 
@@ -219,8 +223,10 @@ hold_xml_option(int *newval, void **extra, GucSource source)
 
 /* Replaces the new value of a text setting by the pinned one, where required. */
 static bool
-hold_text(const char *name, GucStringCheckHook previous, char **newval, void **extra, GucSource source)
+hold_text(HeldText held, const char *name, char **newval, void **extra, GucSource source)
 {
+	GucStringCheckHook previous = previous_checks[held];
+
 	if (is_held())
 	{
 		char	   *pinned = strdup(session_text_pin(name));
@@ -237,30 +243,31 @@ hold_text(const char *name, GucStringCheckHook previous, char **newval, void **e
 static bool
 hold_datestyle(char **newval, void **extra, GucSource source)
 {
-	return hold_text("DateStyle", previous_datestyle, newval, extra, source);
+	return hold_text(HELD_DATESTYLE, "DateStyle", newval, extra, source);
 }
 
 /* Check hook of TimeZone. */
 static bool
 hold_timezone(char **newval, void **extra, GucSource source)
 {
-	return hold_text("TimeZone", previous_timezone, newval, extra, source);
+	return hold_text(HELD_TIMEZONE, "TimeZone", newval, extra, source);
 }
 
 /* Check hook of lc_monetary. */
 static bool
 hold_monetary(char **newval, void **extra, GucSource source)
 {
-	return hold_text("lc_monetary", previous_monetary, newval, extra, source);
+	return hold_text(HELD_MONETARY, "lc_monetary", newval, extra, source);
 }
 
 /* Puts a check hook in front of the one that a text setting has. */
 static void
-chain(struct config_generic *setting, GucStringCheckHook hook, GucStringCheckHook *previous)
+chain(struct config_generic *setting, GucStringCheckHook hook, HeldText held)
 {
 	struct config_string *s = (struct config_string *) setting;
 
-	*previous = s->check_hook;
+	Assert(setting->vartype == PGC_STRING && s->check_hook != hook);
+	previous_checks[held] = s->check_hook;
 	s->check_hook = hook;
 }
 
@@ -281,11 +288,11 @@ hold_settings(void)
 		else if (strcmp(name, "xmloption") == 0)
 			((struct config_enum *) all[i])->check_hook = hold_xml_option;
 		else if (strcmp(name, "DateStyle") == 0)
-			chain(all[i], hold_datestyle, &previous_datestyle);
+			chain(all[i], hold_datestyle, HELD_DATESTYLE);
 		else if (strcmp(name, "TimeZone") == 0)
-			chain(all[i], hold_timezone, &previous_timezone);
+			chain(all[i], hold_timezone, HELD_TIMEZONE);
 		else if (strcmp(name, "lc_monetary") == 0)
-			chain(all[i], hold_monetary, &previous_monetary);
+			chain(all[i], hold_monetary, HELD_MONETARY);
 	}
 }
 
@@ -332,16 +339,15 @@ give_back_locks(XactEvent event, void *arg)
 void
 code_hook_install(void)
 {
-	static bool installed = false;
-
 	has_run = true;
-	if (installed)
+	/* DateStyle always has a check hook, so there is a previous one once the hooks are set */
+	if (previous_checks[HELD_DATESTYLE])
 		return;
-	installed = true;
 	RegisterXactCallback(give_back_locks, NULL);
 	previous_needs_hook = needs_fmgr_hook;
 	needs_fmgr_hook = needs_hook;
 	previous_hook = fmgr_hook;
 	fmgr_hook = at_function;
 	hold_settings();
+	Assert(previous_checks[HELD_DATESTYLE] != NULL);
 }

@@ -41,12 +41,11 @@
 #define BEYOND_PATIENCE_MS	10000
 
 volatile sig_atomic_t pulse_due = false;
-uint32		pulse_steps = 0;
+volatile sig_atomic_t pulse_stepped = false;	/* since the last tick */
 
 /* Written by the handler while the timer runs, else by the process. */
 static volatile sig_atomic_t limited = false;	/* between pulse_begin() and pulse_end() */
 static volatile sig_atomic_t cancels = 0;	/* since the last step */
-static uint32 last_steps = 0;
 static Moment last_step = 0;
 static Moment wait_began = 0;	/* when the present wait for a lock began; 0: none */
 static volatile Moment end = 0;			/* by pulse_limit(); 0: none */
@@ -54,12 +53,9 @@ static volatile Moment end = 0;			/* by pulse_limit(); 0: none */
 static volatile Moment cancel_at = 0;
 static Moment last_beat = 0;
 
-static void (*beat_function) (void *) = NULL;
+static void (*beat_function) (void *) = NULL;	/* NULL: none, or it runs */
 static void *beat_arg = NULL;
-static TimeoutId timer;
-static bool initialized = false;
-static bool ticking = false;
-static bool serving = false;
+static TimeoutId timer;			/* below USER_TIMEOUT: not initialized */
 
 /* Returns true while this process waits for a lock. */
 static bool
@@ -109,9 +105,9 @@ tick(void)
 			cancel();
 		}
 	}
-	else if (!limited || pulse_steps != last_steps)
+	else if (!limited || pulse_stepped)
 	{
-		last_steps = pulse_steps;
+		pulse_stepped = false;
 		last_step = now;
 		cancels = 0;
 	}
@@ -130,9 +126,8 @@ tick(void)
 void
 pulse_init(void (*beat) (void *), void *arg)
 {
-	if (!initialized)
+	if (timer < USER_TIMEOUT)
 		timer = RegisterTimeout(USER_TIMEOUT, tick);
-	initialized = true;
 	beat_function = beat;
 	beat_arg = arg;
 }
@@ -145,17 +140,16 @@ start(void)
 
 	last_beat = moment_now();
 	enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms), ms);
-	ticking = true;
 }
 
 void
 pulse_begin(void)
 {
-	if (!initialized)
+	if (timer < USER_TIMEOUT)
 		return;
-	if (!ticking)
+	if (!get_timeout_active(timer))
 		start();
-	pulse_steps++;
+	pulse_stepped = true;
 	limited = true;
 }
 
@@ -164,14 +158,14 @@ pulse_end(void)
 {
 	limited = false;
 	end = 0;
-	pulse_steps++;
+	pulse_stepped = true;
 }
 
 void
 pulse_pause(void)
 {
 	limited = false;
-	pulse_steps++;
+	pulse_stepped = true;
 }
 
 void
@@ -191,9 +185,8 @@ pulse_is_over(void)
 void
 pulse_rest(void)
 {
-	if (ticking)
+	if (timer >= USER_TIMEOUT && get_timeout_active(timer))
 		disable_timeout(timer, false);
-	ticking = false;
 	pulse_due = false;
 }
 
@@ -209,10 +202,12 @@ pulse_timed_out(void)
 void
 pulse_serve(void)
 {
+	void		(*beat) (void *) = beat_function;
+
 	pulse_due = false;
-	if (!beat_function || serving)
+	if (!beat)
 		return;
-	serving = true;
-	beat_function(beat_arg);
-	serving = false;
+	beat_function = NULL;
+	beat(beat_arg);
+	beat_function = beat;
 }

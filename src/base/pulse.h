@@ -15,7 +15,7 @@
 #include "miscadmin.h"
 
 extern volatile sig_atomic_t pulse_due;
-extern uint32 pulse_steps;
+extern volatile sig_atomic_t pulse_stepped;
 
 /*
  * Called once per process. beat is called about once a second from pulse(), never from a signal
@@ -63,7 +63,7 @@ pulse(void)
 static inline void
 pulse_step(void)
 {
-	pulse_steps++;
+	pulse_stepped = true;
 	pulse();
 }
 

@@ -32,9 +32,7 @@
 #define TICK_MS			1000
 #define PATIENCE_MS		5000	/* time that a subscriber has during a shutdown */
 
-static TimeoutId timer;
-static bool registered = false;
-static bool ticking = false;
+static TimeoutId timer;			/* below USER_TIMEOUT: not registered yet */
 static bool launcher_seen = false;	/* if no launcher has run, its absence indicates nothing */
 static Moment gone_since = 0;	/* or since the subscriber last confirmed something after that */
 static XLogRecPtr confirmed = InvalidXLogRecPtr;
@@ -73,19 +71,16 @@ server_stop_watch(void)
 {
 	if (!am_walsender)
 		return;
-	if (!registered)
+	if (timer < USER_TIMEOUT)
 		timer = RegisterTimeout(USER_TIMEOUT, tick);
-	registered = true;
 	launcher_seen = manager_status_has_launcher();
 	gone_since = 0;
 	enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TICK_MS), TICK_MS);
-	ticking = true;
 }
 
 void
 server_stop_forget(void)
 {
-	if (ticking)
+	if (timer >= USER_TIMEOUT && get_timeout_active(timer))
 		disable_timeout(timer, false);
-	ticking = false;
 }

@@ -72,15 +72,14 @@ const ShmemArea activity_area = {
 static pg_atomic_uint64 *
 counter(void)
 {
-	static pg_atomic_uint64 *cached = NULL;
 	uint32		n = pg_atomic_read_u32(&shared()->n);
 
-	for (uint32 i = 0; i < n && !cached; i++)
+	for (uint32 i = 0; i < n; i++)
 	{
 		if (shared()->databases[i].dboid == MyDatabaseId)
-			cached = &shared()->databases[i].commits;
+			return &shared()->databases[i].commits;
 	}
-	return cached;
+	return NULL;
 }
 
 void

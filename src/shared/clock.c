@@ -257,11 +257,8 @@ write_file(uint64 seen, FullTransactionId from)
 }
 
 void
-clock_save(void)
+clock_save(ClockSaved *saved)
 {
-	static uint64 saved = 0;
-	static uint64 saved_xid = 0;
-	static Moment saved_at = 0;
 	FullTransactionId from;
 	uint64		seen;
 
@@ -269,13 +266,11 @@ clock_save(void)
 	from = ended_before();
 	pg_memory_barrier();
 	seen = pg_atomic_read_u64(&shared()->max_seen);
-	if (seen == saved ? !moment_is_past(saved_at, SAVE_IDLE_MS) :
-		(U64FromFullTransactionId(from) < saved_xid + SAVE_XIDS && !moment_is_past(saved_at, SAVE_MS)))
+	if (seen == saved->seen ? !moment_is_past(saved->at, SAVE_IDLE_MS) :
+		(U64FromFullTransactionId(from) < saved->xid + SAVE_XIDS && !moment_is_past(saved->at, SAVE_MS)))
 		return;
 	write_file(seen, from);
-	saved = seen;
-	saved_xid = U64FromFullTransactionId(from);
-	saved_at = moment_now();
+	*saved = (ClockSaved) {seen, U64FromFullTransactionId(from), moment_now()};
 }
 
 void

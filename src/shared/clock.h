@@ -14,6 +14,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "base/moment.h"
 #include "base/shmem.h"
 
 extern const ShmemArea clock_area;
@@ -64,10 +65,18 @@ extern TimestampTz clock_horizon(void);
  */
 extern void clock_set_back(TimestampTz to);
 
+/* What was saved last. Zero at first. */
+typedef struct ClockSaved
+{
+	uint64		seen;
+	uint64		xid;
+	Moment		at;
+} ClockSaved;
+
 /*
  * Saves the clock for the next start of the server, if it has moved and some time has passed.
- * Called by one process only.
+ * Called by one process only, which keeps what was saved.
  */
-extern void clock_save(void);
+extern void clock_save(ClockSaved *saved);
 
 #endif							/* REPLICATION_PLUGIN_CLOCK_H */

@@ -48,10 +48,10 @@
 #include "shared/origin_map.h"
 #include "shared/wall_clock.h"
 
-static bool begun = false;		/* a commit of this process is under way */
+/* the wall clock's time when a commit of this process began; 0: none is under way */
+static TimestampTz begun_at = 0;
 static bool marked = false;		/* ... under DoNotReplicateId */
 static TimestampTz stamp = 0;	/* ... with this timestamp; 0: PostgreSQL's own */
-static TimestampTz begun_at;	/* the wall clock's time when the commit began */
 
 /* Returns true if this database is in a group. */
 static bool
@@ -111,7 +111,6 @@ begin_with_origin(void)
 		stamp_foreign();
 		stamp = replorigin_session_origin_timestamp;
 		begun_at = GetCurrentTimestamp();
-		begun = true;
 	}
 	else if (node > 0)
 		observe_applied(replorigin_session_origin_timestamp);
@@ -121,24 +120,26 @@ begin_with_origin(void)
 static void
 begin_commit(void)
 {
+	TimestampTz now;
+
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()) || !OidIsValid(MyDatabaseId))
 		return;
-	Assert(!begun && !marked && stamp == 0);
+	Assert(begun_at == 0 && !marked && stamp == 0);
 	if (replorigin_session_origin != InvalidRepOriginId)
 	{
 		begin_with_origin();
 		return;
 	}
-	begun_at = GetCurrentTimestamp();
+	now = GetCurrentTimestamp();
 	stamp = clock_begin_commit(0);
-	begun = true;
+	begun_at = now;
 	if (stamp == 0)
 		return;
 	if (!is_in_group())
 	{
 		/* the commit makes no version of a node, and the wall clock may be in doubt */
 		clock_end_commit(stamp);
-		begun = false;
+		begun_at = 0;
 		stamp = 0;
 		return;
 	}
@@ -240,7 +241,7 @@ end_commit(bool committed)
 {
 	if (marked)
 	{
-		Assert(begun && stamp != 0);
+		Assert(begun_at != 0 && stamp != 0);
 		clear_origin();
 		if (committed)
 		{
@@ -249,10 +250,10 @@ end_commit(bool committed)
 			FAULT_POINT("commit_stamp_after");
 		}
 	}
-	if (begun)
+	if (begun_at != 0)
 		clock_end_commit(!committed ? 0 : stamp ? stamp : own_stamp());
-	begun = marked = false;
-	stamp = 0;
+	marked = false;
+	begun_at = stamp = 0;
 }
 
 static void

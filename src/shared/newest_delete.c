@@ -19,10 +19,12 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "nodes/bitmapset.h"
 #include "port/atomics.h"
 #include "replication/origin.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/shmem.h"
@@ -77,9 +79,7 @@ shared(void)
 }
 
 /* The buckets in which the running transaction is counted, and the version of its deletes. */
-static int	nwriting = 0;
-static int	writing[BUCKETS];
-static bool is_writing[BUCKETS];
+static Bitmapset *writing = NULL;	/* in TopTransactionContext */
 static Newest own;
 
 StaticAssertDecl(offsetof(Shared, lock) == 0, "the lock is to be first: base/shmem.h");
@@ -122,18 +122,20 @@ void
 newest_delete_writing(Oid relid)
 {
 	int			i;
+	MemoryContext old;
 
 	if (!shared())
 		return;
 	i = bucket_of(relid);
-	if (is_writing[i])
+	if (bms_is_member(i, writing))
 		return;
+	Assert(IsTransactionState());
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	writing = bms_add_member(writing, i);	/* may run out of memory, so it comes first */
+	MemoryContextSwitchTo(old);
 	SpinLockAcquire(&shared()->buckets[i].mutex);
 	shared()->buckets[i].writing++;
 	SpinLockRelease(&shared()->buckets[i].mutex);
-	is_writing[i] = true;
-	Assert(nwriting < BUCKETS);
-	writing[nwriting++] = i;
 }
 
 /*
@@ -170,9 +172,11 @@ raise_bucket(Bucket *b, Newest what)
 static void
 end_writing(bool committed)
 {
-	for (int i = 0; i < nwriting; i++)
+	int			i = -1;
+
+	while ((i = bms_next_member(writing, i)) >= 0)
 	{
-		Bucket	   *b = &shared()->buckets[writing[i]];
+		Bucket	   *b = &shared()->buckets[i];
 
 		SpinLockAcquire(&b->mutex);
 		if (committed)
@@ -180,9 +184,8 @@ end_writing(bool committed)
 		Assert(b->writing > 0);
 		b->writing--;
 		SpinLockRelease(&b->mutex);
-		is_writing[writing[i]] = false;
 	}
-	nwriting = 0;
+	writing = NULL;				/* the end of the transaction frees the memory */
 }
 
 /*
@@ -247,7 +250,7 @@ note_prepared(void)
 static void
 at_transaction_event(XactEvent event, void *arg)
 {
-	if (nwriting == 0)
+	if (!writing)
 		return;
 	switch (event)
 	{
@@ -325,7 +328,7 @@ newest_delete_all_seen(Oid relid, Version put, const Frontier *seen)
 	SpinLockAcquire(&shared()->buckets[i].mutex);
 	b = shared()->buckets[i];
 	SpinLockRelease(&shared()->buckets[i].mutex);
-	if (b.writing > (is_writing[i] ? 1 : 0))
+	if (b.writing > (bms_is_member(i, writing) ? 1 : 0))
 		return false;
 	if (b.n == 0)
 		return true;

@@ -220,23 +220,15 @@ replication_plugin_create_origin(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_wait_place(PG_FUNCTION_ARGS)
 {
-	static int	place = 0;
 	bool		take = PG_GETARG_BOOL(0);
 	LOCKTAG		tag;
 
-	if (!take)
-	{
-		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, AuthIdRelationId, GetSessionUserId(), place);
-		PG_RETURN_BOOL(LockHeldByMe(&tag, ExclusiveLock) && LockRelease(&tag, ExclusiveLock, false));
-	}
 	for (int i = 1; i <= WAIT_PLACES; i++)
 	{
 		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, AuthIdRelationId, GetSessionUserId(), i);
-		if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
-		{
-			place = i;
+		if (take ? LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL :
+			LockHeldByMe(&tag, ExclusiveLock) && LockRelease(&tag, ExclusiveLock, false))
 			PG_RETURN_BOOL(true);
-		}
 	}
 	PG_RETURN_BOOL(false);
 }

@@ -87,6 +87,8 @@ typedef struct Store
 	int			nrows;			/* filled */
 	bool		send;			/* of the gathered rows */
 	MemoryContext context;		/* lives as long as the store is open */
+	/* of scan: what is committed, own writes, and, with xmin set, writes in progress */
+	SnapshotData dirty;
 } Store;
 
 /*
@@ -94,9 +96,6 @@ typedef struct Store
  * or reader uses it.
  */
 static Store store;
-
-/* Shows what is committed, the transaction's own writes, and, with xmin set, writes in progress. */
-static SnapshotData dirty;
 
 /* ---------- keys ---------- */
 
@@ -420,8 +419,8 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 
 /*
  * Starts a scan for the hash of a key; the scan is kept for the next call. It also shows tombstones
- * of transactions in progress (dirty.xmin is set then), because a put and a delete of one key that
- * are applied at the same time must not miss each other.
+ * of transactions in progress (store.dirty.xmin is set then), because a put and a delete of one key
+ * that are applied at the same time must not miss each other.
  */
 static IndexScanDesc
 start_scan(TombstoneKeys *k, const Datum *key)
@@ -429,11 +428,11 @@ start_scan(TombstoneKeys *k, const Datum *key)
 	ScanKeyData keys[2];
 	MemoryContext old = MemoryContextSwitchTo(store.context);
 
-	InitDirtySnapshot(dirty);
+	InitDirtySnapshot(store.dirty);
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(k->relid));
 	tombstone_key_search(k, key, &keys[1], ATT_KEY_HASH);
 	if (!store.scan)
-		store.scan = index_beginscan(store.heap, store.index, &dirty, lengthof(keys), 0);
+		store.scan = index_beginscan(store.heap, store.index, &store.dirty, lengthof(keys), 0);
 	index_rescan(store.scan, keys, lengthof(keys), NULL, 0);
 	MemoryContextSwitchTo(old);
 	return store.scan;
@@ -463,7 +462,7 @@ again:
 	scan = start_scan(k, key);
 	while (next_row(scan))
 	{
-		TransactionId writer = dirty.xmin;
+		TransactionId writer = store.dirty.xmin;
 		Version		v;
 		bool		isnull;
 		Datum		stored = slot_getattr(store.found, ATT_KEY, &isnull);

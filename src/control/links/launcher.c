@@ -219,6 +219,7 @@ replication_plugin_launcher_main(Datum arg)
 {
 	MemoryContext context;
 	List	   *closed;
+	ClockSaved	saved = {0};
 
 	worker_setup(InvalidOid);
 	context = AllocSetContextCreate(TopMemoryContext, "launcher", ALLOCSET_DEFAULT_SIZES);
@@ -235,7 +236,7 @@ replication_plugin_launcher_main(Datum arg)
 		long		sleep = restart_missing();
 
 		closed = look_again(closed, TopMemoryContext);
-		clock_save();
+		clock_save(&saved);
 		wall_clock_follow();
 		MemoryContextReset(context);
 		worker_wait(sleep);
