@@ -95,11 +95,11 @@ capture_check_note(NativeStream *s, const char *content, Size size)
 	foreach(lc, notes)
 	{
 		CaptureNote *n = lfirst(lc);
-		SentRelation *e = sent_relation_known(n->relid);
+		SentRelation *e = sent_relation_known(s->relations, n->relid);
 
 		/* the note comes first for a TRUNCATE, and for a table without other changes */
 		if (!e)
-			e = sent_relation_by_oid(n->relid);
+			e = sent_relation_by_oid(s->relations, n->relid);
 		if (!e)
 			continue;
 		touch(s, e);

@@ -104,7 +104,7 @@ native_startup(LogicalDecodingContext *ctx, NativeOptions *options)
 	s->buffer = makeStringInfo();
 	s->held = frontier_create();
 	s->context = AllocSetContextCreate(ctx->context, "native change", ALLOCSET_DEFAULT_SIZES);
-	sent_relation_init(s->options.internal);
+	s->relations = sent_relation_init(s->options.internal);
 	return s;
 }
 
@@ -170,7 +170,7 @@ native_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn
 	s->skip = !sends_in_full(s, s->origin);
 	s->begun = false;
 	capture_check_begin(s);
-	sent_relation_trim();
+	sent_relation_trim(s->relations);
 	if (!s->skip && s->origin != ORIGIN_NODE_LOCAL)
 		write_begin(ctx, s, txn);
 }
@@ -215,7 +215,7 @@ send_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
 		pass_over(ctx, s);
 		return;
 	}
-	entry = w->entry = sent_relation_get(rel);
+	entry = w->entry = sent_relation_get(s->relations, rel);
 	if (entry->kind == SENT_WRITES)
 		capture_check_count(s, entry, 1);
 	if (entry->kind == SENT_NOTHING || entry->kind == SENT_WRITES)
@@ -262,7 +262,7 @@ native_truncate(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *
 
 	for (int i = 0; i < nrels && !s->skip; i++)
 	{
-		SentRelation *entry = sent_relation_get(rels[i]);
+		SentRelation *entry = sent_relation_get(s->relations, rels[i]);
 
 		capture_check_truncate(s, entry, rels[i]);
 		/* rows with a key have been deleted one by one */

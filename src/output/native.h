@@ -25,6 +25,7 @@ typedef struct NativeStream
 	/* tables that it has changed and that capture must report (capture_check.h) */
 	SentRelation *touched;
 	int			passed_over;	/* changes since progress was last reported */
+	SentRelations *relations;	/* the tables of which something is sent, or was looked at */
 	StringInfo	buffer;			/* messages that are not sent yet */
 	Frontier   *held;			/* stubs that are held back */
 	int			nheld;

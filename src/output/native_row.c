@@ -247,7 +247,7 @@ native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, 
 		elog(ERROR, "a logical message of an unknown kind");
 	wire_tuple_init(&t, CurrentMemoryContext);
 	wire_read_write(&r, &m, &t);
-	e = sent_relation_by_oid(m.relid);
+	e = sent_relation_by_oid(s->relations, m.relid);
 	if (e && e->kind == SENT_WRITES)
 		capture_check_count(s, e, -1);
 	if (!e || !(e->kind == SENT_WRITES || (e->kind == SENT_ROWS && m.context.plain)))
@@ -274,7 +274,7 @@ native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
 	if (change->action != REORDER_BUFFER_CHANGE_INSERT || !change->data.tp.newtuple)
 		return;
 	deform(s, rel, &change->data.tp.newtuple->tuple, &s->values, &s->nulls);
-	e = sent_relation_by_oid(DatumGetObjectId(s->values[TOMBSTONE_RELID - 1]));
+	e = sent_relation_by_oid(s->relations, DatumGetObjectId(s->values[TOMBSTONE_RELID - 1]));
 	if (!e || e->kind != SENT_ROWS || e->identity != WIRE_IDENTITY_KEY)
 		return;
 	sent_relation_introduce(s->buffer, e);

@@ -29,20 +29,27 @@
 
 #define MAX_RELATIONS	1000	/* limit of entries that are kept across transactions */
 
-static HTAB *relations = NULL;
-/* Hash values of the schemas and types whose names are in entries. */
-static HTAB *names = NULL;
-static bool send_internal = false;
-static SentRelation *last = NULL;	/* most rows belong to the table of the previous row */
+/* The entries of a stream. */
+struct SentRelations
+{
+	HTAB	   *entries;
+	/* hash values of the schemas and types whose names are in entries; in a context below that */
+	HTAB	   *names;
+	bool		internal;		/* values are sent in internal form */
+	SentRelation *last;			/* most rows belong to the table of the previous row */
+};
+
+/* Those of this process's stream, for notices of changes only; NULL: none. */
+static SentRelations *current = NULL;
 
 /* Marks all entries as invalid. */
 static void
-invalidate_all(void)
+invalidate_all(SentRelations *cache)
 {
 	HASH_SEQ_STATUS seq;
 	SentRelation *e;
 
-	hash_seq_init(&seq, relations);
+	hash_seq_init(&seq, cache->entries);
 	while ((e = hash_seq_search(&seq)) != NULL)
 		e->valid = false;
 }
@@ -56,14 +63,14 @@ sent_relation_table_changed(Oid relid)
 {
 	SentRelation *e;
 
-	if (!relations)
+	if (!current || !current->names)
 		return;
 	if (relid == InvalidOid)
 	{
-		invalidate_all();
+		invalidate_all(current);
 		return;
 	}
-	e = hash_search(relations, &relid, HASH_FIND, NULL);
+	e = hash_search(current->entries, &relid, HASH_FIND, NULL);
 	if (!e)
 		return;
 	e->valid = false;
@@ -73,56 +80,72 @@ sent_relation_table_changed(Oid relid)
 void
 sent_relation_name_changed(uint32 hash)
 {
-	if (relations && (hash == 0 || hash_search(names, &hash, HASH_FIND, NULL)))
-		invalidate_all();
+	if (current && current->names && (hash == 0 || hash_search(current->names, &hash, HASH_FIND, NULL)))
+		invalidate_all(current);
 }
 
 /* Creates the empty hash tables. */
 static void
-create_tables(void)
+create_tables(SentRelations *cache)
 {
 	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation),.hcxt = CacheMemoryContext};
 
-	relations = hash_create("sent relations", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache->entries = hash_create("sent relations", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.entrysize = sizeof(uint32);
-	ctl.hcxt = GetMemoryChunkContext(relations);
-	names = hash_create("names in sent relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.hcxt = GetMemoryChunkContext(cache->entries);
+	cache->names = hash_create("names in sent relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-void
+SentRelations *
 sent_relation_init(bool internal)
 {
 	sent_relation_shutdown();
-	send_internal = internal;
-	create_tables();
+	current = MemoryContextAllocZero(CacheMemoryContext, sizeof(SentRelations));
+	current->internal = internal;
+	create_tables(current);
+	return current;
+}
+
+/* Discards all entries, and the tables that have them. */
+static void
+destroy_tables(SentRelations *cache)
+{
+	HTAB	   *entries = cache->entries;
+
+	cache->entries = cache->names = NULL;
+	cache->last = NULL;
+	if (entries)
+		hash_destroy(entries);	/* and the names and entries, whose contexts are children */
 }
 
 void
 sent_relation_shutdown(void)
 {
-	HTAB	   *old = relations;
+	SentRelations *cache = current;
 
-	relations = names = NULL;
-	last = NULL;
-	if (old)
-		hash_destroy(old);		/* and the names and entries, whose contexts are children */
+	current = NULL;
+	if (!cache)
+		return;
+	destroy_tables(cache);
+	pfree(cache);
 }
 
 void
-sent_relation_trim(void)
+sent_relation_trim(SentRelations *cache)
 {
-	if (hash_get_num_entries(relations) <= MAX_RELATIONS)
+	Assert(cache == current);
+	if (hash_get_num_entries(cache->entries) <= MAX_RELATIONS)
 		return;
-	sent_relation_shutdown();
-	create_tables();
+	destroy_tables(cache);
+	create_tables(cache);
 }
 
 /* Returns the entry of a relation, empty if it is new. */
 static SentRelation *
-entry_of(Oid relid)
+entry_of(SentRelations *cache, Oid relid)
 {
 	bool		found;
-	SentRelation *e = hash_search(relations, &relid, HASH_ENTER, &found);
+	SentRelation *e = hash_search(cache->entries, &relid, HASH_ENTER, &found);
 
 	if (!found)
 		memset((char *) e + sizeof(Oid), 0, sizeof(SentRelation) - sizeof(Oid));
@@ -138,26 +161,26 @@ is_current(const SentRelation *e)
 
 /* Notes that an entry contains the name of an object. */
 static void
-depends_on(int cacheid, Oid object)
+depends_on(SentRelations *cache, int cacheid, Oid object)
 {
 	uint32		hash = GetSysCacheHashValue1(cacheid, ObjectIdGetDatum(object));
 
-	(void) hash_search(names, &hash, HASH_ENTER, NULL);
+	(void) hash_search(cache->names, &hash, HASH_ENTER, NULL);
 }
 
 /* Notes the same for the name and schema of a type, unless it is built in. */
 static void
-depends_on_type(Oid typid)
+depends_on_type(SentRelations *cache, Oid typid)
 {
 	HeapTuple	tuple;
 
 	if (typid < FirstNormalObjectId)
 		return;
-	depends_on(TYPEOID, typid);
+	depends_on(cache, TYPEOID, typid);
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
 	if (!HeapTupleIsValid(tuple))
 		return;
-	depends_on(NAMESPACEOID, ((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+	depends_on(cache, NAMESPACEOID, ((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
 	ReleaseSysCache(tuple);
 }
 
@@ -187,7 +210,7 @@ build_reader(ValueReader *reader, Form_pg_attribute att)
 
 /* Determines the columns that are sent. */
 static void
-build_columns(SentRelation *e, Relation rel, Relation root)
+build_columns(SentRelations *cache, SentRelation *e, Relation rel, Relation root)
 {
 	TupleDesc	desc = RelationGetDescr(root);
 	Bitmapset  *sent = table_sent_columns(root);
@@ -203,9 +226,9 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 		if (!bms_is_member(att->attnum, sent))
 			continue;
 		e->attnums[e->natts] = map_attribute(rel, root, att->attnum);
-		depends_on_type(att->atttypid);
-		depends_on_type(getBaseType(att->atttypid));
-		value_writer_init(&e->writers[e->natts], att->atttypid, send_internal);
+		depends_on_type(cache, att->atttypid);
+		depends_on_type(cache, getBaseType(att->atttypid));
+		value_writer_init(&e->writers[e->natts], att->atttypid, cache->internal);
 		build_reader(&e->readers[e->natts], att);
 		e->natts++;
 	}
@@ -213,7 +236,7 @@ build_columns(SentRelation *e, Relation rel, Relation root)
 
 /* Determines the key. */
 static void
-build_key(SentRelation *e, Relation rel, Relation root)
+build_key(SentRelations *cache, SentRelation *e, Relation rel, Relation root)
 {
 	AttrNumber *attnums;
 
@@ -227,44 +250,44 @@ build_key(SentRelation *e, Relation rel, Relation root)
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(root), attnums[k] - 1);
 
 		e->key_attnums[k] = map_attribute(rel, root, attnums[k]);
-		value_writer_init(&e->key_writers[k], att->atttypid, send_internal);
+		value_writer_init(&e->key_writers[k], att->atttypid, cache->internal);
 		build_reader(&e->key_readers[k], att);
 	}
 }
 
 /* Finds the relation as which a partition is sent. */
 static void
-find_root(SentRelation *e, Relation rel)
+find_root(SentRelations *cache, SentRelation *e, Relation rel)
 {
 	e->root = table_root(e->relid);
 	if (e->root == e->relid)
 		return;
-	e->root_entry = entry_of(e->root);
+	e->root_entry = entry_of(cache, e->root);
 	e->root_generation = e->root_entry->generation;
 }
 
 /* Builds an entry. */
 static void
-build(SentRelation *e, Relation rel)
+build(SentRelations *cache, SentRelation *e, Relation rel)
 {
 	MemoryContext old;
 	Relation	root;
 
 	if (e->context)
 		MemoryContextDelete(e->context);
-	e->context = AllocSetContextCreate(GetMemoryChunkContext(relations), "sent relation", ALLOCSET_SMALL_SIZES);
+	e->context = AllocSetContextCreate(GetMemoryChunkContext(cache->entries), "sent relation", ALLOCSET_SMALL_SIZES);
 	e->described = false;
 	e->root = e->relid;
 	/* set first: a change while the entry is built makes it invalid again */
 	e->valid = true;
 	e->root_entry = NULL;
-	depends_on(NAMESPACEOID, RelationGetNamespace(rel));
+	depends_on(cache, NAMESPACEOID, RelationGetNamespace(rel));
 	if (RelationGetRelid(rel) == extension_relation_oid(TABLE_TOMBSTONE))
 	{
 		e->kind = SENT_TOMBSTONES;
 		return;
 	}
-	find_root(e, rel);
+	find_root(cache, e, rel);
 	e->kind = table_is_replicated(rel) ? SENT_ROWS : SENT_NOTHING;
 	if (e->kind == SENT_NOTHING)
 		return;
@@ -272,35 +295,35 @@ build(SentRelation *e, Relation rel)
 	root = e->root == e->relid ? rel : RelationIdGetRelation(e->root);
 	if (!root)
 		elog(ERROR, "could not open relation %u", e->root);
-	depends_on(NAMESPACEOID, RelationGetNamespace(root));
+	depends_on(cache, NAMESPACEOID, RelationGetNamespace(root));
 	if (OidIsValid(table_key_index(root)) && table_is_mergeable(root))
 		e->kind = SENT_WRITES;
 	e->awaited = awaited_any(root);
 	old = MemoryContextSwitchTo(e->context);
-	build_columns(e, rel, root);
-	build_key(e, rel, root);
+	build_columns(cache, e, rel, root);
+	build_key(cache, e, rel, root);
 	MemoryContextSwitchTo(old);
 	if (root != rel)
 		RelationClose(root);
 }
 
 SentRelation *
-sent_relation_get(Relation rel)
+sent_relation_get(SentRelations *cache, Relation rel)
 {
 	Oid			relid = RelationGetRelid(rel);
 
-	if (last && last->relid == relid && is_current(last))
-		return last;
-	last = entry_of(relid);
-	if (!is_current(last))
-		build(last, rel);
-	return last;
+	if (cache->last && cache->last->relid == relid && is_current(cache->last))
+		return cache->last;
+	cache->last = entry_of(cache, relid);
+	if (!is_current(cache->last))
+		build(cache, cache->last, rel);
+	return cache->last;
 }
 
 SentRelation *
-sent_relation_by_oid(Oid relid)
+sent_relation_by_oid(SentRelations *cache, Oid relid)
 {
-	SentRelation *e = hash_search(relations, &relid, HASH_FIND, NULL);
+	SentRelation *e = hash_search(cache->entries, &relid, HASH_FIND, NULL);
 	Relation	rel;
 
 	if (e && is_current(e))
@@ -308,15 +331,15 @@ sent_relation_by_oid(Oid relid)
 	rel = RelationIdGetRelation(relid);
 	if (!rel)
 		return NULL;
-	e = sent_relation_get(rel);
+	e = sent_relation_get(cache, rel);
 	RelationClose(rel);
 	return e;
 }
 
 SentRelation *
-sent_relation_known(Oid relid)
+sent_relation_known(SentRelations *cache, Oid relid)
 {
-	return hash_search(relations, &relid, HASH_FIND, NULL);
+	return hash_search(cache->entries, &relid, HASH_FIND, NULL);
 }
 
 /* Fills in the type of a column. */

@@ -53,20 +53,27 @@ typedef struct SentRelation
 	int			truncates;		/* likewise for TRUNCATE */
 } SentRelation;
 
-extern void sent_relation_init(bool internal);
+/* The entries of a stream. After an error they last until the next stream of the process. */
+typedef struct SentRelations SentRelations;
+
+/*
+ * Begin and end a stream; a process has one at a time. internal: the subscriber can read values in
+ * internal form.
+ */
+extern SentRelations *sent_relation_init(bool internal);
 extern void sent_relation_shutdown(void);
 
 /* Discards all entries if there are too many. Call it between transactions. */
-extern void sent_relation_trim(void);
+extern void sent_relation_trim(SentRelations *cache);
 
 /* Returns the current entry of a table. */
-extern SentRelation *sent_relation_get(Relation rel);
+extern SentRelation *sent_relation_get(SentRelations *cache, Relation rel);
 
 /* Returns the current entry of an oid, or NULL if the table is gone. */
-extern SentRelation *sent_relation_by_oid(Oid relid);
+extern SentRelation *sent_relation_by_oid(SentRelations *cache, Oid relid);
 
 /* Returns the entry of an oid, if there is one, even if the table is gone or has changed. */
-extern SentRelation *sent_relation_known(Oid relid);
+extern SentRelation *sent_relation_known(SentRelations *cache, Oid relid);
 
 /* Appends the relation message. */
 extern void sent_relation_describe(StringInfo out, SentRelation *entry);

@@ -161,6 +161,7 @@ start_link(void)
 static void
 prepare(void)
 {
+	SentRelations *sent = sent_relation_init(true);
 	static const NodeId origins[] = {1, 2, 3, ORIGIN_NODE_REPAIR};
 
 	for (int i = 0; i < lengthof(origins); i++)
@@ -169,14 +170,13 @@ prepare(void)
 			(void) origin_map_create(origins[i]);
 	}
 	fuzzed.apply = apply_create();
-	sent_relation_init(true);
 	for (int i = 0; i < N_RELATIONS; i++)
 	{
 		Oid			relid = RangeVarGetRelid(makeRangeVar("fuzz", pstrdup(tables[i]), -1), AccessShareLock, false);
 		uint32		id = pg_hton32(i);
 
 		initStringInfo(&descriptions[i]);
-		sent_relation_describe(&descriptions[i], sent_relation_by_oid(relid));
+		sent_relation_describe(&descriptions[i], sent_relation_by_oid(sent, relid));
 		memcpy(descriptions[i].data + 1, &id, sizeof(id));
 		describe_again(i);
 	}

@@ -39,13 +39,14 @@ static const char *const tables[] = {"wiki", "shop", "altered", "plain", "twofol
 
 static Oid	relids[lengthof(tables)];
 static NativeStream stream;
+static SentRelations *sent;
 
 static void
 prepare(void)
 {
 	for (int i = 0; i < lengthof(tables); i++)
 		relids[i] = RangeVarGetRelid(makeRangeVar("fuzz", pstrdup(tables[i]), -1), AccessShareLock, false);
-	sent_relation_init(false);
+	sent = sent_relation_init(false);
 }
 
 /* Reads what the plugin has written: it has to be whole messages. */
@@ -99,11 +100,12 @@ run(FuzzInput *in)
 	WireWrite	write = {0};
 
 	memset(&stream, 0, sizeof(stream));
+	stream.relations = sent;
 	stream.buffer = makeStringInfo();
 	stream.context = CurrentMemoryContext;
 	if (what & 1)
 	{
-		SentRelation *e = sent_relation_by_oid(relids[(what >> 1) % lengthof(tables)]);
+		SentRelation *e = sent_relation_by_oid(sent, relids[(what >> 1) % lengthof(tables)]);
 		bytea	   *key = palloc(VARHDRSZ + len);
 
 		e->described = true;
@@ -141,7 +143,7 @@ seeds(void)
 {
 	for (int i = 0; i < lengthof(tables); i++)
 	{
-		SentRelation *e = sent_relation_by_oid(relids[i]);
+		SentRelation *e = sent_relation_by_oid(sent, relids[i]);
 		Version		versions[1] = {{800000000000000, 1}};
 		Frontier   *seen = frontier_create();
 		WireMerge	merges[1] = {{1, 3, "B\0\0"}};
