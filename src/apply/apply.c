@@ -42,6 +42,7 @@
 #include "apply/write.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "base/settings.h"
@@ -118,9 +119,10 @@ origin_of(NodeId node)
 
 	if (origin == InvalidRepOriginId)
 	{
-		StartTransactionCommand();
+		OwnTransaction t = own_transaction_begin();
+
 		origin = origin_map_create(node);
-		CommitTransactionCommand();
+		own_transaction_end(&t);
 	}
 	return origin;
 }

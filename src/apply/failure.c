@@ -9,7 +9,6 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 
 #include "apply/apply.h"
 #include "apply/context.h"
@@ -17,6 +16,7 @@
 #include "apply/row.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "base/own_transaction.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "catalog/names.h"
@@ -83,14 +83,13 @@ record_stop(ApplyContext *cx, const char *detail)
 void
 apply_record_stop(ApplyContext *cx, const char *detail)
 {
+	OwnTransaction t;
 	char	   *prefix;
 
 	Assert(!cx->active && !IsTransactionState());
 	if (!cx->action || (strcmp(cx->action, "INSERT") != 0 && strcmp(cx->action, "UPDATE") != 0))
 		return;
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	t = own_transaction_begin_sql();
 	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(cx->begin.origin_lsn), cx->begin.origin);
 	pulse_begin();
 	if (!stop_is_recorded(prefix))
@@ -98,8 +97,7 @@ apply_record_stop(ApplyContext *cx, const char *detail)
 	pulse_end();
 	relation_close_all(cx);
 	target_close_all();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 }
 
 /* Appends one value of the failed row as text. */

@@ -34,6 +34,7 @@
 #include "apply/write.h"
 #include "base/cut_text.h"
 #include "base/fault_point.h"
+#include "base/own_transaction.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "base/settings.h"
@@ -62,12 +63,13 @@ typedef struct Look
 static void
 begin(ApplyContext *cx)
 {
+	OwnTransaction t;
 	RepOriginId origin;
 
 	Assert(!cx->active && !put_is_gathering(cx));
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	origin = origin_map_create(ORIGIN_NODE_REPAIR);
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 	relation_use(cx, RELATIONS_SENT);
 	StartTransactionCommand();
 	replorigin_session_setup(origin);

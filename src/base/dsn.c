@@ -16,7 +16,6 @@
 #include "postgres.h"
 
 #include "access/reloptions.h"
-#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
@@ -29,6 +28,7 @@
 #include "utils/syscache.h"
 
 #include "base/dsn.h"
+#include "base/own_transaction.h"
 #include "base/session.h"
 
 #define FOREIGN_SERVER	"foreign_server"
@@ -256,23 +256,19 @@ refuse_server(ServerState state, const char *name, const char *role)
 char *
 dsn_resolve(const char *dsn, bool missing_ok)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t;
 	char	   *server = server_named(dsn);
-	bool		own_transaction = server && !IsTransactionState();
 	ServerState state;
 	char	   *options;
 	char	   *role;
 
 	if (!server)
 		return pstrdup(dsn);
-	if (own_transaction)
-		StartTransactionCommand();
-	MemoryContextSwitchTo(context);
+	t = own_transaction_ensure();
+	MemoryContextSwitchTo(t.context);
 	state = look_up_server(server, &options);
 	role = GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false);
-	if (own_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	if (state == SERVER_USABLE)
 		return options;
 	if (!missing_ok)

@@ -9,7 +9,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
@@ -17,6 +16,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/own_transaction.h"
 #include "catalog/group_setting.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -291,14 +291,12 @@ node_in(List *nodes, NodeId id)
 List *
 nodes_others(NodeId *me)
 {
-	MemoryContext context = CurrentMemoryContext;
 	List	   *others = NIL;
 	ListCell   *lc;
 	NodeId		local;
+	OwnTransaction t = own_transaction_begin_sql();
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(t.context);
 	local = nodes_local_id();
 	foreach(lc, nodes_all())
 	{
@@ -307,9 +305,7 @@ nodes_others(NodeId *me)
 		if (n->node_id != local && strcmp(n->state, "removed") != 0)
 			others = lappend(others, n);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	if (me)
 		*me = local;
 	return others;

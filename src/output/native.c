@@ -17,6 +17,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/dsn.h"
+#include "base/own_transaction.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -51,15 +52,10 @@ native_at_hand(NodeId *node, XLogRecPtr *lsn)
 static void
 learn_identity(NativeStream *s)
 {
-	bool		own_transaction = !IsTransactionState();
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_ensure();
 	LocalNode  *local;
 
-	if (own_transaction)
-	{
-		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
-	}
+	PushActiveSnapshot(GetTransactionSnapshot());
 	local = extension_exists() ? nodes_local() : NULL;
 	if (!local)
 		ereport(ERROR,
@@ -67,18 +63,14 @@ learn_identity(NativeStream *s)
 				 errmsg("this database is not in a group of replication_plugin"),
 				 errhint("Call replication_plugin.create_group() or replication_plugin.join_group() here first.")));
 	s->me = local->node_id;
-	s->group_id = MemoryContextStrdup(context, local->group_id);
+	s->group_id = MemoryContextStrdup(t.context, local->group_id);
 	/*
 	 * resolved now, because a lookup of a foreign server during decoding would use a historic
 	 * snapshot
 	 */
-	s->dsn = MemoryContextStrdup(context, dsn_resolve(local->dsn, true));
-	if (own_transaction)
-	{
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-	}
-	MemoryContextSwitchTo(context);
+	s->dsn = MemoryContextStrdup(t.context, dsn_resolve(local->dsn, true));
+	PopActiveSnapshot();
+	own_transaction_end(&t);
 }
 
 /* Raises an error for a subscriber of another group. */

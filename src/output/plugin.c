@@ -9,11 +9,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "replication/logical.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/own_transaction.h"
 #include "base/shmem.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -90,18 +90,13 @@ set_native_callbacks(OutputPluginCallbacks *cb)
 static NodeId
 local_node_id(void)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	bool		own_transaction = !IsTransactionState();
+	OwnTransaction t = own_transaction_ensure();
 	NodeId		id;
 
-	if (own_transaction)
-		StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	id = extension_exists() ? nodes_local_id() : INVALID_NODE_ID;
 	PopActiveSnapshot();
-	if (own_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
+	own_transaction_end(&t);
 	return id;
 }
 

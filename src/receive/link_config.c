@@ -6,37 +6,17 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
-#include "utils/snapmgr.h"
 
+#include "base/own_transaction.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "receive/link.h"
-
-/* Begins a transaction in which SPI can be used. */
-static void
-begin(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-}
-
-/* Ends the transaction. */
-static void
-end(void)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
 
 /* Reads the row of table link. The results are allocated in the given context. */
 static void
@@ -133,11 +113,12 @@ load_seen(Link *link, NodeRow *provider)
 void
 link_load(Link *link)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin_sql();
+	MemoryContext context = t.context;
 	LocalNode  *local;
 	NodeRow    *provider;
 
-	begin();
+	SPI_connect();
 	local = nodes_local();
 	if (!local)
 		ereport(ERROR,
@@ -171,25 +152,31 @@ link_load(Link *link)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("node %d is not known here", link->provider)));
 	load_link_row(link, context);
-	end();
+	SPI_finish();
+	own_transaction_end(&t);
+	/* The stream's connection, and what follows, may outlive the context of the caller. */
+	MemoryContextSwitchTo(TopMemoryContext);
 }
 
 void
 link_store_seen(Link *link, XLogRecPtr position)
 {
+	OwnTransaction t;
 	Oid			types[3] = {INT4OID, TEXTOID, LSNOID};
 	Datum		args[3];
 
 	if (!link->seen_changed || link->seen_stored)
 		return;
-	begin();
+	t = own_transaction_begin_sql();
+	SPI_connect();
 	args[0] = Int32GetDatum(link->provider);
 	args[1] = CStringGetTextDatum(frontier_to_text(link->seen));
 	args[2] = LSNGetDatum(position);
 	if (SPI_execute_with_args("UPDATE " EXTENSION_SCHEMA ".link SET seen = $2, seen_lsn = $3"
 							  " WHERE provider = $1", 3, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not store what the provider had seen");
-	end();
+	SPI_finish();
+	own_transaction_end(&t);
 	link->seen_changed = false;
 }
 
@@ -211,13 +198,15 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 {
 	Oid			types[2] = {INT4OID, LSNOID};
 	Datum		args[2] = {Int32GetDatum(link->provider), LSNGetDatum(lsn)};
+	OwnTransaction t = own_transaction_begin_sql();
 
-	begin();
+	SPI_connect();
 	if (SPI_execute_with_args("UPDATE " EXTENSION_SCHEMA ".link"
 							  " SET skip_lsn = array_remove(skip_lsn, $2) WHERE provider = $1",
 							  2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not forget a skipped transaction");
-	end();
+	SPI_finish();
+	own_transaction_end(&t);
 }
 
 void
@@ -228,14 +217,16 @@ link_check_run(Link *link, const char *const *run)
 								 quote_literal_cstr(run[3]));
 	char	   *note = psprintf("SELECT " EXTENSION_SCHEMA ".note_peer_run(%d, %s, %s)", link->provider,
 								quote_literal_cstr(run[0]), quote_literal_cstr(run[1]));
+	OwnTransaction t = own_transaction_begin_sql();
 
-	begin();
+	SPI_connect();
 	/* a joining node has copied data that is newer than its stream */
 	if (!link->joining && SPI_execute(check, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not check the run of node %d", link->provider);
 	if (SPI_execute(note, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not note the run of node %d", link->provider);
-	end();
+	SPI_finish();
+	own_transaction_end(&t);
 }
 
 void
@@ -244,23 +235,23 @@ link_note_expulsion(int sqlstate, const char *message)
 	const char *state = sqlstate == ERRCODE_NODE_REMOVED ? "removed" : "needs_rejoin";
 	char	   *sql = psprintf("SELECT " EXTENSION_SCHEMA ".note_expulsion(%s, %s)",
 							   quote_literal_cstr(state), quote_literal_cstr(message));
+	OwnTransaction t = own_transaction_begin_sql();
 
-	begin();
+	SPI_connect();
 	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not note that this node is out");
-	end();
+	SPI_finish();
+	own_transaction_end(&t);
 	ereport(LOG, (errmsg("this node is out of its group: %s", message)));
 }
 
 bool
 link_node_removed(NodeId node)
 {
-	NodeRow    *row;
-	bool		removed;
+	OwnTransaction t = own_transaction_begin_sql();
+	NodeRow    *row = nodes_by_id(node);
+	bool		removed = row && strcmp(row->state, "removed") == 0;
 
-	begin();
-	row = nodes_by_id(node);
-	removed = row && strcmp(row->state, "removed") == 0;
-	end();
+	own_transaction_end(&t);
 	return removed;
 }

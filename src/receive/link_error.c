@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -17,6 +16,7 @@
 
 #include "apply/apply.h"
 #include "base/cut_text.h"
+#include "base/own_transaction.h"
 #include "base/peer.h"
 #include "base/settings.h"
 #include "receive/link_error.h"
@@ -129,14 +129,11 @@ append_last_resort(StringInfo buf, Link *link, XLogRecPtr lsn)
 static char *
 failed_row(Link *link)
 {
-	MemoryContext context = CurrentMemoryContext;
-	char	   *row;
+	OwnTransaction t = own_transaction_begin();
+	char	   *row = apply_failed_row(link->apply);
 
-	StartTransactionCommand();
-	row = apply_failed_row(link->apply);
-	row = row ? MemoryContextStrdup(context, row) : NULL;
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	row = row ? MemoryContextStrdup(t.context, row) : NULL;
+	own_transaction_end(&t);
 	return row;
 }
 

@@ -14,15 +14,14 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "apply/apply.h"
+#include "base/own_transaction.h"
 #include "base/peer.h"
 #include "base/session.h"
 #include "catalog/names.h"
@@ -162,13 +161,12 @@ tell(Link *link, const LostTable *table)
 	char	   *name = quote_qualified_identifier(table->nspname, table->relname);
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		args[2];
+	OwnTransaction t;
 	int			nest;
 
 	ereport(LOG,
 			(errmsg("link from node \"%s\" passes over rows of table %s: no member has it any more", link->provider_name, name)));
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	t = own_transaction_begin_sql();
 	nest = session_sql_begin();
 	args[0] = CStringGetTextDatum(name);
 	args[1] = CStringGetTextDatum(psprintf("rows of transaction %X/%X of node %d, and later ones of this table: no member has it any more",
@@ -178,25 +176,20 @@ tell(Link *link, const LostTable *table)
 							  2, types, args, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not record that rows are passed over");
 	session_sql_end(nest);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 }
 
 bool
 lost_table_passed_over(Link *link, char **detail, char **hint)
 {
 	LostTable	table;
-	MemoryContext context = CurrentMemoryContext;
-	bool		missing;
+	OwnTransaction t = own_transaction_begin();
+	bool		missing = apply_lost_table(link->apply, &table);
 
-	StartTransactionCommand();
-	missing = apply_lost_table(link->apply, &table);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	if (!missing || !is_gone_everywhere(link, &table, detail, hint))
 		return false;
 	tell(link, &table);
-	MemoryContextSwitchTo(context);
 	apply_pass_over_table(link->apply);
 	return true;
 }

@@ -23,7 +23,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -35,7 +34,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "catalog/pg_class.h"
 
@@ -43,6 +41,7 @@
 #include "base/cut_text.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/peer.h"
 #include "base/session.h"
 #include "base/settings.h"
@@ -224,13 +223,11 @@ is_usable(Oid relid)
 static char *
 owner_here(const LostTable *table, bool *exists)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin();
 	char	   *owner = NULL;
-	Oid			nspoid;
+	Oid			nspoid = get_namespace_oid(table->nspname, true);
 	HeapTuple	tuple;
 
-	StartTransactionCommand();
-	nspoid = get_namespace_oid(table->nspname, true);
 	tuple = OidIsValid(nspoid) ? SearchSysCache2(RELNAMENSP, CStringGetDatum(table->relname), ObjectIdGetDatum(nspoid)) : NULL;
 	*exists = HeapTupleIsValid(tuple) && is_usable(((Form_pg_class) GETSTRUCT(tuple))->oid);
 	if (HeapTupleIsValid(tuple))
@@ -238,11 +235,10 @@ owner_here(const LostTable *table, bool *exists)
 		Oid			roleid = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 
 		if (!superuser_arg(roleid))
-			owner = MemoryContextStrdup(context, GetUserNameFromId(roleid, false));
+			owner = MemoryContextStrdup(t.context, GetUserNameFromId(roleid, false));
 		ReleaseSysCache(tuple);
 	}
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	return owner;
 }
 
@@ -269,35 +265,16 @@ run(const char *sql, int n, const char *const *values, RepOriginId origin)
 	return processed;
 }
 
-/* Begins a transaction in which run() can be used. */
-static void
-begin(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-/* Commits that transaction, and switches to a memory context. */
-static void
-commit(MemoryContext context)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-}
-
 /* Returns true if a table of the owner waits already. Runs in a transaction of its own. */
 static bool
 has_others_waiting(const char *owner)
 {
 	const char *values[1] = {owner};
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin_sql();
 	bool		result;
 
-	begin();
 	result = run("SELECT 1 FROM " EXTENSION_SCHEMA ".waiting_table w WHERE w.owner = $1 LIMIT 1", 1, values, InvalidRepOriginId) > 0;
-	commit(context);
+	own_transaction_end(&t);
 	return result;
 }
 
@@ -395,7 +372,7 @@ tell(Link *link, List *waiters)
 static bool
 have_wait(Link *link, const WireBegin *transaction, List *waiters)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t;
 	const char *values[5];
 	const char *progress[4];
 	StringInfoData owners;
@@ -419,7 +396,7 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 	values[3] = reasons.data;
 	values[4] = link->provider_name ? link->provider_name : "";
 	origin_map_ensure_loaded();
-	begin();
+	t = own_transaction_begin_sql();
 	n = run("SELECT 1 FROM ROWS FROM (unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[])) t (s, n, o, r)"
 			" WHERE " EXTENSION_SCHEMA ".have_table_wait(t.s, t.n, t.o, t.r, $5)", 5, values, InvalidRepOriginId);
 	progress[0] = values[0];
@@ -437,7 +414,7 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 			2, values, origin_map_origin(ORIGIN_NODE_REPAIR));
 	}
 	FAULT_POINT("table_wait_begins");
-	commit(context);
+	own_transaction_end(&t);
 	FAULT_POINT("table_wait_begun");
 	foreach(lc, waiters)
 		note_waited(link, ((Waiter *) lfirst(lc))->owner);
@@ -453,14 +430,12 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 static bool
 failed_table(Link *link, LostTable *table)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin();
 	bool		result;
 
-	StartTransactionCommand();
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(t.context);
 	result = apply_failed_table(link->apply, table);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	return result;
 }
 
@@ -493,15 +468,15 @@ static bool
 is_prepared(const ErrorData *edata, const LostTable *table)
 {
 	const char *values[2] = {table->nspname, table->relname};
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t;
 	bool		result;
 
 	if (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || setting_lock_patience == 0)
 		return false;
-	begin();
+	t = own_transaction_begin_sql();
 	result = run("SELECT 1 WHERE " EXTENSION_SCHEMA ".prepared_writers(to_regclass(format('%I.%I', $1, $2)), clock_timestamp() - current_setting('replication_plugin.lock_patience')::interval) IS NOT NULL",
 				 2, values, InvalidRepOriginId) > 0;
-	commit(context);
+	own_transaction_end(&t);
 	return result;
 }
 
@@ -509,13 +484,11 @@ is_prepared(const ErrorData *edata, const LostTable *table)
 static bool
 is_to_wait(const LostTable *table)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin();
 	bool		result;
 
-	StartTransactionCommand();
 	result = waiting_table(table->nspname, table->relname) == NULL && exclusion_reason(table->nspname, table->relname) == NULL;
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	return result;
 }
 

@@ -42,6 +42,7 @@
 
 #include "base/fault_point.h"
 #include "base/number_text.h"
+#include "base/own_transaction.h"
 #include "base/shmem.h"
 #include "catalog/former_origin.h"
 #include "catalog/names.h"
@@ -482,23 +483,19 @@ load_privately(void)
 void
 origin_map_ensure_loaded(void)
 {
-	bool		own_transaction = !IsTransactionState();
-	MemoryContext caller = CurrentMemoryContext;
+	OwnTransaction t;
 
 	if (!OidIsValid(MyDatabaseId))
 		return;
 	refresh_copy();
 	if (copy.loaded)
 		return;
-	if (own_transaction)
-		StartTransactionCommand();
+	t = own_transaction_ensure();
 	if (map())
 		load();
 	else
 		load_privately();
-	if (own_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
+	own_transaction_end(&t);
 }
 
 uint64
@@ -584,18 +581,16 @@ origin_map_create_former(NodeId node, XLogRecPtr progress)
 static void
 retire(RepOriginId origin, NodeId node, XLogRecPtr progress, bool rename)
 {
-	MemoryContext caller = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin();
 	char	   *name;
 
-	StartTransactionCommand();
 	name = former_origin_name(origin_name(MyDatabaseId, node), progress);
 	if (rename)
 		former_origin_rename(origin, name);
 	else
 		former_origin_free(origin, name);
 	change_at_commit(false, origin, node, progress);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
+	own_transaction_end(&t);
 	XLogFlush(XactLastCommitEnd);
 }
 
@@ -782,13 +777,14 @@ origin_map_secure_progress(void)
 	for (int i = 0; i < copy.n; i++)
 	{
 		OriginEntry e = copy.entries[i];
-		bool		secure = true;
+		OwnTransaction t;
+		bool		secure;
 
 		if (e.node <= 0 || e.former == InvalidXLogRecPtr || replorigin_get_progress(e.origin, false) >= e.former)
 			continue;
-		StartTransactionCommand();
+		t = own_transaction_begin();
 		secure = name_has_progress(&e);
-		CommitTransactionCommand();
+		own_transaction_end(&t);
 		if (!secure)
 			retire(e.origin, e.node, e.former, true);
 	}

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -22,9 +21,9 @@
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/own_transaction.h"
 #include "catalog/names.h"
 #include "catalog/waiting_table.h"
 #include "control/group/collector.h"
@@ -108,16 +107,15 @@ static void
 collect_tombstones(const Collector *c)
 {
 	List	   *owners = read_owners(owners_of_missing());
+	OwnTransaction t = own_transaction_begin();
 
-	StartTransactionCommand();
 	(void) extension_lock();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&t);
 	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
 	tombstone_collect(c->block, c->block + BLOCKS, c->started,
 					  parked_none() && !waiting_tables() ? NULL : is_needed, owners);
 	replorigin_session_origin = InvalidRepOriginId;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 }
 
 /*
@@ -181,11 +179,13 @@ collect_blocks(Collector *c)
 static void
 ensure_origin(void)
 {
+	OwnTransaction t;
+
 	if (origin_map_origin(ORIGIN_NODE_REPAIR) != InvalidRepOriginId)
 		return;
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	(void) origin_map_create(ORIGIN_NODE_REPAIR);
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 }
 
 /* Continues the pass for a while, or begins a new one. */
@@ -222,17 +222,17 @@ collect(Collector *c, Moment start)
 static void
 look_at_tombstones(void)
 {
+	OwnTransaction t;
 	uint64		look;
 
 	if (!newest_delete_look_begin(&look) ||
 		sql_value("SELECT 1 FROM pg_prepared_xacts WHERE database = current_database()", 0, NULL))
 		return;
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	(void) extension_lock();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&t);
 	tombstone_look();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 	newest_delete_look_end(look);
 }
 
@@ -242,11 +242,10 @@ look_at_tombstones(void)
 static bool
 is_free(Oid relid)
 {
-	bool		is_free;
+	OwnTransaction t = own_transaction_begin();
+	bool		is_free = ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock);
 
-	StartTransactionCommand();
-	is_free = ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock);
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 	return is_free;
 }
 
@@ -259,18 +258,17 @@ vacuum_table(const char *name)
 {
 	const char *sql = psprintf("VACUUM (SKIP_LOCKED, TRUNCATE false) replication_plugin.%s", name);
 	PlannedStmt *stmt = makeNode(PlannedStmt);
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t;
 
 	stmt->commandType = CMD_UTILITY;
 	stmt->canSetTag = true;
 	stmt->utilityStmt = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT))->stmt;
-	StartTransactionCommand();
-	MemoryContextSwitchTo(context);
-	PortalContext = context;
+	t = own_transaction_begin();
+	MemoryContextSwitchTo(t.context);
+	PortalContext = t.context;
 	ProcessUtility(stmt, sql, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
 	PortalContext = NULL;
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 }
 
 /* Vacuums the extension's table that needs it most, if any does. */

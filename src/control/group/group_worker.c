@@ -44,6 +44,7 @@
 #include "base/fault_point.h"
 #include "base/full_xid.h"
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/settings.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -195,20 +196,18 @@ thin_notes(GroupWorker *worker)
 
 /* Returns this node's seen vector, in TopMemoryContext. */
 static Frontier *
-seen_now(GroupWorker *worker)
+seen_now(void)
 {
+	OwnTransaction t = own_transaction_begin();
 	MemoryContext old;
 	Frontier   *seen;
 
-	StartTransactionCommand();
 	(void) extension_lock();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&t);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	seen = seen_through();
 	MemoryContextSwitchTo(old);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(worker->round);
+	own_transaction_end(&t);
 	return seen;
 }
 
@@ -218,7 +217,7 @@ take_note(GroupWorker *worker, XLogRecPtr position, TransactionId oldest)
 {
 	MemoryContext old;
 	Frontier   *f;
-	Frontier   *seen = seen_now(worker);
+	Frontier   *seen = seen_now();
 
 	if (worker->nnotes == MAX_NOTES)
 		thin_notes(worker);

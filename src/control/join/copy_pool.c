@@ -28,8 +28,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
+#include "base/own_transaction.h"
 #include "catalog/names.h"
 #include "control/join/copy_pool.h"
 #include "control/workers/error_text.h"
@@ -91,18 +91,18 @@ static void
 set_up_origin(int number)
 {
 	char	   *name = number == 0 ? repair_origin_name(MyDatabaseId) : psprintf("%s%d", repair_origin_name(MyDatabaseId), number);
+	OwnTransaction t = own_transaction_begin();
 	RepOriginId origin;
 
-	StartTransactionCommand();
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
 		origin = replorigin_create(name);
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 	sql_value("SELECT replication_plugin.reload_origins()", 0, NULL);
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	replorigin_session_setup(origin);
 	replorigin_session_origin = origin;
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 }
 
 /* Returns a text of the segment, or NULL if there is none. */
@@ -164,16 +164,16 @@ static void
 do_task(Shared *s, SharedWorker *me)
 {
 	SharedTask *t = &s->tasks[me->task];
+	OwnTransaction own;
 	Oid			types[COPY_TASK_PARAMS];
 	Datum		values[COPY_TASK_PARAMS];
 	int64		rows = 0;
 	int64		bytes = 0;
 
 	pgstat_report_activity(STATE_RUNNING, text_at(s, t->what));
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
+	own = own_transaction_begin();
 	(void) extension_lock();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&own);
 	SPI_connect();
 	for (int i = 0; i < t->nparams; i++)
 	{
@@ -188,8 +188,7 @@ do_task(Shared *s, SharedWorker *me)
 		bytes = result_number(2);
 	}
 	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	own_transaction_end(&own);
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	leave_task(s, me, TASK_DONE, rows, bytes);

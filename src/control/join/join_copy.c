@@ -9,15 +9,14 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "replication/slot.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/peer.h"
 #include "base/settings.h"
 #include "catalog/names.h"
@@ -176,11 +175,10 @@ static void
 store_states(PGresult *states, const char *kind, const char *name)
 {
 	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin();
 
-	StartTransactionCommand();
 	(void) extension_lock();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&t);
 	SPI_connect();
 	for (int k = 0; k < PQntuples(states); k++)
 	{
@@ -193,9 +191,7 @@ store_states(PGresult *states, const char *kind, const char *name)
 			pfree(DatumGetPointer(values[i]));
 	}
 	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 }
 
 /*

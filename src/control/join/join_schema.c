@@ -21,7 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/file_perm.h"
 #include "executor/spi.h"
@@ -29,9 +28,9 @@
 #include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/dsn.h"
+#include "base/own_transaction.h"
 #include "base/peer.h"
 #include "base/run_program.h"
 #include "catalog/names.h"
@@ -185,7 +184,7 @@ dump(Joining *join, const char *section)
 	char	   *dsn = dsn_resolve(join->local->source_dsn, false);
 	List	   *list = list_make4(program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications", "--no-subscriptions");
 	const char **argv;
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t;
 	ListCell   *lc;
 	bytea	   *script;
 	int			fd;
@@ -198,14 +197,13 @@ dump(Joining *join, const char *section)
 	argv = palloc0((list_length(list) + 1) * sizeof(char *));
 	foreach(lc, list)
 		argv[foreach_current_index(lc)] = lfirst(lc);
-	StartTransactionCommand();	/* after an error, the end of the transaction closes the file */
+	t = own_transaction_begin();	/* after an error, the end of the transaction closes the file */
 	fd = script_file();
 	run_program(argv, connection_environment(dsn), -1, fd, NULL, NULL);
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(t.context);
 	script = read_file(fd);
 	CloseTransientFile(fd);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	return script;
 }
 
@@ -218,58 +216,41 @@ script_text(bytea *script)
 
 /* ---------- storing the second script ---------- */
 
-/* Begins a transaction in which SPI can be used. */
-static void
-begin_spi(void)
-{
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-}
-
-/* Ends the transaction. */
-static void
-commit_spi(MemoryContext context)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-}
-
 /* Stores the second script. */
 static void
 put_away(bytea *text)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin_sql();
 	Oid			type = BYTEAOID;
 	Datum		script = PointerGetDatum(text);
 
-	begin_spi();
+	SPI_connect();
 	SPI_execute("DELETE FROM replication_plugin.join_script", false, 0);
 	SPI_execute_with_args("INSERT INTO replication_plugin.join_script (script) VALUES ($1)",
 						  1, &type, &script, NULL, false, 0);
-	commit_spi(context);
+	SPI_finish();
+	own_transaction_end(&t);
 }
 
 /* Reads the stored script. Returns NULL if there is none, because it has been run. */
 static bytea *
 take_out(void)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin_sql();
 	bytea	   *script = NULL;
 	bool		isnull;
 
-	begin_spi();
+	SPI_connect();
 	SPI_execute("SELECT script FROM replication_plugin.join_script", true, 0);
 	if (SPI_processed > 0)
 	{
-		MemoryContext old = MemoryContextSwitchTo(context);
+		MemoryContext old = MemoryContextSwitchTo(t.context);
 
 		script = DatumGetByteaPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 		MemoryContextSwitchTo(old);
 	}
-	commit_spi(context);
+	SPI_finish();
+	own_transaction_end(&t);
 	return script;
 }
 

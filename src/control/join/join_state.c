@@ -11,10 +11,10 @@
 #include "access/xact.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/settings.h"
 #include "control/join/join.h"
 #include "control/workers/sql.h"
@@ -52,16 +52,12 @@ join_state_name(JoinStep state)
 static LocalNode *
 read_local(void)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin_sql();
 	LocalNode  *local;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(t.context);
 	local = nodes_local();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	return local;
 }
 

@@ -55,10 +55,10 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/fault_point.h"
+#include "base/own_transaction.h"
 #include "base/peer.h"
 #include "base/settings.h"
 #include "catalog/names.h"
@@ -396,8 +396,8 @@ rest_link(Joining *join)
 static void
 make_origins(Joining *join, const Frontier *f)
 {
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	OwnTransaction t = own_transaction_begin_sql();
+
 	for (int i = 0; i < f->n; i++)
 	{
 		NodeId		node = f->entries[i].node;
@@ -408,8 +408,7 @@ make_origins(Joining *join, const Frontier *f)
 		else if (node != join->local->node_id)
 			(void) origin_map_create(node);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 }
 
 /*
@@ -421,11 +420,12 @@ raise_progress(Joining *join)
 {
 	char	   *text = sql_value("SELECT add_frontier FROM replication_plugin.local_node", 0, NULL);
 	Frontier   *f = text ? frontier_from_text(text) : NULL;
+	OwnTransaction t;
 
 	if (!f)
 		elog(ERROR, "malformed frontier \"%s\"", text ? text : "");
 	make_origins(join, f);
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	LockRelationOid(ReplicationOriginRelationId, RowExclusiveLock);
 	for (int i = 0; i < f->n; i++)
 	{
@@ -435,7 +435,7 @@ raise_progress(Joining *join)
 			replorigin_advance(origin_map_origin(e->node), e->lsn, InvalidXLogRecPtr, false, true);
 		FAULT_POINT("join_progress_raised");
 	}
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
 }
 

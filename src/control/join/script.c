@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -23,8 +22,8 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
+#include "base/own_transaction.h"
 #include "base/session.h"
 #include "catalog/names.h"
 #include "control/join/restore_guard.h"
@@ -167,16 +166,15 @@ run_statements(const char *script)
 void
 script_run(const char *script, const char *note)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t;
 	char	   *copy = pstrdup(script);
 	int			nest;
 
 	pg_verifymbstr(copy, strlen(copy), false);
 	leave_out_restrictions(copy);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	(void) extension_lock();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&t);
 	set_session_user();
 	nest = NewGUCNestLevel();
 	session_hide(true);
@@ -186,8 +184,6 @@ script_run(const char *script, const char *note)
 	AtEOXact_GUC(false, nest);
 	run_statement(note);
 	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	pfree(copy);
 }

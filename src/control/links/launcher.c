@@ -16,7 +16,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/pg_database.h"
@@ -24,11 +23,11 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/own_worker.h"
 #include "catalog/names.h"
 #include "control/workers/workers.h"
@@ -66,20 +65,18 @@ launcher_register(void)
 static Databases
 databases(void)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin_sql();
 	Databases	result = {NIL, NIL};
 	Relation	rel;
 	TableScanDesc scan;
 	HeapTuple	tuple;
 
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
-		MemoryContext old = MemoryContextSwitchTo(context);
+		MemoryContext old = MemoryContextSwitchTo(t.context);
 
 		if (db->datallowconn)
 			result.open = lappend_oid(result.open, db->oid);
@@ -89,8 +86,7 @@ databases(void)
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	return result;
 }
 

@@ -27,10 +27,10 @@
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/settings.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -369,12 +369,11 @@ check_identity(Manager *manager, LocalNode *local)
 static LocalNode *
 read_nodes(const Manager *manager, List **nodes, char **version)
 {
+	OwnTransaction t = own_transaction_begin_sql();
 	LocalNode  *local = NULL;
 	MemoryContext old;
 
 	*version = NULL;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	old = MemoryContextSwitchTo(manager->round);
 	if (extension_lock())
 	{
@@ -383,9 +382,7 @@ read_nodes(const Manager *manager, List **nodes, char **version)
 		*version = extension_version();
 	}
 	MemoryContextSwitchTo(old);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(manager->round);
+	own_transaction_end(&t);
 	return local;
 }
 
@@ -454,20 +451,18 @@ is_suspended(const Manager *manager)
  * teardown()).
  */
 static void
-make_clock_origin(const Manager *manager)
+make_clock_origin(void)
 {
-	Oid			table;
+	OwnTransaction t = own_transaction_begin();
+	Oid			table = extension_lock() ? extension_relation_oid(TABLE_LOCAL_NODE) : InvalidOid;
 
-	StartTransactionCommand();
-	table = extension_lock() ? extension_relation_oid(TABLE_LOCAL_NODE) : InvalidOid;
 	if (OidIsValid(table))
 	{
 		LockRelationOid(table, RowShareLock);
 		if (nodes_local())
 			(void) origin_map_create(ORIGIN_NODE_CLOCK);
 	}
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(manager->round);
+	own_transaction_end(&t);
 }
 
 /*
@@ -533,7 +528,7 @@ work(Manager *manager)
 		return true;
 	if (!manager->found)
 	{
-		make_clock_origin(manager);
+		make_clock_origin();
 		sql_value("SELECT replication_plugin.preload_in_sessions(true)", 0, NULL);
 		manager->found = manager_status_found(manager->dboid);
 	}

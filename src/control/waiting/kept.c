@@ -25,13 +25,13 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "apply/apply.h"
 #include "base/cut_text.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
+#include "base/own_transaction.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "base/settings.h"
@@ -137,12 +137,10 @@ column(int row, int attnum)
 static void
 read_head(Kept *k)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t = own_transaction_begin_sql();
 	const Change none = {0};
 	int			nest;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	nest = session_sql_begin();
 	run(READ_HEAD, k, &none);
 	k->any = SPI_processed > 0;
@@ -157,14 +155,12 @@ read_head(Kept *k)
 			.origin = DatumGetInt32(column(0, 2)),.origin_lsn = DatumGetLSN(column(0, 3)),
 			.commit_ts = DatumGetTimestampTz(column(0, 4)),.xid = (TransactionId) DatumGetInt64(column(0, 5))
 		};
-		old = MemoryContextSwitchTo(context);
+		old = MemoryContextSwitchTo(t.context);
 		k->seen = frontier_from_text(seen);
 		MemoryContextSwitchTo(old);
 	}
 	session_sql_end(nest);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	if (k->any && !k->seen)
 		elog(ERROR, "what a provider had seen is malformed");
 }
@@ -407,15 +403,16 @@ kept_round(KeptWork *work, ApplyContext *cx)
 	char	   *slow;
 	char	   *rest = NULL;
 	Moment		begun = moment_now();
+	OwnTransaction t;
 
 	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
 		return false;
 	if (!work->changes)
 		work->changes = kept_due_listen();
 	list = kept_due(work->changes, &slow);
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	gate_init(&work->gate, nodes_local_id());
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number && !moment_is_past(begun, ROUND_MS); number = strtok_r(NULL, " ", &rest))
 		visit(work, cx, number, false);
 	if (slow)

@@ -15,8 +15,8 @@
 #include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
+#include "base/own_transaction.h"
 #include "catalog/names.h"
 #include "control/workers/apart.h"
 #include "control/workers/error_text.h"
@@ -68,16 +68,15 @@ run_apart(const char *sql)
 static void
 run(const char *sql)
 {
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
+	OwnTransaction t = own_transaction_begin();
+
 	(void) extension_lock();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&t);
 	SPI_connect();
 	if (SPI_execute(sql, false, 0) < 0)
 		elog(ERROR, "statement failed: %s", sql);
 	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	own_transaction_end(&t);
 }
 
 void

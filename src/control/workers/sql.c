@@ -4,14 +4,13 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "replication/origin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
+#include "base/own_transaction.h"
 #include "catalog/names.h"
 #include "control/workers/sql.h"
 
@@ -24,17 +23,16 @@
 static char *
 run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 {
-	MemoryContext context = CurrentMemoryContext;
+	OwnTransaction t;
 	Oid			types[MAX_PARAMS];
 	Datum		values[MAX_PARAMS];
 	char		nulls[MAX_PARAMS];
 	char	   *result = NULL;
 
 	Assert(nparams <= MAX_PARAMS);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
+	t = own_transaction_begin();
 	(void) extension_lock();	/* if the extension does not exist, the statement fails */
-	PushActiveSnapshot(GetTransactionSnapshot());
+	own_transaction_snapshot(&t);
 	SPI_connect();
 	replorigin_session_origin = origin;
 	for (int i = 0; i < nparams; i++)
@@ -49,13 +47,11 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 	{
 		char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 
-		result = value ? MemoryContextStrdup(context, value) : NULL;
+		result = value ? MemoryContextStrdup(t.context, value) : NULL;
 	}
 	SPI_finish();
 	replorigin_session_origin = InvalidRepOriginId;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	own_transaction_end(&t);
 	return result;
 }
 
