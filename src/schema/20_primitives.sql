@@ -14,6 +14,10 @@ CREATE FUNCTION value_layout() RETURNS text
 AS 'MODULE_PATHNAME', 'replication_plugin_value_layout' LANGUAGE C STRICT;
 COMMENT ON FUNCTION value_layout() IS 'memory layout of values; between servers with the same, values travel as they are';
 
+CREATE FUNCTION protocol_version() RETURNS integer
+AS 'MODULE_PATHNAME', 'replication_plugin_protocol_version' LANGUAGE C STRICT;
+COMMENT ON FUNCTION protocol_version() IS 'version of the stream between nodes that this library writes and reads';
+
 CREATE FUNCTION dsn_without_password(dsn text) RETURNS text
 AS 'MODULE_PATHNAME', 'replication_plugin_dsn_without_password' LANGUAGE C STRICT;
 COMMENT ON FUNCTION dsn_without_password(text) IS 'the dsn without its secrets; an error if it cannot be parsed';

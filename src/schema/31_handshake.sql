@@ -84,8 +84,8 @@ BEGIN
 		RAISE EXCEPTION 'node "%" is in another group: "%" (%), not %', l.node_name, l.group_name, l.group_id, $1
 			USING ERRCODE = '55000', HINT = 'Groups are told apart by their ids, not by their names. Check the dsn.';
 	END IF;
-	IF $3 <> 4 THEN
-		RAISE EXCEPTION 'node "%" speaks protocol 4, not %', l.node_name, $3 USING ERRCODE = '0A000',
+	IF $3 <> replication_plugin.protocol_version() THEN
+		RAISE EXCEPTION 'node "%" speaks protocol %, not %', l.node_name, replication_plugin.protocol_version(), $3 USING ERRCODE = '0A000',
 			HINT = 'Install the same version of replication_plugin on all nodes.';
 	END IF;
 	IF l.state IN ('removed', 'needs_rejoin') THEN

@@ -42,7 +42,7 @@
 #include "model/sibling.h"
 #include "model/version.h"
 
-#define WIRE_PROTOCOL_VERSION	4
+#define WIRE_PROTOCOL_VERSION	4	/* SQL has it by protocol_version() */
 
 /* Type byte of a message. One CopyData payload holds one or more messages. */
 typedef enum WireMessage
