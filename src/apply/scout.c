@@ -15,12 +15,13 @@
 #include "apply/context.h"
 #include "apply/relation.h"
 #include "apply/scout.h"
+#include "base/table_key.h"
 #include "catalog/names.h"
 
 /* A table that the transaction contains. */
 typedef struct Met
 {
-	char		name[2 * NAMEDATALEN];	/* hash key: schema and name */
+	TableKey	key;
 	uint32		remote_id;
 } Met;
 
@@ -54,7 +55,7 @@ void
 scout_begin(ApplyContext *cx)
 {
 	Scout	   *s = scout_of(cx);
-	HASHCTL		ctl = {.keysize = 2 * NAMEDATALEN,.entrysize = sizeof(Met),.hcxt = s->context};
+	HASHCTL		ctl = {.keysize = sizeof(TableKey),.entrysize = sizeof(Met),.hcxt = s->context};
 
 	Assert(!cx->active);
 	MemoryContextReset(s->context);
@@ -66,13 +67,11 @@ scout_begin(ApplyContext *cx)
 static void
 note(Scout *s, const char *nspname, const char *relname, uint32 remote_id)
 {
-	char		key[2 * NAMEDATALEN] = {0};
+	TableKey	key = table_key(nspname, relname);
 	bool		found;
 	Met		   *m;
 
-	strlcpy(key, nspname, NAMEDATALEN);
-	strlcpy(key + NAMEDATALEN, relname, NAMEDATALEN);
-	m = hash_search(s->met, key, HASH_ENTER, &found);
+	m = hash_search(s->met, &key, HASH_ENTER, &found);
 	if (!found)
 		m->remote_id = remote_id;
 }
@@ -170,8 +169,8 @@ scout_tables(ApplyContext *cx)
 	{
 		LostTable  *t = palloc0(sizeof(LostTable));
 
-		t->nspname = m->name;
-		t->relname = m->name + NAMEDATALEN;
+		t->nspname = m->key.schema;
+		t->relname = m->key.name;
 		t->remote_relid = m->remote_id;
 		tables = lappend(tables, t);
 	}

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/table_key.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
 #include "catalog/waiting_table.h"
@@ -35,7 +36,7 @@ enum
 /* An entry, found by the table's name, as there may be very many. */
 typedef struct Known
 {
-	char		name[2 * NAMEDATALEN];	/* hash key: schema and name */
+	TableKey	key;
 	WaitingTable *table;
 } Known;
 
@@ -73,21 +74,12 @@ read_entry(HeapTuple tuple, TupleDesc desc)
 	return w;
 }
 
-/* Computes the hash key of a table. */
-static void
-set_key(char *key, const char *schema, const char *name)
-{
-	memset(key, 0, 2 * NAMEDATALEN);
-	strlcpy(key, schema, NAMEDATALEN);
-	strlcpy(key + NAMEDATALEN, name, NAMEDATALEN);
-}
-
 /* Adds an entry to the hash table, in whose context its texts are too. */
 static void
 remember(HeapTuple tuple, TupleDesc desc)
 {
-	HASHCTL		ctl = {.keysize = 2 * NAMEDATALEN,.entrysize = sizeof(Known),.hcxt = TopMemoryContext};
-	char		key[2 * NAMEDATALEN];
+	HASHCTL		ctl = {.keysize = sizeof(TableKey),.entrysize = sizeof(Known),.hcxt = TopMemoryContext};
+	TableKey	key;
 	MemoryContext old;
 	WaitingTable *w;
 
@@ -96,8 +88,8 @@ remember(HeapTuple tuple, TupleDesc desc)
 	old = MemoryContextSwitchTo(GetMemoryChunkContext(known));
 	w = read_entry(tuple, desc);
 	MemoryContextSwitchTo(old);
-	set_key(key, w->schema, w->name);
-	((Known *) hash_search(known, key, HASH_ENTER, NULL))->table = w;
+	key = table_key(w->schema, w->name);
+	((Known *) hash_search(known, &key, HASH_ENTER, NULL))->table = w;
 }
 
 /* Reads the list. */
@@ -147,13 +139,13 @@ waiting_tables_reading(void)
 const WaitingTable *
 waiting_table(const char *schema, const char *name)
 {
-	char		key[2 * NAMEDATALEN];
+	TableKey	key;
 	Known	   *found;
 
 	if (!waiting_tables())
 		return NULL;
-	set_key(key, schema, name);
-	found = hash_search(known, key, HASH_FIND, NULL);
+	key = table_key(schema, name);
+	found = hash_search(known, &key, HASH_FIND, NULL);
 	return found ? found->table : NULL;
 }
 

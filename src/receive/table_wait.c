@@ -72,7 +72,10 @@ typedef struct Waiter
 	const char *reason;
 } Waiter;
 
-/* Appends a value to the text form of an array, with quotes. */
+/*
+ * Appends a value to the text form of an array, with quotes. The output function of arrays needs a
+ * transaction, and there is none while a peer is asked.
+ */
 static void
 append_element(StringInfo array, const char *value)
 {
