@@ -36,6 +36,17 @@
 #define TABLE_EXCLUSION			"exclusion"
 #define TABLE_WAITING_CHANGE	"waiting_change"
 
+/*
+ * Those of them that a joining node copies: all but waiting_change, since a receiver takes its rows
+ * for the changes that they hold. FIRST is applied to the first table, and NEXT to each other one.
+ * `.ci/check_own_tables.pl` compares the lists in SQL scripts with this one.
+ */
+#define OWN_COPIED_TABLES(FIRST, NEXT) \
+	FIRST(TABLE_MEMBER) NEXT(TABLE_MEMBER_READY) NEXT(TABLE_REMOVAL) NEXT(TABLE_TOPOLOGY_SETTING) \
+	NEXT(TABLE_FRONTIER) NEXT(TABLE_TABLE_SETTING) NEXT(TABLE_MERGEABLE_TABLE) \
+	NEXT(TABLE_COLUMN_MERGE) NEXT(TABLE_NODE_PRIORITY) NEXT(TABLE_AWAITED_STATE) \
+	NEXT(TABLE_GROUP_SETTING) NEXT(TABLE_OUT_OF_STEP) NEXT(TABLE_EXCLUSION)
+
 /* Tables of one node alone. */
 #define TABLE_LOCAL_NODE	"local_node"
 #define TABLE_LINK			"link"

@@ -57,9 +57,9 @@ table_foreign_partition(Oid relid)
 bool
 table_is_own_replicated(Relation rel)
 {
-	static const char *const names[] = {TABLE_MEMBER, TABLE_MEMBER_READY, TABLE_REMOVAL,
-	TABLE_TOPOLOGY_SETTING, TABLE_FRONTIER, TABLE_TABLE_SETTING, TABLE_MERGEABLE_TABLE, TABLE_COLUMN_MERGE, TABLE_NODE_PRIORITY,
-	TABLE_AWAITED_STATE, TABLE_GROUP_SETTING, TABLE_OUT_OF_STEP, TABLE_EXCLUSION, TABLE_WAITING_CHANGE};
+#define ITEM(name) name,
+	static const char *const names[] = {OWN_COPIED_TABLES(ITEM, ITEM) TABLE_WAITING_CHANGE};
+#undef ITEM
 
 	if (RelationGetNamespace(rel) != extension_schema_oid())
 		return false;

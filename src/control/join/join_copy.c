@@ -40,6 +40,9 @@ typedef struct CopyJob
 #define TASK_SCHEMA		1		/* parameters of a task */
 #define TASK_NAME		2
 
+#define FIRST_NAME(name)	"'" name "'"	/* a list of names in SQL */
+#define NEXT_NAME(name)		", '" name "'"
+
 /*
  * Query to the source: the tables in the snapshot, the extension's own first, then the largest.
  * Binary values must mean the same on both nodes: only columns of built-in types qualify that have
@@ -57,7 +60,7 @@ static const char *const table_query =
 " n.nspname = 'replication_plugin'"
 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384"
-" AND (n.nspname = 'replication_plugin' AND c.relname IN ('member', 'member_ready', 'removal', 'topology_setting', 'frontier', 'table_setting', 'mergeable_table', 'column_merge', 'node_priority', 'awaited_state', 'group_setting', 'out_of_step', 'exclusion')"
+" AND (n.nspname = 'replication_plugin' AND c.relname IN (" OWN_COPIED_TABLES(FIRST_NAME, NEXT_NAME) ")"
 "  OR n.nspname <> 'replication_plugin' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 "  AND replication_plugin.exclusion(n.nspname, c.relname) IS NULL"
 "  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))"
