@@ -35,6 +35,7 @@
 #include "capture/capture.h"
 #include "catalog/as_owner.h"
 #include "catalog/table_code.h"
+#include "store/key_search.h"
 
 #define MAX_TARGETS		256		/* limit of cached targets; each takes about 30 kB */
 
@@ -172,15 +173,8 @@ build_scan_keys(ApplyTarget *t)
 	t->skeys = palloc0(t->nkeys * sizeof(ScanKeyData));
 	for (int i = 0; i < t->nkeys; i++)
 	{
-		Oid			opfamily = index->rd_opfamily[i];
-		Oid			optype = index->rd_opcintype[i];
-		Oid			operator = get_opfamily_member(opfamily, optype, optype, BTEqualStrategyNumber);
-
-		if (!OidIsValid(operator))
-			elog(ERROR, "no equality operator in opfamily %u for type %u", opfamily, optype);
 		t->key_attnums[i] = index->rd_index->indkey.values[i];
-		ScanKeyInit(&t->skeys[i], i + 1, BTEqualStrategyNumber, get_opcode(operator), (Datum) 0);
-		t->skeys[i].sk_collation = index->rd_indcollation[i];
+		key_search_column(&t->skeys[i], index, i, (Datum) 0);
 	}
 	index_close(index, NoLock);
 }

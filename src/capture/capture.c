@@ -24,7 +24,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/sysattr.h"
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/tupconvert.h"
@@ -47,6 +46,7 @@
 #include "merge/merge_table.h"
 #include "shared/requirement.h"
 #include "store/capture_note.h"
+#include "store/key_search.h"
 #include "store/parked.h"
 #include "store/row_estate.h"
 #include "store/tombstone.h"
@@ -173,26 +173,28 @@ same_key(CaptureState *state, TupleTableSlot *a, TupleTableSlot *b)
 }
 
 /*
- * Prepares the search for a key in an index of the table. Returns false if the index has other
- * columns.
+ * Puts a key into the order of an index's columns. Returns false if the index has other columns
+ * than the key of the tombstones.
  */
 static bool
-key_search(CaptureState *state, Relation index, const Datum *key, ScanKey search)
+order_key(CaptureState *state, Oid indexoid, const Datum *key, Datum *ordered)
 {
-	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	Relation	index = index_open(indexoid, AccessShareLock);
+	int			n = IndexRelationGetNumberOfKeyAttributes(index);
+	int			i = 0;
+
+	for (; i < n; i++)
 	{
-		Oid			type = index->rd_opcintype[i];
-		Oid			op = get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber);
 		int			k = 0;
 
 		while (k < tombstone_nkeys(state->keys) && state->attnums[k] != index->rd_index->indkey.values[i])
 			k++;
-		if (k == tombstone_nkeys(state->keys) || !OidIsValid(op))
-			return false;
-		ScanKeyInit(&search[i], i + 1, BTEqualStrategyNumber, get_opcode(op), key[k]);
-		search[i].sk_collation = index->rd_indcollation[i];
+		if (k == tombstone_nkeys(state->keys))
+			break;
+		ordered[i] = key[k];
 	}
-	return true;
+	index_close(index, NoLock);
+	return i == n;
 }
 
 /* Returns true if the table currently has a row of the key. */
@@ -200,25 +202,15 @@ static bool
 key_is_live(CaptureState *state, Relation rel, const Datum *key)
 {
 	Oid			indexoid = table_key_index(rel);
-	ScanKeyData search[INDEX_MAX_KEYS];
-	Relation	index;
-	bool		live = false;
+	Datum		ordered[INDEX_MAX_KEYS];
+	TupleTableSlot *slot;
+	bool		live;
 
-	if (!OidIsValid(indexoid))
+	if (!OidIsValid(indexoid) || !order_key(state, indexoid, key, ordered))
 		return false;
-	index = index_open(indexoid, AccessShareLock);
-	if (key_search(state, index, key, search))
-	{
-		TupleTableSlot *slot = table_slot_create(rel, NULL);
-		IndexScanDesc scan = index_beginscan(rel, index, SnapshotSelf,
-											 IndexRelationGetNumberOfKeyAttributes(index), 0);
-
-		index_rescan(scan, search, IndexRelationGetNumberOfKeyAttributes(index), NULL, 0);
-		live = index_getnext_slot(scan, ForwardScanDirection, slot);
-		index_endscan(scan);
-		ExecDropSingleTupleTableSlot(slot);
-	}
-	index_close(index, NoLock);
+	slot = table_slot_create(rel, NULL);
+	live = key_search_row(rel, indexoid, ordered, SnapshotSelf, slot);
+	ExecDropSingleTupleTableSlot(slot);
 	return live;
 }
 

@@ -203,7 +203,7 @@ leave_key(MergeTable *t, Relation rel, TupleTableSlot *old)
 	Datum		key[INDEX_MAX_KEYS];
 
 	merge_table_key(t, old, key);
-	write_row(t, rel, key, old, merge_table_find_row(t, rel, key, SnapshotSelf, live) ? live : NULL);
+	write_row(t, rel, key, old, merge_table_find_row(rel, key, SnapshotSelf, live) ? live : NULL);
 	ExecDropSingleTupleTableSlot(live);
 }
 

@@ -4,15 +4,12 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/stratnum.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "utils/datum.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -21,6 +18,7 @@
 #include "merge/merge_columns.h"
 #include "merge/merge_table.h"
 #include "store/capture_note.h"
+#include "store/key_search.h"
 #include "store/parked.h"
 #include "store/row_estate.h"
 #include "store/row_version.h"
@@ -58,28 +56,12 @@ merge_table_key(MergeTable *t, TupleTableSlot *row, Datum *key)
 }
 
 bool
-merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, Snapshot snapshot, TupleTableSlot *slot)
+merge_table_find_row(Relation rel, const Datum *key, Snapshot snapshot, TupleTableSlot *slot)
 {
-	Relation	index = index_open(table_key_index(rel), AccessShareLock);
-	ScanKeyData search[INDEX_MAX_KEYS];
-	IndexScanDesc scan;
-	bool		found;
+	bool		found = key_search_row(rel, table_key_index(rel), key, snapshot, slot);
 
-	for (int i = 0; i < t->nkeys; i++)
-	{
-		Oid			type = index->rd_opcintype[i];
-
-		ScanKeyInit(&search[i], i + 1, BTEqualStrategyNumber,
-					get_opcode(get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber)), key[i]);
-		search[i].sk_collation = index->rd_indcollation[i];
-	}
-	scan = index_beginscan(rel, index, snapshot, t->nkeys, 0);
-	index_rescan(scan, search, t->nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	if (found)
 		ExecMaterializeSlot(slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
 	return found;
 }
 
@@ -294,7 +276,7 @@ show_key(MergeTable *t, Relation rel, const Datum *key, bool contested)
 	ParkedRow	parked;
 
 	row_state_find(t->keys, key, VERSION_SELF, &found);
-	shown.row = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row) ? row : NULL;
+	shown.row = merge_table_find_row(rel, key, GetLatestSnapshot(), row) ? row : NULL;
 	/* a parked row is computed when it comes back */
 	if (found.set->n > 0 && (shown.row || !parked_find(t->keys, key, &parked)))
 	{

@@ -32,7 +32,7 @@ extern void merge_table_key(MergeTable *t, TupleTableSlot *row, Datum *key);
  * Finds the row of a key that a snapshot shows, and stores it in a slot of the table. Returns false
  * if there is none.
  */
-extern bool merge_table_find_row(MergeTable *t, Relation rel, const Datum *key, Snapshot snapshot, TupleTableSlot *slot);
+extern bool merge_table_find_row(Relation rel, const Datum *key, Snapshot snapshot, TupleTableSlot *slot);
 
 /* Returns the version of a row that the table shows and that has no stored state. */
 extern Version merge_table_shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, Version own);

@@ -154,7 +154,7 @@ siblings_of_key(Relation rel, MergeTable *t, Datum record, MergedColumns *merged
 	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
 
 	merge_table_key(t, given, key);
-	have = merge_table_find_row(t, rel, key, GetLatestSnapshot(), row);
+	have = merge_table_find_row(rel, key, GetLatestSnapshot(), row);
 	set = merge_table_siblings(t, rel, key, have ? row : NULL, VERSION_SELF, &found, true);
 	shown.row = have ? row : NULL;
 	shown.version = set->n > 0 ? set->items[0].version : VERSION_OLDEST;
@@ -242,7 +242,7 @@ row_is_coming(Relation rel, MergeTable *t, const Datum *key)
 	bool		found;
 
 	InitDirtySnapshot(dirty);
-	found = merge_table_find_row(t, rel, key, &dirty, row);
+	found = merge_table_find_row(rel, key, &dirty, row);
 	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(row);
 	return found;

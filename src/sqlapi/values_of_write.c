@@ -54,6 +54,7 @@
 #include "shared/local_frontier.h"
 #include "shared/origin_map.h"
 #include "sqlapi/argument.h"
+#include "store/key_search.h"
 #include "store/parked.h"
 #include "store/row_state.h"
 #include "store/row_version.h"
@@ -181,22 +182,6 @@ read_key(Question *q)
 				 errmsg("table \"%s\" has another key on this node", RelationGetRelationName(q->rel))));
 }
 
-/* Prepares the scan keys for an index on the columns of the key. */
-static void
-key_search(Question *q, Relation index, ScanKey search)
-{
-	for (int k = 0; k < IndexRelationGetNumberOfKeyAttributes(index); k++)
-	{
-		Oid			type = index->rd_opcintype[k];
-		Oid			op = get_opfamily_member(index->rd_opfamily[k], type, type, BTEqualStrategyNumber);
-
-		if (!OidIsValid(op))
-			elog(ERROR, "no equality operator in opfamily %u for type %u", index->rd_opfamily[k], type);
-		ScanKeyInit(&search[k], k + 1, BTEqualStrategyNumber, get_opcode(op), q->key_values[k]);
-		search[k].sk_collation = index->rd_indcollation[k];
-	}
-}
-
 /*
  * Finds the row in one table or partition by the index of the key. Returns NULL if it does not
  * exist.
@@ -204,22 +189,13 @@ key_search(Question *q, Relation index, ScanKey search)
 static TupleTableSlot *
 find_in(Question *q, Relation rel, Oid indexoid)
 {
-	Relation	index = index_open(indexoid, AccessShareLock);
 	TupleTableSlot *row = table_slot_create(rel, NULL);
-	ScanKeyData search[INDEX_MAX_KEYS];
-	IndexScanDesc scan;
-	bool		found;
 
-	key_search(q, index, search);
-	scan = index_beginscan(rel, index, q->snapshot, IndexRelationGetNumberOfKeyAttributes(index), 0);
-	index_rescan(scan, search, IndexRelationGetNumberOfKeyAttributes(index), NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, row);
-	if (found)
+	if (key_search_row(rel, indexoid, q->key_values, q->snapshot, row))
+	{
 		ExecMaterializeSlot(row);
-	index_endscan(scan);
-	index_close(index, NoLock);
-	if (found)
 		return row;
+	}
 	ExecDropSingleTupleTableSlot(row);
 	return NULL;
 }

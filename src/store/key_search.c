@@ -1,0 +1,46 @@
+/*
+ * key_search.c
+ *		Finds a row of a local table by its key.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "store/key_search.h"
+
+void
+key_search_column(ScanKey search, Relation index, int k, Datum value)
+{
+	Oid			family = index->rd_opfamily[k];
+	Oid			type = index->rd_opcintype[k];
+	Oid			op = get_opfamily_member(family, type, type, BTEqualStrategyNumber);
+
+	Assert(k < IndexRelationGetNumberOfKeyAttributes(index));
+	if (!OidIsValid(op))
+		elog(ERROR, "no equality operator in opfamily %u for type %u", family, type);
+	ScanKeyInit(search, k + 1, BTEqualStrategyNumber, get_opcode(op), value);
+	search->sk_collation = index->rd_indcollation[k];
+}
+
+bool
+key_search_row(Relation rel, Oid indexoid, const Datum *key, Snapshot snapshot, TupleTableSlot *slot)
+{
+	Relation	index = index_open(indexoid, AccessShareLock);
+	int			n = IndexRelationGetNumberOfKeyAttributes(index);
+	ScanKeyData search[INDEX_MAX_KEYS];
+	IndexScanDesc scan;
+	bool		found;
+
+	for (int k = 0; k < n; k++)
+		key_search_column(&search[k], index, k, key[k]);
+	scan = index_beginscan(rel, index, snapshot, n, 0);
+	index_rescan(scan, search, n, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	index_endscan(scan);
+	index_close(index, NoLock);
+	return found;
+}
