@@ -13,7 +13,7 @@
 #endif
 
 #define SERVER_VERSION_NUM		PG_VERSION_NUM	/* as the setting server_version_num shows it */
-#define SERVER_MAJOR_VERSION	(PG_VERSION_NUM / 10000)
+#define SERVER_MAJOR_VERSION	PG_MAJORVERSION	/* as text */
 
 /* PostgreSQL 15.0 has this function only under its first name. */
 #if PG_VERSION_NUM < 150001

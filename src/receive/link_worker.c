@@ -31,6 +31,7 @@
 #include "receive/table_wait.h"
 #include "shared/activity.h"
 #include "shared/link_status.h"
+#include "shared/origin_hold.h"
 #include "shared/origin_map.h"
 
 /* between two checks whether the provider has made the slot */
@@ -183,6 +184,7 @@ replication_plugin_link_main(Datum link_status_index)
 	link->provider = status.provider;
 	BackgroundWorkerInitializeConnectionByOid(status.dboid, InvalidOid, 0);
 	set_session();
+	origin_hold_release_at_exit();
 	link->apply = apply_create();
 	activity_ignore_own();
 	origin_map_ensure_loaded();

@@ -139,8 +139,8 @@ stop_waiting(void)
 
 /*
  * Exit callback: releases all holds of this process. PostgreSQL's callback that gives the
- * replication origin back is registered later, at the first use of an origin under a hold, and so
- * runs first. The next holder therefore finds the replication origin free.
+ * replication origin back is registered later, at the first use of an origin, and so runs first. The
+ * next holder therefore finds the replication origin free.
  */
 static void
 release_all(int code, Datum arg)
@@ -196,17 +196,19 @@ try_hold(NodeId origin)
 	return ours;
 }
 
+void
+origin_hold_release_at_exit(void)
+{
+	on_shmem_exit(release_all, (Datum) 0);
+}
+
 bool
 origin_hold(NodeId origin, long ms)
 {
-	static bool registered = false;
 	Moment		since = moment_now();
 	volatile bool ours = false;
 
 	shmem_require();
-	if (!registered)
-		on_shmem_exit(release_all, (Datum) 0);
-	registered = true;
 	if (try_hold(origin))
 		return true;
 	PG_TRY();

@@ -19,6 +19,9 @@ extern const ShmemArea origin_hold_area;
 extern bool origin_hold(NodeId origin, long ms);
 extern void origin_hold_release(NodeId origin);
 
+/* Has the end of this process release its holds. Called once, before the first of them. */
+extern void origin_hold_release_at_exit(void);
+
 /* Returns true if a process has the hold now, and so may be applying transactions of the origin. */
 extern bool origin_hold_is_held(NodeId origin);
 

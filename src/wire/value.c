@@ -433,17 +433,20 @@ value_reader_trust(ValueReader *r)
 	r->runs_code = r->typid >= FirstNormalObjectId;
 }
 
+#ifdef WORDS_BIGENDIAN
+#define BYTE_ORDER_NAME	"be"
+#else
+#define BYTE_ORDER_NAME	"le"
+#endif
+#ifdef USE_FLOAT8_BYVAL
+#define FLOAT8_NAME		"float"
+#else
+#define FLOAT8_NAME		"nofloat"
+#endif
+
 const char *
 value_layout(void)
 {
-	static char layout[64];
-
-	snprintf(layout, sizeof(layout), "%d/%s/%d/%d/%d/%s", SERVER_MAJOR_VERSION,
-#ifdef WORDS_BIGENDIAN
-			 "be",
-#else
-			 "le",
-#endif
-			 MAXIMUM_ALIGNOF, SIZEOF_DATUM, NAMEDATALEN, FLOAT8PASSBYVAL ? "float" : "nofloat");
-	return layout;
+	return SERVER_MAJOR_VERSION "/" BYTE_ORDER_NAME "/" CppAsString2(MAXIMUM_ALIGNOF) "/" CppAsString2(SIZEOF_DATUM)
+		"/" CppAsString2(NAMEDATALEN) "/" FLOAT8_NAME;
 }

@@ -29,6 +29,7 @@
 #include "control/workers/workers.h"
 #include "shared/activity.h"
 #include "shared/manager_status.h"
+#include "shared/origin_hold.h"
 #include "shared/origin_map.h"
 
 /* also without commits, as another session may have been in the way */
@@ -203,6 +204,7 @@ replication_plugin_park_main(Datum dboid)
 	if (!manager_status_attach_worker(MyDatabaseId, MANAGED_PARK))
 		proc_exit(0);
 	origin_map_ensure_loaded();
+	origin_hold_release_at_exit();
 	pulse_init(NULL, NULL);
 	(void) activity_count();
 	PG_TRY();
