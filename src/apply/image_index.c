@@ -213,6 +213,7 @@ grow(ImageIndex *x)
 	x->nbuckets = (uint32) 1 << pg_leftmost_one_pos32(size);
 	x->buckets = MemoryContextAllocHuge(x->context, (Size) x->nbuckets * sizeof(uint32));
 	memset(x->buckets, 0xFF, (Size) x->nbuckets * sizeof(uint32));
+	Assert((x->nbuckets & (x->nbuckets - 1)) == 0 && x->used < x->size);
 	for (uint32 i = 0; i < x->used; i++)
 	{
 		uint32	   *bucket = &x->buckets[x->entries[i].hash & (x->nbuckets - 1)];
@@ -230,6 +231,7 @@ add(ImageIndex *x, uint32 hash, ItemPointer tid)
 	uint32		i = x->free;
 	uint32	   *bucket;
 
+	Assert(x->used <= x->size && (i == NO_ENTRY || i < x->used));
 	if (i != NO_ENTRY)
 		x->free = x->entries[i].next;
 	else
@@ -250,6 +252,7 @@ unlink_entry(ImageIndex *x, uint32 *link)
 {
 	uint32		i = *link;
 
+	Assert(i < x->used);
 	*link = x->entries[i].next;
 	x->entries[i].next = x->free;
 	x->free = i;

@@ -255,6 +255,7 @@ target_get(Oid relid, Oid key_index, Relation root)
 	}
 	for (int i = 0; i < t->nindexes; i++)
 		t->rri->ri_IndexRelationDescs[i] = index_open(t->index_oids[i], RowExclusiveLock);
+	Assert(!list_member_ptr(open_targets, t));
 	t->used = transactions;
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	open_targets = lappend(open_targets, t);

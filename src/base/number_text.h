@@ -29,6 +29,7 @@ number_read(const char **p, int base, uint64 most, uint64 *value)
 	const char *c = *p;
 	uint64		n = 0;
 
+	Assert(base > 1 && base <= 16 && most >= (uint64) base);
 	for (; number_digit(*c) >= 0 && number_digit(*c) < base; c++)
 	{
 		int			digit = number_digit(*c);

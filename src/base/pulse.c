@@ -171,6 +171,7 @@ pulse_pause(void)
 void
 pulse_limit(int ms)
 {
+	Assert(ms >= 0);
 	end = 0;
 	cancel_at = moment_now() + ms * INT64CONST(1000);
 	end = ms > 0 ? cancel_at : 0;

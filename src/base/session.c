@@ -314,6 +314,7 @@ session_keep_plan(SPIPlanPtr *plan, const char *sql, int nparams, Oid *types)
 void
 session_unpin(int nest)
 {
+	Assert(nest >= 0);
 	if (nest)
 		AtEOXact_GUC(false, nest);
 }

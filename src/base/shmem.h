@@ -42,6 +42,7 @@ extern void shmem_install(const ShmemArea *const *areas);
 static inline void *
 shmem_address(int place)
 {
+	Assert(place >= 0 && place < SHMEM_MOST_AREAS);
 	return shmem_addresses[place];
 }
 

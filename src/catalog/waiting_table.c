@@ -16,6 +16,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -101,6 +102,7 @@ load(void)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
+	Assert(IsTransactionState());
 	if (known)
 		hash_destroy(known);
 	known = NULL;

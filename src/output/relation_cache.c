@@ -78,6 +78,7 @@ forget_cache(void *arg)
 
 	while (*link != NULL && *link != arg)
 		link = &(*link)->next;
+	Assert(*link == arg);		/* each cache is in the list until its memory is freed */
 	if (*link != NULL)
 		*link = (*link)->next;
 }

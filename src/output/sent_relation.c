@@ -156,6 +156,7 @@ entry_of(SentRelations *cache, Oid relid)
 static inline bool
 is_current(const SentRelation *e)
 {
+	Assert(!e->root_entry || e->root_entry->relid == e->root);
 	return e->valid && (!e->root_entry || e->root_entry->generation == e->root_generation);
 }
 

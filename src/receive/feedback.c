@@ -26,6 +26,7 @@ feedback_start(Feedback *f)
 static void
 advance(Feedback *f, XLogRecPtr flushed)
 {
+	Assert(f->first >= 0 && f->first < FEEDBACK_RING_SIZE);
 	while (f->count > 0 && f->ring[f->first].local <= flushed)
 	{
 		Assert(f->confirmable < f->ring[f->first].remote);

@@ -147,6 +147,7 @@ raise_bucket(Bucket *b, Newest what)
 {
 	int			oldest = 0;
 
+	Assert(b->n >= 0 && b->n <= BUCKET_NODES);
 	for (int i = 0; i < b->n; i++)
 	{
 		if (b->newest[i].node == what.node)

@@ -209,6 +209,7 @@ origin_hold(NodeId origin, long ms)
 	volatile bool ours = false;
 
 	shmem_require();
+	Assert(!waiting);			/* a process waits for one hold at a time */
 	if (try_hold(origin))
 		return true;
 	PG_TRY();

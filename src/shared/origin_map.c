@@ -267,6 +267,7 @@ change_at_commit(bool forget_all, RepOriginId origin, NodeId node, XLogRecPtr fo
 	MemoryContext old;
 	Pending    *p;
 
+	Assert(IsTransactionState());
 	if (!forget_all)
 		require_room();
 	old = MemoryContextSwitchTo(TopTransactionContext);

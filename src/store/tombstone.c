@@ -317,6 +317,7 @@ flush_store(void)
 {
 	CommandId	cid;
 
+	Assert(store.nrows >= 0 && store.nrows <= store.nslots && store.nslots <= BATCH_ROWS);
 	if (store.nrows == 0)
 		return;
 	cid = GetCurrentCommandId(true);

@@ -294,6 +294,7 @@ collector_work(Collector *c)
 {
 	Moment		start = moment_now();
 
+	Assert(!IsTransactionState());
 	if (!moment_is_past(c->worked_at, c->worked_ms * REST))
 		return;
 	look_at_tombstones();

@@ -172,6 +172,7 @@ free_note(Note *note)
 static void
 drop_notes(GroupWorker *worker, int n)
 {
+	Assert(n > 0 && n <= worker->nnotes);
 	for (int i = 0; i < n; i++)
 		free_note(&worker->notes[i]);
 	memmove(&worker->notes[0], &worker->notes[n], (worker->nnotes - n) * sizeof(Note));
@@ -221,6 +222,7 @@ take_note(GroupWorker *worker, XLogRecPtr position, TransactionId oldest)
 
 	if (worker->nnotes == MAX_NOTES)
 		thin_notes(worker);
+	Assert(worker->nnotes < MAX_NOTES);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	f = local_frontier(worker->me);
 	MemoryContextSwitchTo(old);
@@ -370,6 +372,7 @@ tell_frontier(GroupWorker *worker)
 	worker->told_state = MemoryContextStrdup(TopMemoryContext, state);
 	worker->row_at = moment_now();
 	worker->row_written = true;
+	Assert(worker->gives_back >= 0 && worker->gives_back <= 2);
 	if (worker->gives_back == 2)
 		sql_value_int("UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer RETURNING 1", worker->me);
 	worker->gives_back = Max(worker->gives_back - 1, 0);

@@ -254,6 +254,7 @@ tend_link(WantedLink *w, bool well)
 
 	if (!w->known)
 		return;
+	Assert(w->index >= 0);
 	if (w->paused)
 	{
 		stop_link(l);

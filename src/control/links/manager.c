@@ -520,6 +520,7 @@ work(Manager *manager)
 	LocalNode  *local;
 	char	   *version;
 
+	Assert(manager->dboid == MyDatabaseId && CurrentMemoryContext == manager->round);
 	manager_status_look(manager->dboid);
 	local = read_nodes(manager, &nodes, &version);
 	if (!local)

@@ -64,6 +64,7 @@ typedef struct Offender
 static int
 patience_with(const Offender *o)
 {
+	Assert(o->times > 0);
 	return Max(setting_lock_patience >> Min(o->times, 20), Min(SHORTEST_PATIENCE_MS, setting_lock_patience));
 }
 

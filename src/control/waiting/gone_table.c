@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -272,6 +273,7 @@ gone_table_round(GoneTables *gone)
 	char	   *last_id;
 	Moment		begun = moment_now();
 
+	Assert(!IsTransactionState());
 	if (gone->asked != 0 && !moment_is_past(gone->asked, Max(ASK_MS, gone->took_ms * REST)))
 		return;
 	context = AllocSetContextCreate(CurrentMemoryContext, "gone tables", ALLOCSET_DEFAULT_SIZES);

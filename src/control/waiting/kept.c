@@ -405,6 +405,7 @@ kept_round(KeptWork *work, ApplyContext *cx)
 	Moment		begun = moment_now();
 	OwnTransaction t;
 
+	Assert(!IsTransactionState());
 	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
 		return false;
 	if (!work->changes)
