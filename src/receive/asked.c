@@ -16,6 +16,7 @@
 
 #define REST_MS		2000		/* unused time after which a session is closed */
 
+/* An open session; in TopMemoryContext, as the list is. */
 typedef struct Asked
 {
 	char	   *dsn;
@@ -23,15 +24,13 @@ typedef struct Asked
 	Moment		used;
 } Asked;
 
-static List *open_sessions = NIL;	/* of Asked *, in TopMemoryContext */
-
-/* of Asked *, in TopMemoryContext */
+/* Returns the open session to a dsn; NULL if there is none. */
 static Asked *
-find(const char *dsn)
+find(List **sessions, const char *dsn)
 {
 	ListCell   *lc;
 
-	foreach(lc, open_sessions)
+	foreach(lc, *sessions)
 	{
 		if (strcmp(((Asked *) lfirst(lc))->dsn, dsn) == 0)
 			return lfirst(lc);
@@ -41,34 +40,34 @@ find(const char *dsn)
 
 /* Closes a session and removes it from the list. */
 static void
-end_session(Asked *a)
+end_session(List **sessions, Asked *a)
 {
-	open_sessions = list_delete_ptr(open_sessions, a);
+	*sessions = list_delete_ptr(*sessions, a);
 	PQfinish(a->conn);
 	pfree(a->dsn);
 	pfree(a);
 }
 
 void
-asked_give_up(const char *dsn)
+asked_give_up(List **sessions, const char *dsn)
 {
-	Asked	   *a = find(dsn);
+	Asked	   *a = find(sessions, dsn);
 
 	if (a)
-		end_session(a);
+		end_session(sessions, a);
 }
 
 PGconn *
-asked_connect(const char *dsn)
+asked_connect(List **sessions, const char *dsn)
 {
-	Asked	   *a = find(dsn);
+	Asked	   *a = find(sessions, dsn);
 	PGconn	   *conn;
 	MemoryContext old;
 
 	/* the server may have ended the session */
 	if (a && (PQconsumeInput(a->conn) == 0 || PQstatus(a->conn) != CONNECTION_OK))
 	{
-		end_session(a);
+		end_session(sessions, a);
 		a = NULL;
 	}
 	if (!a)
@@ -79,7 +78,7 @@ asked_connect(const char *dsn)
 		a = palloc(sizeof(Asked));
 		a->dsn = pstrdup(dsn);
 		a->conn = conn;
-		open_sessions = lappend(open_sessions, a);
+		*sessions = lappend(*sessions, a);
 		MemoryContextSwitchTo(old);
 	}
 	a->used = moment_now();
@@ -87,17 +86,17 @@ asked_connect(const char *dsn)
 }
 
 void
-asked_rest(void)
+asked_rest(List **sessions)
 {
 	ListCell   *lc;
 
-	foreach(lc, open_sessions)
+	foreach(lc, *sessions)
 	{
 		Asked	   *a = lfirst(lc);
 
 		if (moment_is_past(a->used, REST_MS))
 		{
-			end_session(a);
+			end_session(sessions, a);
 			return;				/* the others follow with later calls */
 		}
 	}

@@ -128,6 +128,7 @@ typedef struct Link
 	ClockProbe	clock;
 	LinkTransaction transaction;
 	Gate		gate;
+	List	   *asked;			/* open sessions to members: asked.h */
 } Link;
 
 /* Why streaming has ended without an error. */

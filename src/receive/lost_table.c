@@ -67,20 +67,20 @@ ask_session(PGconn *conn, const LostTable *table, bool by_number, char **name)
 
 /* Asks one member whether it has the table, by OID as well if the OID is that member's. */
 static Answer
-ask(const char *dsn, const LostTable *table, bool by_number, char **name)
+ask(Link *link, const char *dsn, const LostTable *table, bool by_number, char **name)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile Answer answer = CANNOT_BE_ASKED;
 
 	PG_TRY();
 	{
-		answer = ask_session(asked_connect(dsn), table, by_number, name);
+		answer = ask_session(asked_connect(&link->asked, dsn), table, by_number, name);
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
-		asked_give_up(dsn);
+		asked_give_up(&link->asked, dsn);
 	}
 	PG_END_TRY();
 	return answer;
@@ -115,7 +115,7 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	StringInfo	lists[] = {[HAS_TABLE] = &having,[IS_MAKING_TABLES] = &making,[CANNOT_BE_ASKED] = &silent};
 	char	   *name = NULL;
 	NodeId		from = table->remote_node != INVALID_NODE_ID ? table->remote_node : link->provider;
-	Answer		provider = ask(link->provider_dsn, table, from == link->provider, &name);
+	Answer		provider = ask(link, link->provider_dsn, table, from == link->provider, &name);
 	ListCell   *lc;
 
 	initStringInfo(&having);
@@ -131,7 +131,7 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	foreach(lc, nodes_others(NULL))
 	{
 		NodeRow    *n = lfirst(lc);
-		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(n->dsn, table, n->node_id == from, &name);
+		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(link, n->dsn, table, n->node_id == from, &name);
 
 		if (answer == HAS_RENAMED)
 		{

@@ -143,7 +143,7 @@ idle(Link *link)
 		gate_release(&link->gate);
 		(void) pgstat_report_stat(false);
 		image_index_tend();
-		asked_rest();
+		asked_rest(&link->asked);
 		link_status_set_state(link->index, current ? LINK_STREAMING : LINK_CATCHING_UP);
 		if (link->seen_changed &&
 			moment_is_past(link->stream.stored_at, STORE_INTERVAL_MS))

@@ -182,7 +182,7 @@ owners_there(Link *link, List *waiters)
 	arrays_of(waiters, arrays);
 	PG_TRY();
 	{
-		PGconn	   *conn = asked_connect(link->provider_dsn);
+		PGconn	   *conn = asked_connect(&link->asked, link->provider_dsn);
 
 		if (!ask_owners(conn, OWNERS, 3, arrays, waiters))
 			(void) ask_owners(conn, OWNERS_OF_KEPT, 2, arrays, waiters);
@@ -192,7 +192,7 @@ owners_there(Link *link, List *waiters)
 	{
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
-		asked_give_up(link->provider_dsn);
+		asked_give_up(&link->asked, link->provider_dsn);
 	}
 	PG_END_TRY();
 	foreach(lc, waiters)
