@@ -32,9 +32,16 @@
 #define TICK_MS			1000
 #define PATIENCE_MS		5000	/* time that a subscriber has during a shutdown */
 
+#define NOT_GONE		0
+#define NEVER_SEEN		(-1)
+
 static TimeoutId timer;			/* below USER_TIMEOUT: not registered yet */
-static bool launcher_seen = false;	/* if no launcher has run, its absence indicates nothing */
-static Moment gone_since = 0;	/* or since the subscriber last confirmed something after that */
+
+/*
+ * Since when the launcher is gone, or since the subscriber last confirmed something after that. If no
+ * launcher has run, its absence indicates nothing.
+ */
+static Moment gone_since = NOT_GONE;
 static XLogRecPtr confirmed = InvalidXLogRecPtr;
 
 /*
@@ -47,17 +54,16 @@ tick(void)
 	if (!MyProc || proc_exit_inprogress)
 		return;
 	if (manager_status_has_launcher())
-	{
-		launcher_seen = true;
-		gone_since = 0;
-	}
-	else if (gone_since == 0 || MyWalSnd->flush != confirmed)
+		gone_since = NOT_GONE;
+	else if (gone_since == NEVER_SEEN)
+		return;
+	else if (gone_since == NOT_GONE || MyWalSnd->flush != confirmed)
 	{
 		/* only this process writes it, so the value is not torn */
 		confirmed = MyWalSnd->flush;
 		gone_since = moment_now();
 	}
-	else if (launcher_seen && moment_is_past(gone_since, PATIENCE_MS))
+	else if (moment_is_past(gone_since, PATIENCE_MS))
 	{
 		whereToSendOutput = DestNone;	/* the client may not be reading */
 		ProcDiePending = true;
@@ -73,8 +79,7 @@ server_stop_watch(void)
 		return;
 	if (timer < USER_TIMEOUT)
 		timer = RegisterTimeout(USER_TIMEOUT, tick);
-	launcher_seen = manager_status_has_launcher();
-	gone_since = 0;
+	gone_since = manager_status_has_launcher() ? NOT_GONE : NEVER_SEEN;
 	enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TICK_MS), TICK_MS);
 }
 

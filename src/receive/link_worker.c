@@ -29,7 +29,6 @@
 #include "receive/link_worker.h"
 #include "receive/reply.h"
 #include "receive/table_wait.h"
-#include "shared/activity.h"
 #include "shared/link_status.h"
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
@@ -186,7 +185,6 @@ replication_plugin_link_main(Datum link_status_index)
 	set_session();
 	origin_hold_release_at_exit();
 	link->apply = apply_create();
-	activity_ignore_own();
 	origin_map_ensure_loaded();
 	pulse_init(beat, link);
 	peer_tell_silence(note_silence, link);

@@ -16,6 +16,7 @@
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
+#include "base/own_worker.h"
 #include "base/shmem.h"
 #include "shared/areas.h"
 #include "shared/activity.h"
@@ -41,7 +42,6 @@ shared(void)
 	return shmem_address(AREA_ACTIVITY);
 }
 
-static bool ignore_own = false;
 
 StaticAssertDecl(offsetof(Activity, lock) == 0, "the lock is to be first: base/shmem.h");
 
@@ -93,12 +93,12 @@ activity_note(void)
 
 /*
  * Transaction callback. Counts commits that have written something, unless they run under an origin
- * of another node or a repair.
+ * of another node or a repair, or in a worker of the extension.
  */
 static void
 at_commit(XactEvent event, void *arg)
 {
-	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE) && !ignore_own &&
+	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE) && !is_own_worker() &&
 		origin_map_node(replorigin_session_origin) == ORIGIN_NODE_LOCAL &&
 		TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		activity_note();
@@ -108,12 +108,6 @@ void
 activity_install(void)
 {
 	RegisterXactCallback(at_commit, NULL);
-}
-
-void
-activity_ignore_own(void)
-{
-	ignore_own = true;
 }
 
 uint64

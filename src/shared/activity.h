@@ -10,17 +10,10 @@
 
 extern const ShmemArea activity_area;
 
-/*
- * Registers the callback that counts this process's writing commits from now on. Called once, in
- * each process that is not a worker of the extension.
- */
+/* Registers the callback that counts writing commits. Called from _PG_init() only. */
 extern void activity_install(void);
 
-/*
- * Turns the callback off in a worker of the extension, which calls activity_note() for those of its
- * commits that count.
- */
-extern void activity_ignore_own(void);
+/* Counts a commit of a worker of the extension, for which the callback counts none. */
 extern void activity_note(void);
 
 /* Returns the number of commits of this database so far. Counting begins with the first call. */

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/transam.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"

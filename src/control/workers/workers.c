@@ -19,7 +19,6 @@
 #include "base/session.h"
 #include "catalog/names.h"
 #include "control/workers/workers.h"
-#include "shared/activity.h"
 
 /*
  * Notes that there is no slot for a worker, or that there is one again. Returns true if that has
@@ -97,7 +96,6 @@ worker_setup(Oid dboid)
 		BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	else
 		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	activity_ignore_own();
 	session_pin_worker();
 	/*
 	 * A worker checks for deadlocks sooner than a session, so that the worker is rolled back, and
