@@ -371,6 +371,7 @@ sent_relation_describe(StringInfo out, SentRelation *e)
 	Bitmapset  *sent;
 	WireRelation m = {0};
 
+	Assert(e->kind == SENT_ROWS || e->kind == SENT_WRITES);
 	if (!root)
 		elog(ERROR, "could not open relation %u", e->root);
 	desc = RelationGetDescr(root);

@@ -396,6 +396,7 @@ fill_copy(OriginCopy *c, const OriginEntry *entries, int n)
 {
 	int			last = 0;
 
+	Assert(c->n == 0);
 	for (int i = 0; i < n; i++)
 	{
 		if (entries[i].dboid == MyDatabaseId)

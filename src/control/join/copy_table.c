@@ -208,6 +208,7 @@ read_input(void *out, int minread, int maxread)
 
 		if (!input.data && !fill_input())
 			break;
+		Assert(input.used < input.len && given < maxread);
 		n = Min(input.len - input.used, maxread - given);
 		memcpy((char *) out + given, input.data + input.used, n);
 		input.used += n;
