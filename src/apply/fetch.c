@@ -10,10 +10,7 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -23,6 +20,7 @@
 #include "base/peer.h"
 #include "base/pulse.h"
 #include "base/session.h"
+#include "base/text_array.h"
 #include "catalog/awaited.h"
 #include "catalog/nodes.h"
 
@@ -106,20 +104,12 @@ is_missing(ApplyRelation *ar, int i)
 	return !ar->present[ar->local_att[i] - 1];
 }
 
-/* Returns an array of text values in the text form of text[]. */
-static char *
-array_text(Datum *values, int n)
-{
-	return OidOutputFunctionCall(F_ARRAY_OUT,
-								 PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT)));
-}
-
 /* Sets the names of the key's columns and their values, both in the text form of text[]. */
 static void
 key_params(ApplyRelation *ar, const Datum *key, const char **params)
 {
-	Datum		names[INDEX_MAX_KEYS];
-	Datum		values[INDEX_MAX_KEYS];
+	const char *names[INDEX_MAX_KEYS];
+	const char *values[INDEX_MAX_KEYS];
 	int			nest = session_pin_text(true);
 
 	for (int k = 0; k < ar->nkeys; k++)
@@ -129,12 +119,12 @@ key_params(ApplyRelation *ar, const Datum *key, const char **params)
 		bool		varlena;
 
 		getTypeOutputInfo(a->atttypid, &out, &varlena);
-		names[k] = CStringGetTextDatum(NameStr(a->attname));
-		values[k] = CStringGetTextDatum(OidOutputFunctionCall(out, key[k]));
+		names[k] = NameStr(a->attname);
+		values[k] = OidOutputFunctionCall(out, key[k]);
 	}
 	session_unpin(nest);
-	params[0] = array_text(names, ar->nkeys);
-	params[1] = array_text(values, ar->nkeys);
+	params[0] = text_array(names, ar->nkeys);
+	params[1] = text_array(values, ar->nkeys);
 }
 
 /*
@@ -143,15 +133,15 @@ key_params(ApplyRelation *ar, const Datum *key, const char **params)
 static char *
 missing_param(ApplyRelation *ar)
 {
-	Datum	   *names = palloc(Max(ar->remote.natts, 1) * sizeof(Datum));
+	const char **names = palloc(Max(ar->remote.natts, 1) * sizeof(char *));
 	int			n = 0;
 
 	for (int i = 0; i < ar->remote.natts; i++)
 	{
 		if (is_missing(ar, i))
-			names[n++] = CStringGetTextDatum(ar->remote.atts[i].name);
+			names[n++] = ar->remote.atts[i].name;
 	}
-	return n > 0 ? array_text(names, n) : NULL;
+	return n > 0 ? text_array(names, n) : NULL;
 }
 
 void

@@ -45,6 +45,7 @@
 #include "base/peer.h"
 #include "base/session.h"
 #include "base/settings.h"
+#include "base/text_array.h"
 #include "catalog/exclusion.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
@@ -73,50 +74,30 @@ typedef struct Waiter
 } Waiter;
 
 /*
- * Appends a value to the text form of an array, with quotes. The output function of arrays needs a
- * transaction, and there is none while a peer is asked.
- */
-static void
-append_element(StringInfo array, const char *value)
-{
-	appendStringInfoString(array, array->len > 1 ? ",\"" : "\"");
-	for (const char *c = value; *c; c++)
-	{
-		if (*c == '"' || *c == '\\')
-			appendStringInfoChar(array, '\\');
-		appendStringInfoChar(array, *c);
-	}
-	appendStringInfoChar(array, '"');
-}
-
-/*
  * Sets arrays[0..2] to text arrays that describe the tables: schema names, table names, and OIDs on
  * the provider (0 if not known).
  */
 static void
 arrays_of(List *waiters, const char **arrays)
 {
-	StringInfoData buf[3];
+	int			n = list_length(waiters);
+	const char **schemas = palloc(n * sizeof(char *));
+	const char **names = palloc(n * sizeof(char *));
+	const char **oids = palloc(n * sizeof(char *));
 	ListCell   *lc;
 
-	for (int i = 0; i < 3; i++)
-	{
-		initStringInfo(&buf[i]);
-		appendStringInfoChar(&buf[i], '{');
-	}
 	foreach(lc, waiters)
 	{
 		Waiter	   *w = lfirst(lc);
+		int			i = foreach_current_index(lc);
 
-		append_element(&buf[0], w->table.nspname);
-		append_element(&buf[1], w->table.relname);
-		append_element(&buf[2], psprintf("%u", w->table.remote_node == INVALID_NODE_ID ? w->table.remote_relid : 0));
+		schemas[i] = w->table.nspname;
+		names[i] = w->table.relname;
+		oids[i] = psprintf("%u", w->table.remote_node == INVALID_NODE_ID ? w->table.remote_relid : 0);
 	}
-	for (int i = 0; i < 3; i++)
-	{
-		appendStringInfoChar(&buf[i], '}');
-		arrays[i] = buf[i].data;
-	}
+	arrays[0] = text_array(schemas, n);
+	arrays[1] = text_array(names, n);
+	arrays[2] = text_array(oids, n);
 }
 
 /*
@@ -378,25 +359,19 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 	OwnTransaction t;
 	const char *values[5];
 	const char *progress[4];
-	StringInfoData owners;
-	StringInfoData reasons;
+	const char **owners = palloc(list_length(waiters) * sizeof(char *));
+	const char **reasons = palloc(list_length(waiters) * sizeof(char *));
 	uint64		n;
 	ListCell   *lc;
 
-	initStringInfo(&owners);
-	initStringInfo(&reasons);
-	appendStringInfoChar(&owners, '{');
-	appendStringInfoChar(&reasons, '{');
 	foreach(lc, waiters)
 	{
-		append_element(&owners, ((Waiter *) lfirst(lc))->owner);
-		append_element(&reasons, ((Waiter *) lfirst(lc))->reason);
+		owners[foreach_current_index(lc)] = ((Waiter *) lfirst(lc))->owner;
+		reasons[foreach_current_index(lc)] = ((Waiter *) lfirst(lc))->reason;
 	}
-	appendStringInfoChar(&owners, '}');
-	appendStringInfoChar(&reasons, '}');
 	arrays_of(waiters, values);
-	values[2] = owners.data;
-	values[3] = reasons.data;
+	values[2] = text_array(owners, list_length(waiters));
+	values[3] = text_array(reasons, list_length(waiters));
 	values[4] = link->provider_name ? link->provider_name : "";
 	origin_map_ensure_loaded();
 	t = own_transaction_begin_sql();
