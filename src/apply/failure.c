@@ -23,6 +23,10 @@
 #include "catalog/table_info.h"
 #include "store/row_version.h"
 
+static const char recorded_stop_sql[] =
+	"SELECT 1 FROM " EXTENSION_SCHEMA ".conflict_log"
+	" WHERE resolution = 'stop' AND starts_with(detail, $1)";
+
 /* Returns true if the conflict log already has the stop at this transaction. */
 static bool
 stop_is_recorded(const char *prefix)
@@ -33,9 +37,7 @@ stop_is_recorded(const char *prefix)
 	int			nest;
 
 	nest = session_sql_begin();
-	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".conflict_log"
-							  " WHERE resolution = 'stop' AND starts_with(detail, $1)",
-							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(recorded_stop_sql, 1, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the conflicts");
 	recorded = SPI_processed > 0;
 	session_sql_end(nest);

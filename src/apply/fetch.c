@@ -27,6 +27,13 @@
 /* time limit of the provider's answer: a session there may have locked the table */
 #define ANSWER_MS	30000
 
+static const char values_of_write_sql[] =
+	"SELECT until, vals IS NOT NULL, v"
+	" FROM replication_plugin.values_of_write($1::pg_catalog.regclass, $2::pg_catalog.text[],"
+	"  $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.int8, $6::pg_catalog.int4,"
+	" $7::pg_catalog.xid)"
+	" LEFT JOIN LATERAL pg_catalog.unnest(vals) WITH ORDINALITY u(v, i) ON true ORDER BY i";
+
 /* A table of which the transaction has passed over writes; in TopTransactionContext. */
 typedef struct PassedOver
 {
@@ -184,11 +191,7 @@ run_query(ApplyContext *cx, const char *const *params)
 		cx->conn_to = cx->provider;
 		peer_keep(cx->conn);
 	}
-	return peer_exec_within(cx->conn, "SELECT until, vals IS NOT NULL, v"
-							" FROM replication_plugin.values_of_write($1::pg_catalog.regclass, $2::pg_catalog.text[],"
-							"  $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.int8, $6::pg_catalog.int4, $7::pg_catalog.xid)"
-							" LEFT JOIN LATERAL pg_catalog.unnest(vals) WITH ORDINALITY u(v, i) ON true ORDER BY i",
-							7, params, ANSWER_MS);
+	return peer_exec_within(cx->conn, values_of_write_sql, 7, params, ANSWER_MS);
 }
 
 /*

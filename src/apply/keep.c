@@ -42,6 +42,13 @@
 #define ATT_LAYOUT		13
 #define ATT_RELID		15
 
+static const char insert_change_sql[] =
+	"INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " (kept_by, schema_name, table_name,"
+	" provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided,"
+	" relid)"
+	" SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM "
+	EXTENSION_SCHEMA ".local_node l";
+
 const WaitingTable *
 keep_needed(const WireRelation *remote)
 {
@@ -83,10 +90,7 @@ prepare(ApplyContext *cx)
 {
 	Oid			types[13] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID, INT8OID};
 
-	session_keep_plan(&cx->keep_plan, "INSERT INTO " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE
-					  " (kept_by, schema_name, table_name, provider, origin, origin_lsn, commit_ts, xid, seen, relation, change, layout, decided, relid)"
-					  " SELECT l.node_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM " EXTENSION_SCHEMA ".local_node l",
-					  lengthof(types), types);
+	session_keep_plan(&cx->keep_plan, insert_change_sql, lengthof(types), types);
 }
 
 void

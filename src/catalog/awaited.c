@@ -25,6 +25,9 @@
 #define ATT_SCHEMA	1
 #define ATT_TABLE	2
 
+static const char insert_awaited_sql[] =
+	"INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " VALUES ($1, $2, $3, $4, $5, $6)";
+
 bool
 awaited_any(Relation root)
 {
@@ -60,7 +63,7 @@ awaited_note(Relation root, NodeId origin, XLogRecPtr origin_lsn, const char *un
 	int			nest;
 
 	nest = session_sql_begin();
-	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " VALUES ($1, $2, $3, $4, $5, $6)",
+	if (SPI_execute_with_args(insert_awaited_sql,
 							  6, types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not note a write that was passed over");
 	session_sql_end(nest);

@@ -33,6 +33,9 @@
 
 #define BUILT_IN_PATH	"\"$user\", public"	/* PostgreSQL's default */
 
+static const char path_in_files_sql[] =
+	"SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'search_path' AND applied";
+
 /* The path of a role. */
 typedef struct RolePath
 {
@@ -111,7 +114,7 @@ read_files(void)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
 	nest = session_sql_begin();
-	if (SPI_execute("SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'search_path' AND applied", true, 1) != SPI_OK_SELECT)
+	if (SPI_execute(path_in_files_sql, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the server's settings");
 	if (known.in_files)
 		pfree(known.in_files);

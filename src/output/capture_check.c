@@ -27,6 +27,9 @@
 #include "shared/origin_map.h"
 #include "wire/note.h"
 
+static const char note_out_of_step_sql[] =
+	"SELECT replication_plugin.note_out_of_step($1, $2, $3, $4, $5)";
+
 void
 capture_check_begin(NativeStream *s)
 {
@@ -150,7 +153,7 @@ mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
 	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(txn->end_lsn));
 	params[4] = psprintf(e->truncates > 0 ? "a TRUNCATE in transaction %u" : "changes in transaction %u", txn->xid);
 	RelationClose(root);
-	if (run_elsewhere(s, "SELECT replication_plugin.note_out_of_step($1, $2, $3, $4, $5)", lengthof(params), params))
+	if (run_elsewhere(s, note_out_of_step_sql, lengthof(params), params))
 		ereport(WARNING,
 				(errmsg("%s got past the triggers of table \"%s.%s\", so other nodes may lack them", params[4], params[1], params[2]),
 				 errhint("SELECT replication_plugin.resend_table(...) on the node whose rows are right gives them to all others.")));

@@ -31,6 +31,10 @@
 
 #define SECOND		INT64CONST(1000000)
 
+static const char clock_of_provider_sql[] =
+	"SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
+	" - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8";
+
 /* Forgets all measurements. */
 static void
 clock_probe_start(ClockProbe *p)
@@ -111,8 +115,7 @@ clock_probe_first(Link *link)
 
 	clock_probe_start(&link->clock);
 	clock_probe_asked(&link->clock);
-	res = peer_exec(link->conn, "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
-					" - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8");
+	res = peer_exec(link->conn, clock_of_provider_sql);
 	time = (TimestampTz) strtoll(PQgetvalue(res, 0, 0), NULL, 10);
 	PQclear(res);
 	clock_probe_answered(link, time);

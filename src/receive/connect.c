@@ -26,6 +26,24 @@
 #define PATIENCE			3		/* the provider waits for at least this many row_timeouts */
 #define UNLIMITED_PATIENCE_MS	3600000	/* ... or this long if there is no row_timeout */
 
+static const char handshake_sql[] =
+	"SELECT node_id, slot_name, encoding, base, incarnation, run_token, run_start, run_row"
+	" FROM replication_plugin.handshake(%s, %d, %d, %s)";
+static const char slot_position_sql[] =
+	"SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn()"
+	" FROM pg_catalog.pg_replication_slots WHERE slot_name = %s";
+static const char renew_slot_sql[] = "SELECT replication_plugin.renew_slot(%d, '%X/%X', '%X/%X')";
+static const char end_old_sender_sql[] =
+	"SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots s"
+	" JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid"
+	" WHERE s.slot_name = %s AND r.application_name = %s";
+static const char slot_is_active_sql[] =
+	"SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s AND active";
+static const char ask_for_patience_sql[] =
+	"SELECT pg_catalog.set_config('wal_sender_timeout', %d::pg_catalog.text, false)"
+	" FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
+	" AND setting::pg_catalog.int4 BETWEEN 1 AND %d";
+
 /* Returns the application_name of this link's sessions on the provider. */
 static char *
 session_name(Link *link)
@@ -37,8 +55,7 @@ session_name(Link *link)
 static bool
 handshake(Link *link)
 {
-	char	   *sql = psprintf("SELECT node_id, slot_name, encoding, base, incarnation, run_token, run_start, run_row"
-							   " FROM replication_plugin.handshake(%s, %d, %d, %s)",
+	char	   *sql = psprintf(handshake_sql,
 							   quote_literal_cstr(link->group_id), link->me, WIRE_PROTOCOL_VERSION, link->run);
 	PGresult   *res;
 	bool		made;
@@ -75,9 +92,7 @@ handshake(Link *link)
 static XLogRecPtr
 slot_position(Link *link)
 {
-	char	   *sql = psprintf("SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn()"
-							   " FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
-							   quote_literal_cstr(link->stream.slot));
+	char	   *sql = psprintf(slot_position_sql, quote_literal_cstr(link->stream.slot));
 	PGresult   *res = peer_exec(link->conn, sql);
 	XLogRecPtr	confirmed = InvalidXLogRecPtr;
 
@@ -107,7 +122,7 @@ slot_is_ours(Link *link, XLogRecPtr position)
 	text = psprintf("slot \"%s\" of node \"%s\" is at %X/%X, and only %X/%X was confirmed here%s", link->stream.slot, link->provider_name,
 					LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known), exact ? ": somebody has moved it, or made another one" :
 					": somebody has moved it, or this server has crashed");
-	PQclear(peer_exec(link->conn, psprintf("SELECT replication_plugin.renew_slot(%d, '%X/%X', '%X/%X')", link->me,
+	PQclear(peer_exec(link->conn, psprintf(renew_slot_sql, link->me,
 										   LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known))));
 	ereport(exact ? WARNING : LOG,
 			(errmsg("%s", text),
@@ -121,9 +136,7 @@ slot_is_ours(Link *link, XLogRecPtr position)
 static void
 end_old_sender(Link *link)
 {
-	char	   *sql = psprintf("SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots s"
-							   " JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid"
-							   " WHERE s.slot_name = %s AND r.application_name = %s",
+	char	   *sql = psprintf(end_old_sender_sql,
 							   quote_literal_cstr(link->stream.slot), quote_literal_cstr(session_name(link)));
 
 	PQclear(peer_exec(link->conn, sql));
@@ -136,8 +149,7 @@ end_old_sender(Link *link)
 static void
 wait_for_slot(Link *link)
 {
-	char	   *sql = psprintf("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s AND active",
-							   quote_literal_cstr(link->stream.slot));
+	char	   *sql = psprintf(slot_is_active_sql, quote_literal_cstr(link->stream.slot));
 	bool		active = true;
 
 	for (int i = 0; i < SLOT_TRIES && active; i++)
@@ -161,9 +173,7 @@ static void
 ask_for_patience(Link *link)
 {
 	int64		ms = setting_row_timeout > 0 ? (int64) setting_row_timeout * PATIENCE : UNLIMITED_PATIENCE_MS;
-	char	   *sql = psprintf("SELECT pg_catalog.set_config('wal_sender_timeout', %d::pg_catalog.text, false)"
-							   " FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'"
-							   " AND setting::pg_catalog.int4 BETWEEN 1 AND %d",
+	char	   *sql = psprintf(ask_for_patience_sql,
 							   (int) Min(ms, INT_MAX), (int) Min(ms, INT_MAX));
 
 	PQclear(peer_exec(link->conn, sql));

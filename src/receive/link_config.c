@@ -18,6 +18,24 @@
 #include "catalog/nodes.h"
 #include "receive/link.h"
 
+static const char link_row_sql[] =
+	"SELECT full_origins, seen, seen_lsn, skip_lsn"
+	" FROM " EXTENSION_SCHEMA ".link WHERE provider = $1";
+static const char own_run_sql[] =
+	"SELECT pg_catalog.format('%L, %L, %L, %L', incarnation, run_token, run_start, run_row)"
+	" FROM " EXTENSION_SCHEMA ".local_node";
+static const char frontier_row_sql[] =
+	"SELECT vector FROM " EXTENSION_SCHEMA ".frontier WHERE node_id = $1";
+static const char store_seen_sql[] =
+	"UPDATE " EXTENSION_SCHEMA ".link SET seen = $2, seen_lsn = $3"
+	" WHERE provider = $1";
+static const char forget_skip_sql[] =
+	"UPDATE " EXTENSION_SCHEMA ".link"
+	" SET skip_lsn = array_remove(skip_lsn, $2) WHERE provider = $1";
+static const char check_run_sql[] = "SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s, %s)";
+static const char note_peer_run_sql[] = "SELECT " EXTENSION_SCHEMA ".note_peer_run(%d, %s, %s)";
+static const char note_expulsion_sql[] = "SELECT " EXTENSION_SCHEMA ".note_expulsion(%s, %s)";
+
 /* Reads the row of table link. The results are allocated in the given context. */
 static void
 load_link_row(Link *link, MemoryContext context)
@@ -30,9 +48,7 @@ load_link_row(Link *link, MemoryContext context)
 	bool		isnull;
 	Datum		d;
 
-	if (SPI_execute_with_args("SELECT full_origins, seen, seen_lsn, skip_lsn"
-							  " FROM " EXTENSION_SCHEMA ".link WHERE provider = $1",
-							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(link_row_sql, 1, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the link's settings");
 	old = MemoryContextSwitchTo(context);
 	link->full_origins = pstrdup("own");
@@ -71,8 +87,7 @@ load_link_row(Link *link, MemoryContext context)
 static char *
 local_run(void)
 {
-	if (SPI_execute("SELECT pg_catalog.format('%L, %L, %L, %L', incarnation, run_token, run_start, run_row)"
-					" FROM " EXTENSION_SCHEMA ".local_node", true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute(own_run_sql, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read the state of this node");
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
@@ -103,8 +118,7 @@ load_seen(Link *link, NodeRow *provider)
 	Datum		args[1] = {Int32GetDatum(link->provider)};
 
 	merge_seen(link, provider->add_frontier);
-	if (SPI_execute_with_args("SELECT vector FROM " EXTENSION_SCHEMA ".frontier WHERE node_id = $1",
-							  1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(frontier_row_sql, 1, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the frontier of node %d", link->provider);
 	if (SPI_processed == 1)
 		merge_seen(link, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
@@ -172,8 +186,7 @@ link_store_seen(Link *link, XLogRecPtr position)
 	args[0] = Int32GetDatum(link->provider);
 	args[1] = CStringGetTextDatum(frontier_to_text(link->seen));
 	args[2] = LSNGetDatum(position);
-	if (SPI_execute_with_args("UPDATE " EXTENSION_SCHEMA ".link SET seen = $2, seen_lsn = $3"
-							  " WHERE provider = $1", 3, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+	if (SPI_execute_with_args(store_seen_sql, 3, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not store what the provider had seen");
 	SPI_finish();
 	own_transaction_end(&t);
@@ -201,9 +214,7 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 	OwnTransaction t = own_transaction_begin_sql();
 
 	SPI_connect();
-	if (SPI_execute_with_args("UPDATE " EXTENSION_SCHEMA ".link"
-							  " SET skip_lsn = array_remove(skip_lsn, $2) WHERE provider = $1",
-							  2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+	if (SPI_execute_with_args(forget_skip_sql, 2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not forget a skipped transaction");
 	SPI_finish();
 	own_transaction_end(&t);
@@ -212,10 +223,10 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 void
 link_check_run(Link *link, const char *const *run)
 {
-	char	   *check = psprintf("SELECT " EXTENSION_SCHEMA ".check_run(%d, %s, %s, %s, %s)", link->provider,
+	char	   *check = psprintf(check_run_sql, link->provider,
 								 quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
 								 quote_literal_cstr(run[3]));
-	char	   *note = psprintf("SELECT " EXTENSION_SCHEMA ".note_peer_run(%d, %s, %s)", link->provider,
+	char	   *note = psprintf(note_peer_run_sql, link->provider,
 								quote_literal_cstr(run[0]), quote_literal_cstr(run[1]));
 	OwnTransaction t = own_transaction_begin_sql();
 
@@ -233,7 +244,7 @@ void
 link_note_expulsion(int sqlstate, const char *message)
 {
 	const char *state = sqlstate == ERRCODE_NODE_REMOVED ? "removed" : "needs_rejoin";
-	char	   *sql = psprintf("SELECT " EXTENSION_SCHEMA ".note_expulsion(%s, %s)",
+	char	   *sql = psprintf(note_expulsion_sql,
 							   quote_literal_cstr(state), quote_literal_cstr(message));
 	OwnTransaction t = own_transaction_begin_sql();
 

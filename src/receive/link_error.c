@@ -24,6 +24,9 @@
 #define MOST_MESSAGE	600		/* bytes of the message, of the detail and of the hint */
 #define MOST_WHERE		300		/* bytes of the context and of the row */
 
+static const char transaction_at_hand_sql[] =
+	"SELECT lsn FROM replication_plugin.transaction_at_hand() WHERE lsn IS NOT NULL";
+
 /* ---------- remedies ---------- */
 
 /* The remedy for a kind of error that has no hint of its own. */
@@ -194,7 +197,7 @@ transaction_at_hand(Link *link, XLogRecPtr *lsn)
 		PGresult   *res;
 
 		PQsetnonblocking(link->conn, 0);
-		res = peer_exec(link->conn, "SELECT lsn FROM replication_plugin.transaction_at_hand() WHERE lsn IS NOT NULL");
+		res = peer_exec(link->conn, transaction_at_hand_sql);
 		found = PQntuples(res) == 1;
 		if (found)
 			*lsn = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));

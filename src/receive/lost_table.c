@@ -30,6 +30,16 @@
 #include "receive/lost_table.h"
 #include "receive/unseen_table.h"
 
+static const char same_table_sql[] =
+	"SELECT n.nspname = $1 AND c.relname = $2, pg_catalog.format('%I.%I', n.nspname, c.relname)"
+	" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	" WHERE n.nspname = $1 AND c.relname = $2 OR c.oid = $3::pg_catalog.oid"
+	" ORDER BY 1 DESC LIMIT 1";
+static const char insert_conflict_sql[] =
+	"INSERT INTO " EXTENSION_SCHEMA ".conflict_log (detected_at, relid, table_name,"
+	" conflict_type, resolution, detail)"
+	" VALUES (pg_catalog.clock_timestamp(), 0, $1, 'table_missing', 'skip', $2)";
+
 /* The answer of one member. */
 typedef enum Answer
 {
@@ -50,10 +60,7 @@ ask_session(PGconn *conn, const LostTable *table, bool by_number, char **name)
 {
 	const char *params[3] = {table->nspname, table->relname, by_number ? psprintf("%u", table->remote_relid) : "0"};
 	bool		unseen = unseen_tables(conn);	/* must come before the query */
-	PGresult   *res = peer_exec_params(conn, "SELECT n.nspname = $1 AND c.relname = $2, pg_catalog.format('%I.%I', n.nspname, c.relname)"
-									   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-									   " WHERE n.nspname = $1 AND c.relname = $2 OR c.oid = $3::pg_catalog.oid"
-									   " ORDER BY 1 DESC LIMIT 1", 3, params);
+	PGresult   *res = peer_exec_params(conn, same_table_sql, 3, params);
 	Answer		answer = HAS_NO_TABLE;
 
 	if (PQntuples(res) > 0)
@@ -171,9 +178,7 @@ tell(Link *link, const LostTable *table)
 	args[0] = CStringGetTextDatum(name);
 	args[1] = CStringGetTextDatum(psprintf("rows of transaction %X/%X of node %d, and later ones of this table: no member has it any more",
 										   LSN_FORMAT_ARGS(table->origin_lsn), table->origin));
-	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA ".conflict_log (detected_at, relid, table_name, conflict_type, resolution, detail)"
-							  " VALUES (pg_catalog.clock_timestamp(), 0, $1, 'table_missing', 'skip', $2)",
-							  2, types, args, NULL, false, 0) != SPI_OK_INSERT)
+	if (SPI_execute_with_args(insert_conflict_sql, 2, types, args, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not record that rows are passed over");
 	session_sql_end(nest);
 	own_transaction_end(&t);

@@ -64,6 +64,29 @@
 /* Owner of a table that does not exist on this node and that the provider no longer has. */
 #define OWNER_UNKNOWN	"(unknown)"
 
+static const char waiting_of_owner_sql[] =
+	"SELECT 1 FROM " EXTENSION_SCHEMA ".waiting_table w WHERE w.owner = $1 LIMIT 1";
+static const char have_wait_sql[] =
+	"SELECT 1 FROM ROWS FROM (unnest($1::text[]), unnest($2::text[]), unnest($3::text[]),"
+	" unnest($4::text[])) t (s, n, o, r)"
+	" WHERE " EXTENSION_SCHEMA ".have_table_wait(t.s, t.n, t.o, t.r, $5)";
+static const char wait_for_transaction_sql[] =
+	"UPDATE " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w SET for_origin = $3::integer,"
+	" for_lsn = $4::pg_lsn FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) t (s, n)"
+	" WHERE w.schema_name = t.s AND w.table_name = t.n AND w.for_origin IS NULL";
+static const char await_state_sql[] =
+	"INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " SELECT w.schema_name, w.table_name,"
+	" l.node_id, '0/0', l.node_id, l.node_id || ':FFFFFFFF/FFFFFFFF:-'"
+	" FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) t (s, n)"
+	" JOIN " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w ON w.schema_name = t.s"
+	" AND w.table_name = t.n AND w.kept, " EXTENSION_SCHEMA "." TABLE_LOCAL_NODE " l"
+	" WHERE NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " a WHERE"
+	" a.schema_name = w.schema_name AND a.table_name = w.table_name AND a.origin_lsn = '0/0')";
+static const char prepared_writers_sql[] =
+	"SELECT 1 WHERE " EXTENSION_SCHEMA ".prepared_writers(to_regclass(format('%I.%I', $1, $2)),"
+	" clock_timestamp() - current_setting('replication_plugin.lock_patience')::interval) IS NOT"
+	" NULL";
+
 /* A table that is about to wait. */
 typedef struct Waiter
 {
@@ -257,7 +280,7 @@ has_others_waiting(const char *owner)
 	OwnTransaction t = own_transaction_begin_sql();
 	bool		result;
 
-	result = run("SELECT 1 FROM " EXTENSION_SCHEMA ".waiting_table w WHERE w.owner = $1 LIMIT 1", 1, values, InvalidRepOriginId) > 0;
+	result = run(waiting_of_owner_sql, 1, values, InvalidRepOriginId) > 0;
 	own_transaction_end(&t);
 	return result;
 }
@@ -375,21 +398,15 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 	values[4] = link->provider_name ? link->provider_name : "";
 	origin_map_ensure_loaded();
 	t = own_transaction_begin_sql();
-	n = run("SELECT 1 FROM ROWS FROM (unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[])) t (s, n, o, r)"
-			" WHERE " EXTENSION_SCHEMA ".have_table_wait(t.s, t.n, t.o, t.r, $5)", 5, values, InvalidRepOriginId);
+	n = run(have_wait_sql, 5, values, InvalidRepOriginId);
 	progress[0] = values[0];
 	progress[1] = values[1];
 	progress[2] = psprintf("%d", transaction->origin);
 	progress[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(transaction->origin_lsn));
 	if (n > 0)
 	{
-		run("UPDATE " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w SET for_origin = $3::integer, for_lsn = $4::pg_lsn FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) t (s, n)"
-			" WHERE w.schema_name = t.s AND w.table_name = t.n AND w.for_origin IS NULL", 4, progress, InvalidRepOriginId);
-		run("INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " SELECT w.schema_name, w.table_name, l.node_id, '0/0', l.node_id, l.node_id || ':FFFFFFFF/FFFFFFFF:-'"
-			" FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) t (s, n)"
-			" JOIN " EXTENSION_SCHEMA "." TABLE_WAITING_TABLE " w ON w.schema_name = t.s AND w.table_name = t.n AND w.kept, " EXTENSION_SCHEMA "." TABLE_LOCAL_NODE " l"
-			" WHERE NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " a WHERE a.schema_name = w.schema_name AND a.table_name = w.table_name AND a.origin_lsn = '0/0')",
-			2, values, origin_map_origin(ORIGIN_NODE_REPAIR));
+		run(wait_for_transaction_sql, 4, progress, InvalidRepOriginId);
+		run(await_state_sql, 2, values, origin_map_origin(ORIGIN_NODE_REPAIR));
 	}
 	FAULT_POINT("table_wait_begins");
 	own_transaction_end(&t);
@@ -452,8 +469,7 @@ is_prepared(const ErrorData *edata, const LostTable *table)
 	if (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || setting_lock_patience == 0)
 		return false;
 	t = own_transaction_begin_sql();
-	result = run("SELECT 1 WHERE " EXTENSION_SCHEMA ".prepared_writers(to_regclass(format('%I.%I', $1, $2)), clock_timestamp() - current_setting('replication_plugin.lock_patience')::interval) IS NOT NULL",
-				 2, values, InvalidRepOriginId) > 0;
+	result = run(prepared_writers_sql, 2, values, InvalidRepOriginId) > 0;
 	own_transaction_end(&t);
 	return result;
 }

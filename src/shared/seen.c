@@ -23,6 +23,9 @@
 #define MAX_SEEN		1024	/* members of the groups of all databases of this server */
 #define MAX_DATABASES	256
 
+static const char frontier_rows_sql[] =
+	"SELECT node_id, vector FROM " EXTENSION_SCHEMA "." TABLE_FRONTIER;
+
 typedef struct SeenEntry
 {
 	Oid			dboid;
@@ -141,7 +144,7 @@ load(void)
 	GetUserIdAndSecContext(&user, &user_security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, user_security | SECURITY_LOCAL_USERID_CHANGE);
 	nest = session_sql_begin();
-	if (SPI_execute("SELECT node_id, vector FROM " EXTENSION_SCHEMA "." TABLE_FRONTIER, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(frontier_rows_sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the frontier rows");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		seen_note_row(atoi(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)),

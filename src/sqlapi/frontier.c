@@ -19,6 +19,15 @@
 #include "shared/local_frontier.h"
 #include "shared/seen.h"
 
+static const char members_sql[] =
+	"SELECT n.node_id, n.state = 'removed', coalesce(f.vector, n.add_frontier, ''),"
+	" coalesce(f.fenced, n.add_fenced)"
+	" FROM replication_plugin.node n LEFT JOIN replication_plugin.frontier f USING (node_id)";
+static const char lock_stable_point_sql[] =
+	"SELECT vector FROM replication_plugin.stable_point FOR UPDATE";
+static const char store_stable_point_sql[] =
+	"UPDATE replication_plugin.stable_point SET vector = $1";
+
 PG_FUNCTION_INFO_V1(replication_plugin_frontier);
 PG_FUNCTION_INFO_V1(replication_plugin_frontier_lsn);
 PG_FUNCTION_INFO_V1(replication_plugin_frontier_ts);
@@ -120,9 +129,7 @@ read_members(StableMember **members)
 {
 	int			n;
 
-	run("SELECT n.node_id, n.state = 'removed', coalesce(f.vector, n.add_frontier, ''), coalesce(f.fenced, n.add_fenced)"
-		" FROM replication_plugin.node n LEFT JOIN replication_plugin.frontier f USING (node_id)",
-		0, NULL, NULL, SPI_OK_SELECT);
+	run(members_sql, 0, NULL, NULL, SPI_OK_SELECT);
 	n = SPI_processed;
 	*members = palloc0(Max(n, 1) * sizeof(StableMember));
 	for (int i = 0; i < n; i++)
@@ -151,7 +158,7 @@ raise_stable_point(void)
 	int			n;
 
 	/* serialize, so that each call sees the row that the previous one has written */
-	run("SELECT vector FROM replication_plugin.stable_point FOR UPDATE", 0, NULL, NULL, SPI_OK_SELECT);
+	run(lock_stable_point_sql, 0, NULL, NULL, SPI_OK_SELECT);
 	if (SPI_processed == 0)
 		return;					/* joining: not all rows are copied yet */
 	stable = read_frontier(column(0, 1));
@@ -159,7 +166,7 @@ raise_stable_point(void)
 	if (!stable_raise(stable, members, n, me, local_frontier(me)))
 		return;
 	args[0] = CStringGetTextDatum(frontier_to_text(stable));
-	run("UPDATE replication_plugin.stable_point SET vector = $1", 1, types, args, SPI_OK_UPDATE);
+	run(store_stable_point_sql, 1, types, args, SPI_OK_UPDATE);
 }
 
 /* raise_stable_point() → trigger */

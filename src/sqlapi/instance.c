@@ -29,6 +29,10 @@
 #include "wire/value.h"
 #include "wire/wire.h"
 
+static const char identity_sql[] =
+	"SELECT replication_plugin.instance_token() || ' ' || oid"
+	" FROM pg_database WHERE datname = current_database()";
+
 PG_FUNCTION_INFO_V1(replication_plugin_instance_token);
 PG_FUNCTION_INFO_V1(replication_plugin_value_layout);
 PG_FUNCTION_INFO_V1(replication_plugin_protocol_version);
@@ -174,8 +178,7 @@ static void
 require_here(PGconn *conn)
 {
 	char	   *here = psprintf(INT64_FORMAT " %u", (int64) instance_token(), MyDatabaseId);
-	PGresult   *res = peer_exec(conn, "SELECT replication_plugin.instance_token() || ' ' || oid"
-								" FROM pg_database WHERE datname = current_database()");
+	PGresult   *res = peer_exec(conn, identity_sql);
 
 	if (PQntuples(res) != 1 || strcmp(PQgetvalue(res, 0, 0), here) != 0)
 		ereport(ERROR,

@@ -39,6 +39,11 @@
 #include "sqlapi/settings.h"
 #include "store/parked.h"
 
+static const char mergeable_tables_sql[] =
+	"SELECT c.oid FROM " EXTENSION_SCHEMA "." TABLE_MERGEABLE_TABLE " m"
+	" JOIN pg_namespace n ON n.nspname = m.schema_name"
+	" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name";
+
 PG_FUNCTION_INFO_V1(replication_plugin_settings_changed);
 PG_FUNCTION_INFO_V1(replication_plugin_invalidate_table);
 PG_FUNCTION_INFO_V1(replication_plugin_exclusion);
@@ -227,9 +232,7 @@ priority_changed(void)
 
 	CommandCounterIncrement();
 	nest = session_sql_begin();
-	if (SPI_execute("SELECT c.oid FROM " EXTENSION_SCHEMA "." TABLE_MERGEABLE_TABLE " m"
-					" JOIN pg_namespace n ON n.nspname = m.schema_name"
-					" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name", false, 0) != SPI_OK_SELECT)
+	if (SPI_execute(mergeable_tables_sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the mergeable tables");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

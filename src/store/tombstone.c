@@ -54,6 +54,9 @@
 
 #define BATCH_ROWS		500		/* limit of gathered tombstones of one transaction */
 
+static const char delete_tombstones_sql[] =
+	"DELETE FROM " EXTENSION_SCHEMA "." TABLE_TOMBSTONE " WHERE relid = $1";
+
 typedef struct KeyColumn
 {
 	Oid			typid;
@@ -528,7 +531,8 @@ tombstone_forget_all(Oid relid)
 	int			nest;
 
 	nest = session_sql_begin();
-	if (SPI_execute_with_args("DELETE FROM " EXTENSION_SCHEMA "." TABLE_TOMBSTONE " WHERE relid = $1", 1, types, args, NULL, false, 0) != SPI_OK_DELETE)
+	if (SPI_execute_with_args(delete_tombstones_sql, 1, types, args, NULL, false,
+							  0) != SPI_OK_DELETE)
 		elog(ERROR, "could not forget the tombstones of table %u", relid);
 	session_sql_end(nest);
 }

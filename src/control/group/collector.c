@@ -40,6 +40,40 @@
 #define VACUUM_DEAD		"50000"	/* number of dead rows from which a table is vacuumed */
 #define VACUUM_PAUSE_MS	10000	/* between two checks for that */
 
+static const char owners_of_missing_sql[] =
+	"SELECT string_agg(r.oid::text, ' ') FROM pg_roles r WHERE r.rolname IN"
+	" (SELECT w.owner FROM replication_plugin.waiting_table w WHERE w.kept"
+	"  AND to_regclass(format('%I.%I', w.schema_name, w.table_name)) IS NULL)";
+static const char delete_states_sql[] =
+	"DELETE FROM replication_plugin.row_state s USING replication_plugin.local_node l"
+	" WHERE s.ctid >= $1::tid AND s.ctid < $2::tid AND (NOT EXISTS (SELECT FROM pg_class c"
+	" WHERE c.oid = s.relid)"
+	"  OR (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($3::xid)"
+	"  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
+	"   <= coalesce(replication_plugin.frontier_ts($4, coalesce(s.newest_node, l.node_id)),"
+	" 'infinity'))"
+	"  AND (NOT s.merged AND s.siblings < 2"
+	" OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
+	"   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $4))"
+	"  AND NOT EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = s.relid"
+	" AND p.key_hash = s.key_hash)"
+	"  AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table w"
+	" JOIN pg_namespace n ON n.nspname = w.schema_name"
+	"   JOIN pg_class k ON k.relnamespace = n.oid AND k.relname = w.table_name"
+	" WHERE k.oid = s.relid))";
+static const char table_blocks_sql[] =
+	"SELECT pg_relation_size('replication_plugin.%s') / current_setting('block_size')::integer";
+static const char any_prepared_sql[] =
+	"SELECT 1 FROM pg_prepared_xacts WHERE database = current_database()";
+static const char vacuum_table_sql[] = "VACUUM (SKIP_LOCKED, TRUNCATE false) replication_plugin.%s";
+static const char next_table_sql[] =
+	"SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+	" WHERE n.nspname = 'replication_plugin' AND c.relkind = 'r'"
+	"  AND pg_stat_get_dead_tuples(c.oid) > " VACUUM_DEAD " + c.reltuples / 5"
+	" ORDER BY pg_stat_get_dead_tuples(c.oid) DESC LIMIT 1";
+static const char table_name_sql[] =
+	"SELECT quote_ident(relname) FROM pg_class WHERE oid = $1::oid";
+
 void
 collector_stable(Collector *c, TransactionId before, const char *seen)
 {
@@ -59,10 +93,7 @@ collector_stable(Collector *c, TransactionId before, const char *seen)
 static char *
 owners_of_missing(void)
 {
-	return sql_value("SELECT string_agg(r.oid::text, ' ') FROM pg_roles r WHERE r.rolname IN"
-					 " (SELECT w.owner FROM replication_plugin.waiting_table w WHERE w.kept"
-					 "  AND to_regclass(format('%I.%I', w.schema_name, w.table_name)) IS NULL)",
-					 0, NULL);
+	return sql_value(owners_of_missing_sql, 0, NULL);
 }
 
 /* Converts such OIDs to a list. */
@@ -129,17 +160,7 @@ collect_states(const Collector *c)
 	const char *params[4] = {psprintf("(%u,0)", c->block), psprintf("(%u,0)", c->block + BLOCKS),
 	psprintf("%u", c->started), c->seen};
 
-	sql_repair("DELETE FROM replication_plugin.row_state s USING replication_plugin.local_node l"
-					 " WHERE s.ctid >= $1::tid AND s.ctid < $2::tid AND (NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relid)"
-					 "  OR (s.deleted OR s.siblings = 0) AND age(s.xmin) > age($3::xid)"
-					 "  AND (s.siblings = 0 OR coalesce(s.newest, pg_xact_commit_timestamp(s.xmin), '-infinity')"
-					 "   <= coalesce(replication_plugin.frontier_ts($4, coalesce(s.newest_node, l.node_id)), 'infinity'))"
-					 "  AND (NOT s.merged AND s.siblings < 2 OR replication_plugin.state_forgettable(s.state, NOT s.deleted,"
-					 "   coalesce(pg_xact_commit_timestamp(s.xmin), '-infinity'), l.node_id, $4))"
-					 "  AND NOT EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = s.relid AND p.key_hash = s.key_hash)"
-					 "  AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table w JOIN pg_namespace n ON n.nspname = w.schema_name"
-					 "   JOIN pg_class k ON k.relnamespace = n.oid AND k.relname = w.table_name WHERE k.oid = s.relid))",
-			   4, params, origin_map_origin(ORIGIN_NODE_REPAIR));
+	sql_repair(delete_states_sql, 4, params, origin_map_origin(ORIGIN_NODE_REPAIR));
 }
 
 /* The tables of a pass. */
@@ -159,8 +180,7 @@ enter_table(Collector *c, int table)
 	c->table = table;
 	c->block = 0;
 	if (table < lengthof(tables))
-		c->nblocks = atooid(sql_value(psprintf("SELECT pg_relation_size('replication_plugin.%s') / current_setting('block_size')::integer",
-											   tables[table].name), 0, NULL));
+		c->nblocks = atooid(sql_value(psprintf(table_blocks_sql, tables[table].name), 0, NULL));
 }
 
 /* Collects in the next blocks. */
@@ -227,7 +247,7 @@ look_at_tombstones(void)
 	uint64		look;
 
 	if (!newest_delete_look_begin(&look) ||
-		sql_value("SELECT 1 FROM pg_prepared_xacts WHERE database = current_database()", 0, NULL))
+		sql_value(any_prepared_sql, 0, NULL))
 		return;
 	t = own_transaction_begin();
 	(void) extension_lock();
@@ -257,7 +277,7 @@ is_free(Oid relid)
 static void
 vacuum_table(const char *name)
 {
-	const char *sql = psprintf("VACUUM (SKIP_LOCKED, TRUNCATE false) replication_plugin.%s", name);
+	const char *sql = psprintf(vacuum_table_sql, name);
 	PlannedStmt *stmt = makeNode(PlannedStmt);
 	OwnTransaction t;
 
@@ -281,13 +301,10 @@ vacuum(Collector *c)
 	if (!moment_is_past(c->vacuum_looked_at, VACUUM_PAUSE_MS))
 		return;
 	c->vacuum_looked_at = moment_now();
-	oid = sql_value("SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-					" WHERE n.nspname = 'replication_plugin' AND c.relkind = 'r'"
-					"  AND pg_stat_get_dead_tuples(c.oid) > " VACUUM_DEAD " + c.reltuples / 5"
-					" ORDER BY pg_stat_get_dead_tuples(c.oid) DESC LIMIT 1", 0, NULL);
+	oid = sql_value(next_table_sql, 0, NULL);
 	if (!oid || !is_free((Oid) strtoul(oid, NULL, 10)))
 		return;
-	vacuum_table(sql_value("SELECT quote_ident(relname) FROM pg_class WHERE oid = $1::oid", 1, (const char *const *) &oid));
+	vacuum_table(sql_value(table_name_sql, 1, (const char *const *) &oid));
 }
 
 void

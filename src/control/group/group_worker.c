@@ -70,6 +70,70 @@
 #define QUIET_INTERVALS		3	/* the group is at rest if hardly any WAL was written for so many */
 #define QUIET_WAL			(256 * 1024)
 
+static const char group_slot_state_sql[] =
+	"SELECT CASE WHEN NOT p.slot_made THEN 'missing'"
+	" WHEN r.slot_name IS NULL OR r.wal_status = 'lost' THEN 'lost'"
+	" WHEN replication_plugin.group_slot_is_ahead() THEN 'ahead' END"
+	" FROM replication_plugin.stable_point p LEFT JOIN pg_replication_slots r"
+	" ON r.slot_name = replication_plugin.group_slot_name()";
+static const char make_group_slot_sql[] = "SELECT replication_plugin.make_group_slot()";
+static const char note_slot_gone_sql[] =
+	"SELECT replication_plugin.note_expulsion('needs_rejoin',"
+	" 'the group slot of this node is gone:"
+	" what others may lack is no longer kept here HINT: SELECT replication_plugin.rejoin()')";
+static const char move_group_slot_sql[] =
+	"SELECT pg_replication_slot_advance(slot_name, $1::pg_lsn) FROM pg_replication_slots"
+	" WHERE slot_name = replication_plugin.group_slot_name() AND confirmed_flush_lsn < $1::pg_lsn";
+static const char stable_point_sql[] = "SELECT vector FROM replication_plugin.stable_point";
+static const char move_stable_point_sql[] =
+	"UPDATE replication_plugin.stable_point"
+	" SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3,"
+	" slot_lsn = $4::pg_lsn";
+static const char forget_rewrites_sql[] =
+	"WITH gone AS (DELETE FROM replication_plugin.table_rewrite w"
+	" USING replication_plugin.stable_point p"
+	"  WHERE w.xid < p.stable_xid AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table t"
+	" JOIN pg_class c ON c.relname = t.table_name"
+	"   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schema_name"
+	" WHERE c.oid = w.relid) RETURNING w.xid & 4294967295 AS writer)"
+	" DELETE FROM replication_plugin.row_pin r USING gone g WHERE r.writer = g.writer";
+static const char told_state_sql[] =
+	"SELECT replication_plugin.group_view()"
+	" || ' ' || (SELECT coalesce(string_agg(f::text, ','), '')"
+	" FROM unnest(replication_plugin.fenced_nodes()) f)"
+	" || ' ' || (SELECT coalesce(string_agg(format('%s %s %s %s', provider, kind, full_origins,"
+	"  state IN ('streaming', 'catching up', 'blocked', 'retrying')), ',' ORDER BY provider), '')"
+	"  FROM replication_plugin.link_states())";
+static const char note_first_row_sql[] =
+	"UPDATE replication_plugin.local_node SET run_row = $1::pg_lsn WHERE run_row IS NULL";
+static const char write_frontier_row_sql[] = "SELECT replication_plugin.write_frontier_row()";
+static const char touch_member_ready_sql[] =
+	"UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer"
+	" RETURNING 1";
+static const char own_frontier_row_sql[] =
+	"SELECT f.vector FROM replication_plugin.frontier f JOIN replication_plugin.local_node l"
+	" USING (node_id)";
+static const char set_ready_at_sql[] =
+	"UPDATE replication_plugin.member_ready m SET ready_at = clock_timestamp()"
+	" FROM replication_plugin.local_node l"
+	" WHERE m.node_id = l.node_id AND NOT l.announced RETURNING 1";
+static const char announce_sql[] = "SELECT replication_plugin.announce($1::pg_lsn)";
+static const char forget_awaited_sql[] =
+	"DELETE FROM replication_plugin.awaited_state a USING replication_plugin.stable_point p"
+	" WHERE replication_plugin.frontier_covers(replication_plugin.frontier(), a.until)"
+	" OR replication_plugin.frontier_covers(p.vector, a.until)";
+static const char group_slot_positions_sql[] =
+	"SELECT restart_lsn || ' ' || confirmed_flush_lsn FROM pg_replication_slots"
+	" WHERE slot_name = replication_plugin.group_slot_name()";
+static const char member_state_sql[] =
+	"SELECT state FROM replication_plugin.local_node WHERE state IN ('ready', 'leaving')";
+static const char fenced_nodes_sql[] =
+	"SELECT string_agg(f::text, ' ') FROM unnest(replication_plugin.fenced_nodes()) f";
+static const char clear_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = NULL"
+	" WHERE last_error LIKE 'group worker: %'";
+static const char my_id_sql[] = "SELECT node_id FROM replication_plugin.local_node";
+
 typedef struct Note
 {
 	XLogRecPtr	position;
@@ -138,22 +202,17 @@ tell_of_moved_slot(GroupWorker *worker, bool is_ahead)
 static void
 tend_group_slot(GroupWorker *worker)
 {
-	char	   *state = sql_value("SELECT CASE WHEN NOT p.slot_made THEN 'missing'"
-								  " WHEN r.slot_name IS NULL OR r.wal_status = 'lost' THEN 'lost'"
-								  " WHEN replication_plugin.group_slot_is_ahead() THEN 'ahead' END"
-								  " FROM replication_plugin.stable_point p LEFT JOIN pg_replication_slots r"
-								  " ON r.slot_name = replication_plugin.group_slot_name()", 0, NULL);
+	char	   *state = sql_value(group_slot_state_sql, 0, NULL);
 
 	tell_of_moved_slot(worker, state && strcmp(state, "ahead") == 0);
 	if (!state || strcmp(state, "ahead") == 0)
 		return;
 	if (strcmp(state, "missing") == 0)
 	{
-		sql_value("SELECT replication_plugin.make_group_slot()", 0, NULL);
+		sql_value(make_group_slot_sql, 0, NULL);
 		return;
 	}
-	sql_value("SELECT replication_plugin.note_expulsion('needs_rejoin', 'the group slot of this node is gone:"
-			  " what others may lack is no longer kept here HINT: SELECT replication_plugin.rejoin()')", 0, NULL);
+	sql_value(note_slot_gone_sql, 0, NULL);
 	ereport(LOG,
 			(errmsg("the group slot of this node is gone"),
 			 errhint("SELECT replication_plugin.rejoin() makes it a member again, with the rows of the others.")));
@@ -241,9 +300,7 @@ move_group_slot(XLogRecPtr to)
 	SetConfigOption("log_min_messages", "fatal", PGC_SUSET, PGC_S_OVERRIDE);
 	PG_TRY();
 	{
-		sql_value("SELECT pg_replication_slot_advance(slot_name, $1::pg_lsn) FROM pg_replication_slots"
-				  " WHERE slot_name = replication_plugin.group_slot_name() AND confirmed_flush_lsn < $1::pg_lsn",
-				  1, params);
+		sql_value(move_group_slot_sql, 1, params);
 	}
 	PG_FINALLY();
 	{
@@ -261,7 +318,7 @@ move_group_slot(XLogRecPtr to)
 static void
 advance_group_slot(GroupWorker *worker)
 {
-	char	   *text = sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL);
+	char	   *text = sql_value(stable_point_sql, 0, NULL);
 	Frontier   *stable = text ? frontier_from_text(text) : NULL;
 	const char *params[4];
 	int			n = 0;
@@ -278,12 +335,8 @@ advance_group_slot(GroupWorker *worker)
 	params[1] = psprintf(UINT64_FORMAT, full_xid_of(worker->notes[n - 1].oldest));
 	params[2] = frontier_to_text(worker->notes[n - 1].seen);
 	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker->notes[n - 1].position));
-	sql_value("UPDATE replication_plugin.stable_point SET slot_vector = $1, stable_xid = $2::bigint, stable_seen = $3,"
-			  " slot_lsn = $4::pg_lsn", 4, params);
-	sql_value("WITH gone AS (DELETE FROM replication_plugin.table_rewrite w USING replication_plugin.stable_point p"
-			  "  WHERE w.xid < p.stable_xid AND NOT EXISTS (SELECT FROM replication_plugin.waiting_table t JOIN pg_class c ON c.relname = t.table_name"
-			  "   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schema_name WHERE c.oid = w.relid) RETURNING w.xid & 4294967295 AS writer)"
-			  " DELETE FROM replication_plugin.row_pin r USING gone g WHERE r.writer = g.writer", 0, NULL);
+	sql_value(move_stable_point_sql, 4, params);
+	sql_value(forget_rewrites_sql, 0, NULL);
 	XLogFlush(XactLastCommitEnd);
 	move_group_slot(worker->notes[n - 1].position);
 	worker->moved_to = worker->notes[n - 1].position;
@@ -301,11 +354,7 @@ advance_group_slot(GroupWorker *worker)
 static char *
 told_state(void)
 {
-	return sql_value("SELECT replication_plugin.group_view()"
-					 " || ' ' || (SELECT coalesce(string_agg(f::text, ','), '') FROM unnest(replication_plugin.fenced_nodes()) f)"
-					 " || ' ' || (SELECT coalesce(string_agg(format('%s %s %s %s', provider, kind, full_origins,"
-					 "  state IN ('streaming', 'catching up', 'blocked', 'retrying')), ',' ORDER BY provider), '')"
-					 "  FROM replication_plugin.link_states())", 0, NULL);
+	return sql_value(told_state_sql, 0, NULL);
 }
 
 /*
@@ -343,7 +392,7 @@ note_first_row(XLogRecPtr end)
 {
 	const char *params[1] = {psprintf("%X/%X", LSN_FORMAT_ARGS(end))};
 
-	sql_value("UPDATE replication_plugin.local_node SET run_row = $1::pg_lsn WHERE run_row IS NULL", 1, params);
+	sql_value(note_first_row_sql, 1, params);
 }
 
 /* Writes the frontier row if it is due, and notes its position. */
@@ -360,7 +409,7 @@ tell_frontier(GroupWorker *worker)
 	if (!want_row(worker, state))
 		return;
 	oldest = GetOldestActiveTransactionId();
-	sql_value("SELECT replication_plugin.write_frontier_row()", 0, NULL);
+	sql_value(write_frontier_row_sql, 0, NULL);
 	FAULT_POINT("frontier_row_committed");
 	take_note(worker, XactLastCommitEnd, oldest);
 	if (!worker->row_written)
@@ -374,7 +423,7 @@ tell_frontier(GroupWorker *worker)
 	worker->row_written = true;
 	Assert(worker->gives_back >= 0 && worker->gives_back <= 2);
 	if (worker->gives_back == 2)
-		sql_value_int("UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer RETURNING 1", worker->me);
+		sql_value_int(touch_member_ready_sql, worker->me);
 	worker->gives_back = Max(worker->gives_back - 1, 0);
 }
 
@@ -385,7 +434,7 @@ tell_frontier(GroupWorker *worker)
 static void
 restore_timestamps(GroupWorker *worker)
 {
-	char	   *text = sql_value("SELECT f.vector FROM replication_plugin.frontier f JOIN replication_plugin.local_node l USING (node_id)", 0, NULL);
+	char	   *text = sql_value(own_frontier_row_sql, 0, NULL);
 	Frontier   *f = text ? frontier_from_text(text) : NULL;
 
 	for (int i = 0; f && i < f->n; i++)
@@ -406,8 +455,7 @@ announce(GroupWorker *worker)
 	if (worker->announced_at == InvalidXLogRecPtr)
 	{
 		/* a transaction that the members' frontier rows will cover */
-		if (!sql_value("UPDATE replication_plugin.member_ready m SET ready_at = clock_timestamp() FROM replication_plugin.local_node l"
-					   " WHERE m.node_id = l.node_id AND NOT l.announced RETURNING 1", 0, NULL))
+		if (!sql_value(set_ready_at_sql, 0, NULL))
 		{
 			worker->announced = true;
 			return;
@@ -415,7 +463,7 @@ announce(GroupWorker *worker)
 		worker->announced_at = XactLastCommitEnd;
 	}
 	params[0] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker->announced_at));
-	worker->announced = strcmp(sql_value("SELECT replication_plugin.announce($1::pg_lsn)", 1, params), "t") == 0;
+	worker->announced = strcmp(sql_value(announce_sql, 1, params), "t") == 0;
 }
 
 /*
@@ -425,9 +473,7 @@ announce(GroupWorker *worker)
 static void
 forget_awaited(void)
 {
-	sql_value("DELETE FROM replication_plugin.awaited_state a USING replication_plugin.stable_point p"
-			  " WHERE replication_plugin.frontier_covers(replication_plugin.frontier(), a.until)"
-			  " OR replication_plugin.frontier_covers(p.vector, a.until)", 0, NULL);
+	sql_value(forget_awaited_sql, 0, NULL);
 }
 
 /*
@@ -437,8 +483,7 @@ forget_awaited(void)
 static bool
 read_group_slot(XLogRecPtr *restart, XLogRecPtr *confirmed)
 {
-	char	   *text = sql_value("SELECT restart_lsn || ' ' || confirmed_flush_lsn FROM pg_replication_slots"
-								 " WHERE slot_name = replication_plugin.group_slot_name()", 0, NULL);
+	char	   *text = sql_value(group_slot_positions_sql, 0, NULL);
 	uint32		part[4];
 
 	if (!text || sscanf(text, "%X/%X %X/%X", &part[0], &part[1], &part[2], &part[3]) != 4)
@@ -487,7 +532,7 @@ give_back_wal(GroupWorker *worker)
 static bool
 is_member(void)
 {
-	char	   *state = sql_value("SELECT state FROM replication_plugin.local_node WHERE state IN ('ready', 'leaving')", 0, NULL);
+	char	   *state = sql_value(member_state_sql, 0, NULL);
 
 	return state != NULL;
 }
@@ -514,8 +559,8 @@ ask_for_answers(GroupWorker *worker)
 static void
 retire_origins(void)
 {
-	char	   *list = sql_value("SELECT string_agg(f::text, ' ') FROM unnest(replication_plugin.fenced_nodes()) f", 0, NULL);
-	char	   *text = list ? sql_value("SELECT vector FROM replication_plugin.stable_point", 0, NULL) : NULL;
+	char	   *list = sql_value(fenced_nodes_sql, 0, NULL);
+	char	   *text = list ? sql_value(stable_point_sql, 0, NULL) : NULL;
 	Frontier   *stable = text ? frontier_from_text(text) : NULL;
 	char	   *save = NULL;
 
@@ -548,7 +593,7 @@ work(GroupWorker *worker)
 	origin_map_secure_progress();
 	settle_tables(&worker->settling, worker->moved_to);
 	if (!worker->healthy && !worker->slot_is_ahead)
-		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'group worker: %'", 0, NULL);
+		sql_value(clear_error_sql, 0, NULL);
 	worker->healthy = true;
 	MemoryContextReset(worker->round);
 	worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));
@@ -589,7 +634,7 @@ replication_plugin_group_main(Datum dboid)
 	worker.told_frontier = frontier_create();
 	worker.round = AllocSetContextCreate(TopMemoryContext, "group round", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(worker.round);
-	id = sql_value("SELECT node_id FROM replication_plugin.local_node", 0, NULL);
+	id = sql_value(my_id_sql, 0, NULL);
 	if (!id)
 		proc_exit(0);
 	worker.me = atoi(id);

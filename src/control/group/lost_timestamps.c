@@ -18,6 +18,12 @@
 #include "control/group/lost_timestamps.h"
 #include "control/workers/sql.h"
 
+static const char timestamps_are_lost_sql[] =
+	"SELECT $1::bigint > greatest(p.stable_xid, l.since_xid)"
+	"  AND (l.state LIKE 'joining%' OR EXISTS (SELECT FROM replication_plugin.node n"
+	"   WHERE n.node_id <> l.node_id AND n.state <> 'removed'))"
+	" FROM replication_plugin.local_node l LEFT JOIN replication_plugin.stable_point p ON true";
+
 /* Returns the oldest transaction that has a commit timestamp. */
 static uint64
 oldest_timestamp(void)
@@ -34,10 +40,7 @@ bool
 timestamps_are_lost(void)
 {
 	const char *params[1] = {psprintf(UINT64_FORMAT, oldest_timestamp())};
-	char	   *lost = sql_value("SELECT $1::bigint > greatest(p.stable_xid, l.since_xid)"
-								 "  AND (l.state LIKE 'joining%' OR EXISTS (SELECT FROM replication_plugin.node n"
-								 "   WHERE n.node_id <> l.node_id AND n.state <> 'removed'))"
-								 " FROM replication_plugin.local_node l LEFT JOIN replication_plugin.stable_point p ON true", 1, params);
+	char	   *lost = sql_value(timestamps_are_lost_sql, 1, params);
 
 	return lost && lost[0] == 't';
 }

@@ -16,6 +16,13 @@
 #include "control/group/settle.h"
 #include "control/workers/sql.h"
 
+static const char settle_table_sql[] = "SELECT replication_plugin.settle_table($1::oid)";
+static const char unsettled_tables_sql[] =
+	"SELECT string_agg(c.oid::text, ' ') FROM replication_plugin.mergeable_table m"
+	" JOIN pg_namespace n ON n.nspname = m.schema_name"
+	" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
+	" WHERE NOT EXISTS (SELECT FROM replication_plugin.merge_settled s WHERE s.relid = c.oid)";
+
 typedef struct Waiting
 {
 	Oid			relid;
@@ -61,7 +68,7 @@ look_at(Settling *settling, Oid relid, XLogRecPtr stable)
 		return;
 	}
 	/* fails while a session is writing to the table: then it is tried again later */
-	if (strcmp(sql_value("SELECT replication_plugin.settle_table($1::oid)", 1, params), "t") == 0)
+	if (strcmp(sql_value(settle_table_sql, 1, params), "t") == 0)
 	{
 		settling->waiting = list_delete_ptr(settling->waiting, w);
 		pfree(w);
@@ -71,11 +78,7 @@ look_at(Settling *settling, Oid relid, XLogRecPtr stable)
 void
 settle_tables(Settling *settling, XLogRecPtr stable)
 {
-	char	   *list = sql_value("SELECT string_agg(c.oid::text, ' ') FROM replication_plugin.mergeable_table m"
-								 " JOIN pg_namespace n ON n.nspname = m.schema_name"
-								 " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.table_name"
-								 " WHERE NOT EXISTS (SELECT FROM replication_plugin.merge_settled s WHERE s.relid = c.oid)",
-								 0, NULL);
+	char	   *list = sql_value(unsettled_tables_sql, 0, NULL);
 	char	   *rest = NULL;
 
 	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name; name = strtok_r(NULL, " ", &rest))

@@ -31,6 +31,15 @@
 #include "catalog/waiting_table.h"
 #include "control/guard/drop_kept.h"
 
+static const char delete_changes_sql[] =
+	"DELETE FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c"
+	" WHERE c.schema_name = $1 AND c.table_name = $2";
+static const char insert_conflict_sql[] =
+	"INSERT INTO " EXTENSION_SCHEMA ".conflict_log"
+	" (detected_at, relid, table_name, conflict_type, resolution, detail)"
+	" VALUES (pg_catalog.clock_timestamp(), 0, $1, 'table_missing', 'skip',"
+	" $2 || ' changes that were kept: the table was dropped on this node')";
+
 /*
  * Deletes what is kept of a table, and returns the number of changes. Uses a snapshot of its own:
  * the snapshot of a REPEATABLE READ transaction may be older than the changes.
@@ -40,8 +49,7 @@ delete_changes(const WaitingTable *w)
 {
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		args[2] = {CStringGetTextDatum(w->schema), CStringGetTextDatum(w->name)};
-	const char *sql = "DELETE FROM " EXTENSION_SCHEMA "." TABLE_WAITING_CHANGE " c"
-		" WHERE c.schema_name = $1 AND c.table_name = $2";
+	const char *sql = delete_changes_sql;
 	SPIPlanPtr	plan = SPI_prepare(sql, 2, types);
 
 	if (!plan || SPI_execute_snapshot(plan, args, NULL, GetLatestSnapshot(), InvalidSnapshot,
@@ -57,11 +65,7 @@ record(const char *table, uint64 changes)
 	Oid			types[2] = {TEXTOID, INT8OID};
 	Datum		args[2] = {CStringGetTextDatum(table), Int64GetDatum((int64) changes)};
 
-	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA ".conflict_log"
-							  " (detected_at, relid, table_name, conflict_type, resolution, detail)"
-							  " VALUES (pg_catalog.clock_timestamp(), 0, $1, 'table_missing', 'skip',"
-							  " $2 || ' changes that were kept: the table was dropped on this node')",
-							  2, types, args, NULL, false, 0) != SPI_OK_INSERT)
+	if (SPI_execute_with_args(insert_conflict_sql, 2, types, args, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not record that kept changes are given up");
 }
 

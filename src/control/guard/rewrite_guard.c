@@ -50,6 +50,10 @@
 #include "control/guard/rewrite_guard.h"
 #include "store/rewrite.h"
 
+static const char insert_out_of_step_sql[] =
+	"INSERT INTO " EXTENSION_SCHEMA ".out_of_step (schema_name, table_name, node_id, lsn, what)"
+	" VALUES ($1, $2, $3, $4, 'what was written to the table while it was unlogged')";
+
 /* What an ALTER TABLE may rewrite. */
 typedef struct Altering
 {
@@ -190,8 +194,7 @@ mark_out_of_step(Relation rel)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
 	nest = session_sql_begin();
-	if (SPI_execute_with_args("INSERT INTO " EXTENSION_SCHEMA ".out_of_step (schema_name, table_name, node_id, lsn, what)"
-							  " VALUES ($1, $2, $3, $4, 'what was written to the table while it was unlogged')",
+	if (SPI_execute_with_args(insert_out_of_step_sql,
 							  4, types, args, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not mark a table out of step");
 	session_sql_end(nest);

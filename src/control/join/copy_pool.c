@@ -41,6 +41,11 @@
 #define TELL_MS			500
 #define WORKER_NAME		"replication_plugin copy"
 
+static const char reload_origins_sql[] = "SELECT replication_plugin.reload_origins()";
+static const char end_old_workers_sql[] =
+	"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+	" WHERE datname = current_database() AND backend_type = '" WORKER_NAME "'";
+
 typedef enum TaskState
 {
 	TASK_WAITING,
@@ -98,7 +103,7 @@ set_up_origin(int number)
 	if (origin == InvalidRepOriginId)
 		origin = replorigin_create(name);
 	own_transaction_end(&t);
-	sql_value("SELECT replication_plugin.reload_origins()", 0, NULL);
+	sql_value(reload_origins_sql, 0, NULL);
 	t = own_transaction_begin();
 	replorigin_session_setup(origin);
 	replorigin_session_origin = origin;
@@ -466,6 +471,5 @@ copy_pool_run(const CopyTask *tasks, int ntasks, int nworkers, void (*tell) (con
 void
 copy_pool_end_old(void)
 {
-	sql_value("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
-			  " WHERE datname = current_database() AND backend_type = '" WORKER_NAME "'", 0, NULL);
+	sql_value(end_old_workers_sql, 0, NULL);
 }

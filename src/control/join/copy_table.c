@@ -43,6 +43,9 @@
 #include "catalog/table_info.h"
 #include "control/join/empty_tables.h"
 
+static const char set_snapshot_sql[] = "SET TRANSACTION SNAPSHOT %s";
+static const char row_security_off_sql[] = "SET row_security = off";
+
 PG_FUNCTION_INFO_V1(replication_plugin_copy_table);
 
 /* Source of the callback, because COPY FROM has no argument for it. */
@@ -84,9 +87,9 @@ open_source(const char *snapshot, const char *table)
 				 errmsg("this database is not joining a group")));
 	conn = peer_connect(local->source_dsn, PEER_SQL, "replication_plugin copy");
 	PQclear(peer_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-	PQclear(peer_exec(conn, psprintf("SET TRANSACTION SNAPSHOT %s", quote_literal_cstr(snapshot))));
+	PQclear(peer_exec(conn, psprintf(set_snapshot_sql, quote_literal_cstr(snapshot))));
 	/* raise an error instead of leaving out rows that a policy hides */
-	PQclear(peer_exec(conn, "SET row_security = off"));
+	PQclear(peer_exec(conn, row_security_off_sql));
 	PQclear(peer_exec(conn, psprintf(find_names, quote_literal_cstr(table))));
 	return conn;
 }

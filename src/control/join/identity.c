@@ -13,6 +13,11 @@
 #include "control/join/identity.h"
 #include "shared/manager_status.h"
 
+static const char instance_token_sql[] = "SELECT replication_plugin.instance_token()";
+static const char database_of_session_sql[] =
+	"SELECT (SELECT oid FROM pg_database WHERE datname = current_database()),"
+	" EXISTS (SELECT FROM pg_extension WHERE extname = 'replication_plugin')";
+
 /* Returns the token of a session's server, or NULL if the extension is not preloaded there. */
 static char *
 token_of(PGconn *conn)
@@ -22,7 +27,7 @@ token_of(PGconn *conn)
 
 	PG_TRY();
 	{
-		PGresult   *res = peer_exec(conn, "SELECT replication_plugin.instance_token()");
+		PGresult   *res = peer_exec(conn, instance_token_sql);
 
 		token = pstrdup(PQgetvalue(res, 0, 0));
 		PQclear(res);
@@ -50,8 +55,7 @@ identity_check(const char *dsn)
 	PG_TRY();
 	{
 		/* on another server the extension may be missing, or not be preloaded */
-		res = peer_exec(conn, "SELECT (SELECT oid FROM pg_database WHERE datname = current_database()),"
-						" EXISTS (SELECT FROM pg_extension WHERE extname = 'replication_plugin')");
+		res = peer_exec(conn, database_of_session_sql);
 		if (strcmp(PQgetvalue(res, 0, 1), "t") != 0)
 			result = IDENTITY_NO_EXTENSION;
 		else if (strcmp(PQgetvalue(res, 0, 0), database) != 0)

@@ -29,6 +29,26 @@
 #define COPY_STATEMENT \
 	"SELECT rows, bytes FROM replication_plugin.copy_table($1, $2, $3, $4::text[], $5::boolean, $6::boolean, $7::boolean)"
 
+static const char set_snapshot_sql[] = "SET TRANSACTION SNAPSHOT %s";
+static const char places_in_use_sql[] =
+	"SELECT count(*) FROM pg_replication_origin_status s"
+	" WHERE s.external_id NOT LIKE replication_plugin.origin_name('repair') || '%'";
+static const char has_rows_sql[] = "SELECT EXISTS (SELECT FROM %s)";
+static const char empty_tables_sql[] =
+	"SELECT replication_plugin.empty_tables(ARRAY[%s]::regclass[])";
+static const char insert_state_sql[] =
+	"INSERT INTO replication_plugin.join_state VALUES ($1, $2, $3::jsonb)";
+static const char states_of_table_sql[] =
+	"SELECT replication_plugin.%s(%s, p.stable_xid)"
+	" FROM replication_plugin.stable_point p";
+static const char truncate_states_sql[] =
+	"TRUNCATE replication_plugin.row_state, replication_plugin.parked_row,"
+	" replication_plugin.row_pin,"
+	" replication_plugin.join_state";
+static const char copy_progress_sql[] =
+	"SELECT coalesce(sum(tuples_processed), 0) || ' ' || coalesce(sum(bytes_processed), 0)"
+	" FROM pg_stat_progress_copy WHERE pid = ANY ($1::integer[])";
+
 /* The tables to copy, as tasks. Schema and name are parameters of a task. */
 typedef struct CopyJob
 {
@@ -73,7 +93,7 @@ join_open_source(Joining *join)
 	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 
 	PQclear(peer_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-	PQclear(peer_exec(conn, psprintf("SET TRANSACTION SNAPSHOT %s", quote_literal_cstr(join->snapshot))));
+	PQclear(peer_exec(conn, psprintf(set_snapshot_sql, quote_literal_cstr(join->snapshot))));
 	return conn;
 }
 
@@ -88,8 +108,7 @@ number_of_workers(Joining *join)
 
 	if (!join->local->copy_data)
 		return 1;
-	used = sql_value("SELECT count(*) FROM pg_replication_origin_status s"
-					 " WHERE s.external_id NOT LIKE replication_plugin.origin_name('repair') || '%'", 0, NULL);
+	used = sql_value(places_in_use_sql, 0, NULL);
 	return Max(1, Min(setting_copy_workers, (max_replication_slots - atoi(used)) / 2));
 }
 
@@ -147,11 +166,11 @@ empty_tables(CopyJob *job)
 		if (strcmp(t->params[TASK_SCHEMA], EXTENSION_SCHEMA) == 0)
 			continue;
 		appendStringInfo(&list, "%s%s", list.len ? ", " : "", quote_literal_cstr(name));
-		any = any || strcmp(sql_value(psprintf("SELECT EXISTS (SELECT FROM %s)", name), 0, NULL), "t") == 0;
+		any = any || strcmp(sql_value(psprintf(has_rows_sql, name), 0, NULL), "t") == 0;
 	}
 	if (!any)
 		return;
-	task.sql = psprintf("SELECT replication_plugin.empty_tables(ARRAY[%s]::regclass[])", list.data);
+	task.sql = psprintf(empty_tables_sql, list.data);
 	copy_pool_run(&task, 1, 1, be_quiet, NULL);
 }
 
@@ -187,7 +206,7 @@ store_states(PGresult *states, const char *kind, const char *name)
 	{
 		Datum		values[3] = {CStringGetTextDatum(kind), CStringGetTextDatum(name), CStringGetTextDatum(PQgetvalue(states, k, 0))};
 
-		if (SPI_execute_with_args("INSERT INTO replication_plugin.join_state VALUES ($1, $2, $3::jsonb)",
+		if (SPI_execute_with_args(insert_state_sql,
 								  3, types, values, NULL, false, 0) != SPI_OK_INSERT)
 			elog(ERROR, "could not store a state");
 		for (int i = 0; i < 3; i++)
@@ -209,8 +228,8 @@ copy_states_of(PGconn *source, const char *query, const char *kind, const char *
 	for (int i = 0; i < PQntuples(tables); i++)
 	{
 		const char *name = PQgetvalue(tables, i, 0);
-		PGresult   *states = peer_exec(source, psprintf("SELECT replication_plugin.%s(%s, p.stable_xid)"
-														" FROM replication_plugin.stable_point p", function, quote_literal_cstr(name)));
+		PGresult   *states = peer_exec(source, psprintf(states_of_table_sql, function,
+													  quote_literal_cstr(name)));
 
 		store_states(states, kind, name);
 		PQclear(states);
@@ -222,8 +241,7 @@ copy_states_of(PGconn *source, const char *query, const char *kind, const char *
 static void
 copy_states(PGconn *source)
 {
-	sql_value("TRUNCATE replication_plugin.row_state, replication_plugin.parked_row, replication_plugin.row_pin,"
-			  " replication_plugin.join_state", 0, NULL);
+	sql_value(truncate_states_sql, 0, NULL);
 	copy_states_of(source, mergeable_query, "state", "export_states");
 	copy_states_of(source, contested_query, "parked", "export_parked");
 }
@@ -235,8 +253,7 @@ static void
 read_progress(const char *pids, int64 *rows, int64 *bytes)
 {
 	const char *params[1] = {pids};
-	char	   *value = sql_value("SELECT coalesce(sum(tuples_processed), 0) || ' ' || coalesce(sum(bytes_processed), 0)"
-								  " FROM pg_stat_progress_copy WHERE pid = ANY ($1::integer[])", 1, params);
+	char	   *value = sql_value(copy_progress_sql, 1, params);
 
 	*rows = *bytes = 0;
 	if (value)

@@ -40,6 +40,25 @@
 
 #define SCRIPT_DIR	"base/" PG_TEMP_FILES_DIR
 
+static const char session_lacks_sql[] =
+	"SELECT problem, fix FROM replication_plugin.session_lacks() LIMIT 1";
+static const char extensions_sql[] =
+	"SELECT '--extension=\"' || pg_catalog.replace(extname, '\"', '\"\"') || '\"'"
+	" FROM pg_catalog.pg_extension WHERE extname <> '" EXTENSION_NAME "'"
+	" UNION ALL SELECT '--exclude-table-data=\"' || pg_catalog.replace(n.nspname, '\"',"
+	" '\"\"') || '\".\"' || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"'"
+	" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	" WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND c.oid >= 16384"
+	" AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')";
+static const char delete_script_sql[] = "DELETE FROM replication_plugin.join_script";
+static const char insert_script_sql[] =
+	"INSERT INTO replication_plugin.join_script (script) VALUES ($1)";
+static const char read_script_sql[] = "SELECT script FROM replication_plugin.join_script";
+static const char schema_is_copied_sql[] =
+	"SELECT 1 FROM replication_plugin.local_node WHERE schema_copied";
+static const char note_schema_copied_sql[] =
+	"UPDATE replication_plugin.local_node SET schema_copied = true";
+
 /* ---------- programs ---------- */
 
 void
@@ -132,7 +151,7 @@ read_file(int fd)
 static void
 require_rights(PGconn *conn)
 {
-	PGresult   *res = peer_exec(conn, "SELECT problem, fix FROM replication_plugin.session_lacks() LIMIT 1");
+	PGresult   *res = peer_exec(conn, session_lacks_sql);
 
 	if (PQntuples(res) > 0)
 		ereport(ERROR,
@@ -156,10 +175,7 @@ add_limits(List *argv, const char *dsn)
 	PGresult   *res;
 
 	require_rights(conn);
-	res = peer_exec(conn, "SELECT '--extension=\"' || pg_catalog.replace(extname, '\"', '\"\"') || '\"' FROM pg_catalog.pg_extension WHERE extname <> '" EXTENSION_NAME "'"
-					" UNION ALL SELECT '--exclude-table-data=\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"' || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"'"
-					" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-					" WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND c.oid >= 16384 AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')");
+	res = peer_exec(conn, extensions_sql);
 	for (int i = 0; i < PQntuples(res); i++)
 		argv = lappend(argv, pstrdup(PQgetvalue(res, i, 0)));
 	PQclear(res);
@@ -225,9 +241,8 @@ put_away(bytea *text)
 	Datum		script = PointerGetDatum(text);
 
 	SPI_connect();
-	SPI_execute("DELETE FROM replication_plugin.join_script", false, 0);
-	SPI_execute_with_args("INSERT INTO replication_plugin.join_script (script) VALUES ($1)",
-						  1, &type, &script, NULL, false, 0);
+	SPI_execute(delete_script_sql, false, 0);
+	SPI_execute_with_args(insert_script_sql, 1, &type, &script, NULL, false, 0);
 	SPI_finish();
 	own_transaction_end(&t);
 }
@@ -241,7 +256,7 @@ take_out(void)
 	bool		isnull;
 
 	SPI_connect();
-	SPI_execute("SELECT script FROM replication_plugin.join_script", true, 0);
+	SPI_execute(read_script_sql, true, 0);
 	if (SPI_processed > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(t.context);
@@ -266,10 +281,10 @@ join_copy_schema(Joining *join)
 	join_progress("dumping the schema");
 	tables = dump(join, "pre-data");
 	put_away(dump(join, "post-data"));
-	if (sql_value("SELECT 1 FROM replication_plugin.local_node WHERE schema_copied", 0, NULL))
+	if (sql_value(schema_is_copied_sql, 0, NULL))
 		return;
 	join_progress("restoring tables and functions");
-	script_run(script_text(tables), "UPDATE replication_plugin.local_node SET schema_copied = true");
+	script_run(script_text(tables), note_schema_copied_sql);
 }
 
 void
@@ -280,5 +295,5 @@ join_restore_indexes(Joining *join)
 	if (!script)
 		return;
 	join_progress("building indexes and constraints");
-	script_run(script_text(script), "DELETE FROM replication_plugin.join_script");
+	script_run(script_text(script), delete_script_sql);
 }

@@ -22,6 +22,26 @@
 
 #define BIT(state)	(1 << (state))
 
+static const char set_state_sql[] =
+	"UPDATE replication_plugin.local_node SET state = $1, progress = NULL,"
+	" failures = CASE WHEN $3::boolean THEN 0 ELSE failures END,"
+	" last_error = CASE WHEN NOT $3::boolean THEN last_error END,"
+	" failed_state = CASE WHEN NOT $3::boolean THEN failed_state END"
+	" WHERE state = $2 RETURNING 1";
+static const char set_progress_sql[] =
+	"UPDATE replication_plugin.local_node SET progress = $1"
+	" WHERE state LIKE 'joining:%' AND progress IS DISTINCT FROM $1 RETURNING 1";
+static const char is_joining_sql[] =
+	"SELECT 1 FROM replication_plugin.local_node WHERE state LIKE 'joining:%'";
+static const char set_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = clock_timestamp(),"
+	" failures = failures + 1, failed_state = state WHERE state LIKE 'joining:%'";
+static const char pause_left_sql[] =
+	"SELECT greatest(0, least($2::double precision,"
+	" $1::double precision * 2 ^ least(failures - 1, 20))"
+	"  - 1000 * extract(epoch FROM clock_timestamp() - last_error_at))::integer"
+	" FROM replication_plugin.local_node WHERE failures > 0 AND last_error_at <= clock_timestamp()";
+
 /*
  * Names as in local_node.state, and allowed successors. The copying states start over when the
  * snapshot is lost.
@@ -97,11 +117,7 @@ join_set_state(Joining *join, JoinStep to)
 	/*
 	 * An error is cleared when the state in which it was met is passed, not when a try starts over.
 	 */
-	if (!sql_value("UPDATE replication_plugin.local_node SET state = $1, progress = NULL,"
-				   " failures = CASE WHEN $3::boolean THEN 0 ELSE failures END,"
-				   " last_error = CASE WHEN NOT $3::boolean THEN last_error END,"
-				   " failed_state = CASE WHEN NOT $3::boolean THEN failed_state END"
-				   " WHERE state = $2 RETURNING 1", 3, params))
+	if (!sql_value(set_state_sql, 3, params))
 		proc_exit(0);
 	ereport(DEBUG1, (errmsg_internal("join: from \"%s\" to \"%s\"", params[1], params[0])));
 	join->state = to;
@@ -117,9 +133,8 @@ join_progress(const char *fmt,...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	if (!sql_value("UPDATE replication_plugin.local_node SET progress = $1"
-				   " WHERE state LIKE 'joining:%' AND progress IS DISTINCT FROM $1 RETURNING 1", 1, params) &&
-		!sql_value("SELECT 1 FROM replication_plugin.local_node WHERE state LIKE 'joining:%'", 0, NULL))
+	if (!sql_value(set_progress_sql, 1, params) &&
+		!sql_value(is_joining_sql, 0, NULL))
 		proc_exit(0);
 }
 
@@ -142,18 +157,14 @@ join_note_error(MemoryContext context)
 		text = psprintf("%s HINT: %s", text, edata->hint);
 	if (edata->context)
 		text = psprintf("%s CONTEXT: %s", text, edata->context);
-	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = clock_timestamp(),"
-			  " failures = failures + 1, failed_state = state WHERE state LIKE 'joining:%'", 1, &text);
+	sql_value(set_error_sql, 1, &text);
 }
 
 void
 join_pause_after_failures(void)
 {
 	const char *params[2] = {psprintf("%d", setting_retry_min), psprintf("%d", setting_retry_max)};
-	char	   *ms = sql_value("SELECT greatest(0, least($2::double precision, $1::double precision * 2 ^ least(failures - 1, 20))"
-							   "  - 1000 * extract(epoch FROM clock_timestamp() - last_error_at))::integer"
-							   " FROM replication_plugin.local_node WHERE failures > 0 AND last_error_at <= clock_timestamp()",
-							   2, params);
+	char	   *ms = sql_value(pause_left_sql, 2, params);
 	Moment		end;
 
 	if (ms == NULL)

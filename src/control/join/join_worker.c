@@ -76,13 +76,73 @@
 #define POLL_MS		100
 #define SLOT_POLL_MS	500		/* between two checks of what delays the slot on the source */
 
+static const char free_old_slot_sql[] = "SELECT replication_plugin.free_slot_of(%d)";
+static const char slot_waits_for_sql[] =
+	"SELECT w.waits_for FROM replication_plugin.transaction_waited_for(%d) w(waits_for)"
+	" WHERE w.waits_for IS NOT NULL";
+static const char own_slot_name_sql[] = "SELECT replication_plugin.slot_name(%d)";
+static const char clock_of_source_sql[] =
+	"SELECT replication_plugin.clock_tick(), (pg_catalog.date_part('epoch',"
+	" pg_catalog.clock_timestamp()"
+	" - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8";
+static const char observe_clock_sql[] = "SELECT replication_plugin.observe_clock($1::timestamptz)";
+static const char hiding_sql[] = "SELECT replication_plugin.hiding()";
+static const char admit_node_sql[] =
+	"SELECT frontier, stable FROM replication_plugin.admit_node(%s, %d, %s, %s)";
+static const char last_commit_sql[] = "SELECT replication_plugin.last_commit_lsn()";
+static const char note_admission_sql[] =
+	"UPDATE replication_plugin.local_node SET add_frontier = $1, add_stable = $2,"
+	" add_lsn = $3::pg_lsn";
+static const char kept_by_source_sql[] =
+	"SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', w.schema_name, w.table_name), ', ')"
+	" FROM replication_plugin.waiting_table w WHERE w.kept";
+static const char delete_stable_point_sql[] = "DELETE FROM replication_plugin.stable_point";
+static const char install_capture_sql[] = "SELECT replication_plugin.capture_install_all()";
+static const char import_states_sql[] = "SELECT replication_plugin.import_states()";
+static const char insert_stable_point_sql[] =
+	"INSERT INTO replication_plugin.stable_point (vector, slot_vector)"
+	" SELECT add_stable, add_stable FROM replication_plugin.local_node ON CONFLICT DO NOTHING";
+static const char make_group_slot_sql[] = "SELECT replication_plugin.make_group_slot()";
+static const char begin_catching_up_sql[] =
+	"WITH s AS (UPDATE replication_plugin.local_node"
+	" SET state = 'joining: catching up', progress = NULL,"
+	"  last_error = NULL, failures = 0, failed_state = NULL WHERE state = 'joining: indexes'"
+	" RETURNING 1)"
+	" INSERT INTO replication_plugin.link (provider, full_origins) SELECT $1::integer, 'all'"
+	" FROM s"
+	" ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET full_origins = 'all', paused = false"
+	" RETURNING 1";
+static const char is_removed_sql[] =
+	"SELECT 1 FROM replication_plugin.node n JOIN replication_plugin.local_node l USING (node_id)"
+	" WHERE n.state = 'removed'";
+static const char still_missing_sql[] =
+	"SELECT CASE WHEN NOT EXISTS (SELECT FROM replication_plugin.node n,"
+	" replication_plugin.local_node l"
+	"  WHERE n.node_id = l.node_id AND n.add_frontier = l.add_frontier) THEN 'the own admission'"
+	" ELSE (SELECT 'its acknowledgement by ' || string_agg(n.node_name, ', ')"
+	"  FROM replication_plugin.node n CROSS JOIN replication_plugin.local_node l"
+	" LEFT JOIN replication_plugin.frontier f ON f.node_id = n.node_id"
+	"  WHERE n.state = 'ready' AND n.node_id <> l.node_id"
+	"  AND coalesce(replication_plugin.frontier_lsn(f.vector, l.source_id) < l.add_lsn, true)) END";
+static const char pause_link_sql[] =
+	"UPDATE replication_plugin.link SET paused = true WHERE provider = $1::integer";
+static const char add_frontier_sql[] = "SELECT add_frontier FROM replication_plugin.local_node";
+static const char flush_point_sql[] = "SELECT replication_plugin.flush_point()";
+static const char become_ready_sql[] =
+	"WITH l AS (UPDATE replication_plugin.local_node"
+	" SET state = 'ready', announced = false, progress = NULL,"
+	"  last_error = NULL, failures = 0, failed_state = NULL"
+	" WHERE state = 'joining: opening links' RETURNING node_id),"
+	" o AS (UPDATE replication_plugin.link SET paused = false FROM l)"
+	" INSERT INTO replication_plugin.member_ready (node_id) SELECT node_id FROM l RETURNING 1";
+
 /* ---------- joining: slot ---------- */
 
 /* Drops the slot that an earlier try has left on the source. */
 static void
 drop_old_slot(Joining *join, PGconn *conn)
 {
-	PQclear(peer_exec(conn, psprintf("SELECT replication_plugin.free_slot_of(%d)", join->local->node_id)));
+	PQclear(peer_exec(conn, psprintf(free_old_slot_sql, join->local->node_id)));
 }
 
 /*
@@ -92,8 +152,7 @@ drop_old_slot(Joining *join, PGconn *conn)
 static char *
 slot_waits_for(PGconn *conn, int walsender)
 {
-	PGresult   *res = peer_exec(conn, psprintf("SELECT w.waits_for FROM replication_plugin.transaction_waited_for(%d) w(waits_for)"
-											   " WHERE w.waits_for IS NOT NULL", walsender));
+	PGresult   *res = peer_exec(conn, psprintf(slot_waits_for_sql, walsender));
 	char	   *text = PQntuples(res) > 0 ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
 
 	PQclear(res);
@@ -130,7 +189,7 @@ wait_for_slot(Joining *join, PGconn *conn, const char *sql)
 static void
 make_source_slot(Joining *join, PGconn *conn)
 {
-	PGresult   *res = peer_exec(conn, psprintf("SELECT replication_plugin.slot_name(%d)", join->local->node_id));
+	PGresult   *res = peer_exec(conn, psprintf(own_slot_name_sql, join->local->node_id));
 
 	join->slot = pstrdup(PQgetvalue(res, 0, 0));
 	PQclear(res);
@@ -168,15 +227,14 @@ require_near_clock(const char *source_time)
 static void
 follow_clock(PGconn *conn)
 {
-	PGresult   *res = peer_exec(conn, "SELECT replication_plugin.clock_tick(), (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
-								" - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8");
+	PGresult   *res = peer_exec(conn, clock_of_source_sql);
 	const char *params[1] = {pstrdup(PQgetvalue(res, 0, 0))};
 
 	require_near_clock(PQgetvalue(res, 0, 1));
 	PQclear(res);
 	if (clock_lead() > wall_clock_limit() && manager_status_groups() == 1)
 		clock_set_back(DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(params[0]), InvalidOid, Int32GetDatum(-1))));
-	sql_value("SELECT replication_plugin.observe_clock($1::timestamptz)", 1, params);
+	sql_value(observe_clock_sql, 1, params);
 }
 
 /*
@@ -190,26 +248,24 @@ be_admitted(Joining *join, PGconn *conn)
 	PGresult   *res;
 	const char *params[3];
 
-	PQclear(peer_exec(conn, sql_value("SELECT replication_plugin.hiding()", 0, NULL)));
-	res = peer_exec(conn, psprintf("SELECT frontier, stable FROM replication_plugin.admit_node(%s, %d, %s, %s)",
-								   quote_literal_cstr(l->group_id), l->node_id,
+	PQclear(peer_exec(conn, sql_value(hiding_sql, 0, NULL)));
+	res = peer_exec(conn, psprintf(admit_node_sql, quote_literal_cstr(l->group_id), l->node_id,
 								   quote_literal_cstr(l->node_name), quote_literal_cstr(l->dsn)));
 	params[0] = pstrdup(PQgetvalue(res, 0, 0));
 	params[1] = pstrdup(PQgetvalue(res, 0, 1));
 	PQclear(res);
-	res = peer_exec(conn, "SELECT replication_plugin.last_commit_lsn()");
+	res = peer_exec(conn, last_commit_sql);
 	params[2] = pstrdup(PQgetvalue(res, 0, 0));
 	PQclear(res);
 	follow_clock(conn);
-	sql_value("UPDATE replication_plugin.local_node SET add_frontier = $1, add_stable = $2, add_lsn = $3::pg_lsn", 3, params);
+	sql_value(note_admission_sql, 3, params);
 }
 
 /* Returns the tables of which the source keeps changes, as text, or NULL if there are none. */
 static char *
 kept_by_source(PGconn *conn)
 {
-	PGresult   *res = peer_exec(conn, "SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', w.schema_name, w.table_name), ', ')"
-								" FROM replication_plugin.waiting_table w WHERE w.kept");
+	PGresult   *res = peer_exec(conn, kept_by_source_sql);
 	char	   *tables = PQgetisnull(res, 0, 0) ? NULL : pstrdup(PQgetvalue(res, 0, 0));
 
 	PQclear(res);
@@ -259,7 +315,7 @@ copy_snapshot(Joining *join)
 	if (join->state != JOIN_SLOT)
 		join_set_state(join, JOIN_SLOT);
 	/* while rows of members come in any order, no stable point is known */
-	sql_value("DELETE FROM replication_plugin.stable_point", 0, NULL);
+	sql_value(delete_stable_point_sql, 0, NULL);
 	conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 	wait_for_kept(conn);
 	make_source_slot(join, conn);
@@ -299,19 +355,14 @@ build_indexes(Joining *join)
 	if (join->local->copy_schema)
 		join_restore_indexes(join);
 	FAULT_POINT("join_indexes_restored");
-	sql_value("SELECT replication_plugin.capture_install_all()", 0, NULL);
-	sql_value("SELECT replication_plugin.import_states()", 0, NULL);
+	sql_value(install_capture_sql, 0, NULL);
+	sql_value(import_states_sql, 0, NULL);
 	FAULT_POINT("join_states_imported");
-	sql_value("INSERT INTO replication_plugin.stable_point (vector, slot_vector)"
-			  " SELECT add_stable, add_stable FROM replication_plugin.local_node ON CONFLICT DO NOTHING", 0, NULL);
+	sql_value(insert_stable_point_sql, 0, NULL);
 	join_progress("making the group slot (waits for transactions that are open here)");
-	sql_value("SELECT replication_plugin.make_group_slot()", 0, NULL);
+	sql_value(make_group_slot_sql, 0, NULL);
 	FAULT_POINT("join_group_slot_made");
-	if (!sql_value_int("WITH s AS (UPDATE replication_plugin.local_node SET state = 'joining: catching up', progress = NULL,"
-					   "  last_error = NULL, failures = 0, failed_state = NULL WHERE state = 'joining: indexes' RETURNING 1)"
-					   " INSERT INTO replication_plugin.link (provider, full_origins) SELECT $1::integer, 'all' FROM s"
-					   " ON CONFLICT ON CONSTRAINT link_pkey DO UPDATE SET full_origins = 'all', paused = false RETURNING 1",
-					   join->local->source_id))
+	if (!sql_value_int(begin_catching_up_sql, join->local->source_id))
 		proc_exit(0);
 	join->state = JOIN_CATCHING_UP;
 	FAULT_POINT("join_link_made");
@@ -323,8 +374,7 @@ build_indexes(Joining *join)
 static void
 require_membership(void)
 {
-	if (sql_value("SELECT 1 FROM replication_plugin.node n JOIN replication_plugin.local_node l USING (node_id)"
-				  " WHERE n.state = 'removed'", 0, NULL))
+	if (sql_value(is_removed_sql, 0, NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this node was removed from the group while it was joining"),
@@ -335,12 +385,7 @@ require_membership(void)
 static char *
 still_missing(void)
 {
-	return sql_value("SELECT CASE WHEN NOT EXISTS (SELECT FROM replication_plugin.node n, replication_plugin.local_node l"
-					 "  WHERE n.node_id = l.node_id AND n.add_frontier = l.add_frontier) THEN 'the own admission'"
-					 " ELSE (SELECT 'its acknowledgement by ' || string_agg(n.node_name, ', ')"
-					 "  FROM replication_plugin.node n CROSS JOIN replication_plugin.local_node l LEFT JOIN replication_plugin.frontier f ON f.node_id = n.node_id"
-					 "  WHERE n.state = 'ready' AND n.node_id <> l.node_id"
-					 "  AND coalesce(replication_plugin.frontier_lsn(f.vector, l.source_id) < l.add_lsn, true)) END", 0, NULL);
+	return sql_value(still_missing_sql, 0, NULL);
 }
 
 /* Returns true if the link from the source fails. */
@@ -383,8 +428,7 @@ rest_link(Joining *join)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg(LINKS_IN_USE, link_status_count()),
 				 errhint(LINKS_IN_USE_HINT)));
-	sql_value_int("UPDATE replication_plugin.link SET paused = true WHERE provider = $1::integer",
-				  join->local->source_id);
+	sql_value_int(pause_link_sql, join->local->source_id);
 	while (link_status_get(index, &l) && (l.pid != 0 || l.state != LINK_PAUSED))
 		worker_wait(POLL_MS);
 }
@@ -418,7 +462,7 @@ make_origins(Joining *join, const Frontier *f)
 static void
 raise_progress(Joining *join)
 {
-	char	   *text = sql_value("SELECT add_frontier FROM replication_plugin.local_node", 0, NULL);
+	char	   *text = sql_value(add_frontier_sql, 0, NULL);
 	Frontier   *f = text ? frontier_from_text(text) : NULL;
 	OwnTransaction t;
 
@@ -436,7 +480,7 @@ raise_progress(Joining *join)
 		FAULT_POINT("join_progress_raised");
 	}
 	own_transaction_end(&t);
-	sql_value("SELECT replication_plugin.flush_point()", 0, NULL);
+	sql_value(flush_point_sql, 0, NULL);
 }
 
 /*
@@ -446,10 +490,7 @@ raise_progress(Joining *join)
 static void
 become_ready(Joining *join)
 {
-	if (!sql_value("WITH l AS (UPDATE replication_plugin.local_node SET state = 'ready', announced = false, progress = NULL,"
-				   "  last_error = NULL, failures = 0, failed_state = NULL WHERE state = 'joining: opening links' RETURNING node_id),"
-				   " o AS (UPDATE replication_plugin.link SET paused = false FROM l)"
-				   " INSERT INTO replication_plugin.member_ready (node_id) SELECT node_id FROM l RETURNING 1", 0, NULL))
+	if (!sql_value(become_ready_sql, 0, NULL))
 		proc_exit(0);
 	join->state = JOIN_READY;
 	FAULT_POINT("join_ready");

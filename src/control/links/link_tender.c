@@ -41,6 +41,9 @@
 #define MAX_DOUBLINGS	6
 #define ATTACH_MS		10000	/* patience with a registered worker that has not attached */
 
+static const char wanted_links_sql[] = "SELECT replication_plugin.tend_wanted_links($1::integer[])";
+static const char view_is_common_sql[] = "SELECT replication_plugin.view_is_common()";
+
 typedef struct WantedLink
 {
 	NodeId		provider;
@@ -130,7 +133,7 @@ wanted_links(const LinkTender *tender, LocalNode *local)
 	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
 		return NIL;
 	params[0] = given_up_text(tender);
-	return parse_wanted(sql_value("SELECT replication_plugin.tend_wanted_links($1::integer[])", 1, params));
+	return parse_wanted(sql_value(wanted_links_sql, 1, params));
 }
 
 /* ---------- links that are down ---------- */
@@ -346,7 +349,7 @@ static bool
 view_is_common(int *known)
 {
 	if (*known < 0)
-		*known = strcmp(sql_value("SELECT replication_plugin.view_is_common()", 0, NULL), "t") == 0;
+		*known = strcmp(sql_value(view_is_common_sql, 0, NULL), "t") == 0;
 	return *known;
 }
 

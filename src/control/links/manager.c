@@ -53,6 +53,34 @@
 #define PRUNE_MS		10000
 #define NO_WORKER		"no free background worker for "
 
+static const char clear_worker_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '" NO_WORKER
+	"%'";
+static const char needs_park_worker_sql[] =
+	"SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1"
+	" FROM replication_plugin.row_pin"
+	" UNION ALL SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1";
+static const char note_expulsion_sql[] =
+	"SELECT replication_plugin.note_expulsion('needs_rejoin', $1)";
+static const char note_run_sql[] = "SELECT replication_plugin.note_run()";
+static const char take_removal_sql[] =
+	"UPDATE replication_plugin.local_node l SET state ="
+	" CASE n.reason WHEN 'needs_rejoin' THEN n.reason ELSE 'removed' END"
+	" FROM replication_plugin.node n WHERE n.node_id = l.node_id AND l.node_id = $1::integer"
+	" RETURNING l.state";
+static const char set_dsn_sql[] = "UPDATE replication_plugin.local_node SET dsn = $1";
+static const char clear_version_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = NULL"
+	" WHERE last_error LIKE '%ALTER EXTENSION%'";
+static const char set_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()";
+static const char clear_places_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = NULL"
+	" WHERE last_error LIKE '% links of this node cannot run: %'";
+static const char preload_in_sessions_sql[] = "SELECT replication_plugin.preload_in_sessions(true)";
+static const char clear_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'manager: %'";
+
 /* A worker of a kind that runs at most once in a database. */
 typedef struct ManagedState
 {
@@ -148,7 +176,7 @@ tell_of_lack(ManagedState *w, const char *name)
 	if (!w->handle)
 		sql_note_error(psprintf(NO_WORKER "\"%s\": what it does stands still HINT: Raise max_worker_processes and restart the server.", name));
 	else if (w->lacking || !w->placed)
-		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '" NO_WORKER "%'", 0, NULL);
+		sql_value(clear_worker_error_sql, 0, NULL);
 	w->lacking = !w->handle;
 	w->placed |= w->handle != NULL;
 }
@@ -202,8 +230,7 @@ tend_member(Manager *manager, LocalNode *local)
 		return;
 	}
 	keep_running(manager, MANAGED_GROUP);
-	if (sql_value("SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1 FROM replication_plugin.row_pin"
-				  " UNION ALL SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
+	if (sql_value(needs_park_worker_sql, 0, NULL))
 		keep_running(manager, MANAGED_PARK);
 	else
 		manager->workers[MANAGED_PARK].failures = 0;
@@ -258,7 +285,7 @@ check_timestamps(Manager *manager, LocalNode *local)
 	else
 	{
 		ereport(LOG, (errmsg("node \"%s\" must join anew: %s", local->node_name, TIMESTAMPS_LOST)));
-		sql_value("SELECT replication_plugin.note_expulsion('needs_rejoin', $1)", 1, why);
+		sql_value(note_expulsion_sql, 1, why);
 	}
 	return false;
 }
@@ -327,7 +354,7 @@ note_run(Manager *manager, LocalNode *local)
 
 	if (strcmp(manager->noted_as, as) == 0)
 		return;
-	sql_value("SELECT replication_plugin.note_run()", 0, NULL);
+	sql_value(note_run_sql, 0, NULL);
 	strlcpy(manager->noted_as, as, sizeof(manager->noted_as));
 }
 
@@ -403,10 +430,7 @@ notice_removal(LocalNode *local, List *nodes)
 			(strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0))
 			continue;
 		ereport(LOG, (errmsg("node \"%s\" has been removed from its group", local->node_name)));
-		state = sql_value_int("UPDATE replication_plugin.local_node l SET state ="
-									 " CASE n.reason WHEN 'needs_rejoin' THEN n.reason ELSE 'removed' END"
-									 " FROM replication_plugin.node n WHERE n.node_id = l.node_id AND l.node_id = $1::integer"
-									 " RETURNING l.state", local->node_id);
+		state = sql_value_int(take_removal_sql, local->node_id);
 		if (!state)
 			return false;
 		local->state = state;
@@ -432,7 +456,7 @@ notice_move(Manager *manager, LocalNode *local, List *nodes)
 		if (message)
 			ereport(LOG, (errmsg("this node keeps its dsn, as it does not reach itself by the one that the group was told: %s", message)));
 		else
-			sql_value("UPDATE replication_plugin.local_node SET dsn = $1", 1, params);
+			sql_value(set_dsn_sql, 1, params);
 	}
 }
 
@@ -477,7 +501,7 @@ check_version(Manager *manager, LocalNode *local, const char *version)
 	if (strcmp(version, EXTENSION_VERSION) == 0)
 	{
 		if (manager->other_version)
-			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '%ALTER EXTENSION%'", 0, NULL);
+			sql_value(clear_version_error_sql, 0, NULL);
 		manager->other_version = false;
 		return true;
 	}
@@ -487,7 +511,7 @@ check_version(Manager *manager, LocalNode *local, const char *version)
 	params[0] = psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
 						 version, EXTENSION_VERSION);
 	ereport(LOG, (errmsg("node \"%s\": %s", local->node_name, params[0])));
-	sql_value("UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()", 1, params);
+	sql_value(set_error_sql, 1, params);
 	manager->other_version = true;
 	return false;
 }
@@ -508,7 +532,7 @@ tell_of_places(Manager *manager, int without_place)
 								without_place, link_status_count()));
 	}
 	else if (without_place == 0 && manager->without_place > 0)
-		sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '% links of this node cannot run: %'", 0, NULL);
+		sql_value(clear_places_error_sql, 0, NULL);
 	manager->without_place = without_place;
 }
 
@@ -530,7 +554,7 @@ work(Manager *manager)
 	if (!manager->found)
 	{
 		make_clock_origin();
-		sql_value("SELECT replication_plugin.preload_in_sessions(true)", 0, NULL);
+		sql_value(preload_in_sessions_sql, 0, NULL);
 		manager->found = manager_status_found(manager->dboid);
 	}
 	if (strcmp(local->state, "left") == 0 || is_suspended(manager))
@@ -593,7 +617,7 @@ try_work(Manager *manager)
 	{
 		more = work(manager);
 		if (more && !manager->healthy)
-			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'manager: %'", 0, NULL);
+			sql_value(clear_error_sql, 0, NULL);
 		manager->healthy |= more;
 	}
 	PG_CATCH();

@@ -26,6 +26,18 @@
 /* ... and this many frontier_intervals, in which members can tell how far they are */
 #define LOOK_INTERVALS	5
 
+static const char spare_slots_sql[] =
+	"SELECT string_agg(subscriber::text, ' ') FROM replication_plugin.spare_slots()"
+	" WHERE NOT active";
+static const char drop_spare_slot_sql[] = "SELECT replication_plugin.drop_spare_slot($1::integer)";
+static const char remove_stragglers_sql[] =
+	"SELECT string_agg(s, ', ') FROM replication_plugin.remove_stragglers($1::integer,"
+	" $2::pg_lsn) s";
+static const char remove_orphans_sql[] =
+	"SELECT string_agg(o, ', ') FROM replication_plugin.remove_orphans() o";
+static const char drop_slots_of_removed_sql[] = "SELECT replication_plugin.drop_slots_of_removed()";
+static const char drop_overtaken_slots_sql[] = "SELECT replication_plugin.drop_overtaken_slots()";
+
 typedef struct SpareSlot
 {
 	NodeId		subscriber;
@@ -57,7 +69,7 @@ note_unused(List *known, NodeId subscriber)
 static void
 drop_spare_slots(SlotTender *tender)
 {
-	char	   *list = sql_value("SELECT string_agg(subscriber::text, ' ') FROM replication_plugin.spare_slots() WHERE NOT active", 0, NULL);
+	char	   *list = sql_value(spare_slots_sql, 0, NULL);
 	List	   *now = NIL;
 	char	   *save = NULL;
 
@@ -69,7 +81,7 @@ drop_spare_slots(SlotTender *tender)
 		now = lappend(now, s);
 		MemoryContextSwitchTo(old);
 		if (moment_is_past(s->unused_since, SPARE_MS))
-			sql_value_int("SELECT replication_plugin.drop_spare_slot($1::integer)", s->subscriber);
+			sql_value_int(drop_spare_slot_sql, s->subscriber);
 	}
 	list_free_deep(list_difference_ptr(tender->spare, now));
 	list_free(tender->spare);
@@ -85,7 +97,7 @@ remove_stragglers(SlotTender *tender)
 
 	if (setting_max_retained_wal < 0)
 		return;
-	names = sql_value("SELECT string_agg(s, ', ') FROM replication_plugin.remove_stragglers($1::integer, $2::pg_lsn) s", 2, params);
+	names = sql_value(remove_stragglers_sql, 2, params);
 	if (!names)
 		return;
 	activity_note();
@@ -98,7 +110,7 @@ remove_stragglers(SlotTender *tender)
 static void
 remove_orphans(void)
 {
-	char	   *names = sql_value("SELECT string_agg(o, ', ') FROM replication_plugin.remove_orphans() o", 0, NULL);
+	char	   *names = sql_value(remove_orphans_sql, 0, NULL);
 
 	if (!names)
 		return;
@@ -111,12 +123,12 @@ remove_orphans(void)
 void
 slot_tender_round(SlotTender *tender)
 {
-	sql_value("SELECT replication_plugin.drop_slots_of_removed()", 0, NULL);
+	sql_value(drop_slots_of_removed_sql, 0, NULL);
 	if (!moment_is_past(tender->looked_at, Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
 		return;
 	tender->looked_at = moment_now();
 	drop_spare_slots(tender);
-	sql_value("SELECT replication_plugin.drop_overtaken_slots()", 0, NULL);
+	sql_value(drop_overtaken_slots_sql, 0, NULL);
 	remove_orphans();
 	remove_stragglers(tender);
 	tender->looked_end = GetXLogInsertRecPtr();

@@ -26,6 +26,11 @@
 #define SHORTEST_PATIENCE_MS	5000	/* with roles that hold such locks again and again */
 #define FORGIVE_AFTER	10		/* times lock_patience */
 
+static const char lock_wait_sql[] =
+	"SELECT waits_for FROM replication_plugin.lock_wait($1::integer)";
+static const char end_lock_holders_sql[] =
+	"SELECT replication_plugin.end_lock_holders($1::integer, $2::oid[], $3::interval)";
+
 /* Returns when a process began to wait for its current lock, or 0 if it waits for none. */
 static TimestampTz
 waits_since(pid_t pid)
@@ -41,7 +46,7 @@ waits_since(pid_t pid)
 static void
 tell(const LinkStatus *l)
 {
-	char	   *waits_for = sql_value_int("SELECT waits_for FROM replication_plugin.lock_wait($1::integer)", l->pid);
+	char	   *waits_for = sql_value_int(lock_wait_sql, l->pid);
 
 	if (waits_for)
 		ereport(LOG, (errmsg("link from node %d waits for %s", l->provider, waits_for)));
@@ -159,7 +164,7 @@ end_holders(WaitWatch *watch, const LinkStatus *l, int64 waited)
 	params[0] = psprintf("%d", l->pid);
 	params[1] = hasty ? hasty : "{}";
 	params[2] = psprintf("%d ms", shortest);
-	ended = sql_value("SELECT replication_plugin.end_lock_holders($1::integer, $2::oid[], $3::interval)", 3, params);
+	ended = sql_value(end_lock_holders_sql, 3, params);
 	names = ended ? strchr(ended, ':') : NULL;
 	if (!names)
 		return;

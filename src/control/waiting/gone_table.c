@@ -50,6 +50,47 @@
 	" FROM pg_catalog.json_array_elements($1::pg_catalog.json) t(t), pg_catalog.json_array_elements(t.t->3) s(s)" \
 	" JOIN pg_catalog.pg_class c ON c.oid = (s.s->>1)::pg_catalog.oid AND c.relkind IN ('r', 'p') JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.s->>0 = $2"
 
+static const char note_renamed_sql[] =
+	"UPDATE replication_plugin.waiting_table w SET reason = r.reason"
+	" FROM (SELECT (t->>0)::integer AS number,"
+	" format('table %s does not exist here: node \"%s\" had it under that name, and calls it %s"
+	" now."
+	"  HINT: Give the table that belongs to it here its former name until nothing of it waits,"
+	" and rename it then.', t->>2, $2, t->>1) AS reason FROM json_array_elements($1::json) t) r"
+	" WHERE w.number = r.number AND w.reason <> r.reason";
+static const char note_having_sql[] =
+	"UPDATE replication_plugin.waiting_table w SET reason = r.reason"
+	" FROM (SELECT (t->>0)::integer AS number,"
+	" format('table %I.%I does not exist here; node \"%s\" has it', t->>1, t->>2, $3) AS reason"
+	" FROM json_array_elements($1::json) t"
+	"  WHERE t->>0 NOT IN (SELECT l->>0 FROM json_array_elements($2::json) l)) r"
+	" WHERE w.number = r.number AND w.reason <> r.reason";
+static const char note_silent_sql[] =
+	"UPDATE replication_plugin.waiting_table w SET reason = r.reason"
+	" FROM (SELECT (t->>0)::integer AS number,"
+	" format('table %I.%I does not exist here, and node \"%s\" %s', t->>1, t->>2, $2,"
+	" $3) AS reason"
+	"  FROM json_array_elements($1::json) t) r"
+	" WHERE w.number = r.number AND w.reason <> r.reason";
+static const char name_of_table_sql[] =
+	"SELECT format('%I.%I', schema_name, table_name) FROM replication_plugin.waiting_table"
+	" WHERE number = $1::integer";
+static const char forget_missing_sql[] =
+	"SELECT replication_plugin.forget_missing($1::integer, $2::bigint, $3::integer)";
+static const char end_waiting_sql[] = "SELECT replication_plugin.end_waiting($1::integer)";
+static const char missing_tables_sql[] =
+	"SELECT replication_plugin.missing_tables($1::integer, " MOST_TABLES ")";
+static const char first_missing_tables_sql[] =
+	"SELECT replication_plugin.missing_tables(0, " MOST_TABLES ")";
+static const char last_number_sql[] =
+	"SELECT max((t->>0)::integer) FROM json_array_elements($1::json) t";
+static const char numbers_of_missing_sql[] =
+	"SELECT replication_plugin.numbers_of_missing($1::json)";
+static const char numbers_of_tables_sql[] =
+	"SELECT string_agg(t->>0, ' ') FROM json_array_elements($1::json) t";
+static const char last_change_sql[] =
+	"SELECT last_value FROM replication_plugin.waiting_change_id_seq";
+
 /* The state of one round of questions. */
 typedef struct Inquiry
 {
@@ -101,10 +142,7 @@ note_renamed(const NodeRow *n, const char *renamed)
 {
 	const char *params[2] = {renamed, n->node_name};
 
-	sql_value("UPDATE replication_plugin.waiting_table w SET reason = r.reason"
-			  " FROM (SELECT (t->>0)::integer AS number, format('table %s does not exist here: node \"%s\" had it under that name, and calls it %s now."
-			  "  HINT: Give the table that belongs to it here its former name until nothing of it waits, and rename it then.', t->>2, $2, t->>1) AS reason FROM json_array_elements($1::json) t) r"
-			  " WHERE w.number = r.number AND w.reason <> r.reason", 2, params);
+	sql_value(note_renamed_sql, 2, params);
 }
 
 /*
@@ -116,10 +154,7 @@ note_having(const NodeRow *n, const char *tables, const char *left)
 {
 	const char *params[3] = {tables, left ? left : "[]", n->node_name};
 
-	sql_value("UPDATE replication_plugin.waiting_table w SET reason = r.reason"
-			  " FROM (SELECT (t->>0)::integer AS number, format('table %I.%I does not exist here; node \"%s\" has it', t->>1, t->>2, $3) AS reason FROM json_array_elements($1::json) t"
-			  "  WHERE t->>0 NOT IN (SELECT l->>0 FROM json_array_elements($2::json) l)) r"
-			  " WHERE w.number = r.number AND w.reason <> r.reason", 3, params);
+	sql_value(note_having_sql, 3, params);
 }
 
 /* Asks one member, and removes the tables that it has from the list. */
@@ -181,10 +216,7 @@ note_silent(const Inquiry *q)
 	const char *params[3] = {q->tables, q->silent->node_name,
 	q->is_making ? "is just making tables: it may be one of them" : "cannot be asked whether it has it"};
 
-	sql_value("UPDATE replication_plugin.waiting_table w SET reason = r.reason"
-			  " FROM (SELECT (t->>0)::integer AS number, format('table %I.%I does not exist here, and node \"%s\" %s', t->>1, t->>2, $2, $3) AS reason"
-			  "  FROM json_array_elements($1::json) t) r"
-			  " WHERE w.number = r.number AND w.reason <> r.reason", 3, params);
+	sql_value(note_silent_sql, 3, params);
 }
 
 /*
@@ -195,7 +227,7 @@ static bool
 forget(const char *number, const char *last_id, Moment begun)
 {
 	const char *params[3] = {number, last_id, CppAsString2(MOST_CHANGES)};
-	char	   *name = sql_value("SELECT format('%I.%I', schema_name, table_name) FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
+	char	   *name = sql_value(name_of_table_sql, 1, &number);
 	int64		n = 0;
 	int64		all = 0;
 
@@ -203,7 +235,8 @@ forget(const char *number, const char *last_id, Moment begun)
 		return false;
 	while (name && !moment_is_past(begun, FORGET_MS))
 	{
-		char	   *count = sql_repair("SELECT replication_plugin.forget_missing($1::integer, $2::bigint, $3::integer)", 3, params, origin_map_origin(ORIGIN_NODE_REPAIR));
+		char	   *count = sql_repair(forget_missing_sql, 3, params,
+									origin_map_origin(ORIGIN_NODE_REPAIR));
 
 		n = count ? strtoll(count, NULL, 10) : 0;
 		all += n;
@@ -216,7 +249,7 @@ forget(const char *number, const char *last_id, Moment begun)
 				(errmsg(INT64_FORMAT " changes of table %s that were kept here are passed over: no member has it any more", all, name)));
 	if (!name || n == MOST_CHANGES)
 		return !name;
-	sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
+	sql_repair(end_waiting_sql, 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
 	return true;
 }
 
@@ -224,12 +257,12 @@ forget(const char *number, const char *last_id, Moment begun)
 static char *
 next_tables(GoneTables *gone)
 {
-	char	   *tables = sql_value_int("SELECT replication_plugin.missing_tables($1::integer, " MOST_TABLES ")", gone->last_number);
+	char	   *tables = sql_value_int(missing_tables_sql, gone->last_number);
 
 	if (!tables && gone->last_number > 0)
-		tables = sql_value("SELECT replication_plugin.missing_tables(0, " MOST_TABLES ")", 0, NULL);
+		tables = sql_value(first_missing_tables_sql, 0, NULL);
 	if (tables)
-		gone->last_number = atoi(sql_value("SELECT max((t->>0)::integer) FROM json_array_elements($1::json) t", 1, (const char *const *) &tables));
+		gone->last_number = atoi(sql_value(last_number_sql, 1, (const char *const *) &tables));
 	return tables;
 }
 
@@ -246,7 +279,7 @@ look(GoneTables *gone, char *last_id)
 	ask_all(&q, members, false);
 	if (q.tables && !q.silent)
 	{
-		q.tables = sql_value("SELECT replication_plugin.numbers_of_missing($1::json)", 1, (const char *const *) &q.tables);
+		q.tables = sql_value(numbers_of_missing_sql, 1, (const char *const *) &q.tables);
 		ask_all(&q, members, true);
 	}
 	if (!q.tables)
@@ -256,7 +289,7 @@ look(GoneTables *gone, char *last_id)
 		note_silent(&q);
 		return;
 	}
-	list = sql_value("SELECT string_agg(t->>0, ' ') FROM json_array_elements($1::json) t", 1, (const char *const *) &q.tables);
+	list = sql_value(numbers_of_tables_sql, 1, (const char *const *) &q.tables);
 	begun = moment_now();
 	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number; number = strtok_r(NULL, " ", &rest))
 	{
@@ -279,7 +312,7 @@ gone_table_round(GoneTables *gone)
 	context = AllocSetContextCreate(CurrentMemoryContext, "gone tables", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	/* ids that were assigned before any member is asked */
-	last_id = sql_value("SELECT last_value FROM replication_plugin.waiting_change_id_seq", 0, NULL);
+	last_id = sql_value(last_change_sql, 0, NULL);
 	if (last_id)
 		look(gone, last_id);
 	MemoryContextSwitchTo(old);

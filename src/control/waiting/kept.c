@@ -52,6 +52,14 @@
 #define HOLD_MS			5000
 #define LOCK_TIMEOUT	"2s"	/* for a lock on the table: other tables wait for this process */
 
+static const char end_waiting_sql[] = "SELECT replication_plugin.end_waiting($1::integer)";
+static const char schema_of_table_sql[] =
+	"SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer";
+static const char name_of_table_sql[] =
+	"SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer";
+static const char any_kept_sql[] =
+	"SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1";
+
 /* A transaction some of whose changes were kept. */
 typedef struct Kept
 {
@@ -378,7 +386,8 @@ work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema
 	MemoryContextDelete(context);
 	if (!any)
 	{
-		ended = strcmp(sql_repair("SELECT replication_plugin.end_waiting($1::integer)", 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR)), "t") == 0;
+		ended = strcmp(sql_repair(end_waiting_sql, 1, &number,
+								  origin_map_origin(ORIGIN_NODE_REPAIR)), "t") == 0;
 		FAULT_POINT("table_wait_ended");
 	}
 	if (!failed && !ended)		/* also if a change was kept in the meantime */
@@ -389,8 +398,8 @@ work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema
 static void
 visit(KeptWork *work, ApplyContext *cx, const char *number, bool slow)
 {
-	char	   *schema = sql_value("SELECT schema_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
-	char	   *name = sql_value("SELECT table_name FROM replication_plugin.waiting_table WHERE number = $1::integer", 1, &number);
+	char	   *schema = sql_value(schema_of_table_sql, 1, &number);
+	char	   *name = sql_value(name_of_table_sql, 1, &number);
 
 	if (schema && name && kept_due_begin(number, slow))
 		work_on(work, cx, number, schema, name);
@@ -406,7 +415,7 @@ kept_round(KeptWork *work, ApplyContext *cx)
 	OwnTransaction t;
 
 	Assert(!IsTransactionState());
-	if (!sql_value("SELECT 1 FROM replication_plugin.waiting_table WHERE kept LIMIT 1", 0, NULL))
+	if (!sql_value(any_kept_sql, 0, NULL))
 		return false;
 	if (!work->changes)
 		work->changes = kept_due_listen();

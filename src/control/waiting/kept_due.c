@@ -145,6 +145,27 @@ have_any_sooner(Changes *c)
 	" UNION ALL SELECT x.number FROM replication_plugin.waiting_table x WHERE (EXISTS (SELECT FROM replication_plugin.exclusion)" \
 	"  OR EXISTS (SELECT FROM replication_plugin.table_setting)) AND replication_plugin.exclusion(x.schema_name, x.table_name) IS NOT NULL)) "
 
+static const char begin_try_sql[] =
+	"UPDATE replication_plugin.waiting_table w"
+	" SET tries = tries + 1, tried_at = clock_timestamp(), spent = greatest(spent, " SLOW_MS "),"
+	" retry_at = clock_timestamp() + least(power(2, least(tries, 10)), " LONGEST_PAUSE ") *"
+	" interval '1 second'"
+	" WHERE number = $1::integer AND ($2 = '1' OR NOT" IS_SLOW ") RETURNING 1";
+static const char tries_over_sql[] =
+	"SELECT w.over FROM replication_plugin.waiting_table w WHERE w.number = $1::integer";
+static const char note_failure_sql[] =
+	"UPDATE replication_plugin.waiting_table"
+	" SET reason = $2, tried_at = clock_timestamp(), spent = $3::integer,"
+	" tries = CASE WHEN $6 = '1' THEN 1 ELSE tries END, over = CASE"
+	" WHEN $5 = '1' THEN least(over + 1, $7::integer) ELSE 0 END,"
+	" retry_at = clock_timestamp() + greatest($4::integer * interval '1 ms', CASE"
+	" WHEN $5 = '1' THEN NULL WHEN $6 = '1' THEN interval '1 second'"
+	"  ELSE retry_at - clock_timestamp() END) WHERE number = $1::integer";
+static const char note_success_sql[] =
+	"UPDATE replication_plugin.waiting_table"
+	" SET tries = 0, over = 0, spent = 0, retry_at = clock_timestamp() + $2::integer * interval"
+	" '1 second' WHERE number = $1::integer";
+
 char *
 kept_due(Changes *changes, char **slow)
 {
@@ -160,15 +181,13 @@ kept_due_begin(const char *number, bool slow)
 	const char *params[2] = {number, slow ? "1" : "0"};
 
 	/* the table counts as slow until the try is known not to be */
-	return sql_value("UPDATE replication_plugin.waiting_table w SET tries = tries + 1, tried_at = clock_timestamp(), spent = greatest(spent, " SLOW_MS "),"
-					 " retry_at = clock_timestamp() + least(power(2, least(tries, 10)), " LONGEST_PAUSE ") * interval '1 second'"
-					 " WHERE number = $1::integer AND ($2 = '1' OR NOT" IS_SLOW ") RETURNING 1", 2, params) != NULL;
+	return sql_value(begin_try_sql, 2, params) != NULL;
 }
 
 int
 kept_due_limit(const char *number)
 {
-	char	   *over = sql_value("SELECT w.over FROM replication_plugin.waiting_table w WHERE w.number = $1::integer", 1, &number);
+	char	   *over = sql_value(tries_over_sql, 1, &number);
 
 	return QUICK_MS << Min(over ? atoi(over) : 0, MOST_DOUBLINGS);
 }
@@ -203,10 +222,7 @@ kept_due_failed(const char *number, const char *reason, int ms, int changes, boo
 		psprintf("%d", most_doublings(slow_rows))
 	};
 
-	sql_value("UPDATE replication_plugin.waiting_table SET reason = $2, tried_at = clock_timestamp(), spent = $3::integer,"
-			  " tries = CASE WHEN $6 = '1' THEN 1 ELSE tries END, over = CASE WHEN $5 = '1' THEN least(over + 1, $7::integer) ELSE 0 END,"
-			  " retry_at = clock_timestamp() + greatest($4::integer * interval '1 ms', CASE WHEN $5 = '1' THEN NULL WHEN $6 = '1' THEN interval '1 second'"
-			  "  ELSE retry_at - clock_timestamp() END) WHERE number = $1::integer", 7, params);
+	sql_value(note_failure_sql, 7, params);
 }
 
 void
@@ -214,6 +230,5 @@ kept_due_worked(const char *number, bool pause)
 {
 	const char *params[2] = {number, pause ? "2" : NULL};
 
-	sql_value("UPDATE replication_plugin.waiting_table SET tries = 0, over = 0, spent = 0, retry_at = clock_timestamp() + $2::integer * interval '1 second' WHERE number = $1::integer",
-			  2, params);
+	sql_value(note_success_sql, 2, params);
 }

@@ -42,6 +42,15 @@
 /* visits of a table take at most 1/REST of the time */
 #define REST			10
 
+static const char forget_dropped_sql[] =
+	"DELETE FROM replication_plugin.%s p WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c"
+	" WHERE c.oid = p.relid)";
+static const char tables_in_sql[] =
+	"SELECT pg_catalog.string_agg(DISTINCT relid::pg_catalog.text, ' ') FROM replication_plugin.%s";
+static const char clear_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = NULL"
+	" WHERE last_error LIKE 'park worker: %'";
+
 /* A task that is done with a table, and when it was last done. */
 typedef struct Visit
 {
@@ -94,8 +103,8 @@ entry_of(ParkWorker *worker, Oid relid)
 static char *
 tables_in(const char *table)
 {
-	sql_value(psprintf("DELETE FROM replication_plugin.%s p WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = p.relid)", table), 0, NULL);
-	return sql_value(psprintf("SELECT pg_catalog.string_agg(DISTINCT relid::pg_catalog.text, ' ') FROM replication_plugin.%s", table), 0, NULL);
+	sql_value(psprintf(forget_dropped_sql, table), 0, NULL);
+	return sql_value(psprintf(tables_in_sql, table), 0, NULL);
 }
 
 /* Notes the end of a visit. */
@@ -189,7 +198,7 @@ work(void)
 		some |= visit(&worker, "row_pin", collect);
 		some |= kept_round(&worker.kept, worker.cx);
 		if (!healthy)
-			sql_value("UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'park worker: %'", 0, NULL);
+			sql_value(clear_error_sql, 0, NULL);
 		healthy = true;
 		pulse_rest();
 		if (some)

@@ -8,6 +8,30 @@
 #include "control/workers/manager_sql.h"
 #include "control/workers/sql.h"
 
+static const char link_exists_sql[] =
+	"SELECT provider FROM replication_plugin.link WHERE provider = $1::integer";
+static const char link_paused_sql[] =
+	"SELECT paused FROM replication_plugin.link WHERE provider = $1::integer";
+static const char note_error_sql[] =
+	"UPDATE replication_plugin.local_node"
+	" SET last_error = $1, last_error_at = CASE WHEN $1 IS NULL THEN last_error_at ELSE now() END"
+	" WHERE last_error IS DISTINCT FROM $1";
+static const char delete_old_sql[] =
+	"DELETE FROM replication_plugin.conflict_log"
+	" WHERE detected_at < now() - make_interval(secs => $1::double precision)";
+static const char log_is_too_large_sql[] =
+	"SELECT pg_total_relation_size('replication_plugin.conflict_log') > $1::bigint";
+static const char delete_largest_sql[] =
+	"WITH sizes AS (SELECT l.ctid AS id, sum(80 + pg_column_size(l.table_name) +"
+	" coalesce(pg_column_size(l.row_key), 0)"
+	"   + coalesce(pg_column_size(l.local_row), 0) + coalesce(pg_column_size(l.remote_row),"
+	" 0) + coalesce(pg_column_size(l.detail), 0))"
+	"  OVER (ORDER BY l.detected_at DESC, l.ctid DESC) AS size"
+	" FROM replication_plugin.conflict_log l)"
+	" DELETE FROM replication_plugin.conflict_log l USING sizes s"
+	" WHERE l.ctid = s.id AND s.size > 0.9 * $1::bigint AND EXISTS (SELECT FROM sizes t"
+	" WHERE t.size > $1::bigint)";
+
 /* Reads a boolean value of SQL. */
 static bool
 is_true(const char *value)
@@ -18,23 +42,19 @@ is_true(const char *value)
 bool
 sql_link_exists(NodeId provider)
 {
-	return sql_value_int("SELECT provider FROM replication_plugin.link WHERE provider = $1::integer",
-						 provider) != NULL;
+	return sql_value_int(link_exists_sql, provider) != NULL;
 }
 
 bool
 sql_link_paused(NodeId provider)
 {
-	return is_true(sql_value_int("SELECT paused FROM replication_plugin.link WHERE provider = $1::integer",
-								 provider));
+	return is_true(sql_value_int(link_paused_sql, provider));
 }
 
 void
 sql_note_error(const char *message)
 {
-	sql_value("UPDATE replication_plugin.local_node"
-			  " SET last_error = $1, last_error_at = CASE WHEN $1 IS NULL THEN last_error_at ELSE now() END"
-			  " WHERE last_error IS DISTINCT FROM $1", 1, &message);
+	sql_value(note_error_sql, 1, &message);
 }
 
 /* Deletes rows of conflict_log that are older than conflict_retention. */
@@ -45,8 +65,7 @@ prune_old_conflicts(void)
 
 	if (setting_conflict_retention < 0)
 		return;
-	sql_value("DELETE FROM replication_plugin.conflict_log"
-			  " WHERE detected_at < now() - make_interval(secs => $1::double precision)", 1, &seconds);
+	sql_value(delete_old_sql, 1, &seconds);
 }
 
 /*
@@ -60,13 +79,9 @@ prune_large_conflicts(void)
 	const char *limit = psprintf(INT64_FORMAT, setting_conflict_log_size * INT64CONST(1048576));
 
 	if (setting_conflict_log_size < 0 ||
-		!is_true(sql_value("SELECT pg_total_relation_size('replication_plugin.conflict_log') > $1::bigint", 1, &limit)))
+		!is_true(sql_value(log_is_too_large_sql, 1, &limit)))
 		return;
-	sql_value("WITH sizes AS (SELECT l.ctid AS id, sum(80 + pg_column_size(l.table_name) + coalesce(pg_column_size(l.row_key), 0)"
-			  "   + coalesce(pg_column_size(l.local_row), 0) + coalesce(pg_column_size(l.remote_row), 0) + coalesce(pg_column_size(l.detail), 0))"
-			  "  OVER (ORDER BY l.detected_at DESC, l.ctid DESC) AS size FROM replication_plugin.conflict_log l)"
-			  " DELETE FROM replication_plugin.conflict_log l USING sizes s"
-			  " WHERE l.ctid = s.id AND s.size > 0.9 * $1::bigint AND EXISTS (SELECT FROM sizes t WHERE t.size > $1::bigint)", 1, &limit);
+	sql_value(delete_largest_sql, 1, &limit);
 }
 
 void
