@@ -27,7 +27,8 @@ key_search_column(ScanKey search, Relation index, int k, Datum value)
 }
 
 bool
-key_search_row(Relation rel, Oid indexoid, const Datum *key, Snapshot snapshot, TupleTableSlot *slot)
+key_search_row(Relation rel, Oid indexoid, const Datum *key, Snapshot snapshot,
+			   TupleTableSlot *slot)
 {
 	Relation	index = index_open(indexoid, AccessShareLock);
 	int			n = IndexRelationGetNumberOfKeyAttributes(index);

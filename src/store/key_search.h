@@ -23,6 +23,7 @@ extern void key_search_column(ScanKey search, Relation index, int k, Datum value
  * Finds the row with the key by a unique index. The key has the order of the index's columns.
  * Returns false if there is no such row. The slot holds a pin on the row's buffer.
  */
-extern bool key_search_row(Relation rel, Oid indexoid, const Datum *key, Snapshot snapshot, TupleTableSlot *slot);
+extern bool key_search_row(Relation rel, Oid indexoid, const Datum *key, Snapshot snapshot,
+						   TupleTableSlot *slot);
 
 #endif							/* REPLICATION_PLUGIN_KEY_SEARCH_H */
