@@ -129,7 +129,9 @@ static const NameTaker name_takers[] = {
 	NULL
 };
 
-static const HookTakers takers = {utility_takers, access_takers, perms_takers, table_takers, name_takers};
+static const HookTakers takers = {
+	utility_takers, access_takers, perms_takers, table_takers, name_takers
+};
 
 /* ---------- loading ---------- */
 
@@ -152,8 +154,9 @@ install_preloaded(void)
 }
 
 /*
- * Transaction callbacks are called in the reverse order of their registration: so commit_stamp comes
- * after those that may write or fail before the commit, and before those that read its timestamp.
+ * Transaction callbacks are called in the reverse order of their registration: so commit_stamp
+ * comes after those that may write or fail before the commit, and before those that read its
+ * timestamp.
  */
 void
 _PG_init(void)

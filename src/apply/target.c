@@ -74,7 +74,9 @@ target_table_changed(Oid relid)
 static void
 create_table_of_targets(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(ApplyTarget),.hcxt = TopMemoryContext};
+	HASHCTL		ctl = {
+		.keysize = sizeof(Oid),.entrysize = sizeof(ApplyTarget),.hcxt = TopMemoryContext
+	};
 
 	targets = hash_create("apply targets", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -188,7 +190,8 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 	if (t->context)
 		MemoryContextDelete(t->context);
 	/* a child of the hash table's context, and so deleted with the table */
-	t->context = AllocSetContextCreate(GetMemoryChunkContext(targets), "apply target", ALLOCSET_SMALL_SIZES);
+	t->context = AllocSetContextCreate(GetMemoryChunkContext(targets), "apply target",
+									   ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(t->context);
 	t->runs_code = table_runs_code(t->rel);
 	build_estate(t);

@@ -68,8 +68,8 @@ typedef void (*PermsTaker) (List *range_table);
 
 /*
  * Called in each process when the definition of a table may have changed, of all tables if relid is
- * InvalidOid. It only marks what the process has cached. PostgreSQL has room for few such callbacks,
- * and none can be unregistered, so all takers share one.
+ * InvalidOid. It only marks what the process has cached. PostgreSQL has room for few such
+ * callbacks, and none can be unregistered, so all takers share one.
  */
 typedef void (*TableTaker) (Oid relid);
 

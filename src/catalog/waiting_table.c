@@ -79,7 +79,9 @@ read_entry(HeapTuple tuple, TupleDesc desc)
 static void
 remember(HeapTuple tuple, TupleDesc desc)
 {
-	HASHCTL		ctl = {.keysize = sizeof(TableKey),.entrysize = sizeof(Known),.hcxt = TopMemoryContext};
+	HASHCTL		ctl = {
+		.keysize = sizeof(TableKey),.entrysize = sizeof(Known),.hcxt = TopMemoryContext
+	};
 	TableKey	key;
 	MemoryContext old;
 	WaitingTable *w;

@@ -80,7 +80,8 @@ sent_relation_table_changed(Oid relid)
 void
 sent_relation_name_changed(uint32 hash)
 {
-	if (current && current->names && (hash == 0 || hash_search(current->names, &hash, HASH_FIND, NULL)))
+	if (current && current->names &&
+		(hash == 0 || hash_search(current->names, &hash, HASH_FIND, NULL)))
 		invalidate_all(current);
 }
 
@@ -88,12 +89,16 @@ sent_relation_name_changed(uint32 hash)
 static void
 create_tables(SentRelations *cache)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation),.hcxt = CacheMemoryContext};
+	HASHCTL		ctl = {
+		.keysize = sizeof(Oid),.entrysize = sizeof(SentRelation),.hcxt = CacheMemoryContext
+	};
 
-	cache->entries = hash_create("sent relations", 128, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache->entries = hash_create("sent relations", 128, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.entrysize = sizeof(uint32);
 	ctl.hcxt = GetMemoryChunkContext(cache->entries);
-	cache->names = hash_create("names in sent relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache->names = hash_create("names in sent relations", 64, &ctl,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 SentRelations *
@@ -276,7 +281,8 @@ build(SentRelations *cache, SentRelation *e, Relation rel)
 
 	if (e->context)
 		MemoryContextDelete(e->context);
-	e->context = AllocSetContextCreate(GetMemoryChunkContext(cache->entries), "sent relation", ALLOCSET_SMALL_SIZES);
+	e->context = AllocSetContextCreate(GetMemoryChunkContext(cache->entries), "sent relation",
+									   ALLOCSET_SMALL_SIZES);
 	e->described = false;
 	e->root = e->relid;
 	/* set first: a change while the entry is built makes it invalid again */

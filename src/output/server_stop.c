@@ -38,8 +38,8 @@
 static TimeoutId timer;			/* below USER_TIMEOUT: not registered yet */
 
 /*
- * Since when the launcher is gone, or since the subscriber last confirmed something after that. If no
- * launcher has run, its absence indicates nothing.
+ * Since when the launcher is gone, or since the subscriber last confirmed something after that. If
+ * no launcher has run, its absence indicates nothing.
  */
 static Moment gone_since = NOT_GONE;
 static XLogRecPtr confirmed = InvalidXLogRecPtr;

@@ -368,7 +368,9 @@ work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema
 
 	while (any && !failed && !moment_is_past(start, WORK_MS))
 	{
-		Kept		k = {.work = work,.cx = cx,.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit};
+		Kept		k = {
+			.work = work,.cx = cx,.schema = pstrdup(schema),.name = pstrdup(name),.limit = limit
+		};
 		Moment		begun = moment_now();
 		Failure		f = {0};
 
