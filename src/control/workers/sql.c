@@ -5,9 +5,11 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "replication/origin.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "base/own_transaction.h"
@@ -15,6 +17,68 @@
 #include "control/workers/sql.h"
 
 #define MAX_PARAMS	8
+#define MAX_PLANS	200		/* statements whose plans are kept */
+
+/* The plan of a statement, which this process keeps until it ends. */
+typedef struct KeptPlan
+{
+	const char *sql;			/* the hash key */
+	SPIPlanPtr	plan;
+} KeptPlan;
+
+static uint32
+kept_plan_hash(const void *key, Size size)
+{
+	const char *sql = *(const char *const *) key;
+
+	return hash_bytes((const unsigned char *) sql, strlen(sql));
+}
+
+static int
+kept_plan_compare(const void *a, const void *b, Size size)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+static HTAB *
+make_kept_plans(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(char *), .entrysize = sizeof(KeptPlan),
+		.hash = kept_plan_hash, .match = kept_plan_compare, .hcxt = TopMemoryContext
+	};
+
+	return hash_create("plans of workers' statements", 64, &ctl,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
+/*
+ * Returns the plan of a statement whose parameters are texts. Workers run the same statements again
+ * and again; if there are too many different ones, the plan lives until SPI_finish().
+ */
+static SPIPlanPtr
+plan_of(const char *sql, int nparams, Oid *types)
+{
+	static HTAB *plans = NULL;
+	KeptPlan   *kept;
+	SPIPlanPtr	plan;
+
+	if (!plans)
+		plans = make_kept_plans();
+	kept = hash_search(plans, &sql, HASH_FIND, NULL);
+	if (kept)
+		return kept->plan;
+	plan = SPI_prepare(sql, nparams, types);
+	if (!plan)
+		elog(ERROR, "statement cannot be prepared: %s", sql);
+	if (hash_get_num_entries(plans) < MAX_PLANS)
+	{
+		sql = MemoryContextStrdup(TopMemoryContext, sql);
+		SPI_keepplan(plan);
+		kept = hash_search(plans, &sql, HASH_ENTER, NULL);
+		kept->plan = plan;
+	}
+	return plan;
+}
 
 /*
  * Runs a statement. Its rows are marked with the origin if that is valid; the transaction itself is
@@ -41,7 +105,7 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 		nulls[i] = params[i] ? ' ' : 'n';
 		values[i] = params[i] ? CStringGetTextDatum(params[i]) : (Datum) 0;
 	}
-	if (SPI_execute_with_args(sql, nparams, types, values, nulls, false, 0) < 0)
+	if (SPI_execute_plan(plan_of(sql, nparams, types), values, nulls, false, 0) < 0)
 		elog(ERROR, "statement failed: %s", sql);
 	if (SPI_processed > 0 && SPI_tuptable)
 	{
