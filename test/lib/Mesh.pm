@@ -16,6 +16,7 @@ BEGIN
 }
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Session;
 use Time::HiRes qw(time sleep);
 
 my $count = 0;
@@ -168,11 +169,26 @@ sub dsn_user
 sub sql
 {
 	my ($self, $i, $sql, $db) = @_;
-	return $self->node($i)->safe_psql($db || 'app', $sql);
+	my ($status, $out, $err) = $self->try_sql($i, $sql, $db);
+	note("node $i: $err") if $err ne '';
+	die "error running SQL on node $i (status $status): $err\nwith sql '$sql'" if $status != 0;
+	return $out;
 }
 
 # SQL on a node; returns (status, stdout, stderr).
 sub try_sql
+{
+	my ($self, $i, $sql, $db) = @_;
+	if (($db || 'app') eq 'app' && Session::fits($sql))
+	{
+		return $self->session($i)->run($sql);
+	}
+	$self->close_sessions($i) if $db || Session::changes_defaults($sql);
+	return $self->try_alone($i, $sql, $db);
+}
+
+# The same in a session of its own.
+sub try_alone
 {
 	my ($self, $i, $sql, $db) = @_;
 	my ($out, $err) = ('', '');
@@ -182,6 +198,28 @@ sub try_sql
 	return (2, $out, $@) if $@ =~ /Broken pipe/;
 	die $@ if $@;
 	return ($status, $out, $err);
+}
+
+# The session that is kept for sql() on a node; a new one where the last one has ended.
+sub session
+{
+	my ($self, $i) = @_;
+	my $node = $self->node($i);
+	my $kept = \$self->{sessions}{$$}{$i};
+	return $$kept if $$kept && $$kept->is_alive;
+	my %env = $node->_get_env;
+	$$kept = Session->new(\%env, $node->installed_command('psql'), '-XAtq', '-v', 'ON_ERROR_STOP=1',
+		'-d', $node->connstr('app'), '-f', '-');
+	return $$kept;
+}
+
+# Closes the sessions that are kept on a node, or on all nodes.
+sub close_sessions
+{
+	my ($self, @nodes) = @_;
+	my $mine = $self->{sessions}{$$} or return;
+	@nodes = keys %$mine unless @nodes;
+	$_->close for grep { $_ } delete @$mine{@nodes};
 }
 
 # SQL on all nodes.

@@ -5,10 +5,11 @@ use warnings;
 use Mesh;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Waiting;
 
 my $mesh = Mesh->new(4, conf => "replication_plugin.table_patience = 1s\nreplication_plugin.row_timeout = 2s\nmax_prepared_transactions = 5\nmax_replication_slots = 20\nmax_wal_senders = 20\nmax_worker_processes = 40\n");
 my $as = 'SET SESSION AUTHORIZATION mallory; ';
-my $fails = "CREATE OR REPLACE FUNCTION m.fails() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' THEN RAISE 'no way'; END IF; RETURN new; END \$\$";
+my $fails = fails();
 
 $mesh->sql($_, 'CREATE ROLE mallory LOGIN') for 1 .. 4;
 $mesh->sql(1, sprintf("SELECT replication_plugin.create_group('test', 'node1', '%s')", $mesh->dsn(1)));
@@ -30,25 +31,12 @@ SQL
 $mesh->join($_) for 2, 3;
 my @tables = qw(t parts keyless friends);
 
-sub hinder { my ($i, @t) = @_; $mesh->sql($i, "$as CREATE TRIGGER t BEFORE INSERT OR UPDATE ON m.$_ FOR EACH ROW EXECUTE FUNCTION m.fails(); ALTER TABLE m.$_ ENABLE ALWAYS TRIGGER t") for @t; }
-sub free { my ($i, @t) = @_; $mesh->sql($i, "$as DROP TRIGGER IF EXISTS t ON m.$_") for @t; }
-
-sub waits
-{
-	my ($i, @t) = @_;
-	ok($mesh->poll($i, "SELECT count(*) FROM replication_plugin.waiting_tables WHERE \"table\" = '$_' AND changes > 0", '1', 120), "table $_ waits on node $i")
-		or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT provider, state, last_error FROM replication_plugin.links')) for @t;
-}
 
 sub same
 {
 	my ($what, @members) = @_;
 	$mesh->wait_converged(@members);
-	for my $i (@members)
-	{
-		ok($mesh->poll($i, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 180), "$what: nothing waits on node $i")
-			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT name, progress FROM replication_plugin.nodes'));
-	}
+	nothing_waits($mesh, $what, @members);
 	$mesh->wait_converged(@members);
 	$mesh->is_identical($what, @members);
 }
@@ -56,10 +44,10 @@ sub same
 subtest 'by way of a node where the table waits' => sub {
 	$mesh->sql(1, "SELECT replication_plugin.set_topology('star', '{node1,node2,node3}')");
 	$mesh->wait_for_links(Mesh::star_links(1, 2, 3));
-	hinder(1, @tables);
+	hinder($mesh, 1, @tables);
 	$mesh->sql(2, "$as INSERT INTO m.t SELECT g, repeat('x', 9000), g FROM generate_series(1, 20) g; INSERT INTO m.parts VALUES (1, 'a'), (200, 'b');
 		INSERT INTO m.keyless VALUES (1, 'a'), (1, 'a'), (2, 'b'); INSERT INTO m.friends VALUES (1, 'a'), (2, 'b')");
-	waits(1, @tables);
+	waits($mesh, 1, @tables);
 	$mesh->sql(2, "$as UPDATE m.t SET n = n + 1 WHERE id < 5; DELETE FROM m.t WHERE id = 6; UPDATE m.t SET id = 100 WHERE id = 7; UPDATE m.parts SET id = 300 WHERE id = 1;
 		UPDATE m.keyless SET v = 'c' WHERE id = 2; BEGIN; UPDATE m.friends SET v = 'z' WHERE id = 1; UPDATE m.friends SET v = 'a' WHERE id = 2; UPDATE m.friends SET v = 'b' WHERE id = 1; COMMIT;");
 	my $sum = 'SELECT md5(string_agg(x, chr(10) ORDER BY x COLLATE "C")) FROM (SELECT t::text FROM m.t UNION ALL SELECT t::text FROM m.parts t UNION ALL SELECT t::text FROM m.keyless t UNION ALL SELECT t::text FROM m.friends t) y(x)';
@@ -81,7 +69,7 @@ subtest 'by way of a node where the table waits' => sub {
 	$mesh->kill9_server(1);
 	$mesh->start_server(1);
 	$mesh->sql(2, "$as UPDATE m.t SET n = -1 WHERE id = 9; DELETE FROM m.keyless WHERE id = 1 AND ctid = (SELECT min(ctid) FROM m.keyless WHERE id = 1)");
-	free(1, @tables);
+	free($mesh, 1, @tables);
 	is($mesh->sql(4, "SELECT replication_plugin.wait_until_ready('240 seconds')"), 't', 'it joins when nothing waits');
 	$mesh->wait_for_links(Mesh::star_links(1, 2, 3, 4));
 	same('a star whose hub had to wait', 1 .. 4);
@@ -93,7 +81,7 @@ subtest 'a constraint that is checked at the end' => sub {
 	$mesh->wait_for_links(Mesh::mesh_links(1 .. 4));
 	$mesh->sql(3, "$as ALTER TABLE m.late DROP CONSTRAINT late_v_key");
 	$mesh->sql(3, "$as INSERT INTO m.late VALUES (1, 'x'), (2, 'x')");
-	waits($_, 'late') for 1, 2, 4;
+	waits($mesh, $_, 'late') for 1, 2, 4;
 	$mesh->sql(3, "INSERT INTO bank VALUES (1, 'goes on')");
 	ok($mesh->poll($_, 'SELECT v FROM bank WHERE id = 1', 'goes on'), "node $_: others go on") for 1, 2, 4;
 	$mesh->sql($_, "$as ALTER TABLE m.late DROP CONSTRAINT late_v_key") for 1, 2, 4;
@@ -102,19 +90,19 @@ subtest 'a constraint that is checked at the end' => sub {
 
 subtest 'a table that comes to be later, under another owner' => sub {
 	$mesh->sql(2, "$as CREATE TABLE m.later (id int PRIMARY KEY, v text); INSERT INTO m.later SELECT g, 'v' FROM generate_series(1, 2500) g; UPDATE m.later SET v = 'w' WHERE id > 2400");
-	waits($_, 'later') for 1, 3, 4;
+	waits($mesh, $_, 'later') for 1, 3, 4;
 	$mesh->sql(1, "CREATE TABLE m.later (id int PRIMARY KEY, v text)");
 	$mesh->sql($_, "$as CREATE TABLE m.later (id int PRIMARY KEY, v text)") for 3, 4;
 	same('a table that comes later', 1 .. 4);
 	is($mesh->sql(3, "SELECT count(*), count(*) FILTER (WHERE v = 'w') FROM m.later"), '2500|100', 'with all rows');
 	# left out
 	$mesh->sql(2, "$as CREATE TABLE m.scratch (id int PRIMARY KEY); INSERT INTO m.scratch VALUES (1)");
-	waits(1, 'scratch');
+	waits($mesh, 1, 'scratch');
 	$mesh->sql(2, "SELECT replication_plugin.exclude_table('m.scratch')");
 	same('a table that is left out while it waits', 1 .. 4);
 	# not wanted: who runs the group can forget what is kept
 	$mesh->sql(2, "$as CREATE TABLE m.gone (id int PRIMARY KEY); INSERT INTO m.gone VALUES (1), (2)");
-	waits($_, 'gone') for 1, 3, 4;
+	waits($mesh, $_, 'gone') for 1, 3, 4;
 	$mesh->sql(1, 'CREATE ROLE operator LOGIN; GRANT replication_plugin_admin TO operator');
 	my $refused = ($mesh->try_sql(1, "$as SELECT replication_plugin.discard_kept_changes('m', 'gone')"))[2];
 	like($refused, qr/permission denied for function discard_kept_changes/, 'its owner may not discard what is kept');
@@ -124,12 +112,12 @@ subtest 'a table that comes to be later, under another owner' => sub {
 	$mesh->sql(2, "$as DROP TABLE m.gone");
 	same('a table that is gone', 1 .. 4);
 	# given anew instead
-	hinder(3, 't');
+	hinder($mesh, 3, 't');
 	$mesh->sql(2, "$as UPDATE m.t SET n = 1000 WHERE id = 10");
-	waits(3, 't');
+	waits($mesh, 3, 't');
 	$mesh->sql(3, "$as UPDATE m.t SET n = 2000 WHERE id = 11");
 	$mesh->wait_converged(1 .. 4);
-	free(3, 't');
+	free($mesh, 3, 't');
 	$mesh->sql(2, "SELECT replication_plugin.resend_table('m.t')");
 	same('given anew', 1 .. 4);
 };
@@ -145,9 +133,9 @@ sub stable
 subtest 'rewritten while it waits' => sub {
 	$mesh->sql(1, "$as INSERT INTO m.t VALUES (40, 'x', 1), (41, 'x', 1), (42, 'x', 1)");
 	$mesh->wait_converged(1 .. 4);
-	hinder(3, 't');
+	hinder($mesh, 3, 't');
 	$mesh->sql(1, "$as UPDATE m.t SET n = 501 WHERE id IN (40, 41, 42)");
-	waits(3, 't');
+	waits($mesh, 3, 't');
 	$mesh->sql(3, "$as UPDATE m.t SET n = 502 WHERE id = 40");
 	$mesh->wait_converged(1 .. 4);
 	stable(3);
@@ -155,7 +143,7 @@ subtest 'rewritten while it waits' => sub {
 	stable(3);
 	$mesh->sql(3, "$as UPDATE m.t SET n = 503 WHERE id = 41");
 	stable(3);
-	free(3, 't');
+	free($mesh, 3, 't');
 	same('rewritten', 1 .. 4);
 	is($mesh->sql(3, 'SELECT string_agg(n::text, chr(32) ORDER BY id) FROM m.t WHERE id IN (40, 41, 42)'), '502 503 501', 'the newest writes');
 };
@@ -166,7 +154,7 @@ subtest 'code that is slow, but not too slow for a row' => sub {
 		CREATE TRIGGER t BEFORE INSERT ON m.slow FOR EACH ROW EXECUTE FUNCTION m.slow(); ALTER TABLE m.slow ENABLE ALWAYS TRIGGER t") for 1 .. 4;
 	$mesh->sql(1, "$as INSERT INTO m.slow SELECT generate_series(1, 25)");
 	$mesh->sql(1, "INSERT INTO bank VALUES (2, 'behind')");
-	waits($_, 'slow') for 2, 3, 4;
+	waits($mesh, $_, 'slow') for 2, 3, 4;
 	for my $i (2, 3, 4)
 	{
 		ok($mesh->poll($i, "SELECT v FROM bank WHERE id = 2", 'behind'), "node $i: others go on");
@@ -189,7 +177,7 @@ subtest 'random writes while tables come to wait, and go on' => sub {
 		my $i = 1 + int(rand(4));
 		my $what = rand;
 		if ($what < 0.12) { $mesh->try_sql($i, "$as CREATE TRIGGER t BEFORE INSERT OR UPDATE ON m.$_ FOR EACH ROW EXECUTE FUNCTION m.fails(); ALTER TABLE m.$_ ENABLE ALWAYS TRIGGER t") for $tables[ int(rand(@tables)) ]; }
-		elsif ($what < 0.26) { free($i, $tables[ int(rand(@tables)) ]); }
+		elsif ($what < 0.26) { free($mesh, $i, $tables[ int(rand(@tables)) ]); }
 		elsif ($what < 0.27 && $n > 20) { $mesh->kill9_server($i); $mesh->start_server($i); }
 		else
 		{
@@ -219,7 +207,7 @@ subtest 'random writes while tables come to wait, and go on' => sub {
 	for my $i (1 .. 4) { $times += () = PostgreSQL::Test::Utils::slurp_file($mesh->node($i)->logfile, $sizes[$i]) =~ /wait from here on/g; }
 	note("$n steps; tables that wait at their end: $waiting");
 	cmp_ok($times, '>', 3, "tables came to wait ($times times)");
-	free($_, @tables) for 1 .. 4;
+	free($mesh, $_, @tables) for 1 .. 4;
 	same("random writes, seed $seed", 1 .. 4);
 };
 is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.awaited_state WHERE origin_lsn = '0/0'"), '0', "node $_: no mark is left") for 1 .. 4;

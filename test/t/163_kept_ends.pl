@@ -6,6 +6,7 @@ use warnings;
 use Mesh;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Waiting;
 
 my $mesh = Mesh->new(3, conf => "replication_plugin.table_patience = 1s\nreplication_plugin.row_timeout = 5s\nreplication_plugin.lock_patience = 3s\nmax_prepared_transactions = 5\n");
 my $as = 'SET SESSION AUTHORIZATION mallory; ';
@@ -16,7 +17,7 @@ CREATE SCHEMA m AUTHORIZATION mallory;
 CREATE SCHEMA other AUTHORIZATION mallory;
 GRANT CREATE ON DATABASE app TO mallory;
 $as
-CREATE FUNCTION m.fails() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF session_user <> 'mallory' THEN RAISE 'no way'; END IF; RETURN new; END \$\$;
+@{[fails()]};
 CREATE TABLE m.parent (id int);
 CREATE TABLE m.kid (v text UNIQUE) INHERITS (m.parent);
 CREATE TABLE m.root (id int PRIMARY KEY);
@@ -32,24 +33,11 @@ CREATE TABLE m.whole (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
 INSERT INTO m.t SELECT g, 'start' FROM generate_series(1, 9) g;
 SQL
 
-sub hinder { my ($i, @t) = @_; $mesh->sql($i, "$as CREATE TRIGGER t BEFORE INSERT OR UPDATE ON m.$_ FOR EACH ROW EXECUTE FUNCTION m.fails(); ALTER TABLE m.$_ ENABLE ALWAYS TRIGGER t") for @t; }
-sub free { my ($i, @t) = @_; $mesh->sql($i, "$as DROP TRIGGER IF EXISTS t ON m.$_") for @t; }
-
-sub waits
-{
-	my ($i, @t) = @_;
-	ok($mesh->poll($i, "SELECT count(*) FROM replication_plugin.waiting_tables WHERE \"table\" = '$_' AND changes > 0", '1', 120), "table $_ waits on node $i")
-		or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT provider, state, last_error FROM replication_plugin.links')) for @t;
-}
 
 sub same
 {
 	my ($what) = @_;
-	for my $i (1 .. 3)
-	{
-		ok($mesh->poll($i, 'SELECT count(*) FROM replication_plugin.waiting_tables', '0', 60), "$what: nothing waits on node $i")
-			or diag($mesh->sql($i, 'SELECT * FROM replication_plugin.waiting_tables; SELECT name, progress FROM replication_plugin.nodes'));
-	}
+	nothing_waits($mesh, $what, 1 .. 3);
 	$mesh->wait_converged;
 	$mesh->is_identical($what);
 }
@@ -88,9 +76,9 @@ SQL
 subtest 'tables without a key, by way of others' => sub {
 	$mesh->sql(1, "$as INSERT INTO m.root VALUES (1), (2); INSERT INTO m.kid VALUES (1, 'a'); INSERT INTO m.leaf VALUES (1, 'a'); INSERT INTO m.parts VALUES (1, 'a')");
 	$mesh->wait_converged;
-	hinder(1, qw(kid leaf part));
+	hinder($mesh, 1, qw(kid leaf part));
 	$mesh->sql(2, "$as INSERT INTO m.kid VALUES (2, 'b'); INSERT INTO m.leaf VALUES (2, 'b'); INSERT INTO m.parts VALUES (2, 'b'); UPDATE m.kid SET id = 5 WHERE id = 1");
-	waits(1, qw(kid leaf parts));
+	waits($mesh, 1, qw(kid leaf parts));
 	for my $sql ('TRUNCATE m.parent', 'UPDATE m.parent SET id = id + 10', 'DELETE FROM m.parent', 'TRUNCATE m.root CASCADE', 'DELETE FROM m.root WHERE id = 1',
 		'UPDATE m.parts SET v = $$c$$', 'DELETE FROM m.part', 'TRUNCATE m.part', 'TRUNCATE m.t, m.parts', 'WITH d AS (DELETE FROM m.parent RETURNING 1) SELECT * FROM d')
 	{
@@ -98,16 +86,16 @@ subtest 'tables without a key, by way of others' => sub {
 	}
 	$mesh->sql(1, "$as INSERT INTO m.parent VALUES (3); UPDATE ONLY m.parent SET id = 4; INSERT INTO m.kid VALUES (6, 'a') ON CONFLICT DO NOTHING; SELECT * FROM m.parent FOR UPDATE;
 		TRUNCATE m.t; INSERT INTO m.t SELECT g, 'start' FROM generate_series(1, 9) g");
-	free(1, qw(kid leaf part));
+	free($mesh, 1, qw(kid leaf part));
 	same('by way of others');
 	is($mesh->sql(3, q{SELECT string_agg(x, ' ' ORDER BY x) FROM (SELECT 'parent' || id FROM ONLY m.parent UNION ALL SELECT 'kid' || id FROM m.kid UNION ALL SELECT 'leaf' || id FROM m.leaf
 		UNION ALL SELECT 'part' || id FROM m.parts) t(x)}), 'kid2 kid5 leaf1 leaf2 parent4 part1 part2', 'all rows');
 };
 
 subtest 'another name' => sub {
-	hinder(1, 't');
+	hinder($mesh, 1, 't');
 	$mesh->sql(2, "$as UPDATE m.t SET v = 'old name' WHERE id < 3");
-	waits(1, 't');
+	waits($mesh, 1, 't');
 	for my $sql ('ALTER TABLE m.t RENAME TO t2', 'ALTER TABLE m.t SET SCHEMA other', 'ALTER SCHEMA m RENAME TO m2', 'DO $$ BEGIN ALTER TABLE m.t RENAME TO t2; END $$',
 		'BEGIN; ALTER TABLE m.t ADD c int; ALTER TABLE m.t RENAME TO t2; COMMIT', 'ALTER TABLE m.whole ATTACH PARTITION m.t FOR VALUES FROM (0) TO (100)')
 	{
@@ -118,8 +106,8 @@ subtest 'another name' => sub {
 	# others have renamed it already, and write on
 	$mesh->sql($_, "$as ALTER TABLE m.t RENAME TO t2") for 2, 3;
 	$mesh->sql(2, "$as UPDATE m.t2 SET v = 'new name' WHERE id = 2");
-	waits(1, 't2');
-	free(1, 't');
+	waits($mesh, 1, 't2');
+	free($mesh, 1, 't');
 	ok($mesh->poll(1, q{SELECT count(*) FROM replication_plugin.waiting_tables WHERE "table" = 't'}, '0', 60), 'what was kept under the former name is applied');
 	is($mesh->sql(1, 'SELECT string_agg(v, $$ $$ ORDER BY id) FROM m.t WHERE id < 4'), 'old name old name start', 'to the table of that name');
 	$mesh->sql(1, "$as ALTER TABLE m.t RENAME TO t2");
@@ -129,7 +117,7 @@ subtest 'another name' => sub {
 	$mesh->sql($_, "$as ALTER TABLE m.t2 RENAME TO t") for 1 .. 3;
 	$mesh->sql(2, "$as CREATE TABLE m.new (id int PRIMARY KEY); INSERT INTO m.new VALUES (1)");
 	$mesh->sql(1, "$as CREATE VIEW m.new AS SELECT 1 AS id");
-	waits($_, 'new') for 1, 3;
+	waits($mesh, $_, 'new') for 1, 3;
 	$mesh->sql(1, "$as ALTER VIEW m.new RENAME TO new_view; DROP VIEW m.new_view; BEGIN; CREATE TABLE m.new (id int); ALTER TABLE m.new RENAME TO something; COMMIT; DROP TABLE m.something");
 	$mesh->sql(1, "$as CREATE TABLE m.new_in (id int PRIMARY KEY); ALTER TABLE m.new_in RENAME TO new");
 	$mesh->sql(3, "$as CREATE TABLE m.new (id int PRIMARY KEY)");
@@ -138,7 +126,7 @@ subtest 'another name' => sub {
 };
 subtest 'tables that nobody has any more' => sub {
 	$mesh->sql(2, "$as CREATE TABLE m.scratch (id int); INSERT INTO m.scratch SELECT g FROM generate_series(1, 1000) g; CREATE TABLE m.called (id int PRIMARY KEY, v text); INSERT INTO m.called VALUES (1, 'x')");
-	waits($_, 'scratch', 'called') for 1, 3;
+	waits($mesh, $_, 'scratch', 'called') for 1, 3;
 	ok($mesh->poll(1, q{SELECT reason ~ 'table m.scratch does not exist here; node "node2" has it' FROM replication_plugin.waiting_tables WHERE "table" = 'scratch'}), 'it says who has it')
 		or diag($mesh->sql(1, 'SELECT * FROM replication_plugin.waiting_tables'));
 	$mesh->node(3)->stop('fast');
@@ -287,9 +275,9 @@ subtest 'more of prepared transactions' => sub {
 	$ends->('many', map { "p$_" } 1 .. 6);
 };
 subtest 'versions that PostgreSQL forgets while a table waits' => sub {
-	hinder(1, 't');
+	hinder($mesh, 1, 't');
 	$mesh->sql(2, "$as UPDATE m.t SET v = 'older' WHERE id IN (7, 8)");
-	waits(1, 't');
+	waits($mesh, 1, 't');
 	$mesh->sql(1, "$as UPDATE m.t SET v = 'newer' WHERE id = 7");
 	$mesh->wait_converged;
 	$mesh->sql(1, 'ALTER DATABASE template0 ALLOW_CONNECTIONS true');
@@ -302,7 +290,7 @@ subtest 'versions that PostgreSQL forgets while a table waits' => sub {
 		sleep 1 if !$lost;
 	}
 	ok($lost, 'the timestamp is gone');
-	free(1, 't');
+	free($mesh, 1, 't');
 	ok($mesh->poll(1, q{SELECT reason ~ 'nobody knows any more when a row of table "t" was written here.*resend_table' FROM replication_plugin.waiting_tables WHERE "table" = 't'}, 't', 60), 'what is kept is not applied, and it says why')
 		or diag($mesh->sql(1, 'SELECT * FROM replication_plugin.waiting_tables'));
 	is($mesh->sql(1, 'SELECT v FROM m.t WHERE id = 7'), 'newer', 'the newest write');
