@@ -135,7 +135,10 @@ nodes_table_changed(Oid relid)
 	cache.id = ID_NOT_READ;
 }
 
-/* Fills the cache unless it is valid. */
+/*
+ * Fills the cache unless it is valid. The row is read last: after its table is opened, no change of
+ * it is noted before the cache is filled.
+ */
 static void
 load_cache(void)
 {
@@ -144,8 +147,8 @@ load_cache(void)
 
 	if (cache.id != ID_NOT_READ)
 		return;
+	version = extension_version();
 	n = nodes_local();
-	version = n ? extension_version() : NULL;
 	memset(&cache, 0, sizeof(cache));
 	cache.id = INVALID_NODE_ID;
 	if (n)

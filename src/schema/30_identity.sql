@@ -1,19 +1,19 @@
 -- Who this node is, and who a peer is: names, runs of servers, expulsion.
 
 -- This node's number, null if the database is in no group.
-CREATE FUNCTION my_id() RETURNS integer LANGUAGE sql STABLE
-AS 'SELECT node_id FROM replication_plugin.local_node';
+CREATE FUNCTION my_id() RETURNS integer LANGUAGE plpgsql STABLE
+AS 'BEGIN RETURN (SELECT node_id FROM replication_plugin.local_node); END';
 COMMENT ON FUNCTION my_id() IS 'number of this node; null if the database is in no group';
 
 -- Names of slots and origins; see catalog/names.c.
-CREATE FUNCTION slot_name(subscriber integer) RETURNS text LANGUAGE sql STABLE
-AS $$ SELECT 'replication_plugin_' || oid || '_' || subscriber FROM pg_database WHERE datname = current_database() $$;
+CREATE FUNCTION slot_name(subscriber integer) RETURNS text
+AS 'MODULE_PATHNAME', 'replication_plugin_slot_name' LANGUAGE C STRICT STABLE;
 COMMENT ON FUNCTION slot_name(integer) IS 'name of the slot here that feeds a subscriber';
-CREATE FUNCTION group_slot_name() RETURNS text LANGUAGE sql STABLE
-AS $$ SELECT 'replication_plugin_' || oid || '_group' FROM pg_database WHERE datname = current_database() $$;
+CREATE FUNCTION group_slot_name() RETURNS text
+AS 'MODULE_PATHNAME', 'replication_plugin_group_slot_name' LANGUAGE C STABLE;
 COMMENT ON FUNCTION group_slot_name() IS 'name of the inactive slot that keeps what any member may lack';
-CREATE FUNCTION origin_name(node text) RETURNS text LANGUAGE sql STABLE
-AS $$ SELECT 'replication_plugin_' || oid || '_' || node FROM pg_database WHERE datname = current_database() $$;
+CREATE FUNCTION origin_name(node text) RETURNS text
+AS 'MODULE_PATHNAME', 'replication_plugin_origin_name' LANGUAGE C STRICT STABLE;
 COMMENT ON FUNCTION origin_name(text) IS 'name of the replication origin here that marks a node''s transactions';
 
 -- What another node is told before a statement that has a dsn in it. One of an older version has no function for it.

@@ -1,10 +1,12 @@
 -- What a provider does for a subscriber that connects: its slot, and the handshake.
 
 -- True if the group slot is further than this node has moved it: then it does not have what members may lack.
-CREATE FUNCTION group_slot_is_ahead() RETURNS boolean LANGUAGE sql VOLATILE
+CREATE FUNCTION group_slot_is_ahead() RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
-	SELECT EXISTS (SELECT FROM replication_plugin.stable_point p JOIN pg_replication_slots r
-		ON r.slot_name = replication_plugin.group_slot_name() AND r.confirmed_flush_lsn > p.slot_lsn)
+BEGIN
+	RETURN (SELECT EXISTS (SELECT FROM replication_plugin.stable_point p JOIN pg_replication_slots r
+			ON r.slot_name = replication_plugin.group_slot_name() AND r.confirmed_flush_lsn > p.slot_lsn));
+END
 $$;
 COMMENT ON FUNCTION group_slot_is_ahead() IS 'whether somebody has moved the group slot';
 

@@ -80,27 +80,33 @@ $$;
 COMMENT ON FUNCTION admit_node(uuid, integer, text, text) IS 'makes a joining node known to the group; returns this node''s frontier';
 
 -- Removed nodes from which nothing is taken any more, also not what was received before.
-CREATE FUNCTION fenced_nodes() RETURNS integer[] LANGUAGE sql VOLATILE
+CREATE FUNCTION fenced_nodes() RETURNS integer[] LANGUAGE plpgsql VOLATILE
 AS $$
-	SELECT coalesce(array_agg(n.node_id ORDER BY n.node_id), '{}') FROM replication_plugin.node n
-	WHERE n.state = 'removed' AND NOT EXISTS (SELECT FROM replication_plugin.link_states() s WHERE s.provider = n.node_id)
+BEGIN
+	RETURN (SELECT coalesce(array_agg(n.node_id ORDER BY n.node_id), '{}') FROM replication_plugin.node n
+		WHERE n.state = 'removed' AND NOT EXISTS (SELECT FROM replication_plugin.link_states() s WHERE s.provider = n.node_id));
+END
 $$;
 COMMENT ON FUNCTION fenced_nodes() IS 'removed nodes from which nothing is taken any more';
 
 -- What links are worked out from, as this node knows it: which members are ready, and the topology.
-CREATE FUNCTION group_view() RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION group_view() RETURNS text LANGUAGE plpgsql STABLE
 AS $$
-	SELECT coalesce((SELECT string_agg(node_id::text, ',' ORDER BY node_id) FROM replication_plugin.node WHERE state = 'ready'), '')
-		|| coalesce((SELECT format(' %s/%s', serial, set_by) FROM replication_plugin.topology_setting ORDER BY serial DESC, set_by DESC LIMIT 1), '')
+BEGIN
+	RETURN (SELECT coalesce((SELECT string_agg(node_id::text, ',' ORDER BY node_id) FROM replication_plugin.node WHERE state = 'ready'), '')
+			|| coalesce((SELECT format(' %s/%s', serial, set_by) FROM replication_plugin.topology_setting ORDER BY serial DESC, set_by DESC LIMIT 1), ''));
+END
 $$;
 COMMENT ON FUNCTION group_view() IS 'what links are worked out from, as this node knows it';
 
 -- Whether all members see what this node sees. Until then links of an earlier view must stay: if nodes that know different
 -- things each let go of them, the group could fall into parts that never hear of each other again.
-CREATE FUNCTION view_is_common() RETURNS boolean LANGUAGE sql STABLE
+CREATE FUNCTION view_is_common() RETURNS boolean LANGUAGE plpgsql STABLE
 AS $$
-	SELECT NOT EXISTS (SELECT FROM replication_plugin.node n LEFT JOIN replication_plugin.frontier f USING (node_id), replication_plugin.group_view() g
-		WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id() AND f.view IS DISTINCT FROM g)
+BEGIN
+	RETURN (SELECT NOT EXISTS (SELECT FROM replication_plugin.node n LEFT JOIN replication_plugin.frontier f USING (node_id), replication_plugin.group_view() g
+			WHERE n.state = 'ready' AND n.node_id <> replication_plugin.my_id() AND f.view IS DISTINCT FROM g));
+END
 $$;
 COMMENT ON FUNCTION view_is_common() IS 'whether all members know the same members and topology';
 

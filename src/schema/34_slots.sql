@@ -2,19 +2,23 @@
 
 -- Slots here for subscribers that have no link from this node, by the topology: for re-routing, of earlier topologies, or of nodes
 -- that never came to be.
-CREATE FUNCTION spare_slots() RETURNS TABLE (subscriber integer, active boolean) LANGUAGE sql VOLATILE
+CREATE FUNCTION spare_slots() RETURNS TABLE (subscriber integer, active boolean) LANGUAGE plpgsql VOLATILE
 AS $$
-	SELECT right(s.slot_name, 1 - length(replication_plugin.slot_name(0)))::integer, s.active FROM pg_replication_slots s
-	WHERE s.slot_name ~ ('^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$')
-		AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE replication_plugin.slot_name(n.node_id) = s.slot_name)
-		AND NOT EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE replication_plugin.slot_name(r.node_id) = s.slot_name
-			AND (r.for_backup OR r.reserved_at > now() - interval '1 hour'))
-	UNION ALL
-	SELECT n.node_id, s.active
-	FROM replication_plugin.node n
-	JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-	WHERE n.state = 'ready' AND NOT EXISTS (SELECT FROM replication_plugin.planned_links('{}') p
-		WHERE p.provider = replication_plugin.my_id() AND p.subscriber = n.node_id)
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+		SELECT right(s.slot_name, 1 - length(replication_plugin.slot_name(0)))::integer, s.active FROM pg_replication_slots s
+		WHERE s.slot_name ~ ('^' || left(replication_plugin.slot_name(0), -1) || '[0-9]+$')
+			AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE replication_plugin.slot_name(n.node_id) = s.slot_name)
+			AND NOT EXISTS (SELECT FROM replication_plugin.node_reservation r WHERE replication_plugin.slot_name(r.node_id) = s.slot_name
+				AND (r.for_backup OR r.reserved_at > now() - interval '1 hour'))
+		UNION ALL
+		SELECT n.node_id, s.active
+		FROM replication_plugin.node n
+		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
+		WHERE n.state = 'ready' AND NOT EXISTS (SELECT FROM replication_plugin.planned_links('{}') p
+			WHERE p.provider = replication_plugin.my_id() AND p.subscriber = n.node_id);
+END
 $$;
 COMMENT ON FUNCTION spare_slots() IS 'slots here that the topology does not ask for';
 
@@ -66,16 +70,20 @@ COMMENT ON FUNCTION drop_slots_of_removed() IS 'drops slots of nodes that are ou
 
 -- A node that was joining through one that is removed cannot get on, and would hold everybody up. If it is ready, and only the one
 -- that is gone knew, nothing is lost: it takes writes when all know.
-CREATE FUNCTION remove_orphans() RETURNS SETOF text LANGUAGE sql VOLATILE
+CREATE FUNCTION remove_orphans() RETURNS SETOF text LANGUAGE plpgsql VOLATILE
 AS $$
-	WITH orphan AS (
-		SELECT n.node_id, n.node_name FROM replication_plugin.node n JOIN replication_plugin.node s ON s.node_id = n.source
-		WHERE n.state = 'joining' AND s.state = 'removed'),
-	gone AS (
-		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
-			SELECT o.node_id, l.node_id, 'lost' FROM orphan o, replication_plugin.local_node l WHERE l.state = 'ready' AND l.announced
-			ON CONFLICT DO NOTHING RETURNING node_id)
-	SELECT o.node_name FROM orphan o JOIN gone USING (node_id)
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+		WITH orphan AS (
+			SELECT n.node_id, n.node_name FROM replication_plugin.node n JOIN replication_plugin.node s ON s.node_id = n.source
+			WHERE n.state = 'joining' AND s.state = 'removed'),
+		gone AS (
+			INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+				SELECT o.node_id, l.node_id, 'lost' FROM orphan o, replication_plugin.local_node l WHERE l.state = 'ready' AND l.announced
+				ON CONFLICT DO NOTHING RETURNING node_id)
+		SELECT o.node_name FROM orphan o JOIN gone USING (node_id);
+END
 $$;
 COMMENT ON FUNCTION remove_orphans() IS 'removes nodes whose source was removed while they were joining';
 
@@ -105,23 +113,27 @@ COMMENT ON FUNCTION drop_overtaken_slots() IS 'drops unused slots of members tha
 -- Removes members for which more WAL is kept here than the setting allows: they join anew when they are back. Counted is what
 -- they lack, as they tell themselves, by whatever way they get it; WAL that a slot keeps for a transaction that is open here is not the
 -- member's fault.
-CREATE FUNCTION remove_stragglers(limit_mb integer, wal_end pg_lsn) RETURNS SETOF text LANGUAGE sql VOLATILE
+CREATE FUNCTION remove_stragglers(limit_mb integer, wal_end pg_lsn) RETURNS SETOF text LANGUAGE plpgsql VOLATILE
 AS $$
-	WITH far AS (
-		SELECT n.node_id, n.node_name FROM replication_plugin.node n
-		JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
-		WHERE n.state = 'joining' AND $2 - s.confirmed_flush_lsn > $1 * 1048576::numeric
-		UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
-		LEFT JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
-		WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state <> 'removed' AND n.node_id <> l.node_id
-			-- members tell how far they are every 16 MB
-			AND $2 - s.confirmed_flush_lsn > ($1 + 32) * 1048576::numeric
-			AND $2 - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
-				> ($1 + 32) * 1048576::numeric),
-	gone AS (
-		INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
-			SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready' AND l.announced
-			ON CONFLICT DO NOTHING RETURNING node_id)
-	SELECT far.node_name FROM far JOIN gone USING (node_id)
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+		WITH far AS (
+			SELECT n.node_id, n.node_name FROM replication_plugin.node n
+			JOIN pg_replication_slots s ON s.slot_name = replication_plugin.slot_name(n.node_id)
+			WHERE n.state = 'joining' AND $2 - s.confirmed_flush_lsn > $1 * 1048576::numeric
+			UNION SELECT n.node_id, n.node_name FROM replication_plugin.node n
+			LEFT JOIN replication_plugin.frontier f USING (node_id), pg_replication_slots s, replication_plugin.local_node l
+			WHERE s.slot_name = replication_plugin.group_slot_name() AND n.state <> 'removed' AND n.node_id <> l.node_id
+				-- members tell how far they are every 16 MB
+				AND $2 - s.confirmed_flush_lsn > ($1 + 32) * 1048576::numeric
+				AND $2 - coalesce(replication_plugin.frontier_lsn(coalesce(f.vector, n.add_frontier), l.node_id), '0/0')
+					> ($1 + 32) * 1048576::numeric),
+		gone AS (
+			INSERT INTO replication_plugin.removal (node_id, removed_by, reason)
+				SELECT far.node_id, l.node_id, 'needs_rejoin' FROM far, replication_plugin.local_node l WHERE l.state = 'ready' AND l.announced
+				ON CONFLICT DO NOTHING RETURNING node_id)
+		SELECT far.node_name FROM far JOIN gone USING (node_id);
+END
 $$;
 COMMENT ON FUNCTION remove_stragglers(integer, pg_lsn) IS 'removes members for which more WAL is kept here, up to a position that they had time to reach';

@@ -128,12 +128,14 @@ $$;
 COMMENT ON FUNCTION transaction_waited_for(integer) IS 'whose transaction a process that makes a slot waits for';
 
 -- The same of the processes of this database that are no links, for the view nodes; null if none waits.
-CREATE FUNCTION worker_waits() RETURNS text LANGUAGE sql VOLATILE
+CREATE FUNCTION worker_waits() RETURNS text LANGUAGE plpgsql VOLATILE
 AS $$
-	SELECT string_agg(format('%s waits for %s', a.backend_type, w.waits_for), '; ' ORDER BY a.backend_type)
-	FROM pg_stat_activity a, LATERAL replication_plugin.lock_wait(a.pid) w
-	WHERE a.datname = current_database() AND a.backend_type ~ '^replication_plugin (manager|group|park|join|copy)' AND a.wait_event_type = 'Lock'
-		AND w.waits_for IS NOT NULL
+BEGIN
+	RETURN (SELECT string_agg(format('%s waits for %s', a.backend_type, w.waits_for), '; ' ORDER BY a.backend_type)
+		FROM pg_stat_activity a, LATERAL replication_plugin.lock_wait(a.pid) w
+		WHERE a.datname = current_database() AND a.backend_type ~ '^replication_plugin (manager|group|park|join|copy)' AND a.wait_event_type = 'Lock'
+			AND w.waits_for IS NOT NULL);
+END
 $$;
 COMMENT ON FUNCTION worker_waits() IS 'which locks processes of this database wait for, other than links';
 ALTER FUNCTION worker_waits() SECURITY DEFINER;

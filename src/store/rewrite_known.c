@@ -44,6 +44,7 @@ typedef struct Rewrite
 static struct
 {
 	bool		valid;
+	bool		changed;		/* since the table was last read */
 	Oid			table;
 	int			n;
 	Rewrite    *items;			/* in TopMemoryContext */
@@ -53,7 +54,10 @@ void
 rewrite_known_table_changed(Oid relid)
 {
 	if (relid == InvalidOid || relid == known.table)
+	{
 		known.valid = false;
+		known.changed = true;
+	}
 }
 
 /* Reads the table. */
@@ -67,9 +71,12 @@ read_table(void)
 
 	known.n = 0;
 	known.table = extension_relation_oid(TABLE_TABLE_REWRITE);
-	known.valid = true;			/* set first: a change during the reading invalidates it again */
+	known.changed = false;
 	if (!OidIsValid(known.table))
+	{
+		known.valid = !known.changed;
 		return;
+	}
 	rel = table_open(known.table, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
@@ -89,6 +96,7 @@ read_table(void)
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+	known.valid = !known.changed;	/* stays false after an error, when the list is not complete */
 }
 
 bool

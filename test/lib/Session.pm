@@ -26,7 +26,7 @@ sub fits
 sub changes_defaults
 {
 	my ($sql) = @_;
-	return $sql =~ /\b(?:ALTER|DROP|CREATE)\s+(?:DATABASE|ROLE|USER|SYSTEM|EXTENSION|OWNED)|pg_reload_conf|pg_terminate_backend/i;
+	return $sql =~ /\b(?:ALTER|DROP|CREATE)\s+(?:DATABASE|ROLE|USER|SYSTEM|EXTENSION|OWNED)|pg_reload_conf|pg_terminate_backend|session_setup|setseed/i;
 }
 
 # Opens a session: the environment of psql, and its command with options.
