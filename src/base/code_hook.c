@@ -157,13 +157,20 @@ become_caller(Call *call)
 
 /*
  * Function manager hook, called at the beginning and the end of a function. It looks nothing up
- * when the function has failed.
+ * when the function has failed. A function within which the hook was installed has no state: its
+ * beginning was not seen.
  */
 static void
 at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 {
 	Call	   *call = (Call *) DatumGetPointer(*private);
 
+	if (!call && event != FHET_START)
+	{
+		if (previous_hook)
+			previous_hook(event, flinfo, private);
+		return;
+	}
 	if (!call)
 	{
 		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Call));
@@ -178,6 +185,7 @@ at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 		become_caller(call);
 	if (previous_hook)
 		previous_hook(event, flinfo, &call->next);
+	Assert(event == FHET_START || !call->users || depth > 0);
 	if (event != FHET_START && call->users && --depth == 0 && event == FHET_END && call->was_pinned)
 		session_restore_text();
 }
