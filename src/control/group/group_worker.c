@@ -627,6 +627,7 @@ replication_plugin_group_main(Datum dboid)
 	char	   *id;
 
 	worker_setup(DatumGetObjectId(dboid));
+	worker_plan_once();
 	if (!manager_status_attach_worker(MyDatabaseId, MANAGED_GROUP))
 		proc_exit(0);
 	origin_map_ensure_loaded();

@@ -634,6 +634,7 @@ replication_plugin_manager_main(Datum dboid)
 	Manager		manager = {.dboid = DatumGetObjectId(dboid)};
 
 	worker_setup(manager.dboid);
+	worker_plan_once();
 	manager.round = AllocSetContextCreate(TopMemoryContext, "manager round", ALLOCSET_DEFAULT_SIZES);
 	if (!manager_status_attach(manager.dboid))
 		proc_exit(0);

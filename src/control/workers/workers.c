@@ -107,6 +107,12 @@ worker_setup(Oid dboid)
 }
 
 void
+worker_plan_once(void)
+{
+	SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+void
 worker_wait(long ms)
 {
 	int			events;

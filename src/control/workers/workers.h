@@ -20,6 +20,12 @@ extern bool worker_is_running(BackgroundWorkerHandle *handle);
 /* Sets up a worker: signal handling, connection, and session settings. */
 extern void worker_setup(Oid dboid);
 
+/*
+ * Has the statements of this worker planned once, and not for their parameters: for workers that
+ * run the same statements on the extension's small tables again and again, and no code of users.
+ */
+extern void worker_plan_once(void);
+
 /* Waits on the latch for at most ms milliseconds, and handles interrupts and reloads. */
 extern void worker_wait(long ms);
 
