@@ -27,7 +27,7 @@ token_bucket_take(TokenBucket *b, int rate, Moment now)
 {
 	int64		elapsed = Min(now - b->filled_at, TOKEN_PARTS);
 
-	Assert(rate > 0);
+	Assert(rate >= 0);
 	b->parts = Min(b->parts + elapsed * rate, rate * TOKEN_PARTS);
 	b->filled_at = now;
 	if (b->parts < TOKEN_PARTS)
