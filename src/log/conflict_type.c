@@ -28,11 +28,13 @@ static const char *const resolution_names[] = {
 const char *
 conflict_type_name(ConflictType type)
 {
+	StaticAssertStmt(lengthof(type_names) == CONFLICT_TYPES, "each type has a name");
 	return type_names[type];
 }
 
 const char *
 conflict_resolution_name(ConflictResolution resolution)
 {
+	StaticAssertStmt(lengthof(resolution_names) == RESOLUTIONS, "each resolution has a name");
 	return resolution_names[resolution];
 }

@@ -15,7 +15,8 @@ typedef enum ConflictType
 	CONFLICT_UPDATE_DELETED,	/* a remembered, concurrent write deleted the row */
 	CONFLICT_DELETE_ORIGIN_DIFFERS,
 	CONFLICT_DELETE_MISSING,
-	CONFLICT_MULTIPLE_UNIQUE
+	CONFLICT_MULTIPLE_UNIQUE,
+	CONFLICT_TYPES				/* number of types */
 } ConflictType;
 
 typedef enum ConflictResolution
@@ -24,7 +25,8 @@ typedef enum ConflictResolution
 	RESOLUTION_KEEP_LOCAL,		/* the arriving write lost */
 	RESOLUTION_MERGED,			/* both writes stay; the policy determines what shows */
 	RESOLUTION_PARKED,			/* both rows stay, but only the newer one can be shown */
-	RESOLUTION_STOP				/* neither won: the link stops until the conflict is removed */
+	RESOLUTION_STOP,			/* neither won: the link stops until the conflict is removed */
+	RESOLUTIONS					/* number of resolutions */
 } ConflictResolution;
 
 /* Return their names in conflict_log and conflict_count. */
