@@ -38,7 +38,7 @@ enum
 
 typedef struct CachedNode
 {
-	NodeId		id;				/* INVALID_NODE_ID: in no group; ID_NOT_READ: nothing is cached */
+	NodeId		id;				/* INVALID_NODE_ID: in no group; of those below: nothing is cached */
 	uint64		since_xid;
 	NodeId		copy_of;
 	uint64		copy_since;
@@ -47,6 +47,7 @@ typedef struct CachedNode
 } CachedNode;
 
 #define ID_NOT_READ		((NodeId) PG_INT32_MIN)
+#define ID_BEING_READ	((NodeId) (PG_INT32_MIN + 1))
 
 static CachedNode cache = {.id = ID_NOT_READ};
 
@@ -136,8 +137,8 @@ nodes_table_changed(Oid relid)
 }
 
 /*
- * Fills the cache unless it is valid. The row is read last: after its table is opened, no change of
- * it is noted before the cache is filled.
+ * Fills the cache unless it is valid. What has changed while it was read is read again: to open the
+ * tables, PostgreSQL may have waited for who changes them.
  */
 static void
 load_cache(void)
@@ -145,10 +146,14 @@ load_cache(void)
 	LocalNode  *n;
 	char	   *version;
 
-	if (cache.id != ID_NOT_READ)
+	if (cache.id != ID_NOT_READ && cache.id != ID_BEING_READ)
 		return;
-	version = extension_version();
-	n = nodes_local();
+	do
+	{
+		cache.id = ID_BEING_READ;
+		n = nodes_local();
+		version = n ? extension_version() : NULL;
+	} while (cache.id != ID_BEING_READ);
 	memset(&cache, 0, sizeof(cache));
 	cache.id = INVALID_NODE_ID;
 	if (n)

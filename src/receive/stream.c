@@ -234,11 +234,10 @@ receive(Link *link, MemoryContext message_context)
 	}
 }
 
-LinkEnd
-link_stream(Link *link)
+/* Does the work of link_stream(), with a context for one message at a time. */
+static LinkEnd
+run_stream(Link *link, MemoryContext message_context)
 {
-	MemoryContext message_context = AllocSetContextCreate(CurrentMemoryContext, "link message",
-														  ALLOCSET_DEFAULT_SIZES);
 	XLogRecPtr	confirmed;
 	LinkMade	made;
 	bool		exact;
@@ -269,4 +268,16 @@ link_stream(Link *link)
 	PQfinish(link->conn);
 	link->conn = NULL;
 	return LINK_END_RESTART;
+}
+
+LinkEnd
+link_stream(Link *link)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext message_context = AllocSetContextCreate(context, "link message", ALLOCSET_DEFAULT_SIZES);
+	LinkEnd		end = run_stream(link, message_context);
+
+	MemoryContextSwitchTo(context);
+	MemoryContextDelete(message_context);
+	return end;
 }

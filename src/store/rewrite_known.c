@@ -53,7 +53,8 @@ static struct
 void
 rewrite_known_table_changed(Oid relid)
 {
-	if (relid == InvalidOid || relid == known.table)
+	/* of a table that did not exist, any new one may be it */
+	if (relid == InvalidOid || relid == known.table || !OidIsValid(known.table))
 	{
 		known.valid = false;
 		known.changed = true;

@@ -18,7 +18,9 @@ static const char note_error_sql[] =
 	" WHERE last_error IS DISTINCT FROM $1";
 static const char delete_old_sql[] =
 	"DELETE FROM replication_plugin.conflict_log"
-	" WHERE detected_at < now() - make_interval(secs => $1::double precision)";
+	/* with two bounds, a plan that does not know them takes the index */
+	" WHERE detected_at >= '-infinity'"
+	" AND detected_at < now() - make_interval(secs => $1::double precision)";
 static const char log_is_too_large_sql[] =
 	"SELECT pg_total_relation_size('replication_plugin.conflict_log') > $1::bigint";
 static const char delete_largest_sql[] =
