@@ -168,7 +168,9 @@ apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode)
 void
 apply_end_rows(ApplyContext *cx)
 {
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = cx};
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = error_context,
+									 .arg = cx};
 
 	error_context_stack = &callback;
 	cx->action = NULL;
@@ -181,7 +183,9 @@ apply_end_rows(ApplyContext *cx)
 uint64
 apply_commit(ApplyContext *cx)
 {
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = cx};
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = error_context,
+									 .arg = cx};
 	uint64		rows = cx->rows;
 
 	apply_end_rows(cx);
@@ -268,7 +272,8 @@ wait_with_table(ApplyContext *cx, uint32 remote_id)
 	const WireRelation *remote;
 	const WaitingTable *w;
 
-	if (cx->mode.kept || !waiting_tables() || relation_is_free(cx, remote_id, waiting_tables_reading()) ||
+	if (cx->mode.kept || !waiting_tables() ||
+		relation_is_free(cx, remote_id, waiting_tables_reading()) ||
 		(remote = relation_remote(cx, remote_id)) == NULL)
 		return false;
 	/*
@@ -341,7 +346,8 @@ check_pace(ApplyRelation *ar, Moment began)
 	ar->written++;
 	if (setting_table_patience == 0 || ar->spent < setting_table_patience * INT64CONST(1000))
 		return;
-	if (ar->slow >= SLOW_ROWS && ar->slow > ar->written / 2 && !ar->merge && !superuser_arg(ar->owner))
+	if (ar->slow >= SLOW_ROWS && ar->slow > ar->written / 2 && !ar->merge &&
+		!superuser_arg(ar->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_TABLE_TOO_SLOW),
 				 errmsg("rows of table \"%s\" take too long: " INT64_FORMAT " of them took " INT64_FORMAT " seconds", RelationGetRelationName(ar->rel),
@@ -357,10 +363,12 @@ check_pace(ApplyRelation *ar, Moment began)
 
 /* Applies one row message by its handler, or by its merge handler if the table is mergeable. */
 static void
-apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, void (*handler) (ApplyRelation *),
-		  void (*merge_handler) (ApplyRelation *))
+apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old,
+		  void (*handler)(ApplyRelation *), void (*merge_handler)(ApplyRelation *))
 {
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = cx};
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = error_context,
+									 .arg = cx};
 	MemoryContext old;
 	ApplyRelation *ar;
 	OwnerContext saved;
@@ -390,7 +398,9 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old, 
 		place_open(ar, cx->mode.careful);
 
 	/* defaults, domains and partition keys are the owner's code as well */
-	began = (ar->runs_code || ar->partitioned) && !cx->mode.kept && !cx->mode.unhurried ? moment_now() : 0;
+	began = (ar->runs_code || ar->partitioned) && !cx->mode.kept && !cx->mode.unhurried
+				? moment_now()
+				: 0;
 	saved = become_owner(ar);
 	Assert(CurrentMemoryContext == cx->row_context && session_in_row());
 	if (ar->merge)

@@ -62,7 +62,8 @@ extern ApplyContext *apply_create(void);
  * Initializes a context before each start of a stream. seen: what the provider had applied at this
  * point of the stream; the link worker keeps it up to date.
  */
-extern void apply_init(ApplyContext *cx, NodeId provider, const char *provider_dsn, const Frontier *seen);
+extern void apply_init(ApplyContext *cx, NodeId provider, const char *provider_dsn,
+					   const Frontier *seen);
 
 extern void apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode);
 extern void apply_relation(ApplyContext *cx, WireReader *r);

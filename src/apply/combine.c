@@ -75,7 +75,8 @@ add_rows(Combining *c)
 		if (s->deleted || s->row)
 			continue;
 		*s = row_sibling(c->ar->merge->codec, s->version,
-						 version_cmp(s->version, c->cx->version) == 0 ? c->target->newslot : c->target->found);
+						 version_cmp(s->version, c->cx->version) == 0 ? c->target->newslot
+																	  : c->target->found);
 		s->plain = plain;
 	}
 }
@@ -89,7 +90,8 @@ show_row(ApplyTarget *t, TupleTableSlot *row)
 {
 	slot_getallattrs(row);
 	ExecClearTuple(t->newslot);
-	memcpy(t->newslot->tts_values, row->tts_values, row->tts_tupleDescriptor->natts * sizeof(Datum));
+	memcpy(t->newslot->tts_values, row->tts_values,
+		   row->tts_tupleDescriptor->natts * sizeof(Datum));
 	memcpy(t->newslot->tts_isnull, row->tts_isnull, row->tts_tupleDescriptor->natts * sizeof(bool));
 	ExecStoreVirtualTuple(t->newslot);
 	ExecMaterializeSlot(t->newslot);
@@ -110,7 +112,8 @@ resolve(Combining *c)
 	}
 	add_rows(c);
 	result = MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
-	c->shows = resolve_row(c->ar->rel, &c->ar->merge->policy, c->ar->merge->codec, c->set, &c->merged, result, &c->shown);
+	c->shows = resolve_row(c->ar->rel, &c->ar->merge->policy, c->ar->merge->codec, c->set,
+						   &c->merged, result, &c->shown);
 	if (c->shows)
 		show_row(c->target, result);
 	ExecDropSingleTupleTableSlot(result);
@@ -151,7 +154,8 @@ write_heap(Combining *c)
 	if (!c->shows && c->parked)
 		(void) parked_remove(c->ar->tombstones, c->key);
 	if (c->hidden)
-		return !c->have || place_hide(c->ar, c->target, &c->target->found->tts_tid) ? WRITE_DONE : WRITE_AGAIN;
+		return !c->have || place_hide(c->ar, c->target, &c->target->found->tts_tid) ? WRITE_DONE
+																					: WRITE_AGAIN;
 	if (c->have && c->shows)
 		return write_update(c->ar, c->target, c->target->newslot);
 	if (c->have)
@@ -169,7 +173,8 @@ write_heap(Combining *c)
 static void
 look_again(Combining *c)
 {
-	bool		implied = !c->hidden && c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
+	bool implied =
+		!c->hidden && c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
 
 	Assert(!c->have);
 	if (!implied && !c->found.stored && row_state_count(c->ar->merge->keys, c->key) != 1)
@@ -206,9 +211,11 @@ local_merges(Combining *c)
 static void
 forward(Combining *c, const WireMerge *merges, bool deleted)
 {
-	WireWrite	m = {.relid = c->ar->relid,.context = c->cx->write.context,.deleted = deleted,
-		.nmerges = c->cx->write.nmerges,.merges = palloc(Max(c->cx->write.nmerges, 1) * sizeof(WireMerge))
-	};
+	WireWrite	   m = {.relid = c->ar->relid,
+						.context = c->cx->write.context,
+						.deleted = deleted,
+						.nmerges = c->cx->write.nmerges,
+						.merges = palloc(Max(c->cx->write.nmerges, 1) * sizeof(WireMerge))};
 	StringInfoData buf,
 				encoded;
 
@@ -250,15 +257,20 @@ newest_other(Combining *c)
 static void
 record(Combining *c, bool deleted, bool dropped)
 {
-	TupleTableSlot *arriving = MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
+	TupleTableSlot *arriving =
+		MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
 	const Sibling *other = newest_other(c);
-	Conflict	conflict = {
-		.type = deleted ? CONFLICT_DELETE_ORIGIN_DIFFERS : c->have ? CONFLICT_UPDATE_ORIGIN_DIFFERS : CONFLICT_UPDATE_DELETED,
-		.resolution = dropped ? RESOLUTION_KEEP_LOCAL : RESOLUTION_MERGED,.rel = c->ar->rel,
-		.local_row = c->have ? c->target->found : NULL,
-		.local_version = other ? other->version : VERSION_OLDEST,.remote_version = c->cx->version,
-		.concurrent = true,.policy = policy_name(c->ar->merge->policy.policy),.detail = c->shown.failure
-	};
+	Conflict	   conflict = {.type = deleted	 ? CONFLICT_DELETE_ORIGIN_DIFFERS
+									   : c->have ? CONFLICT_UPDATE_ORIGIN_DIFFERS
+												 : CONFLICT_UPDATE_DELETED,
+							   .resolution = dropped ? RESOLUTION_KEEP_LOCAL : RESOLUTION_MERGED,
+							   .rel = c->ar->rel,
+							   .local_row = c->have ? c->target->found : NULL,
+							   .local_version = other ? other->version : VERSION_OLDEST,
+							   .remote_version = c->cx->version,
+							   .concurrent = true,
+							   .policy = policy_name(c->ar->merge->policy.policy),
+							   .detail = c->shown.failure};
 
 	row_key_to_root_slot(c->ar, c->key);
 	conflict.key_row = c->ar->root_slot;

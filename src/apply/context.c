@@ -13,7 +13,8 @@ apply_wins(const ApplyContext *cx, Version local)
 {
 	Assert(cx->active && cx->version.node == cx->begin.origin);
 	/* A kept change may have been kept under another table name, and so may come late. */
-	return (local.node == cx->version.node && !cx->mode.kept) || version_cmp(cx->version, local) >= 0;
+	return (local.node == cx->version.node && !cx->mode.kept) ||
+		   version_cmp(cx->version, local) >= 0;
 }
 
 bool

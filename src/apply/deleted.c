@@ -26,10 +26,12 @@ deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, Con
 		place_refuse_unknown(ar);
 	if (!apply_wins(ar->cx, deleted))
 	{
-		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_KEEP_LOCAL, NULL, deleted, row, NULL);
+		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_KEEP_LOCAL, NULL, deleted, row,
+					   NULL);
 		return false;
 	}
 	if (!apply_was_seen(ar->cx, deleted))
-		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_APPLY_REMOTE, NULL, deleted, row, NULL);
+		apply_conflict(ar, CONFLICT_UPDATE_DELETED, RESOLUTION_APPLY_REMOTE, NULL, deleted, row,
+					   NULL);
 	return true;
 }

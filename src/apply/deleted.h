@@ -13,6 +13,7 @@
  * the put. Records any conflict that it finds; missing is the type of conflict if there is no
  * tombstone. row: the arriving row, in the root's layout.
  */
-extern bool deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing);
+extern bool deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row,
+							   ConflictType missing);
 
 #endif							/* REPLICATION_PLUGIN_DELETED_H */

@@ -50,9 +50,12 @@ record_stop(ApplyContext *cx, const char *detail)
 {
 	ApplyRelation *ar = relation_open_remote(cx, cx->remote_id);
 	bool		update = strcmp(cx->action, "UPDATE") == 0;
-	Conflict	conflict = {.resolution = RESOLUTION_STOP,.rel = ar->rel,.remote_version = cx->version,
-		.local_version = VERSION_OLDEST,.policy = policy_name(POLICY_LAST_WRITE_WINS),.detail = detail
-	};
+	Conflict	   conflict = {.resolution = RESOLUTION_STOP,
+							   .rel = ar->rel,
+							   .remote_version = cx->version,
+							   .local_version = VERSION_OLDEST,
+							   .policy = policy_name(POLICY_LAST_WRITE_WINS),
+							   .detail = detail};
 	ApplyTarget *t;
 	OwnerContext saved;
 	List	   *clashes;
@@ -92,7 +95,8 @@ apply_record_stop(ApplyContext *cx, const char *detail)
 	if (!cx->action || (strcmp(cx->action, "INSERT") != 0 && strcmp(cx->action, "UPDATE") != 0))
 		return;
 	t = own_transaction_begin_sql();
-	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(cx->begin.origin_lsn), cx->begin.origin);
+	prefix = psprintf("transaction %X/%X of node %d: ", LSN_FORMAT_ARGS(cx->begin.origin_lsn),
+					  cx->begin.origin);
 	pulse_begin();
 	if (!stop_is_recorded(prefix))
 		record_stop(cx, psprintf("%s%s", prefix, detail));
@@ -115,7 +119,8 @@ append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 		appendBinaryStringInfo(buf, c->data, Min(c->len, 100));
 		return;
 	}
-	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED || att->typid >= FirstNormalObjectId)
+	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED ||
+		att->typid >= FirstNormalObjectId)
 	{
 		appendStringInfoString(buf, c->kind == WIRE_NULL ? "null" : "...");
 		return;
@@ -165,7 +170,8 @@ apply_failed_table(ApplyContext *cx, LostTable *table)
 bool
 apply_lost_table(ApplyContext *cx, LostTable *table)
 {
-	return apply_failed_row_table(cx, table) && !relation_exists(relation_remote(cx, cx->remote_id));
+	return apply_failed_row_table(cx, table) &&
+		   !relation_exists(relation_remote(cx, cx->remote_id));
 }
 
 bool
@@ -195,7 +201,9 @@ failed_at_end(ApplyContext *cx)
 {
 	Oid			nsp = OidIsValid(cx->doubtful) ? get_rel_namespace(cx->doubtful) : InvalidOid;
 
-	return OidIsValid(nsp) ? psprintf("constraints of table \"%s.%s\"", get_namespace_name(nsp), get_rel_name(cx->doubtful)) : NULL;
+	return OidIsValid(nsp) ? psprintf("constraints of table \"%s.%s\"", get_namespace_name(nsp),
+									  get_rel_name(cx->doubtful))
+						   : NULL;
 }
 
 char *

@@ -183,7 +183,8 @@ provider_dsn(const ApplyContext *cx)
 static PGresult *
 run_query(ApplyContext *cx, const char *const *params)
 {
-	if (cx->conn && (cx->conn_to != cx->provider || PQstatus(cx->conn) != CONNECTION_OK || PQtransactionStatus(cx->conn) != PQTRANS_IDLE))
+	if (cx->conn && (cx->conn_to != cx->provider || PQstatus(cx->conn) != CONNECTION_OK ||
+					 PQtransactionStatus(cx->conn) != PQTRANS_IDLE))
 		fetch_disconnect(cx);
 	if (!cx->conn)
 	{
@@ -205,8 +206,8 @@ check_answer(ApplyRelation *ar, PGresult *res)
 
 	for (int i = 0; i < ar->remote.natts; i++)
 		n += is_missing(ar, i) ? 1 : 0;
-	if (PQnfields(res) != 3 || PQntuples(res) < 1 || PQgetisnull(res, 0, 0) || PQgetisnull(res, 0, 1) ||
-		(PQgetvalue(res, 0, 1)[0] == 't' && PQntuples(res) != n))
+	if (PQnfields(res) != 3 || PQntuples(res) < 1 || PQgetisnull(res, 0, 0) ||
+		PQgetisnull(res, 0, 1) || (PQgetvalue(res, 0, 1)[0] == 't' && PQntuples(res) != n))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the provider's answer about a row of table \"%s\" has not as many values as were asked for",
@@ -232,7 +233,8 @@ read_answer(ApplyRelation *ar, PGresult *res)
 		getTypeInputInfo(a->atttypid, &in, &ioparam);
 		Assert(session_in_row());
 		if (!ar->nulls[att])
-			ar->values[att] = OidInputFunctionCall(in, PQgetvalue(res, row, 2), ioparam, a->atttypmod);
+			ar->values[att] =
+				OidInputFunctionCall(in, PQgetvalue(res, row, 2), ioparam, a->atttypmod);
 		row++;
 	}
 	for (int i = 0; i < ar->remote.natts; i++)

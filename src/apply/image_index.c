@@ -263,7 +263,8 @@ static void
 build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
 {
 	TableScanDesc scan = table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "row image", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "row image", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
 	clear(x);
@@ -273,7 +274,8 @@ build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
 
 		pulse_step();
 		slot_getallattrs(row);
-		x->too_large = !add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &t->found->tts_tid);
+		x->too_large =
+			!add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &t->found->tts_tid);
 		MemoryContextReset(context);
 	}
 	if (x->too_large)

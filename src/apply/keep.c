@@ -88,7 +88,8 @@ renumber(const WireRelation *remote, uint32 number, const char *message, int len
 static void
 prepare(ApplyContext *cx)
 {
-	Oid			types[13] = {TEXTOID, TEXTOID, INT4OID, INT4OID, LSNOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID, INT8OID};
+	Oid types[13] = {TEXTOID, TEXTOID,	INT4OID,  INT4OID, LSNOID,	TIMESTAMPTZOID, INT8OID,
+					 TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID, INT8OID};
 
 	session_keep_plan(&cx->keep_plan, insert_change_sql, lengthof(types), types);
 }
@@ -115,13 +116,15 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	 * The description of a wide table is much larger than a row, so only the first change of the
 	 * transaction gets it.
 	 */
-	values[8] = relation_to_be_kept(cx, remote->relid, cx->number) ?
-		PointerGetDatum(renumber(remote, w->number, NULL, 0)) : DirectFunctionCall1(byteain, CStringGetDatum(""));
+	values[8] = relation_to_be_kept(cx, remote->relid, cx->number)
+					? PointerGetDatum(renumber(remote, w->number, NULL, 0))
+					: DirectFunctionCall1(byteain, CStringGetDatum(""));
 	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));
 	values[10] = CStringGetTextDatum(value_layout());
 	values[11] = BoolGetDatum(cx->mode.source_decides);
 	values[12] = Int64GetDatum(cx->relid ? cx->relid : remote->relid);
-	if (SPI_execute_plan(cx->keep_plan, values, NULL, false, 0) != SPI_OK_INSERT || SPI_processed != 1)
+	if (SPI_execute_plan(cx->keep_plan, values, NULL, false, 0) != SPI_OK_INSERT ||
+		SPI_processed != 1)
 		elog(ERROR, "could not keep a change of table \"%s.%s\"", w->schema, w->name);
 	session_sql_end(nest);
 	cx->keeping = false;
@@ -145,7 +148,8 @@ refuse_undecided(ApplyRelation *ar)
 static void
 check_envelope(ApplyRelation *ar)
 {
-	const int	needed[] = {ATT_SCHEMA, ATT_TABLE, ATT_PROVIDER, ATT_XID, ATT_SEEN, ATT_RELATION, ATT_CHANGE, ATT_LAYOUT, ATT_RELID};
+	const int needed[] = {ATT_SCHEMA,	ATT_TABLE,	ATT_PROVIDER, ATT_XID,	ATT_SEEN,
+						  ATT_RELATION, ATT_CHANGE, ATT_LAYOUT,	  ATT_RELID};
 
 	for (int i = 0; i < lengthof(needed); i++)
 	{
@@ -179,7 +183,8 @@ keep_open_envelope(ApplyRelation *ar)
 
 	Assert(ar->envelope && !put_is_gathering(ar->cx));
 	if (!ar->cx->envelope)
-		ar->cx->envelope = AllocSetContextCreate(TopMemoryContext, "kept change", ALLOCSET_DEFAULT_SIZES);
+		ar->cx->envelope =
+			AllocSetContextCreate(TopMemoryContext, "kept change", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(ar->cx->envelope);
 	check_envelope(ar);
 	old = MemoryContextSwitchTo(ar->cx->envelope);

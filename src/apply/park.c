@@ -50,7 +50,9 @@ static TupleTableSlot *
 copy_for_root(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row)
 {
 	/* Use a descriptor of its own, because an invalidation may free that of root_slot. */
-	TupleTableSlot *copy = MakeSingleTupleTableSlot(CreateTupleDescCopy(ar->root_slot->tts_tupleDescriptor), &TTSOpsVirtual);
+	TupleTableSlot *copy =
+		MakeSingleTupleTableSlot(CreateTupleDescCopy(ar->root_slot->tts_tupleDescriptor),
+								 &TTSOpsVirtual);
 
 	if (t->to_root)
 		execute_attr_map_slot(t->to_root->attrMap, row, copy);
@@ -72,13 +74,16 @@ park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRo
 		return;
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	p = palloc(sizeof(Pending));
-	*p = (Pending) {
-		.ar = ar,.version = parked->version,.winner_version = winner_version,.index_id = parked->index_id,
-		.type = who->clashes && *who->clashes > 1 ? CONFLICT_MULTIPLE_UNIQUE :
-		strcmp(ar->cx->action, "UPDATE") == 0 ? CONFLICT_UPDATE_EXISTS : CONFLICT_INSERT_EXISTS,
-		.row = copy_for_root(ar, t, row),.winner = copy_for_root(ar, t, winner),
-		.key = palloc(Max(ar->nkeys, 1) * sizeof(Datum))
-	};
+	*p = (Pending){.ar = ar,
+				   .version = parked->version,
+				   .winner_version = winner_version,
+				   .index_id = parked->index_id,
+				   .type = who->clashes && *who->clashes > 1	   ? CONFLICT_MULTIPLE_UNIQUE
+						   : strcmp(ar->cx->action, "UPDATE") == 0 ? CONFLICT_UPDATE_EXISTS
+																   : CONFLICT_INSERT_EXISTS,
+				   .row = copy_for_root(ar, t, row),
+				   .winner = copy_for_root(ar, t, winner),
+				   .key = palloc(Max(ar->nkeys, 1) * sizeof(Datum))};
 	for (int k = 0; k < ar->nkeys; k++)
 		p->key[k] = p->row->tts_values[ar->key_atts[k] - 1];
 	ar->cx->parked = lappend(ar->cx->parked, p);
@@ -94,16 +99,21 @@ record(const ApplyContext *cx, const Pending *p)
 	ParkedRow	now;
 	OwnerContext saved;
 	bool		parked;
-	Conflict	conflict = {
-		.type = p->type,.resolution = RESOLUTION_PARKED,.rel = p->ar->rel,
-		.local_row = arrived ? p->winner : p->row,.local_version = arrived ? p->winner_version : p->version,
-		.remote_row = arrived ? p->row : p->winner,.remote_version = cx->version,.key_row = p->row,
-		.policy = policy_name(p->ar->merge ? p->ar->merge->policy.policy : POLICY_LAST_WRITE_WINS)
-	};
+	Conflict	 conflict = {.type = p->type,
+							 .resolution = RESOLUTION_PARKED,
+							 .rel = p->ar->rel,
+							 .local_row = arrived ? p->winner : p->row,
+							 .local_version = arrived ? p->winner_version : p->version,
+							 .remote_row = arrived ? p->row : p->winner,
+							 .remote_version = cx->version,
+							 .key_row = p->row,
+							 .policy = policy_name(p->ar->merge ? p->ar->merge->policy.policy
+																: POLICY_LAST_WRITE_WINS)};
 
 	Assert(p->ar->cx == cx && p->ar->rel);
 	saved = become_owner(p->ar);
-	parked = parked_find(p->ar->tombstones, p->key, &now) && version_cmp(now.version, p->version) == 0;
+	parked =
+		parked_find(p->ar->tombstones, p->key, &now) && version_cmp(now.version, p->version) == 0;
 	as_owner_end(saved);
 	if (!parked)
 		return;
@@ -196,7 +206,8 @@ is_newest(Put *p, ConflictType exists, ConflictType absent)
 		apply_conflict(ar, exists, RESOLUTION_KEEP_LOCAL, p->base, p->local, ar->root_slot, NULL);
 		return false;
 	}
-	return p->shown || deleted_allows_put(ar, p->key, ar->root_slot, p->parked ? CONFLICT_INSERT_EXISTS : absent);
+	return p->shown || deleted_allows_put(ar, p->key, ar->root_slot,
+										  p->parked ? CONFLICT_INSERT_EXISTS : absent);
 }
 
 /*
@@ -259,7 +270,8 @@ show(Put *p, ApplyTarget *to)
 		(void) parked_remove(p->ar->tombstones, p->key);
 
 	/* another transaction may have put and deleted the key here since the search */
-	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, cx->version, &deleted) && !apply_wins(cx, deleted))
+	if (!p->shown && tombstone_find(p->ar->tombstones, p->key, cx->version, &deleted) &&
+		!apply_wins(cx, deleted))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("a row of table \"%s\" was deleted while it came", RelationGetRelationName(p->ar->rel))));
@@ -284,8 +296,12 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 {
 	int			clashes = 0;
 	const Version own = p->ar->cx->version;
-	const PlaceFor who = {.version = own,.own = own,.arriving = true,.wait = true,.parked = park_note,
-	.clashes = &clashes};
+	const PlaceFor	who = {.version = own,
+						   .own = own,
+						   .arriving = true,
+						   .wait = true,
+						   .parked = park_note,
+						   .clashes = &clashes};
 	ApplyTarget *to;
 	ParkedRow	parked;
 	PlaceResult place;
@@ -313,7 +329,10 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 	if (result == WRITE_DONE && !seen)
 	{
 		row_to_root_slot(p->ar);
-		apply_conflict(p->ar, clashes > 1 && exists == CONFLICT_INSERT_EXISTS ? CONFLICT_MULTIPLE_UNIQUE : exists, RESOLUTION_APPLY_REMOTE, before, p->local, p->ar->root_slot, NULL);
+		apply_conflict(p->ar,
+					   clashes > 1 && exists == CONFLICT_INSERT_EXISTS ? CONFLICT_MULTIPLE_UNIQUE
+																	   : exists,
+					   RESOLUTION_APPLY_REMOTE, before, p->local, p->ar->root_slot, NULL);
 	}
 	if (before)
 		ExecDropSingleTupleTableSlot(before);
@@ -346,14 +365,16 @@ park_remove(ApplyRelation *ar, const Datum *key)
 	row_decode(ar->codec, &old.row, row);
 	row_key_to_root_slot(ar, key);
 	if (!apply_wins(ar->cx, old.version))
-		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, row, old.version, NULL, ar->root_slot);
+		apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_KEEP_LOCAL, row, old.version,
+					   NULL, ar->root_slot);
 	else
 	{
 		(void) parked_remove(ar->tombstones, key);
 		tombstone_write(ar->tombstones, key, true);
 		ar->cx->wrote = true;
 		if (!apply_was_seen(ar->cx, old.version))
-			apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_APPLY_REMOTE, row, old.version, NULL, ar->root_slot);
+			apply_conflict(ar, CONFLICT_DELETE_ORIGIN_DIFFERS, RESOLUTION_APPLY_REMOTE, row,
+						   old.version, NULL, ar->root_slot);
 	}
 	ExecDropSingleTupleTableSlot(row);
 	return true;

@@ -23,8 +23,9 @@ extern void park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent
 extern bool park_remove(ApplyRelation *ar, const Datum *key);
 
 /* Notes that a row was parked, for the record of conflicts (PlaceFor.parked). */
-extern void park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
-					  TupleTableSlot *winner, Version winner_version, const PlaceFor *who);
+extern void park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row,
+					  const ParkedRow *parked, TupleTableSlot *winner, Version winner_version,
+					  const PlaceFor *who);
 
 /*
  * park_record() records, before commit, which rows the transaction leaves parked. park_reset()

@@ -96,7 +96,8 @@ check_known(ApplyRelation *ar, TransactionId writer)
 	const WaitingTable *w = ar->cx->mode.kept ? waiting_table_by_oid(ar->relid) : NULL;
 	TimestampTz ts;
 
-	if (w && full_xid_of(writer) >= Max(w->stable_xid, nodes_local_since_xid()) && !TransactionIdGetCommitTsData(writer, &ts, NULL))
+	if (w && full_xid_of(writer) >= Max(w->stable_xid, nodes_local_since_xid()) &&
+		!TransactionIdGetCommitTsData(writer, &ts, NULL))
 		place_refuse_unknown(ar);
 }
 
@@ -110,7 +111,9 @@ place_version(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version ow
 	if (ar->merge)
 	{
 		place_key(t, row, key);
-		return merge_table_siblings(ar->merge, ar->rel, key, row, own, &found, false)->items[0].version;
+		return merge_table_siblings(ar->merge, ar->rel, key, row, own, &found, false)
+			->items[0]
+			.version;
 	}
 	if (!version_is_oldest(v))
 		return v;
@@ -169,7 +172,8 @@ compare_keys(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *a, TupleTableSlo
 
 /* Returns true if the conflicting local row keeps its place. */
 static bool
-stays(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *there, Version version, TupleTableSlot *row, const PlaceFor *who)
+stays(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *there, Version version,
+	  TupleTableSlot *row, const PlaceFor *who)
 {
 	int			c = version_cmp(version, who->version);
 
@@ -276,7 +280,8 @@ is_repeated(List *clashes, int i)
 }
 
 PlaceResult
-place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFor *who, ParkedRow *parked)
+place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFor *who,
+		   ParkedRow *parked)
 {
 	bool		busy;
 	List	   *clashes;
@@ -300,7 +305,8 @@ place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFo
 	result = look(ar, t, clashes, versions, row, who, parked);
 	for (int i = 0; i < list_length(clashes) && result == PLACE_FREE; i++)
 	{
-		if (!is_repeated(clashes, i) && !displace(ar, t, list_nth(clashes, i), versions[i], row, who))
+		if (!is_repeated(clashes, i) &&
+			!displace(ar, t, list_nth(clashes, i), versions[i], row, who))
 			result = PLACE_AGAIN;
 	}
 	unique_clashes_free(clashes);

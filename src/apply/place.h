@@ -35,7 +35,8 @@ extern void place_refuse_unknown(ApplyRelation *ar);
 extern void place_key(ApplyTarget *t, TupleTableSlot *row, Datum *key);
 
 /* Returns a row of a target in the form in which it is parked. */
-extern ParkedRow place_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version version);
+extern ParkedRow place_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row,
+							  Version version);
 
 typedef enum PlaceResult
 {
@@ -56,8 +57,8 @@ typedef struct PlaceFor
 	bool		wait;			/* for transactions in progress */
 
 	/* called with each row that is parked and the row in its way; NULL: not needed */
-	void		(*parked) (ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
-						   TupleTableSlot *winner, Version winner_version, const struct PlaceFor *who);
+	void (*parked)(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRow *parked,
+				   TupleTableSlot *winner, Version winner_version, const struct PlaceFor *who);
 	/*
 	 * in: the number of other conflicts of the row; out: plus the number of rows, by index, in its
 	 * way. NULL: not counted
@@ -70,7 +71,8 @@ typedef struct PlaceFor
  * conflicting rows and fills *parked instead. Rows that make room are parked under the origin of
  * repairs, so that this is sent to no other node.
  */
-extern PlaceResult place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFor *who, ParkedRow *parked);
+extern PlaceResult place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row,
+							  const PlaceFor *who, ParkedRow *parked);
 
 /* Deletes a row on this node only. Returns false if the row has changed meanwhile. */
 extern bool place_hide(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid);

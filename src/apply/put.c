@@ -484,7 +484,8 @@ put_update(ApplyRelation *ar)
 		/* if the update changes the key, the delete of the old key arrives as a separate message */
 		if (missing != MISSING_NONE && ar->cx->has_old)
 			missing = MISSING_FROM_PROVIDER;
-		park_put(ar, ar->cx->has_old ? CONFLICT_UPDATE_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
+		park_put(ar, ar->cx->has_old ? CONFLICT_UPDATE_EXISTS : CONFLICT_UPDATE_ORIGIN_DIFFERS,
+				 CONFLICT_UPDATE_MISSING, missing);
 		return;
 	}
 	if (ar->cx->has_old)

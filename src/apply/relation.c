@@ -249,9 +249,11 @@ describe(Relation rel)
 
 		if (!bms_is_member(att->attnum, sent))
 			continue;
-		*a = (WireAttribute) {.name = pstrdup(NameStr(att->attname)),.typid = att->atttypid,.typmod = att->atttypmod,
-			.typschema = "",.typname = ""
-		};
+		*a = (WireAttribute){.name = pstrdup(NameStr(att->attname)),
+							 .typid = att->atttypid,
+							 .typmod = att->atttypmod,
+							 .typschema = "",
+							 .typname = ""};
 		for (int k = 0; k < m.nkeys; k++)
 		{
 			if (keys[k] == att->attnum)
@@ -357,7 +359,8 @@ find_local_table(const ApplyRelation *ar)
 		return InvalidOid;
 	if (foreign)
 		refuse_foreign_partition(ar, foreign);
-	if (!OidIsValid(relid) && !ar->passed_over && exclusion_reason(remote->nspname, remote->relname) == NULL)
+	if (!OidIsValid(relid) && !ar->passed_over &&
+		exclusion_reason(remote->nspname, remote->relname) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist on this node",
@@ -384,7 +387,8 @@ map_columns(ApplyRelation *ar)
 		WireAttribute *remote = &ar->remote.atts[i];
 		AttrNumber	att = get_attnum(ar->relid, remote->name);
 
-		if (att > InvalidAttrNumber && TupleDescAttr(desc, att - 1)->attgenerated && !bms_is_member(att, sent))
+		if (att > InvalidAttrNumber && TupleDescAttr(desc, att - 1)->attgenerated &&
+			!bms_is_member(att, sent))
 			ereport(ERROR,
 					(errcode(ERRCODE_GENERATED_ALWAYS),
 					 errmsg("column \"%s\" of table \"%s.%s\" is generated on this node, and an ordinary one where the row was written",
@@ -447,8 +451,10 @@ map_key(ApplyRelation *ar)
 {
 	ar->key_index = table_key_index(ar->rel);
 	ar->nkeys = table_key_attributes(ar->rel, &ar->key_atts);
-	ar->keyless_there = ar->nkeys > 0 && ar->remote.identity != WIRE_IDENTITY_KEY && !table_is_own_replicated(ar->rel);
-	if (!ar->keyless_there && ar->nkeys != (ar->remote.identity == WIRE_IDENTITY_KEY ? ar->remote.nkeys : 0))
+	ar->keyless_there = ar->nkeys > 0 && ar->remote.identity != WIRE_IDENTITY_KEY &&
+						!table_is_own_replicated(ar->rel);
+	if (!ar->keyless_there &&
+		ar->nkeys != (ar->remote.identity == WIRE_IDENTITY_KEY ? ar->remote.nkeys : 0))
 		relation_key_differs(ar);
 	ar->key_wire = palloc0(Max(ar->nkeys, 1) * sizeof(int));
 	for (int k = 0; k < ar->nkeys; k++)
@@ -487,7 +493,8 @@ map_relation(ApplyRelation *ar)
 				 errmsg("\"%s.%s\" is not a table on this node",
 						ar->remote.nspname, ar->remote.relname)));
 	/* no sound node sends rows of catalogs or of a node's private tables */
-	if (!table_is_replicated_if_logged(ar->rel) && exclusion_reason(ar->remote.nspname, ar->remote.relname) == NULL)
+	if (!table_is_replicated_if_logged(ar->rel) &&
+		exclusion_reason(ar->remote.nspname, ar->remote.relname) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("rows of \"%s.%s\" came, which is not replicated", ar->remote.nspname, ar->remote.relname),

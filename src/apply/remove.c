@@ -116,7 +116,8 @@ remove_nowhere(ApplyRelation *ar, const Datum *key)
 	}
 	row_key_to_root_slot(ar, key);
 	if (!known)
-		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST, NULL, ar->root_slot);
+		apply_conflict(ar, CONFLICT_DELETE_MISSING, RESOLUTION_KEEP_LOCAL, NULL, VERSION_OLDEST,
+					   NULL, ar->root_slot);
 }
 
 /* Deletes one row that equals the old row of a table without a key. */

@@ -34,7 +34,8 @@ row_read(ApplyRelation *ar, WireTuple *t)
 
 		if (c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED)
 		{
-			missing = c->kind == WIRE_AWAITED ? MISSING_FROM_PROVIDER : Max(missing, MISSING_FROM_LOCAL);
+			missing =
+				c->kind == WIRE_AWAITED ? MISSING_FROM_PROVIDER : Max(missing, MISSING_FROM_LOCAL);
 			continue;
 		}
 		ar->present[att] = true;

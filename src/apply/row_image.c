@@ -100,7 +100,8 @@ value_hash(Form_pg_attribute att, Datum value)
 	v = (struct varlena *) DatumGetPointer(value);
 	if (VARATT_IS_EXTENDED(v) && !VARATT_IS_SHORT(v))
 		v = detoast_attr_slice(v, 0, HASHED_BYTES);
-	hash = hash_combine(hash_bytes((unsigned char *) VARDATA_ANY(v), Min(VARSIZE_ANY_EXHDR(v), HASHED_BYTES)),
+	hash = hash_combine(hash_bytes((unsigned char *) VARDATA_ANY(v),
+								   Min(VARSIZE_ANY_EXHDR(v), HASHED_BYTES)),
 						murmurhash32(toast_raw_datum_size(value)));
 	if ((Pointer) v != DatumGetPointer(value))
 		pfree(v);
@@ -205,7 +206,8 @@ row_image_has_texts(ApplyRelation *ar)
 {
 	for (int i = 0; i < ar->remote.natts; i++)
 	{
-		if (!has_one_image(TupleDescAttr(RelationGetDescr(ar->rel), ar->local_att[i] - 1)->atttypid))
+		if (!has_one_image(
+				TupleDescAttr(RelationGetDescr(ar->rel), ar->local_att[i] - 1)->atttypid))
 			return true;
 	}
 	return false;
@@ -220,7 +222,10 @@ row_image_hash(ApplyRelation *ar, const Datum *values, const bool *nulls)
 	{
 		int			att = ar->local_att[i] - 1;
 
-		hash = hash_combine(hash, nulls[att] ? 0 : value_hash(TupleDescAttr(RelationGetDescr(ar->rel), att), values[att]));
+		hash = hash_combine(hash, nulls[att]
+									  ? 0
+									  : value_hash(TupleDescAttr(RelationGetDescr(ar->rel), att),
+												   values[att]));
 	}
 	return hash;
 }

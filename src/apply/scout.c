@@ -44,8 +44,10 @@ scout_of(ApplyContext *cx)
 	if (s)
 		return s;
 	s = MemoryContextAllocZero(TopMemoryContext, sizeof(Scout));
-	s->context = AllocSetContextCreate(TopMemoryContext, "tables of a transaction", ALLOCSET_SMALL_SIZES);
-	s->row_context = AllocSetContextCreate(TopMemoryContext, "row that is only read", ALLOCSET_DEFAULT_SIZES);
+	s->context =
+		AllocSetContextCreate(TopMemoryContext, "tables of a transaction", ALLOCSET_SMALL_SIZES);
+	s->row_context =
+		AllocSetContextCreate(TopMemoryContext, "row that is only read", ALLOCSET_DEFAULT_SIZES);
 	wire_tuple_init(&s->oldtup, TopMemoryContext);
 	wire_tuple_init(&s->newtup, TopMemoryContext);
 	return cx->scout = s;
@@ -59,7 +61,8 @@ scout_begin(ApplyContext *cx)
 
 	Assert(!cx->active);
 	MemoryContextReset(s->context);
-	s->met = hash_create("tables of a transaction", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	s->met =
+		hash_create("tables of a transaction", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	s->last_id = 0;
 }
 
@@ -83,7 +86,8 @@ text_of(const WireRelation *remote, const WireTuple *t, const char *column)
 	for (int i = 0; i < remote->natts && i < t->ncolumns; i++)
 	{
 		if (strcmp(remote->atts[i].name, column) == 0 &&
-			(t->columns[i].kind == WIRE_INTERNAL || t->columns[i].kind == WIRE_BINARY || t->columns[i].kind == WIRE_TEXT))
+			(t->columns[i].kind == WIRE_INTERNAL || t->columns[i].kind == WIRE_BINARY ||
+			 t->columns[i].kind == WIRE_TEXT))
 			return pnstrdup(t->columns[i].data, t->columns[i].len);
 	}
 	return NULL;

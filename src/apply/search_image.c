@@ -45,7 +45,8 @@ choose_index(ApplyRelation *ar, ApplyTarget *t, ScanKeyData *keys, int *nkeys)
 		IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
 		int			n = 0;
 
-		if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID || info->ii_Expressions || info->ii_Predicate)
+		if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
+			info->ii_Expressions || info->ii_Predicate)
 			continue;
 		while (n < info->ii_NumIndexKeyAttrs)
 		{
@@ -115,7 +116,8 @@ search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
 static bool
 has_ranges(ApplyTarget *t)
 {
-	return t->rel->rd_tableam->scan_set_tidrange != NULL && t->rel->rd_tableam->scan_getnextslot_tidrange != NULL;
+	return t->rel->rd_tableam->scan_set_tidrange != NULL &&
+		   t->rel->rd_tableam->scan_getnextslot_tidrange != NULL;
 }
 
 /* Begins a scan of a range of blocks, or of the whole table if it has no range scans. */
@@ -146,9 +148,11 @@ next_row(ApplyTarget *t, TableScanDesc scan)
  * found. Adds the number of blocks read to *pages.
  */
 static bool
-scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from, BlockNumber to, uint64 *pages)
+scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from, BlockNumber to,
+			uint64 *pages)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "search", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "search", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 	BlockNumber last = InvalidBlockNumber;
 	bool		found = false;

@@ -60,7 +60,8 @@ session_origin_take(const WireBegin *begin)
 
 	/* if taking it raises an error, the end of the transaction releases the lock */
 	Assert(IsTransactionState());
-	Assert(replorigin_session_origin == origin && replorigin_session_origin_lsn == begin->origin_lsn);
+	Assert(replorigin_session_origin == origin &&
+		   replorigin_session_origin_lsn == begin->origin_lsn);
 	Assert(replorigin_session_origin_timestamp == begin->commit_ts);
 	if (taken == origin)
 		return;

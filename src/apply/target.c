@@ -120,7 +120,8 @@ build_estate(ApplyTarget *t)
 	rte->relkind = t->rel->rd_rel->relkind;
 	rte->rellockmode = RowExclusiveLock;
 	for (int att = 1; att <= RelationGetNumberOfAttributes(t->rel); att++)
-		rte->updatedCols = bms_add_member(rte->updatedCols, att - FirstLowInvalidHeapAttributeNumber);
+		rte->updatedCols =
+			bms_add_member(rte->updatedCols, att - FirstLowInvalidHeapAttributeNumber);
 	t->estate = CreateExecutorState();
 	ExecInitRangeTable(t->estate, list_make1(rte));
 	t->rri = makeNode(ResultRelInfo);
@@ -247,7 +248,8 @@ target_get(Oid relid, Oid key_index, Relation root)
 		return t;
 	Assert(!t->scan);
 	t->rel = table_open(relid, RowExclusiveLock);
-	t->owner = root ? as_owner_of_leaf(root->rd_rel->relowner, t->rel->rd_rel->relowner) : t->rel->rd_rel->relowner;
+	t->owner = root ? as_owner_of_leaf(root->rd_rel->relowner, t->rel->rd_rel->relowner)
+					: t->rel->rd_rel->relowner;
 	if (!t->valid || t->rri->ri_RelationDesc != t->rel)
 	{
 		/* planning expressions of indexes may run functions */

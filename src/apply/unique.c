@@ -60,14 +60,16 @@ prepare_key(Search *s, int k)
 	{
 		if (exclusion || !s->info->ii_NullsNotDistinct)
 			return false;
-		ScanKeyEntryInitialize(&s->keys[k], SK_ISNULL | SK_SEARCHNULL, k + 1, InvalidStrategy, InvalidOid, InvalidOid,
-							   InvalidOid, (Datum) 0);
+		ScanKeyEntryInitialize(&s->keys[k], SK_ISNULL | SK_SEARCHNULL, k + 1, InvalidStrategy,
+							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
 		return true;
 	}
 	strategy = exclusion ? s->info->ii_ExclusionStrats[k] : BTEqualStrategyNumber;
-	proc = exclusion ? s->info->ii_ExclusionProcs[k] :
-		get_opcode(get_opfamily_member(s->index->rd_opfamily[k], type, type, BTEqualStrategyNumber));
-	ScanKeyEntryInitialize(&s->keys[k], 0, k + 1, strategy, InvalidOid, s->index->rd_indcollation[k], proc, s->values[k]);
+	proc = exclusion ? s->info->ii_ExclusionProcs[k]
+					 : get_opcode(get_opfamily_member(s->index->rd_opfamily[k], type, type,
+													  BTEqualStrategyNumber));
+	ScanKeyEntryInitialize(&s->keys[k], 0, k + 1, strategy, InvalidOid,
+						   s->index->rd_indcollation[k], proc, s->values[k]);
 	return true;
 }
 
@@ -79,8 +81,8 @@ prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
 	s->target = t;
 	s->index = t->rri->ri_IndexRelationDescs[i];
 	s->info = t->rri->ri_IndexRelationInfo[i];
-	if (i == t->key_index || !s->info->ii_ReadyForInserts || !(s->info->ii_Unique || s->info->ii_ExclusionOps) ||
-		!is_in_index(s, row))
+	if (i == t->key_index || !s->info->ii_ReadyForInserts ||
+		!(s->info->ii_Unique || s->info->ii_ExclusionOps) || !is_in_index(s, row))
 		return false;
 	FormIndexDatum(s->info, row, t->estate, s->values, s->nulls);
 	for (int k = 0; k < s->info->ii_NumIndexKeyAttrs; k++)
@@ -102,8 +104,9 @@ really_clashes(Search *s, TupleTableSlot *found)
 	FormIndexDatum(s->info, found, s->target->estate, values, nulls);
 	for (int k = 0; k < s->info->ii_NumIndexKeyAttrs; k++)
 	{
-		if (nulls[k] || !DatumGetBool(OidFunctionCall2Coll(s->info->ii_ExclusionProcs[k], s->index->rd_indcollation[k],
-														   values[k], s->values[k])))
+		if (nulls[k] || !DatumGetBool(OidFunctionCall2Coll(s->info->ii_ExclusionProcs[k],
+														   s->index->rd_indcollation[k], values[k],
+														   s->values[k])))
 			return false;
 	}
 	return true;
@@ -175,7 +178,8 @@ unique_clashes_free(List *clashes)
 List *
 unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy)
 {
-	TupleTableSlot *found = MakeSingleTupleTableSlot(t->found->tts_tupleDescriptor, t->found->tts_ops);
+	TupleTableSlot *found =
+		MakeSingleTupleTableSlot(t->found->tts_tupleDescriptor, t->found->tts_ops);
 	List	   *clashes = NIL;
 	OwnerContext saved = target_become_owner(t);
 	Search		s;

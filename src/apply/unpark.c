@@ -74,8 +74,10 @@ begin(ApplyContext *cx)
 	StartTransactionCommand();
 	replorigin_session_setup(origin);
 	replorigin_session_origin = origin;
-	(void) set_config_option("lock_timeout", "500ms", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("lock_timeout", "500ms", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	cx->version = VERSION_OLDEST; /* only pins give versions to what it writes */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tombstone_begin_transaction();
@@ -121,7 +123,8 @@ is_replaced(ApplyRelation *ar, const Datum *key, Version parked)
 		if (state.set->n > 0)
 			return version_cmp(state.set->items[0].version, parked) != 0;
 	}
-	return tombstone_find(ar->tombstones, key, VERSION_OLDEST, &deleted) && version_cmp(deleted, parked) > 0;
+	return tombstone_find(ar->tombstones, key, VERSION_OLDEST, &deleted) &&
+		   version_cmp(deleted, parked) > 0;
 }
 
 /*
@@ -145,7 +148,8 @@ take_values(ApplyRelation *ar, const Datum *key, const ParkedRow *parked)
 	 * This slot lives as long as the row's memory, because it may own the values, and root_slot is
 	 * cleared before they are used.
 	 */
-	TupleTableSlot *row = MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
+	TupleTableSlot *row =
+		MakeSingleTupleTableSlot(ar->root_slot->tts_tupleDescriptor, &TTSOpsVirtual);
 	Version		version;
 
 	if (!ar->merge)
@@ -183,8 +187,10 @@ show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parke
 static void
 note_blocker(ApplyRelation *ar, const Datum *key, const ParkedRow *before, const ParkedRow *now)
 {
-	if (before->index_id == now->index_id && VARSIZE_ANY(before->blocked_by) == VARSIZE_ANY(now->blocked_by) &&
-		memcmp(VARDATA_ANY(before->blocked_by), VARDATA_ANY(now->blocked_by), VARSIZE_ANY_EXHDR(now->blocked_by)) == 0)
+	if (before->index_id == now->index_id &&
+		VARSIZE_ANY(before->blocked_by) == VARSIZE_ANY(now->blocked_by) &&
+		memcmp(VARDATA_ANY(before->blocked_by), VARDATA_ANY(now->blocked_by),
+			   VARSIZE_ANY_EXHDR(now->blocked_by)) == 0)
 		return;
 	(void) parked_store(ar->tombstones, key, now);
 }
@@ -250,7 +256,8 @@ look_at_all(Look *look)
 	int			changed = 0;
 	ListCell   *lc;
 	MemoryContext old = MemoryContextSwitchTo(cx->row_context);
-	MemoryContext each = AllocSetContextCreate(cx->row_context, "parked row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext  each =
+		AllocSetContextCreate(cx->row_context, "parked row", ALLOCSET_DEFAULT_SIZES);
 	OwnerContext saved;
 
 	if (!ar->tombstones)
@@ -312,7 +319,8 @@ note_error(const Look *look, bytea *bytes, const char *message, int seconds)
 
 /* Does the same. Returns false if that failed, because the table may be locked. */
 static bool
-try_note_error(const Look *look, bytea *bytes, const char *message, int seconds, MemoryContext context)
+try_note_error(const Look *look, bytea *bytes, const char *message, int seconds,
+			   MemoryContext context)
 {
 	volatile bool noted = false;
 
@@ -366,7 +374,9 @@ clean_up(Look *look, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	edata = CopyErrorData();
-	pause = pulse_timed_out() ? explain_limit(edata) : is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS : RETRY_AFTER;
+	pause = pulse_timed_out()				? explain_limit(edata)
+			: is_passing(edata->sqlerrcode) ? WAIT_FOR_OTHERS
+											: RETRY_AFTER;
 	if (look->at_work)
 	{
 		key = palloc(VARSIZE_ANY(look->at_work));
@@ -420,8 +430,10 @@ pin_tells(ApplyRelation *ar, ApplyTarget *t, const Datum *key)
 	bool		isnull;
 
 	return search_key(t, key) &&
-		pin_find(ar->tombstones, key,
-				 DatumGetTransactionId(slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull)), &version);
+		   pin_find(ar->tombstones, key,
+					DatumGetTransactionId(
+						slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull)),
+					&version);
 }
 
 /*

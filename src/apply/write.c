@@ -123,7 +123,8 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		finish_row(t, slot);
 		table_tuple_insert(t->rel, slot, GetCurrentCommandId(true), 0, NULL);
 		if (t->nindexes > 0)
-			check_doubts(ar, t, slot, ExecInsertIndexTuples(t->rri, slot, t->estate, false, false, NULL, NIL));
+			check_doubts(ar, t, slot,
+						 ExecInsertIndexTuples(t->rri, slot, t->estate, false, false, NULL, NIL));
 		if (triggers)
 			ExecARInsertTriggers(t->estate, t->rri, slot, NIL, NULL);
 	}
@@ -189,7 +190,8 @@ update_heap(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 	if (result == WRITE_AGAIN)
 		return result;
 	if (t->nindexes > 0 && update_indexes)
-		check_doubts(ar, t, slot, ExecInsertIndexTuples(t->rri, slot, t->estate, true, false, NULL, NIL));
+		check_doubts(ar, t, slot,
+					 ExecInsertIndexTuples(t->rri, slot, t->estate, true, false, NULL, NIL));
 	if (t->rri->ri_TrigDesc)
 		ExecARUpdateTriggers(t->estate, t->rri, NULL, NULL, &t->found->tts_tid, NULL, slot,
 							 NIL, NULL, false);
@@ -300,7 +302,8 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 	table_multi_insert(t->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < n && t->nindexes > 0; i++)
 	{
-		check_doubts(ar, t, slots[i], ExecInsertIndexTuples(t->rri, slots[i], t->estate, false, false, NULL, NIL));
+		check_doubts(ar, t, slots[i],
+					 ExecInsertIndexTuples(t->rri, slots[i], t->estate, false, false, NULL, NIL));
 		ResetPerTupleExprContext(t->estate);
 		pulse_step();
 	}

@@ -113,7 +113,8 @@ needs_hook(Oid function)
 	Oid			owner;
 	bool		has_settings;
 
-	return (previous_needs_hook && previous_needs_hook(function)) || ((as_owners || session_in_row()) && is_users(function, &owner, &has_settings));
+	return (previous_needs_hook && previous_needs_hook(function)) ||
+		   ((as_owners || session_in_row()) && is_users(function, &owner, &has_settings));
 }
 
 /*
@@ -140,7 +141,8 @@ become_owner(Call *call)
 		return;
 	call->nest = call->has_settings ? 0 : NewGUCNestLevel();
 	GetUserIdAndSecContext(&call->user, &call->security);
-	SetUserIdAndSecContext(call->owner, call->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(call->owner, call->security | SECURITY_LOCAL_USERID_CHANGE |
+											SECURITY_RESTRICTED_OPERATION);
 }
 
 /* Becomes the caller again. After an error, the abort of the subtransaction has done so. */
@@ -321,11 +323,10 @@ set_as_owners(bool newval, void *extra)
 void
 code_hook_define(void)
 {
-	DefineCustomBoolVariable(CODE_AS_OWNERS,
-							 "Has functions that statements of a superuser call run as who owns them.",
-							 "Set by functions and processes of the extension.",
-							 &as_owners, false, PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							 NULL, set_as_owners, NULL);
+	DefineCustomBoolVariable(
+		CODE_AS_OWNERS, "Has functions that statements of a superuser call run as who owns them.",
+		"Set by functions and processes of the extension.", &as_owners, false, PGC_USERSET,
+		GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, set_as_owners, NULL);
 }
 
 /*

@@ -169,7 +169,8 @@ append_options_of(StringInfo buf, const PQconninfoOption *known, List *options)
 static bool
 mapping_options(Oid role, Oid server, List **options)
 {
-	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role), ObjectIdGetDatum(server));
+	HeapTuple tuple =
+		SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role), ObjectIdGetDatum(server));
 	bool		isnull;
 	Datum		stored;
 
@@ -206,7 +207,8 @@ look_up_server(const char *name, char **options)
 		return SERVER_MISSING;
 	if (!superuser_arg(server->owner))
 		return SERVER_OF_NO_SUPERUSER;
-	if (!mapping_options(BOOTSTRAP_SUPERUSERID, server->serverid, &mapping) && !mapping_options(InvalidOid, server->serverid, &mapping))
+	if (!mapping_options(BOOTSTRAP_SUPERUSERID, server->serverid, &mapping) &&
+		!mapping_options(InvalidOid, server->serverid, &mapping))
 		return SERVER_WITHOUT_MAPPING;
 	known = dsn_parse("");
 	initStringInfo(&buf);
@@ -311,7 +313,9 @@ dsn_for_program(const char *dsn, bool superuser)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, dsn_without_secrets(dsn));
 	/* the last "options" counts; programs may sort as much as a schema needs, where allowed */
-	append_option(&buf, "options", psprintf("%s%s", session_peer_options(dsn_value(options, "options")), superuser ? " -c temp_file_limit=-1" : ""));
+	append_option(&buf, "options",
+				  psprintf("%s%s", session_peer_options(dsn_value(options, "options")),
+						   superuser ? " -c temp_file_limit=-1" : ""));
 	PQconninfoFree(options);
 	return buf.data;
 }

@@ -54,7 +54,8 @@ number_read_int64(const char **p, int64 *value)
 	uint64		n;
 
 	c += negative ? 1 : 0;
-	if (!number_read(&c, 10, (uint64) PG_INT64_MAX + (negative ? 1 : 0), &n) || (negative && n == 0))
+	if (!number_read(&c, 10, (uint64) PG_INT64_MAX + (negative ? 1 : 0), &n) ||
+		(negative && n == 0))
 		return false;
 	*value = negative ? (int64) (0 - n) : (int64) n;
 	*p = c;

@@ -238,7 +238,8 @@ forget_environment(void)
 
 /* Begins a connection. The result is never NULL. */
 static PGconn *
-connect_start(const char *dsn, PeerMode mode, const char *application_name, const char *user_options)
+connect_start(const char *dsn, PeerMode mode, const char *application_name,
+			  const char *user_options)
 {
 	const char *keywords[16];
 	const char *values[16];
@@ -302,7 +303,10 @@ connect_finish(PGconn *conn, Moment deadline)
 			if (ms <= 0)
 				return false;
 		}
-		events = peer_wait(conn, status == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE, ms);
+		events =
+			peer_wait(conn,
+					  status == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE,
+					  ms);
 		if (events & WL_SOCKET_MASK)
 			status = PQconnectPoll(conn);
 	}
@@ -346,7 +350,8 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 		pfree(shown);
 		return conn;
 	}
-	message = in_time ? pchomp(PQerrorMessage(conn)) : psprintf("no answer within %d seconds", timeout);
+	message =
+		in_time ? pchomp(PQerrorMessage(conn)) : psprintf("no answer within %d seconds", timeout);
 	PQfinish(conn);
 	ereport(ERROR,
 			(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),

@@ -50,7 +50,8 @@ extern PGresult *peer_exec_params(PGconn *conn, const char *sql, int nparams,
 								  const char *const *values);
 
 /* Like peer_exec_params(), but raises an error if the answer takes longer than ms milliseconds. */
-extern PGresult *peer_exec_within(PGconn *conn, const char *sql, int nparams, const char *const *values, int ms);
+extern PGresult *peer_exec_within(PGconn *conn, const char *sql, int nparams,
+								  const char *const *values, int ms);
 
 /*
  * Sets a function that is called, once for each statement, when a peer has not answered for some

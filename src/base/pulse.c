@@ -99,7 +99,8 @@ tick(void)
 	{
 		CheckDeadLockAlert();
 		last_step = now;
-		if (limited && setting_lock_patience > 0 && now - wait_began > (setting_lock_patience + BEYOND_PATIENCE_MS) * INT64CONST(1000))
+		if (limited && setting_lock_patience > 0 &&
+			now - wait_began > (setting_lock_patience + BEYOND_PATIENCE_MS) * INT64CONST(1000))
 		{
 			wait_began = now;
 			cancel();

@@ -88,7 +88,8 @@ program_major_version(const char *path)
  * state.
  */
 static void
-become_program(const char *const *argv, const char *const *environment, int in, int out, int stderr_fd, pid_t parent)
+become_program(const char *const *argv, const char *const *environment, int in, int out,
+			   int stderr_fd, pid_t parent)
 {
 	int			null = open("/dev/null", O_RDWR);
 	long		max_fd = sysconf(_SC_OPEN_MAX);
@@ -194,7 +195,8 @@ wait_for_program(Program *p)
 			elog(ERROR, "could not wait for program \"%s\": %m", p->path);
 		if (p->stderr_fd >= 0)
 			events |= WL_SOCKET_READABLE;
-		if (WaitLatchOrSocket(MyLatch, events, p->stderr_fd, POLL_MS, PG_WAIT_EXTENSION) & WL_LATCH_SET)
+		if (WaitLatchOrSocket(MyLatch, events, p->stderr_fd, POLL_MS, PG_WAIT_EXTENSION) &
+			WL_LATCH_SET)
 			ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -237,7 +239,8 @@ raise_failure(Program *p, int status, char *(*tell) (const char *messages, void 
 }
 
 void
-run_program(const char *const *argv, const char *const *environment, int in, int out, char *(*tell) (const char *messages, void *arg), void *arg)
+run_program(const char *const *argv, const char *const *environment, int in, int out,
+			char *(*tell)(const char *messages, void *arg), void *arg)
 {
 	Program		program;
 	volatile int status = 0;

@@ -23,6 +23,7 @@ extern int	program_major_version(const char *path);
  *
  * Every user of the machine can read the arguments, so secrets must go into the environment.
  */
-extern void run_program(const char *const *argv, const char *const *environment, int in, int out, char *(*tell) (const char *messages, void *arg), void *arg);
+extern void run_program(const char *const *argv, const char *const *environment, int in, int out,
+						char *(*tell)(const char *messages, void *arg), void *arg);
 
 #endif							/* REPLICATION_PLUGIN_RUN_PROGRAM_H */

@@ -163,10 +163,12 @@ session_output_function(Oid typid)
 bool
 session_text_is_pinned(void)
 {
-	return DateStyle == USE_ISO_DATES && DateOrder == DATEORDER_MDY && IntervalStyle == INTSTYLE_POSTGRES &&
-		extra_float_digits > 0 && bytea_output == BYTEA_OUTPUT_HEX && xmlbinary == XMLBINARY_BASE64 &&
-		xmloption == XMLOPTION_CONTENT && Array_nulls && !quote_all_identifiers &&
-		strcmp(locale_monetary, "C") == 0 && strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0;
+	return DateStyle == USE_ISO_DATES && DateOrder == DATEORDER_MDY &&
+		   IntervalStyle == INTSTYLE_POSTGRES && extra_float_digits > 0 &&
+		   bytea_output == BYTEA_OUTPUT_HEX && xmlbinary == XMLBINARY_BASE64 &&
+		   xmloption == XMLOPTION_CONTENT && Array_nulls && !quote_all_identifiers &&
+		   strcmp(locale_monetary, "C") == 0 &&
+		   strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0;
 }
 
 /* Returns true if search_path is that of the extension's own SQL. */
@@ -180,7 +182,8 @@ path_is_pinned(void)
 static void
 set_nested(const char *name, const char *value)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
 }
 
 /* Sets all settings of a list until the end of the nest level. */
@@ -260,7 +263,8 @@ session_restore_text(void)
 	if (session_text_is_pinned())
 		return;
 	for (int i = 0; i < lengthof(text_pins); i++)
-		(void) set_config_option(text_pins[i].name, text_pins[i].value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		(void) set_config_option(text_pins[i].name, text_pins[i].value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
 }
 
 void
@@ -325,8 +329,9 @@ session_hide(bool local)
 	for (int i = 0; i < lengthof(hiding_pins); i++)
 	{
 		if (GetConfigOption(hiding_pins[i].name, true, false))
-			(void) set_config_option(hiding_pins[i].name, hiding_pins[i].value, PGC_SUSET, PGC_S_SESSION,
-									 local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true, 0, false);
+			(void) set_config_option(hiding_pins[i].name, hiding_pins[i].value, PGC_SUSET,
+									 PGC_S_SESSION, local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true,
+									 0, false);
 	}
 }
 

@@ -48,8 +48,8 @@ settings_define(void)
 	 * but it may be in postgresql.conf.
 	 */
 	define_int("replication_plugin.max_links",
-			   "Links and databases that this server can keep track of.",
-			   &setting_max_links, 64, 4, 4096, process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0);
+			   "Links and databases that this server can keep track of.", &setting_max_links, 64, 4,
+			   4096, process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0);
 	define_int("replication_plugin.copy_workers",
 			   "Tables copied at the same time while this node joins a group.",
 			   &setting_copy_workers, 2, 1, 16, PGC_SIGHUP, 0);
@@ -92,10 +92,11 @@ settings_define(void)
 	define_int("replication_plugin.conflict_log_rate",
 			   "Conflicts that a link may write into the view conflicts per second; more are only counted. 0: none, -1: all.",
 			   &setting_conflict_log_rate, 100, -1, INT_MAX, PGC_SIGHUP, 0);
-	DefineCustomBoolVariable("replication_plugin.prepared_role",
-							 "Marks the roles that CREATE EXTENSION has made (schema/12_roles.sql).", NULL,
-							 &setting_prepared_role, false, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							 NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"replication_plugin.prepared_role",
+		"Marks the roles that CREATE EXTENSION has made (schema/12_roles.sql).", NULL,
+		&setting_prepared_role, false, PGC_SUSET,
+		GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
 }
 
 void

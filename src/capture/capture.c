@@ -72,7 +72,8 @@ typedef struct CaptureState
 static char *
 deferrable_key_hint(Relation root)
 {
-	char	   *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root));
+	char	   *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)),
+												   RelationGetRelationName(root));
 	char	   *hint = NULL;
 	ListCell   *lc;
 
@@ -82,13 +83,19 @@ deferrable_key_hint(Relation root)
 		StringInfoData columns;
 
 		initStringInfo(&columns);
-		for (int i = 0; index->rd_index->indisprimary && !index->rd_index->indimmediate && i < index->rd_index->indnkeyatts; i++)
+		for (int i = 0; index->rd_index->indisprimary && !index->rd_index->indimmediate &&
+						i < index->rd_index->indnkeyatts;
+			 i++)
 			appendStringInfo(&columns, "%s%s", i ? ", " : "",
-							 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(root), index->rd_index->indkey.values[i] - 1)->attname)));
+							 quote_identifier(
+								 NameStr(TupleDescAttr(RelationGetDescr(root),
+													   index->rd_index->indkey.values[i] - 1)
+											 ->attname)));
 		if (columns.len > 0)
 		{
-			const char *name = quote_identifier(ChooseRelationName(RelationGetRelationName(root), NULL, "identity",
-																   RelationGetNamespace(root), false));
+			const char *name =
+				quote_identifier(ChooseRelationName(RelationGetRelationName(root), NULL, "identity",
+													RelationGetNamespace(root), false));
 
 			hint = psprintf("Its primary key is deferrable, and rows cannot be told apart by such a key. On all nodes: CREATE UNIQUE INDEX %s ON %s (%s);"
 							" ALTER TABLE %s REPLICA IDENTITY USING INDEX %s. Or set REPLICA IDENTITY FULL.",
@@ -187,7 +194,8 @@ order_key(CaptureState *state, Oid indexoid, const Datum *key, Datum *ordered)
 	{
 		int			k = 0;
 
-		while (k < tombstone_nkeys(state->keys) && state->attnums[k] != index->rd_index->indkey.values[i])
+		while (k < tombstone_nkeys(state->keys) &&
+			   state->attnums[k] != index->rd_index->indkey.values[i])
 			k++;
 		if (k == tombstone_nkeys(state->keys))
 			break;
@@ -254,7 +262,8 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	key_values(state, trigger->tg_trigslot, key);
-	remember(state, trigger->tg_relation, key, !(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
+	remember(state, trigger->tg_relation, key,
+			 !(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) || state->wal_has_key)
 		capture_note(state->relid, 1);
 	MemoryContextSwitchTo(old);
@@ -267,7 +276,8 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 static bool
 is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
 {
-	TupleConversionMap *map = convert_tuples_by_name(RelationGetDescr(root), RelationGetDescr(leaf));
+	TupleConversionMap *map =
+		convert_tuples_by_name(RelationGetDescr(root), RelationGetDescr(leaf));
 	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(root), &TTSOpsVirtual);
 	TupleTableSlot *here = MakeSingleTupleTableSlot(RelationGetDescr(leaf), &TTSOpsVirtual);
 	ResultRelInfo *rri;
@@ -275,7 +285,8 @@ is_of_partition(Relation leaf, Relation root, const ParkedEntry *e)
 	bool		result;
 
 	row_decode(row_codec(root), &e->parked.row, row);
-	result = ExecPartitionCheck(rri, map ? execute_attr_map_slot(map->attrMap, row, here) : row, estate, false);
+	result = ExecPartitionCheck(rri, map ? execute_attr_map_slot(map->attrMap, row, here) : row,
+								estate, false);
 	ExecDropSingleTupleTableSlot(row);
 	ExecDropSingleTupleTableSlot(here);
 	FreeExecutorState(estate);

@@ -82,7 +82,8 @@ table_of_command(TupleTableSlot *slot)
 {
 	bool		isnull;
 	Oid			class = DatumGetObjectId(slot_getattr(slot, COMMANDS_CLASSID, &isnull));
-	Oid			object = isnull ? InvalidOid : DatumGetObjectId(slot_getattr(slot, COMMANDS_OBJID, &isnull));
+	Oid object =
+		isnull ? InvalidOid : DatumGetObjectId(slot_getattr(slot, COMMANDS_OBJID, &isnull));
 
 	if (isnull)
 		return InvalidOid;		/* GRANT and the like */
@@ -147,14 +148,16 @@ is_harmless(Node *stmt)
 		return ((RenameStmt *) stmt)->renameType == OBJECT_INDEX;
 	if (!IsA(stmt, AlterTableStmt) || ((AlterTableStmt *) stmt)->objtype != OBJECT_INDEX)
 		return false;
-	return linitial_node(AlterTableCmd, ((AlterTableStmt *) stmt)->cmds)->subtype != AT_AttachPartition;
+	return linitial_node(AlterTableCmd, ((AlterTableStmt *) stmt)->cmds)->subtype !=
+		   AT_AttachPartition;
 }
 
 /* Returns true if all tables that a command changes are new. */
 static bool
 is_creation(Node *stmt)
 {
-	return IsA(stmt, CreateStmt) || IsA(stmt, CreateTableAsStmt) || IsA(stmt, CreateSchemaStmt) || IsA(stmt, CreateExtensionStmt);
+	return IsA(stmt, CreateStmt) || IsA(stmt, CreateTableAsStmt) || IsA(stmt, CreateSchemaStmt) ||
+		   IsA(stmt, CreateExtensionStmt);
 }
 
 /* capture_ddl() → event_trigger: updates the triggers after DDL. */

@@ -85,7 +85,8 @@ static Oid
 own_function(const char *name)
 {
 	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
-						   PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(extension_schema_oid()));
+						   PointerGetDatum(buildoidvector(NULL, 0)),
+						   ObjectIdGetDatum(extension_schema_oid()));
 }
 
 /* Returns the oid of a trigger function. */
@@ -118,8 +119,8 @@ capture_is_own_trigger(Oid trigger)
 {
 	Relation	pg_trigger = table_open(TriggerRelationId, AccessShareLock);
 	HeapTuple	tuple = get_catalog_object_by_oid(pg_trigger, Anum_pg_trigger_oid, trigger);
-	bool		own = HeapTupleIsValid(tuple) && ((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal &&
-		capture_is_own_function(((Form_pg_trigger) GETSTRUCT(tuple))->tgfoid);
+	bool own = HeapTupleIsValid(tuple) && ((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal &&
+			   capture_is_own_function(((Form_pg_trigger) GETSTRUCT(tuple))->tgfoid);
 
 	table_close(pg_trigger, AccessShareLock);
 	return own;
@@ -378,7 +379,8 @@ is_due(Relation rel, bool wanted[N_CAPTURE_KINDS])
 {
 	Changes		changes;
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+	if (rel->rd_rel->relkind != RELKIND_RELATION ||
+		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		return false;
 	wanted_triggers(rel, wanted);
 	plan_changes(rel, wanted, &changes);

@@ -262,8 +262,9 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 	old = MemoryContextSwitchTo(context);
 	/* stored siblings of the row are read as the owner, whoever writes */
 	t = table_of(fcinfo, trigger->tg_relation);
-	saved = row_codec_runs_code(t->codec) ? as_owner_begin_code(trigger->tg_relation->rd_rel->relowner) :
-		as_owner_begin(trigger->tg_relation->rd_rel->relowner);
+	saved = row_codec_runs_code(t->codec)
+				? as_owner_begin_code(trigger->tg_relation->rd_rel->relowner)
+				: as_owner_begin(trigger->tg_relation->rd_rel->relowner);
 	capture(t, trigger);
 	as_owner_end(saved);
 	MemoryContextSwitchTo(old);

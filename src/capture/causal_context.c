@@ -101,13 +101,14 @@ causal_context_covered(const SiblingSet *set, const Frontier *seen, const Versio
 {
 	for (int i = 0; i < nread; i++)
 	{
-		bool		here = version_is_oldest(read[i]) || read[i].ts <= frontier_ts(seen, read[i].node);
+		bool here = version_is_oldest(read[i]) || read[i].ts <= frontier_ts(seen, read[i].node);
 
 		for (int k = 0; k < set->n && !here; k++)
 			here = version_cmp(set->items[k].version, read[i]) == 0;
 		/* a later write of the same node has arrived here, so this one has arrived as well */
 		for (int k = 0; k < set->n && !here; k++)
-			here = set->items[k].version.node == read[i].node && version_cmp(set->items[k].version, read[i]) > 0;
+			here = set->items[k].version.node == read[i].node &&
+				   version_cmp(set->items[k].version, read[i]) > 0;
 		if (!here && !is_applied(read[i]))
 			return false;
 	}
@@ -130,8 +131,9 @@ check_setting(char **value, void **extra, GucSource source)
 void
 causal_context_define_setting(void)
 {
-	DefineCustomStringVariable("replication_plugin.causal_context",
-							   "What the client had read of the rows of mergeable tables that it writes: only that is replaced.",
-							   "The text that replication_plugin.causal_context() has returned. Empty: all that this node has is replaced.",
-							   &setting_causal_context, "", PGC_USERSET, 0, check_setting, NULL, NULL);
+	DefineCustomStringVariable(
+		"replication_plugin.causal_context",
+		"What the client had read of the rows of mergeable tables that it writes: only that is replaced.",
+		"The text that replication_plugin.causal_context() has returned. Empty: all that this node has is replaced.",
+		&setting_causal_context, "", PGC_USERSET, 0, check_setting, NULL, NULL);
 }

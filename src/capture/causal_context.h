@@ -26,7 +26,8 @@ extern bool causal_context_current(Version **read, int *nread);
  * Returns true if this node has had everything that was read: it still has it, or what has replaced
  * it. set: the local siblings.
  */
-extern bool causal_context_covered(const SiblingSet *set, const Frontier *seen, const Version *read, int nread);
+extern bool causal_context_covered(const SiblingSet *set, const Frontier *seen, const Version *read,
+								   int nread);
 
 extern void causal_context_define_setting(void);
 

@@ -58,7 +58,8 @@ log_whole_rows(Relation rel)
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
-	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_INDEX && OidIsValid(RelationGetReplicaIndex(rel)))
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_INDEX &&
+		OidIsValid(RelationGetReplicaIndex(rel)))
 		unmark_index(RelationGetReplicaIndex(rel));
 	((Form_pg_class) GETSTRUCT(tuple))->relreplident = REPLICA_IDENTITY_FULL;
 	CatalogTupleUpdate(pg_class, &tuple->t_self, tuple);
@@ -73,7 +74,9 @@ static bool
 key_escapes(Relation rel, Relation root)
 {
 	AttrNumber *attnums;
-	int			n = rel->rd_rel->relkind == RELKIND_RELATION ? table_root_key_attributes(rel, root, &attnums) : 0;
+	int			n = rel->rd_rel->relkind == RELKIND_RELATION
+						? table_root_key_attributes(rel, root, &attnums)
+						: 0;
 	bool		out_of_line = false;
 
 	for (int i = 0; i < n; i++)
@@ -104,7 +107,8 @@ should_log_whole_rows(Relation rel, bool created)
 		result = table_identity(root) == WIRE_IDENTITY_FULL || key_escapes(rel, root);
 		table_close(root, AccessShareLock);
 	}
-	else if (created && has == REPLICA_IDENTITY_DEFAULT && table_identity(rel) == WIRE_IDENTITY_NONE)
+	else if (created && has == REPLICA_IDENTITY_DEFAULT &&
+			 table_identity(rel) == WIRE_IDENTITY_NONE)
 	{
 		char	   *setting = group_setting(GROUP_SETTING_KEYLESS_TABLES);
 

@@ -95,7 +95,8 @@ object_names_role(int cache, Oid object, AttrNumber column, Oid role, AclMode ri
 {
 	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(object));
 	bool		isnull = true;
-	Datum		list = HeapTupleIsValid(tuple) ? SysCacheGetAttr(cache, tuple, column, &isnull) : (Datum) 0;
+	Datum		list =
+		  HeapTupleIsValid(tuple) ? SysCacheGetAttr(cache, tuple, column, &isnull) : (Datum) 0;
 	bool		result = !isnull && names_role(list, role, rights);
 
 	if (HeapTupleIsValid(tuple))
@@ -130,12 +131,14 @@ static int
 due(Relation rel, Oid role, bool *schema)
 {
 	Oid			relid = RelationGetRelid(rel);
-	bool		wanted = table_is_replicated(rel) && RelationGetNamespace(rel) != extension_schema_oid();
+	bool wanted = table_is_replicated(rel) && RelationGetNamespace(rel) != extension_schema_oid();
 
-	*schema = wanted && pg_namespace_aclcheck(RelationGetNamespace(rel), role, ACL_USAGE) != ACLCHECK_OK;
+	*schema =
+		wanted && pg_namespace_aclcheck(RelationGetNamespace(rel), role, ACL_USAGE) != ACLCHECK_OK;
 	if (wanted)
 		return pg_class_aclcheck(relid, role, ACL_SELECT) == ACLCHECK_OK ? 0 : 1;
-	return RelationGetNamespace(rel) != extension_schema_oid() && table_names_role(relid, role) ? -1 : 0;
+	return RelationGetNamespace(rel) != extension_schema_oid() && table_names_role(relid, role) ? -1
+																								: 0;
 }
 
 /* Updates the rights of one table, under a lock that excludes concurrent updates. */
@@ -149,7 +152,8 @@ sync_one(Oid relid, Oid role)
 
 	if (!rel)
 		return;
-	if (rel->rd_rel->relkind == RELKIND_RELATION || rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	if (rel->rd_rel->relkind == RELKIND_RELATION ||
+		rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		what = due(rel, role, &schema);
 	nspoid = RelationGetNamespace(rel);
 	relation_close(rel, what || schema ? NoLock : AccessShareLock);
@@ -165,7 +169,9 @@ sync_one(Oid relid, Oid role)
 	relation_close(rel, NoLock);
 	if (what != 0)
 		change(what > 0, OBJECT_TABLE,
-			   (Node *) makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1), "select");
+			   (Node *) makeRangeVar(get_namespace_name(get_rel_namespace(relid)),
+									 get_rel_name(relid), -1),
+			   "select");
 }
 
 void
@@ -192,8 +198,9 @@ all_objects(Oid catalog)
 
 		if (catalog == NamespaceRelationId)
 			result = lappend_oid(result, ((Form_pg_namespace) GETSTRUCT(tuple))->oid);
-		else if ((c->relkind == RELKIND_RELATION || c->relkind == RELKIND_PARTITIONED_TABLE) && c->relpersistence == RELPERSISTENCE_PERMANENT &&
-				 c->oid >= FirstNormalObjectId && c->relnamespace != extension_schema_oid())
+		else if ((c->relkind == RELKIND_RELATION || c->relkind == RELKIND_PARTITIONED_TABLE) &&
+				 c->relpersistence == RELPERSISTENCE_PERMANENT && c->oid >= FirstNormalObjectId &&
+				 c->relnamespace != extension_schema_oid())
 			result = lappend_oid(result, c->oid);
 	}
 	systable_endscan(scan);
@@ -251,7 +258,8 @@ peer_rights_sync_changed(void)
 static void
 close_schema(Oid nspoid, Oid role)
 {
-	if (nspoid != extension_schema_oid() && object_names_role(NAMESPACEOID, nspoid, Anum_pg_namespace_nspacl, role, ACL_USAGE))
+	if (nspoid != extension_schema_oid() &&
+		object_names_role(NAMESPACEOID, nspoid, Anum_pg_namespace_nspacl, role, ACL_USAGE))
 		change(false, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)), "usage");
 }
 
@@ -271,7 +279,10 @@ peer_rights_remove_all(void)
 			continue;
 		LockRelationOid(relid, ShareUpdateExclusiveLock);
 		if (get_rel_name(relid) && table_names_role(relid, role))
-			change(false, OBJECT_TABLE, (Node *) makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1), "select");
+			change(false, OBJECT_TABLE,
+				   (Node *) makeRangeVar(get_namespace_name(get_rel_namespace(relid)),
+										 get_rel_name(relid), -1),
+				   "select");
 	}
 	foreach(lc, all_objects(NamespaceRelationId))
 		close_schema(lfirst_oid(lc), role);

@@ -23,7 +23,8 @@ as_owner_begin(Oid owner)
 	if (owner == saved.user)
 		SetUserIdAndSecContext(owner, saved.security | SESSION_ROW);
 	else
-		SetUserIdAndSecContext(owner, saved.security | SESSION_ROW | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		SetUserIdAndSecContext(owner, saved.security | SESSION_ROW | SECURITY_LOCAL_USERID_CHANGE |
+										  SECURITY_RESTRICTED_OPERATION);
 	return saved;
 }
 

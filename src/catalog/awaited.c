@@ -42,7 +42,8 @@ awaited_any(Relation root)
 	states = table_open(relid, AccessShareLock);
 	ScanKeyInit(&keys[0], ATT_SCHEMA, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root))));
-	ScanKeyInit(&keys[1], ATT_TABLE, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(RelationGetRelationName(root)));
+	ScanKeyInit(&keys[1], ATT_TABLE, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(RelationGetRelationName(root)));
 	keys[0].sk_collation = keys[1].sk_collation = C_COLLATION_OID;
 	scan = systable_beginscan(states, InvalidOid, false, NULL, 2, keys);
 	found = HeapTupleIsValid(systable_getnext(scan));
@@ -55,11 +56,12 @@ void
 awaited_note(Relation root, NodeId origin, XLogRecPtr origin_lsn, const char *until)
 {
 	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT4OID, TEXTOID};
-	Datum		values[6] = {
-		CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root))),
-		CStringGetTextDatum(RelationGetRelationName(root)),
-		Int32GetDatum(origin), LSNGetDatum(origin_lsn), Int32GetDatum(nodes_local_id()), CStringGetTextDatum(until)
-	};
+	Datum		values[6] = {CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root))),
+							 CStringGetTextDatum(RelationGetRelationName(root)),
+							 Int32GetDatum(origin),
+							 LSNGetDatum(origin_lsn),
+							 Int32GetDatum(nodes_local_id()),
+							 CStringGetTextDatum(until)};
 	int			nest;
 
 	nest = session_sql_begin();

@@ -55,15 +55,18 @@ is_set(const char *schema, const char *name)
 	if (!OidIsValid(relid))
 		return false;
 	settings = table_open(relid, AccessShareLock);
-	ScanKeyInit(&keys[0], SETTING_SCHEMA, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(schema));
-	ScanKeyInit(&keys[1], SETTING_TABLE, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	ScanKeyInit(&keys[0], SETTING_SCHEMA, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(schema));
+	ScanKeyInit(&keys[1], SETTING_TABLE, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
 	keys[0].sk_collation = keys[1].sk_collation = C_COLLATION_OID;
 	scan = systable_beginscan(settings, InvalidOid, false, NULL, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
 
-		if (!DatumGetBool(heap_getattr(tuple, SETTING_REPLICATED, RelationGetDescr(settings), &isnull)))
+		if (!DatumGetBool(
+				heap_getattr(tuple, SETTING_REPLICATED, RelationGetDescr(settings), &isnull)))
 			excluded = true;
 	}
 	systable_endscan(scan);
@@ -104,8 +107,10 @@ find_rule(const char *schema, const char *name, char **reason)
 			continue;
 		best = serial;
 		best_by = by;
-		*reason = DatumGetBool(heap_getattr(tuple, RULE_EXCLUDED, desc, &isnull)) ?
-			psprintf("excluded by exclude_tables(%s, %s)", quote_literal_cstr(schemas), quote_literal_cstr(tables)) : NULL;
+		*reason = DatumGetBool(heap_getattr(tuple, RULE_EXCLUDED, desc, &isnull))
+					  ? psprintf("excluded by exclude_tables(%s, %s)", quote_literal_cstr(schemas),
+								 quote_literal_cstr(tables))
+					  : NULL;
 	}
 	systable_endscan(scan);
 	table_close(rules, AccessShareLock);
@@ -117,7 +122,8 @@ static char *
 extension_of_schema(const char *schema)
 {
 	Oid			nspoid = get_namespace_oid(schema, true);
-	Oid			extension = OidIsValid(nspoid) ? getExtensionOfObject(NamespaceRelationId, nspoid) : InvalidOid;
+	Oid			extension =
+		OidIsValid(nspoid) ? getExtensionOfObject(NamespaceRelationId, nspoid) : InvalidOid;
 
 	return OidIsValid(extension) ? get_extension_name(extension) : NULL;
 }

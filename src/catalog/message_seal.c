@@ -47,7 +47,9 @@ read_secret(Oid table, Secret *secret)
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		isnull = true;
-	Datum		value = HeapTupleIsValid(tuple) ? heap_getattr(tuple, ATT_SECRET, RelationGetDescr(rel), &isnull) : (Datum) 0;
+	Datum		value = HeapTupleIsValid(tuple)
+							? heap_getattr(tuple, ATT_SECRET, RelationGetDescr(rel), &isnull)
+							: (Datum) 0;
 	bytea	   *bytes = isnull ? NULL : DatumGetByteaPP(value);
 
 	if (!bytes || VARSIZE_ANY_EXHDR(bytes) != SECRET_BYTES)

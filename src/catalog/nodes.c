@@ -24,10 +24,28 @@
 /* Columns of local_node. */
 enum
 {
-	LOCAL_ONLY_ONE = 1, LOCAL_GROUP_ID, LOCAL_GROUP_NAME, LOCAL_NODE_ID, LOCAL_NODE_NAME, LOCAL_DSN,
-	LOCAL_STATE, LOCAL_SOURCE_ID, LOCAL_SOURCE_DSN, LOCAL_COPY_SCHEMA, LOCAL_COPY_DATA,
-	LOCAL_ADD_FRONTIER, LOCAL_SCHEMA_COPIED, LOCAL_PROGRESS, LOCAL_LAST_ERROR,
-	LOCAL_LAST_ERROR_AT, LOCAL_FAILURES, LOCAL_SINCE_XID, LOCAL_ANNOUNCED = 25, LOCAL_COPY_OF, LOCAL_COPY_SINCE, LOCAL_FAILED_STATE
+	LOCAL_ONLY_ONE = 1,
+	LOCAL_GROUP_ID,
+	LOCAL_GROUP_NAME,
+	LOCAL_NODE_ID,
+	LOCAL_NODE_NAME,
+	LOCAL_DSN,
+	LOCAL_STATE,
+	LOCAL_SOURCE_ID,
+	LOCAL_SOURCE_DSN,
+	LOCAL_COPY_SCHEMA,
+	LOCAL_COPY_DATA,
+	LOCAL_ADD_FRONTIER,
+	LOCAL_SCHEMA_COPIED,
+	LOCAL_PROGRESS,
+	LOCAL_LAST_ERROR,
+	LOCAL_LAST_ERROR_AT,
+	LOCAL_FAILURES,
+	LOCAL_SINCE_XID,
+	LOCAL_ANNOUNCED = 25,
+	LOCAL_COPY_OF,
+	LOCAL_COPY_SINCE,
+	LOCAL_FAILED_STATE
 };
 
 /* Columns of member. The node's number is also the first column of member_ready and removal. */
@@ -38,7 +56,7 @@ enum
 
 typedef struct CachedNode
 {
-	NodeId		id;				/* INVALID_NODE_ID: in no group; of those below: nothing is cached */
+	NodeId		id; /* INVALID_NODE_ID: in no group; of those below: nothing is cached */
 	uint64		since_xid;
 	NodeId		copy_of;
 	uint64		copy_since;
@@ -100,7 +118,8 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	LocalNode  *n = palloc0(sizeof(LocalNode));
 	bool		isnull;
 
-	n->group_id = DatumGetCString(DirectFunctionCall1(uuid_out, heap_getattr(tuple, LOCAL_GROUP_ID, desc, &isnull)));
+	n->group_id = DatumGetCString(
+		DirectFunctionCall1(uuid_out, heap_getattr(tuple, LOCAL_GROUP_ID, desc, &isnull)));
 	n->group_name = get_text(tuple, desc, LOCAL_GROUP_NAME);
 	n->node_id = get_int(tuple, desc, LOCAL_NODE_ID);
 	n->node_name = get_text(tuple, desc, LOCAL_NODE_NAME);
@@ -116,7 +135,8 @@ read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->copy_since = heap_attisnull(tuple, LOCAL_COPY_SINCE, desc) ? 0 :
 		DatumGetInt64(heap_getattr(tuple, LOCAL_COPY_SINCE, desc, &isnull));
 	/* the column is missing before an update of the extension */
-	n->failed_state = desc->natts >= LOCAL_FAILED_STATE ? get_text(tuple, desc, LOCAL_FAILED_STATE) : NULL;
+	n->failed_state =
+		desc->natts >= LOCAL_FAILED_STATE ? get_text(tuple, desc, LOCAL_FAILED_STATE) : NULL;
 	*(LocalNode **) arg = n;
 }
 
@@ -163,7 +183,9 @@ load_cache(void)
 		cache.copy_of = n->copy_of;
 		cache.copy_since = n->copy_since;
 		strlcpy(cache.name, n->node_name, sizeof(cache.name));
-		strlcpy(cache.state, strcmp(n->state, "ready") == 0 && !n->announced ? "joining: announced" : n->state, sizeof(cache.state));
+		strlcpy(cache.state,
+				strcmp(n->state, "ready") == 0 && !n->announced ? "joining: announced" : n->state,
+				sizeof(cache.state));
 		if (version && strcmp(version, EXTENSION_VERSION) != 0)
 			snprintf(cache.state, sizeof(cache.state), NODE_OTHER_VERSION "%s", version);
 	}
@@ -202,7 +224,8 @@ const char *
 nodes_local_refusal(void)
 {
 	load_cache();
-	if (cache.id == INVALID_NODE_ID || strcmp(cache.state, "ready") == 0 || strcmp(cache.state, "left") == 0)
+	if (cache.id == INVALID_NODE_ID || strcmp(cache.state, "ready") == 0 ||
+		strcmp(cache.state, "left") == 0)
 		return NULL;
 	return cache.state;
 }

@@ -86,13 +86,16 @@ path_for(Relation settings, Oid database, Oid role)
 	HeapTuple	tuple;
 	char	   *path = NULL;
 
-	ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(database));
-	ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
+	ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(database));
+	ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(role));
 	scan = systable_beginscan(settings, DbRoleSettingDatidRolidIndexId, true, NULL, 2, keys);
 	if ((tuple = systable_getnext(scan)) != NULL)
 	{
 		bool		isnull;
-		Datum		list = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(settings), &isnull);
+		Datum		list = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+										RelationGetDescr(settings), &isnull);
 
 		path = isnull ? NULL : value_in(DatumGetArrayTypePCopy(list));
 	}
@@ -118,8 +121,11 @@ read_files(void)
 		elog(ERROR, "could not read the server's settings");
 	if (known.in_files)
 		pfree(known.in_files);
-	known.in_files = SPI_processed == 0 ? NULL :
-		MemoryContextStrdup(TopMemoryContext, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	known.in_files =
+		SPI_processed == 0
+			? NULL
+			: MemoryContextStrdup(TopMemoryContext,
+								  SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	session_sql_end(nest);
 	SetUserIdAndSecContext(user, security);
 	known.read_at = PgReloadTime;
@@ -180,9 +186,12 @@ entry_of(Oid role)
 
 	if (!known.paths)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(RolePath),.hcxt = TopMemoryContext};
+		HASHCTL ctl = {.keysize = sizeof(Oid),
+					   .entrysize = sizeof(RolePath),
+					   .hcxt = TopMemoryContext};
 
-		known.paths = hash_create("paths of owners", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		known.paths =
+			hash_create("paths of owners", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(known.paths, &role, HASH_ENTER, &found);
 	if (!found)

@@ -47,7 +47,9 @@ Frontier *
 stable_point_seen(void)
 {
 	Datum		vector;
-	Frontier   *seen = read_column(ATT_STABLE_SEEN, &vector) ? frontier_from_text(TextDatumGetCString(vector)) : NULL;
+	Frontier   *seen = read_column(ATT_STABLE_SEEN, &vector)
+						   ? frontier_from_text(TextDatumGetCString(vector))
+						   : NULL;
 
 	return seen ? seen : frontier_create();
 }

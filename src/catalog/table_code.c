@@ -79,7 +79,8 @@ index_runs_code(Oid indexoid)
 
 	if (HeapTupleIsValid(tuple))
 	{
-		runs = index_column_calls_users(tuple, Anum_pg_index_indexprs) || index_column_calls_users(tuple, Anum_pg_index_indpred);
+		runs = index_column_calls_users(tuple, Anum_pg_index_indexprs) ||
+			   index_column_calls_users(tuple, Anum_pg_index_indpred);
 		ReleaseSysCache(tuple);
 	}
 	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
@@ -96,7 +97,8 @@ triggers_run_code(const TriggerDesc *triggers)
 	{
 		const Trigger *t = &triggers->triggers[i];
 
-		if (!t->tgisinternal && (t->tgenabled == TRIGGER_FIRES_ALWAYS || t->tgenabled == TRIGGER_FIRES_ON_REPLICA))
+		if (!t->tgisinternal &&
+			(t->tgenabled == TRIGGER_FIRES_ALWAYS || t->tgenabled == TRIGGER_FIRES_ON_REPLICA))
 			return true;
 	}
 	return false;
@@ -154,7 +156,8 @@ runs_code(Relation rel)
 	ListCell   *lc;
 	bool		runs = false;
 
-	if (triggers_run_code(rel->trigdesc) || columns_run_code(RelationGetDescr(rel)) || partition_key_runs_code(RelationGetRelid(rel)))
+	if (triggers_run_code(rel->trigdesc) || columns_run_code(RelationGetDescr(rel)) ||
+		partition_key_runs_code(RelationGetRelid(rel)))
 		return true;
 	indexes = RelationGetIndexList(rel);
 	foreach(lc, indexes)

@@ -41,7 +41,9 @@ table_root(Oid relid)
 char *
 table_foreign_partition(Oid relid)
 {
-	List	   *all = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? find_all_inheritors(relid, NoLock, NULL) : NIL;
+	List	   *all = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE
+						  ? find_all_inheritors(relid, NoLock, NULL)
+						  : NIL;
 	char	   *name = NULL;
 	ListCell   *lc;
 
@@ -75,7 +77,8 @@ table_is_own_replicated(Relation rel)
 static bool
 is_own(Relation rel, const char *name)
 {
-	return strcmp(RelationGetRelationName(rel), name) == 0 && RelationGetNamespace(rel) == extension_schema_oid();
+	return strcmp(RelationGetRelationName(rel), name) == 0 &&
+		   RelationGetNamespace(rel) == extension_schema_oid();
 }
 
 bool
@@ -93,7 +96,8 @@ table_is_envelope(Relation rel)
 bool
 table_is_replicated(Relation rel)
 {
-	return rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT && table_is_replicated_if_logged(rel);
+	return rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
+		   table_is_replicated_if_logged(rel);
 }
 
 bool
@@ -228,7 +232,8 @@ table_is_contested(Relation rel)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		contested |= lfirst_oid(lc) != key_index && (index->rd_index->indisunique || index->rd_index->indisexclusion);
+		contested |= lfirst_oid(lc) != key_index &&
+					 (index->rd_index->indisunique || index->rd_index->indisexclusion);
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);

@@ -69,7 +69,8 @@ scan_for(Relation settings, Relation root)
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root))));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(RelationGetRelationName(root)));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(RelationGetRelationName(root)));
 	keys[0].sk_collation = keys[1].sk_collation = C_COLLATION_OID;
 	return systable_beginscan(settings, InvalidOid, false, NULL, 2, keys);
 }
@@ -95,7 +96,7 @@ table_is_mergeable(Relation root)
 char *
 table_policy_any(const char *schema)
 {
-	Relation	settings = table_open(extension_relation_oid(TABLE_MERGEABLE_TABLE), AccessShareLock);
+	Relation settings = table_open(extension_relation_oid(TABLE_MERGEABLE_TABLE), AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -107,7 +108,8 @@ table_policy_any(const char *schema)
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
-		char	   *name = TextDatumGetCString(heap_getattr(tuple, 2, RelationGetDescr(settings), &isnull));
+		char	   *name =
+			TextDatumGetCString(heap_getattr(tuple, 2, RelationGetDescr(settings), &isnull));
 		Oid			relid = get_relname_relid(name, get_namespace_oid(schema, false));
 		Relation	rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
 
@@ -154,7 +156,8 @@ read_columns(Relation root, TablePolicy *policy)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
-		char	   *name = TextDatumGetCString(heap_getattr(tuple, 3, RelationGetDescr(settings), &isnull));
+		char	   *name =
+			TextDatumGetCString(heap_getattr(tuple, 3, RelationGetDescr(settings), &isnull));
 		Datum		merge = heap_getattr(tuple, 4, RelationGetDescr(settings), &isnull);
 		AttrNumber	attnum = get_attnum(RelationGetRelid(root), name);
 		MergeKind	kind;
@@ -178,7 +181,8 @@ read_nodes(TablePolicy *policy, Datum nodes)
 {
 	Datum	   *values;
 
-	deconstruct_array(DatumGetArrayTypeP(nodes), INT4OID, 4, true, TYPALIGN_INT, &values, NULL, &policy->npriority);
+	deconstruct_array(DatumGetArrayTypeP(nodes), INT4OID, 4, true, TYPALIGN_INT, &values, NULL,
+					  &policy->npriority);
 	policy->priority = palloc(Max(policy->npriority, 1) * sizeof(NodeId));
 	for (int i = 0; i < policy->npriority; i++)
 		policy->priority[i] = DatumGetInt32(values[i]);
@@ -197,8 +201,9 @@ read_priority(TablePolicy *policy)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
-		int64		serial = DatumGetInt64(heap_getattr(tuple, ATT_SERIAL, RelationGetDescr(rel), &isnull));
-		int32		by = DatumGetInt32(heap_getattr(tuple, ATT_SET_BY, RelationGetDescr(rel), &isnull));
+		int64		serial =
+			DatumGetInt64(heap_getattr(tuple, ATT_SERIAL, RelationGetDescr(rel), &isnull));
+		int32 by = DatumGetInt32(heap_getattr(tuple, ATT_SET_BY, RelationGetDescr(rel), &isnull));
 
 		if (serial < best || (serial == best && by < best_by))
 			continue;

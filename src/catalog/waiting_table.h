@@ -39,8 +39,8 @@ extern const WaitingTable *waiting_table(const char *schema, const char *name);
 extern const WaitingTable *waiting_table_by_oid(Oid relid);
 
 /*
- * Returns the entry of a local table whose changes are kept, or NULL. Unlike waiting_table_by_oid(),
- * it does not take a partition for its root. Call waiting_tables() first.
+ * Returns the entry of a local table whose changes are kept, or NULL. Unlike
+ * waiting_table_by_oid(), it does not take a partition for its root. Call waiting_tables() first.
  */
 extern const WaitingTable *waiting_table_kept(Oid relid);
 

@@ -108,7 +108,9 @@ place_of(const CountKey *key)
 
 	if (!places)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(CountKey),.entrysize = sizeof(Place),.hcxt = TopMemoryContext};
+		HASHCTL ctl = {.keysize = sizeof(CountKey),
+					   .entrysize = sizeof(Place),
+					   .hcxt = TopMemoryContext};
 
 		places = hash_create("conflict counters", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
@@ -127,9 +129,11 @@ has_key(Relation rel, HeapTuple row, Datum *values)
 
 	heap_deform_tuple(row, RelationGetDescr(rel), v, nulls);
 	return DatumGetInt32(v[COL_PROVIDER]) == DatumGetInt32(values[COL_PROVIDER]) &&
-		DatumGetObjectId(v[COL_RELID]) == DatumGetObjectId(values[COL_RELID]) &&
-		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, v[COL_TYPE], values[COL_TYPE])) &&
-		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, v[COL_RESOLUTION], values[COL_RESOLUTION]));
+		   DatumGetObjectId(v[COL_RELID]) == DatumGetObjectId(values[COL_RELID]) &&
+		   DatumGetBool(
+			   DirectFunctionCall2Coll(texteq, C_COLLATION_OID, v[COL_TYPE], values[COL_TYPE])) &&
+		   DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, v[COL_RESOLUTION],
+												values[COL_RESOLUTION]));
 }
 
 /* Returns a copy of the row of a key if it is in that place, or NULL. */
@@ -142,7 +146,8 @@ row_at(Relation rel, ItemPointer tid, Datum *values)
 				pin;
 
 	/* the table may have been truncated */
-	if (!ItemPointerIsValid(tid) || ItemPointerGetBlockNumber(tid) >= RelationGetNumberOfBlocks(rel))
+	if (!ItemPointerIsValid(tid) ||
+		ItemPointerGetBlockNumber(tid) >= RelationGetNumberOfBlocks(rel))
 		return NULL;
 	page = ReadBuffer(rel, ItemPointerGetBlockNumber(tid));
 	heap_page_prune_opt(rel, page);
@@ -171,7 +176,8 @@ row_by_index(Relation rel, Datum *values)
 		ScanKeyInit(&keys[i], columns[i] + 1, BTEqualStrategyNumber, equal[i], values[columns[i]]);
 		keys[i].sk_collation = TupleDescAttr(RelationGetDescr(rel), columns[i])->attcollation;
 	}
-	scan = systable_beginscan(rel, extension_relation_oid("conflict_count_pkey"), true, NULL, 4, keys);
+	scan =
+		systable_beginscan(rel, extension_relation_oid("conflict_count_pkey"), true, NULL, 4, keys);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
 		row = heap_copytuple(row);
@@ -213,7 +219,8 @@ write_count(Relation rel, NodeId provider, const Count *c)
 	if (!old)
 		old = row_by_index(rel, values);
 	values[COL_N] = Int64GetDatum(c->n + (old ? number_of(rel, old, COL_N) : 0));
-	values[COL_NOT_LOGGED] = Int64GetDatum(c->not_logged + (old ? number_of(rel, old, COL_NOT_LOGGED) : 0));
+	values[COL_NOT_LOGGED] =
+		Int64GetDatum(c->not_logged + (old ? number_of(rel, old, COL_NOT_LOGGED) : 0));
 	if (old)
 	{
 		row = heap_modify_tuple(old, RelationGetDescr(rel), values, nulls, replace);

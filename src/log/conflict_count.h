@@ -9,7 +9,8 @@
 #include "model/version.h"
 
 /* Counts a conflict of the running transaction. logged: conflict_log has a row about it. */
-extern void conflict_count_add(Oid relid, ConflictType type, ConflictResolution resolution, bool logged);
+extern void conflict_count_add(Oid relid, ConflictType type, ConflictResolution resolution,
+							   bool logged);
 
 /* Adds the counts of the running transaction to the counters of a link. */
 extern void conflict_count_write(NodeId provider);

@@ -95,7 +95,9 @@ has_users_types(Relation rel)
 static void
 set_rows(Datum *values, bool *nulls, const Conflict *c)
 {
-	TupleTableSlot *key_row = c->key_row ? c->key_row : c->remote_row ? c->remote_row : c->local_row;
+	TupleTableSlot *key_row = c->key_row	  ? c->key_row
+							  : c->remote_row ? c->remote_row
+											  : c->local_row;
 	OwnerContext saved = has_users_types(c->rel) ? as_owner_begin_code(c->rel->rd_rel->relowner) :
 		as_owner_begin(c->rel->rd_rel->relowner);
 
@@ -133,8 +135,8 @@ static void
 insert_log_row(const Conflict *c)
 {
 	Relation	log = table_open(extension_relation_oid("conflict_log"), RowExclusiveLock);
-	char	   *table_name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(c->rel)),
-														RelationGetRelationName(c->rel));
+	char *table_name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(c->rel)),
+												  RelationGetRelationName(c->rel));
 	Datum		values[N_COLS];
 	bool		nulls[N_COLS];
 

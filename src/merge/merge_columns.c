@@ -85,7 +85,8 @@ static void
 take(MergeTable *t, MergedColumns *out, int i, const MergeResult *r)
 {
 	out->states[i] = (ColumnState) {t->policy.columns[i].attnum, r->state};
-	out->values[i] = r->isnull ? (Datum) 0 : datumCopy(r->value, t->merges[i].typbyval, t->merges[i].typlen);
+	out->values[i] =
+		r->isnull ? (Datum) 0 : datumCopy(r->value, t->merges[i].typbyval, t->merges[i].typlen);
 	out->nulls[i] = r->isnull;
 	out->rewrite |= r->rewrite;
 	out->clamped |= r->clamped;
@@ -106,8 +107,8 @@ check_value(MergeTable *t, int i, TupleTableSlot *row, Datum value, bool isnull)
 }
 
 void
-merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
-					bool is_insert, const Frontier *seen, MergedColumns *out)
+merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
+					TupleTableSlot *row, bool is_insert, const Frontier *seen, MergedColumns *out)
 {
 	start(t, out);
 	for (int i = 0; i < out->n; i++)
@@ -127,8 +128,8 @@ merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
 		}
 		value = slot_getattr(row, attnum, &isnull);
 		check_value(t, i, row, value, isnull);
-		merge_local(&t->merges[i], state, &s, value, isnull, is_insert || t->policy.columns[i].retired,
-					nodes_local_id(), seen, &r);
+		merge_local(&t->merges[i], state, &s, value, isnull,
+					is_insert || t->policy.columns[i].retired, nodes_local_id(), seen, &r);
 		take(t, out, i, &r);
 		if (r.op)
 		{
@@ -153,9 +154,9 @@ op_of(const WireMerge *ops, int nops, AttrNumber attnum)
 }
 
 void
-merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
-					const WireMerge *ops, int nops, Version version, bool plain, const Frontier *seen,
-					MergedColumns *out)
+merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
+					TupleTableSlot *row, const WireMerge *ops, int nops, Version version,
+					bool plain, const Frontier *seen, MergedColumns *out)
 {
 	start(t, out);
 	for (int i = 0; i < out->n; i++)
@@ -174,7 +175,8 @@ merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
 		else if (!row)
 			merge_apply(&t->merges[i], state, &s, NULL, 0, value, isnull, version, seen, &r);
 		else if (op)
-			merge_apply(&t->merges[i], state, &s, op->data, op->len, value, isnull, version, seen, &r);
+			merge_apply(&t->merges[i], state, &s, op->data, op->len, value, isnull, version, seen,
+						&r);
 		else
 			merge_apply_plain(&t->merges[i], state, &s, value, isnull, version, &r);
 		take(t, out, i, &r);
@@ -182,7 +184,8 @@ merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
 }
 
 void
-merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown, MergedColumns *out)
+merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown,
+					 MergedColumns *out)
 {
 	Frontier   *nothing = frontier_create();
 
@@ -193,7 +196,8 @@ merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown
 		MergeShown	s = shown_column(shown, t->policy.columns[i].attnum, state);
 		MergeResult r = {0};
 
-		merge_apply(&t->merges[i], state, &s, NULL, 0, (Datum) 0, true, shown->version, nothing, &r);
+		merge_apply(&t->merges[i], state, &s, NULL, 0, (Datum) 0, true, shown->version, nothing,
+					&r);
 		take(t, out, i, &r);
 	}
 }
@@ -203,7 +207,10 @@ merge_columns_keep(MergeTable *t, Version version, MergedColumns *out)
 {
 	for (int i = 0; i < out->n; i++)
 	{
-		MergeShown	s = {.present = true,.value = out->values[i],.isnull = out->nulls[i],.version = version};
+		MergeShown s = {.present = true,
+						.value = out->values[i],
+						.isnull = out->nulls[i],
+						.version = version};
 
 		out->states[i].state = merge_keep(&t->merges[i], out->states[i].state, &s);
 	}

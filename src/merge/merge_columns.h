@@ -35,19 +35,22 @@ typedef struct ShownRow
  * Computes a write of this node. row: NULL for a delete. is_insert: the write is not a change of
  * the shown row.
  */
-extern void merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
-								bool is_insert, const Frontier *seen, MergedColumns *out);
+extern void merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
+								TupleTableSlot *row, bool is_insert, const Frontier *seen,
+								MergedColumns *out);
 
 /*
  * Computes a write of another node. ops: its column merges by attribute number. A merged column
  * without an operation was written by a node that did not know of the merge.
  */
-extern void merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown, TupleTableSlot *row,
-								const WireMerge *ops, int nops, Version version, bool plain, const Frontier *seen,
+extern void merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
+								TupleTableSlot *row, const WireMerge *ops, int nops,
+								Version version, bool plain, const Frontier *seen,
 								MergedColumns *out);
 
 /* Computes what the states show, without a write. */
-extern void merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown, MergedColumns *out);
+extern void merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown,
+								 MergedColumns *out);
 
 /*
  * Makes the states of a row that is not shown contain what the row would contain. Call it after a
@@ -56,6 +59,7 @@ extern void merge_columns_values(MergeTable *t, const RowState *found, const Sho
 extern void merge_columns_keep(MergeTable *t, Version version, MergedColumns *out);
 
 /* Stores the values in a virtual row. */
-extern void merge_columns_show(const TablePolicy *policy, const MergedColumns *merged, TupleTableSlot *row);
+extern void merge_columns_show(const TablePolicy *policy, const MergedColumns *merged,
+							   TupleTableSlot *row);
 
 #endif							/* REPLICATION_PLUGIN_MERGE_COLUMNS_H */

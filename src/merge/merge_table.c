@@ -35,9 +35,11 @@ merge_table_open(Relation rel)
 	t->merges = palloc0(Max(t->policy.ncolumns, 1) * sizeof(MergeColumn));
 	for (int i = 0; i < t->policy.ncolumns; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), t->policy.columns[i].attnum - 1);
+		Form_pg_attribute att =
+			TupleDescAttr(RelationGetDescr(rel), t->policy.columns[i].attnum - 1);
 
-		merge_column_init(&t->merges[i], t->policy.columns[i].kind, att->atttypid, att->atttypmod, att->attcollation);
+		merge_column_init(&t->merges[i], t->policy.columns[i].kind, att->atttypid, att->atttypmod,
+						  att->attcollation);
 	}
 	return t;
 }
@@ -72,7 +74,10 @@ merge_table_shown_version(MergeTable *t, const Datum *key, TupleTableSlot *row, 
 	bool		isnull;
 
 	if (version_is_oldest(v) && pin_any(tombstone_relid(t->keys)))
-		(void) pin_find(t->keys, key, DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull)), &v);
+		(void) pin_find(t->keys, key,
+						DatumGetTransactionId(
+							slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull)),
+						&v);
 	return v;
 }
 
@@ -128,15 +133,16 @@ merge_table_store(MergeTable *t, const Datum *key, const RowState *found, const 
 {
 	SiblingSet	nothing = {0};
 
-	return row_state_store(t->keys, key, found, row_state_is_implied(set, t->policy.young) ? &nothing : set,
+	return row_state_store(t->keys, key, found,
+						   row_state_is_implied(set, t->policy.young) ? &nothing : set,
 						   merged->states, merged->n);
 }
 
 /* ---------- parked rows ---------- */
 
 bool
-merge_table_store_parked(MergeTable *t, const Datum *key, const RowState *found, const SiblingSet *set,
-						 MergedColumns *merged, Version shown)
+merge_table_store_parked(MergeTable *t, const Datum *key, const RowState *found,
+						 const SiblingSet *set, MergedColumns *merged, Version shown)
 {
 	merge_columns_keep(t, shown, merged);
 	return row_state_store(t->keys, key, found, set, merged->states, merged->n);
@@ -159,7 +165,8 @@ merge_table_park(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *
 }
 
 bool
-merge_table_parked(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *result, Version *version)
+merge_table_parked(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *result,
+				   Version *version)
 {
 	ShownRow	shown = {0};
 	Shown		how;
@@ -190,7 +197,8 @@ same_row(TupleTableSlot *a, TupleTableSlot *b)
 			continue;
 		if (a->tts_isnull[i] != b->tts_isnull[i])
 			return false;
-		if (!a->tts_isnull[i] && !datum_image_eq(a->tts_values[i], b->tts_values[i], att->attbyval, att->attlen))
+		if (!a->tts_isnull[i] &&
+			!datum_image_eq(a->tts_values[i], b->tts_values[i], att->attbyval, att->attlen))
 			return false;
 	}
 	return true;
@@ -224,7 +232,8 @@ replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 }
 
 void
-merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const MergedColumns *merged, TupleTableSlot *row)
+merge_table_show(MergeTable *t, Relation rel, const SiblingSet *set, const MergedColumns *merged,
+				 TupleTableSlot *row)
 {
 	TupleTableSlot *result = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	Shown		shown;
@@ -295,7 +304,8 @@ merge_table_show_all(Oid relid)
 {
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
 	MergeTable *t = merge_table_open(rel);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "show all", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "show all", ALLOCSET_DEFAULT_SIZES);
 	bool		contested = table_is_contested(rel);
 	OwnerContext saved;
 	ListCell   *lc;

@@ -114,8 +114,9 @@ resolve_check_handler(Relation rel, Oid function)
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("there is no function with OID %u", function)));
 	p = (Form_pg_proc) GETSTRUCT(tuple);
-	fits = p->prokind == PROKIND_FUNCTION && !p->proretset && p->pronargs == 2 && p->prorettype == type &&
-		p->proargtypes.values[0] == type && p->proargtypes.values[1] == type;
+	fits = p->prokind == PROKIND_FUNCTION && !p->proretset && p->pronargs == 2 &&
+		   p->prorettype == type && p->proargtypes.values[0] == type &&
+		   p->proargtypes.values[1] == type;
 	ReleaseSysCache(tuple);
 	if (!fits)
 		ereport(ERROR,
@@ -148,7 +149,8 @@ take_composite(Relation rel, Datum value, TupleTableSlot *slot)
 }
 
 void
-resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer, TupleTableSlot *result)
+resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer,
+					 TupleTableSlot *result)
 {
 	LOCAL_FCINFO(fcinfo, 2);
 	FmgrInfo	flinfo;
@@ -324,11 +326,13 @@ resolve_as_owner(Relation rel, bool with_handler)
 {
 	OwnerContext saved = as_owner_begin(rel->rd_rel->relowner);
 
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   saved.security | SESSION_ROW | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, saved.security | SESSION_ROW |
+													  SECURITY_LOCAL_USERID_CHANGE |
+													  SECURITY_RESTRICTED_OPERATION);
 	if (with_handler)
-		(void) session_pin_code(psprintf("%s, pg_catalog, pg_temp",
-										 quote_identifier(get_namespace_name(RelationGetNamespace(rel)))));
+		(void) session_pin_code(
+			psprintf("%s, pg_catalog, pg_temp",
+					 quote_identifier(get_namespace_name(RelationGetNamespace(rel)))));
 	return saved;
 }
 
@@ -404,7 +408,8 @@ make_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const Sibling
 	shown->index = choose(policy, set);
 	if (set->items[shown->index].deleted)
 		return false;
-	if (merged->n == 0 || !RelationGetDescr(rel)->constr || RelationGetDescr(rel)->constr->num_check == 0)
+	if (merged->n == 0 || !RelationGetDescr(rel)->constr ||
+		RelationGetDescr(rel)->constr->num_check == 0)
 	{
 		sibling_row(&r, shown->index, slot);
 		return true;
@@ -428,7 +433,8 @@ resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const Sibl
 	*shown = (Shown) {.index = -1};
 	if (set->n == 0)
 		return false;
-	saved = row_codec_runs_code(codec) ? as_owner_begin_code(rel->rd_rel->relowner) : as_owner_begin(rel->rd_rel->relowner);
+	saved = row_codec_runs_code(codec) ? as_owner_begin_code(rel->rd_rel->relowner)
+									   : as_owner_begin(rel->rd_rel->relowner);
 	shows = make_row(rel, policy, codec, set, merged, slot, shown);
 	as_owner_end(saved);
 	return shows;

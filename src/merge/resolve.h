@@ -25,8 +25,9 @@ struct MergedColumns;
  * shown, because the sibling that counts is a delete. All siblings get the values of merged
  * columns. May run the handler, as the table's owner in a subtransaction.
  */
-extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
-						const struct MergedColumns *merged, TupleTableSlot *slot, Shown *shown);
+extern bool resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec,
+						const SiblingSet *set, const struct MergedColumns *merged,
+						TupleTableSlot *slot, Shown *shown);
 
 /* Raises an error, which gives the reason, unless a function can be a table's handler. */
 extern void resolve_check_handler(Relation rel, Oid function);
@@ -43,7 +44,7 @@ extern OwnerContext resolve_as_owner(Relation rel, bool with_handler);
  * Runs a handler on two rows, under the caller's settings, and stores the result in the slot.
  * Raises the errors of the handler.
  */
-extern void resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTableSlot *newer,
-								 TupleTableSlot *result);
+extern void resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older,
+								 TupleTableSlot *newer, TupleTableSlot *result);
 
 #endif							/* REPLICATION_PLUGIN_RESOLVE_H */

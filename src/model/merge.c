@@ -74,7 +74,9 @@ merge_check_type(MergeKind kind, Oid typid)
 		case MERGE_SET:
 			return check_set_type(typid);
 		case MERGE_MAP:
-			return typid == JSONBOID ? NULL : psprintf("a map needs type jsonb, not %s", format_type_be(typid));
+			return typid == JSONBOID
+					   ? NULL
+					   : psprintf("a map needs type jsonb, not %s", format_type_be(typid));
 	}
 	return NULL;
 }
@@ -126,7 +128,11 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 				base;
 	bool		is_varlena;
 
-	*c = (MergeColumn) {.kind = kind,.typid = typid,.typmod = typmod,.item_typmod = typmod,.collation = collation};
+	*c = (MergeColumn){.kind = kind,
+					   .typid = typid,
+					   .typmod = typmod,
+					   .item_typmod = typmod,
+					   .collation = collation};
 	get_typlenbyval(typid, &c->typlen, &c->typbyval);
 	c->item_type = kind == MERGE_SET ? get_element_type(typid) : typid;
 	get_typlenbyvalalign(c->item_type, &c->item_len, &c->item_byval, &c->item_align);
@@ -140,7 +146,9 @@ merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid c
 	c->item_names_objects = session_type_names_objects(base);
 	if (kind == MERGE_SET)
 	{
-		TypeCacheEntry *t = lookup_type_cache(c->item_type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC | TYPECACHE_CMP_PROC);
+		TypeCacheEntry *t =
+			lookup_type_cache(c->item_type,
+							  TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC | TYPECACHE_CMP_PROC);
 
 		fmgr_info(t->eq_opr_finfo.fn_oid, &c->item_equal);
 		if (OidIsValid(t->hash_proc))
@@ -172,7 +180,10 @@ flat(const MergeColumn *c, bytea *state)
 {
 	bytea	   *bytes = state ? DatumGetByteaPP(PointerGetDatum(state)) : NULL;
 
-	return bytes && !is_foreign(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), MERGE_STATE(0), MERGE_STATE(c->kind)) ? bytes : NULL;
+	return bytes && !is_foreign(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), MERGE_STATE(0),
+								MERGE_STATE(c->kind))
+			   ? bytes
+			   : NULL;
 }
 
 /*
@@ -186,8 +197,8 @@ settle(const MergeColumn *c)
 }
 
 void
-merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull, bool is_insert,
-			NodeId me, const Frontier *seen, MergeResult *result)
+merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull,
+			bool is_insert, NodeId me, const Frontier *seen, MergeResult *result)
 {
 	MergeCall	call = {c, flat(c, state), shown, value, isnull, is_insert, me, VERSION_SELF, seen};
 	int			nest = settle(c);
@@ -212,8 +223,8 @@ merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum v
 }
 
 void
-merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op, int oplen, Datum value,
-			bool isnull, Version version, const Frontier *seen, MergeResult *result)
+merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op, int oplen,
+			Datum value, bool isnull, Version version, const Frontier *seen, MergeResult *result)
 {
 	MergeCall	call = {c, flat(c, state), shown, value, isnull,.version = version,.seen = seen};
 	MergeReader reader,
@@ -246,8 +257,8 @@ merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const c
 }
 
 void
-merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull,
-				  Version version, MergeResult *result)
+merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value,
+				  bool isnull, Version version, MergeResult *result)
 {
 	MergeCall	call = {c, flat(c, state), shown, value, isnull,.version = version};
 	int			nest = settle(c);

@@ -114,30 +114,33 @@ extern char *merge_check_type(MergeKind kind, Oid typid);
  */
 extern char *merge_check_value(const MergeColumn *c, Datum value, bool isnull);
 
-extern void merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod, Oid collation);
+extern void merge_column_init(MergeColumn *c, MergeKind kind, Oid typid, int32 typmod,
+							  Oid collation);
 
 /*
  * Performs a write of this node, in which value replaces the value shown. An insert assigns, even
  * if the row existed before and was deleted; an update sends what it changes. state may be NULL.
  * seen: the seen vector of this node.
  */
-extern void merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull,
-						bool is_insert, NodeId me, const Frontier *seen, MergeResult *result);
+extern void merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value,
+						bool isnull, bool is_insert, NodeId me, const Frontier *seen,
+						MergeResult *result);
 
 /*
  * Applies an op of another node. An op of no bytes stands for a column that the write left alone.
  * value: the column in the row that came with the op; used for last_write_wins only, and not if the
  * op has no bytes.
  */
-extern void merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op, int oplen,
-						Datum value, bool isnull, Version version, const Frontier *seen, MergeResult *result);
+extern void merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op,
+						int oplen, Datum value, bool isnull, Version version, const Frontier *seen,
+						MergeResult *result);
 
 /*
  * Applies a write without an op, from before the table was mergeable. Such writes have seen no op,
  * and among them the newest wins.
  */
-extern void merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull,
-							  Version version, MergeResult *result);
+extern void merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown,
+							  Datum value, bool isnull, Version version, MergeResult *result);
 
 /*
  * Returns a state, palloc'd, that has everything that the heap row has. Called when the row is

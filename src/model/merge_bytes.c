@@ -251,8 +251,8 @@ merge_read_numeric(MergeReader *r)
 
 	initStringInfo(&in);
 	appendBinaryStringInfo(&in, p, len);
-	value = DatumGetNumeric(DirectFunctionCall3(numeric_recv, PointerGetDatum(&in), ObjectIdGetDatum(InvalidOid),
-												Int32GetDatum(-1)));
+	value = DatumGetNumeric(DirectFunctionCall3(numeric_recv, PointerGetDatum(&in),
+												ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	if (in.cursor != in.len)
 		merge_malformed(r, "a number is too long");
 	return value;
@@ -308,7 +308,8 @@ merge_forgettable(bytea *state, bool live, const Frontier *through)
 		return false;
 	for (int i = 0; i < r.nversions; i++)
 	{
-		if (!version_is_oldest(r.versions[i]) && frontier_ts(through, r.versions[i].node) < r.versions[i].ts)
+		if (!version_is_oldest(r.versions[i]) &&
+			frontier_ts(through, r.versions[i].node) < r.versions[i].ts)
 			return false;
 	}
 	return true;

@@ -113,7 +113,8 @@ merge_column_local(const MergeCall *call, MergeResult *result)
 	Register	reg;
 
 	if (!call->is_insert && shown->isnull == call->isnull &&
-		(call->isnull || datum_image_eq(shown->value, call->value, call->column->typbyval, call->column->typlen)))
+		(call->isnull ||
+		 datum_image_eq(shown->value, call->value, call->column->typbyval, call->column->typlen)))
 	{
 		load(&reg, call);
 		give(&reg, call, result);

@@ -98,7 +98,8 @@ store(const Counter *k)
 	merge_parts_write(&w, &k->seen, false);
 	merge_parts_write(&w, &k->entries, true);
 	return merge_writer_finish(&w, MERGE_STATE(MERGE_COUNTER),
-							   (k->value ? 0 : BASE_NULL) | (k->entries.n > 0 ? MERGE_HAS_TOTALS : 0));
+							   (k->value ? 0 : BASE_NULL) |
+								   (k->entries.n > 0 ? MERGE_HAS_TOTALS : 0));
 }
 
 /*
@@ -208,7 +209,8 @@ void
 merge_counter_local(const MergeCall *call, MergeResult *result)
 {
 	const MergeShown *shown = call->shown;
-	Numeric		old = shown->present ? merge_number_of(call->column, shown->value, shown->isnull) : NULL;
+	Numeric			  old =
+		  shown->present ? merge_number_of(call->column, shown->value, shown->isnull) : NULL;
 	Numeric		new = merge_number_of(call->column, call->value, call->isnull);
 	Counter		k;
 
@@ -276,7 +278,8 @@ apply_increment(Counter *k, const MergeCall *call, MergeReader *op)
 	{
 		e = merge_parts_append(&k->entries, (MergePart) {node, born});
 		if (seq > 1 && !merge_parts_find(&k->seen, node, born))
-			merge_parts_append(&k->seen, (MergePart) {node, born, seq - 1, merge_number_subtract(total, delta)});
+			merge_parts_append(&k->seen, (MergePart){node, born, seq - 1,
+													 merge_number_subtract(total, delta)});
 	}
 	e->seq = seq;
 	e->total = total;

@@ -233,7 +233,8 @@ merge_items_local(const MergeCall *call, MergeResult *result)
 	if (call->is_insert)
 		split(c, call->value, call->isnull, VERSION_SELF, 0, &added);
 	else if (call->isnull != call->shown->isnull ||
-			 (!call->isnull && !datum_image_eq(call->value, call->shown->value, c->typbyval, c->typlen)))
+			 (!call->isnull &&
+			  !datum_image_eq(call->value, call->shown->value, c->typbyval, c->typlen)))
 		diff(call, &removed, &added);
 	if (!call->is_insert && removed.n == 0 && added.n == 0)
 	{
@@ -241,7 +242,8 @@ merge_items_local(const MergeCall *call, MergeResult *result)
 		return;
 	}
 	merge_writer_init(&op);
-	remove_own(&s, call->is_insert ? NULL : touched(c, &s.items, &removed, &added), call->seen, &op);
+	remove_own(&s, call->is_insert ? NULL : touched(c, &s.items, &removed, &added), call->seen,
+			   &op);
 	add_own(&s, &added);
 	write_items(&op, &removed, false);
 	write_items(&op, &added, false);
@@ -292,8 +294,9 @@ is_there(const MergeItems *items, const MergeItem *item)
 	{
 		const MergeItem *other = &items->list[i];
 
-		if (other->pos == item->pos && version_cmp(other->dot, item->dot) == 0 && other->keylen == item->keylen &&
-			other->len == item->len && memcmp(other->key, item->key, item->keylen) == 0 &&
+		if (other->pos == item->pos && version_cmp(other->dot, item->dot) == 0 &&
+			other->keylen == item->keylen && other->len == item->len &&
+			memcmp(other->key, item->key, item->keylen) == 0 &&
 			(item->len < 0 || memcmp(other->data, item->data, item->len) == 0))
 			return true;
 	}

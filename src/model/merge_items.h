@@ -41,12 +41,16 @@ extern void merge_set_split(const MergeColumn *c, Datum value, bool isnull, Merg
 extern void merge_map_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *items);
 
 /* Compute which items an update from one value to another removes and adds. */
-extern void merge_set_diff(const MergeColumn *c, MergeItems *old, MergeItems *new, MergeItems *removed, MergeItems *added);
-extern void merge_map_diff(MergeItems *old, MergeItems *new, MergeItems *removed, MergeItems *added);
+extern void merge_set_diff(const MergeColumn *c, MergeItems *old, MergeItems *new,
+						   MergeItems *removed, MergeItems *added);
+extern void merge_map_diff(MergeItems *old, MergeItems *new, MergeItems *removed,
+						   MergeItems *added);
 
 /* Return for each item whether an op that removed and added other items was about it; palloc'd. */
-extern bool *merge_set_touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, MergeItems *added);
-extern bool *merge_map_touched(MergeItems *items, const MergeItems *removed, const MergeItems *added);
+extern bool *merge_set_touched(const MergeColumn *c, MergeItems *items, MergeItems *removed,
+							   MergeItems *added);
+extern bool *merge_map_touched(MergeItems *items, const MergeItems *removed,
+							   const MergeItems *added);
 
 /* Join items to a value. The order of the items may change. */
 extern Datum merge_set_join(const MergeColumn *c, MergeItems *items, bool *isnull);

@@ -69,7 +69,8 @@ split_object(MergeItems *items, StringInfo path, JsonbContainer *object)
 			appendBinaryStringInfo(path, v.val.string.val, v.val.string.len);
 			appendStringInfoChar(path, '\0');
 		}
-		else if (token == WJB_VALUE && v.type == jbvBinary && JsonContainerIsObject(v.val.binary.data) &&
+		else if (token == WJB_VALUE && v.type == jbvBinary &&
+				 JsonContainerIsObject(v.val.binary.data) &&
 				 JsonContainerSize(v.val.binary.data) > 0)
 			split_object(items, path, v.val.binary.data);
 		else if (token == WJB_VALUE)
@@ -163,7 +164,8 @@ has_above(const MergeItems *items, const MergeItem *item)
 	{
 		int			i = lower_bound(items, item->key, len);
 
-		if (i < items->n && items->list[i].keylen == len && is_above(item->key, len, &items->list[i]))
+		if (i < items->n && items->list[i].keylen == len &&
+			is_above(item->key, len, &items->list[i]))
 			return true;
 		if (len >= item->keylen)
 			return false;
@@ -228,7 +230,8 @@ merge_map_touched(MergeItems *items, const MergeItems *removed, const MergeItems
 		merge_items_add(&paths, added->list[i]);
 	sort_paths(&paths);
 	for (int i = 0; i < items->n; i++)
-		about[i] = has_above(&paths, &items->list[i]) || has_below(&paths, items->list[i].key, items->list[i].keylen);
+		about[i] = has_above(&paths, &items->list[i]) ||
+				   has_below(&paths, items->list[i].key, items->list[i].keylen);
 	return about;
 }
 

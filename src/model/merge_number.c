@@ -15,13 +15,15 @@
 Numeric
 merge_number_add(Numeric a, Numeric b)
 {
-	return DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(a), NumericGetDatum(b)));
+	return DatumGetNumeric(
+		DirectFunctionCall2(numeric_add, NumericGetDatum(a), NumericGetDatum(b)));
 }
 
 Numeric
 merge_number_subtract(Numeric a, Numeric b)
 {
-	return DatumGetNumeric(DirectFunctionCall2(numeric_sub, NumericGetDatum(a), NumericGetDatum(b)));
+	return DatumGetNumeric(
+		DirectFunctionCall2(numeric_sub, NumericGetDatum(a), NumericGetDatum(b)));
 }
 
 int
@@ -94,14 +96,16 @@ greatest_of(int32 typmod)
 	for (int i = 0; i < precision; i++)
 		appendStringInfoChar(&s, '9');
 	appendStringInfo(&s, "e%d", -scale);
-	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(s.data), ObjectIdGetDatum(InvalidOid),
-											   Int32GetDatum(-1)));
+	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(s.data),
+											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
 void
 merge_number_limits(MergeColumn *c)
 {
-	int64		most = c->typid == INT2OID ? PG_INT16_MAX : c->typid == INT4OID ? PG_INT32_MAX : PG_INT64_MAX;
+	int64 most = c->typid == INT2OID   ? PG_INT16_MAX
+				 : c->typid == INT4OID ? PG_INT32_MAX
+									   : PG_INT64_MAX;
 
 	if (c->typid != NUMERICOID)
 	{

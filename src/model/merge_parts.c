@@ -20,7 +20,8 @@ merge_parts_find(const MergeParts *p, NodeId node, Version born)
 MergePart *
 merge_parts_append(MergeParts *p, MergePart part)
 {
-	p->list = p->list ? repalloc(p->list, (p->n + 1) * sizeof(MergePart)) : palloc(sizeof(MergePart));
+	p->list =
+		p->list ? repalloc(p->list, (p->n + 1) * sizeof(MergePart)) : palloc(sizeof(MergePart));
 	p->list[p->n] = part;
 	return &p->list[p->n++];
 }

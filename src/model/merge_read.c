@@ -10,8 +10,8 @@
 void
 merge_read_state(MergeReader *r, const MergeCall *call)
 {
-	merge_reader_init(r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state), MERGE_STATE(call->column->kind),
-					  VERSION_SELF);
+	merge_reader_init(r, VARDATA_ANY(call->state), VARSIZE_ANY_EXHDR(call->state),
+					  MERGE_STATE(call->column->kind), VERSION_SELF);
 	if (r->unresolved && version_cmp(call->version, VERSION_SELF) != 0)
 		merge_malformed(r, "a state of another transaction has no version yet");
 }

@@ -52,7 +52,9 @@ hash_element(const MergeColumn *c, MergeItem *item)
 {
 	item->hash = 0;
 	if (item->len >= 0 && OidIsValid(c->item_hash.fn_oid))
-		item->hash = DatumGetUInt32(FunctionCall1Coll((FmgrInfo *) &c->item_hash, c->collation, item->value)) | 1;
+		item->hash = DatumGetUInt32(
+						 FunctionCall1Coll((FmgrInfo *) &c->item_hash, c->collation, item->value)) |
+					 1;
 }
 
 /* Fills in the values and hashes of elements that were read. */
@@ -81,8 +83,8 @@ merge_set_split(const MergeColumn *c, Datum value, bool isnull, MergeItems *item
 		merge_items_add(items, (MergeItem) {.key = "",.keylen = 1,.len = -1});
 		return;
 	}
-	deconstruct_array(DatumGetArrayTypeP(value), c->item_type, c->item_len, c->item_byval, c->item_align,
-					  &elements, &nulls, &n);
+	deconstruct_array(DatumGetArrayTypeP(value), c->item_type, c->item_len, c->item_byval,
+					  c->item_align, &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
 		MergeItem	item = {.len = -1};
@@ -107,7 +109,8 @@ is_equal(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 		return false;
 	if (a->len < 0 || (a->len == b->len && memcmp(a->data, b->data, a->len) == 0))
 		return true;
-	return DatumGetBool(FunctionCall2Coll((FmgrInfo *) &c->item_equal, c->collation, a->value, b->value));
+	return DatumGetBool(
+		FunctionCall2Coll((FmgrInfo *) &c->item_equal, c->collation, a->value, b->value));
 }
 
 /* Returns the rank of an element in the order: marks come first, then nulls. */
@@ -124,7 +127,8 @@ cmp_values(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 	pulse();
 	if (rank(a) != rank(b) || rank(a) < 2)
 		return rank(a) - rank(b);
-	return DatumGetInt32(FunctionCall2Coll((FmgrInfo *) &c->item_cmp, c->collation, a->value, b->value));
+	return DatumGetInt32(
+		FunctionCall2Coll((FmgrInfo *) &c->item_cmp, c->collation, a->value, b->value));
 }
 
 /* Returns the index of an element's class in the sorted list; the free place if there is none. */
@@ -186,13 +190,19 @@ sort_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
 {
 	int		   *places = palloc((items->n + 1) * sizeof(int));
 
-	*k = (Classes) {c, true, 0, palloc0((items->n + 1) * sizeof(int)), palloc0((items->n + 1) * sizeof(int)), items};
+	*k = (Classes){c,
+				   true,
+				   0,
+				   palloc0((items->n + 1) * sizeof(int)),
+				   palloc0((items->n + 1) * sizeof(int)),
+				   items};
 	for (int i = 0; i < items->n; i++)
 		places[i] = i + 1;
 	qsort_arg(places, items->n, sizeof(int), cmp_places, k);
 	for (int i = 0; i < items->n; i++)
 	{
-		if (i == 0 || cmp_values(c, &items->list[places[i] - 1], &items->list[places[i - 1] - 1]) != 0)
+		if (i == 0 ||
+			cmp_values(c, &items->list[places[i] - 1], &items->list[places[i - 1] - 1]) != 0)
 			k->first[k->mask++] = places[i];
 		k->count[k->mask - 1]++;
 	}
@@ -214,7 +224,8 @@ make_classes(Classes *k, const MergeColumn *c, const MergeItems *items)
 	}
 	while (size < (uint32) items->n * 2)
 		size *= 2;
-	*k = (Classes) {c, false, size - 1, palloc0(size * sizeof(int)), palloc0(size * sizeof(int)), items};
+	*k = (Classes){c,	 false, size - 1, palloc0(size * sizeof(int)), palloc0(size * sizeof(int)),
+				   items};
 	for (int i = 0; i < items->n; i++)
 	{
 		uint32		slot = class_slot(k, &items->list[i]);
@@ -235,7 +246,8 @@ class_count(const Classes *k, const MergeItem *item)
 /* ---------- differences ---------- */
 
 void
-merge_set_diff(const MergeColumn *c, MergeItems *old, MergeItems *new, MergeItems *removed, MergeItems *added)
+merge_set_diff(const MergeColumn *c, MergeItems *old, MergeItems *new, MergeItems *removed,
+			   MergeItems *added)
 {
 	Classes		in_old,
 				in_new;
@@ -320,6 +332,6 @@ merge_set_join(const MergeColumn *c, MergeItems *items, bool *isnull)
 		return (Datum) 0;
 	if (n == 0)
 		return PointerGetDatum(construct_empty_array(c->item_type));
-	return PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower, c->item_type, c->item_len, c->item_byval,
-											  c->item_align));
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower, c->item_type,
+											  c->item_len, c->item_byval, c->item_align));
 }

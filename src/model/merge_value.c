@@ -33,5 +33,6 @@ merge_item_to_text(const MergeColumn *c, Datum value)
 Datum
 merge_item_from_text(const MergeColumn *c, const char *text)
 {
-	return InputFunctionCall((FmgrInfo *) &c->item_in, (char *) text, c->item_ioparam, c->item_typmod);
+	return InputFunctionCall((FmgrInfo *) &c->item_in, (char *) text, c->item_ioparam,
+							 c->item_typmod);
 }

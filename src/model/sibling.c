@@ -116,7 +116,8 @@ replaces(const WriteContext *c, Version write, const Sibling *s)
 		return true;			/* a later write of the same transaction */
 	if (is_listed(c->replaces, c->nreplaces, s->version))
 		return true;
-	if (c->exact && (is_listed(c->keeps, c->nkeeps, s->version) || (c->oldest == OLDEST_KEPT && is_seen(c, s->version))))
+	if (c->exact && (is_listed(c->keeps, c->nkeeps, s->version) ||
+					 (c->oldest == OLDEST_KEPT && is_seen(c, s->version))))
 		return false;
 	if (s->plain && version_cmp(s->version, write) < 0)
 		return true;
@@ -188,7 +189,8 @@ sibling_just_deleted(const SiblingSet *set)
 }
 
 void
-sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *seen, const Version *read, int nread)
+sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *seen,
+				const Version *read, int nread)
 {
 	memset(context, 0, sizeof(*context));
 	/*

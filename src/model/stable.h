@@ -29,14 +29,15 @@ typedef struct StableMember
  * through which its transactions may still arrive, and when node me has all of its transactions
  * that any of them has.
  */
-extern bool stable_removal_finished(const StableMember *members, int n, NodeId me, const Frontier *mine,
-									NodeId removed);
+extern bool stable_removal_finished(const StableMember *members, int n, NodeId me,
+									const Frontier *mine, NodeId removed);
 
 /*
  * Raises the stable vector to the minimum of the frontier rows of all members that count, over the
  * origins in mine. It never decreases. Returns true if it rose.
  */
-extern bool stable_raise(Frontier *stable, const StableMember *members, int n, NodeId me, const Frontier *mine);
+extern bool stable_raise(Frontier *stable, const StableMember *members, int n, NodeId me,
+						 const Frontier *mine);
 
 /* Returns true if all of f is stable, that is, if each of its entries is covered. */
 extern bool stable_covers(const Frontier *stable, const Frontier *f);

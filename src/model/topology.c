@@ -241,8 +241,8 @@ is_in(NodeId node, const NodeId *list, int n)
  * from their providers. visited: the nodes that were examined.
  */
 static void
-bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost, const NodeId *down, int ndown,
-	   NodeId *visited, int *nvisited)
+bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost, const NodeId *down,
+	   int ndown, NodeId *visited, int *nvisited)
 {
 	visited[(*nvisited)++] = lost;
 	for (int i = 0; i < before->n; i++)
@@ -301,8 +301,8 @@ place(const TopologyMember *members, int n, NodeId node)
  * neighbours at the same distance, from the one with the lowest number.
  */
 static void
-route_origin(TopologyLinks *l, const int *providers, const int *subscribers, const TopologyMember *members, int n,
-			 NodeId origin)
+route_origin(TopologyLinks *l, const int *providers, const int *subscribers,
+			 const TopologyMember *members, int n, NodeId origin)
 {
 	int		   *distance = palloc(n * sizeof(int));
 	TopologyLink **best = palloc(n * sizeof(TopologyLink *));
@@ -358,7 +358,8 @@ topology_route(TopologyLinks *l, const TopologyMember *members, int n)
 
 /* Marks the members that can be reached from one, along the links or against them. */
 static void
-mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, bool forward, bool *reached)
+mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, bool forward,
+	 bool *reached)
 {
 	reached[from] = true;
 	for (int k = 0; k < l->n; k++)
@@ -373,7 +374,8 @@ mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, boo
 }
 
 int
-topology_unreachable(const TopologyLinks *l, const TopologyMember *members, int n, NodeId *unreachable)
+topology_unreachable(const TopologyLinks *l, const TopologyMember *members, int n,
+					 NodeId *unreachable)
 {
 	bool	   *to = palloc0(Max(n, 1) * sizeof(bool));
 	bool	   *from = palloc0(Max(n, 1) * sizeof(bool));

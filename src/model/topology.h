@@ -87,7 +87,8 @@ extern void topology_route(TopologyLinks *l, const TopologyMember *members, int 
  * Finds the members that cannot be reached from the first member, or cannot reach it. Fills in
  * unreachable, which has room for n, and returns their number.
  */
-extern int	topology_unreachable(const TopologyLinks *l, const TopologyMember *members, int n, NodeId *unreachable);
+extern int topology_unreachable(const TopologyLinks *l, const TopologyMember *members, int n,
+								NodeId *unreachable);
 
 /* Returns the link; NULL if there is none. */
 extern TopologyLink *topology_find(const TopologyLinks *l, NodeId provider, NodeId subscriber);

@@ -78,7 +78,8 @@ capture_check_count(NativeStream *s, SentRelation *e, int64 n)
 void
 capture_check_truncate(NativeStream *s, SentRelation *e, Relation rel)
 {
-	if (rel->rd_rel->relkind != RELKIND_RELATION || (e->kind != SENT_ROWS && e->kind != SENT_WRITES) || !is_checked(s, e))
+	if (rel->rd_rel->relkind != RELKIND_RELATION ||
+		(e->kind != SENT_ROWS && e->kind != SENT_WRITES) || !is_checked(s, e))
 		return;
 	touch(s, e);
 	e->truncates++;
@@ -151,7 +152,9 @@ mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
 	params[1] = get_namespace_name(RelationGetNamespace(root));
 	params[2] = pstrdup(RelationGetRelationName(root));
 	params[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(txn->end_lsn));
-	params[4] = psprintf(e->truncates > 0 ? "a TRUNCATE in transaction %u" : "changes in transaction %u", txn->xid);
+	params[4] =
+		psprintf(e->truncates > 0 ? "a TRUNCATE in transaction %u" : "changes in transaction %u",
+				 txn->xid);
 	RelationClose(root);
 	if (run_elsewhere(s, note_out_of_step_sql, lengthof(params), params))
 		ereport(WARNING,
@@ -168,7 +171,8 @@ capture_check_commit(NativeStream *s, ReorderBufferTXN *txn)
 		 * WAL of an earlier version of the extension has no notes; it ends where the extension was
 		 * updated
 		 */
-		if ((e->uncaptured > 0 || e->truncates > 0) && OidIsValid(extension_relation_oid(TABLE_OUT_OF_STEP)))
+		if ((e->uncaptured > 0 || e->truncates > 0) &&
+			OidIsValid(extension_relation_oid(TABLE_OUT_OF_STEP)))
 			mark(s, e, txn);
 	}
 }

@@ -29,7 +29,8 @@ text_shown(Datum value)
 	len = VARSIZE_ANY_EXHDR(v);
 	if (len <= MOST_TEXT)
 		return pnstrdup(VARDATA_ANY(v), len);
-	return psprintf("%s...", pnstrdup(VARDATA_ANY(v), pg_mbcliplen(VARDATA_ANY(v), len, MOST_TEXT)));
+	return psprintf("%s...",
+					pnstrdup(VARDATA_ANY(v), pg_mbcliplen(VARDATA_ANY(v), len, MOST_TEXT)));
 }
 
 /* Returns a key value as text. */
@@ -56,10 +57,13 @@ value_shown(Oid type, Datum value)
 }
 
 void
-change_name_context(Relation rel, const ReorderBufferChange *change, const AttrNumber *key, int nkeys, const char *follows)
+change_name_context(Relation rel, const ReorderBufferChange *change, const AttrNumber *key,
+					int nkeys, const char *follows)
 {
 	/* for an update or delete, the old row, if there is one, has the key */
-	ReorderBufferTupleBuf *tuple = !change ? NULL : change->data.tp.oldtuple ? change->data.tp.oldtuple : change->data.tp.newtuple;
+	ReorderBufferTupleBuf *tuple = !change					  ? NULL
+								   : change->data.tp.oldtuple ? change->data.tp.oldtuple
+															  : change->data.tp.newtuple;
 	StringInfoData row;
 
 	initStringInfo(&row);

@@ -13,6 +13,7 @@
  * Sets the context of an error: "row (id=7) of table "public.t"", and then "follows". Error
  * callbacks call it, so it reads no catalog.
  */
-extern void change_name_context(Relation rel, const ReorderBufferChange *change, const AttrNumber *key, int nkeys, const char *follows);
+extern void change_name_context(Relation rel, const ReorderBufferChange *change,
+								const AttrNumber *key, int nkeys, const char *follows);
 
 #endif							/* REPLICATION_PLUGIN_CHANGE_NAME_H */

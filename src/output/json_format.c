@@ -107,16 +107,19 @@ append_transaction(StringInfo out, const JsonOptions *options, ReorderBufferTXN 
 	/* a message that is not part of a transaction */
 	if (txn == NULL)
 	{
-		appendStringInfo(out, "%s%s%s", options->include_xids ? ",\"xid\":null" : "", options->include_timestamp ? ",\"timestamp\":null" : "",
+		appendStringInfo(out, "%s%s%s", options->include_xids ? ",\"xid\":null" : "",
+						 options->include_timestamp ? ",\"timestamp\":null" : "",
 						 options->include_origin ? ",\"origin\":null" : "");
 		return;
 	}
 	if (options->include_xids)
 		appendStringInfo(out, ",\"xid\":%u", txn->xid);
 	if (options->include_timestamp)
-		appendStringInfo(out, ",\"timestamp\":\"%s\"", timestamptz_to_str(txn->xact_time.commit_time));
+		appendStringInfo(out, ",\"timestamp\":\"%s\"",
+						 timestamptz_to_str(txn->xact_time.commit_time));
 	if (options->include_origin)
-		appendStringInfo(out, ",\"origin\":%u", is_local(txn->origin_id) ? InvalidRepOriginId : txn->origin_id);
+		appendStringInfo(out, ",\"origin\":%u",
+						 is_local(txn->origin_id) ? InvalidRepOriginId : txn->origin_id);
 }
 
 /* Appends the node on which the transaction was first written, if that is known. */
@@ -178,7 +181,8 @@ is_unchanged(const JsonColumn *column, Datum value)
 
 /* Appends one column of a list, if its value is known. */
 static void
-append_column(StringInfo out, bool *first, JsonColumn *column, const Datum *values, const bool *nulls, const char *tail)
+append_column(StringInfo out, bool *first, JsonColumn *column, const Datum *values,
+			  const bool *nulls, const char *tail)
 {
 	if (!nulls[column->place] && is_unchanged(column, values[column->place]))
 		return;
@@ -228,7 +232,8 @@ append_unchanged(StringInfo out, JsonRelation *rel)
 
 /* Appends the identity of the old row: the whole row, or the columns of the replica identity. */
 static void
-append_identity(StringInfo out, JsonRelation *rel, const Datum *values, const bool *nulls, bool whole)
+append_identity(StringInfo out, JsonRelation *rel, const Datum *values, const bool *nulls,
+				bool whole)
 {
 	bool		first = true;
 
@@ -417,12 +422,15 @@ error_context(void *arg)
 	AttrNumber	key[INDEX_MAX_KEYS];
 	int			n = 0;
 
-	for (int i = 0; w->known && w->known->shown && i < w->known->ncolumns && n < INDEX_MAX_KEYS; i++)
+	for (int i = 0; w->known && w->known->shown && i < w->known->ncolumns && n < INDEX_MAX_KEYS;
+		 i++)
 	{
 		if (w->known->columns[i].identity)
 			key[n++] = w->known->columns[i].place + 1;
 	}
-	change_name_context(w->rel, w->change, key, n, psprintf("transaction %u, which ends at %X/%X", w->txn->xid, LSN_FORMAT_ARGS(w->txn->end_lsn)));
+	change_name_context(w->rel, w->change, key, n,
+						psprintf("transaction %u, which ends at %X/%X", w->txn->xid,
+								 LSN_FORMAT_ARGS(w->txn->end_lsn)));
 	if (geterrcode() == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 		errhint("A change must be shorter than 1 GB as JSON. The option \"exclude-tables\" leaves the table out.");
 }
@@ -432,7 +440,9 @@ json_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relatio
 			ReorderBufferChange *change)
 {
 	Where		where = {.rel = relation,.txn = txn,.change = change};
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = &where};
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = error_context,
+									 .arg = &where};
 	JsonStream *stream = stream_of(ctx);
 	MemoryContext caller = MemoryContextSwitchTo(stream->change_context);
 	JsonRelation *rel;

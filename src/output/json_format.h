@@ -23,6 +23,7 @@ extern void json_format_set_callbacks(OutputPluginCallbacks *callbacks, bool fil
  * Starts a stream; the startup callback calls it. local_node: INVALID_NODE_ID if this database is
  * not in a group.
  */
-extern void json_format_start(LogicalDecodingContext *ctx, const JsonOptions *options, NodeId local_node);
+extern void json_format_start(LogicalDecodingContext *ctx, const JsonOptions *options,
+							  NodeId local_node);
 
 #endif							/* REPLICATION_PLUGIN_JSON_FORMAT_H */

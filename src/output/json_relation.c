@@ -113,13 +113,16 @@ unquoted(const char *name)
 
 /* Appends the type of a column. */
 static void
-append_type(StringInfo out, const JsonOptions *options, CachedRelation *entry, Form_pg_attribute att)
+append_type(StringInfo out, const JsonOptions *options, CachedRelation *entry,
+			Form_pg_attribute att)
 {
 	if (options->include_types)
 	{
 		int32		typmod = att->atttypmod;
-		Oid			typid = options->include_base_types ? getBaseTypeAndTypmod(att->atttypid, &typmod) : att->atttypid;
-		char	   *name = options->include_typmod ? format_type_with_typemod(typid, typmod) : format_type_be(typid);
+		Oid	  typid = options->include_base_types ? getBaseTypeAndTypmod(att->atttypid, &typmod)
+												  : att->atttypid;
+		char *name = options->include_typmod ? format_type_with_typemod(typid, typmod)
+											 : format_type_be(typid);
 
 		appendStringInfoString(out, ",\"type\":");
 		json_append_string(out, unquoted(name));
@@ -139,8 +142,9 @@ default_of(Relation rel, Form_pg_attribute att)
 	for (int i = 0; att->atthasdef && !att->attgenerated && constr && i < constr->num_defval; i++)
 	{
 		if (constr->defval[i].adnum == att->attnum)
-			return TextDatumGetCString(DirectFunctionCall2(pg_get_expr, CStringGetTextDatum(constr->defval[i].adbin),
-														   ObjectIdGetDatum(RelationGetRelid(rel))));
+			return TextDatumGetCString(
+				DirectFunctionCall2(pg_get_expr, CStringGetTextDatum(constr->defval[i].adbin),
+									ObjectIdGetDatum(RelationGetRelid(rel))));
 	}
 	return NULL;
 }
@@ -221,12 +225,15 @@ build_pk(const JsonOptions *options, CachedRelation *entry, Relation rel)
 
 	if (!options->include_pk)
 		return pstrdup("");
-	key = OidIsValid(RelationGetPrimaryKeyIndex(rel)) ? RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY) : NULL;
+	key = OidIsValid(RelationGetPrimaryKeyIndex(rel))
+			  ? RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY)
+			  : NULL;
 	initStringInfo(&text);
 	appendStringInfoString(&text, ",\"pk\":[");
 	while ((i = bms_next_member(key, i)) >= 0)
 	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i + FirstLowInvalidHeapAttributeNumber - 1);
+		Form_pg_attribute att =
+			TupleDescAttr(RelationGetDescr(rel), i + FirstLowInvalidHeapAttributeNumber - 1);
 
 		appendStringInfoString(&text, first ? "{\"name\":" : ",{\"name\":");
 		first = false;

@@ -53,7 +53,8 @@ typedef struct JsonRelation
 } JsonRelation;
 
 /* Returns the entry of a relation, never NULL. The caller must check "shown". */
-extern JsonRelation *json_relation_get(RelationCache *cache, const JsonOptions *options, Relation rel);
+extern JsonRelation *json_relation_get(RelationCache *cache, const JsonOptions *options,
+									   Relation rel);
 
 /*
  * Appends a JSON string in the server encoding. Bytes that are not valid text are appended as

@@ -128,7 +128,8 @@ static void
 error_context(void *arg)
 {
 	Where	   *w = arg;
-	char	   *transaction = psprintf("transaction %X/%X of node %d", LSN_FORMAT_ARGS(at_hand.lsn), at_hand.node);
+	char	   *transaction =
+		psprintf("transaction %X/%X of node %d", LSN_FORMAT_ARGS(at_hand.lsn), at_hand.node);
 
 	if (!w->rel)
 		errcontext("%s", transaction);
@@ -238,7 +239,9 @@ native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 			  Relation rel, ReorderBufferChange *change)
 {
 	Where		where = {.rel = rel,.change = change};
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = &where};
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = error_context,
+									 .arg = &where};
 
 	error_context_stack = &callback;
 	send_change(ctx, s, txn, &where);
@@ -289,7 +292,9 @@ native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *t
 			   bool transactional, const char *prefix, Size size, const char *content)
 {
 	Where		where = {NULL};
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = error_context,.arg = &where};
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = error_context,
+									 .arg = &where};
 	MemoryContext old;
 
 	if (!transactional || s->skip || strcmp(prefix, PLUGIN_NAME) != 0)

@@ -76,7 +76,8 @@ extern void native_send_stubs(LogicalDecodingContext *ctx, NativeStream *s, bool
 extern void native_write_begin(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *m);
 
 /* Sends a transaction without rows, in place of one that the subscriber skips. */
-extern void native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin, XLogRecPtr end);
+extern void native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s,
+									 const WireBegin *begin, XLogRecPtr end);
 
 /* Sends the contents of the buffer. */
 extern void native_flush(LogicalDecodingContext *ctx, NativeStream *s);
@@ -88,6 +89,7 @@ extern void native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relat
 							 ReorderBufferChange *change);
 
 /* Writes a logical message of the extension: a write to a mergeable table, or of a parked row. */
-extern void native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content, Size size);
+extern void native_write(LogicalDecodingContext *ctx, NativeStream *s, const char *content,
+						 Size size);
 
 #endif							/* REPLICATION_PLUGIN_NATIVE_H */

@@ -204,7 +204,8 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 
 /* Writes a tuple in this server's internal form in the form that this subscriber reads. */
 static void
-write_converted(NativeStream *s, WireTuple *t, int n, ValueReader *readers, ValueWriter *writers, const char *what)
+write_converted(NativeStream *s, WireTuple *t, int n, ValueReader *readers, ValueWriter *writers,
+				const char *what)
 {
 	if (t->ncolumns != n)
 		elog(ERROR, "%s has other columns than its table", what);

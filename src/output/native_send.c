@@ -26,7 +26,10 @@ native_flush(LogicalDecodingContext *ctx, NativeStream *s)
 void
 native_send_stubs(LogicalDecodingContext *ctx, NativeStream *s, bool more)
 {
-	WireStub	stub = {.end_lsn = s->held_end,.n = s->held->n,.entries = s->held->entries,.more = more};
+	WireStub	stub = {.end_lsn = s->held_end,
+						.n = s->held->n,
+						.entries = s->held->entries,
+						.more = more};
 	bool		accept_writes = ctx->accept_writes;
 
 	ctx->accept_writes = true;
@@ -66,7 +69,8 @@ native_write_begin(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin
 }
 
 void
-native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin, XLogRecPtr end)
+native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin,
+						 XLogRecPtr end)
 {
 	WireCommit	m = {.end_lsn = end};
 

@@ -159,7 +159,8 @@ parse_full_origins(DefElem *option, NativeOptions *result)
 		CHECK_FOR_INTERRUPTS();
 		option_list_check(option->defname, list_length(result->full_origins));
 		if (!parse_positive(item, &node))
-			bad_value(option->defname, text_value(option), "'own', 'all' or node numbers with commas between");
+			bad_value(option->defname, text_value(option),
+					  "'own', 'all' or node numbers with commas between");
 		result->full_origins = list_append_unique_int(result->full_origins, node);
 	}
 }
@@ -337,10 +338,14 @@ parse_wal2json_option(DefElem *option, JsonOptions *result)
 	else if (strcmp(name, "add-msg-prefixes") == 0)
 	{
 		result->select_prefixes = true;
-		result->add_prefixes = list_concat(result->add_prefixes, option->arg ? option_list_read(option->defname, text_value(option)) : NIL);
+		result->add_prefixes =
+			list_concat(result->add_prefixes,
+						option->arg ? option_list_read(option->defname, text_value(option)) : NIL);
 	}
 	else if (strcmp(name, "filter-msg-prefixes") == 0)
-		result->filter_prefixes = list_concat(result->filter_prefixes, option->arg ? option_list_read(option->defname, text_value(option)) : NIL);
+		result->filter_prefixes =
+			list_concat(result->filter_prefixes,
+						option->arg ? option_list_read(option->defname, text_value(option)) : NIL);
 	else if (strcmp(name, "pretty-print") == 0 || strcmp(name, "write-in-chunks") == 0)
 		(void) bool_value(option);	/* each object is one line, and is sent separately */
 	else if (strcmp(name, "include-unchanged-toast") == 0)

@@ -87,7 +87,8 @@ RelationCache *
 relation_cache_create(MemoryContext context)
 {
 	RelationCache *cache = MemoryContextAllocZero(context, sizeof(RelationCache));
-	MemoryContextCallback *on_reset = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+	MemoryContextCallback *on_reset =
+		MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
 	HASHCTL		ctl = {0};
 
 	ctl.keysize = sizeof(Oid);

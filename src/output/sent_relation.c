@@ -198,7 +198,8 @@ map_attribute(Relation rel, Relation root, AttrNumber attnum)
 
 	if (rel == root)
 		return attnum;
-	mapped = get_attnum(RelationGetRelid(rel), NameStr(TupleDescAttr(RelationGetDescr(root), attnum - 1)->attname));
+	mapped = get_attnum(RelationGetRelid(rel),
+						NameStr(TupleDescAttr(RelationGetDescr(root), attnum - 1)->attname));
 	if (mapped == InvalidAttrNumber)
 		elog(ERROR, "partition \"%s\" lacks a column of its root", RelationGetRelationName(rel));
 	return mapped;
@@ -208,7 +209,10 @@ map_attribute(Relation rel, Relation root, AttrNumber attnum)
 static void
 build_reader(ValueReader *reader, Form_pg_attribute att)
 {
-	WireAttribute same = {.typid = att->atttypid,.typmod = att->atttypmod,.typschema = "",.typname = ""};
+	WireAttribute same = {.typid = att->atttypid,
+						  .typmod = att->atttypmod,
+						  .typschema = "",
+						  .typname = ""};
 
 	value_reader_init(reader, &same, att->atttypid, att->atttypmod);
 	value_reader_trust(reader);

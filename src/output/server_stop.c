@@ -80,7 +80,8 @@ server_stop_watch(void)
 	if (timer < USER_TIMEOUT)
 		timer = RegisterTimeout(USER_TIMEOUT, tick);
 	gone_since = manager_status_has_launcher() ? NOT_GONE : NEVER_SEEN;
-	enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TICK_MS), TICK_MS);
+	enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TICK_MS),
+						 TICK_MS);
 }
 
 void

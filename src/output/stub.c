@@ -73,7 +73,8 @@ skip_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 		return false;
 	begin.origin = node == ORIGIN_NODE_LOCAL ? s->me : node;
 	begin.origin_lsn = node == ORIGIN_NODE_LOCAL ? r->EndRecPtr : parsed.origin_lsn;
-	begin.commit_ts = parsed.xinfo & XACT_XINFO_HAS_ORIGIN ? parsed.origin_timestamp : parsed.xact_time;
+	begin.commit_ts =
+		parsed.xinfo & XACT_XINFO_HAS_ORIGIN ? parsed.origin_timestamp : parsed.xact_time;
 	if (!options_skip(&s->options, begin.origin_lsn))
 		return false;
 	ctx->accept_writes = true;
@@ -111,8 +112,9 @@ native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin)
 		native_send_stubs(ctx, s, false);
 	if (node == ORIGIN_NODE_REPAIR)
 		return true;
-	if (node == ORIGIN_NODE_LOCAL || (node != s->options.subscriber &&
-									  (s->options.all_origins || list_member_int(s->options.full_origins, node))))
+	if (node == ORIGIN_NODE_LOCAL ||
+		(node != s->options.subscriber &&
+		 (s->options.all_origins || list_member_int(s->options.full_origins, node))))
 		return s->options.nskip > 0 && skip_if_commit(ctx, s, node);
 #ifndef BENCH_WITHOUT_STUBS		/* to measure their cost: bench/mesh */
 	stub_if_commit(ctx, s, node);

@@ -92,7 +92,8 @@ table_pattern_matches(List *patterns, const char *nspname, const char *relname)
 	{
 		TablePattern *pattern = lfirst(lc);
 
-		if (name_pattern_matches(pattern->nspname, nspname) && name_pattern_matches(pattern->relname, relname))
+		if (name_pattern_matches(pattern->nspname, nspname) &&
+			name_pattern_matches(pattern->relname, relname))
 			return true;
 	}
 	return false;

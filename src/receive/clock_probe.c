@@ -48,7 +48,8 @@ clock_probe_start(ClockProbe *p)
 bool
 clock_probe_is_due(const ClockProbe *p)
 {
-	return (p->asked_at == 0 && p->probes < FIRST_PROBES) || moment_is_past(p->last_asked_at, PROBE_MS);
+	return (p->asked_at == 0 && p->probes < FIRST_PROBES) ||
+		   moment_is_past(p->last_asked_at, PROBE_MS);
 }
 
 void
@@ -98,7 +99,8 @@ clock_probe_answered(Link *link, TimestampTz provider_time)
 	if (p->asked_at == 0)
 		return;
 	p->asked_at = 0;
-	if (p->best_error != 0 && error > p->best_error && !moment_is_past(p->best_at, BEST_FOR_MS) && !has_moved(p, base, error))
+	if (p->best_error != 0 && error > p->best_error && !moment_is_past(p->best_at, BEST_FOR_MS) &&
+		!has_moved(p, base, error))
 		return;
 	p->best_error = error;
 	p->best_base = base;

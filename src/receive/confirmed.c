@@ -75,12 +75,13 @@ confirmed_store(Link *link, XLogRecPtr position, bool last)
 {
 	char	   *name = file_name(link);
 	/* always of the same length, since it overwrites the previous line */
-	char	   *line = psprintf("replication_plugin link 1: %s %d %08X/%08X %d\n", link->group_id, link->me,
-								LSN_FORMAT_ARGS(position), last ? 1 : 0);
+	char	   *line = psprintf("replication_plugin link 1: %s %d %08X/%08X %d\n", link->group_id,
+								link->me, LSN_FORMAT_ARGS(position), last ? 1 : 0);
 
 	if (link->confirmed_file <= 0)
 		link->confirmed_file = BasicOpenFile(name, O_WRONLY | O_CREAT | PG_BINARY);
-	if (link->confirmed_file <= 0 || pg_pwrite(link->confirmed_file, line, strlen(line), 0) != strlen(line))
+	if (link->confirmed_file <= 0 ||
+		pg_pwrite(link->confirmed_file, line, strlen(line), 0) != strlen(line))
 		ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", name)));
 	pfree(line);
 	pfree(name);

@@ -55,8 +55,8 @@ session_name(Link *link)
 static bool
 handshake(Link *link)
 {
-	char	   *sql = psprintf(handshake_sql,
-							   quote_literal_cstr(link->group_id), link->me, WIRE_PROTOCOL_VERSION, link->run);
+	char	   *sql = psprintf(handshake_sql, quote_literal_cstr(link->group_id), link->me,
+							   WIRE_PROTOCOL_VERSION, link->run);
 	PGresult   *res;
 	bool		made;
 
@@ -78,7 +78,8 @@ handshake(Link *link)
 	made = !PQgetisnull(res, 0, 1);
 	if (made)
 	{
-		const char *run[4] = {PQgetvalue(res, 0, 4), PQgetvalue(res, 0, 5), PQgetvalue(res, 0, 6), PQgetvalue(res, 0, 7)};
+		const char *run[4] = {PQgetvalue(res, 0, 4), PQgetvalue(res, 0, 5), PQgetvalue(res, 0, 6),
+							  PQgetvalue(res, 0, 7)};
 
 		link->stream.slot = pstrdup(PQgetvalue(res, 0, 1));
 		link->base = PQgetisnull(res, 0, 3) ? NULL : frontier_from_text(PQgetvalue(res, 0, 3));
@@ -98,8 +99,10 @@ slot_position(Link *link)
 
 	if (PQntuples(res) == 1)
 	{
-		confirmed = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));
-		link->stream.provider_end = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 1))));
+		confirmed =
+			DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));
+		link->stream.provider_end =
+			DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 1))));
 	}
 	PQclear(res);
 	return confirmed;
@@ -119,9 +122,11 @@ slot_is_ours(Link *link, XLogRecPtr position)
 
 	if (link->joining || link->base || position <= known)
 		return true;
-	text = psprintf("slot \"%s\" of node \"%s\" is at %X/%X, and only %X/%X was confirmed here%s", link->stream.slot, link->provider_name,
-					LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known), exact ? ": somebody has moved it, or made another one" :
-					": somebody has moved it, or this server has crashed");
+	text = psprintf("slot \"%s\" of node \"%s\" is at %X/%X, and only %X/%X was confirmed here%s",
+					link->stream.slot, link->provider_name, LSN_FORMAT_ARGS(position),
+					LSN_FORMAT_ARGS(known),
+					exact ? ": somebody has moved it, or made another one"
+						  : ": somebody has moved it, or this server has crashed");
 	PQclear(peer_exec(link->conn, psprintf(renew_slot_sql, link->me,
 										   LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(known))));
 	ereport(exact ? WARNING : LOG,
@@ -136,8 +141,8 @@ slot_is_ours(Link *link, XLogRecPtr position)
 static void
 end_old_sender(Link *link)
 {
-	char	   *sql = psprintf(end_old_sender_sql,
-							   quote_literal_cstr(link->stream.slot), quote_literal_cstr(session_name(link)));
+	char *sql = psprintf(end_old_sender_sql, quote_literal_cstr(link->stream.slot),
+						 quote_literal_cstr(session_name(link)));
 
 	PQclear(peer_exec(link->conn, sql));
 }
@@ -172,7 +177,8 @@ wait_for_slot(Link *link)
 static void
 ask_for_patience(Link *link)
 {
-	int64		ms = setting_row_timeout > 0 ? (int64) setting_row_timeout * PATIENCE : UNLIMITED_PATIENCE_MS;
+	int64 ms =
+		setting_row_timeout > 0 ? (int64) setting_row_timeout * PATIENCE : UNLIMITED_PATIENCE_MS;
 	char	   *sql = psprintf(ask_for_patience_sql,
 							   (int) Min(ms, INT_MAX), (int) Min(ms, INT_MAX));
 
@@ -204,7 +210,8 @@ skip_option(Link *link)
 
 	initStringInfo(&buf);
 	foreach(lc, link->skip)
-		appendStringInfo(&buf, "%s%X/%X", buf.len ? "," : ", skip '", LSN_FORMAT_ARGS(*(XLogRecPtr *) lfirst(lc)));
+		appendStringInfo(&buf, "%s%X/%X", buf.len ? "," : ", skip '",
+						 LSN_FORMAT_ARGS(*(XLogRecPtr *) lfirst(lc)));
 	if (buf.len > 0)
 		appendStringInfoChar(&buf, '\'');
 	return buf.data;
@@ -214,10 +221,11 @@ skip_option(Link *link)
 static void
 start_stream(Link *link)
 {
-	char	   *sql = psprintf("START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (protocol '%d', node_id '%d', "
-							   "group_id '%s', full_origins '%s', layout '%s', encoding '%s'%s)",
-							   link->stream.slot, WIRE_PROTOCOL_VERSION, link->me, link->group_id,
-							   link_full_origins(link), value_layout(), GetDatabaseEncodingName(), skip_option(link));
+	char *sql = psprintf("START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (protocol '%d', node_id '%d', "
+						 "group_id '%s', full_origins '%s', layout '%s', encoding '%s'%s)",
+						 link->stream.slot, WIRE_PROTOCOL_VERSION, link->me, link->group_id,
+						 link_full_origins(link), value_layout(), GetDatabaseEncodingName(),
+						 skip_option(link));
 	PGresult   *res = peer_exec(link->conn, sql);
 
 	if (PQresultStatus(res) != PGRES_COPY_BOTH)

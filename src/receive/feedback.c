@@ -56,7 +56,8 @@ void
 feedback_passed(Feedback *f, XLogRecPtr remote)
 {
 	XLogRecPtr	local = end_of_wal();
-	PassedPosition *last = f->count > 0 ? &f->ring[(f->first + f->count - 1) % FEEDBACK_RING_SIZE] : NULL;
+	PassedPosition *last =
+		f->count > 0 ? &f->ring[(f->first + f->count - 1) % FEEDBACK_RING_SIZE] : NULL;
 
 	if (remote <= f->last_passed)
 		return;

@@ -223,9 +223,9 @@ link_skip_done(Link *link, XLogRecPtr lsn)
 void
 link_check_run(Link *link, const char *const *run)
 {
-	char	   *check = psprintf(check_run_sql, link->provider,
-								 quote_literal_cstr(run[0]), quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
-								 quote_literal_cstr(run[3]));
+	char		  *check = psprintf(check_run_sql, link->provider, quote_literal_cstr(run[0]),
+									quote_literal_cstr(run[1]), quote_literal_cstr(run[2]),
+									quote_literal_cstr(run[3]));
 	char	   *note = psprintf(note_peer_run_sql, link->provider,
 								quote_literal_cstr(run[0]), quote_literal_cstr(run[1]));
 	OwnTransaction t = own_transaction_begin_sql();

@@ -153,7 +153,8 @@ link_error_text(Link *link, const ErrorData *edata, const WireBegin *transaction
 	append_cut(&buf, " IN: ", ran, MOST_WHERE);
 	appendStringInfoString(&buf, " CONTEXT: ");
 	append_cut(&buf, "", failed_row(link), MOST_WHERE);
-	appendStringInfo(&buf, "%stransaction %X/%X of node %d HINT: ", buf.data[buf.len - 1] == ' ' ? "" : ", ",
+	appendStringInfo(&buf, "%stransaction %X/%X of node %d HINT: ",
+					 buf.data[buf.len - 1] == ' ' ? "" : ", ",
 					 LSN_FORMAT_ARGS(transaction->origin_lsn), transaction->origin);
 	append_cut(&buf, "", right, MOST_MESSAGE);
 	if (right)
@@ -200,7 +201,8 @@ transaction_at_hand(Link *link, XLogRecPtr *lsn)
 		res = peer_exec(link->conn, transaction_at_hand_sql);
 		found = PQntuples(res) == 1;
 		if (found)
-			*lsn = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));
+			*lsn =
+				DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(PQgetvalue(res, 0, 0))));
 		PQclear(res);
 	}
 	PG_CATCH();
@@ -225,18 +227,22 @@ link_error_of_provider(Link *link, PGresult *res)
 	initStringInfo(&detail);
 	initStringInfo(&hint);
 	append_cut(&detail, "", field(res, PG_DIAG_MESSAGE_DETAIL), MOST_MESSAGE);
-	append_cut(&detail, detail.len ? " THERE: " : "THERE: ", field(res, PG_DIAG_CONTEXT), MOST_MESSAGE);
+	append_cut(&detail, detail.len ? " THERE: " : "THERE: ", field(res, PG_DIAG_CONTEXT),
+			   MOST_MESSAGE);
 	append_cut(&hint, "", field(res, PG_DIAG_MESSAGE_HINT), MOST_MESSAGE);
 	if (!message)
 		message = pchomp(PQerrorMessage(link->conn));
 	PQclear(res);
 	while ((more = PQgetResult(link->conn)) != NULL)
 		PQclear(more);
-	if (sqlstate && strlen(sqlstate) == 5 && PQstatus(link->conn) == CONNECTION_OK && transaction_at_hand(link, &lsn))
+	if (sqlstate && strlen(sqlstate) == 5 && PQstatus(link->conn) == CONNECTION_OK &&
+		transaction_at_hand(link, &lsn))
 	{
 		if (hint.len > 0)
 			appendStringInfoChar(&hint, ' ');
-		appendStringInfo(&hint, "See the log of node \"%s\": what is wrong there must be mended there. ", link->provider_name);
+		appendStringInfo(&hint,
+						 "See the log of node \"%s\": what is wrong there must be mended there. ",
+						 link->provider_name);
 		append_last_resort(&hint, link, lsn);
 		ereport(ERROR,
 				(errcode(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4])),

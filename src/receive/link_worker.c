@@ -115,8 +115,13 @@ note_end(int code, Datum arg)
 	if (!pulse_timed_out())
 		return;
 	table_wait_note_end(link);
-	link_status_set_error(link->index, psprintf("the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
-												" did not let itself be cancelled", setting_row_timeout), true);
+	link_status_set_error(
+		link->index,
+		psprintf(
+			"the worker was ended: a row took longer than replication_plugin.row_timeout (%d ms), and its code"
+			" did not let itself be cancelled",
+			setting_row_timeout),
+		true);
 }
 
 /* Reports why there is still no slot, as far as this node can know. */
@@ -161,7 +166,9 @@ work(Link *link, MemoryContext context)
 				if (++looks == NO_SLOT_TELL)
 					tell_of_missing_slot(link);
 				if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							  looks < 20 ? NO_SLOT_WAIT_MS : NO_SLOT_LONGEST_MS, PG_WAIT_EXTENSION) & WL_LATCH_SET)
+							  looks < 20 ? NO_SLOT_WAIT_MS : NO_SLOT_LONGEST_MS,
+							  PG_WAIT_EXTENSION) &
+					WL_LATCH_SET)
 					ResetLatch(MyLatch);
 				CHECK_FOR_INTERRUPTS();
 				break;

@@ -58,7 +58,8 @@ typedef enum Answer
 static Answer
 ask_session(PGconn *conn, const LostTable *table, bool by_number, char **name)
 {
-	const char *params[3] = {table->nspname, table->relname, by_number ? psprintf("%u", table->remote_relid) : "0"};
+	const char *params[3] = {table->nspname, table->relname,
+							 by_number ? psprintf("%u", table->remote_relid) : "0"};
 	bool		unseen = unseen_tables(conn);	/* must come before the query */
 	PGresult   *res = peer_exec_params(conn, same_table_sql, 3, params);
 	Answer		answer = HAS_NO_TABLE;
@@ -102,7 +103,8 @@ append_name(StringInfo list, const char *name)
 
 /* Sets *detail and *hint for a table that has been renamed where its rows come from. */
 static void
-explain_renamed(const LostTable *table, const char *node, const char *name, char **detail, char **hint)
+explain_renamed(const LostTable *table, const char *node, const char *name, char **detail,
+				char **hint)
 {
 	*detail = psprintf("Node \"%s\" had it under that name, and calls it %s now.", node, name);
 	*hint = psprintf("Give the table that belongs to it here its former name %s until the link has gone on, and rename it then.",
@@ -119,7 +121,8 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	StringInfoData having,
 				making,
 				silent;
-	StringInfo	lists[] = {[HAS_TABLE] = &having,[IS_MAKING_TABLES] = &making,[CANNOT_BE_ASKED] = &silent};
+	StringInfo lists[] =
+		{[HAS_TABLE] = &having, [IS_MAKING_TABLES] = &making, [CANNOT_BE_ASKED] = &silent};
 	char	   *name = NULL;
 	NodeId		from = table->remote_node != INVALID_NODE_ID ? table->remote_node : link->provider;
 	Answer		provider = ask(link, link->provider_dsn, table, from == link->provider, &name);
@@ -138,7 +141,9 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 	foreach(lc, nodes_others(NULL))
 	{
 		NodeRow    *n = lfirst(lc);
-		Answer		answer = n->node_id == link->provider ? HAS_NO_TABLE : ask(link, n->dsn, table, n->node_id == from, &name);
+		Answer		answer = n->node_id == link->provider
+								 ? HAS_NO_TABLE
+								 : ask(link, n->dsn, table, n->node_id == from, &name);
 
 		if (answer == HAS_RENAMED)
 		{

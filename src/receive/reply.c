@@ -53,7 +53,8 @@ try_send_status(Link *link, bool ping)
 	FAULT_POINT("position_confirmed");
 	link->stream.sent = confirmed;
 	link->stream.status_at = moment_now();
-	link_status_set_positions(link->index, link->stream.received, feedback_last_passed(&link->feedback), confirmed,
+	link_status_set_positions(link->index, link->stream.received,
+							  feedback_last_passed(&link->feedback), confirmed,
 							  Max(link->stream.provider_end, link->stream.received));
 	return sent;
 }
@@ -76,7 +77,8 @@ link_beat(Link *link)
 		link->shows_hold = true;
 		link_status_set_blocked(link->index, link->awaits_hold, link->awaits_lsn);
 	}
-	if (!link->stream.streaming || link->stream.deaf || !moment_is_past(link->stream.status_at, STATUS_INTERVAL_MS))
+	if (!link->stream.streaming || link->stream.deaf ||
+		!moment_is_past(link->stream.status_at, STATUS_INTERVAL_MS))
 		return;
 	link->stream.deaf = !try_send_status(link, false);
 }
@@ -92,7 +94,9 @@ link_maybe_send_status(Link *link, bool quiet)
 void
 link_limit_lock_waits(bool soon)
 {
-	int64		ms = setting_lock_patience > 0 ? Min((int64) setting_lock_patience + BEYOND_PATIENCE_MS, INT_MAX) : 0;
+	int64 ms = setting_lock_patience > 0
+				   ? Min((int64) setting_lock_patience + BEYOND_PATIENCE_MS, INT_MAX)
+				   : 0;
 
 	if (soon && ms > 0)
 		ms = SOON_MS;
@@ -122,7 +126,8 @@ link_wait(Link *link, long ms)
 		(void) feedback_confirmable(&link->feedback, true);
 		link_maybe_send_status(link, true);
 	}
-	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	events =
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 	if (events & WL_LATCH_SET)
 		link_serve_interrupts();
 }

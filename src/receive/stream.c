@@ -126,7 +126,8 @@ link_note_end(Link *link)
 static bool
 has_read_all(Link *link)
 {
-	return (WaitLatchOrSocket(NULL, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PQsocket(link->conn), 0, PG_WAIT_EXTENSION) &
+	return (WaitLatchOrSocket(NULL, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							  PQsocket(link->conn), 0, PG_WAIT_EXTENSION) &
 			WL_SOCKET_READABLE) == 0;
 }
 
@@ -160,7 +161,8 @@ idle(Link *link)
 	link_maybe_send_status(link, true);
 	check_alive(link);
 	pending = feedback_pending(&link->feedback);
-	events = WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+	events = WaitLatchOrSocket(MyLatch,
+							   WL_SOCKET_READABLE | WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							   PQsocket(link->conn), pending ? FLUSH_DELAY_MS : STATUS_INTERVAL_MS,
 							   PG_WAIT_EXTENSION);
 	if (events & WL_LATCH_SET)
@@ -274,7 +276,8 @@ LinkEnd
 link_stream(Link *link)
 {
 	MemoryContext context = CurrentMemoryContext;
-	MemoryContext message_context = AllocSetContextCreate(context, "link message", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext message_context =
+		AllocSetContextCreate(context, "link message", ALLOCSET_DEFAULT_SIZES);
 	LinkEnd		end = run_stream(link, message_context);
 
 	MemoryContextSwitchTo(context);

@@ -116,7 +116,8 @@ arrays_of(List *waiters, const char **arrays)
 
 		schemas[i] = w->table.nspname;
 		names[i] = w->table.relname;
-		oids[i] = psprintf("%u", w->table.remote_node == INVALID_NODE_ID ? w->table.remote_relid : 0);
+		oids[i] =
+			psprintf("%u", w->table.remote_node == INVALID_NODE_ID ? w->table.remote_relid : 0);
 	}
 	arrays[0] = text_array(schemas, n);
 	arrays[1] = text_array(names, n);
@@ -219,7 +220,8 @@ is_usable(Oid relid)
 {
 	char		kind = get_rel_relkind(relid);
 
-	return kind == RELKIND_RELATION || (kind == RELKIND_PARTITIONED_TABLE && table_foreign_partition(relid) == NULL);
+	return kind == RELKIND_RELATION ||
+		   (kind == RELKIND_PARTITIONED_TABLE && table_foreign_partition(relid) == NULL);
 }
 
 /*
@@ -235,7 +237,9 @@ owner_here(const LostTable *table, bool *exists)
 	Oid			nspoid = get_namespace_oid(table->nspname, true);
 	HeapTuple	tuple;
 
-	tuple = OidIsValid(nspoid) ? SearchSysCache2(RELNAMENSP, CStringGetDatum(table->relname), ObjectIdGetDatum(nspoid)) : NULL;
+	tuple = OidIsValid(nspoid) ? SearchSysCache2(RELNAMENSP, CStringGetDatum(table->relname),
+												 ObjectIdGetDatum(nspoid))
+							   : NULL;
 	*exists = HeapTupleIsValid(tuple) && is_usable(((Form_pg_class) GETSTRUCT(tuple))->oid);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -320,7 +324,8 @@ has_waited_lately(const Link *link, const char *owner)
 	for (int i = 0; i < LINK_WAITED_OWNERS; i++)
 	{
 		if (strcmp(link->waited[i].owner, owner) == 0)
-			return !moment_is_past(link->waited[i].at, LATELY * Min(setting_table_patience, INT_MAX / LATELY));
+			return !moment_is_past(link->waited[i].at,
+								   LATELY * Min(setting_table_patience, INT_MAX / LATELY));
 	}
 	return false;
 }
@@ -357,7 +362,8 @@ tell(Link *link, List *waiters)
 		Waiter	   *w = lfirst(lc);
 
 		if (foreach_current_index(lc) < MOST_NAMED)
-			appendStringInfo(&names, "%s%s", names.len ? ", " : "", quote_qualified_identifier(w->table.nspname, w->table.relname));
+			appendStringInfo(&names, "%s%s", names.len ? ", " : "",
+							 quote_qualified_identifier(w->table.nspname, w->table.relname));
 	}
 	if (list_length(waiters) > MOST_NAMED)
 		appendStringInfo(&names, " and %d more", list_length(waiters) - MOST_NAMED);
@@ -452,7 +458,8 @@ note_failed(Link *link, const WireBegin *transaction, const char *owner)
 static bool
 waited_for_lock(Link *link, const ErrorData *edata)
 {
-	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && setting_lock_patience > 0 && moment_is_past(apply_began(link->apply), setting_lock_patience);
+	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && setting_lock_patience > 0 &&
+		   moment_is_past(apply_began(link->apply), setting_lock_patience);
 }
 
 /*
@@ -481,7 +488,8 @@ is_to_wait(const LostTable *table)
 	OwnTransaction t = own_transaction_begin();
 	bool		result;
 
-	result = waiting_table(table->nspname, table->relname) == NULL && exclusion_reason(table->nspname, table->relname) == NULL;
+	result = waiting_table(table->nspname, table->relname) == NULL &&
+			 exclusion_reason(table->nspname, table->relname) == NULL;
 	own_transaction_end(&t);
 	return result;
 }
@@ -510,15 +518,17 @@ table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bo
 	bool		prepared;
 
 	/* If the changes cannot be kept either, waiting does not help, and the link stops. */
-	if (link->joining || setting_table_patience == 0 || apply_failed_keeping(link->apply) || !failed_table(link, &w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
+	if (link->joining || setting_table_patience == 0 || apply_failed_keeping(link->apply) ||
+		!failed_table(link, &w.table) || strcmp(w.table.nspname, EXTENSION_SCHEMA) == 0)
 		return false;
 	since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
 	w.owner = owner_here(&w.table, &w.exists);
 	if (!w.exists)
 		owners_there(link, list_make1(&w));
 	prepared = w.exists && w.owner && is_prepared(edata, &w.table);
-	if (!w.owner || !(prepared || edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(link, edata) ||
-					 patience_is_over(link, since, w.owner, passing)))
+	if (!w.owner ||
+		!(prepared || edata->sqlerrcode == ERRCODE_TABLE_TOO_SLOW || waited_for_lock(link, edata) ||
+		  patience_is_over(link, since, w.owner, passing)))
 		return false;
 	if (!is_of_use(link, transaction, &w.table))
 		return false;
@@ -563,7 +573,8 @@ sort_tables(Link *link, const WireBegin *transaction, List *tables)
 		if (!w->exists)
 		{
 			w->owner = NULL;
-			w->reason = psprintf("table \"%s.%s\" does not exist on this node", w->table.nspname, w->table.relname);
+			w->reason = psprintf("table \"%s.%s\" does not exist on this node", w->table.nspname,
+								 w->table.relname);
 			missing = lappend(missing, w);
 		}
 		else if (w->owner && strcmp(w->owner, link->failing_owner) == 0)
@@ -579,7 +590,7 @@ sort_tables(Link *link, const WireBegin *transaction, List *tables)
 void
 tables_wait(Link *link, const WireBegin *transaction, List *tables)
 {
-	Moment		since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
+	Moment since = link_status_trouble(link->index, transaction->origin, transaction->origin_lsn);
 	List	   *missing = sort_tables(link, transaction, tables);
 	List	   *waiters = NIL;
 	ListCell   *lc;
@@ -596,7 +607,8 @@ tables_wait(Link *link, const WireBegin *transaction, List *tables)
 		/*
 		 * an owner with another waiting table is given no time, and neither is a table that is gone
 		 */
-		if (w->owner && (strcmp(w->owner, OWNER_UNKNOWN) == 0 || patience_is_over(link, since, w->owner, false)))
+		if (w->owner && (strcmp(w->owner, OWNER_UNKNOWN) == 0 ||
+						 patience_is_over(link, since, w->owner, false)))
 			waiters = lappend(waiters, w);
 	}
 	if (waiters != NIL)
@@ -625,7 +637,8 @@ table_wait_after_end(Link *link)
 	LinkStatus	l;
 	WireBegin	transaction = {0};
 
-	if (!link_status_take_ended_at(link->index, nspname, relname) || setting_table_patience == 0 || !link_status_get(link->index, &l))
+	if (!link_status_take_ended_at(link->index, nspname, relname) || setting_table_patience == 0 ||
+		!link_status_get(link->index, &l))
 		return;
 	transaction.origin = l.trouble_origin;
 	transaction.origin_lsn = l.trouble_lsn;

@@ -13,7 +13,8 @@
  * table at which the transaction failed are kept from now on. passing: the error is expected to
  * pass. Call it after an abort and apply_reset(), outside of a transaction.
  */
-extern bool table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction, bool passing);
+extern bool table_waits(Link *link, const ErrorData *edata, const WireBegin *transaction,
+						bool passing);
 
 /*
  * Notes that rows of a table are passed over from now on, as no member has it. The transaction is

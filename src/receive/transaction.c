@@ -340,8 +340,8 @@ wait_for_stub(Link *link, const WireStub *stub)
 			announced = missing;
 			continue;
 		}
-		if (moment_is_past(since, STUB_WAIT_MS) &&
-			missing->node != link->me && is_overdue(since, missing->node) && demand(link, missing->node))
+		if (moment_is_past(since, STUB_WAIT_MS) && missing->node != link->me &&
+			is_overdue(since, missing->node) && demand(link, missing->node))
 			return false;
 		link_wait(link, STUB_WAIT_MS);
 	}
@@ -552,7 +552,8 @@ remedy_after(Link *link, ErrorData *edata, Remedy remedy)
 		table_wait_note_passed_over(link, &t->begin);
 		remedy = REMEDY_NOW;
 	}
-	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) && table_waits(link, edata, &t->begin, remedy == REMEDY_AGAIN))
+	if ((remedy == REMEDY_NONE || remedy == REMEDY_AGAIN) &&
+		table_waits(link, edata, &t->begin, remedy == REMEDY_AGAIN))
 		remedy = REMEDY_NOW;
 	if (remedy == REMEDY_AGAIN && edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		link_limit_lock_waits(false);
@@ -600,7 +601,9 @@ handle_error(Link *link, MemoryContext context)
 	timed_out = pulse_timed_out();
 	if (timed_out)
 		link_error_explain_limit(edata);
-	remedy = t->course == COURSE_APPLY ? remedy_for(t, edata->sqlerrcode, apply_failed_at_many(link->apply)) : REMEDY_NONE;
+	remedy = t->course == COURSE_APPLY
+				 ? remedy_for(t, edata->sqlerrcode, apply_failed_at_many(link->apply))
+				 : REMEDY_NONE;
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	apply_reset(link->apply);

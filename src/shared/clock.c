@@ -165,7 +165,8 @@ xid_before(FullTransactionId xid, uint64 n)
 {
 	uint64		u = U64FromFullTransactionId(xid);
 
-	return FullTransactionIdFromU64(u > n + FirstNormalTransactionId ? u - n : FirstNormalTransactionId);
+	return FullTransactionIdFromU64(u > n + FirstNormalTransactionId ? u - n
+																	 : FirstNormalTransactionId);
 }
 
 /* Returns the greatest commit timestamp of the transactions in [from, end); 0 if there is none. */
@@ -233,9 +234,11 @@ ended_before(void)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
 	TransactionId oldest = GetOldestActiveTransactionId();
-	FullTransactionId ended = xid_before(next, (uint32) (XidFromFullTransactionId(next) - oldest) + XID_MARGIN);
+	FullTransactionId ended =
+		xid_before(next, (uint32) (XidFromFullTransactionId(next) - oldest) + XID_MARGIN);
 
-	return FullTransactionIdFromU64(Max(U64FromFullTransactionId(ended), pg_atomic_read_u64(&shared()->counted)));
+	return FullTransactionIdFromU64(
+		Max(U64FromFullTransactionId(ended), pg_atomic_read_u64(&shared()->counted)));
 }
 
 /*
@@ -247,8 +250,8 @@ write_file(uint64 seen, FullTransactionId from)
 {
 	const char *temp = CLOCK_FILE ".tmp";
 	FILE	   *f = AllocateFile(temp, "w");
-	bool		written = f && fprintf(f, CLOCK_FORMAT, CLOCK_VERSION, (int64) seen, U64FromFullTransactionId(from),
-										(int64) wall_clock_now()) > 0;
+	bool		written = f && fprintf(f, CLOCK_FORMAT, CLOCK_VERSION, (int64) seen,
+									   U64FromFullTransactionId(from), (int64) wall_clock_now()) > 0;
 
 	if ((f && FreeFile(f) != 0) || !written)
 		ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", temp)));
@@ -266,8 +269,9 @@ clock_save(ClockSaved *saved)
 	from = ended_before();
 	pg_memory_barrier();
 	seen = pg_atomic_read_u64(&shared()->max_seen);
-	if (seen == saved->seen ? !moment_is_past(saved->at, SAVE_IDLE_MS) :
-		(U64FromFullTransactionId(from) < saved->xid + SAVE_XIDS && !moment_is_past(saved->at, SAVE_MS)))
+	if (seen == saved->seen ? !moment_is_past(saved->at, SAVE_IDLE_MS)
+							: (U64FromFullTransactionId(from) < saved->xid + SAVE_XIDS &&
+							   !moment_is_past(saved->at, SAVE_MS)))
 		return;
 	write_file(seen, from);
 	*saved = (ClockSaved) {seen, U64FromFullTransactionId(from), moment_now()};
@@ -369,7 +373,8 @@ clock_begin_commit(TimestampTz given)
 
 	clock_ensure_restored();
 	expected = as_number(given ? given : wall_clock_now());
-	pg_atomic_write_u64(my_commit(), Max(Min(expected, pg_atomic_read_u64(&shared()->max_seen)), 2) - 1);
+	pg_atomic_write_u64(my_commit(),
+						Max(Min(expected, pg_atomic_read_u64(&shared()->max_seen)), 2) - 1);
 	pg_memory_barrier();
 	if (given)
 	{

@@ -214,7 +214,8 @@ rewrite_stamp(void)
 	TransactionId *children;
 	int			n = xactGetCommittedChildren(&children);
 
-	TransactionTreeSetCommitTsData(GetTopTransactionIdIfAny(), n, children, stamp, InvalidRepOriginId);
+	TransactionTreeSetCommitTsData(GetTopTransactionIdIfAny(), n, children, stamp,
+								   InvalidRepOriginId);
 	secure_stamp(GetTopTransactionIdIfAny(), n, children);
 }
 

@@ -41,16 +41,17 @@ static const struct
 {
 	const char *name;
 	int			successors;
-}			states[] =
-{
+} states[] = {
 	[LINK_STOPPED] = {"stopped", BIT(LINK_STARTING) | BIT(LINK_PAUSED) | BIT(LINK_BACKOFF)},
 	[LINK_STARTING] = {"starting", BIT(LINK_CONNECTING) | BIT(LINK_PAUSED) | WORKER_ENDS},
-	[LINK_CONNECTING] = {"connecting", BIT(LINK_WAITING_FOR_SLOT) | BIT(LINK_CATCHING_UP) | WORKER_ENDS},
+	[LINK_CONNECTING] = {"connecting",
+						 BIT(LINK_WAITING_FOR_SLOT) | BIT(LINK_CATCHING_UP) | WORKER_ENDS},
 	[LINK_WAITING_FOR_SLOT] = {"waiting for slot", BIT(LINK_CONNECTING) | WORKER_ENDS},
-	[LINK_CATCHING_UP] = {"catching up", BIT(LINK_STREAMING) | BIT(LINK_BLOCKED) | BIT(LINK_RETRYING) |
-	BIT(LINK_CONNECTING) | WORKER_ENDS},
-	[LINK_STREAMING] = {"streaming", BIT(LINK_CATCHING_UP) | BIT(LINK_BLOCKED) | BIT(LINK_RETRYING) |
-	BIT(LINK_CONNECTING) | WORKER_ENDS},
+	[LINK_CATCHING_UP] = {"catching up", BIT(LINK_STREAMING) | BIT(LINK_BLOCKED) |
+											 BIT(LINK_RETRYING) | BIT(LINK_CONNECTING) |
+											 WORKER_ENDS},
+	[LINK_STREAMING] = {"streaming", BIT(LINK_CATCHING_UP) | BIT(LINK_BLOCKED) |
+										 BIT(LINK_RETRYING) | BIT(LINK_CONNECTING) | WORKER_ENDS},
 	[LINK_BLOCKED] = {"blocked", BIT(LINK_CATCHING_UP) | BIT(LINK_CONNECTING) | WORKER_ENDS},
 	[LINK_RETRYING] = {"retrying", BIT(LINK_CATCHING_UP) | BIT(LINK_CONNECTING) | WORKER_ENDS},
 	[LINK_BACKOFF] = {"backoff", BIT(LINK_STARTING) | BIT(LINK_PAUSED) | BIT(LINK_STOPPED)},
@@ -164,7 +165,8 @@ link_status_get(int index, LinkStatus *copy)
 static bool
 is_connected(LinkState state)
 {
-	return state == LINK_CATCHING_UP || state == LINK_STREAMING || state == LINK_BLOCKED || state == LINK_RETRYING;
+	return state == LINK_CATCHING_UP || state == LINK_STREAMING || state == LINK_BLOCKED ||
+		   state == LINK_RETRYING;
 }
 
 /* Changes the state of a link. No other function does. The lock is held. */
@@ -202,7 +204,8 @@ note_error(LinkStatus *l, const char *message, bool in_apply)
 	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
 	l->last_error_at = GetCurrentTimestamp();
 	l->apply_failed = in_apply;
-	l->next_start_at = moment_after(Min((int64) setting_retry_min << Min(l->failures, 16), longest));
+	l->next_start_at =
+		moment_after(Min((int64) setting_retry_min << Min(l->failures, 16), longest));
 	l->failures++;
 }
 

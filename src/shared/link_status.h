@@ -127,7 +127,8 @@ extern bool link_status_attach(int index);
 extern void link_status_set_state(int index, LinkState state);
 extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 									  XLogRecPtr confirmed, XLogRecPtr provider);
-extern void link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts);
+extern void link_status_add_applied(int index, uint64 transactions, uint64 rows,
+									TimestampTz commit_ts);
 extern void link_status_set_clock(int index, int64 base, int64 error);
 extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
 extern bool link_status_restart_requested(int index);

@@ -165,7 +165,8 @@ manager_status_set_starting(Oid dboid)
 	m = find(dboid, true);
 	if (m)
 	{
-		int64		pause = Min((int64) setting_retry_min << Min(m->failures, 16), (int64) setting_retry_max);
+		int64 pause =
+			Min((int64) setting_retry_min << Min(m->failures, 16), (int64) setting_retry_max);
 
 		m->next_start_at = moment_after(Max(pause, MIN_PAUSE_MS));
 		m->failures++;

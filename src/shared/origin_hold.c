@@ -139,8 +139,8 @@ stop_waiting(void)
 
 /*
  * Exit callback: releases all holds of this process. PostgreSQL's callback that gives the
- * replication origin back is registered later, at the first use of an origin, and so runs first. The
- * next holder therefore finds the replication origin free.
+ * replication origin back is registered later, at the first use of an origin, and so runs first.
+ * The next holder therefore finds the replication origin free.
  */
 static void
 release_all(int code, Datum arg)
@@ -274,7 +274,8 @@ origin_hold_wanted(NodeId origin)
 XLogRecPtr
 origin_hold_visible(NodeId origin, bool durable)
 {
-	XLogRecPtr	progress = durable ? origin_map_progress_durable(origin) : origin_map_progress(origin);
+	XLogRecPtr progress =
+		durable ? origin_map_progress_durable(origin) : origin_map_progress(origin);
 	Hold	   *h;
 
 	if (!shared())

@@ -144,7 +144,8 @@ add_entry(const OriginEntry *entry)
 	{
 		OriginEntry *e = &map()->entries[i];
 
-		if (e->dboid == entry->dboid && e->node == entry->node && (e->origin == entry->origin || e->node > 0))
+		if (e->dboid == entry->dboid && e->node == entry->node &&
+			(e->origin == entry->origin || e->node > 0))
 		{
 			e->origin = entry->origin;
 			e->former = Max(e->former, entry->former);
@@ -252,7 +253,8 @@ at_end_of_transaction(XactEvent event, void *arg)
 
 /* Discards the changes of a subtransaction that was rolled back, and of those inside it. */
 static void
-at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent,
+						 void *arg)
 {
 	if (pending == NIL || event != SUBXACT_EVENT_ABORT_SUB)
 		return;
@@ -298,7 +300,9 @@ node_of_name(const char *name, XLogRecPtr *former)
 	if (strcmp(name + len, "clock") == 0)
 		return ORIGIN_NODE_CLOCK;
 	name += len;
-	return number_read_node(&name, &node) && (*name == '\0' || former_origin_read(name, former)) ? node : ORIGIN_NODE_LOCAL;
+	return number_read_node(&name, &node) && (*name == '\0' || former_origin_read(name, former))
+			   ? node
+			   : ORIGIN_NODE_LOCAL;
 }
 
 /*
@@ -515,7 +519,9 @@ origin_map_node(RepOriginId origin)
 		return ORIGIN_NODE_LOCAL;
 	refresh_copy();
 	node = origin < copy.numbers ? copy.nodes[origin] : ORIGIN_NODE_LOCAL;
-	return node == ORIGIN_NODE_CLOCK ? ORIGIN_NODE_LOCAL : node == ORIGIN_NODE_COPY ? ORIGIN_NODE_REPAIR : node;
+	return node == ORIGIN_NODE_CLOCK  ? ORIGIN_NODE_LOCAL
+		   : node == ORIGIN_NODE_COPY ? ORIGIN_NODE_REPAIR
+									  : node;
 }
 
 RepOriginId
@@ -558,8 +564,9 @@ origin_map_create(NodeId node)
 	origin = origin_map_origin(node);
 	if (origin != InvalidRepOriginId)
 		return origin;
-	name = node == ORIGIN_NODE_REPAIR ? repair_origin_name(MyDatabaseId) :
-		node == ORIGIN_NODE_CLOCK ? clock_origin_name(MyDatabaseId) : origin_name(MyDatabaseId, node);
+	name = node == ORIGIN_NODE_REPAIR  ? repair_origin_name(MyDatabaseId)
+		   : node == ORIGIN_NODE_CLOCK ? clock_origin_name(MyDatabaseId)
+									   : origin_name(MyDatabaseId, node);
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
 		origin = make(name);
@@ -573,7 +580,8 @@ origin_map_create_former(NodeId node, XLogRecPtr progress)
 	shmem_require();
 	origin_map_ensure_loaded();
 	if (origin_map_origin(node) == InvalidRepOriginId)
-		change_at_commit(false, make(former_origin_name(origin_name(MyDatabaseId, node), progress)), node, progress);
+		change_at_commit(false, make(former_origin_name(origin_name(MyDatabaseId, node), progress)),
+						 node, progress);
 }
 
 /*
@@ -613,7 +621,8 @@ origin_map_has_place(NodeId node)
 {
 	RepOriginId origin = origin_map_origin(node);
 
-	return origin != InvalidRepOriginId && replorigin_get_progress(origin, false) != InvalidXLogRecPtr;
+	return origin != InvalidRepOriginId &&
+		   replorigin_get_progress(origin, false) != InvalidXLogRecPtr;
 }
 
 void
@@ -627,7 +636,8 @@ origin_map_drop_all(void)
 		char	   *name;
 		XLogRecPtr	former;
 
-		if (replorigin_by_oid(copy.entries[i].origin, true, &name) && node_of_name(name, &former) == copy.entries[i].node)
+		if (replorigin_by_oid(copy.entries[i].origin, true, &name) &&
+			node_of_name(name, &former) == copy.entries[i].node)
 			replorigin_drop_by_name(name, true, false);
 	}
 	change_at_commit(true, InvalidRepOriginId, INVALID_NODE_ID, InvalidXLogRecPtr);
@@ -641,7 +651,8 @@ progress_of(NodeId node, bool durable)
 	for (int i = 0; i < copy.n; i++)
 	{
 		if (copy.entries[i].node == node)
-			return Max(copy.entries[i].former, replorigin_get_progress(copy.entries[i].origin, durable));
+			return Max(copy.entries[i].former,
+					   replorigin_get_progress(copy.entries[i].origin, durable));
 	}
 	return InvalidXLogRecPtr;
 }
@@ -767,7 +778,8 @@ name_has_progress(const OriginEntry *e)
 	char	   *name;
 	XLogRecPtr	former;
 
-	return !replorigin_by_oid(e->origin, true, &name) || node_of_name(name, &former) != e->node || former >= e->former;
+	return !replorigin_by_oid(e->origin, true, &name) || node_of_name(name, &former) != e->node ||
+		   former >= e->former;
 }
 
 void
@@ -782,7 +794,8 @@ origin_map_secure_progress(void)
 		OwnTransaction t;
 		bool		secure;
 
-		if (e.node <= 0 || e.former == InvalidXLogRecPtr || replorigin_get_progress(e.origin, false) >= e.former)
+		if (e.node <= 0 || e.former == InvalidXLogRecPtr ||
+			replorigin_get_progress(e.origin, false) >= e.former)
 			continue;
 		t = own_transaction_begin();
 		secure = name_has_progress(&e);

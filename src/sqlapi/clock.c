@@ -48,7 +48,7 @@ replication_plugin_observe_clock(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_clock_offset(PG_FUNCTION_ARGS)
 {
-	int			index = shmem_exists() ? link_status_find(MyDatabaseId, PG_GETARG_INT32(0), false) : -1;
+	int index = shmem_exists() ? link_status_find(MyDatabaseId, PG_GETARG_INT32(0), false) : -1;
 	LinkStatus	l;
 	Interval   *offset;
 

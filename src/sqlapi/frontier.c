@@ -62,7 +62,8 @@ read_frontier(const char *text)
 Datum
 replication_plugin_frontier_ts(PG_FUNCTION_ARGS)
 {
-	TimestampTz ts = frontier_ts(read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(0))), PG_GETARG_INT32(1));
+	TimestampTz ts =
+		frontier_ts(read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(0))), PG_GETARG_INT32(1));
 
 	if (ts == PG_INT64_MIN)
 		PG_RETURN_NULL();
@@ -73,7 +74,8 @@ replication_plugin_frontier_ts(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_frontier_lsn(PG_FUNCTION_ARGS)
 {
-	XLogRecPtr	lsn = frontier_lsn(read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(0))), PG_GETARG_INT32(1));
+	XLogRecPtr lsn =
+		frontier_lsn(read_frontier(text_to_cstring(PG_GETARG_TEXT_PP(0))), PG_GETARG_INT32(1));
 
 	if (lsn == InvalidXLogRecPtr)
 		PG_RETURN_NULL();
@@ -116,7 +118,8 @@ read_fenced(StableMember *m, int row, int col)
 
 	if (isnull)
 		return;
-	deconstruct_array(DatumGetArrayTypeP(d), INT4OID, 4, true, TYPALIGN_INT, &values, NULL, &m->nfenced);
+	deconstruct_array(DatumGetArrayTypeP(d), INT4OID, 4, true, TYPALIGN_INT, &values, NULL,
+					  &m->nfenced);
 	fenced = palloc(Max(m->nfenced, 1) * sizeof(NodeId));
 	for (int i = 0; i < m->nfenced; i++)
 		fenced[i] = DatumGetInt32(values[i]);

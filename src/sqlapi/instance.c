@@ -134,7 +134,8 @@ row_to_array(PGresult *res, int row)
 		nulls[i] = PQgetisnull(res, row, i);
 		values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(PQgetvalue(res, row, i));
 	}
-	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lbs, TEXTOID, -1, false, TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_md_array(values, nulls, 1, dims, lbs, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* remote_query(dsn text, sql text, before text) → setof text[] */

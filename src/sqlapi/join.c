@@ -47,8 +47,9 @@ all_sequences(void)
 	{
 		Form_pg_class c = (Form_pg_class) GETSTRUCT(tuple);
 
-		if (c->relkind == RELKIND_SEQUENCE && c->relpersistence != RELPERSISTENCE_TEMP && c->relnamespace != extension_schema_oid() &&
-			!IsCatalogNamespace(c->relnamespace) && !isAnyTempNamespace(c->relnamespace))
+		if (c->relkind == RELKIND_SEQUENCE && c->relpersistence != RELPERSISTENCE_TEMP &&
+			c->relnamespace != extension_schema_oid() && !IsCatalogNamespace(c->relnamespace) &&
+			!isAnyTempNamespace(c->relnamespace))
 			result = lappend_oid(result, c->oid);
 	}
 	systable_endscan(scan);
@@ -71,12 +72,15 @@ put_sequence(Oid relid, ReturnSetInfo *result)
 		return;
 	slot = table_slot_create(rel, NULL);
 	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-	if (rel->rd_rel->relkind == RELKIND_SEQUENCE && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	if (rel->rd_rel->relkind == RELKIND_SEQUENCE &&
+		table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		Datum		values[3];
 		bool		nulls[3] = {false, false, false};
 
-		values[0] = CStringGetTextDatum(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)));
+		values[0] = CStringGetTextDatum(
+			quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									   RelationGetRelationName(rel)));
 		values[1] = slot_getattr(slot, SEQ_COL_LASTVAL, &nulls[1]);
 		values[2] = slot_getattr(slot, SEQ_COL_CALLED, &nulls[2]);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

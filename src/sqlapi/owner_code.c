@@ -53,7 +53,8 @@ replication_plugin_rows_of_query(PG_FUNCTION_ARGS)
 	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int			nest = NewGUCNestLevel();
 
-	(void) set_config_option(CODE_AS_OWNERS, "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(CODE_AS_OWNERS, "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
@@ -62,7 +63,8 @@ replication_plugin_rows_of_query(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("the query has other columns than are expected")));
 	for (int i = 0; i < result->setDesc->natts; i++)
 	{
-		if (TupleDescAttr(SPI_tuptable->tupdesc, i)->atttypid != TupleDescAttr(result->setDesc, i)->atttypid)
+		if (TupleDescAttr(SPI_tuptable->tupdesc, i)->atttypid !=
+			TupleDescAttr(result->setDesc, i)->atttypid)
 			ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("the query has other columns than are expected")));
 	}
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -59,12 +59,15 @@ read_stored(const char *table, const char *column, ItemPointer place, bytea **by
 	Relation	rel = NULL;
 	bool		isnull;
 
-	if (ItemPointerIsValid(place) && ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(heap) &&
+	if (ItemPointerIsValid(place) &&
+		ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(heap) &&
 		table_tuple_fetch_row_version(heap, place, GetActiveSnapshot(), slot))
 	{
-		Oid			relid = DatumGetObjectId(slot_getattr(slot, get_attnum(RelationGetRelid(heap), "relid"), &isnull));
+		Oid relid = DatumGetObjectId(
+			slot_getattr(slot, get_attnum(RelationGetRelid(heap), "relid"), &isnull));
 
-		*bytes = DatumGetByteaPCopy(slot_getattr(slot, get_attnum(RelationGetRelid(heap), column), &isnull));
+		*bytes = DatumGetByteaPCopy(
+			slot_getattr(slot, get_attnum(RelationGetRelid(heap), column), &isnull));
 		if (may_read(relid))
 			rel = try_relation_open(relid, AccessShareLock);
 	}
@@ -109,8 +112,9 @@ replication_plugin_stored_key(PG_FUNCTION_ARGS)
 	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	bool		states = strcmp(source, TABLE_ROW_STATE) == 0;
 	bytea	   *bytes;
-	Relation	rel = read_stored(states ? TABLE_ROW_STATE : TABLE_PARKED_ROW, strcmp(source, "blocked_by") == 0 ? source : "key",
-								  (ItemPointer) PG_GETARG_POINTER(1), &bytes);
+	Relation	rel = read_stored(states ? TABLE_ROW_STATE : TABLE_PARKED_ROW,
+								  strcmp(source, "blocked_by") == 0 ? source : "key",
+							   (ItemPointer) PG_GETARG_POINTER(1), &bytes);
 	OwnerContext saved;
 	Datum		json;
 	bool		found;
@@ -131,7 +135,7 @@ Datum
 replication_plugin_parked_json(PG_FUNCTION_ARGS)
 {
 	bytea	   *bytes;
-	Relation	rel = read_stored(TABLE_PARKED_ROW, "row", (ItemPointer) PG_GETARG_POINTER(0), &bytes);
+	Relation rel = read_stored(TABLE_PARKED_ROW, "row", (ItemPointer) PG_GETARG_POINTER(0), &bytes);
 	TupleTableSlot *slot;
 	OwnerContext saved;
 	Sibling		row;
@@ -183,7 +187,8 @@ replication_plugin_parked_of(PG_FUNCTION_ARGS)
 		row_decode(codec, &((ParkedEntry *) lfirst(lc))->parked.row, slot);
 		row_generate(rel, slot);
 		slot_getallattrs(slot);
-		tuplestore_putvalues(result->setResult, result->setDesc, slot->tts_values, slot->tts_isnull);
+		tuplestore_putvalues(result->setResult, result->setDesc, slot->tts_values,
+							 slot->tts_isnull);
 		ExecDropSingleTupleTableSlot(slot);
 	}
 	as_owner_end(saved);

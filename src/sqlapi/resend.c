@@ -177,7 +177,8 @@ replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 	uint64		n = 0;
 	ListCell   *lc;
 
-	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	/* deferred triggers would fire after the role of the owner is left */
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 	foreach(lc, relids)

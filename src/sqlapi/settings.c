@@ -67,7 +67,8 @@ static int	effects = 0;
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
-	if (effects == 0 || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
+	if (effects == 0 ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
 		return;
 	if (effects & END_RESUME)
 		manager_status_resume(MyDatabaseId);
@@ -181,12 +182,13 @@ matching_tables(const char *schemas, const char *tables)
 		Form_pg_class c = (Form_pg_class) GETSTRUCT(tuple);
 		char	   *schema;
 
-		if ((c->relkind != RELKIND_RELATION && c->relkind != RELKIND_PARTITIONED_TABLE) || c->relispartition ||
-			c->relpersistence != RELPERSISTENCE_PERMANENT || c->oid < FirstNormalObjectId ||
-			!name_pattern_matches(tables, NameStr(c->relname)))
+		if ((c->relkind != RELKIND_RELATION && c->relkind != RELKIND_PARTITIONED_TABLE) ||
+			c->relispartition || c->relpersistence != RELPERSISTENCE_PERMANENT ||
+			c->oid < FirstNormalObjectId || !name_pattern_matches(tables, NameStr(c->relname)))
 			continue;
 		schema = get_namespace_name(c->relnamespace);
-		if (schema && strcmp(schema, EXTENSION_SCHEMA) != 0 && name_pattern_matches(schemas, schema))
+		if (schema && strcmp(schema, EXTENSION_SCHEMA) != 0 &&
+			name_pattern_matches(schemas, schema))
 			relids = lappend_oid(relids, c->oid);
 	}
 	systable_endscan(scan);
@@ -216,9 +218,12 @@ static void
 awaited_changed(HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
-	Oid			nspoid = get_namespace_oid(TextDatumGetCString(heap_getattr(tuple, 1, desc, &isnull)), true);
-	Oid			relid = OidIsValid(nspoid) ?
-		get_relname_relid(TextDatumGetCString(heap_getattr(tuple, 2, desc, &isnull)), nspoid) : InvalidOid;
+	Oid			nspoid =
+		get_namespace_oid(TextDatumGetCString(heap_getattr(tuple, 1, desc, &isnull)), true);
+	Oid relid =
+		OidIsValid(nspoid)
+			? get_relname_relid(TextDatumGetCString(heap_getattr(tuple, 2, desc, &isnull)), nspoid)
+			: InvalidOid;
 
 	if (OidIsValid(relid))
 		CacheInvalidateRelcacheByRelid(relid);
@@ -237,7 +242,8 @@ priority_changed(void)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			relid = DatumGetObjectId(
+					SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 
 		CacheInvalidateRelcacheByRelid(relid);
 		show_again(relid);
@@ -256,7 +262,8 @@ replication_plugin_settings_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("settings_changed() is called by triggers only")));
-	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	tuple =
+		TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), TABLE_AWAITED_STATE) == 0)
 	{
 		awaited_changed(tuple, RelationGetDescr(trigger->tg_relation));
@@ -292,7 +299,8 @@ replication_plugin_invalidate_table(PG_FUNCTION_ARGS)
 Datum
 replication_plugin_exclusion(PG_FUNCTION_ARGS)
 {
-	char	   *reason = exclusion_reason(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	char *reason = exclusion_reason(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+									text_to_cstring(PG_GETARG_TEXT_PP(1)));
 
 	if (!reason)
 		PG_RETURN_NULL();

@@ -92,10 +92,13 @@ populate_row(Oid row_type, Datum values)
 {
 	LOCAL_FCINFO(fcinfo, 2);
 	FmgrInfo	flinfo;
-	List	   *args = list_make2(makeNullConst(row_type, -1, InvalidOid), makeNullConst(JSONBOID, -1, InvalidOid));
+	List	   *args = list_make2(makeNullConst(row_type, -1, InvalidOid),
+								  makeNullConst(JSONBOID, -1, InvalidOid));
 
 	fmgr_info(F_JSONB_POPULATE_RECORD, &flinfo);
-	fmgr_info_set_expr((Node *) makeFuncExpr(F_JSONB_POPULATE_RECORD, row_type, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL), &flinfo);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_JSONB_POPULATE_RECORD, row_type, args, InvalidOid,
+											 InvalidOid, COERCE_EXPLICIT_CALL),
+					   &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 2, InvalidOid, NULL, NULL);
 	fcinfo->args[0] = (NullableDatum) {(Datum) 0, true};
 	fcinfo->args[1] = (NullableDatum) {values, false};
@@ -114,7 +117,8 @@ replication_plugin_row_of_json(PG_FUNCTION_ARGS)
 	OwnerContext saved;
 	Datum		row;
 
-	if (pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT | ACL_DELETE | ACL_INSERT) != ACLCHECK_OK)
+	if (pg_class_aclcheck(RelationGetRelid(rel), GetUserId(),
+						  ACL_SELECT | ACL_DELETE | ACL_INSERT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(rel));
 	saved = as_owner_begin_code(rel->rd_rel->relowner);
 	row = populate_row(rel->rd_rel->reltype, PG_GETARG_DATUM(1));
@@ -137,7 +141,8 @@ replication_plugin_row_of(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("the argument is no row of a table")));
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(DirectFunctionCall2(replication_plugin_row_of_json, ObjectIdGetDatum(relid), PG_GETARG_DATUM(1)));
+	PG_RETURN_DATUM(DirectFunctionCall2(replication_plugin_row_of_json, ObjectIdGetDatum(relid),
+										PG_GETARG_DATUM(1)));
 }
 
 /* Returns the siblings of the key in a record, read as the table's owner. */
@@ -433,5 +438,6 @@ replication_plugin_state_forgettable(PG_FUNCTION_ARGS)
 
 	if (TIMESTAMP_NOT_FINITE(self.ts))
 		self = VERSION_OLDEST;
-	PG_RETURN_BOOL(seen && row_state_forgettable(PG_GETARG_BYTEA_PP(0), PG_GETARG_BOOL(1), self, seen));
+	PG_RETURN_BOOL(seen &&
+				   row_state_forgettable(PG_GETARG_BYTEA_PP(0), PG_GETARG_BOOL(1), self, seen));
 }

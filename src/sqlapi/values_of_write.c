@@ -171,7 +171,8 @@ read_key(Question *q)
 		{
 			if (column_number(q->rel, q->key_columns[k]) != attnums[i])
 				continue;
-			q->key_values[i] = OidInputFunctionCall(in, TextDatumGetCString(q->key[k]), ioparam, a->atttypmod);
+			q->key_values[i] =
+				OidInputFunctionCall(in, TextDatumGetCString(q->key[k]), ioparam, a->atttypmod);
 			given = true;
 		}
 		found += given ? 1 : 0;
@@ -218,7 +219,9 @@ find_row(Question *q, Relation *rel)
 	foreach(lc, find_all_inheritors(RelationGetRelid(q->rel), AccessShareLock, NULL))
 	{
 		Relation	leaf = table_open(lfirst_oid(lc), NoLock);
-		Oid			index = leaf->rd_rel->relkind == RELKIND_RELATION ? target_partition_index(leaf, key_index) : InvalidOid;
+		Oid			index = leaf->rd_rel->relkind == RELKIND_RELATION
+								? target_partition_index(leaf, key_index)
+								: InvalidOid;
 
 		CHECK_FOR_INTERRUPTS();
 		if (OidIsValid(index) && (row = find_in(q, leaf, index)) != NULL)
@@ -329,7 +332,8 @@ was_deleted(Question *q)
 {
 	Version		deleted;
 
-	return tombstone_visible(q->keys, q->key_values, q->snapshot, &deleted) && version_cmp(deleted, q->version) > 0;
+	return tombstone_visible(q->keys, q->key_values, q->snapshot, &deleted) &&
+		   version_cmp(deleted, q->version) > 0;
 }
 
 /* Returns the version of the shown row. */
@@ -347,13 +351,16 @@ shown_version(Question *q, TransactionId xmin)
 static bool
 shown_values(Question *q, Relation rel, TupleTableSlot *row, Datum *values, bool *nulls)
 {
-	Version		v = shown_version(q, DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &nulls[0])));
+	Version v =
+		shown_version(q, DatumGetTransactionId(
+							 slot_getsysattr(row, MinTransactionIdAttributeNumber, &nulls[0])));
 
 	/*
 	 * A row of a mergeable table may combine several writes. A row of the oldest version is at most
 	 * as new as the write.
 	 */
-	bool		all = version_cmp(v, q->version) == 0 || version_is_oldest(v) || table_is_mergeable(q->rel);
+	bool all =
+		version_cmp(v, q->version) == 0 || version_is_oldest(v) || table_is_mergeable(q->rel);
 
 	if (!all && was_deleted(q))
 		return false;
@@ -382,7 +389,8 @@ parked_values(Question *q, Datum *values, bool *nulls)
 	TupleTableSlot *slot;
 	ParkedRow	parked;
 
-	if (!parked_find(q->keys, q->key_values, &parked) || version_cmp(parked.version, q->version) != 0)
+	if (!parked_find(q->keys, q->key_values, &parked) ||
+		version_cmp(parked.version, q->version) != 0)
 		return false;
 	slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	row_decode(row_codec(q->rel), &parked.row, slot);
@@ -420,7 +428,8 @@ answer(Question *q, Datum *array)
 	if (rel != q->rel)
 		table_close(rel, NoLock);
 	if (found)
-		*array = PointerGetDatum(construct_md_array(values, nulls, 1, &q->n, &lower, TEXTOID, -1, false, TYPALIGN_INT));
+		*array = PointerGetDatum(
+			construct_md_array(values, nulls, 1, &q->n, &lower, TEXTOID, -1, false, TYPALIGN_INT));
 	return found;
 }
 
@@ -431,7 +440,8 @@ answer(Question *q, Datum *array)
 Datum
 replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 {
-	Question	q = {.version = {PG_GETARG_INT64(4), PG_GETARG_INT32(5)},.writer = PG_GETARG_TRANSACTIONID(6)};
+	Question	 q = {.version = {PG_GETARG_INT64(4), PG_GETARG_INT32(5)},
+					  .writer = PG_GETARG_TRANSACTIONID(6)};
 	Datum		result[2];
 	bool		nulls[2] = {false, false};
 	TupleDesc	desc;

@@ -111,13 +111,15 @@ at_transaction_event(XactEvent event, void *arg)
 		write_notes(notes);
 		list_free(notes);
 	}
-	if (event != XACT_EVENT_PARALLEL_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT && event != XACT_EVENT_PARALLEL_ABORT)
+	if (event != XACT_EVENT_PARALLEL_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT &&
+		event != XACT_EVENT_PARALLEL_ABORT)
 		counts = NIL;
 }
 
 /* Subtransaction callback: moves the counts to the parent, or discards them after an abort. */
 static void
-at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+						void *arg)
 {
 	ListCell   *lc;
 

@@ -155,7 +155,8 @@ key_hash_make(Oid typid)
 		case BY_ELEMENTS:
 			h->element_type = get_element_type(typid);
 			h->element = key_hash_make(h->element_type);
-			get_typlenbyvalalign(h->element_type, &h->element->len, &h->element->byval, &h->element->align);
+			get_typlenbyvalalign(h->element_type, &h->element->len, &h->element->byval,
+								 &h->element->align);
 			break;
 		case BY_COLUMNS:
 			make_columns(h, typid);
@@ -245,10 +246,11 @@ hash_elements(KeyHash *h, Oid collation, Datum value)
 	int			n;
 	uint64		hash = 0;
 
-	deconstruct_array(DatumGetArrayTypeP(value), h->element_type, h->element->len, h->element->byval, h->element->align,
-					  &elements, &nulls, &n);
+	deconstruct_array(DatumGetArrayTypeP(value), h->element_type, h->element->len,
+					  h->element->byval, h->element->align, &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
-		hash = hash_combine64(hash, nulls[i] ? NULL_HASH : key_hash(h->element, collation, elements[i]));
+		hash = hash_combine64(hash,
+							  nulls[i] ? NULL_HASH : key_hash(h->element, collation, elements[i]));
 	return hash;
 }
 
@@ -266,8 +268,10 @@ hash_columns(KeyHash *h, Datum value)
 	for (int i = 0; i < h->desc->natts; i++)
 	{
 		if (h->columns[i])
-			hash = hash_combine64(hash, nulls[i] ? NULL_HASH :
-								  key_hash(h->columns[i], TupleDescAttr(h->desc, i)->attcollation, values[i]));
+			hash = hash_combine64(hash, nulls[i] ? NULL_HASH
+												 : key_hash(h->columns[i],
+															TupleDescAttr(h->desc, i)->attcollation,
+															values[i]));
 	}
 	return hash;
 }
@@ -283,7 +287,8 @@ key_hash(KeyHash *h, Oid collation, Datum value)
 		case BY_NOTHING:
 			return 0;
 		case BY_FUNCTION:
-			return DatumGetUInt64(FunctionCall2Coll(&h->function, collation, value, UInt64GetDatum(0)));
+			return DatumGetUInt64(
+				FunctionCall2Coll(&h->function, collation, value, UInt64GetDatum(0)));
 		case BY_BYTES:
 			return hash_image(h, value);
 		case BY_TEXT:

@@ -34,7 +34,14 @@ enum
 
 enum
 {
-	PARKED_TS = 4, PARKED_NODE, PARKED_ROW, PARKED_INDEX, PARKED_BLOCKED_BY, PARKED_AT, PARKED_RETRY_AT, PARKED_ERROR,
+	PARKED_TS = 4,
+	PARKED_NODE,
+	PARKED_ROW,
+	PARKED_INDEX,
+	PARKED_BLOCKED_BY,
+	PARKED_AT,
+	PARKED_RETRY_AT,
+	PARKED_ERROR,
 	PARKED_ATTS = PARKED_ERROR
 };
 
@@ -65,7 +72,8 @@ parked_read_as_of(Snapshot snapshot)
 void
 parked_lock(Oid relid, bool exclusive)
 {
-	LockDatabaseObject(extension_relation_oid(TABLE_PARKED_ROW), relid, 0, exclusive ? ExclusiveLock : ShareLock);
+	LockDatabaseObject(extension_relation_oid(TABLE_PARKED_ROW), relid, 0,
+					   exclusive ? ExclusiveLock : ShareLock);
 }
 
 void
@@ -76,7 +84,8 @@ parked_unlock_shared(Oid relid)
 
 /* Starts a scan for a key, or for all entries of a table (keys is NULL). */
 static void
-start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKeys *keys, const Datum *key, LOCKMODE mode)
+start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKeys *keys,
+	  const Datum *key, LOCKMODE mode)
 {
 	ScanKeyData search[2];
 
@@ -87,7 +96,8 @@ start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKey
 	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	if (keys)
 		tombstone_key_search(keys, key, &search[1], ATT_KEY_HASH);
-	s->scan = systable_beginscan(s->heap, extension_relation_oid(index), true, s->snapshot, keys ? 2 : 1, search);
+	s->scan = systable_beginscan(s->heap, extension_relation_oid(index), true, s->snapshot,
+								 keys ? 2 : 1, search);
 }
 
 static void
@@ -119,7 +129,8 @@ next(ParkScan *s)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(s->scan)))
 	{
-		if (!s->keys || tombstone_key_matches(s->keys, DatumGetByteaPP(column(s, tuple, ATT_KEY)), s->key))
+		if (!s->keys ||
+			tombstone_key_matches(s->keys, DatumGetByteaPP(column(s, tuple, ATT_KEY)), s->key))
 			return tuple;
 	}
 	return NULL;
@@ -183,7 +194,8 @@ parked_has(Oid relid, int64 hash)
 
 	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	ScanKeyInit(&search[1], ATT_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash));
-	scan = systable_beginscan(heap, extension_relation_oid(INDEX_PARKED_ROW), true, snapshot, 2, search);
+	scan = systable_beginscan(heap, extension_relation_oid(INDEX_PARKED_ROW), true, snapshot, 2,
+							  search);
 	found = HeapTupleIsValid(systable_getnext(scan));
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
@@ -215,7 +227,8 @@ put_key(TombstoneKeys *keys, const Datum *key, Datum *values)
 static Version
 read_version(ParkScan *s, HeapTuple tuple)
 {
-	return (Version) {DatumGetInt64(column(s, tuple, PARKED_TS)), DatumGetInt32(column(s, tuple, PARKED_NODE))};
+	return (Version){DatumGetInt64(column(s, tuple, PARKED_TS)),
+					 DatumGetInt32(column(s, tuple, PARKED_NODE))};
 }
 
 /* Returns the contents of an entry. */
@@ -306,7 +319,8 @@ parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error, int 
 		bool		replaced[PARKED_ATTS] = {0};
 
 		replaced[PARKED_RETRY_AT - 1] = replaced[PARKED_ERROR - 1] = true;
-		values[PARKED_RETRY_AT - 1] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * INT64CONST(1000)));
+		values[PARKED_RETRY_AT - 1] = TimestampTzGetDatum(
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * INT64CONST(1000)));
 		values[PARKED_ERROR - 1] = CStringGetTextDatum(error);
 		tuple = heap_modify_tuple(tuple, RelationGetDescr(s.heap), values, nulls, replaced);
 		CatalogTupleUpdate(s.heap, &tuple->t_self, tuple);
@@ -337,12 +351,13 @@ parked_list(Oid relid, Snapshot snapshot, bool rows)
 	TimestampTz now = GetCurrentTimestamp();
 
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	s.scan = systable_beginscan(s.heap, extension_relation_oid(INDEX_PARKED_ROW), true, snapshot, 1, &search);
+	s.scan = systable_beginscan(s.heap, extension_relation_oid(INDEX_PARKED_ROW), true, snapshot, 1,
+								&search);
 	while ((tuple = systable_getnext(s.scan)) != NULL)
 	{
 		ParkedEntry *e = palloc0(sizeof(ParkedEntry));
 		bool		isnull;
-		Datum		retry_at = heap_getattr(tuple, PARKED_RETRY_AT, RelationGetDescr(s.heap), &isnull);
+		Datum retry_at = heap_getattr(tuple, PARKED_RETRY_AT, RelationGetDescr(s.heap), &isnull);
 
 		e->later = !isnull && DatumGetTimestampTz(retry_at) > now;
 		e->key = DatumGetByteaPCopy(column(&s, tuple, ATT_KEY));
@@ -370,7 +385,8 @@ pin_find(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version *v
 	while ((tuple = next(&s)) != NULL && DatumGetInt64(column(&s, tuple, PIN_WRITER)) != writer)
 		;
 	if (tuple)
-		*version = (Version) {DatumGetInt64(column(&s, tuple, PIN_TS)), DatumGetInt32(column(&s, tuple, PIN_NODE))};
+		*version = (Version){DatumGetInt64(column(&s, tuple, PIN_TS)),
+							 DatumGetInt32(column(&s, tuple, PIN_NODE))};
 	end(&s);
 	if (tuple && version_cmp(*version, PIN_OF_WRITER) == 0)
 		*version = row_version(writer, VERSION_SELF);

@@ -71,7 +71,8 @@ extern bool parked_store(TombstoneKeys *keys, const Datum *key, const ParkedRow 
 extern bool parked_remove(TombstoneKeys *keys, const Datum *key);
 
 /* Records that coming back failed, and delays the next attempt by this many seconds. */
-extern void parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error, int seconds);
+extern void parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error,
+							  int seconds);
 
 /*
  * Returns the parked rows of a table that a snapshot shows, newest version first, as a list of

@@ -63,7 +63,8 @@ map_key(Rewriting *r, Relation root)
 {
 	r->nkeys = table_key_attributes(root, &r->attnums);
 	for (int i = 0; i < r->nkeys; i++)
-		r->attnums[i] = get_attnum(r->relid, get_attname(RelationGetRelid(root), r->attnums[i], false));
+		r->attnums[i] =
+			get_attnum(r->relid, get_attname(RelationGetRelid(root), r->attnums[i], false));
 }
 
 Rewriting *
@@ -72,7 +73,8 @@ rewrite_prepare(Relation rel)
 	Relation	root;
 	Rewriting  *r = NULL;
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION || !table_is_replicated_if_logged(rel) || table_is_own_replicated(rel))
+	if (rel->rd_rel->relkind != RELKIND_RELATION || !table_is_replicated_if_logged(rel) ||
+		table_is_own_replicated(rel))
 		return NULL;
 	root = table_open(table_root(RelationGetRelid(rel)), AccessShareLock);
 	if (table_identity(root) == WIRE_IDENTITY_KEY)
@@ -100,7 +102,7 @@ static Version
 version_of(Rewriting *r, HeapTuple tuple, const Datum *key, bool pins)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-	bool		copy = rewrite_is_known(r->relid, xmin, HeapTupleHeaderGetRawCommandId(tuple->t_data));
+	bool copy = rewrite_is_known(r->relid, xmin, HeapTupleHeaderGetRawCommandId(tuple->t_data));
 	Version		v;
 
 	if (TransactionIdIsCurrentTransactionId(xmin) && !copy)
@@ -123,7 +125,8 @@ keep(Rewriting *r, const Datum *key, Version version)
 	{
 		Form_pg_attribute att = TupleDescAttr(r->desc, r->attnums[i] - 1);
 
-		k->key[i] = att->attlen == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(key[i])) : datumCopy(key[i], att->attbyval, att->attlen);
+		k->key[i] = att->attlen == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(key[i]))
+									  : datumCopy(key[i], att->attbyval, att->attlen);
 	}
 	k->version = version;
 	r->kept = lappend(r->kept, k);
@@ -226,7 +229,9 @@ typedef struct KeptByHash
 static HTAB *
 index_kept(Rewriting *r)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(KeptByHash),.hcxt = CurrentMemoryContext};
+	HASHCTL		ctl = {.keysize = sizeof(int64),
+					   .entrysize = sizeof(KeptByHash),
+					   .hcxt = CurrentMemoryContext};
 	HTAB	   *index = hash_create("kept rows", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ListCell   *lc;
 

@@ -87,7 +87,8 @@ read_table(void)
 		TupleDesc	desc = RelationGetDescr(rel);
 		Size		size = (known.n + 1) * sizeof(Rewrite);
 
-		known.items = known.items ? repalloc(known.items, size) : MemoryContextAlloc(TopMemoryContext, size);
+		known.items =
+			known.items ? repalloc(known.items, size) : MemoryContextAlloc(TopMemoryContext, size);
 		known.items[known.n++] = (Rewrite) {
 			DatumGetObjectId(heap_getattr(tuple, ATT_RELID, desc, &isnull)),
 			(TransactionId) DatumGetInt64(heap_getattr(tuple, ATT_XID, desc, &isnull)),
@@ -107,7 +108,8 @@ rewrite_is_known(Oid relid, TransactionId xmin, CommandId cmin)
 		read_table();
 	for (int i = 0; i < known.n; i++)
 	{
-		if (known.items[i].xid == xmin && known.items[i].relid == relid && cmin < known.items[i].before)
+		if (known.items[i].xid == xmin && known.items[i].relid == relid &&
+			cmin < known.items[i].before)
 			return true;
 	}
 	return false;

@@ -179,7 +179,8 @@ row_json_key(Relation rel, TupleTableSlot *row, Datum *result)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnums[k] - 1);
 
-		members[k] = make_member(row, column_of(row->tts_tupleDescriptor, NameStr(att->attname)), true);
+		members[k] =
+			make_member(row, column_of(row->tts_tupleDescriptor, NameStr(att->attname)), true);
 	}
 	if (n > 0)
 		*result = make_object(members, n);

@@ -37,7 +37,15 @@
 /* Columns of row_state. */
 enum
 {
-	ATT_RELID = 1, ATT_KEY_HASH, ATT_KEY, ATT_SIBLINGS, ATT_DELETED, ATT_MERGED, ATT_NEWEST, ATT_NEWEST_NODE, ATT_STATE,
+	ATT_RELID = 1,
+	ATT_KEY_HASH,
+	ATT_KEY,
+	ATT_SIBLINGS,
+	ATT_DELETED,
+	ATT_MERGED,
+	ATT_NEWEST,
+	ATT_NEWEST_NODE,
+	ATT_STATE,
 	N_ATTS = ATT_STATE
 };
 
@@ -71,8 +79,11 @@ row_codec(Relation rel)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		WireAttribute same = {.name = NameStr(att->attname),.typid = att->atttypid,.typmod = att->atttypmod,
-		.typschema = "",.typname = ""};
+		WireAttribute	  same = {.name = NameStr(att->attname),
+								  .typid = att->atttypid,
+								  .typmod = att->atttypmod,
+								  .typschema = "",
+								  .typname = ""};
 
 		if (!bms_is_member(att->attnum, sent))
 			continue;
@@ -143,7 +154,11 @@ append_sibling_row(RowCodec *c, TupleTableSlot *slot, StringInfo out)
 static Datum
 read_converted(const ValueReader *now, Oid typid, const WireColumn *column)
 {
-	const WireAttribute then = {.name = "",.typid = typid,.typmod = -1,.typschema = "",.typname = ""};
+	const WireAttribute then = {.name = "",
+								.typid = typid,
+								.typmod = -1,
+								.typschema = "",
+								.typname = ""};
 	ValueReader reader;
 
 	value_reader_init(&reader, &then, now->typid, now->typmod);
@@ -192,8 +207,10 @@ row_decode(RowCodec *c, const Sibling *s, TupleTableSlot *slot)
 				continue;
 			slot->tts_isnull[attnums[i] - 1] = column->kind == WIRE_NULL;
 			if (column->kind != WIRE_NULL)
-				slot->tts_values[attnums[i] - 1] = types[i] == c->readers[k].typid ? value_read(&c->readers[k], column) :
-					read_converted(&c->readers[k], types[i], column);
+				slot->tts_values[attnums[i] - 1] =
+					types[i] == c->readers[k].typid
+						? value_read(&c->readers[k], column)
+						: read_converted(&c->readers[k], types[i], column);
 		}
 	}
 	ExecStoreVirtualTuple(slot);
@@ -233,7 +250,8 @@ encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 		const Sibling *s = &set->items[i];
 		bool		self = version_is_self(s->version);
 
-		pq_sendint8(&buf, (s->plain ? FLAG_PLAIN : 0) | (s->deleted ? FLAG_DELETED : 0) | (self ? FLAG_SELF : 0));
+		pq_sendint8(&buf, (s->plain ? FLAG_PLAIN : 0) | (s->deleted ? FLAG_DELETED : 0) |
+							  (self ? FLAG_SELF : 0));
 		pq_sendint32(&buf, self ? 0 : s->version.node);
 		pq_sendint64(&buf, self ? 0 : s->version.ts);
 		pq_sendint32(&buf, s->deleted ? 0 : s->len);
@@ -245,7 +263,8 @@ encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 	{
 		pq_sendint16(&buf, columns[i].attnum);
 		pq_sendint32(&buf, VARSIZE_ANY_EXHDR(columns[i].state));
-		appendBinaryStringInfo(&buf, VARDATA_ANY(columns[i].state), VARSIZE_ANY_EXHDR(columns[i].state));
+		appendBinaryStringInfo(&buf, VARDATA_ANY(columns[i].state),
+							   VARSIZE_ANY_EXHDR(columns[i].state));
 	}
 	SET_VARSIZE(buf.data, buf.len);
 	return (bytea *) buf.data;
@@ -317,7 +336,9 @@ read_columns(StringInfo in, Version self, int *n)
 static void
 decode_state(bytea *bytes, Version self, RowState *state)
 {
-	StringInfoData in = {.data = VARDATA_ANY(bytes),.len = VARSIZE_ANY_EXHDR(bytes),.maxlen = VARSIZE_ANY_EXHDR(bytes)};
+	StringInfoData in = {.data = VARDATA_ANY(bytes),
+						 .len = VARSIZE_ANY_EXHDR(bytes),
+						 .maxlen = VARSIZE_ANY_EXHDR(bytes)};
 
 	if (pq_getmsgbyte(&in) != FORMAT)
 		spoilt("its format is unknown");
@@ -336,7 +357,8 @@ row_state_forgettable(bytea *bytes, bool live, Version self, const Frontier *thr
 		const Sibling *s = &state.set->items[i];
 		TimestampTz seen = frontier_ts(through, s->version.node);
 
-		if (!s->deleted || (!version_is_oldest(s->version) && seen != PG_INT64_MIN && s->version.ts > seen))
+		if (!s->deleted ||
+			(!version_is_oldest(s->version) && seen != PG_INT64_MIN && s->version.ts > seen))
 			return false;
 	}
 	for (int i = 0; i < state.ncolumns; i++)
@@ -379,7 +401,8 @@ start_search(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 	ScanKeyData search[2];
 	IndexScanDesc scan = index_beginscan(s->heap, s->index, snapshot, 2, 0);
 
-	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(tombstone_relid(keys)));
+	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(tombstone_relid(keys)));
 	tombstone_key_search(keys, key, &search[1], ATT_KEY_HASH);
 	index_rescan(scan, search, 2, NULL, 0);
 	return scan;
@@ -393,7 +416,8 @@ next_of_key(Store *s, IndexScanDesc scan, TombstoneKeys *keys, const Datum *key)
 	{
 		bool		isnull;
 
-		if (tombstone_key_matches(keys, DatumGetByteaPP(slot_getattr(s->slot, ATT_KEY, &isnull)), key))
+		if (tombstone_key_matches(keys, DatumGetByteaPP(slot_getattr(s->slot, ATT_KEY, &isnull)),
+								  key))
 			return true;
 	}
 	return false;
@@ -525,7 +549,8 @@ row_state_keys(Oid relid, Snapshot snapshot, int least)
 		bool		isnull;
 
 		if (DatumGetInt16(slot_getattr(store.slot, ATT_SIBLINGS, &isnull)) >= least)
-			result = lappend(result, DatumGetByteaPCopy(slot_getattr(store.slot, ATT_KEY, &isnull)));
+			result =
+				lappend(result, DatumGetByteaPCopy(slot_getattr(store.slot, ATT_KEY, &isnull)));
 	}
 	index_endscan(scan);
 	close_store(&store);
@@ -568,10 +593,12 @@ fill_slot(TupleTableSlot *slot, TombstoneKeys *keys, const Datum *key, const Sib
 static void
 index_row(Store *s, TombstoneKeys *keys, const Datum *key)
 {
-	Datum		values[2] = {ObjectIdGetDatum(tombstone_relid(keys)), Int64GetDatum(tombstone_key_hash(keys, key))};
+	Datum		values[2] = {ObjectIdGetDatum(tombstone_relid(keys)),
+							 Int64GetDatum(tombstone_key_hash(keys, key))};
 	bool		isnull[2] = {false, false};
 
-	index_insert(s->index, values, isnull, &s->slot->tts_tid, s->heap, UNIQUE_CHECK_NO, false, BuildIndexInfo(s->index));
+	index_insert(s->index, values, isnull, &s->slot->tts_tid, s->heap, UNIQUE_CHECK_NO, false,
+				 BuildIndexInfo(s->index));
 }
 
 /* Returns true if a stored row was written, false if another transaction was first. */
@@ -613,15 +640,17 @@ row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, co
 	open_store(&store, RowExclusiveLock);
 	cid = GetCurrentCommandId(true);
 	if (nothing)
-		done = took_place(table_tuple_delete(store.heap, (ItemPointer) &found->tid, cid, InvalidSnapshot, InvalidSnapshot,
-											 true, &failure, false));
+		done =
+			took_place(table_tuple_delete(store.heap, (ItemPointer) &found->tid, cid,
+										  InvalidSnapshot, InvalidSnapshot, true, &failure, false));
 	else
 	{
 		fill_slot(store.slot, keys, key, set, columns, ncolumns);
 		if (found->stored)
 		{
-			done = took_place(table_tuple_update(store.heap, (ItemPointer) &found->tid, store.slot, cid, InvalidSnapshot,
-												 InvalidSnapshot, true, &failure, &mode, &update_indexes));
+			done = took_place(table_tuple_update(store.heap, (ItemPointer) &found->tid, store.slot,
+												 cid, InvalidSnapshot, InvalidSnapshot, true,
+												 &failure, &mode, &update_indexes));
 			if (done && update_indexes)
 				index_row(&store, keys, key);
 		}

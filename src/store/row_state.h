@@ -80,7 +80,8 @@ extern bool row_state_is_implied(const SiblingSet *set, bool young);
  * Finds the state of a key that a snapshot shows, without waiting. Returns true if a state is
  * stored.
  */
-extern bool row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot, RowState *state);
+extern bool row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot,
+							  RowState *state);
 
 /* Returns the number of states of a key that are stored or are being written. Does not wait. */
 extern int	row_state_count(TombstoneKeys *keys, const Datum *key);
@@ -98,8 +99,8 @@ extern List *row_state_keys(Oid relid, Snapshot snapshot, int least);
  * if both are empty. Returns false if another transaction was first; then the found state is
  * outdated.
  */
-extern bool row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, const SiblingSet *set,
-							const ColumnState *columns, int ncolumns);
+extern bool row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found,
+							const SiblingSet *set, const ColumnState *columns, int ncolumns);
 
 /*
  * Returns true if a stored state can be removed: its siblings, if any, are deletes that a vector of

@@ -41,7 +41,8 @@ row_text_append(StringInfo out, TupleTableSlot *row, const AttrNumber *only, int
 		if (row->tts_isnull[i])
 			appendStringInfoString(out, "null");
 		else
-			escape_json(out, OidOutputFunctionCall(session_output_function(att->atttypid), row->tts_values[i]));
+			escape_json(out, OidOutputFunctionCall(session_output_function(att->atttypid),
+												   row->tts_values[i]));
 	}
 	session_unpin(nest);
 }
@@ -57,7 +58,9 @@ json_number(JsonbContainer *object, const char *name)
 {
 	JsonbValue *v = json_field(object, name);
 
-	return v && v->type == jbvNumeric ? DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(v->val.numeric))) : 0;
+	return v && v->type == jbvNumeric
+			   ? DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(v->val.numeric)))
+			   : 0;
 }
 
 bool
@@ -90,7 +93,8 @@ static JsonbContainer *
 container(const JsonbValue *v, bool array, const char *name)
 {
 	if (!v || v->type != jbvBinary ||
-		(array ? !JsonContainerIsArray(v->val.binary.data) : !JsonContainerIsObject(v->val.binary.data)))
+		(array ? !JsonContainerIsArray(v->val.binary.data)
+			   : !JsonContainerIsObject(v->val.binary.data)))
 		malformed(psprintf("\"%s\" is no %s", name, array ? "array" : "object"));
 	return v->val.binary.data;
 }
@@ -159,7 +163,9 @@ row_text_read(Relation rel, JsonbContainer *values)
 			continue;
 		Assert(att->atttypid < FirstNormalObjectId || session_in_row());
 		getTypeInputInfo(att->atttypid, &in, &param);
-		slot->tts_values[i] = OidInputFunctionCall(in, pnstrdup(v->val.string.val, v->val.string.len), param, att->atttypmod);
+		slot->tts_values[i] =
+			OidInputFunctionCall(in, pnstrdup(v->val.string.val, v->val.string.len), param,
+								 att->atttypmod);
 		slot->tts_isnull[i] = false;
 	}
 	session_unpin(nest);

@@ -108,8 +108,9 @@ Version
 row_version_of_slot(TupleTableSlot *slot, Version own)
 {
 	bool		isnull;
-	TransactionId xmin = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
-	CommandId	cmin = DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull));
+	TransactionId xmin =
+		DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+	CommandId cmin = DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull));
 
 	if (rewrite_is_known(slot->tts_tableOid, xmin, cmin))
 		return VERSION_OLDEST;

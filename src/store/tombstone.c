@@ -218,8 +218,10 @@ tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey search, AttrNum
 		return;
 	}
 	hashes[1] = Int64GetDatum(hash_before(k, key));
-	ScanKeyEntryInitialize(search, SK_SEARCHARRAY, attnum, BTEqualStrategyNumber, InvalidOid, InvalidOid, F_INT8EQ,
-						   PointerGetDatum(construct_array(hashes, 2, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	ScanKeyEntryInitialize(search, SK_SEARCHARRAY, attnum, BTEqualStrategyNumber, InvalidOid,
+						   InvalidOid, F_INT8EQ,
+						   PointerGetDatum(construct_array(hashes, 2, INT8OID, sizeof(int64),
+														   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 }
 
 /* Appends a key as a wire tuple after a varlena header. Returns the bytea. */
@@ -250,7 +252,8 @@ read_stored(TombstoneKeys *k, bytea *stored)
 	{
 		WireColumn *c = &k->scratch.columns[i];
 
-		if (c->kind == WIRE_INTERNAL && k->columns[i].reader.typlen > 0 && c->len != k->columns[i].reader.typlen)
+		if (c->kind == WIRE_INTERNAL && k->columns[i].reader.typlen > 0 &&
+			c->len != k->columns[i].reader.typlen)
 			return false;
 	}
 	return true;
@@ -325,7 +328,8 @@ flush_store(void)
 		return;
 	cid = GetCurrentCommandId(true);
 	if (store.nrows == 1)
-		table_tuple_insert(store.heap, store.slots[0], cid, store.send ? 0 : TABLE_INSERT_NO_LOGICAL, NULL);
+		table_tuple_insert(store.heap, store.slots[0], cid,
+						   store.send ? 0 : TABLE_INSERT_NO_LOGICAL, NULL);
 	else
 		table_multi_insert(store.heap, store.slots, store.nrows, cid, 0, NULL);
 	for (int i = 0; i < store.nrows; i++)
@@ -503,14 +507,18 @@ tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version
 	snapshot = RegisterSnapshot(snapshot);
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(k->relid));
 	tombstone_key_search(k, key, &keys[1], ATT_KEY_HASH);
-	scan = systable_beginscan(heap, extension_relation_oid(INDEX_TOMBSTONE), true, snapshot, 2, keys);
+	scan =
+		systable_beginscan(heap, extension_relation_oid(INDEX_TOMBSTONE), true, snapshot, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		TransactionId writer = HeapTupleHeaderGetRawXmin(tuple->t_data);
 		Version		v;
 		bool		isnull;
 
-		if (!tombstone_key_matches(k, DatumGetByteaPP(heap_getattr(tuple, ATT_KEY, RelationGetDescr(heap), &isnull)), key))
+		if (!tombstone_key_matches(k,
+								   DatumGetByteaPP(heap_getattr(tuple, ATT_KEY,
+																RelationGetDescr(heap), &isnull)),
+								   key))
 			continue;
 		v = TransactionIdIsInProgress(writer) ? VERSION_SELF : row_version(writer, VERSION_SELF);
 		if (!found || version_cmp(v, *newest) > 0)
@@ -577,13 +585,16 @@ tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
 	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;
-		TransactionId xmin = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+		TransactionId xmin =
+			DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
 		TM_FailureData failure;
 
 		/* another process may delete it first, as the table is no longer replicated */
 		if (TransactionIdPrecedes(xmin, before) &&
-			!(keep && keep(DatumGetObjectId(slot_getattr(slot, ATT_RELID, &isnull)), DatumGetInt64(slot_getattr(slot, ATT_KEY_HASH, &isnull)), arg)))
-			(void) table_tuple_delete(heap, &slot->tts_tid, cid, snapshot, InvalidSnapshot, true, &failure, false);
+			!(keep && keep(DatumGetObjectId(slot_getattr(slot, ATT_RELID, &isnull)),
+						   DatumGetInt64(slot_getattr(slot, ATT_KEY_HASH, &isnull)), arg)))
+			(void) table_tuple_delete(heap, &slot->tts_tid, cid, snapshot, InvalidSnapshot, true,
+									  &failure, false);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);

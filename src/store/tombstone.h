@@ -38,7 +38,8 @@ extern Oid	tombstone_relid(const TombstoneKeys *k);
  */
 extern int64 tombstone_key_hash(TombstoneKeys *k, const Datum *key);
 extern bytea *tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf);
-extern void tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey search, AttrNumber attnum);
+extern void	  tombstone_key_search(TombstoneKeys *k, const Datum *key, ScanKey search,
+								   AttrNumber attnum);
 extern bool tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key);
 
 /*
@@ -65,7 +66,8 @@ extern bool tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Vers
  * Does the same for the tombstones that a snapshot shows, without waiting. A writer that has not
  * ended has VERSION_SELF.
  */
-extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot, Version *newest);
+extern bool tombstone_visible(TombstoneKeys *k, const Datum *key, Snapshot snapshot,
+							  Version *newest);
 
 /* Removes all tombstones of a table that is no longer replicated. */
 extern void tombstone_forget_all(Oid relid);
@@ -76,7 +78,8 @@ extern void tombstone_forget_all(Oid relid);
  * key). keep may be NULL; arg is passed to it.
  */
 extern void tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
-							  bool (*keep) (Oid relid, int64 hash, const void *arg), const void *arg);
+							  bool (*keep)(Oid relid, int64 hash, const void *arg),
+							  const void *arg);
 
 /*
  * Reports all tombstones to shared/newest_delete.h, which needs those from before the server was

@@ -31,10 +31,14 @@ note_write(StringInfo out, List *notes)
 List *
 note_read(const char *content, Size size)
 {
-	StringInfoData in = {.data = unconstify(char *, content),.len = (int) size,.maxlen = (int) size,.cursor = 1};
+	StringInfoData in = {.data = unconstify(char *, content),
+						 .len = (int) size,
+						 .maxlen = (int) size,
+						 .cursor = 1};
 	List	   *notes = NIL;
 
-	if (size < HEAD_BYTES || content[0] != NOTE_OF_CAPTURE || (size - HEAD_BYTES) / NOTE_BYTES != pq_getmsgint(&in, 4))
+	if (size < HEAD_BYTES || content[0] != NOTE_OF_CAPTURE ||
+		(size - HEAD_BYTES) / NOTE_BYTES != pq_getmsgint(&in, 4))
 		return NIL;
 	while (in.cursor + NOTE_BYTES <= in.len)
 	{

@@ -46,7 +46,8 @@ choose_kind(Oid typid, Form_pg_type type, bool internal)
 			if (builtin && (internal || typid == XMLOID))
 				return WIRE_INTERNAL;
 			/* arrays of user types contain OIDs in their binary form */
-			if (has_binary && (builtin || (!OidIsValid(type->typelem) && !session_type_names_objects(typid))))
+			if (has_binary &&
+				(builtin || (!OidIsValid(type->typelem) && !session_type_names_objects(typid))))
 				return WIRE_BINARY;
 			return WIRE_TEXT;
 		case TYPTYPE_ENUM:
@@ -107,7 +108,8 @@ write_internal(StringInfo out, ValueWriter *w, Datum value)
 			pfree(v);
 	}
 	else
-		wire_write_value(out, WIRE_INTERNAL, DatumGetCString(value), strlen(DatumGetCString(value)));
+		wire_write_value(out, WIRE_INTERNAL, DatumGetCString(value),
+						 strlen(DatumGetCString(value)));
 }
 
 /* Writes the binary form of a value. */
@@ -197,7 +199,8 @@ value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 
 	r->names_objects = session_type_names_objects(typid);
 	r->context = CurrentMemoryContext;
 	/* described as the domain itself, whose values are texts then, or as its base type */
-	r->direct = (same && OidIsValid(r->domain)) || (same_type(remote, typid) && (typmod == -1 || typmod == remote->typmod));
+	r->direct = (same && OidIsValid(r->domain)) ||
+				(same_type(remote, typid) && (typmod == -1 || typmod == remote->typmod));
 	r->remote_typid = remote->typid < FirstNormalObjectId ? remote->typid : InvalidOid;
 	if (r->direct)
 		r->remote_typid = typid;
@@ -335,7 +338,8 @@ look_up_cast(ValueReader *r)
 	get_type_category_preferred(r->typid, &category, &preferred);
 	get_type_category_preferred(r->remote_typid, &remote_category, &preferred);
 	if (category == TYPCATEGORY_NUMERIC && remote_category == TYPCATEGORY_NUMERIC &&
-		find_coercion_pathway(r->typid, r->remote_typid, COERCION_ASSIGNMENT, &func) == COERCION_PATH_FUNC &&
+		find_coercion_pathway(r->typid, r->remote_typid, COERCION_ASSIGNMENT, &func) ==
+			COERCION_PATH_FUNC &&
 		func < FirstNormalObjectId && get_func_nargs(func) == 1)
 		fmgr_info_cxt(func, &r->cast, r->context);
 }
@@ -346,7 +350,9 @@ cast_number(ValueReader *r, Datum remote)
 {
 	Datum		value = FunctionCall1(&r->cast, remote);
 
-	return r->typid == NUMERICOID && r->typmod != -1 ? DirectFunctionCall2(numeric, value, Int32GetDatum(r->typmod)) : value;
+	return r->typid == NUMERICOID && r->typmod != -1
+			   ? DirectFunctionCall2(numeric, value, Int32GetDatum(r->typmod))
+			   : value;
 }
 
 /*
@@ -447,6 +453,7 @@ value_reader_trust(ValueReader *r)
 const char *
 value_layout(void)
 {
-	return SERVER_MAJOR_VERSION "/" BYTE_ORDER_NAME "/" CppAsString2(MAXIMUM_ALIGNOF) "/" CppAsString2(SIZEOF_DATUM)
-		"/" CppAsString2(NAMEDATALEN) "/" FLOAT8_NAME;
+	return SERVER_MAJOR_VERSION "/" BYTE_ORDER_NAME
+								"/" CppAsString2(MAXIMUM_ALIGNOF) "/" CppAsString2(
+									SIZEOF_DATUM) "/" CppAsString2(NAMEDATALEN) "/" FLOAT8_NAME;
 }

@@ -271,7 +271,8 @@ wire_read_relation(WireReader *r, WireRelation *m)
 	m->nspname = read_string(r);
 	m->relname = read_string(r);
 	identity = read_byte(r);
-	if (identity != WIRE_IDENTITY_KEY && identity != WIRE_IDENTITY_FULL && identity != WIRE_IDENTITY_NONE)
+	if (identity != WIRE_IDENTITY_KEY && identity != WIRE_IDENTITY_FULL &&
+		identity != WIRE_IDENTITY_NONE)
 		malformed(r, "a relation has an unknown kind of identity");
 	m->identity = (WireIdentity) identity;
 	m->natts = read_u16(r);
@@ -504,7 +505,8 @@ wire_write_write_head(StringInfo out, const WireWrite *m)
 
 	appendStringInfoChar(out, WIRE_WRITE);
 	write_u32(out, m->relid);
-	appendStringInfoChar(out, (c->plain ? WRITE_PLAIN : 0) | (c->exact ? WRITE_EXACT : 0) | (m->deleted ? WRITE_DELETED : 0));
+	appendStringInfoChar(out, (c->plain ? WRITE_PLAIN : 0) | (c->exact ? WRITE_EXACT : 0) |
+								  (m->deleted ? WRITE_DELETED : 0));
 	appendStringInfoChar(out, (char) c->oldest);
 	write_versions(out, c->replaces, c->nreplaces);
 	write_versions(out, c->keeps, c->nkeeps);

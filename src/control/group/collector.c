@@ -103,7 +103,8 @@ read_owners(char *numbers)
 	char	   *rest = NULL;
 	List	   *owners = NIL;
 
-	for (char *n = numbers ? strtok_r(numbers, " ", &rest) : NULL; n; n = strtok_r(NULL, " ", &rest))
+	for (char *n = numbers ? strtok_r(numbers, " ", &rest) : NULL; n;
+		 n = strtok_r(NULL, " ", &rest))
 		owners = lappend_oid(owners, atooid(n));
 	return owners;
 }
@@ -113,7 +114,7 @@ static Oid
 owner_of(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->relowner : InvalidOid;
+	Oid owner = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->relowner : InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);

@@ -370,9 +370,10 @@ much_written(GroupWorker *worker)
 
 	for (int i = 0; i < n; i++)
 	{
-		XLogRecPtr	lsn = nodes[i] == worker->me ? InvalidXLogRecPtr : origin_map_progress(nodes[i]);
+		XLogRecPtr lsn = nodes[i] == worker->me ? InvalidXLogRecPtr : origin_map_progress(nodes[i]);
 
-		if (lsn != InvalidXLogRecPtr && lsn > frontier_lsn(worker->told_frontier, nodes[i]) + ROW_AFTER_WAL)
+		if (lsn != InvalidXLogRecPtr &&
+			lsn > frontier_lsn(worker->told_frontier, nodes[i]) + ROW_AFTER_WAL)
 			return true;
 	}
 	return GetXLogInsertRecPtr() > frontier_lsn(worker->told_frontier, worker->me) + ROW_AFTER_WAL;
@@ -564,7 +565,8 @@ retire_origins(void)
 	Frontier   *stable = text ? frontier_from_text(text) : NULL;
 	char	   *save = NULL;
 
-	for (char *item = stable ? strtok_r(list, " ", &save) : NULL; item; item = strtok_r(NULL, " ", &save))
+	for (char *item = stable ? strtok_r(list, " ", &save) : NULL; item;
+		 item = strtok_r(NULL, " ", &save))
 	{
 		NodeId		node = atoi(item);
 
@@ -616,7 +618,8 @@ note_error(void)
 		ReplicationSlotRelease();
 	if (replorigin_session_origin != InvalidRepOriginId)
 		replorigin_session_origin = InvalidRepOriginId;
-	sql_note_error(psprintf("group worker: %s%s%s", edata->message, edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	sql_note_error(psprintf("group worker: %s%s%s", edata->message, edata->hint ? " HINT: " : "",
+							edata->hint ? edata->hint : ""));
 	ReThrowError(edata);
 }
 

@@ -81,6 +81,7 @@ settle_tables(Settling *settling, XLogRecPtr stable)
 	char	   *list = sql_value(unsettled_tables_sql, 0, NULL);
 	char	   *rest = NULL;
 
-	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name; name = strtok_r(NULL, " ", &rest))
+	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name;
+		 name = strtok_r(NULL, " ", &rest))
 		look_at(settling, (Oid) strtoul(name, NULL, 10), stable);
 }

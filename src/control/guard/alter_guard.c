@@ -56,7 +56,8 @@ check_type_change(Relation rel, const char *column)
 
 	if (!is_key_column(rel, column) || !table_is_replicated(rel))
 		return;
-	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
+	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									   RelationGetRelationName(rel));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot change the type of column \"%s\", which is in the key of the replicated table %s", column, table),
@@ -122,8 +123,8 @@ check_schema_rename(const char *schema)
 	Oid			nspoid = get_namespace_oid(schema, true);
 	char	   *table;
 
-	if (!OidIsValid(nspoid) || !pg_namespace_ownercheck(nspoid, GetUserId()) || !extension_exists() ||
-		nodes_local_id() == INVALID_NODE_ID)
+	if (!OidIsValid(nspoid) || !pg_namespace_ownercheck(nspoid, GetUserId()) ||
+		!extension_exists() || nodes_local_id() == INVALID_NODE_ID)
 		return;
 	table = table_policy_any(schema);
 	if (table)
@@ -136,7 +137,8 @@ check_rename_statement(RenameStmt *stmt)
 {
 	if (stmt->renameType == OBJECT_SCHEMA)
 		check_schema_rename(stmt->subname);
-	else if (stmt->renameType == OBJECT_TABLE || stmt->renameType == OBJECT_VIEW || stmt->renameType == OBJECT_INDEX)
+	else if (stmt->renameType == OBJECT_TABLE || stmt->renameType == OBJECT_VIEW ||
+			 stmt->renameType == OBJECT_INDEX)
 		check_rename(stmt->relation, NULL);
 	else if (stmt->renameType == OBJECT_COLUMN)
 		check_rename(stmt->relation, stmt->subname);
@@ -182,7 +184,8 @@ refuse_foreign_partition(RangeVar *parent, const char *foreign)
 	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && table_is_replicated(rel))
 	{
 		Oid			root = table_root(RelationGetRelid(rel));
-		char	   *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(root)), get_rel_name(root));
+		char	   *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(root)),
+													   get_rel_name(root));
 
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -207,7 +210,9 @@ check_attach(AlterTableStmt *stmt)
 		if (cmd->subtype != AT_AttachPartition)
 			continue;
 		relid = RangeVarGetRelid(castNode(PartitionCmd, cmd->def)->name, NoLock, true);
-		refuse_foreign_partition(stmt->relation, get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? get_rel_name(relid) : table_foreign_partition(relid));
+		refuse_foreign_partition(stmt->relation, get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE
+													 ? get_rel_name(relid)
+													 : table_foreign_partition(relid));
 	}
 }
 
@@ -216,7 +221,8 @@ static void
 check_foreign_table(CreateForeignTableStmt *stmt)
 {
 	if (stmt->base.partbound && stmt->base.inhRelations)
-		refuse_foreign_partition(linitial_node(RangeVar, stmt->base.inhRelations), stmt->base.relation->relname);
+		refuse_foreign_partition(linitial_node(RangeVar, stmt->base.inhRelations),
+								 stmt->base.relation->relname);
 }
 
 /* Hook function for commands. */

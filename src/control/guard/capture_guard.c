@@ -137,9 +137,11 @@ check_command(Node *stmt)
 {
 	if (IsA(stmt, DropStmt) && ((DropStmt *) stmt)->removeType == OBJECT_TRIGGER)
 		check_drop((DropStmt *) stmt);
-	else if (IsA(stmt, AlterObjectDependsStmt) && ((AlterObjectDependsStmt *) stmt)->objectType == OBJECT_TRIGGER)
+	else if (IsA(stmt, AlterObjectDependsStmt) &&
+			 ((AlterObjectDependsStmt *) stmt)->objectType == OBJECT_TRIGGER)
 		check_trigger(((AlterObjectDependsStmt *) stmt)->relation,
-					  strVal(linitial(castNode(List, ((AlterObjectDependsStmt *) stmt)->object))), "change");
+					  strVal(linitial(castNode(List, ((AlterObjectDependsStmt *) stmt)->object))),
+					  "change");
 	else if (IsA(stmt, AlterEventTrigStmt))
 		check_event_trigger((AlterEventTrigStmt *) stmt);
 }
@@ -178,7 +180,8 @@ look_at_schema(Oid nspoid)
 	List	   *relids = NIL;
 	ListCell   *lc;
 
-	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(nspoid));
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(nspoid));
 	scan = systable_beginscan(pg_class, InvalidOid, false, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		relids = lappend_oid(relids, ((Form_pg_class) GETSTRUCT(tuple))->oid);
@@ -208,7 +211,8 @@ give_rights_back(Node *stmt)
 {
 	ListCell   *lc;
 
-	if (!IsA(stmt, GrantStmt) || ((GrantStmt *) stmt)->objtype != OBJECT_TABLE || ((GrantStmt *) stmt)->targtype != ACL_TARGET_OBJECT)
+	if (!IsA(stmt, GrantStmt) || ((GrantStmt *) stmt)->objtype != OBJECT_TABLE ||
+		((GrantStmt *) stmt)->targtype != ACL_TARGET_OBJECT)
 	{
 		peer_rights_sync_changed();
 		return;
@@ -226,7 +230,7 @@ give_rights_back(Node *stmt)
 static void
 look_after(Node *stmt, List *relids)
 {
-	bool		schema = IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA;
+	bool schema = IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA;
 	ListCell   *lc;
 
 	if ((relids == NIL && !schema && !takes_rights(stmt)) || !is_in_group())
@@ -303,7 +307,8 @@ mend(void)
 static bool
 decides_triggers(Oid relid)
 {
-	return relid == TriggerRelationId || relid == EventTriggerRelationId || relid == RelationRelationId;
+	return relid == TriggerRelationId || relid == EventTriggerRelationId ||
+		   relid == RelationRelationId;
 }
 
 /* Hook function for permissions, which statements and COPY call. */
@@ -317,7 +322,8 @@ capture_guard_perms(List *range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
 
-		if (rte->rtekind != RTE_RELATION || (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0)
+		if (rte->rtekind != RTE_RELATION ||
+			(rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0)
 			continue;
 		if (decides_triggers(rte->relid))
 			tampers = true;

@@ -30,7 +30,8 @@ constraint_guard_perms(List *range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
 
-		if (rte->rtekind == RTE_RELATION && (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0)
+		if (rte->rtekind == RTE_RELATION &&
+			(rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0)
 		{
 			AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 			break;
@@ -44,7 +45,8 @@ constraint_guard_command(const UtilityCommand *command)
 {
 	const Node *stmt = command->pstmt->utilityStmt;
 
-	if (IsA(stmt, ConstraintsSetStmt) && ((const ConstraintsSetStmt *) stmt)->deferred && session_in_row())
+	if (IsA(stmt, ConstraintsSetStmt) && ((const ConstraintsSetStmt *) stmt)->deferred &&
+		session_in_row())
 		return;
 	utility_next(command);
 }

@@ -53,7 +53,8 @@ static void
 refuse_if_member(void)
 {
 	if (nodes_local() != NULL)
-		refuse(psprintf("extension replication_plugin in database \"%s\"", get_database_name(MyDatabaseId)));
+		refuse(psprintf("extension replication_plugin in database \"%s\"",
+						get_database_name(MyDatabaseId)));
 }
 
 /* Hook function for objects. */
@@ -65,7 +66,8 @@ drop_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, voi
 		refuse(psprintf("database \"%s\"", get_database_name(object)));
 
 	/* the extension's objects are dropped before the extension itself: so check for this one */
-	if (class == RelationRelationId && subid == 0 && object == extension_relation_oid(TABLE_LOCAL_NODE))
+	if (class == RelationRelationId && subid == 0 &&
+		object == extension_relation_oid(TABLE_LOCAL_NODE))
 		refuse_if_member();
 }
 
@@ -80,8 +82,10 @@ drops_extension(Node *statement)
 		return false;
 	foreach(lc, drop->objects)
 	{
-		if ((drop->removeType == OBJECT_EXTENSION && strcmp(strVal(lfirst(lc)), EXTENSION_NAME) == 0) ||
-			(drop->removeType == OBJECT_SCHEMA && strcmp(strVal(lfirst(lc)), EXTENSION_SCHEMA) == 0))
+		if ((drop->removeType == OBJECT_EXTENSION &&
+			 strcmp(strVal(lfirst(lc)), EXTENSION_NAME) == 0) ||
+			(drop->removeType == OBJECT_SCHEMA &&
+			 strcmp(strVal(lfirst(lc)), EXTENSION_SCHEMA) == 0))
 			return true;
 	}
 	return false;

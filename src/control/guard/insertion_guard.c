@@ -65,8 +65,9 @@ holds_speculative_lock(void)
 static bool
 is_in_insertion(void)
 {
-	return XLogLogicalInfoActive() && IsTransactionState() && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
-		OidIsValid(MyDatabaseId) && holds_speculative_lock() && extension_exists() && nodes_local_id() != INVALID_NODE_ID;
+	return XLogLogicalInfoActive() && IsTransactionState() &&
+		   TransactionIdIsValid(GetTopTransactionIdIfAny()) && OidIsValid(MyDatabaseId) &&
+		   holds_speculative_lock() && extension_exists() && nodes_local_id() != INVALID_NODE_ID;
 }
 
 /* Raises the error. */
@@ -90,8 +91,10 @@ insertion_guard_perms(List *range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
 
-		if (rte->rtekind == RTE_RELATION && (rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0 &&
-			rte->rellockmode == RowExclusiveLock && is_in_insertion() && get_rel_persistence(rte->relid) == RELPERSISTENCE_PERMANENT)
+		if (rte->rtekind == RTE_RELATION &&
+			(rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0 &&
+			rte->rellockmode == RowExclusiveLock && is_in_insertion() &&
+			get_rel_persistence(rte->relid) == RELPERSISTENCE_PERMANENT)
 			refuse(psprintf("cannot write to table \"%s\"", get_rel_name(rte->relid)));
 	}
 }
@@ -145,8 +148,9 @@ insertion_guard_command(const UtilityCommand *command)
 static bool
 writes_large_object(Oid function)
 {
-	return function == F_LOWRITE || function == F_LO_PUT || function == F_LO_TRUNCATE || function == F_LO_TRUNCATE64 ||
-		function == F_LO_UNLINK || function == F_LO_FROM_BYTEA || function == F_LO_IMPORT_TEXT || function == F_LO_IMPORT_TEXT_OID;
+	return function == F_LOWRITE || function == F_LO_PUT || function == F_LO_TRUNCATE ||
+		   function == F_LO_TRUNCATE64 || function == F_LO_UNLINK || function == F_LO_FROM_BYTEA ||
+		   function == F_LO_IMPORT_TEXT || function == F_LO_IMPORT_TEXT_OID;
 }
 
 /* Hook function for objects. */

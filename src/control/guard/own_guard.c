@@ -69,17 +69,28 @@ typedef struct Kind
 } Kind;
 
 static const Kind kinds[] = {
-	{RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, Anum_pg_class_relnamespace, NamespaceRelationId},
-	{ProcedureRelationId, ProcedureOidIndexId, Anum_pg_proc_oid, Anum_pg_proc_pronamespace, NamespaceRelationId},
-	{TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, Anum_pg_type_typnamespace, NamespaceRelationId},
-	{OperatorRelationId, OperatorOidIndexId, Anum_pg_operator_oid, Anum_pg_operator_oprnamespace, NamespaceRelationId},
-	{StatisticExtRelationId, StatisticExtOidIndexId, Anum_pg_statistic_ext_oid, Anum_pg_statistic_ext_stxnamespace, NamespaceRelationId},
-	{ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid, Anum_pg_constraint_connamespace, NamespaceRelationId},
-	{TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, Anum_pg_trigger_tgrelid, RelationRelationId},
-	{RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, Anum_pg_rewrite_ev_class, RelationRelationId},
-	{PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, Anum_pg_policy_polrelid, RelationRelationId},
-	{AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, Anum_pg_attrdef_adrelid, RelationRelationId},
-	{EventTriggerRelationId, EventTriggerOidIndexId, Anum_pg_event_trigger_oid, Anum_pg_event_trigger_evtfoid, ProcedureRelationId},
+	{RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, Anum_pg_class_relnamespace,
+	 NamespaceRelationId},
+	{ProcedureRelationId, ProcedureOidIndexId, Anum_pg_proc_oid, Anum_pg_proc_pronamespace,
+	 NamespaceRelationId},
+	{TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, Anum_pg_type_typnamespace,
+	 NamespaceRelationId},
+	{OperatorRelationId, OperatorOidIndexId, Anum_pg_operator_oid, Anum_pg_operator_oprnamespace,
+	 NamespaceRelationId},
+	{StatisticExtRelationId, StatisticExtOidIndexId, Anum_pg_statistic_ext_oid,
+	 Anum_pg_statistic_ext_stxnamespace, NamespaceRelationId},
+	{ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid,
+	 Anum_pg_constraint_connamespace, NamespaceRelationId},
+	{TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, Anum_pg_trigger_tgrelid,
+	 RelationRelationId},
+	{RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, Anum_pg_rewrite_ev_class,
+	 RelationRelationId},
+	{PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, Anum_pg_policy_polrelid,
+	 RelationRelationId},
+	{AttrDefaultRelationId, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, Anum_pg_attrdef_adrelid,
+	 RelationRelationId},
+	{EventTriggerRelationId, EventTriggerOidIndexId, Anum_pg_event_trigger_oid,
+	 Anum_pg_event_trigger_evtfoid, ProcedureRelationId},
 };
 
 /* The current command changes nothing on which the extension depends. */
@@ -94,7 +105,8 @@ static bool harmless = false;
 static bool
 is_free(void)
 {
-	if (!IsTransactionState() || !OidIsValid(MyDatabaseId) || IsBinaryUpgrade || allowSystemTableMods || !OidIsValid(extension_schema_oid()))
+	if (!IsTransactionState() || !OidIsValid(MyDatabaseId) || IsBinaryUpgrade ||
+		allowSystemTableMods || !OidIsValid(extension_schema_oid()))
 		return true;
 	return creating_extension && CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
 }
@@ -163,7 +175,8 @@ is_held(const Kind *kind, Oid object, Snapshot snapshot)
 		return is_own_relation(object);
 	if (kind->holder_class == RelationRelationId)
 		return is_own_relation(holder);
-	return (kind->holder_class == ProcedureRelationId ? get_func_namespace(holder) : holder) == extension_schema_oid();
+	return (kind->holder_class == ProcedureRelationId ? get_func_namespace(holder) : holder) ==
+		   extension_schema_oid();
 }
 
 /* Returns the entry of a catalog, or NULL if the extension has no objects in it. */
@@ -240,14 +253,19 @@ own_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void
 	Assert(access == OAT_DROP || access == OAT_POST_ALTER || access == OAT_POST_CREATE);
 	if (harmless || is_free())
 		return;
-	if (class == NamespaceRelationId && access != OAT_POST_CREATE && object == extension_schema_oid() && is_in_group())
+	if (class == NamespaceRelationId && access != OAT_POST_CREATE &&
+		object == extension_schema_oid() && is_in_group())
 		refuse(access == OAT_DROP ? "drop" : "change", "the schema");
-	if (class == InheritsRelationId && arg && is_own_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id) && is_in_group())
-		refuse("change", psprintf("\"%s\"", get_rel_name(((ObjectAccessPostAlter *) arg)->auxiliary_id)));
+	if (class == InheritsRelationId && arg &&
+		is_own_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id) && is_in_group())
+		refuse("change",
+			   psprintf("\"%s\"", get_rel_name(((ObjectAccessPostAlter *) arg)->auxiliary_id)));
 	kind = find_kind(class);
 	if (!kind || is_internal(access, kind, object, arg))
 		return;
-	if ((is_held(kind, object, NULL) || (access != OAT_DROP && is_held(kind, object, SnapshotSelf))) && is_in_group())
+	if ((is_held(kind, object, NULL) ||
+		 (access != OAT_DROP && is_held(kind, object, SnapshotSelf))) &&
+		is_in_group())
 		refuse(access == OAT_DROP ? "drop" : "change", describe(kind, object, subid));
 }
 
@@ -313,7 +331,8 @@ check_drop(DropStmt *stmt)
 	bool		part = type == OBJECT_TRIGGER || type == OBJECT_RULE || type == OBJECT_POLICY;
 	ListCell   *lc;
 
-	if (!part && type != OBJECT_TABLE && type != OBJECT_INDEX && type != OBJECT_VIEW && type != OBJECT_SEQUENCE && type != OBJECT_MATVIEW)
+	if (!part && type != OBJECT_TABLE && type != OBJECT_INDEX && type != OBJECT_VIEW &&
+		type != OBJECT_SEQUENCE && type != OBJECT_MATVIEW)
 		return;
 	foreach(lc, stmt->objects)
 	{
@@ -422,7 +441,8 @@ check_command(Node *stmt)
 		check_relation(relation, "change");
 	else if (IsA(stmt, DropStmt) && !is_free())
 		check_drop((DropStmt *) stmt);
-	else if (IsA(stmt, AlterExtensionContentsStmt) && strcmp(((AlterExtensionContentsStmt *) stmt)->extname, EXTENSION_NAME) == 0 &&
+	else if (IsA(stmt, AlterExtensionContentsStmt) &&
+			 strcmp(((AlterExtensionContentsStmt *) stmt)->extname, EXTENSION_NAME) == 0 &&
 			 superuser() && !is_free() && is_in_group())
 		refuse("change", "what belongs to it");
 }

@@ -86,7 +86,8 @@ has_other_name(Oid relid)
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
 
-		result = form->relnamespace != get_rel_namespace(relid) || strcmp(NameStr(form->relname), get_rel_name(relid)) != 0;
+		result = form->relnamespace != get_rel_namespace(relid) ||
+				 strcmp(NameStr(form->relname), get_rel_name(relid)) != 0;
 	}
 	systable_endscan(scan);
 	table_close(pg_class, AccessShareLock);
@@ -103,10 +104,13 @@ schema_has_other_name(Oid nspoid)
 	HeapTuple	tuple;
 	bool		result;
 
-	ScanKeyInit(&key, Anum_pg_namespace_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(nspoid));
+	ScanKeyInit(&key, Anum_pg_namespace_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(nspoid));
 	scan = systable_beginscan(pg_namespace, NamespaceOidIndexId, true, SnapshotSelf, 1, &key);
 	tuple = systable_getnext(scan);
-	result = HeapTupleIsValid(tuple) && strcmp(NameStr(((Form_pg_namespace) GETSTRUCT(tuple))->nspname), get_namespace_name(nspoid)) != 0;
+	result =
+		HeapTupleIsValid(tuple) && strcmp(NameStr(((Form_pg_namespace) GETSTRUCT(tuple))->nspname),
+										  get_namespace_name(nspoid)) != 0;
 	systable_endscan(scan);
 	table_close(pg_namespace, AccessShareLock);
 	return result;
@@ -134,7 +138,8 @@ check_schema(Oid nspoid)
 	if (!schema_has_other_name(nspoid))
 		return;
 	pg_class = table_open(RelationRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(nspoid));
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(nspoid));
 	scan = systable_beginscan(pg_class, InvalidOid, false, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -151,7 +156,8 @@ check_schema(Oid nspoid)
 static void
 check_partition(Oid relid, Oid parent)
 {
-	const WaitingTable *w = get_rel_relkind(parent) == RELKIND_PARTITIONED_TABLE ? kept_of(relid) : NULL;
+	const WaitingTable *w =
+		get_rel_relkind(parent) == RELKIND_PARTITIONED_TABLE ? kept_of(relid) : NULL;
 
 	if (w)
 		refuse(psprintf("table \"%s\" cannot become a partition", get_rel_name(relid)), w);
@@ -162,7 +168,8 @@ void
 rename_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg)
 {
 	Assert(access == OAT_POST_ALTER);
-	if ((class != RelationRelationId && class != NamespaceRelationId && class != InheritsRelationId) ||
+	if ((class != RelationRelationId && class != NamespaceRelationId &&
+		 class != InheritsRelationId) ||
 		subid != 0 || is_own_worker() || creating_extension || !IsTransactionState() ||
 		!OidIsValid(MyDatabaseId) || !waiting_tables())
 		return;

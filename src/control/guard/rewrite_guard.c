@@ -103,7 +103,8 @@ prepare_table(Altering *a, Oid relid)
 
 	if (r)
 		a->tables = lappend(a->tables, r);
-	if (rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+	if (rel->rd_rel->relkind == RELKIND_RELATION &&
+		rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		a->unlogged = lappend_oid(a->unlogged, relid);
 	table_close(rel, NoLock);
 }
@@ -118,7 +119,8 @@ prepare(Altering *a, AlterTableStmt *stmt)
 
 	if (!OidIsValid(relid))
 		return;
-	foreach(lc, stmt->relation->inh ? find_all_inheritors(relid, lockmode, NULL) : list_make1_oid(relid))
+	foreach (lc, stmt->relation->inh ? find_all_inheritors(relid, lockmode, NULL)
+									 : list_make1_oid(relid))
 		prepare_table(a, lfirst_oid(lc));
 }
 
@@ -217,7 +219,8 @@ note_logged(Oid relid)
 
 	if (!rel)
 		return;
-	if (rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT && table_is_replicated(rel) && has_rows(rel))
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT && table_is_replicated(rel) &&
+		has_rows(rel))
 		mark_out_of_step(rel);
 	relation_close(rel, NoLock);
 }
@@ -270,7 +273,8 @@ note_lock(const LockStmt *stmt)
 static void
 note_commit(void)
 {
-	if (!repacking.rewriting || repacking.transaction != MyProc->lxid || IsAbortedTransactionBlockState())
+	if (!repacking.rewriting || repacking.transaction != MyProc->lxid ||
+		IsAbortedTransactionBlockState())
 		return;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	(void) rewrite_note_swapped(repacking.rewriting);
@@ -284,7 +288,8 @@ locks_one_table(Node *statement)
 {
 	LockStmt   *lock = (LockStmt *) statement;
 
-	return IsA(statement, LockStmt) && lock->mode == AccessExclusiveLock && list_length(lock->relations) == 1;
+	return IsA(statement, LockStmt) && lock->mode == AccessExclusiveLock &&
+		   list_length(lock->relations) == 1;
 }
 
 /* Returns true if this database stores versions of rewritten rows. */

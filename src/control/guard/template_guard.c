@@ -83,8 +83,8 @@ end_processes(Oid dboid)
 	{
 		LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(i);
 
-		if (local && local->backendStatus.st_databaseid == dboid && local->backendStatus.st_procpid != MyProcPid &&
-			is_of_group(&local->backendStatus))
+		if (local && local->backendStatus.st_databaseid == dboid &&
+			local->backendStatus.st_procpid != MyProcPid && is_of_group(&local->backendStatus))
 			(void) kill(local->backendStatus.st_procpid, SIGTERM);
 	}
 }

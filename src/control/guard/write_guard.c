@@ -62,7 +62,8 @@ unmet(void)
 {
 	const Unmet *u = requirement_unmet();
 
-	if (!u || !IsTransactionState() || !OidIsValid(MyDatabaseId) || creating_extension || !nodes_local_in_group())
+	if (!u || !IsTransactionState() || !OidIsValid(MyDatabaseId) || creating_extension ||
+		!nodes_local_in_group())
 		return NULL;
 	if (replorigin_session_origin == InvalidRepOriginId)
 		return u;
@@ -84,7 +85,8 @@ refuse_unmet(Oid relid, AclMode write, const Unmet *u)
 	if (!rel)
 		return;
 	if (RelationGetNamespace(rel) == extension_schema_oid())
-		replicated = table_is_own_replicated(rel) && (write & (ACL_INSERT | ACL_UPDATE)) != 0 && !is_own_worker();
+		replicated = table_is_own_replicated(rel) && (write & (ACL_INSERT | ACL_UPDATE)) != 0 &&
+					 !is_own_worker();
 	else
 		replicated = table_is_replicated(rel);
 	RelationClose(rel);
@@ -143,8 +145,9 @@ refuse_waiting(Oid relid, AclMode write)
 	if (!root)
 		return;
 	mergeable = table_is_mergeable(root);
-	refused = (root->rd_rel->relkind == RELKIND_RELATION || root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
-		(mergeable || (!OidIsValid(table_key_index(root)) && (write & ~ACL_INSERT) != 0));
+	refused = (root->rd_rel->relkind == RELKIND_RELATION ||
+			   root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+			  (mergeable || (!OidIsValid(table_key_index(root)) && (write & ~ACL_INSERT) != 0));
 	RelationClose(root);
 	if (refused)
 		ereport(ERROR,
@@ -189,7 +192,9 @@ write_of(const RangeTblEntry *rte)
 
 	if (rte->rtekind != RTE_RELATION || rte->rellockmode != RowExclusiveLock)
 		return 0;
-	return rte->requiredPerms == 0 && rte->relkind != RELKIND_COMPOSITE_TYPE ? ACL_UPDATE | ACL_DELETE : write;
+	return rte->requiredPerms == 0 && rte->relkind != RELKIND_COMPOSITE_TYPE
+			   ? ACL_UPDATE | ACL_DELETE
+			   : write;
 }
 
 /* Hook function for permissions, which statements and COPY call. */

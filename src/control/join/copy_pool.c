@@ -95,7 +95,8 @@ typedef struct Shared
 static void
 set_up_origin(int number)
 {
-	char	   *name = number == 0 ? repair_origin_name(MyDatabaseId) : psprintf("%s%d", repair_origin_name(MyDatabaseId), number);
+	char		  *name = number == 0 ? repair_origin_name(MyDatabaseId)
+									  : psprintf("%s%d", repair_origin_name(MyDatabaseId), number);
 	OwnTransaction t = own_transaction_begin();
 	RepOriginId origin;
 
@@ -159,7 +160,7 @@ static int64
 result_number(int column)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -287,7 +288,8 @@ begin_workers(Pool *pool, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		pool->running[i] = worker_start("replication_plugin_copy_main", WORKER_NAME, UInt32GetDatum(dsm_segment_handle(pool->segment)));
+		pool->running[i] = worker_start("replication_plugin_copy_main", WORKER_NAME,
+										UInt32GetDatum(dsm_segment_handle(pool->segment)));
 		begun += pool->running[i] ? 1 : 0;
 	}
 	if (begun == 0)
@@ -445,7 +447,8 @@ renew_tasks(Shared *s)
 }
 
 void
-copy_pool_run(const CopyTask *tasks, int ntasks, int nworkers, void (*tell) (const CopyProgress *progress, void *arg), void *arg)
+copy_pool_run(const CopyTask *tasks, int ntasks, int nworkers,
+			  void (*tell)(const CopyProgress *progress, void *arg), void *arg)
 {
 	Pool		pool = {.segment = make_segment(tasks, ntasks)};
 	int			n = Min(Min(nworkers, MAX_WORKERS), ntasks);

@@ -36,7 +36,8 @@ typedef struct CopyProgress
  * every so often. Raises the first error of any worker. The workers end with this process, however
  * it ends.
  */
-extern void copy_pool_run(const CopyTask *tasks, int ntasks, int nworkers, void (*tell) (const CopyProgress *progress, void *arg), void *arg);
+extern void copy_pool_run(const CopyTask *tasks, int ntasks, int nworkers,
+						  void (*tell)(const CopyProgress *progress, void *arg), void *arg);
 
 /* Ends workers that an earlier process has left behind, to free tables and origins. */
 extern void copy_pool_end_old(void);

@@ -129,7 +129,8 @@ sent_as(Oid relid, const char *column, bool *plain)
 	Oid			element = get_base_element_type(type);
 	Oid			part = OidIsValid(element) ? getBaseType(element) : type;
 
-	if (part == XMLOID || type == OIDVECTOROID || type == INT2VECTOROID || part == OIDVECTOROID || part == INT2VECTOROID)
+	if (part == XMLOID || type == OIDVECTOROID || type == INT2VECTOROID || part == OIDVECTOROID ||
+		part == INT2VECTOROID)
 		*plain = true;
 	if (part != XMLOID)
 		return NULL;
@@ -141,7 +142,8 @@ sent_as(Oid relid, const char *column, bool *plain)
  * form; on return, whether they are.
  */
 static char *
-copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_children, bool *binary, List **column_names)
+copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_children,
+				   bool *binary, List **column_names)
 {
 	StringInfoData sql,
 				list;
@@ -159,13 +161,15 @@ copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_ch
 		char	   *column = TextDatumGetCString(values[i]);
 		const char *as = sent_as(relid, column, &plain);
 
-		appendStringInfo(&list, "%s%s%s%s", i ? ", " : "", quote_identifier(column), as ? "::" : "", as ? as : "");
+		appendStringInfo(&list, "%s%s%s%s", i ? ", " : "", quote_identifier(column), as ? "::" : "",
+						 as ? as : "");
 		query |= as != NULL;
 		*column_names = lappend(*column_names, makeString(column));
 	}
 	initStringInfo(&sql);
 	if (query)
-		appendStringInfo(&sql, "COPY (SELECT %s FROM %s%s", list.data, with_children ? "" : "ONLY ", name);
+		appendStringInfo(&sql, "COPY (SELECT %s FROM %s%s", list.data, with_children ? "" : "ONLY ",
+						 name);
 	else
 		appendStringInfo(&sql, "COPY %s (%s", name, list.data);
 	*binary = *binary && !plain;
@@ -249,7 +253,8 @@ has_other_owners(Relation rel)
 	foreach(lc, find_all_inheritors(RelationGetRelid(rel), NoLock, NULL))
 	{
 		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
-		bool		other = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relowner != rel->rd_rel->relowner;
+		bool		other = HeapTupleIsValid(tuple) &&
+					 ((Form_pg_class) GETSTRUCT(tuple))->relowner != rel->rd_rel->relowner;
 
 		if (HeapTupleIsValid(tuple))
 			ReleaseSysCache(tuple);
@@ -313,7 +318,8 @@ replication_plugin_copy_table(PG_FUNCTION_ARGS)
 	bool		binary = PG_GETARG_BOOL(5);
 	Oid			relid = RangeVarGetRelid(makeRangeVar(schema, table, -1), RowExclusiveLock, false);
 	List	   *columns;
-	char	   *sql = copy_out_statement(relid, name, PG_GETARG_ARRAYTYPE_P(3), with_children, &binary, &columns);
+	char	   *sql =
+		copy_out_statement(relid, name, PG_GETARG_ARRAYTYPE_P(3), with_children, &binary, &columns);
 	bool		freeze = false;
 	Relation	rel;
 	TupleDesc	desc;

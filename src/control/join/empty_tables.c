@@ -62,7 +62,8 @@ open_quiet(List *relids)
 		TriggerDesc *triggers = ((Relation) lfirst(lc))->trigdesc;
 
 		if (triggers)
-			triggers->trig_truncate_before_statement = triggers->trig_truncate_after_statement = false;
+			triggers->trig_truncate_before_statement = triggers->trig_truncate_after_statement =
+				false;
 	}
 	return rels;
 }
@@ -100,7 +101,8 @@ replication_plugin_empty_tables(PG_FUNCTION_ARGS)
 	int			n;
 	List	   *relids = NIL;
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &oids, NULL, &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &oids,
+					  NULL, &n);
 	for (int i = 0; i < n; i++)
 		relids = lappend_oid(relids, DatumGetObjectId(oids[i]));
 	empty_tables(relids);

@@ -204,7 +204,8 @@ store_states(PGresult *states, const char *kind, const char *name)
 	SPI_connect();
 	for (int k = 0; k < PQntuples(states); k++)
 	{
-		Datum		values[3] = {CStringGetTextDatum(kind), CStringGetTextDatum(name), CStringGetTextDatum(PQgetvalue(states, k, 0))};
+		Datum values[3] = {CStringGetTextDatum(kind), CStringGetTextDatum(name),
+						   CStringGetTextDatum(PQgetvalue(states, k, 0))};
 
 		if (SPI_execute_with_args(insert_state_sql,
 								  3, types, values, NULL, false, 0) != SPI_OK_INSERT)
@@ -273,7 +274,8 @@ say_progress(const CopyProgress *progress, void *arg)
 	job->said_at = moment_now();
 	read_progress(progress->pids, &rows, &bytes);
 	join_progress("copying: table %d of %d, " INT64_FORMAT " rows, " INT64_FORMAT " MB",
-				  Min(progress->done + 1, job->ntables), job->ntables, progress->rows + rows, (progress->bytes + bytes) >> 20);
+				  Min(progress->done + 1, job->ntables), job->ntables, progress->rows + rows,
+				  (progress->bytes + bytes) >> 20);
 }
 
 void

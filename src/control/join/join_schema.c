@@ -106,7 +106,8 @@ connection_environment(const char *dsn)
 static int
 script_file(void)
 {
-	char	   *path = psprintf("%s/%s_replication_plugin_%u_%d", SCRIPT_DIR, PG_TEMP_FILE_PREFIX, MyDatabaseId, MyProcPid);
+	char	   *path = psprintf("%s/%s_replication_plugin_%u_%d", SCRIPT_DIR, PG_TEMP_FILE_PREFIX,
+								MyDatabaseId, MyProcPid);
 	int			fd;
 
 	if (mkdir(SCRIPT_DIR, pg_dir_create_mode) < 0 && errno != EEXIST)
@@ -198,7 +199,8 @@ dump(Joining *join, const char *section)
 {
 	bool		superuser = is_superuser(join->replication);
 	char	   *dsn = dsn_resolve(join->local->source_dsn, false);
-	List	   *list = list_make4(program_path("pg_dump"), psprintf("--section=%s", section), "--no-publications", "--no-subscriptions");
+	List		  *list = list_make4(program_path("pg_dump"), psprintf("--section=%s", section),
+									 "--no-publications", "--no-subscriptions");
 	const char **argv;
 	OwnTransaction t;
 	ListCell   *lc;
@@ -261,7 +263,8 @@ take_out(void)
 	{
 		MemoryContext old = MemoryContextSwitchTo(t.context);
 
-		script = DatumGetByteaPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		script = DatumGetByteaPCopy(
+			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();

@@ -37,7 +37,8 @@ static const char *const out_of_bounds_query =
 static void
 set_sequences(PGresult *res, bool first)
 {
-	const char *params[4] = {PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1), PQgetvalue(res, 0, 2), first ? "true" : "false"};
+	const char *params[4] = {PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1), PQgetvalue(res, 0, 2),
+							 first ? "true" : "false"};
 	char	   *left;
 
 	(void) sql_value(set_statement, 4, params);

@@ -111,7 +111,8 @@ is_behind(const char *failed_state, JoinStep step)
 void
 join_set_state(Joining *join, JoinStep to)
 {
-	const char *params[3] = {states[to].name, states[join->state].name, is_behind(join->local->failed_state, to) ? "t" : "f"};
+	const char *params[3] = {states[to].name, states[join->state].name,
+							 is_behind(join->local->failed_state, to) ? "t" : "f"};
 
 	Assert(states[join->state].successors & BIT(to));
 	/*

@@ -170,7 +170,8 @@ wait_for_slot(Joining *join, PGconn *conn, const char *sql)
 		return peer_exec(join->replication, sql);	/* raises the error */
 	while (PQisBusy(join->replication))
 	{
-		if (peer_wait(join->replication, WL_SOCKET_READABLE | WL_TIMEOUT, SLOT_POLL_MS) & WL_SOCKET_READABLE)
+		if (peer_wait(join->replication, WL_SOCKET_READABLE | WL_TIMEOUT, SLOT_POLL_MS) &
+			WL_SOCKET_READABLE)
 		{
 			if (PQconsumeInput(join->replication) == 0)
 				break;
@@ -179,7 +180,8 @@ wait_for_slot(Joining *join, PGconn *conn, const char *sql)
 		{
 			char	   *waits_for = slot_waits_for(conn, PQbackendPID(join->replication));
 
-			join_progress("making a slot on the source, which waits for %s", waits_for ? waits_for : "transactions that are open there");
+			join_progress("making a slot on the source, which waits for %s",
+						  waits_for ? waits_for : "transactions that are open there");
 		}
 	}
 	return peer_result(join->replication, sql);
@@ -195,7 +197,8 @@ make_source_slot(Joining *join, PGconn *conn)
 	PQclear(res);
 	drop_old_slot(join, conn);
 	join_progress("making a slot on the source (waits for transactions that are open there)");
-	join->replication = peer_connect(join->local->source_dsn, PEER_REPLICATION, "replication_plugin join");
+	join->replication =
+		peer_connect(join->local->source_dsn, PEER_REPLICATION, "replication_plugin join");
 	res = wait_for_slot(join, conn, psprintf("CREATE_REPLICATION_SLOT \"%s\" LOGICAL " PLUGIN_NAME
 											 " EXPORT_SNAPSHOT", join->slot));
 	join->snapshot = pstrdup(PQgetvalue(res, 0, 2));
@@ -233,7 +236,9 @@ follow_clock(PGconn *conn)
 	require_near_clock(PQgetvalue(res, 0, 1));
 	PQclear(res);
 	if (clock_lead() > wall_clock_limit() && manager_status_groups() == 1)
-		clock_set_back(DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(params[0]), InvalidOid, Int32GetDatum(-1))));
+		clock_set_back(
+			DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(params[0]),
+													InvalidOid, Int32GetDatum(-1))));
 	sql_value(observe_clock_sql, 1, params);
 }
 

@@ -113,7 +113,8 @@ static bool
 needed_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version *v)
 {
 	bool		isnull;
-	TransactionId xmin = DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
+	TransactionId xmin =
+		DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
 	Datum		key[INDEX_MAX_KEYS];
 
 	if (full_xid_of(xmin) >= e->since)
@@ -203,7 +204,8 @@ export_all(Export *e, Oid relid)
 	foreach(lc, e->ar->merge ? NIL : find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
-			export_target(e, e->ar->partitioned ? relation_leaf(e->ar, lfirst_oid(lc)) : e->ar->target);
+			export_target(e, e->ar->partitioned ? relation_leaf(e->ar, lfirst_oid(lc))
+												: e->ar->target);
 	}
 	become_worker(saved);
 }
@@ -254,8 +256,11 @@ import_parked(ApplyRelation *ar, JsonbContainer *entry, Version version)
 	initStringInfo(&buf);
 	read_key(ar, json_object_at(entry, "blocked_by"), blocker);
 	parked.blocked_by = tombstone_key_bytes(ar->tombstones, blocker, &buf);
-	parked.index_id = index && index->type == jbvString ?
-		get_relname_relid(pnstrdup(index->val.string.val, index->val.string.len), RelationGetNamespace(ar->rel)) : InvalidOid;
+	parked.index_id =
+		index && index->type == jbvString
+			? get_relname_relid(pnstrdup(index->val.string.val, index->val.string.len),
+								RelationGetNamespace(ar->rel))
+			: InvalidOid;
 	read_key(ar, json_object_at(entry, "parked"), key);
 	(void) parked_store(ar->tombstones, key, &parked);
 	ExecDropSingleTupleTableSlot(row);
@@ -274,7 +279,9 @@ import_pin(ApplyRelation *ar, JsonbContainer *entry, Version version)
 	t = relation_route(ar);
 	if (search_key(t, key))
 		pin_store(ar->tombstones, key,
-				  DatumGetTransactionId(slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull)), version);
+				  DatumGetTransactionId(
+					  slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull)),
+				  version);
 }
 
 /* Stores an entry. */

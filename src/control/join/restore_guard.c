@@ -53,7 +53,8 @@ trust(AlterTableStmt *statement)
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
 		Constraint *c = (Constraint *) cmd->def;
 
-		if (cmd->subtype == AT_AddConstraint && IsA(c, Constraint) && (c->contype == CONSTR_FOREIGN || c->contype == CONSTR_CHECK))
+		if (cmd->subtype == AT_AddConstraint && IsA(c, Constraint) &&
+			(c->contype == CONSTR_FOREIGN || c->contype == CONSTR_CHECK))
 			c->skip_validation = true;	/* valid nevertheless, if valid on the source */
 	}
 }
@@ -68,14 +69,16 @@ add_owners(Node *node, List **roles)
 		return false;
 	if (IsA(node, FuncCall))
 	{
-		FuncCandidateList f = FuncnameGetCandidates(((FuncCall *) node)->funcname, -1, NIL, false, false, false, true);
+		FuncCandidateList f = FuncnameGetCandidates(((FuncCall *) node)->funcname, -1, NIL, false,
+													false, false, true);
 
 		for (; f; f = f->next)
 		{
 			HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(f->oid));
 
 			if (HeapTupleIsValid(tuple) && f->oid >= FirstNormalObjectId)
-				*roles = list_append_unique_oid(*roles, ((Form_pg_proc) GETSTRUCT(tuple))->proowner);
+				*roles =
+					list_append_unique_oid(*roles, ((Form_pg_proc) GETSTRUCT(tuple))->proowner);
 			if (HeapTupleIsValid(tuple))
 				ReleaseSysCache(tuple);
 		}
@@ -224,7 +227,8 @@ owners_of_code(Node *statement)
 static bool
 is_about_names(int sqlstate)
 {
-	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION || sqlstate == ERRCODE_RAISE_EXCEPTION;
+	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+		   sqlstate == ERRCODE_RAISE_EXCEPTION;
 }
 
 /*
@@ -368,8 +372,9 @@ schema_is_being_restored(void)
 void
 restore_guard_install(void)
 {
-	DefineCustomBoolVariable(RESTORING_SCHEMA,
-							 "Has foreign keys made without a look at the rows that are there, and functions find names as their owners do.",
-							 "Set by the process that restores the schema of a joining node.",
-							 &restoring, false, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		RESTORING_SCHEMA,
+		"Has foreign keys made without a look at the rows that are there, and functions find names as their owners do.",
+		"Set by the process that restores the schema of a joining node.", &restoring, false,
+		PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
 }

@@ -48,7 +48,8 @@ blank_out(char *line, const char *command, const char *key, int key_len)
 {
 	int			len = strlen(command);
 
-	if (strncmp(line, command, len) != 0 || strncmp(line + len, key, key_len) != 0 || (line[len + key_len] != '\n' && line[len + key_len] != '\0'))
+	if (strncmp(line, command, len) != 0 || strncmp(line + len, key, key_len) != 0 ||
+		(line[len + key_len] != '\n' && line[len + key_len] != '\0'))
 		return;
 	memset(line, ' ', len + key_len);
 }
@@ -81,7 +82,8 @@ leave_out_restrictions(char *script)
 static void
 set_session_user(void)
 {
-	SetConfigOption("session_authorization", GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false), PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("session_authorization", GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false),
+					PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* Runs one statement. */
@@ -150,7 +152,8 @@ static void
 run_statements(const char *script)
 {
 	List	   *statements = pg_parse_query(script);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "statement", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "statement", ALLOCSET_DEFAULT_SIZES);
 	ListCell   *lc;
 
 	foreach(lc, statements)
@@ -179,7 +182,8 @@ script_run(const char *script, const char *note)
 	nest = NewGUCNestLevel();
 	session_hide(true);
 	SPI_connect();
-	(void) set_config_option(RESTORING_SCHEMA, "on", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(RESTORING_SCHEMA, "on", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 	run_statements(copy);
 	AtEOXact_GUC(false, nest);
 	run_statement(note);

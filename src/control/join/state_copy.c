@@ -73,7 +73,8 @@ append_columns(StringInfo out, Relation rel, const RowState *state)
 
 /* Puts the state of one row into the result. */
 static void
-put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, ReturnSetInfo *result)
+put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state,
+		  ReturnSetInfo *result)
 {
 	const SiblingSet *set = state->set;
 	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
@@ -94,11 +95,14 @@ put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, 
 
 		appendStringInfoString(&buf, i ? ",{" : "{");
 		if (!version_is_oldest(s->version))
-			appendStringInfo(&buf, "\"node\":%d,\"ts\":" INT64_FORMAT ",", s->version.node, s->version.ts);
-		appendStringInfo(&buf, "\"plain\":%s,\"deleted\":%s,\"values\":{", s->plain ? "true" : "false", s->deleted ? "true" : "false");
+			appendStringInfo(&buf, "\"node\":%d,\"ts\":" INT64_FORMAT ",", s->version.node,
+							 s->version.ts);
+		appendStringInfo(&buf, "\"plain\":%s,\"deleted\":%s,\"values\":{",
+						 s->plain ? "true" : "false", s->deleted ? "true" : "false");
 		if (!s->deleted)
 			row_decode(t->codec, s, row);
-		row_text_append(&buf, s->deleted ? only_key : row, t->key_attnums, s->deleted ? t->nkeys : 0);
+		row_text_append(&buf, s->deleted ? only_key : row, t->key_attnums,
+						s->deleted ? t->nkeys : 0);
 		appendStringInfoString(&buf, "}}");
 	}
 	appendStringInfoString(&buf, "]}");
@@ -110,7 +114,8 @@ put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state, 
 
 /* Exports rows that were written recently and have no stored state. */
 static void
-export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result, MemoryContext context)
+export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result,
+			  MemoryContext context)
 {
 	TupleTableSlot *row = table_slot_create(rel, NULL);
 	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
@@ -123,14 +128,17 @@ export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result, 
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (full_xid_of(DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull))) < since)
+		if (full_xid_of(DatumGetTransactionId(
+				slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull))) < since)
 			continue;
 		old = MemoryContextSwitchTo(context);
 		merge_table_key(t, row, key);
 		(void) row_state_visible(t->keys, key, GetActiveSnapshot(), &found);
 		if (found.set->n == 0)
 		{
-			sibling_add(found.set, row_sibling(t->codec, merge_table_shown_version(t, key, row, VERSION_SELF), row));
+			sibling_add(found.set,
+						row_sibling(t->codec, merge_table_shown_version(t, key, row, VERSION_SELF),
+									row));
 			found.set->items[0].plain = t->policy.young;
 			put_state(rel, t, key, &found, result);
 		}
@@ -145,7 +153,8 @@ void
 state_export(Relation rel, uint64 since, ReturnSetInfo *result)
 {
 	MergeTable *t = merge_table_open(rel);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "state export", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "state export", ALLOCSET_DEFAULT_SIZES);
 	ListCell   *lc;
 
 	foreach(lc, row_state_keys(RelationGetRelid(rel), GetActiveSnapshot(), 0))

@@ -107,7 +107,8 @@ parse_wanted(char *text)
 	List	   *wanted = NIL;
 	char	   *save = NULL;
 
-	for (char *item = text ? strtok_r(text, ";", &save) : NULL; item; item = strtok_r(NULL, ";", &save))
+	for (char *item = text ? strtok_r(text, ";", &save) : NULL; item;
+		 item = strtok_r(NULL, ";", &save))
 	{
 		int			provider,
 					paused,
@@ -178,7 +179,8 @@ judge_links(LinkTender *tender, List *wanted, List *nodes)
 		if (!list_member_int(now, lfirst_int(lc)))
 			ereport(LOG, (errmsg("link from node \"%s\" is back, or no longer wanted", nodes_name_in(nodes, lfirst_int(lc)))));
 	}
-	changed = list_difference_int(now, tender->given_up) != NIL || list_difference_int(tender->given_up, now) != NIL;
+	changed = list_difference_int(now, tender->given_up) != NIL ||
+			  list_difference_int(tender->given_up, now) != NIL;
 	list_free(tender->given_up);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	tender->given_up = list_copy(now);
@@ -246,7 +248,8 @@ is_outdated(const WantedLink *w, bool well)
 	if (strncmp(l->wanted_origins, w->origins, LINK_ORIGINS_SIZE - 1) != 0)
 		return true;
 	return well && l->demanded_at != 0 &&
-		moment_is_past(l->demanded_at, (int64) setting_reroute_timeout << Min(l->demands - 1, MAX_DOUBLINGS));
+		   moment_is_past(l->demanded_at,
+						  (int64) setting_reroute_timeout << Min(l->demands - 1, MAX_DOUBLINGS));
 }
 
 /* Starts, stops or restarts one wanted link as needed. */
@@ -411,7 +414,7 @@ int
 link_tender_round(LinkTender *tender, LocalNode *local, List *nodes)
 {
 	List	   *wanted = wanted_links(tender, local);
-	bool		takes_part = strcmp(local->state, "ready") == 0 || strcmp(local->state, "leaving") == 0;
+	bool takes_part = strcmp(local->state, "ready") == 0 || strcmp(local->state, "leaving") == 0;
 	bool		complete = true;
 	bool		well;
 	ListCell   *lc;
@@ -421,7 +424,10 @@ link_tender_round(LinkTender *tender, LocalNode *local, List *nodes)
 	well = all_well(wanted);
 	foreach(lc, wanted)
 		complete &= stands(tender, lfirst(lc));
-	(void) stop_unwanted(wanted, nodes, !takes_part ? STOP_ALL : complete ? STOP_REPLACED : STOP_REMOVED);
+	(void) stop_unwanted(wanted, nodes,
+						 !takes_part ? STOP_ALL
+						 : complete	 ? STOP_REPLACED
+									 : STOP_REMOVED);
 	foreach(lc, wanted)
 	{
 		follow(tender, lfirst(lc), nodes);

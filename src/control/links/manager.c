@@ -134,7 +134,8 @@ static const struct
 static bool
 is_running(const Manager *manager, ManagedWorker kind)
 {
-	return worker_is_running(manager->workers[kind].handle) || manager_status_worker(manager->dboid, kind) != 0;
+	return worker_is_running(manager->workers[kind].handle) ||
+		   manager_status_worker(manager->dboid, kind) != 0;
 }
 
 /* Terminates a worker. Returns true if it has ended. */
@@ -198,7 +199,8 @@ keep_running(Manager *manager, ManagedWorker kind)
 	w->started_at = moment_now();
 	w->failures++;
 	MemoryContextSwitchTo(TopMemoryContext);
-	w->handle = worker_start(kinds[kind].function, kinds[kind].name, ObjectIdGetDatum(manager->dboid));
+	w->handle =
+		worker_start(kinds[kind].function, kinds[kind].name, ObjectIdGetDatum(manager->dboid));
 	MemoryContextSwitchTo(manager->round);
 	tell_of_lack(w, kinds[kind].name);
 }
@@ -213,7 +215,8 @@ tend_join(Manager *manager, LocalNode *local)
 	ManagedState *w = &manager->workers[MANAGED_JOIN];
 
 	if (strncmp(local->state, "joining", 7) != 0 ||
-		(w->handle && !is_running(manager, MANAGED_JOIN) && !moment_is_past(w->started_at, setting_retry_min * 2)))
+		(w->handle && !is_running(manager, MANAGED_JOIN) &&
+		 !moment_is_past(w->started_at, setting_retry_min * 2)))
 		return;
 	w->failures = 0;
 	keep_running(manager, MANAGED_JOIN);
@@ -275,7 +278,8 @@ check_timestamps(Manager *manager, LocalNode *local)
 {
 	const char *why[1] = {TIMESTAMPS_LOST " HINT: SELECT replication_plugin.rejoin()"};
 
-	if (manager->timestamps_checked || strcmp(local->state, "removed") == 0 || strcmp(local->state, "needs_rejoin") == 0)
+	if (manager->timestamps_checked || strcmp(local->state, "removed") == 0 ||
+		strcmp(local->state, "needs_rejoin") == 0)
 		return true;
 	manager->timestamps_checked = !timestamps_are_lost();
 	if (manager->timestamps_checked)
@@ -326,9 +330,11 @@ try_identity(const char *dsn)
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 		MemoryContextSwitchTo(context);
-		if (edata->sqlerrcode == ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION && !edata->hint)
+		if (edata->sqlerrcode == ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION &&
+			!edata->hint)
 			edata->hint = "This node must reach itself by its dsn. If it has moved: SELECT replication_plugin.set_node_dsn(...), here or on any member.";
-		message = edata->hint ? psprintf("%s HINT: %s", edata->message, edata->hint) : edata->message;
+		message =
+			edata->hint ? psprintf("%s HINT: %s", edata->message, edata->hint) : edata->message;
 	}
 	PG_END_TRY();
 	return message;
@@ -450,7 +456,8 @@ notice_move(Manager *manager, LocalNode *local, List *nodes)
 		const char *params[1] = {n->dsn};
 		char	   *message;
 
-		if (n->node_id != local->node_id || strcmp(n->dsn, local->dsn) == 0 || !note_checked(manager, n->dsn))
+		if (n->node_id != local->node_id || strcmp(n->dsn, local->dsn) == 0 ||
+			!note_checked(manager, n->dsn))
 			continue;
 		message = try_identity(n->dsn);
 		if (message)
@@ -528,7 +535,8 @@ tell_of_places(Manager *manager, int without_place)
 		ereport(WARNING,
 				(errmsg("%d links of this node cannot run: " LINKS_IN_USE, without_place, link_status_count()),
 				 errhint(LINKS_IN_USE_HINT)));
-		sql_note_error(psprintf("%d links of this node cannot run: " LINKS_IN_USE " HINT: " LINKS_IN_USE_HINT,
+		sql_note_error(psprintf("%d links of this node cannot run: " LINKS_IN_USE
+								" HINT: " LINKS_IN_USE_HINT,
 								without_place, link_status_count()));
 	}
 	else if (without_place == 0 && manager->without_place > 0)
@@ -563,7 +571,8 @@ work(Manager *manager)
 		return true;
 	}
 	clock_guard_round(local, nodes);
-	if (!check_requirements(manager, local) || !check_identity(manager, local) || !check_timestamps(manager, local))
+	if (!check_requirements(manager, local) || !check_identity(manager, local) ||
+		!check_timestamps(manager, local))
 		return true;
 	if (!notice_removal(local, nodes))
 		return true;
@@ -597,7 +606,8 @@ note_failure(void)
 	AbortOutOfAnyTransaction();
 	PG_TRY();
 	{
-		sql_note_error(psprintf("manager: %s%s%s", edata->message, edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+		sql_note_error(psprintf("manager: %s%s%s", edata->message, edata->hint ? " HINT: " : "",
+								edata->hint ? edata->hint : ""));
 	}
 	PG_CATCH();
 	{
@@ -635,7 +645,8 @@ replication_plugin_manager_main(Datum dboid)
 
 	worker_setup(manager.dboid);
 	worker_plan_once();
-	manager.round = AllocSetContextCreate(TopMemoryContext, "manager round", ALLOCSET_DEFAULT_SIZES);
+	manager.round =
+		AllocSetContextCreate(TopMemoryContext, "manager round", ALLOCSET_DEFAULT_SIZES);
 	if (!manager_status_attach(manager.dboid))
 		proc_exit(0);
 	origin_map_ensure_loaded();

@@ -73,7 +73,8 @@ drop_spare_slots(SlotTender *tender)
 	List	   *now = NIL;
 	char	   *save = NULL;
 
-	for (char *item = list ? strtok_r(list, " ", &save) : NULL; item; item = strtok_r(NULL, " ", &save))
+	for (char *item = list ? strtok_r(list, " ", &save) : NULL; item;
+		 item = strtok_r(NULL, " ", &save))
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 		SpareSlot  *s = note_unused(tender->spare, atoi(item));
@@ -92,7 +93,8 @@ drop_spare_slots(SlotTender *tender)
 static void
 remove_stragglers(SlotTender *tender)
 {
-	const char *params[2] = {psprintf("%d", setting_max_retained_wal), psprintf("%X/%X", LSN_FORMAT_ARGS(tender->looked_end))};
+	const char *params[2] = {psprintf("%d", setting_max_retained_wal),
+							 psprintf("%X/%X", LSN_FORMAT_ARGS(tender->looked_end))};
 	char	   *names;
 
 	if (setting_max_retained_wal < 0)
@@ -124,7 +126,8 @@ void
 slot_tender_round(SlotTender *tender)
 {
 	sql_value(drop_slots_of_removed_sql, 0, NULL);
-	if (!moment_is_past(tender->looked_at, Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
+	if (!moment_is_past(tender->looked_at,
+						Max(LOOK_MS, LOOK_INTERVALS * setting_frontier_interval)))
 		return;
 	tender->looked_at = moment_now();
 	drop_spare_slots(tender);

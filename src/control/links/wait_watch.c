@@ -70,7 +70,8 @@ static int
 patience_with(const Offender *o)
 {
 	Assert(o->times > 0);
-	return Max(setting_lock_patience >> Min(o->times, 20), Min(SHORTEST_PATIENCE_MS, setting_lock_patience));
+	return Max(setting_lock_patience >> Min(o->times, 20),
+			   Min(SHORTEST_PATIENCE_MS, setting_lock_patience));
 }
 
 /* Forgets roles whose sessions have held no such lock for a while. */
@@ -83,7 +84,8 @@ forgive(WaitWatch *watch)
 	{
 		Offender   *o = lfirst(lc);
 
-		if (moment_is_past(o->last, Min(setting_lock_patience, INT_MAX / FORGIVE_AFTER) * FORGIVE_AFTER))
+		if (moment_is_past(o->last,
+						   Min(setting_lock_patience, INT_MAX / FORGIVE_AFTER) * FORGIVE_AFTER))
 		{
 			watch->offenders = foreach_delete_current(watch->offenders, lc);
 			pfree(o);
@@ -187,7 +189,8 @@ void
 wait_watch_round(WaitWatch *watch)
 {
 	if (!watch->told)
-		watch->told = MemoryContextAllocZero(TopMemoryContext, Max(link_status_count(), 1) * sizeof(TimestampTz));
+		watch->told = MemoryContextAllocZero(TopMemoryContext,
+											 Max(link_status_count(), 1) * sizeof(TimestampTz));
 	for (int i = 0; i < link_status_count(); i++)
 	{
 		LinkStatus	l;
@@ -198,7 +201,8 @@ wait_watch_round(WaitWatch *watch)
 		since = waits_since(l.pid);
 		if (since != 0 && setting_lock_patience > 0)
 			end_holders(watch, &l, (GetCurrentTimestamp() - since) / 1000);
-		if (since == 0 || since == watch->told[i] || !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), TELL_AFTER_MS))
+		if (since == 0 || since == watch->told[i] ||
+			!TimestampDifferenceExceeds(since, GetCurrentTimestamp(), TELL_AFTER_MS))
 			continue;
 		tell(&l);
 		watch->told[i] = since;

@@ -130,7 +130,8 @@ query(PGconn *conn, const char *sql, const char *tables, NodeId node)
 {
 	const char *params[2] = {tables, psprintf("%d", node)};
 	PGresult   *res = peer_exec_within(conn, sql, strstr(sql, "$2") ? 2 : 1, params, ANSWER_MS);
-	char	   *value = PQntuples(res) > 0 && !PQgetisnull(res, 0, 0) ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
+	char	   *value =
+		  PQntuples(res) > 0 && !PQgetisnull(res, 0, 0) ? pstrdup(PQgetvalue(res, 0, 0)) : NULL;
 
 	PQclear(res);
 	return value;
@@ -214,7 +215,8 @@ static void
 note_silent(const Inquiry *q)
 {
 	const char *params[3] = {q->tables, q->silent->node_name,
-	q->is_making ? "is just making tables: it may be one of them" : "cannot be asked whether it has it"};
+							 q->is_making ? "is just making tables: it may be one of them"
+										  : "cannot be asked whether it has it"};
 
 	sql_value(note_silent_sql, 3, params);
 }
@@ -291,7 +293,8 @@ look(GoneTables *gone, char *last_id)
 	}
 	list = sql_value(numbers_of_tables_sql, 1, (const char *const *) &q.tables);
 	begun = moment_now();
-	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number; number = strtok_r(NULL, " ", &rest))
+	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number;
+		 number = strtok_r(NULL, " ", &rest))
 	{
 		if (!forget(number, last_id, begun))
 			return;

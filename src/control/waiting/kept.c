@@ -120,10 +120,9 @@ static void
 run(Statement s, const Kept *k, const Change *after)
 {
 	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT8OID, INT4OID};
-	Datum		values[6] = {
-		CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name), Int32GetDatum(k->begin.origin), LSNGetDatum(k->begin.origin_lsn),
-		Int64GetDatum(after->id), Int32GetDatum(after->kept_by)
-	};
+	Datum		values[6] = {CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name),
+							 Int32GetDatum(k->begin.origin), LSNGetDatum(k->begin.origin_lsn),
+							 Int64GetDatum(after->id),		 Int32GetDatum(after->kept_by)};
 
 	session_keep_plan(&k->work->plans[s], statements[s].sql, statements[s].nparams, types);
 	if (SPI_execute_plan(k->work->plans[s], values, NULL, s != DELETE_ALL, 0) < 0)
@@ -159,10 +158,10 @@ read_head(Kept *k)
 
 		k->provider = DatumGetInt32(column(0, 1));
 		k->decided = DatumGetBool(column(0, 7));
-		k->begin = (WireBegin) {
-			.origin = DatumGetInt32(column(0, 2)),.origin_lsn = DatumGetLSN(column(0, 3)),
-			.commit_ts = DatumGetTimestampTz(column(0, 4)),.xid = (TransactionId) DatumGetInt64(column(0, 5))
-		};
+		k->begin = (WireBegin){.origin = DatumGetInt32(column(0, 2)),
+							   .origin_lsn = DatumGetLSN(column(0, 3)),
+							   .commit_ts = DatumGetTimestampTz(column(0, 4)),
+							   .xid = (TransactionId) DatumGetInt64(column(0, 5))};
 		old = MemoryContextSwitchTo(t.context);
 		k->seen = frontier_from_text(seen);
 		MemoryContextSwitchTo(old);
@@ -199,7 +198,8 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 	{
 		Change	   *c = &(*changes)[i];
 
-		*c = (Change) {DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3), read_bytes(i, 4)};
+		*c = (Change){DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3),
+					  read_bytes(i, 4)};
 		bytes += c->relation.len + c->change.len;
 		if (bytes > BATCH_BYTES)
 			n = i + 1;			/* the next call reads the rest */
@@ -217,7 +217,8 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 static void
 apply_changes(Kept *k)
 {
-	MemoryContext batch = AllocSetContextCreate(TopTransactionContext, "kept changes", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext batch =
+		AllocSetContextCreate(TopTransactionContext, "kept changes", ALLOCSET_DEFAULT_SIZES);
 	Change		last = {.id = PG_INT64_MIN};
 	Change	   *changes;
 	int			n;
@@ -261,9 +262,12 @@ static void
 apply_transaction(Kept *k)
 {
 	apply_init(k->cx, k->provider, NULL, k->seen);
-	apply_begin(k->cx, &k->begin, (ApplyMode) {.careful = true,.kept = true,.source_decides = k->decided});
-	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	apply_begin(k->cx, &k->begin,
+				(ApplyMode){.careful = true, .kept = true, .source_decides = k->decided});
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	pulse_limit(k->limit);
 	/* a table that is excluded by now may still exist, and would fail again */
 	if (exclusion_reason(k->schema, k->name) == NULL)
@@ -310,8 +314,9 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 	f->changes = k->changes;
 	f->limited = pulse_is_over();
 	if (f->limited)
-		edata->message = psprintf("a transaction took longer than %d s, in which %d changes were applied; %s%s",
-								  k->limit / 1000, k->changes, next_try(k), cut_error_context(edata));
+		edata->message =
+			psprintf("a transaction took longer than %d s, in which %d changes were applied; %s%s",
+					 k->limit / 1000, k->changes, next_try(k), cut_error_context(edata));
 	else if (timed_out)
 		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s", setting_row_timeout,
 								  cut_error_context(edata));
@@ -348,7 +353,8 @@ try_transaction(Kept *k, Failure *f)
 static void
 note_failure(const char *number, const Failure *f, Moment start, bool progress)
 {
-	kept_due_failed(number, cut_error_text(f->error), (int) ((moment_now() - start) / 1000), f->changes, f->limited, progress);
+	kept_due_failed(number, cut_error_text(f->error), (int) ((moment_now() - start) / 1000),
+					f->changes, f->limited, progress);
 }
 
 /*
@@ -357,7 +363,8 @@ note_failure(const char *number, const Failure *f, Moment start, bool progress)
 static void
 work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema, const char *name)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kept transaction", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "kept transaction", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Moment		start = moment_now();
 	int			limit = kept_due_limit(number);

@@ -213,14 +213,18 @@ kept_due_is_most(int limit, int changes)
 }
 
 void
-kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited, bool progress)
+kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited,
+				bool progress)
 {
 	bool		slow_rows = are_slow(ms, changes);
 	int			pause = limited || ms > atoi(SLOW_MS) ? ms * (slow_rows ? (int64) REST : 1) : 0;
-	const char *params[7] = {
-		number, reason, psprintf("%d", ms), psprintf("%d", pause), limited ? "1" : "0", progress ? "1" : "0",
-		psprintf("%d", most_doublings(slow_rows))
-	};
+	const char *params[7] = {number,
+							 reason,
+							 psprintf("%d", ms),
+							 psprintf("%d", pause),
+							 limited ? "1" : "0",
+							 progress ? "1" : "0",
+							 psprintf("%d", most_doublings(slow_rows))};
 
 	sql_value(note_failure_sql, 7, params);
 }

@@ -37,7 +37,8 @@ extern bool kept_due_is_most(int limit, int changes);
  * Stores that a transaction took so many milliseconds for so many changes and failed. limited: it
  * exceeded its time limit. progress: others before it succeeded.
  */
-extern void kept_due_failed(const char *number, const char *reason, int ms, int changes, bool limited, bool progress);
+extern void kept_due_failed(const char *number, const char *reason, int ms, int changes,
+							bool limited, bool progress);
 
 /* Stores that nothing failed. pause: there was nothing to do, but the table goes on waiting. */
 extern void kept_due_worked(const char *number, bool pause);

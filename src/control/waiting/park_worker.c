@@ -133,7 +133,8 @@ look(ApplyContext *cx, ParkTable *t)
 	{
 		result = unpark_table(cx, t->relid);
 		skipped += result == UNPARK_SKIPPED;
-	} while (++passes < MOST_PASSES && (result == UNPARK_MORE || (result == UNPARK_SKIPPED && skipped < MOST_SKIPPED)));
+	} while (++passes < MOST_PASSES &&
+			 (result == UNPARK_MORE || (result == UNPARK_SKIPPED && skipped < MOST_SKIPPED)));
 	visited(&t->look, start, count);
 }
 
@@ -159,7 +160,8 @@ visit(ParkWorker *worker, const char *table, void (*what) (ApplyContext *, ParkT
 	char	   *list = tables_in(table);
 	char	   *save = NULL;
 
-	for (char *name = list ? strtok_r(list, " ", &save) : NULL; name; name = strtok_r(NULL, " ", &save))
+	for (char *name = list ? strtok_r(list, " ", &save) : NULL; name;
+		 name = strtok_r(NULL, " ", &save))
 		what(worker->cx, entry_of(worker, (Oid) strtoul(name, NULL, 10)));
 	return list != NULL;
 }
@@ -177,7 +179,8 @@ note_error(void)
 	edata = CopyErrorData();
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
-	sql_note_error(psprintf("park worker: %s%s%s", cut_text(edata->message, 1000), edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
+	sql_note_error(psprintf("park worker: %s%s%s", cut_text(edata->message, 1000),
+							edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
 	ReThrowError(edata);
 }
 
@@ -186,7 +189,8 @@ static void
 work(void)
 {
 	ParkWorker	worker = {.cx = apply_create()};
-	MemoryContext round = AllocSetContextCreate(TopMemoryContext, "park round", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext round =
+		AllocSetContextCreate(TopMemoryContext, "park round", ALLOCSET_DEFAULT_SIZES);
 	bool		healthy = false;
 	bool		some;
 

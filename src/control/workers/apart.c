@@ -42,7 +42,8 @@ run_apart(const char *sql)
 	r->done = false;
 	r->error.sqlstate = 0;
 	strcpy(r->sql, sql);
-	worker = worker_start("replication_plugin_apart_main", "replication_plugin command", UInt32GetDatum(dsm_segment_handle(segment)));
+	worker = worker_start("replication_plugin_apart_main", "replication_plugin command",
+						  UInt32GetDatum(dsm_segment_handle(segment)));
 	if (!worker)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

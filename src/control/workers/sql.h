@@ -17,7 +17,8 @@ extern char *sql_value(const char *sql, int nparams, const char *const *params);
  * Like sql_value(), but marks the rows with an origin, while the transaction is a local one: so the
  * rows are not decoded, and other processes can use the origin at the same time.
  */
-extern char *sql_repair(const char *sql, int nparams, const char *const *params, RepOriginId origin);
+extern char *sql_repair(const char *sql, int nparams, const char *const *params,
+						RepOriginId origin);
 
 /* Calls sql_value() with one integer parameter. */
 extern char *sql_value_int(const char *sql, int param);

@@ -101,7 +101,8 @@ worker_setup(Oid dboid)
 	 * A worker checks for deadlocks sooner than a session, so that the worker is rolled back, and
 	 * tries again.
 	 */
-	SetConfigOption("deadlock_timeout", psprintf("%dms", Max(1, Min(DeadlockTimeout / 10, 100))), PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("deadlock_timeout", psprintf("%dms", Max(1, Min(DeadlockTimeout / 10, 100))),
+					PGC_SUSET, PGC_S_OVERRIDE);
 	/* otherwise a worker could wait for a standby that cannot come before the worker is done */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 }
@@ -119,7 +120,8 @@ worker_wait(long ms)
 
 	/* report changed rows: otherwise autovacuum would not learn of them */
 	pgstat_report_stat(true);
-	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	events =
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 
 	if (events & WL_LATCH_SET)
 		ResetLatch(MyLatch);
