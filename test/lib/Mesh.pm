@@ -206,8 +206,8 @@ sub session
 	my ($self, $i) = @_;
 	my $node = $self->node($i);
 	my $kept = \$self->{sessions}{$$}{$i};
-	return $$kept if $$kept && $$kept->is_alive;
 	my %env = $node->_get_env;
+	return $$kept if $$kept && $$kept->is_like(\%env) && $$kept->is_alive;
 	$$kept = Session->new(\%env, $node->installed_command('psql'), '-XAtq', '-v', 'ON_ERROR_STOP=1',
 		'-d', $node->connstr('app'), '-f', '-');
 	return $$kept;

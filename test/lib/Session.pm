@@ -33,7 +33,7 @@ sub changes_defaults
 sub new
 {
 	my ($class, $env, @command) = @_;
-	my $self = bless { owner => $$, lines => 0 }, $class;
+	my $self = bless { owner => $$, lines => 0, options => options($env) }, $class;
 	pipe(my $in, $self->{in}) or die "pipe: $!";
 	pipe($self->{out}, my $out) or die "pipe: $!";
 	pipe($self->{err}, my $err) or die "pipe: $!";
@@ -50,6 +50,20 @@ sub new
 		POSIX::_exit(127);
 	}
 	return $self;
+}
+
+# What libpq takes from an environment.
+sub options
+{
+	my ($env) = @_;
+	return join "\n", map { "$_=$env->{$_}" } grep { /^PG/ && defined $env->{$_} } sort keys %$env;
+}
+
+# Would a new session in this environment have the same options?
+sub is_like
+{
+	my ($self, $env) = @_;
+	return $self->{options} eq options($env);
 }
 
 # Runs a text. Returns (status, stdout, stderr), as psql does for a file: 0, or 3 after an
