@@ -148,7 +148,6 @@ work(Link *link, MemoryContext context)
 	{
 		/* the last stream's position is written with the group's name, which is in the context */
 		link_note_end(link);
-		link->stream.noted = InvalidXLogRecPtr;
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(context);
 		link->seen_stored = NULL;

@@ -117,6 +117,7 @@ link_note_end(Link *link)
 {
 	if (link->stream.noted != InvalidXLogRecPtr)
 		confirmed_store(link, link->stream.noted, true);
+	link->stream.noted = InvalidXLogRecPtr; /* once for each stream */
 }
 
 /*

@@ -140,10 +140,8 @@ static void
 collect_tombstones(const Collector *c)
 {
 	List	   *owners = read_owners(owners_of_missing());
-	OwnTransaction t = own_transaction_begin();
+	OwnTransaction t = sql_transaction_begin();
 
-	(void) extension_lock();
-	own_transaction_snapshot(&t);
 	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
 	tombstone_collect(c->block, c->block + BLOCKS, c->started,
 					  parked_none() && !waiting_tables() ? NULL : is_needed, owners);
@@ -250,9 +248,7 @@ look_at_tombstones(void)
 	if (!newest_delete_look_begin(&look) ||
 		sql_value(any_prepared_sql, 0, NULL))
 		return;
-	t = own_transaction_begin();
-	(void) extension_lock();
-	own_transaction_snapshot(&t);
+	t = sql_transaction_begin();
 	tombstone_look();
 	own_transaction_end(&t);
 	newest_delete_look_end(look);

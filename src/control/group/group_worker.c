@@ -129,9 +129,6 @@ static const char member_state_sql[] =
 	"SELECT state FROM replication_plugin.local_node WHERE state IN ('ready', 'leaving')";
 static const char fenced_nodes_sql[] =
 	"SELECT string_agg(f::text, ' ') FROM unnest(replication_plugin.fenced_nodes()) f";
-static const char clear_error_sql[] =
-	"UPDATE replication_plugin.local_node SET last_error = NULL"
-	" WHERE last_error LIKE 'group worker: %'";
 static const char my_id_sql[] = "SELECT node_id FROM replication_plugin.local_node";
 
 typedef struct Note
@@ -258,12 +255,10 @@ thin_notes(GroupWorker *worker)
 static Frontier *
 seen_now(void)
 {
-	OwnTransaction t = own_transaction_begin();
+	OwnTransaction t = sql_transaction_begin();
 	MemoryContext old;
 	Frontier   *seen;
 
-	(void) extension_lock();
-	own_transaction_snapshot(&t);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	seen = seen_through();
 	MemoryContextSwitchTo(old);
@@ -595,7 +590,7 @@ work(GroupWorker *worker)
 	origin_map_secure_progress();
 	settle_tables(&worker->settling, worker->moved_to);
 	if (!worker->healthy && !worker->slot_is_ahead)
-		sql_value(clear_error_sql, 0, NULL);
+		sql_clear_error("group worker: %");
 	worker->healthy = true;
 	MemoryContextReset(worker->round);
 	worker_wait(Min(setting_frontier_interval / 4 + 1, 1000));

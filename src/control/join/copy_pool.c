@@ -177,9 +177,7 @@ do_task(Shared *s, SharedWorker *me)
 	int64		bytes = 0;
 
 	pgstat_report_activity(STATE_RUNNING, text_at(s, t->what));
-	own = own_transaction_begin();
-	(void) extension_lock();
-	own_transaction_snapshot(&own);
+	own = sql_transaction_begin();
 	SPI_connect();
 	for (int i = 0; i < t->nparams; i++)
 	{

@@ -197,10 +197,8 @@ static void
 store_states(PGresult *states, const char *kind, const char *name)
 {
 	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
-	OwnTransaction t = own_transaction_begin();
+	OwnTransaction t = sql_transaction_begin();
 
-	(void) extension_lock();
-	own_transaction_snapshot(&t);
 	SPI_connect();
 	for (int k = 0; k < PQntuples(states); k++)
 	{

@@ -25,9 +25,9 @@
 
 #include "base/own_transaction.h"
 #include "base/session.h"
-#include "catalog/names.h"
 #include "control/join/restore_guard.h"
 #include "control/join/script.h"
+#include "control/workers/sql.h"
 
 /* Returns the first line at or after p that is neither empty nor a comment. */
 static char *
@@ -175,9 +175,7 @@ script_run(const char *script, const char *note)
 
 	pg_verifymbstr(copy, strlen(copy), false);
 	leave_out_restrictions(copy);
-	t = own_transaction_begin();
-	(void) extension_lock();
-	own_transaction_snapshot(&t);
+	t = sql_transaction_begin();
 	set_session_user();
 	nest = NewGUCNestLevel();
 	session_hide(true);

@@ -53,9 +53,6 @@
 #define PRUNE_MS		10000
 #define NO_WORKER		"no free background worker for "
 
-static const char clear_worker_error_sql[] =
-	"UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE '" NO_WORKER
-	"%'";
 static const char needs_park_worker_sql[] =
 	"SELECT 1 FROM replication_plugin.parked_row UNION ALL SELECT 1"
 	" FROM replication_plugin.row_pin"
@@ -69,17 +66,9 @@ static const char take_removal_sql[] =
 	" FROM replication_plugin.node n WHERE n.node_id = l.node_id AND l.node_id = $1::integer"
 	" RETURNING l.state";
 static const char set_dsn_sql[] = "UPDATE replication_plugin.local_node SET dsn = $1";
-static const char clear_version_error_sql[] =
-	"UPDATE replication_plugin.local_node SET last_error = NULL"
-	" WHERE last_error LIKE '%ALTER EXTENSION%'";
 static const char set_error_sql[] =
 	"UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()";
-static const char clear_places_error_sql[] =
-	"UPDATE replication_plugin.local_node SET last_error = NULL"
-	" WHERE last_error LIKE '% links of this node cannot run: %'";
 static const char preload_in_sessions_sql[] = "SELECT replication_plugin.preload_in_sessions(true)";
-static const char clear_error_sql[] =
-	"UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE 'manager: %'";
 
 /* A worker of a kind that runs at most once in a database. */
 typedef struct ManagedState
@@ -177,7 +166,7 @@ tell_of_lack(ManagedState *w, const char *name)
 	if (!w->handle)
 		sql_note_error(psprintf(NO_WORKER "\"%s\": what it does stands still HINT: Raise max_worker_processes and restart the server.", name));
 	else if (w->lacking || !w->placed)
-		sql_value(clear_worker_error_sql, 0, NULL);
+		sql_clear_error(NO_WORKER "%");
 	w->lacking = !w->handle;
 	w->placed |= w->handle != NULL;
 }
@@ -508,7 +497,7 @@ check_version(Manager *manager, LocalNode *local, const char *version)
 	if (strcmp(version, EXTENSION_VERSION) == 0)
 	{
 		if (manager->other_version)
-			sql_value(clear_version_error_sql, 0, NULL);
+			sql_clear_error("%ALTER EXTENSION%");
 		manager->other_version = false;
 		return true;
 	}
@@ -540,7 +529,7 @@ tell_of_places(Manager *manager, int without_place)
 								without_place, link_status_count()));
 	}
 	else if (without_place == 0 && manager->without_place > 0)
-		sql_value(clear_places_error_sql, 0, NULL);
+		sql_clear_error("% links of this node cannot run: %");
 	manager->without_place = without_place;
 }
 
@@ -627,7 +616,7 @@ try_work(Manager *manager)
 	{
 		more = work(manager);
 		if (more && !manager->healthy)
-			sql_value(clear_error_sql, 0, NULL);
+			sql_clear_error("manager: %");
 		manager->healthy |= more;
 	}
 	PG_CATCH();

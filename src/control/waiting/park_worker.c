@@ -47,9 +47,6 @@ static const char forget_dropped_sql[] =
 	" WHERE c.oid = p.relid)";
 static const char tables_in_sql[] =
 	"SELECT pg_catalog.string_agg(DISTINCT relid::pg_catalog.text, ' ') FROM replication_plugin.%s";
-static const char clear_error_sql[] =
-	"UPDATE replication_plugin.local_node SET last_error = NULL"
-	" WHERE last_error LIKE 'park worker: %'";
 
 /* A task that is done with a table, and when it was last done. */
 typedef struct Visit
@@ -202,7 +199,7 @@ work(void)
 		some |= visit(&worker, "row_pin", collect);
 		some |= kept_round(&worker.kept, worker.cx);
 		if (!healthy)
-			sql_value(clear_error_sql, 0, NULL);
+			sql_clear_error("park worker: %");
 		healthy = true;
 		pulse_rest();
 		if (some)

@@ -17,9 +17,9 @@
 #include "utils/memutils.h"
 
 #include "base/own_transaction.h"
-#include "catalog/names.h"
 #include "control/workers/apart.h"
 #include "control/workers/error_text.h"
+#include "control/workers/sql.h"
 #include "control/workers/workers.h"
 
 /* The segment. The caller reads it after the worker has ended. */
@@ -69,10 +69,8 @@ run_apart(const char *sql)
 static void
 run(const char *sql)
 {
-	OwnTransaction t = own_transaction_begin();
+	OwnTransaction t = sql_transaction_begin();
 
-	(void) extension_lock();
-	own_transaction_snapshot(&t);
 	SPI_connect();
 	if (SPI_execute(sql, false, 0) < 0)
 		elog(ERROR, "statement failed: %s", sql);

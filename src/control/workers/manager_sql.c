@@ -16,6 +16,8 @@ static const char note_error_sql[] =
 	"UPDATE replication_plugin.local_node"
 	" SET last_error = $1, last_error_at = CASE WHEN $1 IS NULL THEN last_error_at ELSE now() END"
 	" WHERE last_error IS DISTINCT FROM $1";
+static const char clear_error_sql[] =
+	"UPDATE replication_plugin.local_node SET last_error = NULL WHERE last_error LIKE $1";
 static const char delete_old_sql[] =
 	"DELETE FROM replication_plugin.conflict_log"
 	/* with two bounds, a plan that does not know them takes the index */
@@ -57,6 +59,12 @@ void
 sql_note_error(const char *message)
 {
 	sql_value(note_error_sql, 1, &message);
+}
+
+void
+sql_clear_error(const char *pattern)
+{
+	sql_value(clear_error_sql, 1, &pattern);
 }
 
 /* Deletes rows of conflict_log that are older than conflict_retention. */

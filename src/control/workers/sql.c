@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 
 #include "base/own_transaction.h"
+#include "base/session.h"
 #include "catalog/names.h"
 #include "control/workers/sql.h"
 
@@ -23,7 +24,7 @@
 typedef struct KeptPlan
 {
 	const char *sql;			/* the hash key */
-	SPIPlanPtr	plan;
+	SPIPlanPtr	plan;			/* NULL: not prepared yet, or with an error */
 } KeptPlan;
 
 static uint32
@@ -60,24 +61,31 @@ plan_of(const char *sql, int nparams, Oid *types)
 {
 	static HTAB *plans = NULL;
 	KeptPlan   *kept;
-	SPIPlanPtr	plan;
 
 	if (!plans)
 		plans = make_kept_plans();
 	kept = hash_search(plans, &sql, HASH_FIND, NULL);
-	if (kept)
-		return kept->plan;
-	plan = SPI_prepare(sql, nparams, types);
-	if (!plan)
-		elog(ERROR, "statement cannot be prepared: %s", sql);
-	if (hash_get_num_entries(plans) < MAX_PLANS)
+	if (!kept && hash_get_num_entries(plans) >= MAX_PLANS)
+		return SPI_prepare(sql, nparams, types);
+	if (!kept)
 	{
-		sql = MemoryContextStrdup(TopMemoryContext, sql);
-		SPI_keepplan(plan);
-		kept = hash_search(plans, &sql, HASH_ENTER, NULL);
-		kept->plan = plan;
+		const char *key = MemoryContextStrdup(TopMemoryContext, sql);
+
+		kept = hash_search(plans, &key, HASH_ENTER, NULL);
+		kept->plan = NULL;
 	}
-	return plan;
+	session_keep_plan(&kept->plan, sql, nparams, types);
+	return kept->plan;
+}
+
+OwnTransaction
+sql_transaction_begin(void)
+{
+	OwnTransaction t = own_transaction_begin();
+
+	(void) extension_lock();	/* if the extension does not exist, statements fail */
+	own_transaction_snapshot(&t);
+	return t;
 }
 
 /*
@@ -94,9 +102,7 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 	char	   *result = NULL;
 
 	Assert(nparams <= MAX_PARAMS);
-	t = own_transaction_begin();
-	(void) extension_lock();	/* if the extension does not exist, the statement fails */
-	own_transaction_snapshot(&t);
+	t = sql_transaction_begin();
 	SPI_connect();
 	replorigin_session_origin = origin;
 	for (int i = 0; i < nparams; i++)

@@ -7,6 +7,14 @@
 
 #include "access/xlogdefs.h"
 
+#include "base/own_transaction.h"
+
+/*
+ * Begins a transaction in which the extension's tables can be used: it has a snapshot, and holds
+ * the lock of the extension. own_transaction_end() ends it.
+ */
+extern OwnTransaction sql_transaction_begin(void);
+
 /*
  * Runs a statement with text parameters. Returns the first column of the first row as text, in the
  * caller's context, or NULL if there is none.
