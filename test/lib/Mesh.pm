@@ -183,7 +183,7 @@ sub try_sql
 	{
 		return $self->session($i)->run($sql);
 	}
-	$self->close_sessions($i) if $db || Session::changes_defaults($sql);
+	$self->close_session($i) if $db || Session::changes_defaults($sql);
 	return $self->try_alone($i, $sql, $db);
 }
 
@@ -213,13 +213,12 @@ sub session
 	return $$kept;
 }
 
-# Closes the sessions that are kept on a node, or on all nodes.
-sub close_sessions
+# Closes the session that is kept on a node.
+sub close_session
 {
-	my ($self, @nodes) = @_;
-	my $mine = $self->{sessions}{$$} or return;
-	@nodes = keys %$mine unless @nodes;
-	$_->close for grep { $_ } delete @$mine{@nodes};
+	my ($self, $i) = @_;
+	my $kept = delete $self->{sessions}{$$}{$i};
+	$kept->close if $kept;
 }
 
 # SQL on all nodes.

@@ -3,7 +3,8 @@
 # of its own: each text begins with the session's defaults, and an error ends the session.
 #
 # A text for which a kept session would make a difference is refused by fits(): one that leaves
-# a transaction open, has commands of psql, or changes what new sessions begin with.
+# a transaction open, has commands of psql, leaves what DISCARD ALL does not undo, or changes what
+# new sessions begin with.
 package Session;
 
 use strict;
@@ -18,7 +19,7 @@ sub fits
 	my ($sql) = @_;
 	return 0 if $sql =~ /^\s*\\|\\\\|\\[a-z]\w*\s*$/m;
 	return 0 if $sql =~ /\b(?:BEGIN\s*;|BEGIN\s+(?:ISOLATION|READ|TRANSACTION|WORK)|START\s+TRANSACTION|COPY\s)/i;
-	return 0 if $sql =~ /\bSESSION\s+AUTHORIZATION|\bSET\s+ROLE|\bLOAD\s+'|\bTEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)/i;
+	return 0 if $sql =~ /\bSESSION\s+AUTHORIZATION|\bSET\s+ROLE|\bLOAD\s+'|session_setup|setseed|\bTEMP(?:ORARY)?\s+(?:TABLE|VIEW|SEQUENCE)/i;
 	return !changes_defaults($sql);
 }
 
@@ -26,7 +27,7 @@ sub fits
 sub changes_defaults
 {
 	my ($sql) = @_;
-	return $sql =~ /\b(?:ALTER|DROP|CREATE)\s+(?:DATABASE|ROLE|USER|SYSTEM|EXTENSION|OWNED)|pg_reload_conf|pg_terminate_backend|session_setup|setseed/i;
+	return $sql =~ /\b(?:ALTER|DROP|CREATE)\s+(?:DATABASE|ROLE|USER|SYSTEM|EXTENSION|OWNED)|pg_reload_conf|pg_terminate_backend/i;
 }
 
 # Opens a session: the environment of psql, and its command with options.
