@@ -17,6 +17,7 @@
 #include "base/shmem.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "output/confirm_watch.h"
 #include "output/json_format.h"
 #include "output/native.h"
 #include "output/options.h"
@@ -67,6 +68,7 @@ static void
 shutdown_native(LogicalDecodingContext *ctx)
 {
 	server_stop_forget();
+	confirm_watch_end();
 	sent_relation_shutdown();
 }
 
@@ -111,6 +113,7 @@ start_native(LogicalDecodingContext *ctx)
 	origin_map_ensure_loaded();
 	ctx->output_plugin_private = native_startup(ctx, &options);
 	server_stop_watch();
+	confirm_watch_begin();
 }
 
 /* Starts a stream of JSON. */

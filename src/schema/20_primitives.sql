@@ -27,11 +27,6 @@ AS 'MODULE_PATHNAME', 'replication_plugin_hide_secrets' LANGUAGE C STRICT;
 COMMENT ON FUNCTION hide_secrets(boolean) IS
 	'keeps the statements of this session, or transaction, out of the log, pg_stat_activity, auto_explain and pg_stat_statements, as they can have passwords in them';
 
-CREATE FUNCTION wait_place(take boolean) RETURNS boolean
-AS 'MODULE_PATHNAME', 'replication_plugin_wait_place' LANGUAGE C STRICT VOLATILE;
-COMMENT ON FUNCTION wait_place(boolean) IS
-	'takes one of the few places that a role has for sessions that wait with connections to other nodes open, until the transaction ends or it is given back; false if there is none free';
-
 CREATE FUNCTION check_own_dsn(dsn text) RETURNS void
 AS 'MODULE_PATHNAME', 'replication_plugin_check_own_dsn' LANGUAGE C STRICT;
 COMMENT ON FUNCTION check_own_dsn(text) IS 'an error unless the dsn leads to this very database';

@@ -31,7 +31,6 @@ BEGIN
 		format('SELECT replication_plugin.wait_for_progress(%s, %L, %L)', me, target, timeout)) q;
 	RETURN coalesce(answer[1] = 't', false);
 EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
-	PERFORM pg_sleep(extract(epoch FROM timeout) / 2);
 	RETURN EXISTS (SELECT FROM replication_plugin.frontier f WHERE f.node_id = member
 		AND replication_plugin.frontier_lsn(f.vector, me) >= target);
 END
@@ -52,40 +51,7 @@ $$;
 COMMENT ON FUNCTION commit_mark() IS 'commits an empty transaction that travels like a write; returns its position';
 
 CREATE FUNCTION wait_for_apply(timeout interval DEFAULT '60 seconds') RETURNS boolean
-LANGUAGE plpgsql VOLATILE STRICT
-AS $$
-DECLARE
-	deadline timestamptz := clock_timestamp() + timeout;
-	target pg_lsn := replication_plugin.flush_point();
-	mark pg_lsn;
-	has_place boolean := false;
-	n record;
-BEGIN
-	FOR n IN SELECT m.node_id, m.dsn, replication_plugin.slot_name(m.node_id) AS slot, p.provider IS NOT NULL AS linked
-		FROM replication_plugin.node m
-		LEFT JOIN replication_plugin.planned_links('{}') p ON p.provider = replication_plugin.my_id() AND p.subscriber = m.node_id
-		WHERE m.state = 'ready' AND m.node_id <> replication_plugin.my_id() ORDER BY 4 DESC, 1
-	LOOP
-		LOOP
-			IF n.linked THEN
-				EXIT WHEN EXISTS (SELECT FROM pg_get_replication_slots() s WHERE s.slot_name = n.slot AND s.confirmed_flush_lsn >= target);
-			ELSIF has_place OR replication_plugin.wait_place(true) THEN -- else it waits for its turn
-				has_place := true;
-				mark := coalesce(mark, replication_plugin.commit_mark());
-				-- not for longer: it may be removed
-				EXIT WHEN replication_plugin.member_has(n.node_id, n.dsn, mark, greatest(least(deadline - clock_timestamp(), '2 seconds'), '0'));
-			END IF;
-			-- it may be removed while we wait
-			EXIT WHEN EXISTS (SELECT FROM replication_plugin.removal r WHERE r.node_id = n.node_id);
-			IF clock_timestamp() >= deadline THEN
-				RETURN false;
-			END IF;
-			PERFORM pg_sleep(0.02);
-		END LOOP;
-	END LOOP;
-	PERFORM replication_plugin.wait_place(false) WHERE has_place;
-	RETURN true;
-END
-$$;
+AS 'MODULE_PATHNAME', 'replication_plugin_wait_for_apply' LANGUAGE C VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp SET replication_plugin.code_as_owners = on;
 COMMENT ON FUNCTION wait_for_apply(interval) IS
 	'waits until all other members have durably applied what was committed here before the call; false after the timeout';

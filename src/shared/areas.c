@@ -16,6 +16,7 @@
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
 #include "shared/seen.h"
+#include "shared/wakeup.h"
 #include "shared/wall_clock.h"
 
 const ShmemArea *const shared_areas[] = {
@@ -28,6 +29,7 @@ const ShmemArea *const shared_areas[] = {
 	[AREA_WALL_CLOCK] = &wall_clock_area,
 	[AREA_SEEN] = &seen_area,
 	[AREA_NEWEST_DELETE] = &newest_delete_area,
+	[AREA_WAKEUP] = &wakeup_area,
 	[AREAS] = NULL
 };
 

@@ -19,6 +19,7 @@ typedef enum SharedArea
 	AREA_WALL_CLOCK,
 	AREA_SEEN,
 	AREA_NEWEST_DELETE,
+	AREA_WAKEUP,
 	AREAS
 } SharedArea;
 

@@ -25,6 +25,7 @@
 #include "shared/areas.h"
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
+#include "shared/wakeup.h"
 
 #define MAX_HOLDS	1024		/* (database, origin) pairs of this server */
 
@@ -304,6 +305,7 @@ origin_hold_note(NodeId origin, XLogRecPtr lsn, TimestampTz ts)
 		h->ts = Max(h->ts, ts);
 	}
 	LWLockRelease(&shared()->lock);
+	wakeup_send(WAKEUP_APPLIED);
 }
 
 TimestampTz

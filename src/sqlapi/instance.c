@@ -11,7 +11,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "replication/message.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
@@ -42,7 +41,6 @@ PG_FUNCTION_INFO_V1(replication_plugin_check_own_dsn);
 PG_FUNCTION_INFO_V1(replication_plugin_remote_query);
 PG_FUNCTION_INFO_V1(replication_plugin_loopback);
 PG_FUNCTION_INFO_V1(replication_plugin_run_apart);
-PG_FUNCTION_INFO_V1(replication_plugin_flush_point);
 PG_FUNCTION_INFO_V1(replication_plugin_last_commit_lsn);
 PG_FUNCTION_INFO_V1(replication_plugin_run_start);
 PG_FUNCTION_INFO_V1(replication_plugin_require_no_transaction);
@@ -229,16 +227,6 @@ replication_plugin_run_apart(PG_FUNCTION_ARGS)
 {
 	run_apart(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
-}
-
-/* flush_point() → pg_lsn: a flushed position after everything that has committed before */
-Datum
-replication_plugin_flush_point(PG_FUNCTION_ARGS)
-{
-	XLogRecPtr	end = LogLogicalMessage(PLUGIN_NAME, "", 0, false);
-
-	XLogFlush(end);
-	PG_RETURN_LSN(end);
 }
 
 /* last_commit_lsn() → pg_lsn: end of this session's last commit */

@@ -36,6 +36,7 @@
 #include "merge/merge_table.h"
 #include "shared/manager_status.h"
 #include "shared/seen.h"
+#include "shared/wakeup.h"
 #include "sqlapi/settings.h"
 #include "store/parked.h"
 
@@ -76,6 +77,8 @@ at_end_of_transaction(XactEvent event, void *arg)
 		manager_status_request(MyDatabaseId, (effects & END_IN_GROUP) != 0);
 	else if ((effects & END_WAKE) && event != XACT_EVENT_ABORT)
 		manager_status_wake(MyDatabaseId);
+	if ((effects & (END_REQUEST | END_WAKE)) && event != XACT_EVENT_ABORT)
+		wakeup_send(WAKEUP_GROUP);
 	if ((effects & END_FORGET_SEEN) && event == XACT_EVENT_COMMIT)
 		seen_forget();
 	effects = 0;

@@ -12,9 +12,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
-#include "catalog/pg_authid.h"
-#include "storage/lock.h"
-
 #include "base/compat.h"
 #include "output/native.h"
 #include "shared/link_status.h"
@@ -24,7 +21,6 @@
 #include "shared/seen.h"
 #include "sqlapi/settings.h"
 
-PG_FUNCTION_INFO_V1(replication_plugin_wait_place);
 PG_FUNCTION_INFO_V1(replication_plugin_link_states);
 PG_FUNCTION_INFO_V1(replication_plugin_transaction_at_hand);
 PG_FUNCTION_INFO_V1(replication_plugin_manager_pid);
@@ -203,32 +199,4 @@ replication_plugin_create_origin(PG_FUNCTION_ARGS)
 				 errmsg("%d is no node number", PG_GETARG_INT32(0))));
 	(void) origin_map_create(PG_GETARG_INT32(0));
 	PG_RETURN_VOID();
-}
-
-/*
- * Number of concurrent calls of wait_for_apply() by one role that may have connections to other
- * nodes.
- */
-#define WAIT_PLACES		8
-
-/*
- * wait_place(take boolean) → boolean
- *
- * Takes one of the places for calls of this session's role that connect to other nodes, if one is
- * free, or gives it back. Each place is a heavyweight lock. Returns true on success.
- */
-Datum
-replication_plugin_wait_place(PG_FUNCTION_ARGS)
-{
-	bool		take = PG_GETARG_BOOL(0);
-	LOCKTAG		tag;
-
-	for (int i = 1; i <= WAIT_PLACES; i++)
-	{
-		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, AuthIdRelationId, GetSessionUserId(), i);
-		if (take ? LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL :
-			LockHeldByMe(&tag, ExclusiveLock) && LockRelease(&tag, ExclusiveLock, false))
-			PG_RETURN_BOOL(true);
-	}
-	PG_RETURN_BOOL(false);
 }

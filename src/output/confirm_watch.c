@@ -1,0 +1,61 @@
+/*
+ * confirm_watch.c
+ *		Tells sessions that wait for it when the subscriber of this walsender has confirmed more.
+ *
+ * PostgreSQL moves the slot's confirmed position when a walsender reads a reply, and calls no
+ * function of an output plugin. But in each turn of its loops a walsender reads the replies that
+ * have arrived and then flushes its output, by a table of functions that the process may replace.
+ * Hence the position is looked at where the output is flushed: a comparison for each turn.
+ */
+#include "postgres.h"
+
+/*
+ * libpq.h includes the headers of Kerberos and OpenSSL for a struct that is not used here. They
+ * need not be installed.
+ */
+#undef ENABLE_GSS
+#undef USE_OPENSSL
+
+#include "libpq/libpq.h"
+#include "replication/slot.h"
+#include "replication/walsender.h"
+
+#include "output/confirm_watch.h"
+#include "shared/wakeup.h"
+
+static PQcommMethods watched;	/* those of the socket, but flush_if_writable() */
+static const PQcommMethods *unwatched = NULL;	/* those of the socket; NULL: not watching */
+static XLogRecPtr told = InvalidXLogRecPtr;	/* the confirmed position of the last wake-up */
+
+/* Wakes the sessions that wait if the confirmed position has moved, and flushes the output. */
+static int
+flush_if_writable(void)
+{
+	/* only this process moves the position of the slot that it holds */
+	if (MyReplicationSlot && MyReplicationSlot->data.confirmed_flush != told)
+	{
+		told = MyReplicationSlot->data.confirmed_flush;
+		wakeup_send(WAKEUP_CONFIRMED);
+	}
+	return unwatched->flush_if_writable();
+}
+
+void
+confirm_watch_begin(void)
+{
+	/* an error may have ended the last stream without confirm_watch_end() */
+	if (!am_walsender || unwatched)
+		return;
+	unwatched = PqCommMethods;
+	watched = *PqCommMethods;
+	watched.flush_if_writable = flush_if_writable;
+	PqCommMethods = &watched;
+}
+
+void
+confirm_watch_end(void)
+{
+	if (unwatched)
+		PqCommMethods = unwatched;
+	unwatched = NULL;
+}
