@@ -83,39 +83,7 @@ COMMENT ON FUNCTION rejoin(text) IS
 	'on a node that is out of its group, or still catches up: takes it in again under its name, with the rows of the others in place of its own';
 
 CREATE FUNCTION wait_until_ready(timeout interval DEFAULT '10 minutes') RETURNS boolean
-LANGUAGE plpgsql VOLATILE STRICT
-AS $$
-DECLARE
-	deadline timestamptz := clock_timestamp() + timeout;
-	l replication_plugin.local_node;
-	said text := '';
-	complained text := '';
-BEGIN
-	LOOP
-		SELECT * INTO l FROM replication_plugin.local_node;
-		IF NOT FOUND THEN
-			RAISE EXCEPTION 'this database is in no group' USING ERRCODE = '55000',
-				HINT = 'Call create_group() or join_group() first.';
-		END IF;
-		IF l.state = 'ready' AND l.announced THEN
-			RETURN true;
-		END IF;
-		IF l.state || coalesce(': ' || l.progress, '') <> said THEN
-			said := l.state || coalesce(': ' || l.progress, '');
-			RAISE NOTICE '%', said;
-		END IF;
-		IF coalesce(l.last_error, '') <> complained THEN
-			complained := coalesce(l.last_error, '');
-			IF complained <> '' THEN
-				RAISE NOTICE 'error, tried again: %', complained;
-			END IF;
-		END IF;
-		IF clock_timestamp() >= deadline OR l.state IN ('removed', 'needs_rejoin', 'leaving', 'left') THEN
-			RETURN false;
-		END IF;
-		PERFORM pg_sleep(0.1);
-	END LOOP;
-END
-$$;
+AS 'MODULE_PATHNAME', 'replication_plugin_wait_until_ready' LANGUAGE C VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp SET replication_plugin.code_as_owners = on;
 COMMENT ON FUNCTION wait_until_ready(interval) IS
 	'waits until this node is a full member; true if it is, false after the timeout; progress comes as notices';

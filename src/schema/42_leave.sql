@@ -141,21 +141,9 @@ COMMENT ON FUNCTION remove_node(text, boolean) IS
 	'takes a node out of the group, on all members; its number is never used again; lost: it is dead, and the others make do with what they have of it';
 
 -- Called by a node that leaves: whether this one has it down as removed; waits for it.
-CREATE FUNCTION wait_for_removal(leaving integer, timeout interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-	deadline timestamptz := clock_timestamp() + timeout;
-BEGIN
-	LOOP
-		IF EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = leaving AND n.state = 'removed') THEN
-			RETURN true;
-		ELSIF clock_timestamp() >= deadline THEN
-			RETURN false;
-		END IF;
-		PERFORM pg_sleep(0.02);
-	END LOOP;
-END
-$$;
+CREATE FUNCTION wait_for_removal(leaving integer, timeout interval) RETURNS boolean
+AS 'MODULE_PATHNAME', 'replication_plugin_wait_for_removal' LANGUAGE C VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp SET replication_plugin.code_as_owners = on;
 COMMENT ON FUNCTION wait_for_removal(integer, interval) IS 'waits until this node has another one down as removed; false after the timeout';
 
 -- Whether another member has this node down as removed; waits for it; null if it does not answer.

@@ -2,21 +2,8 @@
 
 -- Called by another member: whether this one has, durably, what was committed there up to a position; waits for it. So who waits asks over one
 -- connection, and need not connect again and again.
-CREATE FUNCTION wait_for_progress(origin integer, target pg_lsn, timeout interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-	deadline timestamptz := clock_timestamp() + timeout;
-BEGIN
-	LOOP
-		IF replication_plugin.origin_progress_durable(origin) >= target THEN
-			RETURN true;
-		ELSIF clock_timestamp() >= deadline THEN
-			RETURN false;
-		END IF;
-		PERFORM pg_sleep(0.02);
-	END LOOP;
-END
-$$;
+CREATE FUNCTION wait_for_progress(origin integer, target pg_lsn, timeout interval) RETURNS boolean
+AS 'MODULE_PATHNAME', 'replication_plugin_wait_for_progress' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION wait_for_progress(integer, pg_lsn, interval) IS 'waits until this node has what another one has committed up to a position; false after the timeout';
 
 -- Whether a member has, durably, what was committed here up to a position; waits for it. Asked where there is no slot for it here;
