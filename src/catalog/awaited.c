@@ -28,6 +28,9 @@
 static const char insert_awaited_sql[] =
 	"INSERT INTO " EXTENSION_SCHEMA "." TABLE_AWAITED_STATE " VALUES ($1, $2, $3, $4, $5, $6)";
 
+/* insert_awaited_sql, prepared for the life of the process */
+static SPIPlanPtr insert_plan = NULL;
+
 bool
 awaited_any(Relation root)
 {
@@ -65,8 +68,8 @@ awaited_note(Relation root, NodeId origin, XLogRecPtr origin_lsn, const char *un
 	int			nest;
 
 	nest = session_sql_begin();
-	if (SPI_execute_with_args(insert_awaited_sql,
-							  6, types, values, NULL, false, 0) != SPI_OK_INSERT)
+	session_keep_plan(&insert_plan, insert_awaited_sql, lengthof(types), types);
+	if (SPI_execute_plan(insert_plan, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not note a write that was passed over");
 	session_sql_end(nest);
 }

@@ -92,12 +92,41 @@ replication_plugin_frontier_covers(PG_FUNCTION_ARGS)
 
 /* ---------- the stable vector ---------- */
 
-/* Runs a statement of the extension. It sees everything that has committed before. */
-static void
-run(const char *sql, int nargs, Oid *types, Datum *values, int expected)
+/*
+ * The statements that run for each frontier row, with their result. Each process that applies
+ * frontier rows prepares them once.
+ */
+typedef enum Statement
 {
-	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
-		elog(ERROR, "statement failed: %s", sql);
+	LOCK_STABLE_POINT,
+	READ_MEMBERS,
+	STORE_STABLE_POINT
+} Statement;
+
+static const struct
+{
+	const char *sql;
+	int			nparams;
+	int			result;
+}			statements[] = {
+	[LOCK_STABLE_POINT] = {lock_stable_point_sql, 0, SPI_OK_SELECT},
+	[READ_MEMBERS] = {members_sql, 0, SPI_OK_SELECT},
+	[STORE_STABLE_POINT] = {store_stable_point_sql, 1, SPI_OK_UPDATE}
+};
+
+static SPIPlanPtr plans[lengthof(statements)];
+
+/*
+ * Runs a statement. It sees everything that has committed before. value: its parameter, a text.
+ */
+static void
+run(Statement s, Datum value)
+{
+	Oid			types[1] = {TEXTOID};
+
+	session_keep_plan(&plans[s], statements[s].sql, statements[s].nparams, types);
+	if (SPI_execute_plan(plans[s], &value, NULL, false, 0) != statements[s].result)
+		elog(ERROR, "statement failed: %s", statements[s].sql);
 }
 
 /* Returns a column of the current result as text, or NULL if it is null. */
@@ -132,7 +161,7 @@ read_members(StableMember **members)
 {
 	int			n;
 
-	run(members_sql, 0, NULL, NULL, SPI_OK_SELECT);
+	run(READ_MEMBERS, (Datum) 0);
 	n = SPI_processed;
 	*members = palloc0(Max(n, 1) * sizeof(StableMember));
 	for (int i = 0; i < n; i++)
@@ -153,23 +182,20 @@ read_members(StableMember **members)
 static void
 raise_stable_point(void)
 {
-	Oid			types[1] = {TEXTOID};
-	Datum		args[1];
 	NodeId		me = nodes_local_id();
 	StableMember *members;
 	Frontier   *stable;
 	int			n;
 
 	/* serialize, so that each call sees the row that the previous one has written */
-	run(lock_stable_point_sql, 0, NULL, NULL, SPI_OK_SELECT);
+	run(LOCK_STABLE_POINT, (Datum) 0);
 	if (SPI_processed == 0)
 		return;					/* joining: not all rows are copied yet */
 	stable = read_frontier(column(0, 1));
 	n = read_members(&members);
 	if (!stable_raise(stable, members, n, me, local_frontier(me)))
 		return;
-	args[0] = CStringGetTextDatum(frontier_to_text(stable));
-	run(store_stable_point_sql, 1, types, args, SPI_OK_UPDATE);
+	run(STORE_STABLE_POINT, CStringGetTextDatum(frontier_to_text(stable)));
 }
 
 /* raise_stable_point() → trigger */
