@@ -24,12 +24,12 @@
 #include "shared/wakeup.h"
 
 static PQcommMethods watched;	/* those of the socket, but flush_if_writable() */
-static const PQcommMethods *unwatched = NULL;	/* those of the socket; NULL: not watching */
+static const PQcommMethods *unwatched = NULL;	/* those of the socket; NULL: never watched */
 static XLogRecPtr told = InvalidXLogRecPtr;	/* the confirmed position of the last wake-up */
 
-/* Wakes the sessions that wait if the confirmed position has moved, and flushes the output. */
-static int
-flush_if_writable(void)
+/* Wakes the sessions that wait if the confirmed position has moved. */
+static void
+tell(void)
 {
 	/* only this process moves the position of the slot that it holds */
 	if (MyReplicationSlot && MyReplicationSlot->data.confirmed_flush != told)
@@ -37,6 +37,12 @@ flush_if_writable(void)
 		told = MyReplicationSlot->data.confirmed_flush;
 		wakeup_send(WAKEUP_CONFIRMED);
 	}
+}
+
+static int
+flush_if_writable(void)
+{
+	tell();
 	return unwatched->flush_if_writable();
 }
 
@@ -44,7 +50,7 @@ void
 confirm_watch_begin(void)
 {
 	/* an error may have ended the last stream without confirm_watch_end() */
-	if (!am_walsender || unwatched)
+	if (!am_walsender || PqCommMethods == &watched)
 		return;
 	unwatched = PqCommMethods;
 	watched = *PqCommMethods;
@@ -55,7 +61,8 @@ confirm_watch_begin(void)
 void
 confirm_watch_end(void)
 {
-	if (unwatched)
+	/* a stream that ends does not flush after the last reply */
+	tell();
+	if (PqCommMethods == &watched)
 		PqCommMethods = unwatched;
-	unwatched = NULL;
 }

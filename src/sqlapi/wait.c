@@ -176,7 +176,7 @@ replication_plugin_wait_for_progress(PG_FUNCTION_ARGS)
 
 	origin_map_ensure_loaded();
 	do
-		has = origin_hold_visible(origin, false) >= target && origin_hold_visible(origin, true) >= target;
+		has = origin_hold_visible(origin, false) >= Max(target, 1) && origin_hold_visible(origin, true) >= target;
 	while (!has && sleep_until(WAKEUP_APPLIED, deadline));
 	wakeup_done();
 	PG_RETURN_BOOL(has);

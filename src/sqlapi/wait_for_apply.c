@@ -231,6 +231,9 @@ ask(Wait *w, const Member *m)
 		if (SPI_execute(mark_sql, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
 			elog(ERROR, "could not commit a mark");
 		w->mark = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		/* every member would have a mark at position zero */
+		if (isnull || w->mark == InvalidXLogRecPtr)
+			elog(ERROR, "could not commit a mark");
 		SPI_freetuptable(SPI_tuptable);
 	}
 	args[0] = Int32GetDatum(m->node);
