@@ -1,24 +1,9 @@
 -- Taking a database out of its group.
 
 -- Waits until all workers of this database but the manager have ended; false if they do not.
-CREATE FUNCTION wait_for_workers_to_stop(patience interval) RETURNS boolean LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-	deadline timestamptz := clock_timestamp() + patience;
-BEGIN
-	LOOP
-		PERFORM pg_stat_clear_snapshot(); -- else the list of processes stays as first seen
-		EXIT WHEN NOT EXISTS (SELECT FROM replication_plugin.link_states() WHERE pid IS NOT NULL)
-			AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-				AND backend_type LIKE 'replication_plugin %' AND backend_type <> 'replication_plugin manager');
-		IF clock_timestamp() > deadline THEN
-			RETURN false;
-		END IF;
-		PERFORM pg_sleep(0.05);
-	END LOOP;
-	RETURN true;
-END
-$$;
+CREATE FUNCTION wait_for_workers_to_stop(patience interval) RETURNS boolean
+AS 'MODULE_PATHNAME', 'replication_plugin_wait_for_workers_to_stop' LANGUAGE C VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp SET replication_plugin.code_as_owners = on;
 COMMENT ON FUNCTION wait_for_workers_to_stop(interval) IS 'waits until this database''s workers have ended';
 
 -- Drops all slots that this database has for members. Who reads from one is cut off, and may be back at once.

@@ -232,22 +232,7 @@ COMMENT ON FUNCTION causal_context(regclass, jsonb) IS
 
 -- Waits until this node has had all that a context was read from.
 CREATE FUNCTION wait_for_context(relation regclass, key jsonb, context text, timeout interval DEFAULT '10 seconds') RETURNS boolean
-LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-	deadline timestamptz := clock_timestamp() + timeout;
-	here boolean;
-BEGIN
-	PERFORM replication_plugin.require_key(relation, key);
-	LOOP
-		here := replication_plugin.context_is_here(relation, replication_plugin.row_of_json(relation, key), context);
-		IF here OR clock_timestamp() >= deadline THEN
-			RETURN here;
-		END IF;
-		PERFORM pg_sleep(0.02);
-	END LOOP;
-END
-$$;
+AS 'MODULE_PATHNAME', 'replication_plugin_wait_for_context' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION wait_for_context(regclass, jsonb, text, interval) IS
 	'waits until this node has all that a causal context was read from; false after the timeout';
 

@@ -1,7 +1,8 @@
 /*
  * wait.c
  *		SQL functions that wait for a state of this node: that it is ready, that it knows of a
- *		removal, that it has applied what another node has committed.
+ *		removal, that it has applied what another node has committed or what a client has read
+ *		elsewhere, that its workers have ended.
  *
  * Each look at a table takes a snapshot of its own. Between looks the session sleeps until it is
  * woken (shared/wakeup.h). wait_for_apply() has a file of its own.
@@ -24,6 +25,8 @@
 PG_FUNCTION_INFO_V1(replication_plugin_wait_until_ready);
 PG_FUNCTION_INFO_V1(replication_plugin_wait_for_removal);
 PG_FUNCTION_INFO_V1(replication_plugin_wait_for_progress);
+PG_FUNCTION_INFO_V1(replication_plugin_wait_for_context);
+PG_FUNCTION_INFO_V1(replication_plugin_wait_for_workers_to_stop);
 
 /* Whether this node is ready, and whether it never will be; its progress, and its last error. */
 static const char local_sql[] =
@@ -33,6 +36,20 @@ static const char local_sql[] =
 	" FROM replication_plugin.local_node l";
 static const char removed_sql[] =
 	"SELECT FROM replication_plugin.node n WHERE n.node_id = $1 AND n.state = 'removed'";
+
+static const char require_key_sql[] = "SELECT replication_plugin.require_key($1, $2)";
+static const char context_sql[] =
+	"SELECT replication_plugin.context_is_here($1, replication_plugin.row_of_json($1, $2), $3)";
+
+/* Workers of this database but the manager. The list of processes is read anew. */
+static const char workers_sql[] =
+	"SELECT FROM pg_stat_clear_snapshot() WHERE EXISTS"
+	" (SELECT FROM replication_plugin.link_states() WHERE pid IS NOT NULL)"
+	" OR EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+	" AND backend_type LIKE 'replication_plugin %' AND backend_type <> 'replication_plugin manager')";
+
+/* Nothing tells of the end of a worker: its entry is gone only after its own last callback. */
+#define WORKERS_PAUSE_MS	50
 
 /* Prepares a statement for the duration of a call. */
 static SPIPlanPtr
@@ -180,4 +197,74 @@ replication_plugin_wait_for_progress(PG_FUNCTION_ARGS)
 	while (!has && sleep_until(WAKEUP_APPLIED, deadline));
 	wakeup_done();
 	PG_RETURN_BOOL(has);
+}
+
+/* ---------- what a client has read elsewhere ---------- */
+
+/*
+ * wait_for_context(relation regclass, key jsonb, context text, timeout interval) → boolean
+ *
+ * Runs with the settings of the session, by which the values of the key are read.
+ */
+Datum
+replication_plugin_wait_for_context(PG_FUNCTION_ARGS)
+{
+	Oid			types[3] = {REGCLASSOID, JSONBOID, TEXTOID};
+	Datum		args[3];
+	char		nulls[4] = "   ";
+	Moment		deadline;
+	SPIPlanPtr	plan;
+	bool		here;
+
+	if (PG_ARGISNULL(2) || PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the causal context and the timeout may not be null")));
+	for (int i = 0; i < 3; i++)
+	{
+		args[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	}
+	deadline = argument_deadline(PG_GETARG_INTERVAL_P(3));
+	SPI_connect();
+	if (SPI_execute_with_args(require_key_sql, 2, types, args, nulls, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not check the key");
+	plan = prepare(context_sql, lengthof(types), types);
+	do
+	{
+		bool		isnull;
+
+		(void) look(plan, args);
+		here = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
+		SPI_freetuptable(SPI_tuptable);
+	}
+	while (!here && sleep_until(WAKEUP_APPLIED, deadline));
+	wakeup_done();
+	SPI_finish();
+	PG_RETURN_BOOL(here);
+}
+
+/* ---------- workers ---------- */
+
+/* wait_for_workers_to_stop(patience interval) → boolean */
+Datum
+replication_plugin_wait_for_workers_to_stop(PG_FUNCTION_ARGS)
+{
+	Moment		deadline = argument_deadline(PG_GETARG_INTERVAL_P(0));
+	int			nest = session_sql_begin();
+	SPIPlanPtr	plan = prepare(workers_sql, 0, NULL);
+	bool		stopped;
+
+	for (;;)
+	{
+		long		left = moment_ms_until(deadline);
+
+		stopped = look(plan, NULL) == 0;
+		SPI_freetuptable(SPI_tuptable);
+		if (stopped || left == 0)
+			break;
+		wakeup_pause(Min(left, WORKERS_PAUSE_MS));
+	}
+	session_sql_end(nest);
+	PG_RETURN_BOOL(stopped);
 }

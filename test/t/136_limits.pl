@@ -35,6 +35,34 @@ is(($mesh->finish_sql($waiter))[0], "t\n", 'and it knows when the other one has 
 $mesh->sql(1, "SELECT replication_plugin.set_topology('all_to_all')");
 $mesh->wait_for_streaming;
 
+# ---------- who waits is woken ----------
+# Without a wake-up each wait lasts until the next look, a second later.
+my $waits = join '', map { "INSERT INTO t VALUES ($_, 'woken'); SELECT replication_plugin.wait_for_apply();" } 101 .. 140;
+my $begin = time;
+my ($answers, $complaint) = $mesh->finish_sql($mesh->start_sql(1, $waits));
+is($answers, "t\n" x 40, 'forty writes are waited for') or diag($complaint);
+cmp_ok(time - $begin, '<', 20, 'and who waits is woken when others have confirmed');
+$mesh->wait_converged;
+
+# ---------- what a client has read elsewhere ----------
+$mesh->pause(3, 1);
+$mesh->sql(1, "INSERT INTO wiki VALUES (7, 'read here')");
+my $read = $mesh->sql(1, q{SELECT replication_plugin.causal_context('wiki', '{"id": 7}')});
+sub wait_for_read { return sprintf q{SELECT replication_plugin.wait_for_context(%s, %s, %s, %s)}, map { defined ? "'$_'" : 'NULL' } @_; }
+is($mesh->sql(1, wait_for_read('wiki', '{"id": 7}', $read, '0')), 't', 'a context is there where it was read');
+is($mesh->sql(3, wait_for_read('wiki', '{"id": 7}', $read, '100 ms')), 'f', 'and not yet elsewhere');
+for my $null ([ 'wiki', '{"id": 7}', $read, undef ], [ 'wiki', '{"id": 7}', undef, '1 s' ], [ undef, '{"id": 7}', $read, '1 s' ], [ 'wiki', undef, $read, '1 s' ])
+{
+	my ($status, undef, $err) = $mesh->try_sql(3, wait_for_read(@$null));
+	ok($status != 0 && $err =~ /may (?:not )?be null/, 'no null') or diag($err);
+}
+$waiter = $mesh->start_sql(3, wait_for_read('wiki', '{"id": 7}', $read, '60 seconds'));
+$mesh->poll(3, "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%wait_for_context%' AND wait_event_type = 'Extension'") or die;
+$mesh->resume(3, 1);
+is(($mesh->finish_sql($waiter))[0], "t\n", 'who waits is told when it is there');
+is($mesh->sql(3, 'SELECT v FROM wiki WHERE id = 7'), 'read here', 'and reads it');
+$mesh->wait_for_streaming;
+
 # ---------- concurrent values of a row ----------
 $mesh->sql(1, "INSERT INTO wiki VALUES (1, 'first')");
 $mesh->wait_converged;
