@@ -165,7 +165,7 @@ _PG_init(void)
 
 	settings_define();
 	causal_context_define_setting();
-	code_hook_define();
+	code_hook_install();
 	settings_reserve_prefix();
 	hooks_install(&takers, preloaded);
 	capture_guard_install();

@@ -21,7 +21,7 @@
  * So no function of a user has a superuser's rights there, not even while a statement of the
  * extension is planned (which may compute an index's expression) or reads a literal.
  *
- * A function that is looked up anywhere else has no hook: in a user's session PostgreSQL may inline
+ * A function that is looked up anywhere else is not hooked: in a user's session PostgreSQL may inline
  * the functions of that user, as usual.
  */
 #include "postgres.h"
@@ -159,8 +159,8 @@ become_caller(Call *call)
 
 /*
  * Function manager hook, called at the beginning and the end of a function. It looks nothing up
- * when the function has failed. A function within which the hook was installed has no state: its
- * beginning was not seen.
+ * when the function has failed. A function within which a session has loaded the library has no
+ * state: its beginning was not seen.
  */
 static void
 at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
@@ -312,23 +312,6 @@ code_hook_many_owners(bool on)
 	many_owners = on;
 }
 
-/* Assign hook of replication_plugin.code_as_owners. */
-static void
-set_as_owners(bool newval, void *extra)
-{
-	if (newval)
-		code_hook_install();
-}
-
-void
-code_hook_define(void)
-{
-	DefineCustomBoolVariable(
-		CODE_AS_OWNERS, "Has functions that statements of a superuser call run as who owns them.",
-		"Set by functions and processes of the extension.", &as_owners, false, PGC_USERSET,
-		GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, set_as_owners, NULL);
-}
-
 /*
  * Transaction callback. Releases the session locks that code of users has taken in a worker, whose
  * session does not end.
@@ -346,17 +329,31 @@ give_back_locks(XactEvent event, void *arg)
 }
 
 void
-code_hook_install(void)
+code_hook_note_use(void)
 {
 	has_run = true;
-	/* DateStyle always has a check hook, so there is a previous one once the hooks are set */
-	if (previous_checks[HELD_DATESTYLE])
-		return;
+}
+
+/* Assign hook of replication_plugin.code_as_owners. */
+static void
+set_as_owners(bool newval, void *extra)
+{
+	if (newval)
+		code_hook_note_use();
+}
+
+void
+code_hook_install(void)
+{
+	Assert(previous_checks[HELD_DATESTYLE] == NULL);
 	RegisterXactCallback(give_back_locks, NULL);
 	previous_needs_hook = needs_fmgr_hook;
 	needs_fmgr_hook = needs_hook;
 	previous_hook = fmgr_hook;
 	fmgr_hook = at_function;
 	hold_settings();
-	Assert(previous_checks[HELD_DATESTYLE] != NULL);
+	DefineCustomBoolVariable(
+		CODE_AS_OWNERS, "Has functions that statements of a superuser call run as who owns them.",
+		"Set by functions and processes of the extension.", &as_owners, false, PGC_USERSET,
+		GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, set_as_owners, NULL);
 }

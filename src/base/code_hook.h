@@ -6,15 +6,19 @@
 #define REPLICATION_PLUGIN_CODE_HOOK_H
 
 /*
- * Called when a row session begins. From then on, in this process, the settings on which the text
- * form of values depends stay pinned between functions of users, whatever these set.
+ * Called from _PG_init only, so that hooks of other extensions never have state of functions that
+ * were called before. Also defines the setting CODE_AS_OWNERS.
  */
 extern void code_hook_install(void);
 
+/*
+ * Called when a row session begins, or where code of users runs as its owner. A worker then releases
+ * the session locks of that code when the transaction ends.
+ */
+extern void code_hook_note_use(void);
+
 /* The setting by which functions that a superuser's statements call run as their owner. */
 #define CODE_AS_OWNERS	"replication_plugin.code_as_owners"
-
-extern void code_hook_define(void);
 
 /*
  * Makes functions run as their owner in the current row session, whose rows go into partitions of

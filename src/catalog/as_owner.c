@@ -18,7 +18,7 @@ as_owner_begin(Oid owner)
 {
 	OwnerContext saved = {.nest = NewGUCNestLevel()};
 
-	code_hook_install();
+	code_hook_note_use();
 	GetUserIdAndSecContext(&saved.user, &saved.security);
 	if (owner == saved.user)
 		SetUserIdAndSecContext(owner, saved.security | SESSION_ROW);
