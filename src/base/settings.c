@@ -26,6 +26,7 @@ int			setting_retry_max = 30000;
 int			setting_row_timeout = 60000;
 int			setting_table_patience = 30000;
 int			setting_lock_patience = 600000;
+int			setting_contact_patience = 10000;
 int			setting_conflict_retention = 30 * 86400;
 int			setting_conflict_log_size = 256;
 int			setting_conflict_log_rate = 100;
@@ -83,6 +84,9 @@ settings_define(void)
 	define_int("replication_plugin.lock_patience",
 			   "How long a link waits for a lock before the session that has it is ended. 0: for ever. Sessions of superusers are not ended.",
 			   &setting_lock_patience, 600000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
+	define_int("replication_plugin.contact_patience",
+			   "How long local writes are held back after a start of the server until other members know that it was not restored from an old backup. 0: not at all, -1: until one has answered.",
+			   &setting_contact_patience, 10000, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS);
 	define_int("replication_plugin.conflict_retention",
 			   "How long rows stay in the view conflicts; -1 keeps them for ever.",
 			   &setting_conflict_retention, 30 * 86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);

@@ -18,6 +18,8 @@ extern int	setting_frontier_interval;	/* ms */
 extern int	setting_table_patience;
 /* ms that a link waits for a lock before its holder is ended; 0: for ever */
 extern int	setting_lock_patience;
+/* ms that local writes wait after a start for another member's answer; 0: not at all, -1: for ever */
+extern int	setting_contact_patience;
 /* ms that code of users may take for a row; 0: no limit */
 extern int	setting_row_timeout;
 extern int	setting_conflict_retention; /* seconds that conflicts are kept; -1 for ever */

@@ -7,6 +7,7 @@
 #include "access/xlog.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 
@@ -17,6 +18,7 @@
 #include "receive/connect.h"
 #include "receive/reply.h"
 #include "shared/link_status.h"
+#include "shared/manager_status.h"
 #include "wire/value.h"
 #include "wire/wire.h"
 
@@ -245,16 +247,34 @@ link_start(Link *link)
 	start_stream(link);
 }
 
+/* Connects to the provider, and notes it if that fails. */
+static void
+open_connection(Link *link)
+{
+	PG_TRY();
+	{
+		link->conn = peer_connect(link->provider_dsn, PEER_REPLICATION, session_name(link));
+	}
+	PG_CATCH();
+	{
+		link_status_set_contact(link->index, CONTACT_FAILED);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 LinkMade
 link_connect(Link *link, XLogRecPtr *confirmed)
 {
 	LinkMade	made = LINK_NO_SLOT;
 
 	link_status_set_state(link->index, LINK_CONNECTING);
-	link->conn = peer_connect(link->provider_dsn, PEER_REPLICATION, session_name(link));
+	open_connection(link);
 	clock_probe_first(link);
 	if (handshake(link))
 	{
+		link_status_set_contact(link->index, CONTACT_MADE);
+		manager_status_wake(MyDatabaseId);
 		wait_for_slot(link);
 		*confirmed = slot_position(link);
 		made = slot_is_ours(link, *confirmed) ? LINK_MADE : LINK_SLOT_RENEWED;

@@ -401,6 +401,17 @@ link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 	LWLockRelease(&shared()->lock);
 }
 
+void
+link_status_set_contact(int index, LinkContact contact)
+{
+	LinkStatus *l = entry(index);
+
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	if (l->contact != CONTACT_MADE)
+		l->contact = contact;
+	LWLockRelease(&shared()->lock);
+}
+
 bool
 link_status_restart_requested(int index)
 {

@@ -29,6 +29,14 @@ typedef enum LinkState
 	LINK_PAUSED					/* by pause_link() */
 } LinkState;
 
+/* Whether the provider has accepted this run of the server, at the latest try to connect to it. */
+typedef enum LinkContact
+{
+	CONTACT_OPEN,				/* not known: no try has ended yet, or it was refused */
+	CONTACT_FAILED,				/* the provider cannot be reached */
+	CONTACT_MADE				/* accepted: a later try does not take that back */
+} LinkContact;
+
 #define LINK_ERROR_SIZE		2048
 #define LINK_ORIGINS_SIZE	1024
 
@@ -41,6 +49,7 @@ typedef struct LinkStatus
 
 	/* set by the worker, or by the manager while there is no worker; protected by the same lock */
 	LinkState	state;
+	LinkContact contact;
 	pid_t		pid;			/* 0: no worker */
 	Latch	   *latch;			/* of the worker, valid while pid != 0 */
 	XLogRecPtr	received_lsn;	/* provider's WAL position received */
@@ -125,6 +134,7 @@ extern void link_status_request_restart(int index);
  */
 extern bool link_status_attach(int index);
 extern void link_status_set_state(int index, LinkState state);
+extern void link_status_set_contact(int index, LinkContact contact);
 extern void link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 									  XLogRecPtr confirmed, XLogRecPtr provider);
 extern void link_status_add_applied(int index, uint64 transactions, uint64 rows,

@@ -485,6 +485,28 @@ manager_status_attached_at(Oid dboid)
 	return manager_status_find(dboid, &m) ? m.attached_at : 0;
 }
 
+/* ---------- the run of the server ---------- */
+
+void
+manager_status_set_run_judged(Oid dboid)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	m = find(dboid, false);
+	if (m)
+		m->run_judged = true;
+	LWLockRelease(&shared()->lock);
+}
+
+bool
+manager_status_run_judged(Oid dboid)
+{
+	ManagerStatus m;
+
+	return manager_status_find(dboid, &m) && m.run_judged;
+}
+
 /* ---------- all processes ---------- */
 
 int

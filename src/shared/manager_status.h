@@ -48,6 +48,7 @@ typedef struct ManagerStatus
 	/* this server's clock has been compared with the others', or cannot be */
 	bool		clock_judged;
 	ClockProblem clock_problem;	/* why local writes are refused because of the clock */
+	bool		run_judged;		/* the server is known to run on, and not to be set back */
 } ManagerStatus;
 
 extern const ShmemArea manager_status_area;
@@ -120,6 +121,13 @@ extern bool manager_status_set_clock(Oid dboid, bool judged, const ClockProblem 
 extern bool manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *problem);
 extern bool manager_status_any_clock_problem(void);
 extern Moment manager_status_attached_at(Oid dboid);
+
+/*
+ * manager_status_set_run_judged() notes that local writes need not wait any more for the other
+ * members' judgement of this run of the server (control/links/run_guard.h).
+ */
+extern void manager_status_set_run_judged(Oid dboid);
+extern bool manager_status_run_judged(Oid dboid);
 
 /* Returns the number of databases of this server that are in groups. */
 extern int	manager_status_groups(void);

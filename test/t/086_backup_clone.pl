@@ -170,10 +170,20 @@ for my $kind ('cold', 'base', 'snapshot')
 		my ($number, $row) = split /\|/, $mesh->sql(3, 'SELECT node_id, run_row FROM replication_plugin.local_node');
 		my $have = $mesh->sql(1, "SELECT replication_plugin.origin_progress($number)");
 		is($mesh->sql(1, "SELECT '$row'::pg_lsn < '$have'::pg_lsn"), 't', "$name: its new run begins before what the others have ($row, $have)");
+		# writes wait for an answer, unless they shall not
+		my (undef, undef, $err) = $mesh->try_sql(3, "SET statement_timeout = '1s'; INSERT INTO t VALUES (9999, 'too early')");
+		like($err, qr/statement timeout/, "$name: writes wait as long as nobody has told");
+		$mesh->sql(3, $_) for 'ALTER SYSTEM SET replication_plugin.contact_patience = 0', 'SELECT pg_reload_conf()';
 		$mesh->sql(3, "INSERT INTO t SELECT g, 'false' FROM generate_series(2001, 3000) g; UPDATE t SET v = 'false' WHERE id IN (11, 13, 20); DELETE FROM t WHERE id = 21");
 		$mesh->sql(3, 'INSERT INTO ballast SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 5000) g');
 		$mesh->heal(1, 2);
 		$mesh->resume($_, 3) for 1, 2;
+	}
+	else
+	{
+		# who writes at once waits until it is known, and is refused
+		my (undef, undef, $err) = $mesh->try_sql(3, "INSERT INTO t VALUES (9999, 'never')");
+		like($err, qr/not ready for writes: needs_rejoin/, "$name: it takes no write before it is recognised");
 	}
 	# a base backup has no slots: the node sees by itself that it cannot go on
 	told($kind eq 'base' ? '(was restored from an old backup|group slot of this node is gone)' : 'was restored from an old backup', $name);

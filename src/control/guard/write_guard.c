@@ -14,6 +14,9 @@
  * also works when the library is loaded without shared memory: session_preload_libraries of a
  * member's database loads it.
  *
+ * After a start of the server, local writes wait until other members have told whether it was set
+ * back (control/links/run_guard.c).
+ *
  * If the node is ready, or there is no group, the check costs a look at a cached value.
  */
 #include "postgres.h"
@@ -27,19 +30,31 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "replication/origin.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
+#include "base/moment.h"
 #include "base/own_worker.h"
+#include "base/settings.h"
+#include "base/shmem.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 #include "catalog/waiting_table.h"
 #include "control/guard/write_guard.h"
+#include "shared/manager_status.h"
 #include "shared/origin_map.h"
 #include "shared/requirement.h"
+#include "shared/wakeup.h"
+
+#define JUDGEMENT_MS		5000	/* beyond contact_patience: the manager has to be started first */
+#define JUDGEMENT_PAUSE_MS	20
+
+/* this session has waited for a judgement of the server's run, and need not wait again */
+static bool may_write = false;
 
 /* Returns true if this session writes as a user, in a transaction. */
 static bool
@@ -97,18 +112,25 @@ refuse_unmet(Oid relid, AclMode write, const Unmet *u)
 				 errhint("%s", u->fix)));
 }
 
+/* Returns true for a replicated table that is not the extension's own. */
+static bool
+is_users_table(Oid relid)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		result;
+
+	if (!rel)
+		return false;
+	result = table_is_replicated(rel) && RelationGetNamespace(rel) != extension_schema_oid();
+	RelationClose(rel);
+	return result;
+}
+
 /* Raises an error if a table is replicated. */
 static void
 refuse(Oid relid, const char *state)
 {
-	Relation	rel = RelationIdGetRelation(relid);
-	bool		replicated;
-
-	if (!rel)
-		return;
-	replicated = table_is_replicated(rel) && RelationGetNamespace(rel) != extension_schema_oid();
-	RelationClose(rel);
-	if (!replicated)
+	if (!is_users_table(relid))
 		return;
 	if (strncmp(state, NODE_OTHER_VERSION, strlen(NODE_OTHER_VERSION)) == 0)
 		ereport(ERROR,
@@ -125,6 +147,64 @@ refuse(Oid relid, const char *state)
 			 strcmp(state, "leaving") == 0 ? errhint("It is being removed from its group.") :
 			 errhint("SELECT replication_plugin.rejoin() makes it a member again, with the rows of the others; "
 					 "forget_group() makes it a database of its own.")));
+}
+
+/* Returns true if local writes need not wait for a judgement of this run. */
+static bool
+run_is_judged(void)
+{
+	return setting_contact_patience == 0 || !shmem_exists() ||
+		   manager_status_run_judged(MyDatabaseId);
+}
+
+/* Raises an error if writes have to wait for a judgement until there is one. */
+static void
+end_of_wait(void)
+{
+	if (setting_contact_patience < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: no other member has told yet whether its server was restored from an old backup", nodes_local_name()),
+				 errhint("See replication_plugin.links, and the setting replication_plugin.contact_patience.")));
+	ereport(LOG,
+			(errmsg("a local write begins, although no manager has found out whether this server was restored from an old backup")));
+}
+
+/*
+ * Waits until other members have judged this run of the server (control/links/run_guard.c), or have
+ * told that this node is out. The manager decides when replication_plugin.contact_patience is over;
+ * if there is none, this session does. The judgement holds for the life of the session.
+ */
+static void
+wait_for_judgement(void)
+{
+	Moment		end = moment_after(JUDGEMENT_MS + Max(setting_contact_patience, 0));
+
+	while (!run_is_judged() && !refusal())
+	{
+		if (moment_ms_until(end) == 0)
+		{
+			end_of_wait();
+			break;
+		}
+		wakeup_pause(JUDGEMENT_PAUSE_MS);
+		AcceptInvalidationMessages();
+	}
+}
+
+/* Raises an error for a local write to a replicated table on a node that takes none. */
+static void
+check_state(Oid relid)
+{
+	const char *state;
+
+	if (!may_write && is_users_session() && nodes_local_in_group() && is_users_table(relid))
+	{
+		wait_for_judgement();
+		may_write = true;
+	}
+	if ((state = refusal()) != NULL)
+		refuse(relid, state);
 }
 
 /*
@@ -160,23 +240,18 @@ refuse_waiting(Oid relid, AclMode write)
 void
 write_guard_check(Oid relid)
 {
-	const char *state = refusal();
-
-	if (state)
-		refuse(relid, state);
+	check_state(relid);
 }
 
 /* Checks a table before it is written. */
 static void
 check_write(Oid relid, AclMode write)
 {
-	const char *state;
 	const Unmet *u;
 
 	if ((u = unmet()) != NULL)
 		refuse_unmet(relid, write, u);
-	if ((state = refusal()) != NULL)
-		refuse(relid, state);
+	check_state(relid);
 	refuse_waiting(relid, write);
 }
 

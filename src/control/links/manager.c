@@ -38,6 +38,7 @@
 #include "control/group/lost_timestamps.h"
 #include "control/join/identity.h"
 #include "control/links/link_tender.h"
+#include "control/links/run_guard.h"
 #include "control/links/slot_tender.h"
 #include "control/links/wait_watch.h"
 #include "control/workers/manager_sql.h"
@@ -560,6 +561,7 @@ work(Manager *manager)
 		return true;
 	}
 	clock_guard_round(local, nodes);
+	run_guard_round(local, nodes);
 	if (!check_requirements(manager, local) || !check_identity(manager, local) ||
 		!check_timestamps(manager, local))
 		return true;
