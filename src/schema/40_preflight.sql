@@ -104,6 +104,12 @@ BEGIN
 	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_slot_wal_keep_size = -1; reload: else one member that is away takes all others out. replication_plugin.max_retained_wal is the limit that takes out that one' END;
 	RETURN NEXT;
 
+	requirement := 'idle_replication_slot_timeout';
+	detail := coalesce(current_setting('idle_replication_slot_timeout', true), 'this server does not have the setting: slots stay');
+	ok := coalesce((SELECT s.setting = '0' FROM pg_settings s WHERE s.name = 'idle_replication_slot_timeout'), true);
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET idle_replication_slot_timeout = 0; reload: else a node has to join anew after a time in which it did nothing' END;
+	RETURN NEXT;
+
 	requirement := 'replication origins';
 	free := current_setting('max_replication_slots')::integer - (SELECT count(*) FROM pg_replication_origin_status);
 	detail := free || ' free of ' || current_setting('max_replication_slots') || ' (max_replication_slots)';

@@ -33,7 +33,7 @@ sql('a', 'CREATE EXTENSION replication_plugin');
 like(create('a'), qr/replication_plugin is not in shared_preload_libraries.*HINT.*restart/s, 'not preloaded');
 like(preflight('shared_preload_libraries'), qr/^f\|in postgresql.conf: shared_preload_libraries = 'replication_plugin'/, 'preflight says the same');
 is(sql('a', 'SELECT count(*) FROM replication_plugin.links'), 0, 'views work without the preload');
-is(sql('a', 'SELECT count(*) FROM replication_plugin.preflight()'), 13, 'preflight has all its rows');
+is(sql('a', 'SELECT count(*) FROM replication_plugin.preflight()'), 14, 'preflight has all its rows');
 
 my @needs = (
 	[ "wal_level = replica\nshared_preload_libraries = 'replication_plugin'", 'wal_level', qr/ALTER SYSTEM SET wal_level = logical/ ],
