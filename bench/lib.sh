@@ -91,7 +91,7 @@ start_node() { # system node [line ...]
 		fsync = off
 		log_replication_commands = off
 	EOC
-	has_plugin_whitelist && echo "output_plugin_libraries = 'pgoutput, test_decoding, replication_plugin'" >>"$d/postgresql.conf"
+	settings_of_version >>"$d/postgresql.conf"
 	printf '%s\n' "$@" >>"$d/postgresql.conf"
 	pg "$s" pg_ctl -D "$d" -l "$work/$s/log$n" -w start >/dev/null || die "server does not start"
 	pg "$s" createdb -h "$work/$s" -p "$(port_of "$s" "$n")" app

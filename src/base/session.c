@@ -21,10 +21,15 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 #include "utils/xml.h"
 
 #include "base/session.h"
+
+/*
+ * utils/pg_locale.h declares this, but includes the headers of ICU, which PostgreSQL's development
+ * package does not bring.
+ */
+extern PGDLLIMPORT char *locale_monetary;
 
 typedef struct Pin
 {

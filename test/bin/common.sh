@@ -5,29 +5,64 @@
 # Nothing is installed into the system's PostgreSQL: PostgreSQL finds its files relative to
 # its binaries, so a copy of its lib and share directories is an installation of its own.
 
-PGMAJOR=15
-PGLIB=/usr/lib/postgresql/$PGMAJOR
-PGSHARE=/usr/share/postgresql/$PGMAJOR
+. "$root/test/bin/servers.sh"
+. "$root/test/bin/releases.sh"
+PGMAJOR=
 work=
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
+
+# Takes a major version: the machine's own where it is installed, and 15 always, as that is what is installed when it is missing;
+# else one that is made of the packages of another suite. Sets PGMAJOR; pg_prefix, where its packages are; PGLIB, PGSHARE,
+# PGINCLUDE below that; sysroot, which has the headers that belong to it, where those are not the machine's.
+# Fails, with the reason on stderr, where it cannot be had.
+take_version() {
+	local place=
+	if [ "$1" != 15 ] && [ ! -f "/usr/lib/postgresql/$1/lib/pgxs/src/makefiles/pgxs.mk" ]; then
+		place=$(release_server "$1") || return 1
+	fi
+	PGMAJOR=$1
+	sysroot=$place
+	pg_prefix=$place/usr
+	PGLIB=$pg_prefix/lib/postgresql/$PGMAJOR
+	PGSHARE=$pg_prefix/share/postgresql/$PGMAJOR
+	PGINCLUDE=$pg_prefix/include/postgresql
+}
 
 # Packages that are needed and not there.
 missing_packages() {
 	local m=
 	command -v gcc >/dev/null || m="$m gcc libc6-dev"
 	command -v make >/dev/null || m="$m make"
-	[ -x $PGLIB/bin/postgres ] && [ -x $PGLIB/bin/pgbench ] || m="$m postgresql-$PGMAJOR"
-	[ -f $PGLIB/lib/pgxs/src/makefiles/pgxs.mk ] && [ -f /usr/include/postgresql/$PGMAJOR/server/postgres.h ] ||
-		m="$m postgresql-server-dev-$PGMAJOR"
-	[ -f /usr/include/postgresql/libpq-fe.h ] || m="$m libpq-dev"
+	if [ "${PG:-15}" = 15 ]; then
+		[ -x /usr/lib/postgresql/15/bin/postgres ] && [ -x /usr/lib/postgresql/15/bin/pgbench ] || m="$m postgresql-15"
+		[ -f /usr/lib/postgresql/15/lib/pgxs/src/makefiles/pgxs.mk ] && [ -f /usr/include/postgresql/15/server/postgres.h ] ||
+			m="$m postgresql-server-dev-15"
+		[ -f /usr/include/postgresql/libpq-fe.h ] || m="$m libpq-dev"
+	else
+		[ -f /usr/share/zoneinfo/UTC ] || m="$m tzdata"
+		# the source of 17 and newer has no files that these have made
+		case ${SERVER:-stock} in stock) ;; *)
+			command -v bison >/dev/null || m="$m bison"
+			command -v flex >/dev/null || m="$m flex"
+		esac
+	fi
 	perl -MIPC::Run -e 1 2>/dev/null || m="$m libipc-run-perl"
 	printf '%s' "$m"
 }
 
-# Installs them, as root or by sudo; tells a user without rights what to ask for.
+# Installs them, as root or by sudo; tells a user without rights what to ask for. Then takes the version that PG names, 15 if
+# it names none; where that cannot be had, nothing can be done.
 install_missing() {
+	install_packages
+	take_version "${PG:-15}" && return 0
+	say "SKIPPED: PostgreSQL ${PG:-15}: there is no server of that version"
+	say "0 passed, 0 failed, 1 skipped"
+	exit 1
+}
+
+install_packages() {
 	local m as=
 	m=$(missing_packages)
 	[ -n "$m" ] || return 0
@@ -110,22 +145,24 @@ make_work() {
 	trap 'exit 143' TERM HUP
 }
 
-# Sets cc to the compiler, with a cache before it where there is one.
+# Sets cc to the compiler, with a cache before it where there is one, and with the headers of the server that it compiles for.
 pick_compiler() {
 	cc=gcc
+	[ -z "$sysroot" ] || [ -n "${server_root:-}" ] || cc="gcc --sysroot=$sysroot"
 	command -v ccache >/dev/null || return 0
-	cc='ccache gcc'
+	cc="ccache $cc"
 	export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=include_file_ctime,include_file_mtime
 }
 
 # Builds the extension whose sources are in $1/build with COPT=$2 (and SHLIB_LINK=$3), and a private installation in $1/pg: a
 # copy of the server's, with exactly what "make install" installs laid over it. The server is the stock one,
-# or the one in $server_root (see servers.sh). Sets bin, pkglib, server_includes.
+# or the one in $server_root (see servers.sh). Sets bin, pkglib, server_includes, libpq_includes.
 build_in() {
-	local dir=$1 config=$PGLIB/bin/pg_config prefix=/usr share
+	local dir=$1 config=$PGLIB/bin/pg_config prefix=$pg_prefix share
 	rm -rf "$dir/pg" "$dir/stage"
 	mkdir -p "$dir/pg"
-	[ -n "${server_root:-}" ] && { config=$server_root/bin/pg_config; prefix=$server_root; }
+	libpq_includes=$PGINCLUDE
+	[ -n "${server_root:-}" ] && { config=$server_root/bin/pg_config; prefix=$server_root; libpq_includes=$server_root/include; }
 	pick_compiler
 	make -s -C "$dir/build" PG_CONFIG="$config" CC="$cc" COPT="$2" SHLIB_LINK="${3:-}" -j2 >"$dir/build.log" 2>&1 ||
 		{ cat "$dir/build.log" >&2; die "the build failed"; }
@@ -135,8 +172,8 @@ build_in() {
 		cp -a "$server_root/." "$dir/pg/"
 	else
 		mkdir -p "$dir/pg/lib/postgresql" "$dir/pg/share/postgresql"
-		cp -a $PGLIB "$dir/pg/lib/postgresql/"
-		cp -a $PGSHARE "$dir/pg/share/postgresql/"
+		cp -a "$PGLIB" "$dir/pg/lib/postgresql/"
+		cp -a "$PGSHARE" "$dir/pg/share/postgresql/"
 	fi
 	bin=$dir/pg$("$config" --bindir | sed "s|^$prefix||")
 	pkglib=$dir/pg$("$config" --pkglibdir | sed "s|^$prefix||")
@@ -172,7 +209,15 @@ build_old() {
 }
 version_1_0=3cf14f7
 
-# True if the server has the setting output_plugin_libraries (15.19 and newer).
-has_plugin_whitelist() {
-	as_user "$bin/postgres" --describe-config 2>/dev/null | grep -q '^output_plugin_libraries'
+# True if the server has a setting.
+has_setting() {
+	as_user "$bin/postgres" --describe-config 2>/dev/null | grep -q "^$1	"
+}
+
+# The settings of the README that only some versions have, where this server has them: output_plugin_libraries since 15.19,
+# max_active_replication_origins since 18.
+settings_of_version() {
+	has_setting output_plugin_libraries && say "output_plugin_libraries = 'pgoutput, test_decoding, replication_plugin'"
+	has_setting max_active_replication_origins && say "max_active_replication_origins = ${1:-20}"
+	return 0
 }

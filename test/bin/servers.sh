@@ -26,20 +26,37 @@ apt_own() {
 		-o Dir::State::Lists="$d/lists" -o Dir::Cache="$d/cache" -o APT::Sandbox::User=
 }
 
+# The index of the machine's own sources, of which apt_own reads.
+source_index() {
+	local d
+	d=$(cache_dir)/apt
+	mkdir -p "$d/lists/partial" "$d/cache/archives/partial"
+	apt-get indextargets --format 'deb-src $(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+		sort -u >"$d/sources.list"
+	apt-get $(apt_own) update -qq >"$d/update.log" 2>&1
+}
+
+# Runs a program of apt for sources: of the machine's suite, or of others (releases.sh).
+source_apt() {
+	local suites=$1 program=$2
+	shift 2
+	if [ "$suites" = own ]; then "$program" $(apt_own) "$@"; else release_apt "$suites.source" "$program" "$@"; fi
+}
+
 # Downloads the newest source of PostgreSQL $PGMAJOR that can be had; prints the archive's path.
 # The newest version of an archive is not always there, so older ones are tried too.
 source_archive() {
-	local d v found
+	local d v found suites
 	d=$(cache_dir)
 	found=$(ls "$d/source/postgresql-${PGMAJOR}_"*.orig.tar.bz2 2>/dev/null | sort -V | tail -1)
 	[ -n "$found" ] && { printf '%s' "$found"; return 0; }
 	command -v apt-get >/dev/null || { say "no apt-get, so no source of PostgreSQL" >&2; return 1; }
-	mkdir -p "$d/apt/lists/partial" "$d/apt/cache/archives/partial" "$d/source"
-	apt-get indextargets --format 'deb-src $(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
-		sort -u >"$d/apt/sources.list"
-	apt-get $(apt_own) update -qq >"$d/apt/update.log" 2>&1
-	for v in $(apt-cache $(apt_own) showsrc "postgresql-$PGMAJOR" 2>/dev/null | sed -n 's/^Version: //p' | sort -rV | uniq); do
-		(cd "$d/source" && apt-get $(apt_own) source --download-only "postgresql-$PGMAJOR=$v") >"$d/apt/source.log" 2>&1 && break
+	mkdir -p "$d/apt" "$d/source"
+	for suites in $([ "$PGMAJOR" = 15 ] && echo own || release_suites "$PGMAJOR"); do
+		if [ "$suites" = own ]; then source_index; else release_index "$suites" deb-src; fi
+		for v in $(source_apt "$suites" apt-cache showsrc "postgresql-$PGMAJOR" 2>/dev/null | sed -n 's/^Version: //p' | sort -rV | uniq); do
+			(cd "$d/source" && source_apt "$suites" apt-get source --download-only "postgresql-$PGMAJOR=$v") >"$d/apt/source.log" 2>&1 && break 2
+		done
 	done
 	found=$(ls "$d/source/postgresql-${PGMAJOR}_"*.orig.tar.bz2 2>/dev/null | sort -V | tail -1)
 	[ -n "$found" ] || { say "no source of postgresql-$PGMAJOR can be had: $(tail -1 "$d/apt/source.log" 2>/dev/null)" >&2; return 1; }

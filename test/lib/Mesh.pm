@@ -43,13 +43,16 @@ sub new
 	return $self;
 }
 
-# True if this PostgreSQL has the setting output_plugin_libraries.
-my $whitelist;
-sub has_whitelist
+# True if this PostgreSQL has a setting.
+my $settings;
+sub has_setting
 {
-	$whitelist //= `postgres --describe-config` =~ /^output_plugin_libraries\b/m ? 1 : 0;
-	return $whitelist;
+	my ($name) = @_;
+	$settings //= `postgres --describe-config`;
+	return $settings =~ /^$name\b/m ? 1 : 0;
 }
+
+sub has_whitelist { return has_setting('output_plugin_libraries'); }
 
 # One more server, not in the group yet. Returns its index.
 sub add_server
@@ -104,6 +107,7 @@ replication_plugin.retry_max = 1s
 replication_plugin.reroute_timeout = 3s
 EOC
 	$conf .= "output_plugin_libraries = 'pgoutput, test_decoding, replication_plugin'\n" if has_whitelist();
+	$conf .= "max_active_replication_origins = 30\n" if has_setting('max_active_replication_origins');
 	$conf .= $self->{opt}{conf} if $self->{opt}{conf};
 	return $conf;
 }
