@@ -194,9 +194,10 @@ SELECT try('SELECT replication_plugin.skip_transaction(''node a'', ''0/1'')');
 SELECT count(*) FROM replication_plugin.link;
 -- what other nodes are told
 SELECT group_id FROM replication_plugin.identity() \gset
-SELECT try('SELECT * FROM replication_plugin.handshake(''00000000-0000-0000-0000-000000000001'', 2, 4, 1, 1, ''0/1'', ''0/1'')');
+SELECT try('SELECT replication_plugin.handshake(''{"group_id": "00000000-0000-0000-0000-000000000001", "node_id": 2, "version": "1.1", "oldest_protocol": 5, "newest_protocol": 5, "run": [1, 1, "0/1", "0/1"]}'')');
+SELECT try(format('SELECT replication_plugin.handshake(''{"group_id": "%s", "node_id": 2, "version": "1.1", "oldest_protocol": 5, "newest_protocol": 5, "run": [1, 1, "0/1", "0/1"]}'')', :'group_id'));
+SELECT try(format('SELECT replication_plugin.handshake(''{"group_id": "%s", "node_id": 2, "version": "9.8", "oldest_protocol": 98, "newest_protocol": 99, "run": [1, 1, "0/1", "0/1"]}'')', :'group_id'));
 SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 4, 1, 1, ''0/1'', ''0/1'')', :'group_id'));
-SELECT try(format('SELECT * FROM replication_plugin.handshake(%L, 2, 99, 1, 1, ''0/1'', ''0/1'')', :'group_id'));
 SELECT try(format('SELECT replication_plugin.reserve_node(%L, 2, ''node a'', ''dbname=b'')', :'group_id'));
 SELECT try(format('SELECT replication_plugin.reserve_node(%L, 1, ''node b'', ''dbname=b'')', :'group_id'));
 SELECT try('SELECT replication_plugin.reserve_node(''00000000-0000-0000-0000-000000000001'', 2, ''node b'', ''dbname=b'')');

@@ -34,6 +34,7 @@
 #include "control/guard/rename_guard.h"
 #include "control/guard/rewrite_guard.h"
 #include "control/guard/template_guard.h"
+#include "control/guard/update_guard.h"
 #include "control/guard/write_guard.h"
 #include "control/join/restore_guard.h"
 #include "control/workers/workers.h"
@@ -79,6 +80,7 @@ static const UtilityTaker utility_takers[] = {
 	{capture_guard_command},
 	{own_guard_command},
 	{alter_guard_command},
+	{update_guard_command},
 	{drop_guard_command},
 	{NULL}
 };

@@ -8,7 +8,6 @@
 #include "model/version.h"
 
 #define EXTENSION_NAME		"replication_plugin"
-#define EXTENSION_VERSION	"1.1"	/* version of the SQL for this library, as in the Makefile */
 #define EXTENSION_SCHEMA	"replication_plugin"
 #define PEER_ROLE			"replication_plugin_peer"
 #define PLUGIN_NAME			"replication_plugin"	/* of the output plugin; processes are named after it */

@@ -17,9 +17,11 @@
 #include "utils/uuid.h"
 
 #include "base/own_transaction.h"
+#include "catalog/agreement.h"
 #include "catalog/group_setting.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
+#include "wire/protocol.h"
 
 /* Columns of local_node. */
 enum
@@ -165,6 +167,7 @@ load_cache(void)
 {
 	LocalNode  *n;
 	char	   *version;
+	int			protocol;
 
 	if (cache.id != ID_NOT_READ && cache.id != ID_BEING_READ)
 		return;
@@ -173,6 +176,7 @@ load_cache(void)
 		cache.id = ID_BEING_READ;
 		n = nodes_local();
 		version = n ? extension_version() : NULL;
+		protocol = n ? group_protocol() : WIRE_PROTOCOL_VERSION;
 	} while (cache.id != ID_BEING_READ);
 	memset(&cache, 0, sizeof(cache));
 	cache.id = INVALID_NODE_ID;
@@ -188,6 +192,8 @@ load_cache(void)
 				sizeof(cache.state));
 		if (version && strcmp(version, EXTENSION_VERSION) != 0)
 			snprintf(cache.state, sizeof(cache.state), NODE_OTHER_VERSION "%s", version);
+		else if (protocol < WIRE_PROTOCOL_OLDEST || protocol > WIRE_PROTOCOL_VERSION)
+			snprintf(cache.state, sizeof(cache.state), NODE_OTHER_PROTOCOL "%d", protocol);
 	}
 }
 

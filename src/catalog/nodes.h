@@ -68,6 +68,12 @@ extern void nodes_table_changed(Oid relid);
  */
 #define NODE_OTHER_VERSION	"version "
 
+/*
+ * Beginning of the refusal if this library does not speak the protocol on which the group has
+ * agreed. That protocol follows.
+ */
+#define NODE_OTHER_PROTOCOL	"protocol "
+
 /* Returns true if this database is in a group, or about to be (cached likewise). */
 extern bool nodes_local_in_group(void);
 

@@ -18,6 +18,7 @@
 
 #include "base/dsn.h"
 #include "base/own_transaction.h"
+#include "catalog/agreement.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -64,6 +65,12 @@ learn_identity(NativeStream *s)
 				 errhint("Call replication_plugin.create_group() or replication_plugin.join_group() here first.")));
 	s->me = local->node_id;
 	s->group_id = MemoryContextStrdup(t.context, local->group_id);
+	if (s->options.protocol > group_protocol())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the subscriber asks for protocol %d, and the group has agreed on %d",
+						s->options.protocol, group_protocol()),
+				 errhint("handshake() tells a subscriber which protocol it asks for.")));
 	/*
 	 * resolved now, because a lookup of a foreign server during decoding would use a historic
 	 * snapshot
@@ -96,7 +103,7 @@ native_startup(LogicalDecodingContext *ctx, NativeOptions *options)
 	s->buffer = makeStringInfo();
 	s->held = frontier_create();
 	s->context = AllocSetContextCreate(ctx->context, "native change", ALLOCSET_DEFAULT_SIZES);
-	s->relations = sent_relation_init(s->options.internal);
+	s->relations = sent_relation_init(s->options.internal, s->options.protocol);
 	return s;
 }
 
@@ -178,7 +185,7 @@ native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 	OutputPluginUpdateProgress(ctx, !s->begun);
 	if (!s->begun)
 		return;
-	wire_write_commit(s->buffer, &m);
+	native_write_commit(s, &m);
 	native_flush(ctx, s);
 	s->begun = false;
 }

@@ -72,8 +72,9 @@ extern bool native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOrigi
  */
 extern void native_send_stubs(LogicalDecodingContext *ctx, NativeStream *s, bool more);
 
-/* Writes a begin, and what has to precede it. */
+/* Writes a begin, and what has to precede it; and a commit. */
 extern void native_write_begin(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *m);
+extern void native_write_commit(NativeStream *s, const WireCommit *m);
 
 /* Sends a transaction without rows, in place of one that the subscriber skips. */
 extern void native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s,

@@ -41,6 +41,28 @@ deform(NativeStream *s, Relation rel, HeapTuple tuple, Datum **values, bool **nu
 	heap_deform_tuple(tuple, RelationGetDescr(rel), *values, *nulls);
 }
 
+/*
+ * Raises an error if the current row of a table of the extension has a value that the stream's
+ * protocol cannot express. It was written after the group had agreed on a newer protocol, which
+ * this node knows by now: so the subscriber gets that one when it connects again.
+ */
+static void
+refuse_newer(NativeStream *s, Relation rel, SentRelation *e)
+{
+	int			att = -1;
+
+	while ((att = bms_next_member(e->newer, att)) >= 0)
+	{
+		if (!s->nulls[att - 1])
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("column \"%s\" of table \"%s\" cannot be sent by protocol %d, which this stream speaks",
+							NameStr(TupleDescAttr(RelationGetDescr(rel), att - 1)->attname),
+							RelationGetRelationName(rel), s->options.protocol),
+					 errhint("The subscriber connects again, and gets a newer protocol.")));
+	}
+}
+
 /* Returns true if a value is not in the WAL because the update did not change it. */
 static inline bool
 is_unchanged(ValueWriter *w, Datum value)
@@ -193,6 +215,8 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 		return;
 	sent_relation_introduce(s->buffer, e);
 	deform(s, rel, &change->data.tp.newtuple->tuple, &s->values, &s->nulls);
+	if (e->newer)
+		refuse_newer(s, rel, e);
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE)
 	{
 		write_update(ctx, s, rel, e, change);

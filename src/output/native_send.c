@@ -11,6 +11,7 @@
 
 #include "base/compat.h"
 #include "output/native.h"
+#include "wire/protocol.h"
 
 void
 native_flush(LogicalDecodingContext *ctx, NativeStream *s)
@@ -49,7 +50,7 @@ static void
 write_startup(NativeStream *s)
 {
 	WireStartup m = {
-		.protocol = WIRE_PROTOCOL_VERSION,.server_version = SERVER_VERSION_NUM,.node = s->me,
+		.protocol = s->options.protocol,.server_version = SERVER_VERSION_NUM,.node = s->me,
 		.group_id = s->group_id,.encoding = pstrdup(GetDatabaseEncodingName()),
 		.internal = s->options.internal
 	};
@@ -69,12 +70,25 @@ native_write_begin(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin
 }
 
 void
+native_write_commit(NativeStream *s, const WireCommit *m)
+{
+#ifdef REPLICATION_PLUGIN_NEXT
+	if (s->options.protocol > WIRE_PROTOCOL_FIRST)
+	{
+		wire_write_commit_next(s->buffer, m);
+		return;
+	}
+#endif
+	wire_write_commit(s->buffer, m);
+}
+
+void
 native_empty_transaction(LogicalDecodingContext *ctx, NativeStream *s, const WireBegin *begin,
 						 XLogRecPtr end)
 {
 	WireCommit	m = {.end_lsn = end};
 
 	native_write_begin(ctx, s, begin);
-	wire_write_commit(s->buffer, &m);
+	native_write_commit(s, &m);
 	native_flush(ctx, s);
 }

@@ -15,8 +15,8 @@
 #include "output/option_list.h"
 #include "output/options.h"
 #include "output/table_pattern.h"
+#include "wire/protocol.h"
 #include "wire/value.h"
-#include "wire/wire.h"
 
 /* ---------- single values ---------- */
 
@@ -114,16 +114,16 @@ options_want_json(List *options)
 
 /* ---------- format 'native' ---------- */
 
-/* Checks the protocol version of the subscriber. */
+/* Checks the protocol that the subscriber asks for. */
 static void
 check_protocol(int protocol)
 {
-	if (protocol != WIRE_PROTOCOL_VERSION)
+	if (protocol < WIRE_PROTOCOL_OLDEST || protocol > WIRE_PROTOCOL_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the subscriber speaks protocol %d of replication_plugin, this server speaks %d",
-						protocol, WIRE_PROTOCOL_VERSION),
-				 errhint("Install the same version of replication_plugin on both servers.")));
+				 errmsg("the subscriber asks for protocol %d of replication_plugin, version %s on this server speaks %d to %d",
+						protocol, EXTENSION_VERSION, WIRE_PROTOCOL_OLDEST, WIRE_PROTOCOL_VERSION),
+				 errhint("handshake() tells a subscriber which protocol it asks for.")));
 }
 
 /*
@@ -199,7 +199,6 @@ require(bool given, const char *name)
 void
 options_parse_native(List *options, NativeOptions *result)
 {
-	int			protocol = 0;
 	bool		encoding_given = false;
 	ListCell   *lc;
 
@@ -209,7 +208,7 @@ options_parse_native(List *options, NativeOptions *result)
 		DefElem    *option = lfirst(lc);
 
 		if (strcmp(option->defname, "protocol") == 0)
-			protocol = positive_value(option);
+			result->protocol = positive_value(option);
 		else if (strcmp(option->defname, "node_id") == 0)
 			result->subscriber = positive_value(option);
 		else if (strcmp(option->defname, "group_id") == 0)
@@ -228,8 +227,8 @@ options_parse_native(List *options, NativeOptions *result)
 		else if (strcmp(option->defname, "format") != 0)
 			unknown_option(option->defname, "native");
 	}
-	require(protocol != 0, "protocol");
-	check_protocol(protocol);
+	require(result->protocol != 0, "protocol");
+	check_protocol(result->protocol);
 	require(result->subscriber != INVALID_NODE_ID, "node_id");
 	require(result->group_id != NULL, "group_id");
 	require(encoding_given, "encoding");

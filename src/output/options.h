@@ -16,6 +16,7 @@
 /* Options of subscribers of the group. */
 typedef struct NativeOptions
 {
+	int			protocol;		/* which both ends of the stream speak */
 	NodeId		subscriber;
 	char	   *group_id;
 	bool		internal;		/* same memory layout: WIRE_INTERNAL */

@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "catalog/agreement.h"
 #include "catalog/awaited.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
@@ -36,6 +37,7 @@ struct SentRelations
 	/* hash values of the schemas and types whose names are in entries; in a context below that */
 	HTAB	   *names;
 	bool		internal;		/* values are sent in internal form */
+	int			protocol;		/* of the stream */
 	SentRelation *last;			/* most rows belong to the table of the previous row */
 };
 
@@ -102,11 +104,12 @@ create_tables(SentRelations *cache)
 }
 
 SentRelations *
-sent_relation_init(bool internal)
+sent_relation_init(bool internal, int protocol)
 {
 	sent_relation_shutdown();
 	current = MemoryContextAllocZero(CacheMemoryContext, sizeof(SentRelations));
 	current->internal = internal;
+	current->protocol = protocol;
 	create_tables(current);
 	return current;
 }
@@ -218,13 +221,46 @@ build_reader(ValueReader *reader, Form_pg_attribute att)
 	value_reader_trust(reader);
 }
 
+/*
+ * Returns the columns of a table of the extension that are newer than the stream's protocol; all
+ * columns if the table itself is. A member that has them sets none of them before the group has
+ * agreed on a protocol with which they are sent.
+ */
+static Bitmapset *
+newer_columns(SentRelations *cache, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		all =
+		own_table_since(RelationGetRelationName(rel), NULL) > cache->protocol;
+	Bitmapset  *newer = NULL;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && (all || own_table_since(RelationGetRelationName(rel),
+														  NameStr(att->attname)) > cache->protocol))
+			newer = bms_add_member(newer, att->attnum);
+	}
+	return newer;
+}
+
+/* Returns the columns of a table that are sent. */
+static Bitmapset *
+sent_columns(const SentRelation *e, Relation root)
+{
+	return bms_del_members(table_sent_columns(root), e->newer);
+}
+
 /* Determines the columns that are sent. */
 static void
 build_columns(SentRelations *cache, SentRelation *e, Relation rel, Relation root)
 {
 	TupleDesc	desc = RelationGetDescr(root);
-	Bitmapset  *sent = table_sent_columns(root);
+	Bitmapset  *sent;
 
+	e->newer = e->own ? newer_columns(cache, rel) : NULL;
+	sent = sent_columns(e, root);
 	e->natts = 0;
 	e->attnums = palloc(desc->natts * sizeof(AttrNumber));
 	e->writers = palloc0(desc->natts * sizeof(ValueWriter));
@@ -390,7 +426,7 @@ sent_relation_describe(StringInfo out, SentRelation *e)
 	m.relname = RelationGetRelationName(root);
 	m.identity = e->identity;
 	m.nkeys = table_key_attributes(root, &keys);
-	sent = table_sent_columns(root);
+	sent = sent_columns(e, root);
 	m.atts = palloc0(Max(e->natts, 1) * sizeof(WireAttribute));
 	for (int i = 0; i < desc->natts; i++)
 	{

@@ -36,6 +36,8 @@ typedef struct SentRelation
 	bool		awaited;		/* values that are not sent are marked (catalog/awaited.h) */
 	/* replicated table of the extension itself: its rows are never deleted on other nodes */
 	bool		own;
+	/* columns of an own table that are newer than the stream's protocol; not sent, must be null */
+	Bitmapset  *newer;
 	WireIdentity identity;
 	int			natts;			/* number of columns sent */
 	AttrNumber *attnums;		/* their numbers in this table */
@@ -58,9 +60,9 @@ typedef struct SentRelations SentRelations;
 
 /*
  * Begin and end a stream; a process has one at a time. internal: the subscriber can read values in
- * internal form.
+ * internal form. protocol: what both ends speak.
  */
-extern SentRelations *sent_relation_init(bool internal);
+extern SentRelations *sent_relation_init(bool internal, int protocol);
 extern void sent_relation_shutdown(void);
 
 /* Discards all entries if there are too many. Call it between transactions. */

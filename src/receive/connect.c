@@ -19,8 +19,8 @@
 #include "receive/reply.h"
 #include "shared/link_status.h"
 #include "shared/manager_status.h"
+#include "wire/protocol.h"
 #include "wire/value.h"
-#include "wire/wire.h"
 
 #define SLOT_TRIES			50
 #define SLOT_TAKE_TRIES		10		/* after which the old walsender is ended */
@@ -28,9 +28,16 @@
 #define PATIENCE			3		/* the provider waits for at least this many row_timeouts */
 #define UNLIMITED_PATIENCE_MS	3600000	/* ... or this long if there is no row_timeout */
 
+/* Request and answer are objects, in which each version can have more: unknown names are ignored. */
 static const char handshake_sql[] =
-	"SELECT node_id, slot_name, encoding, base, incarnation, run_token, run_start, run_row"
-	" FROM replication_plugin.handshake(%s, %d, %d, %s)";
+	"SELECT h.answer ->> 'node_id', h.answer ->> 'slot_name', h.answer ->> 'encoding',"
+	" h.answer ->> 'base', h.answer ->> 'incarnation', h.answer ->> 'run_token',"
+	" h.answer ->> 'run_start', h.answer ->> 'run_row', h.answer ->> 'protocol'"
+	" FROM replication_plugin.handshake(pg_catalog.jsonb_build_object('group_id', %s, 'node_id', %d,"
+	" 'version', '" EXTENSION_VERSION "', 'oldest_protocol', %d, 'newest_protocol', %d,"
+	" 'agreed_protocol', %d, 'run', pg_catalog.jsonb_build_array(%s))) h(answer)";
+static const char has_handshake_sql[] =
+	"SELECT pg_catalog.to_regprocedure('replication_plugin.handshake(jsonb)') IS NOT NULL";
 static const char slot_position_sql[] =
 	"SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn()"
 	" FROM pg_catalog.pg_replication_slots WHERE slot_name = %s";
@@ -53,15 +60,31 @@ session_name(Link *link)
 	return psprintf("replication_plugin link to node %d", link->me);
 }
 
+/* Raises an error if the provider has version 1.0, which negotiates nothing. */
+static void
+refuse_oldest(Link *link)
+{
+	PGresult   *res = peer_exec(link->conn, has_handshake_sql);
+
+	if (PQntuples(res) != 1 || PQgetvalue(res, 0, 0)[0] != 't')
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("node \"%s\" has version 1.0 of the extension, and this node version %s, which takes nothing from 1.0",
+						link->provider_name, EXTENSION_VERSION),
+				 errhint("From 1.0, all members are updated together: install the new version there, restart the server, and call ALTER EXTENSION replication_plugin UPDATE.")));
+	PQclear(res);
+}
+
 /* Runs the handshake. Returns false if the provider has no slot for this node yet. */
 static bool
 handshake(Link *link)
 {
 	char	   *sql = psprintf(handshake_sql, quote_literal_cstr(link->group_id), link->me,
-							   WIRE_PROTOCOL_VERSION, link->run);
+							   WIRE_PROTOCOL_OLDEST, WIRE_PROTOCOL_VERSION, link->agreed, link->run);
 	PGresult   *res;
 	bool		made;
 
+	refuse_oldest(link);
 	link->provider_answers = true;
 	res = peer_exec(link->conn, sql);
 	link->provider_answers = false;
@@ -84,6 +107,7 @@ handshake(Link *link)
 							  PQgetvalue(res, 0, 7)};
 
 		link->stream.slot = pstrdup(PQgetvalue(res, 0, 1));
+		link->stream.protocol = atoi(PQgetvalue(res, 0, 8));
 		link->base = PQgetisnull(res, 0, 3) ? NULL : frontier_from_text(PQgetvalue(res, 0, 3));
 		link_check_run(link, run);
 	}
@@ -225,7 +249,7 @@ start_stream(Link *link)
 {
 	char *sql = psprintf("START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (protocol '%d', node_id '%d', "
 						 "group_id '%s', full_origins '%s', layout '%s', encoding '%s'%s)",
-						 link->stream.slot, WIRE_PROTOCOL_VERSION, link->me, link->group_id,
+						 link->stream.slot, link->stream.protocol, link->me, link->group_id,
 						 link_full_origins(link), value_layout(), GetDatabaseEncodingName(),
 						 skip_option(link));
 	PGresult   *res = peer_exec(link->conn, sql);

@@ -42,6 +42,7 @@ typedef struct ClockProbe
 typedef struct StreamState
 {
 	char	   *slot;
+	int			protocol;		/* that the provider has chosen */
 	XLogRecPtr	received;		/* last position received */
 	XLogRecPtr	provider_end;	/* provider's end of WAL as last heard */
 	XLogRecPtr	sent;			/* last position confirmed to the provider */
@@ -93,6 +94,7 @@ typedef struct Link
 	char	   *provider_dsn;
 	bool		joining;		/* this node is not ready: its source decides all conflicts */
 	bool		adopted;		/* joining, as a physical copy of the source */
+	int			agreed;			/* the group's protocol, as this node knows it */
 	char	   *run;			/* this server's run as SQL (see local_run()) */
 	char	   *full_origins;	/* 'own', 'all' or node numbers */
 	List	   *demanded;		/* origins that this worker has demanded in addition (of int) */

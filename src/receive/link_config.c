@@ -14,6 +14,7 @@
 #include "utils/pg_lsn.h"
 
 #include "base/own_transaction.h"
+#include "catalog/agreement.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "receive/link.h"
@@ -142,6 +143,7 @@ link_load(Link *link)
 	link->me = local->node_id;
 	link->joining = strncmp(local->state, "joining", 7) == 0;
 	link->adopted = local->copy_of != INVALID_NODE_ID;
+	link->agreed = group_protocol();
 	link->run = MemoryContextStrdup(context, local_run());
 	link->group_id = MemoryContextStrdup(context, local->group_id);
 	if (provider && strcmp(provider->state, "removed") == 0)

@@ -261,7 +261,8 @@ run_stream(Link *link, MemoryContext message_context)
 	link_start(link);
 	link->stream.noted = Max(confirmed, confirmed_known(link, &exact));
 	confirmed_store(link, link->stream.noted, false);
-	link_status_set_origins(link->index, link->full_origins, link_full_origins(link));
+	link_status_set_stream(link->index, link->full_origins, link_full_origins(link),
+						   link->stream.protocol);
 	link->stream.streaming = true;
 	link_status_set_healthy(link->index);
 	link_status_set_state(link->index, LINK_CATCHING_UP);

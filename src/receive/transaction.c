@@ -402,7 +402,7 @@ startup_message(Link *link, WireReader *r)
 
 	refuse_inside(link, "a startup message");
 	wire_read_startup(r, &m);
-	if (m.protocol != WIRE_PROTOCOL_VERSION || m.node != link->provider ||
+	if (m.protocol != link->stream.protocol || m.node != link->provider ||
 		strcmp(m.group_id, link->group_id) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),

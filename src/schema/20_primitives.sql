@@ -14,9 +14,17 @@ CREATE FUNCTION value_layout() RETURNS text
 AS 'MODULE_PATHNAME', 'replication_plugin_value_layout' LANGUAGE C STRICT;
 COMMENT ON FUNCTION value_layout() IS 'memory layout of values; between servers with the same, values travel as they are';
 
-CREATE FUNCTION protocol_version() RETURNS integer
-AS 'MODULE_PATHNAME', 'replication_plugin_protocol_version' LANGUAGE C STRICT;
-COMMENT ON FUNCTION protocol_version() IS 'version of the stream between nodes that this library writes and reads';
+CREATE FUNCTION this_library(OUT version text, OUT oldest_protocol integer, OUT newest_protocol integer, OUT features text)
+AS 'MODULE_PATHNAME', 'replication_plugin_this_library' LANGUAGE C STABLE;
+COMMENT ON FUNCTION this_library() IS 'version of the library, the protocols between nodes that it speaks, and its features, with commas between';
+
+CREATE FUNCTION group_protocol() RETURNS integer
+AS 'MODULE_PATHNAME', 'replication_plugin_group_protocol' LANGUAGE C STABLE;
+COMMENT ON FUNCTION group_protocol() IS 'protocol on which the members have agreed; finish_upgrade() raises it';
+
+CREATE FUNCTION require_feature(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'replication_plugin_require_feature' LANGUAGE C STRICT STABLE;
+COMMENT ON FUNCTION require_feature(text) IS 'an error unless the members have agreed on a protocol that has the feature; it names those that lack it';
 
 CREATE FUNCTION dsn_without_password(dsn text) RETURNS text
 AS 'MODULE_PATHNAME', 'replication_plugin_dsn_without_password' LANGUAGE C STRICT;
@@ -202,7 +210,7 @@ CREATE FUNCTION link_states(OUT provider integer, OUT state text, OUT pid intege
 	OUT received_lsn pg_lsn, OUT applied_lsn pg_lsn, OUT provider_lsn pg_lsn, OUT last_commit_at timestamptz,
 	OUT transactions bigint, OUT rows bigint, OUT last_error text, OUT last_error_at timestamptz,
 	OUT restarts bigint, OUT blocked_on integer, OUT blocked_lsn pg_lsn, OUT blocked_since timestamptz,
-	OUT caught_up_at timestamptz, OUT full_origins text, OUT kind text)
+	OUT caught_up_at timestamptz, OUT full_origins text, OUT kind text, OUT protocol integer)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'replication_plugin_link_states' LANGUAGE C STRICT;
 COMMENT ON FUNCTION link_states() IS 'what this database''s link workers are doing';

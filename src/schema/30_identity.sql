@@ -26,13 +26,15 @@ COMMENT ON FUNCTION hiding() IS 'what another node is told before a statement th
 -- Who answers here: for nodes that want to join or to check a dsn.
 CREATE FUNCTION identity(OUT group_id uuid, OUT group_name text, OUT node_id integer, OUT node_name text,
 	OUT state text, OUT encoding text, OUT server_version_num integer, OUT instance_token bigint,
-	OUT system_identifier text, OUT layout text, OUT database_oid oid)
+	OUT system_identifier text, OUT layout text, OUT database_oid oid, OUT extension_version text, OUT oldest_protocol integer,
+	OUT newest_protocol integer, OUT group_protocol integer)
 LANGUAGE sql VOLATILE
 AS $$
 	SELECT l.group_id, l.group_name, l.node_id, l.node_name, l.state, getdatabaseencoding(),
 		current_setting('server_version_num')::integer, replication_plugin.instance_token(),
-		c.system_identifier::text, replication_plugin.value_layout(), d.oid
-	FROM pg_control_system() c, pg_database d
+		c.system_identifier::text, replication_plugin.value_layout(), d.oid,
+		v.version, v.oldest_protocol, v.newest_protocol, replication_plugin.group_protocol()
+	FROM pg_control_system() c, replication_plugin.this_library() v, pg_database d
 	LEFT JOIN replication_plugin.local_node l ON true
 	WHERE d.datname = current_database()
 $$;

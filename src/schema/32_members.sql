@@ -89,12 +89,13 @@ END
 $$;
 COMMENT ON FUNCTION fenced_nodes() IS 'removed nodes from which nothing is taken any more';
 
--- What links are worked out from, as this node knows it: which members are ready, and the topology.
+-- What links are worked out from, as this node knows it: which members are ready, the topology, and the protocol of streams.
 CREATE FUNCTION group_view() RETURNS text LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
 	RETURN (SELECT coalesce((SELECT string_agg(node_id::text, ',' ORDER BY node_id) FROM replication_plugin.node WHERE state = 'ready'), '')
-			|| coalesce((SELECT format(' %s/%s', serial, set_by) FROM replication_plugin.topology_setting ORDER BY serial DESC, set_by DESC LIMIT 1), ''));
+			|| coalesce((SELECT format(' %s/%s', serial, set_by) FROM replication_plugin.topology_setting ORDER BY serial DESC, set_by DESC LIMIT 1), '')
+			|| ' protocol ' || replication_plugin.group_protocol());
 END
 $$;
 COMMENT ON FUNCTION group_view() IS 'what links are worked out from, as this node knows it';

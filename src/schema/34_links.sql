@@ -68,20 +68,25 @@ END
 $$;
 COMMENT ON FUNCTION set_link(integer, text) IS 'notes what a link carries in full besides its provider''s own';
 
--- Notes what each wanted link carries, and returns them all: "provider kind paused origins", with ";" between.
+-- Notes what each wanted link carries, and returns them all: "provider kind paused protocol origins", with ";" between. The protocol is what
+-- both ends know as agreed, by the provider's last frontier row: its stream speaks that or a newer one, when it is started anew.
 CREATE FUNCTION tend_wanted_links(down integer[]) RETURNS text LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	w record;
+	agreed integer := replication_plugin.group_protocol();
 	list text[] := '{}';
 BEGIN
-	FOR w IN SELECT x.*, l.full_origins AS noted, coalesce(l.paused, false) AS paused FROM replication_plugin.wanted_links(down) x
+	FOR w IN SELECT x.*, l.full_origins AS noted, coalesce(l.paused, false) AS paused,
+			least(agreed, coalesce(substring(f.view FROM 'protocol ([0-9]+)')::integer, 0)) AS protocol
+		FROM replication_plugin.wanted_links(down) x
 		LEFT JOIN replication_plugin.link l ON l.provider = x.provider
+		LEFT JOIN replication_plugin.frontier f ON f.node_id = x.provider
 	LOOP
 		IF w.noted IS DISTINCT FROM w.full_origins THEN
 			PERFORM replication_plugin.set_link(w.provider, w.full_origins);
 		END IF;
-		list := list || format('%s %s %s %s', w.provider, left(w.kind, 1), w.paused::integer, w.full_origins);
+		list := list || format('%s %s %s %s %s', w.provider, left(w.kind, 1), w.paused::integer, w.protocol, w.full_origins);
 	END LOOP;
 	RETURN array_to_string(list, ';');
 END

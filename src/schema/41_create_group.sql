@@ -37,6 +37,8 @@ BEGIN
 	INSERT INTO replication_plugin.member (node_id, node_name, dsn) VALUES (1, node_name, dsn);
 	INSERT INTO replication_plugin.member_ready (node_id) VALUES (1);
 	INSERT INTO replication_plugin.stable_point (only_one) VALUES (true);
+	PERFORM replication_plugin.agree_on_protocol(v.newest_protocol) FROM replication_plugin.this_library() v;
+	PERFORM replication_plugin.tell_version();
 	PERFORM replication_plugin.capture_install_all();
 	PERFORM replication_plugin.preload_in_sessions(true);
 	PERFORM replication_plugin.request_manager(true);

@@ -56,11 +56,16 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
 	answer text[];
+	mine record;
 BEGIN
 	BEGIN
 		SELECT q INTO answer FROM replication_plugin.remote_query(via,
-			'SELECT group_id, group_name, node_id, node_name, state, encoding, server_version_num FROM replication_plugin.identity()') q;
+			'SELECT group_id, group_name, node_id, node_name, state, encoding, server_version_num,'
+			' extension_version, oldest_protocol, newest_protocol, group_protocol FROM replication_plugin.identity()') q;
 	EXCEPTION
+		WHEN undefined_column THEN
+			RAISE EXCEPTION 'the member behind via has version 1.0 of the extension, and this database a newer one' USING ERRCODE = '0A000',
+				HINT = 'First update all members of the group from 1.0, together.';
 		WHEN undefined_function OR invalid_schema_name THEN
 			RAISE EXCEPTION 'the database behind via does not have the extension replication_plugin' USING ERRCODE = '55000',
 				HINT = 'via is the dsn of any ready member of the group.';
@@ -84,6 +89,13 @@ BEGIN
 	IF answer[6] <> getdatabaseencoding() THEN
 		RAISE EXCEPTION 'node "%" has encoding %, this database has %', node_name, answer[6], getdatabaseencoding()
 			USING ERRCODE = '0A000', HINT = 'Create this database with the encoding of the group.';
+	END IF;
+	SELECT * INTO mine FROM replication_plugin.this_library();
+	IF answer[11]::integer NOT BETWEEN mine.oldest_protocol AND mine.newest_protocol THEN
+		RAISE EXCEPTION 'the group of node "%" (version % of the extension) has agreed on protocol %, and version % here speaks % to %', node_name, answer[8],
+			answer[11], mine.version, mine.oldest_protocol, mine.newest_protocol USING ERRCODE = '0A000',
+			HINT = CASE WHEN answer[11]::integer > mine.newest_protocol THEN 'Install the version of the members on this server.'
+				ELSE 'Install the version that follows that of the members; a newer one is next, after SELECT replication_plugin.finish_upgrade() there.' END;
 	END IF;
 	IF version / 10000 > current_setting('server_version_num')::integer / 10000 THEN
 		RAISE EXCEPTION 'node "%" runs a newer PostgreSQL (%)', node_name, version USING ERRCODE = '0A000',

@@ -8,7 +8,10 @@ BEGIN
 	PERFORM replication_plugin.require_arguments('set_group_setting()', name, value);
 	PERFORM replication_plugin.require_ready();
 	SELECT * INTO s FROM replication_plugin.group_settings g WHERE g.name = set_group_setting.name;
-	IF NOT FOUND THEN
+	IF name = 'protocol' THEN
+		RAISE EXCEPTION 'group setting "protocol" is only raised, and by finish_upgrade()' USING ERRCODE = '22023',
+			HINT = 'SELECT replication_plugin.finish_upgrade() when all members have the newer version.';
+	ELSIF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no group setting "%"', name USING ERRCODE = '22023',
 			HINT = 'The view replication_plugin.group_settings has them all.';
 	ELSIF value <> ALL (s.allowed) THEN

@@ -30,16 +30,17 @@ CREATE VIEW nodes AS
 				AND NOT EXISTS (SELECT FROM replication_plugin.unmet_requirement() u WHERE u.problem IS NOT NULL)
 				THEN 'error: no manager process of this database runs, so nothing is replicated HINT: The log of the server says why. If there is no free background worker: raise max_worker_processes and restart the server.' END,
 			replication_plugin.error_for_reader(replication_plugin.local_progress(l.progress, l.last_error)), replication_plugin.worker_waits()), '') END AS progress,
-		replication_plugin.clock_offset(n.node_id) AS clock_offset
+		replication_plugin.clock_offset(n.node_id) AS clock_offset, v.extension_version, v.oldest_protocol, v.newest_protocol
 	FROM replication_plugin.node n
 	LEFT JOIN replication_plugin.local_node l ON l.node_id = n.node_id
+	LEFT JOIN replication_plugin.member_version v ON v.node_id = n.node_id
 	UNION ALL
 	-- joining, and the table of nodes is not here yet
 	SELECT l.node_id, l.node_name, replication_plugin.dsn_without_password(l.dsn), l.state, true,
-		nullif(concat_ws('; ', replication_plugin.error_for_reader(replication_plugin.local_progress(l.progress, l.last_error)), replication_plugin.worker_waits()), ''), NULL
+		nullif(concat_ws('; ', replication_plugin.error_for_reader(replication_plugin.local_progress(l.progress, l.last_error)), replication_plugin.worker_waits()), ''), NULL, NULL, NULL, NULL
 	FROM replication_plugin.local_node l
 	WHERE NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = l.node_id);
-COMMENT ON VIEW nodes IS 'the members of the group, also former ones; clock_offset: by how much the node''s clock is ahead of this one''s';
+COMMENT ON VIEW nodes IS 'the members of the group, also former ones; clock_offset: by how much the node''s clock is ahead of this one''s; then its version of the extension, and the protocols that this speaks';
 
 -- Names of the origins that a link carries in full: its provider, and others by the list of the stream.
 CREATE FUNCTION origin_names(provider integer, list text) RETURNS text[] LANGUAGE sql STABLE
@@ -60,7 +61,8 @@ CREATE VIEW links AS
 		s.transactions, s.rows, s.last_error, s.last_error_at, s.restarts,
 		CASE WHEN w.waits_for IS NOT NULL THEN w.waits_for
 			WHEN s.blocked_on IS NOT NULL THEN coalesce(b.node_name, s.blocked_on::text) || ' ' || s.blocked_lsn END AS waits_for,
-		coalesce(w.since, s.blocked_since) AS blocked_since, replication_plugin.origin_names(s.provider, s.full_origins) AS full_origins, s.kind
+		coalesce(w.since, s.blocked_since) AS blocked_since, replication_plugin.origin_names(s.provider, s.full_origins) AS full_origins, s.kind,
+		s.protocol
 	FROM replication_plugin.link_states() s
 	LEFT JOIN replication_plugin.node n ON n.node_id = s.provider
 	LEFT JOIN replication_plugin.node b ON b.node_id = s.blocked_on

@@ -5,7 +5,7 @@ DECLARE
 	f regprocedure;
 BEGIN
 	-- These act on what is the extension's alone, so they do it with its rights.
-	FOREACH f IN ARRAY ARRAY['identity()', 'members()', 'handshake(uuid, integer, integer, bigint, bigint, pg_lsn, pg_lsn)', 'renew_slot(integer, pg_lsn, pg_lsn)',
+	FOREACH f IN ARRAY ARRAY['identity()', 'members()', 'handshake(jsonb)', 'handshake(uuid, integer, integer, bigint, bigint, pg_lsn, pg_lsn)', 'renew_slot(integer, pg_lsn, pg_lsn)',
 		'wait_for_progress(integer, pg_lsn, interval)', 'wait_for_removal(integer, interval)', 'reserve_node(uuid, integer, text, text)', 'last_node_id()',
 		'expel(uuid, integer)', 'admit_node(uuid, integer, text, text)', 'transaction_waited_for(integer)', 'prepare_removal(interval)',
 		'take_node_dsn(uuid, integer, bigint, integer, text)', 'note_out_of_step(bigint, text, text, pg_lsn, text)', 'code_paths()',
@@ -18,7 +18,7 @@ BEGIN
 END
 $$;
 -- These look at the caller's rights on the table themselves, or tell nothing of rows.
-GRANT EXECUTE ON FUNCTION instance_token(), transaction_at_hand(), clock_tick(), last_commit_lsn(), sequence_states(), export_states(regclass, bigint),
+GRANT EXECUTE ON FUNCTION instance_token(), group_protocol(), transaction_at_hand(), clock_tick(), last_commit_lsn(), sequence_states(), export_states(regclass, bigint),
 	export_parked(regclass, bigint), values_of_write(regclass, text[], text[], text[], bigint, integer, xid) TO replication_plugin_peer;
 GRANT EXECUTE ON FUNCTION session_lacks() TO PUBLIC;
 -- What all members have alike, and a joining node copies.
@@ -36,7 +36,7 @@ DECLARE
 BEGIN
 	FOREACH f IN ARRAY ARRAY['preflight()', 'wait_until_ready(interval)', 'set_topology(text, text[])', 'add_link(text, text)', 'drop_link(text, text)', 'pause_link(text)',
 		'resume_link(text)', 'skip_transaction(text, pg_lsn)', 'remove_node(text, boolean)', 'leave_group(interval)', 'cancel_leave()', 'cancel_base_backup(text)',
-		'set_group_setting(text, text)', 'exclude_table(regclass)', 'include_table(regclass)', 'exclude_tables(text, text)', 'include_tables(text, text)', 'discard_kept_changes(text, text)']::regprocedure[]
+		'set_group_setting(text, text)', 'finish_upgrade()', 'exclude_table(regclass)', 'include_table(regclass)', 'exclude_tables(text, text)', 'include_tables(text, text)', 'discard_kept_changes(text, text)']::regprocedure[]
 	LOOP
 		EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp', f);
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);

@@ -419,7 +419,7 @@ link_status_restart_requested(int index)
 }
 
 void
-link_status_set_origins(int index, const char *wanted, const char *full)
+link_status_set_stream(int index, const char *wanted, const char *full, int protocol)
 {
 	LinkStatus *l = entry(index);
 
@@ -428,6 +428,7 @@ link_status_set_origins(int index, const char *wanted, const char *full)
 		l->demands = 0;
 	strlcpy(l->wanted_origins, wanted, LINK_ORIGINS_SIZE);
 	strlcpy(l->full_origins, full, LINK_ORIGINS_SIZE);
+	l->protocol = protocol;
 	if (strcmp(wanted, full) != 0 && l->demanded_at == 0)
 		l->demands++;
 	l->demanded_at = strcmp(wanted, full) == 0 ? 0 : moment_now();

@@ -73,6 +73,7 @@ typedef struct LinkStatus
 	Moment		next_start_at;	/* LINK_BACKOFF: time of the next try */
 	int			failures;		/* in a row, for the back-off */
 	Moment		down_since;		/* not connected to its provider since; 0: connected */
+	int			protocol;		/* of the stream; 0: no stream yet */
 	bool		apply_failed;	/* the last error came from applying, not from the connection */
 	bool		restart;		/* the stream is to be restarted */
 	bool		reroute;		/* stands in for another link that is down */
@@ -142,7 +143,7 @@ extern void link_status_add_applied(int index, uint64 transactions, uint64 rows,
 extern void link_status_set_clock(int index, int64 base, int64 error);
 extern void link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn);
 extern bool link_status_restart_requested(int index);
-extern void link_status_set_origins(int index, const char *wanted, const char *full);
+extern void link_status_set_stream(int index, const char *wanted, const char *full, int protocol);
 
 /*
  * Records an error, doubles the back-off and sets next_start_at. The text stays after the error is

@@ -26,7 +26,6 @@
 #include "shared/manager_status.h"
 #include "shared/requirement.h"
 #include "wire/value.h"
-#include "wire/wire.h"
 
 static const char identity_sql[] =
 	"SELECT replication_plugin.instance_token() || ' ' || oid"
@@ -34,7 +33,6 @@ static const char identity_sql[] =
 
 PG_FUNCTION_INFO_V1(replication_plugin_instance_token);
 PG_FUNCTION_INFO_V1(replication_plugin_value_layout);
-PG_FUNCTION_INFO_V1(replication_plugin_protocol_version);
 PG_FUNCTION_INFO_V1(replication_plugin_dsn_without_password);
 PG_FUNCTION_INFO_V1(replication_plugin_hide_secrets);
 PG_FUNCTION_INFO_V1(replication_plugin_check_own_dsn);
@@ -58,13 +56,6 @@ Datum
 replication_plugin_value_layout(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(value_layout()));
-}
-
-/* protocol_version() → integer */
-Datum
-replication_plugin_protocol_version(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(WIRE_PROTOCOL_VERSION);
 }
 
 /* dsn_without_password(text) → text */

@@ -32,7 +32,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_reload_origins);
 PG_FUNCTION_INFO_V1(replication_plugin_drop_origins);
 PG_FUNCTION_INFO_V1(replication_plugin_create_origin);
 
-#define LINK_COLUMNS	18
+#define LINK_COLUMNS	19
 
 /* Sets an LSN column; null if the LSN is invalid. */
 static void
@@ -77,6 +77,8 @@ link_row(const LinkStatus *l, Datum *values, bool *nulls)
 	values[16] = CStringGetTextDatum(l->full_origins);
 	nulls[16] = l->full_origins[0] == '\0';
 	values[17] = CStringGetTextDatum(l->reroute ? "reroute" : "topology");
+	values[18] = Int32GetDatum(l->protocol);
+	nulls[18] = l->protocol == 0;
 }
 
 /* link_states() → setof record */

@@ -124,6 +124,12 @@ write_string(StringInfo out, const char *s)
 
 /* ---------- messages ---------- */
 
+#ifdef REPLICATION_PLUGIN_NEXT
+/* The commit of the pretended next protocol: a mark precedes what a commit has. */
+#define COMMIT_NEXT			'c'
+#define COMMIT_NEXT_MARK	0x6e657874
+#endif
+
 WireMessage
 wire_read_type(WireReader *r)
 {
@@ -142,6 +148,12 @@ wire_read_type(WireReader *r)
 		case WIRE_WRITE:
 		case WIRE_STUB:
 			return (WireMessage) type;
+#ifdef REPLICATION_PLUGIN_NEXT
+		case COMMIT_NEXT:
+			if (read_u32(r) != COMMIT_NEXT_MARK)
+				malformed(r, "a commit without its mark");
+			return WIRE_COMMIT;
+#endif
 		default:
 			r->pos--;
 			malformed(r, "unknown message type");
@@ -199,6 +211,16 @@ wire_write_commit(StringInfo out, const WireCommit *m)
 	appendStringInfoChar(out, WIRE_COMMIT);
 	write_u64(out, m->end_lsn);
 }
+
+#ifdef REPLICATION_PLUGIN_NEXT
+void
+wire_write_commit_next(StringInfo out, const WireCommit *m)
+{
+	appendStringInfoChar(out, COMMIT_NEXT);
+	write_u32(out, COMMIT_NEXT_MARK);
+	write_u64(out, m->end_lsn);
+}
+#endif
 
 void
 wire_read_commit(WireReader *r, WireCommit *m)

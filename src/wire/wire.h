@@ -1,6 +1,6 @@
 /*
  * wire.h
- *		The stream between nodes, in version WIRE_PROTOCOL_VERSION.
+ *		The stream between nodes.
  *
  * A CopyData payload (after the walsender's own header) contains one or more messages, each a type
  * byte and a body. Integers are in network byte order. "str" is a u16 length and that many bytes,
@@ -29,7 +29,10 @@
  *
  * A transaction is B, rows, C; it begins at the beginning of a payload and ends at the end of one.
  * A relation message precedes the first row of its relation, inside the transaction. A stub is a
- * payload of its own, between transactions. The startup message is the first of all messages.
+ * payload of its own, between transactions. The startup message is the first of all messages, and
+ * has the protocol that both ends speak. A type byte stands for one body in all protocols: what a
+ * newer protocol says otherwise has a type byte of its own, as messages are also stored
+ * (docs/protocol.md, Versions).
  */
 #ifndef REPLICATION_PLUGIN_WIRE_H
 #define REPLICATION_PLUGIN_WIRE_H
@@ -41,8 +44,6 @@
 #include "model/frontier.h"
 #include "model/sibling.h"
 #include "model/version.h"
-
-#define WIRE_PROTOCOL_VERSION	4	/* SQL has it by protocol_version() */
 
 /* Type byte of a message. One CopyData payload holds one or more messages. */
 typedef enum WireMessage
@@ -233,6 +234,9 @@ extern void wire_read_tuple(WireReader *r, WireTuple *t);
 extern void wire_write_startup(StringInfo out, const WireStartup *m);
 extern void wire_write_begin(StringInfo out, const WireBegin *m);
 extern void wire_write_commit(StringInfo out, const WireCommit *m);
+#ifdef REPLICATION_PLUGIN_NEXT
+extern void wire_write_commit_next(StringInfo out, const WireCommit *m);
+#endif
 extern void wire_write_stub(StringInfo out, const WireStub *m);
 extern void wire_write_relation(StringInfo out, const WireRelation *m);
 extern void wire_write_truncate(StringInfo out, int nrels, const uint32 *relids);

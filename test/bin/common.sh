@@ -158,7 +158,7 @@ pick_compiler() {
 # copy of the server's, with exactly what "make install" installs laid over it. The server is the stock one,
 # or the one in $server_root (see servers.sh). Sets bin, pkglib, server_includes, libpq_includes.
 build_in() {
-	local dir=$1 config=$PGLIB/bin/pg_config prefix=$pg_prefix share
+	local dir=$1 config=$PGLIB/bin/pg_config prefix=$pg_prefix
 	rm -rf "$dir/pg" "$dir/stage"
 	mkdir -p "$dir/pg"
 	libpq_includes=$PGINCLUDE
@@ -179,6 +179,9 @@ build_in() {
 	pkglib=$dir/pg$("$config" --pkglibdir | sed "s|^$prefix||")
 	share=$dir/pg$("$config" --sharedir | sed "s|^$prefix||")
 	server_includes=$("$config" --includedir-server)
+	built_config=$config
+	built_flags=$2
+	built_link=${3:-}
 	cp -a "$dir/stage$("$config" --pkglibdir)/." "$pkglib/"
 	cp -a "$dir/stage$("$config" --sharedir)/." "$share/"
 	[ "$(id -u)" = 0 ] && chown -R "$run_user" "$dir"
@@ -196,7 +199,7 @@ build_private() {
 
 # Version 1.0 as it was, in $work/old, if this checkout has the history; sets old_bin.
 build_old() {
-	local new=("$bin" "$pkglib")
+	local new=("$bin" "$pkglib" "$share" "$built_flags")
 	old_bin=
 	git -C "$root" cat-file -e "$version_1_0^{commit}" 2>/dev/null || return 1
 	mkdir -p "$work/old/build"
@@ -206,8 +209,48 @@ build_old() {
 	old_bin=$bin
 	bin=${new[0]}
 	pkglib=${new[1]}
+	share=${new[2]}
+	built_flags=${new[3]}
 }
 version_1_0=3cf14f7
+
+# The update script to the pretended next version $2, of the sources in $1, made like those in the Makefile.
+next_update() {
+	local schema=$1/src/schema
+	cat "$schema/update/views_before.sql"
+	sed -n 's/^CREATE VIEW \([a-z_]*\).*/\1/p' "$schema"/[1-9]*.sql | sed '1s/^/DROP VIEW /; $!s/$/,/; $s/$/;/'
+	cat "$schema/11_next.sql"
+	for f in "$schema"/[1-9]*.sql; do
+		case $f in */10_tables.sql | */11_next.sql | */60_triggers.sql) ;; *) sed 's/^CREATE FUNCTION /CREATE OR REPLACE FUNCTION /' "$f" ;; esac
+	done
+	cat "$schema/update/views_after.sql"
+}
+
+# The pretended next version (test/next), or the one after it with $1 = 2, in $work/next$1: only what depends on the version is
+# compiled anew. To be called after build_private. Sets next_bin, or later_bin.
+build_next() {
+	local n=$1 dir=$work/next$1 version=1.$((1 + $1)) flags file
+	mkdir -p "$dir"
+	cp -a "$work/build" "$dir/build"
+	cp "$dir/build/test/next/"*.sql "$dir/build/src/schema/"
+	sed -i "s/^default_version.*/default_version = '$version'/" "$dir/build/replication_plugin.control"
+	rm -f "$dir/build/"*.so "$dir/build/"replication_plugin--*.sql
+	(cd "$dir/build" && for file in $(grep -lE 'wire/protocol\.h|REPLICATION_PLUGIN_NEXT' -r src --include='*.c'); do rm -f "${file%.c}.o"; done)
+	flags="$built_flags -DREPLICATION_PLUGIN_NEXT=$n"
+	make -s -C "$dir/build" PG_CONFIG="$built_config" CC="$cc" EXTVERSION="$version" COPT="$flags" SHLIB_LINK="$built_link" -j2 >"$dir/build.log" 2>&1 &&
+		make -s -C "$dir/build" PG_CONFIG="$built_config" EXTVERSION="$version" install DESTDIR="$dir/stage" >>"$dir/build.log" 2>&1 ||
+		{ cat "$dir/build.log" >&2; die "the build of the next version failed"; }
+	{ printf '%s\n' '\echo Use "ALTER EXTENSION replication_plugin UPDATE" to load this file. \quit'; next_update "$dir/build"; } >"$dir/update.sql"
+	cp -al "$work/pg" "$dir/pg"
+	cp -a --remove-destination "$dir/stage$("$built_config" --pkglibdir)/." "$dir/pg${pkglib#"$work/pg"}/"
+	cp -a --remove-destination "$dir/stage$("$built_config" --sharedir)/." "$dir/pg${share#"$work/pg"}/"
+	cp "$dir/update.sql" "$dir/pg${share#"$work/pg"}/extension/replication_plugin--1.1--$version.sql"
+	# here too: what happens where its files are not the library that is loaded
+	cp "$dir/update.sql" "$share/extension/replication_plugin--1.1--$version.sql"
+	[ "$(id -u)" = 0 ] && chown -R "$run_user" "$dir"
+	if [ "$n" = 1 ]; then next_bin=$dir/pg${bin#"$work/pg"}; else later_bin=$dir/pg${bin#"$work/pg"}; fi
+	return 0
+}
 
 # True if the server has a setting.
 has_setting() {

@@ -19,6 +19,7 @@
 #include "shared/origin_hold.h"
 #include "fuzz.h"
 #include "receive/reply.h"
+#include "wire/protocol.h"
 #include "wire/value.h"
 #include "wire/wire.h"
 
@@ -161,7 +162,7 @@ start_link(void)
 static void
 prepare(void)
 {
-	SentRelations *sent = sent_relation_init(true);
+	SentRelations *sent = sent_relation_init(true, WIRE_PROTOCOL_VERSION);
 	static const NodeId origins[] = {1, 2, 3, ORIGIN_NODE_REPAIR};
 
 	for (int i = 0; i < lengthof(origins); i++)
@@ -181,7 +182,8 @@ prepare(void)
 		describe_again(i);
 	}
 	fuzzed = (Link) {.me = 1,.provider = 2,.group_id = "0e4f9a7c-0000-4000-8000-000000000001",.provider_name = "two",
-		.provider_dsn = "host=/nowhere",.full_origins = "all",.apply = fuzzed.apply
+		.provider_dsn = "host=/nowhere",.full_origins = "all",.apply = fuzzed.apply,
+		.stream.protocol = WIRE_PROTOCOL_VERSION
 	};
 	gate_init(&fuzzed.gate, 1);
 	feedback_start(&fuzzed.feedback);

@@ -16,6 +16,7 @@
 
 #include "fuzz.h"
 #include "wire/note.h"
+#include "wire/protocol.h"
 #include "wire/value.h"
 
 /* Values in internal form are trusted, where they are of a type that has a structure. */
@@ -46,7 +47,7 @@ prepare(void)
 {
 	for (int i = 0; i < lengthof(tables); i++)
 		relids[i] = RangeVarGetRelid(makeRangeVar("fuzz", pstrdup(tables[i]), -1), AccessShareLock, false);
-	sent = sent_relation_init(false);
+	sent = sent_relation_init(false, WIRE_PROTOCOL_VERSION);
 }
 
 /* Reads what the plugin has written: it has to be whole messages. */

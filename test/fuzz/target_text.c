@@ -15,6 +15,7 @@
 #include "model/stable.h"
 #include "output/options.h"
 #include "output/table_pattern.h"
+#include "wire/protocol.h"
 #include "wire/value.h"
 #include "wire/wire.h"
 

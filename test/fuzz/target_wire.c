@@ -7,6 +7,7 @@
 #include "utils/memutils.h"
 
 #include "fuzz.h"
+#include "wire/protocol.h"
 #include "wire/wire.h"
 
 /* Writes a tuple as it was read. */

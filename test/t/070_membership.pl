@@ -41,7 +41,7 @@ is($mesh->sql(1, "SELECT count(*) FROM pg_replication_slots WHERE slot_name !~ '
 # another group of the same name is another group
 $mesh->sql(3, sprintf("SELECT replication_plugin.create_group('test', 'node1', '%s')", $mesh->dsn(3)));
 refused(3, sprintf("SELECT replication_plugin.join_group('node3', '%s', '%s')", $mesh->dsn(3), $mesh->dsn(1)), qr/already node/, 'a second join');
-($status, $out, $err) = $mesh->try_sql(3, "SELECT * FROM replication_plugin.handshake('00000000-0000-0000-0000-000000000001', 1, 2, 1, 1, '0/1', '0/1')");
+($status, $out, $err) = $mesh->try_sql(3, "SELECT replication_plugin.handshake('{\"group_id\": \"00000000-0000-0000-0000-000000000001\", \"node_id\": 1}')");
 like($err, qr/is in another group: "test"/, 'a peer of another group of that name is told so');
 $mesh->sql(3, 'SELECT replication_plugin.leave_group()');
 

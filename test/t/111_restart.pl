@@ -92,7 +92,7 @@ sub survives_everything
 	push @queries, 'SELECT count(*) FROM t x, LATERAL (SELECT x.v) y', "CREATE TABLE fresh (id int PRIMARY KEY); DROP TABLE fresh",
 		'CREATE INDEX s_v ON s (v); DROP INDEX s_v', "SELECT data FROM pg_logical_slot_peek_changes('audit', NULL, NULL, 'format', 'json')",
 		"SELECT pg_copy_logical_replication_slot(replication_plugin.group_slot_name(), 'copy')",
-		"SELECT data FROM pg_logical_slot_peek_binary_changes('copy', NULL, NULL, 'protocol', '4', 'node_id', '2', 'group_id', (SELECT group_id::text FROM replication_plugin.local_node), 'full_origins', 'own', 'layout', 'x', 'encoding', 'UTF8')",
+		"SELECT data FROM pg_logical_slot_peek_binary_changes('copy', NULL, NULL, 'protocol', '5', 'node_id', '2', 'group_id', (SELECT group_id::text FROM replication_plugin.local_node), 'full_origins', 'own', 'layout', 'x', 'encoding', 'UTF8')",
 		"SELECT pg_drop_replication_slot('copy')", "LOAD 'replication_plugin'", 'DROP EXTENSION replication_plugin';
 	my @dead;
 	for my $query (@queries)

@@ -29,7 +29,7 @@ my %tried = (
 	'resolve()' => [],
 	'progress' => [ map { "SELECT * FROM replication_plugin.$_" } qw(links progress topology) ],
 	'nodes removed' => [ map { "SELECT replication_plugin.$_" } q{set_topology('all_to_all')}, q{add_link('a', 'b')}, q{drop_link('a', 'b')}, q{pause_link('a')}, q{resume_link('a')},
-		q{skip_transaction('a', '0/1')}, q{remove_node('a')}, 'cancel_leave()', q{set_group_setting('keyless_tables', 'refuse')}, q{exclude_table('m.t')}, q{include_table('m.t')},
+		q{skip_transaction('a', '0/1')}, q{remove_node('a')}, 'cancel_leave()', q{set_group_setting('keyless_tables', 'refuse')}, 'finish_upgrade()', q{exclude_table('m.t')}, q{include_table('m.t')},
 		q{exclude_tables('none', 'none')}, q{include_tables('none', 'none')}, q{discard_kept_changes('a', 'b')}, 'preflight()' ],
 	'create_group' => [ map { "SELECT replication_plugin.$_" } q{create_group('a', 'b', 'c')}, q{join_group('a', 'b', 'c')}, q{set_node_dsn('a', 'b')}, 'rejoin()' ],
 	'policies' => [ map { "SELECT replication_plugin.$_" } q{set_conflict_policy('m.t', 'last_write_wins')}, q{set_column_merge('m.t', 'v', 'last_write_wins')}, q{resend_table('m.t')} ],

@@ -106,6 +106,7 @@ static const char told_state_sql[] =
 	"  FROM replication_plugin.link_states())";
 static const char note_first_row_sql[] =
 	"UPDATE replication_plugin.local_node SET run_row = $1::pg_lsn WHERE run_row IS NULL";
+static const char tell_version_sql[] = "SELECT replication_plugin.tell_version()";
 static const char write_frontier_row_sql[] = "SELECT replication_plugin.write_frontier_row()";
 static const char touch_member_ready_sql[] =
 	"UPDATE replication_plugin.member_ready SET ready_at = ready_at WHERE node_id = $1::integer"
@@ -404,6 +405,9 @@ tell_frontier(GroupWorker *worker)
 	state = told_state();
 	if (!want_row(worker, state))
 		return;
+	/* who has the first row of a run knows the version that the node has now */
+	if (!worker->row_written)
+		sql_value(tell_version_sql, 0, NULL);
 	oldest = GetOldestActiveTransactionId();
 	sql_value(write_frontier_row_sql, 0, NULL);
 	FAULT_POINT("frontier_row_committed");

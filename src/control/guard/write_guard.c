@@ -39,6 +39,7 @@
 #include "base/own_worker.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "catalog/agreement.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "catalog/table_info.h"
@@ -49,6 +50,7 @@
 #include "shared/origin_map.h"
 #include "shared/requirement.h"
 #include "shared/wakeup.h"
+#include "wire/protocol.h"
 
 #define JUDGEMENT_MS		5000	/* beyond contact_patience: the manager has to be started first */
 #define JUDGEMENT_PAUSE_MS	20
@@ -126,6 +128,19 @@ is_users_table(Oid relid)
 	return result;
 }
 
+/* Raises the error that this library does not speak the protocol of the group. */
+static void
+refuse_protocol(int protocol)
+{
+	char	   *fix;
+	char	   *problem = protocol_problem(protocol, &fix);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), problem),
+			 errhint("%s", fix)));
+}
+
 /* Raises an error if a table is replicated. */
 static void
 refuse(Oid relid, const char *state)
@@ -139,6 +154,8 @@ refuse(Oid relid, const char *state)
 						EXTENSION_NAME, state + strlen(NODE_OTHER_VERSION), EXTENSION_VERSION),
 				 errhint("Until they agree nothing is replicated, and replicated tables cannot be written to: ALTER EXTENSION %s UPDATE.",
 						 EXTENSION_NAME)));
+	if (strncmp(state, NODE_OTHER_PROTOCOL, strlen(NODE_OTHER_PROTOCOL)) == 0)
+		refuse_protocol(atoi(state + strlen(NODE_OTHER_PROTOCOL)));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), state),

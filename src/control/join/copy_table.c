@@ -149,6 +149,7 @@ copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_ch
 				list;
 	Datum	   *values;
 	int			n;
+	bool		own = get_rel_namespace(relid) == extension_schema_oid();
 	bool		query = with_children;	/* COPY of a table sends only its own rows */
 	bool		plain = false;
 
@@ -159,10 +160,14 @@ copy_out_statement(Oid relid, const char *name, ArrayType *columns, bool with_ch
 	for (int i = 0; i < n; i++)
 	{
 		char	   *column = TextDatumGetCString(values[i]);
-		const char *as = sent_as(relid, column, &plain);
+		const char *as;
 
-		appendStringInfo(&list, "%s%s%s%s", i ? ", " : "", quote_identifier(column), as ? "::" : "",
-						 as ? as : "");
+		/* the source has a newer version: the group has agreed on none that uses the column */
+		if (own && get_attnum(relid, column) == InvalidAttrNumber)
+			continue;
+		as = sent_as(relid, column, &plain);
+		appendStringInfo(&list, "%s%s%s%s", list.len ? ", " : "", quote_identifier(column),
+						 as ? "::" : "", as ? as : "");
 		query |= as != NULL;
 		*column_names = lappend(*column_names, makeString(column));
 	}

@@ -19,6 +19,7 @@
 #include "base/own_transaction.h"
 #include "base/peer.h"
 #include "base/settings.h"
+#include "catalog/agreement.h"
 #include "catalog/names.h"
 #include "control/join/copy_pool.h"
 #include "control/join/join.h"
@@ -87,6 +88,8 @@ static const char *const table_query =
 " ORDER BY n.nspname = 'replication_plugin' DESC,"
 " coalesce((SELECT sum(pg_total_relation_size(i.relid)) FROM pg_partition_tree(c.oid) i), pg_total_relation_size(c.oid)) DESC";
 
+static const char *const group_protocol_query = "SELECT replication_plugin.group_protocol()";
+
 PGconn *
 join_open_source(Joining *join)
 {
@@ -114,12 +117,32 @@ number_of_workers(Joining *join)
 
 /* ---------- the list ---------- */
 
+/*
+ * Raises an error unless this library speaks the protocol on which the group has agreed in the
+ * snapshot: then no table of the extension has values there of which this version has no column.
+ */
+static void
+check_protocol(PGconn *source)
+{
+	PGresult   *res = peer_exec(source, group_protocol_query);
+	char	   *fix;
+	char	   *problem = protocol_problem(atoi(PQgetvalue(res, 0, 0)), &fix);
+
+	PQclear(res);
+	if (problem)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s", problem),
+				 errhint("Call leave_group() here. %s Then join again.", fix)));
+}
+
 /* Lists the tables to copy. Without copy_data, these are only the extension's own tables. */
 static void
 list_tables(CopyJob *job, Joining *join, PGconn *source)
 {
-	PGresult   *res = peer_exec(source, table_query);
+	PGresult   *res;
 
+	check_protocol(source);
+	res = peer_exec(source, table_query);
 	job->tables = palloc0(Max(PQntuples(res), 1) * sizeof(CopyTask));
 	for (int i = 0; i < PQntuples(res); i++)
 	{

@@ -5,8 +5,9 @@
  * Each round computes the wanted links anew from the replicated rows (wanted_links()), and compares
  * them with the links that run:
  *
- * - A link that runs with other origins than wanted is restarted. It then begins at its confirmed
- *   position, and nothing that was received is kept (docs/protocol.md, Change of the full set).
+ * - A link that runs with other origins than wanted, or with an older protocol than both ends know
+ *   as agreed, is restarted. It then begins at its confirmed position, and nothing that was received
+ *   is kept (docs/protocol.md, Change of the full set, Versions).
  * - An obsolete link is stopped only after every wanted link streams or is given up, so that new
  *   streams are there before old ones end. If the obsolete link was part of the topology, all
  *   members must also know the same members and topology. A link from a removed node is stopped at
@@ -51,6 +52,7 @@ typedef struct WantedLink
 	/* part of a join: from the source, or from a node that joins through this one */
 	bool		joining;
 	bool		paused;
+	int			protocol;		/* that its stream has at least if it is started now; 0: not known */
 	char	   *origins;		/* 'own', 'all' or node numbers */
 	int			index;			/* of its LinkStatus; -1: max_links are in use */
 	LinkStatus	status;
@@ -82,7 +84,7 @@ given_up_text(const LinkTender *tender)
 
 /* Adds a wanted link, with its status. */
 static List *
-add_wanted(List *wanted, NodeId provider, char kind, bool paused, char *origins)
+add_wanted(List *wanted, NodeId provider, char kind, bool paused, int protocol, char *origins)
 {
 	WantedLink *w = palloc0(sizeof(WantedLink));
 
@@ -90,6 +92,7 @@ add_wanted(List *wanted, NodeId provider, char kind, bool paused, char *origins)
 	w->reroute = kind == 'r';
 	w->joining = kind == 'j';
 	w->paused = paused;
+	w->protocol = protocol;
 	w->origins = origins;
 	w->index = link_status_find(MyDatabaseId, provider, true);
 	if (w->index >= 0)
@@ -100,7 +103,7 @@ add_wanted(List *wanted, NodeId provider, char kind, bool paused, char *origins)
 	return lappend(wanted, w);
 }
 
-/* Parses "provider kind paused origins; ...". The kinds are t(opology), r(eroute) and j(oining). */
+/* Parses "provider kind paused protocol origins; ...". The kinds are t(opology), r(eroute) and j(oining). */
 static List *
 parse_wanted(char *text)
 {
@@ -112,12 +115,14 @@ parse_wanted(char *text)
 	{
 		int			provider,
 					paused,
+					protocol,
 					used = 0;
 		char		kind;
 
-		if (sscanf(item, "%d %c %d %n", &provider, &kind, &paused, &used) != 3 || used == 0)
+		if (sscanf(item, "%d %c %d %d %n", &provider, &kind, &paused, &protocol, &used) != 4 ||
+			used == 0)
 			elog(ERROR, "malformed list of links: \"%s\"", item);
-		wanted = add_wanted(wanted, provider, kind, paused != 0, item + used);
+		wanted = add_wanted(wanted, provider, kind, paused != 0, protocol, item + used);
 	}
 	return wanted;
 }
@@ -130,7 +135,7 @@ wanted_links(const LinkTender *tender, LocalNode *local)
 
 	if (strncmp(local->state, "joining", 7) == 0)
 		return sql_link_exists(local->source_id) ?
-			add_wanted(NIL, local->source_id, 'j', sql_link_paused(local->source_id), "all") : NIL;
+			add_wanted(NIL, local->source_id, 'j', sql_link_paused(local->source_id), 0, "all") : NIL;
 	if (strcmp(local->state, "ready") != 0 && strcmp(local->state, "leaving") != 0)
 		return NIL;
 	params[0] = given_up_text(tender);
@@ -237,7 +242,10 @@ stop_link(const LinkStatus *l)
 		kill(l->pid, SIGTERM);
 }
 
-/* Returns true if a running link asks for other origins than it should. */
+/*
+ * Returns true if a running link asks for other origins than it should, or speaks an older protocol
+ * than both ends know as agreed.
+ */
 static bool
 is_outdated(const WantedLink *w, bool well)
 {
@@ -245,7 +253,8 @@ is_outdated(const WantedLink *w, bool well)
 
 	if (l->down_since != 0 || l->wanted_origins[0] == '\0')
 		return false;
-	if (strncmp(l->wanted_origins, w->origins, LINK_ORIGINS_SIZE - 1) != 0)
+	if (strncmp(l->wanted_origins, w->origins, LINK_ORIGINS_SIZE - 1) != 0 ||
+		l->protocol < w->protocol)
 		return true;
 	return well && l->demanded_at != 0 &&
 		   moment_is_past(l->demanded_at,

@@ -32,6 +32,7 @@
 #include "base/moment.h"
 #include "base/own_transaction.h"
 #include "base/settings.h"
+#include "catalog/agreement.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/group/clock_guard.h"
@@ -49,6 +50,7 @@
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
 #include "shared/requirement.h"
+#include "wire/protocol.h"
 
 #define ROUND_MS		1000
 #define PRUNE_MS		10000
@@ -90,8 +92,8 @@ typedef struct Manager
 	Moment		pruned_at;
 	bool		found;			/* the launcher knows that there is a group */
 	bool		identity_checked;
-	/* the extension's SQL has another version than this library, which has been reported */
-	bool		other_version;
+	/* why this library cannot take part, as last reported; empty: it can */
+	char		version_problem[256];
 	/* group and number under which the run of the server is noted */
 	char		noted_as[128];
 	/* dsn with which the node's identity was last checked; in TopMemoryContext */
@@ -388,9 +390,12 @@ check_identity(Manager *manager, LocalNode *local)
 
 /* ---------- rounds ---------- */
 
-/* Reads the local node, all nodes, and the version of the extension's SQL. */
+/*
+ * Reads the local node, all nodes, the version of the extension's SQL, and the protocol of the
+ * group.
+ */
 static LocalNode *
-read_nodes(const Manager *manager, List **nodes, char **version)
+read_nodes(const Manager *manager, List **nodes, char **version, int *protocol)
 {
 	OwnTransaction t = own_transaction_begin_sql();
 	LocalNode  *local = NULL;
@@ -403,6 +408,7 @@ read_nodes(const Manager *manager, List **nodes, char **version)
 		local = nodes_local();
 		*nodes = nodes_all();
 		*version = extension_version();
+		*protocol = group_protocol();
 	}
 	MemoryContextSwitchTo(old);
 	own_transaction_end(&t);
@@ -487,29 +493,48 @@ make_clock_origin(void)
 }
 
 /*
- * Returns true if the extension's SQL has the version of this library. Otherwise nothing runs, and
- * the view nodes shows the reason.
+ * Returns why this library cannot take part in the group, or NULL if it can: the extension's SQL has
+ * another version, or the group has agreed on a protocol that the library does not speak.
+ */
+static char *
+version_problem(const char *version, int protocol)
+{
+	char	   *fix;
+	char	   *problem;
+
+	if (strcmp(version, EXTENSION_VERSION) != 0)
+		return psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
+						version, EXTENSION_VERSION);
+	problem = protocol_problem(protocol, &fix);
+	return problem ? psprintf("%s HINT: %s", problem, fix) : NULL;
+}
+
+/*
+ * Returns true if this library can take part in the group. Otherwise nothing runs, and the view
+ * nodes shows the reason.
  */
 static bool
-check_version(Manager *manager, LocalNode *local, const char *version)
+check_version(Manager *manager, LocalNode *local, const char *version, int protocol)
 {
 	const char *params[1];
 
-	if (strcmp(version, EXTENSION_VERSION) == 0)
+	params[0] = version_problem(version, protocol);
+	if (!params[0])
 	{
-		if (manager->other_version)
-			sql_clear_error("%ALTER EXTENSION%");
-		manager->other_version = false;
+		if (manager->version_problem[0] || !manager->healthy)
+		{
+			sql_clear_error("the extension is of version %");
+			sql_clear_error("the group has agreed on protocol %");
+		}
+		manager->version_problem[0] = '\0';
 		return true;
 	}
 	(void) stop_everything(manager);
-	if (manager->other_version)
+	if (strncmp(manager->version_problem, params[0], sizeof(manager->version_problem) - 1) == 0)
 		return false;
-	params[0] = psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
-						 version, EXTENSION_VERSION);
 	ereport(LOG, (errmsg("node \"%s\": %s", local->node_name, params[0])));
 	sql_value(set_error_sql, 1, params);
-	manager->other_version = true;
+	strlcpy(manager->version_problem, params[0], sizeof(manager->version_problem));
 	return false;
 }
 
@@ -541,13 +566,14 @@ work(Manager *manager)
 	List	   *nodes = NIL;
 	LocalNode  *local;
 	char	   *version;
+	int			protocol = WIRE_PROTOCOL_FIRST;
 
 	Assert(manager->dboid == MyDatabaseId && CurrentMemoryContext == manager->round);
 	manager_status_look(manager->dboid);
-	local = read_nodes(manager, &nodes, &version);
+	local = read_nodes(manager, &nodes, &version, &protocol);
 	if (!local)
 		return false;
-	if (!check_version(manager, local, version))
+	if (!check_version(manager, local, version, protocol))
 		return true;
 	if (!manager->found)
 	{

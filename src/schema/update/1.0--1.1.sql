@@ -1,7 +1,7 @@
 -- From 1.0 to 1.1: what CREATE OR REPLACE FUNCTION cannot do. The build appends the functions, views and rights of
 -- this version to it (Makefile). t/105_update.pl compares the result with a fresh installation, object by object.
 --
--- All members of a group are updated together, at a standstill: docs/operations.md.
+-- All members of a group are updated together, at a standstill: docs/upgrade.md.
 
 -- Settings of the whole group, by name; of each the row with the greatest (serial, set_by) counts. Replicated.
 CREATE TABLE group_setting (
@@ -59,6 +59,8 @@ SELECT replication_plugin.capture_install_all() WHERE EXISTS (SELECT FROM replic
 
 -- they have other arguments now
 DROP FUNCTION forget_group();
+DROP FUNCTION identity();
+DROP FUNCTION link_states();
 DROP FUNCTION member_has(integer, text, pg_lsn);
 DROP FUNCTION knows_removed(text);
 DROP FUNCTION teardown();
