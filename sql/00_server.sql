@@ -46,15 +46,21 @@ CREATE FUNCTION missing() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
 	needed constant integer := 12;
 	free integer;
+	used integer;
+	limit_name text;
 BEGIN
 	RETURN QUERY SELECT format('%s is %s: %s', requirement, detail, fix) FROM replication_plugin.preflight() WHERE NOT ok;
-	free := current_setting('max_replication_slots')::integer
-		- (SELECT greatest((SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_replication_origin_status)));
-	IF free < needed THEN
-		RETURN NEXT format('max_replication_slots is %s, of which %s are free (they count for origins as well), and three nodes on '
-			'one server need %s: ALTER SYSTEM SET max_replication_slots = %s; restart', current_setting('max_replication_slots'), free,
-			needed, greatest(current_setting('max_replication_slots')::integer - free + needed, 20));
-	END IF;
+	-- the limit of slots is that of origins as well, up to PostgreSQL 17
+	FOR limit_name, used IN SELECT 'max_replication_slots', count(*) FROM pg_replication_slots
+		UNION ALL SELECT coalesce((SELECT s.name FROM pg_settings s WHERE s.name = 'max_active_replication_origins'), 'max_replication_slots'), count(*)
+			FROM pg_replication_origin_status
+	LOOP
+		free := current_setting(limit_name)::integer - used;
+		IF free < needed THEN
+			RETURN NEXT format('%1$s is %2$s, of which %3$s are free, and three nodes on one server need %4$s: ALTER SYSTEM SET %1$s = %5$s; restart',
+				limit_name, current_setting(limit_name), free, needed, greatest(used + needed, 20));
+		END IF;
+	END LOOP;
 	IF current_setting('max_wal_senders')::integer < 10 THEN
 		RETURN NEXT format('max_wal_senders is %s: ALTER SYSTEM SET max_wal_senders = 10; restart', current_setting('max_wal_senders'));
 	END IF;

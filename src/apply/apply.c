@@ -40,6 +40,7 @@
 #include "apply/row.h"
 #include "apply/session_origin.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
 #include "base/own_transaction.h"
@@ -144,7 +145,7 @@ apply_begin(ApplyContext *cx, const WireBegin *begin, ApplyMode mode)
 	(void) origin_of(ORIGIN_NODE_REPAIR);	/* the origin under which rows are parked */
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	session_origin_mark(begin);
+	session_origin_mark(begin, !mode.kept);
 	pulse_begin();
 	cx->active = true;
 	cx->number++;
@@ -200,7 +201,7 @@ apply_commit(ApplyContext *cx)
 	target_close_all();
 	Assert(cx->parked == NIL && cx->passed_over == NIL && cx->rows == rows);
 	if (!cx->wrote)
-		LogLogicalMessage(PLUGIN_NAME, "", 0, true);
+		log_message(PLUGIN_NAME, "", 0, true);
 	PopActiveSnapshot();
 	put_reset(cx);
 	FAULT_POINT("apply_commit_before");

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "apply/context.h"
+#include "base/compat.h"
 #include "catalog/table_info.h"
 #include "catalog/table_policy.h"
 
@@ -36,7 +37,7 @@ apply_refuse_twin(ApplyRelation *ar, Version local)
 }
 
 void
-apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
+apply_conflict(ApplyRelation *ar, ConflictKind type, ConflictResolution resolution,
 			   TupleTableSlot *local_row, Version local_version,
 			   TupleTableSlot *remote_row, TupleTableSlot *key_row)
 {

@@ -17,6 +17,7 @@
 
 #include "apply/apply.h"
 #include "apply/relation.h"
+#include "base/compat.h"
 #include "log/conflict_log.h"
 
 /* The sender of a change, and what that node had applied when it sent the change. */
@@ -101,7 +102,7 @@ extern void apply_refuse_twin(ApplyRelation *ar, Version local);
  * Records nothing if the source has decided all conflicts, or for replicated tables of the
  * extension itself.
  */
-extern void apply_conflict(ApplyRelation *ar, ConflictType type, ConflictResolution resolution,
+extern void apply_conflict(ApplyRelation *ar, ConflictKind type, ConflictResolution resolution,
 						   TupleTableSlot *local_row, Version local_version,
 						   TupleTableSlot *remote_row, TupleTableSlot *key_row);
 

@@ -7,10 +7,11 @@
 #include "apply/context.h"
 #include "apply/deleted.h"
 #include "apply/place.h"
+#include "base/compat.h"
 #include "store/tombstone.h"
 
 bool
-deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictType missing)
+deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row, ConflictKind missing)
 {
 	Version		deleted;
 

@@ -6,6 +6,7 @@
 #define REPLICATION_PLUGIN_DELETED_H
 
 #include "apply/relation.h"
+#include "base/compat.h"
 #include "log/conflict_type.h"
 
 /*
@@ -14,6 +15,6 @@
  * tombstone. row: the arriving row, in the root's layout.
  */
 extern bool deleted_allows_put(ApplyRelation *ar, const Datum *key, TupleTableSlot *row,
-							   ConflictType missing);
+							   ConflictKind missing);
 
 #endif							/* REPLICATION_PLUGIN_DELETED_H */

@@ -20,6 +20,7 @@
 
 #include "apply/context.h"
 #include "apply/doubt.h"
+#include "base/compat.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "catalog/as_owner.h"
@@ -52,7 +53,7 @@ doubt_note(ApplyContext *cx, ApplyTarget *t, ItemPointer tid, List *indexes)
 static bool
 fetch(ApplyTarget *t, ItemPointerData tid, TupleTableSlot *slot)
 {
-	IndexFetchTableData *scan = table_index_fetch_begin(t->rel);
+	IndexFetchTableData *scan = begin_index_fetch(t->rel);
 	bool		again = false;
 	bool		found = table_index_fetch_tuple(scan, &tid, SnapshotSelf, slot, &again, NULL);
 

@@ -120,7 +120,7 @@ append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 		return;
 	}
 	if (c->kind == WIRE_NULL || c->kind == WIRE_UNCHANGED || c->kind == WIRE_AWAITED ||
-		att->typid >= FirstNormalObjectId)
+		att->typid >= FirstGenbkiObjectId)
 	{
 		appendStringInfoString(buf, c->kind == WIRE_NULL ? "null" : "...");
 		return;

@@ -24,6 +24,7 @@
 
 #include "apply/image_index.h"
 #include "apply/row_image.h"
+#include "base/compat.h"
 #include "base/moment.h"
 #include "base/pulse.h"
 
@@ -262,7 +263,7 @@ unlink_entry(ImageIndex *x, uint32 *link)
 static void
 build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
 {
-	TableScanDesc scan = table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc scan = begin_table_scan(t->rel, GetActiveSnapshot());
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "row image", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);

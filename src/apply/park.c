@@ -25,6 +25,7 @@
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 
@@ -34,7 +35,7 @@
 typedef struct Pending
 {
 	ApplyRelation *ar;
-	ConflictType type;
+	ConflictKind type;
 	Version		version;
 	Version		winner_version;
 	TupleTableSlot *row;		/* both in the root's layout */
@@ -196,7 +197,7 @@ find(Put *p)
 
 /* Returns true if the put is to be written; otherwise the local row or tombstone is newer. */
 static bool
-is_newest(Put *p, ConflictType exists, ConflictType absent)
+is_newest(Put *p, ConflictKind exists, ConflictKind absent)
 {
 	ApplyRelation *ar = p->ar;
 
@@ -292,7 +293,7 @@ hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
 
 /* Makes one attempt to put the row. */
 static WriteResult
-try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
+try_put(Put *p, ConflictKind exists, ConflictKind absent, Missing missing)
 {
 	int			clashes = 0;
 	const Version own = p->ar->cx->version;
@@ -340,7 +341,7 @@ try_put(Put *p, ConflictType exists, ConflictType absent, Missing missing)
 }
 
 void
-park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing)
+park_put(ApplyRelation *ar, ConflictKind exists, ConflictKind absent, Missing missing)
 {
 	Put			p = {.ar = ar};
 

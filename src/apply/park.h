@@ -7,6 +7,7 @@
 
 #include "apply/place.h"
 #include "apply/row.h"
+#include "base/compat.h"
 #include "log/conflict_log.h"
 #include "store/parked.h"
 
@@ -15,7 +16,7 @@
  * in its way; then it is parked, and forwarded nevertheless. exists, absent: the types of a
  * conflict with a present, or an absent, row.
  */
-extern void park_put(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing);
+extern void park_put(ApplyRelation *ar, ConflictKind exists, ConflictKind absent, Missing missing);
 
 /*
  * Deletes the parked row of a key, if the delete is newer. Returns true if there was a parked row.

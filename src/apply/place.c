@@ -25,6 +25,7 @@
 #include "apply/place.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "base/full_xid.h"
 #include "base/session.h"
 #include "catalog/nodes.h"

@@ -38,6 +38,7 @@
 #include "apply/search.h"
 #include "apply/search_image.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "shared/newest_delete.h"
@@ -204,7 +205,7 @@ gather(ApplyRelation *ar, ApplyTarget *t)
 
 /* Writes the row when there is none of its key. */
 static void
-insert_new(ApplyRelation *ar, ConflictType missing)
+insert_new(ApplyRelation *ar, ConflictKind missing)
 {
 	ApplyTarget *t;
 	Datum		key[INDEX_MAX_KEYS];
@@ -264,7 +265,7 @@ replace_found(ApplyRelation *ar, ApplyTarget *t)
  * found row has changed meanwhile.
  */
 static WriteResult
-put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictType type, Missing missing,
+put_over_found(ApplyRelation *ar, ApplyTarget *t, ConflictKind type, Missing missing,
 			   const Datum *key)
 {
 	Version		local = place_version(ar, t, t->found, ar->cx->version);
@@ -306,7 +307,7 @@ target_of_key(ApplyRelation *ar, const Datum *key)
  * row.
  */
 static void
-put_row(ApplyRelation *ar, ConflictType exists, ConflictType absent, Missing missing)
+put_row(ApplyRelation *ar, ConflictKind exists, ConflictKind absent, Missing missing)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;

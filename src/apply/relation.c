@@ -34,6 +34,7 @@
 
 #include "apply/context.h"
 #include "apply/relation.h"
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/as_owner.h"
 #include "catalog/exclusion.h"
@@ -592,7 +593,7 @@ start_routing(ApplyRelation *ar)
 	rte->rellockmode = RowExclusiveLock;
 	r->rel = ar;
 	r->estate = CreateExecutorState();
-	ExecInitRangeTable(r->estate, list_make1(rte));
+	init_range_table(r->estate, rte, NULL);
 	r->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(r->rri, ar->rel, 1, NULL, 0);
 	r->mtstate = makeNode(ModifyTableState);

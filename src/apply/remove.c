@@ -28,6 +28,7 @@
 #include "apply/search.h"
 #include "apply/search_image.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "base/pulse.h"
 #include "base/session.h"
 
@@ -179,7 +180,7 @@ static void
 remove_seen_in(ApplyRelation *ar, ApplyTarget *t)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(t->rel, snapshot, 0, NULL);
+	TableScanDesc scan = begin_table_scan(t->rel, snapshot);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, t->found))
 	{

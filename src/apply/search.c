@@ -24,12 +24,13 @@
 #include "utils/snapmgr.h"
 
 #include "apply/search.h"
+#include "base/compat.h"
 #include "base/pulse.h"
 
 bool
 search_key(ApplyTarget *t, const Datum *key)
 {
-	Snapshot	snapshot = GetLatestSnapshot();
+	Snapshot	snapshot = begin_latest_snapshot();
 	bool		found;
 
 	/* whatever the scan allocates, now or later, must live as long as the scan */
@@ -37,13 +38,14 @@ search_key(ApplyTarget *t, const Datum *key)
 
 	Assert(t->rel && t->key_index >= 0 && t->nkeys > 0);
 	if (!t->scan)
-		t->scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index],
-								  snapshot, t->nkeys, 0);
+		t->scan = begin_index_scan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index], snapshot,
+								   t->nkeys);
 	t->scan->xs_snapshot = snapshot;
 	for (int i = 0; i < t->nkeys; i++)
 		t->skeys[i].sk_argument = key[i];
 	index_rescan(t->scan, t->skeys, t->nkeys, NULL, 0);
 	found = index_getnext_slot(t->scan, ForwardScanDirection, t->found);
+	end_latest_snapshot(snapshot);
 	MemoryContextSwitchTo(old);
 	return found;
 }
@@ -61,8 +63,7 @@ is_coming(ApplyTarget *t, TransactionId *writer)
 
 	*writer = InvalidTransactionId;
 	InitDirtySnapshot(dirty);
-	scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index],
-						   &dirty, t->nkeys, 0);
+	scan = begin_index_scan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index], &dirty, t->nkeys);
 	index_rescan(scan, t->skeys, t->nkeys, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, t->found);
 	if (found)

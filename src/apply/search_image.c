@@ -25,6 +25,7 @@
 #include "apply/image_index.h"
 #include "apply/row_image.h"
 #include "apply/search_image.h"
+#include "base/compat.h"
 #include "base/pulse.h"
 #include "base/session.h"
 
@@ -91,7 +92,7 @@ search_by_index(ApplyRelation *ar, ApplyTarget *t, Compare is_same)
 
 	if (i < 0)
 		return INDEX_NO_HELP;
-	scan = index_beginscan(t->rel, t->rri->ri_IndexRelationDescs[i], GetActiveSnapshot(), nkeys, 0);
+	scan = begin_index_scan(t->rel, t->rri->ri_IndexRelationDescs[i], GetActiveSnapshot(), nkeys);
 	index_rescan(scan, keys, nkeys, NULL, 0);
 	while (result == INDEX_NONE && index_getnext_slot(scan, ForwardScanDirection, t->found))
 	{
@@ -128,10 +129,10 @@ start_scan(ApplyTarget *t, BlockNumber from, BlockNumber to)
 				end;
 
 	if (!has_ranges(t))
-		return table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
+		return begin_table_scan(t->rel, GetActiveSnapshot());
 	ItemPointerSet(&first, from, FirstOffsetNumber);
 	ItemPointerSet(&end, to - 1, MaxOffsetNumber);
-	return table_beginscan_tidrange(t->rel, GetActiveSnapshot(), &first, &end);
+	return begin_range_scan(t->rel, GetActiveSnapshot(), &first, &end);
 }
 
 /* Returns the next row of that scan in t->found. */

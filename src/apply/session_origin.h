@@ -8,9 +8,11 @@
 #include "wire/wire.h"
 
 /*
- * Marks what this process writes from here on as part of that transaction. Its origin must exist.
+ * Marks what this process writes from here on as part of that transaction. Its origin must exist,
+ * and that of repairs too. held: the caller has the hold of the origin (receive/gate.h). Call it in
+ * a transaction.
  */
-extern void session_origin_mark(const WireBegin *begin);
+extern void session_origin_mark(const WireBegin *begin, bool held);
 
 /* Makes what this process writes from here on local again. */
 extern void session_origin_unmark(void);

@@ -32,6 +32,7 @@
 #include "utils/rel.h"
 
 #include "apply/target.h"
+#include "base/compat.h"
 #include "capture/capture.h"
 #include "catalog/as_owner.h"
 #include "catalog/table_code.h"
@@ -114,16 +115,16 @@ static void
 build_estate(ApplyTarget *t)
 {
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	Bitmapset  *all = NULL;
 
 	rte->rtekind = RTE_RELATION;
 	rte->relid = t->relid;
 	rte->relkind = t->rel->rd_rel->relkind;
 	rte->rellockmode = RowExclusiveLock;
 	for (int att = 1; att <= RelationGetNumberOfAttributes(t->rel); att++)
-		rte->updatedCols =
-			bms_add_member(rte->updatedCols, att - FirstLowInvalidHeapAttributeNumber);
+		all = bms_add_member(all, att - FirstLowInvalidHeapAttributeNumber);
 	t->estate = CreateExecutorState();
-	ExecInitRangeTable(t->estate, list_make1(rte));
+	init_range_table(t->estate, rte, all);
 	t->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(t->rri, t->rel, 1, NULL, 0);
 	filter_triggers(t->rri);
@@ -311,7 +312,10 @@ target_close_all(void)
 			t->valid = false;
 		}
 		for (int i = 0; i < t->nindexes; i++)
+		{
+			end_index_inserts(t->rri->ri_IndexRelationDescs[i], t->rri->ri_IndexRelationInfo[i]);
 			index_close(t->rri->ri_IndexRelationDescs[i], NoLock);
+		}
 		table_close(t->rel, NoLock);
 		t->rel = NULL;
 	}

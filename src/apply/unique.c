@@ -20,6 +20,7 @@
 #include "utils/snapmgr.h"
 
 #include "apply/unique.h"
+#include "base/compat.h"
 #include "base/session.h"
 
 /* The search in one index. */
@@ -141,7 +142,7 @@ search_index(Search *s, TupleTableSlot *row, TupleTableSlot *found, List **clash
 	TransactionId busy = InvalidTransactionId;
 
 	InitDirtySnapshot(dirty);
-	scan = index_beginscan(t->rel, s->index, &dirty, s->info->ii_NumIndexKeyAttrs, 0);
+	scan = begin_index_scan(t->rel, s->index, &dirty, s->info->ii_NumIndexKeyAttrs);
 	index_rescan(scan, s->keys, s->info->ii_NumIndexKeyAttrs, NULL, 0);
 	while (!TransactionIdIsValid(busy) && index_getnext_slot(scan, ForwardScanDirection, found))
 	{

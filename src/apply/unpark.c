@@ -32,6 +32,7 @@
 #include "apply/search.h"
 #include "apply/unpark.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "base/cut_text.h"
 #include "base/fault_point.h"
 #include "base/own_transaction.h"
@@ -39,6 +40,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 
 #define MOST_AT_ONCE	1000	/* rows that come back in one transaction */
 #define RETRY_AFTER		10		/* pause after an error, in seconds */
@@ -72,8 +74,8 @@ begin(ApplyContext *cx)
 	own_transaction_end(&t);
 	relation_use(cx, RELATIONS_SENT);
 	StartTransactionCommand();
-	replorigin_session_setup(origin);
-	replorigin_session_origin = origin;
+	origin_acquire(origin);
+	origin_mark(origin);
 	(void) set_config_option("lock_timeout", "500ms", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
 							 true, 0, false);
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
@@ -88,9 +90,8 @@ begin(ApplyContext *cx)
 static void
 release_origin(void)
 {
-	if (replorigin_session_origin != InvalidRepOriginId)
-		replorigin_session_reset();
-	replorigin_session_origin = InvalidRepOriginId;
+	origin_unmark();
+	origin_give_back();
 }
 
 static void
@@ -293,7 +294,7 @@ static void
 abort_all(ApplyContext *cx, MemoryContext context)
 {
 	FlushErrorState();
-	AbortOutOfAnyTransaction();
+	origin_abort_transaction();
 	release_origin();
 	apply_reset(cx);
 	MemoryContextSwitchTo(context);

@@ -27,6 +27,7 @@
 #include "apply/doubt.h"
 #include "apply/image_index.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "base/pulse.h"
 #include "base/session.h"
 #include "store/tombstone.h"
@@ -123,8 +124,7 @@ write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		finish_row(t, slot);
 		table_tuple_insert(t->rel, slot, GetCurrentCommandId(true), 0, NULL);
 		if (t->nindexes > 0)
-			check_doubts(ar, t, slot,
-						 ExecInsertIndexTuples(t->rri, slot, t->estate, false, false, NULL, NIL));
+			check_doubts(ar, t, slot, insert_index_entries(t->rri, slot, t->estate));
 		if (triggers)
 			ExecARInsertTriggers(t->estate, t->rri, slot, NIL, NULL);
 	}
@@ -146,9 +146,11 @@ lock_for_triggers(ApplyTarget *t, ItemPointer tid)
 	TM_FailureData failure;
 	TM_Result	result;
 	TupleTableSlot *slot = ExecGetTriggerOldSlot(t->estate, t->rri);
+	Snapshot	snapshot = begin_latest_snapshot();
 
-	result = table_tuple_lock(t->rel, tid, GetLatestSnapshot(), slot, GetCurrentCommandId(false),
+	result = table_tuple_lock(t->rel, tid, snapshot, slot, GetCurrentCommandId(false),
 							  LockTupleExclusive, LockWaitBlock, 0, &failure);
+	end_latest_snapshot(snapshot);
 	ExecClearTuple(slot);
 	return result == TM_Ok ? WRITE_DONE : WRITE_AGAIN;
 }
@@ -180,18 +182,16 @@ update_heap(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
-	bool		update_indexes;
+	IndexUpdates update_indexes;
 	WriteResult result;
 
-	result = write_result(table_tuple_update(t->rel, &t->found->tts_tid, slot,
-											 GetCurrentCommandId(true), InvalidSnapshot,
-											 InvalidSnapshot, true, &failure, &mode,
-											 &update_indexes));
+	result = write_result(update_tuple(t->rel, &t->found->tts_tid, slot, GetCurrentCommandId(true),
+									   &failure, &mode, &update_indexes));
 	if (result == WRITE_AGAIN)
 		return result;
-	if (t->nindexes > 0 && update_indexes)
+	if (t->nindexes > 0 && needs_index_entries(update_indexes))
 		check_doubts(ar, t, slot,
-					 ExecInsertIndexTuples(t->rri, slot, t->estate, true, false, NULL, NIL));
+					 insert_index_entries_of_update(t->rri, slot, t->estate, update_indexes));
 	if (t->rri->ri_TrigDesc)
 		ExecARUpdateTriggers(t->estate, t->rri, NULL, NULL, &t->found->tts_tid, NULL, slot,
 							 NIL, NULL, false);
@@ -217,10 +217,10 @@ write_update(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		if (triggers)
 		{
 			begin_triggers(t);
-			EvalPlanQualInit(&epq, t->estate, NULL, NIL, -1);
+			init_recheck(&epq, t->estate);
 		}
 		if (!triggers || !triggers->trig_update_before_row ||
-			ExecBRUpdateTriggers(t->estate, &epq, t->rri, &t->found->tts_tid, NULL, slot, NULL))
+			before_update_triggers(t->estate, &epq, t->rri, &t->found->tts_tid, slot))
 		{
 			finish_row(t, slot);
 			result = update_heap(ar, t, slot);
@@ -257,14 +257,13 @@ write_delete(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 		if (triggers)
 		{
 			begin_triggers(t);
-			EvalPlanQualInit(&epq, t->estate, NULL, NIL, -1);
+			init_recheck(&epq, t->estate);
 		}
 		if (!triggers || !triggers->trig_delete_before_row ||
-			ExecBRDeleteTriggers(t->estate, &epq, t->rri, tid, NULL, NULL))
+			before_delete_triggers(t->estate, &epq, t->rri, tid))
 		{
-			result = write_result(table_tuple_delete(t->rel, tid, GetCurrentCommandId(true),
-													 InvalidSnapshot, InvalidSnapshot, true,
-													 &failure, false));
+			result = write_result(delete_tuple(t->rel, tid, GetCurrentCommandId(true),
+											   InvalidSnapshot, &failure));
 			heap = result == WRITE_DONE;
 			if (heap && triggers)
 				ExecARDeleteTriggers(t->estate, t->rri, tid, NULL, NULL, false);
@@ -302,8 +301,7 @@ write_insert_many(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot **slots, int
 	table_multi_insert(t->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < n && t->nindexes > 0; i++)
 	{
-		check_doubts(ar, t, slots[i],
-					 ExecInsertIndexTuples(t->rri, slots[i], t->estate, false, false, NULL, NIL));
+		check_doubts(ar, t, slots[i], insert_index_entries(t->rri, slots[i], t->estate));
 		ResetPerTupleExprContext(t->estate);
 		pulse_step();
 	}

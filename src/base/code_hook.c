@@ -41,6 +41,7 @@
 #include "utils/xml.h"
 
 #include "base/code_hook.h"
+#include "base/compat.h"
 #include "base/own_worker.h"
 #include "base/session.h"
 
@@ -274,7 +275,7 @@ hold_monetary(char **newval, void **extra, GucSource source)
 static void
 chain(struct config_generic *setting, GucStringCheckHook hook, HeldText held)
 {
-	struct config_string *s = (struct config_string *) setting;
+	struct config_string *s = string_setting(setting);
 
 	Assert(setting->vartype == PGC_STRING && s->check_hook != hook);
 	previous_checks[held] = s->check_hook;
@@ -285,18 +286,19 @@ chain(struct config_generic *setting, GucStringCheckHook hook, HeldText held)
 static void
 hold_settings(void)
 {
-	struct config_generic **all = get_guc_variables();
+	int			n;
+	struct config_generic **all = server_settings(&n);
 
-	for (int i = 0; i < GetNumConfigOptions(); i++)
+	for (int i = 0; i < n; i++)
 	{
 		const char *name = all[i]->name;
 
 		if (strcmp(name, "array_nulls") == 0)
-			((struct config_bool *) all[i])->check_hook = hold_array_nulls;
+			bool_setting(all[i])->check_hook = hold_array_nulls;
 		else if (strcmp(name, "IntervalStyle") == 0)
-			((struct config_enum *) all[i])->check_hook = hold_interval_style;
+			enum_setting(all[i])->check_hook = hold_interval_style;
 		else if (strcmp(name, "xmloption") == 0)
-			((struct config_enum *) all[i])->check_hook = hold_xml_option;
+			enum_setting(all[i])->check_hook = hold_xml_option;
 		else if (strcmp(name, "DateStyle") == 0)
 			chain(all[i], hold_datestyle, HELD_DATESTYLE);
 		else if (strcmp(name, "TimeZone") == 0)

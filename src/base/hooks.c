@@ -13,6 +13,7 @@
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "base/hooks.h"
 
 /* Set by hooks_install(), and constant afterwards. */
@@ -104,12 +105,12 @@ access_hook(ObjectAccessType access, Oid class, Oid object, int subid, void *arg
 
 /* Permission hook. The takers are not called if another extension denies the access. */
 static bool
-perms_hook(List *range_table, bool ereport_on_violation)
+perms_hook(PERMS_HOOK_PARAMETERS)
 {
-	if (hooks.previous_perms && !hooks.previous_perms(range_table, ereport_on_violation))
+	if (hooks.previous_perms && !hooks.previous_perms(PERMS_HOOK_ARGUMENTS))
 		return false;
 	for (const PermsTaker *take = hooks.takers.perms; *take; take++)
-		(*take) (range_table);
+		(*take) (range_table, PERMS_HOOK_LIST);
 	return true;
 }
 

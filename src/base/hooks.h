@@ -13,6 +13,8 @@
 #include "catalog/objectaccess.h"
 #include "tcop/utility.h"
 
+#include "base/compat.h"
+
 /* ---------- commands ---------- */
 
 struct UtilityTaker;
@@ -61,8 +63,11 @@ typedef struct AccessTaker
 
 /* ---------- permissions ---------- */
 
-/* Called with the tables of each statement and COPY before it runs; may raise an error. */
-typedef void (*PermsTaker) (List *range_table);
+/*
+ * Called with the tables of each statement and COPY before it runs; may raise an error.
+ * required_permissions() tells how a table is accessed.
+ */
+typedef void (*PermsTaker) (List *range_table, List *permissions);
 
 /* ---------- changes of tables and names ---------- */
 

@@ -284,6 +284,16 @@ connect_start(const char *dsn, PeerMode mode, const char *application_name,
 	return conn;
 }
 
+/* Sets on the connection what could not be set with it. */
+static void
+pin_settings(PGconn *conn)
+{
+	const char *sql = session_peer_sql(PQserverVersion(conn));
+
+	if (sql)
+		PQclear(peer_exec(conn, sql));
+}
+
 /* Completes a connection that was begun. Returns false at the deadline (0: none). */
 static bool
 connect_finish(PGconn *conn, Moment deadline)
@@ -334,6 +344,8 @@ peer_connect(const char *dsn, PeerMode mode, const char *application_name)
 	{
 		in_time = connect_finish(conn, timeout == 0 ? 0 :
 								 moment_after(timeout * INT64CONST(1000)));
+		if (in_time && PQstatus(conn) == CONNECTION_OK)
+			pin_settings(conn);
 	}
 	PG_CATCH();
 	{

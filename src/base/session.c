@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/xml.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 
 /*
@@ -73,6 +74,15 @@ static const Pin patience_pins[] = {
 	{"lock_timeout", "0"},
 	{"idle_in_transaction_session_timeout", "0"},
 	{"idle_session_timeout", "0"},
+};
+
+/* The same, of newer servers. A setting that a server does not have cannot be set when connecting. */
+static const struct
+{
+	int			since;			/* server_version_num */
+	Pin			pin;
+}			newer_patience_pins[] = {
+	{170000, {"transaction_timeout", "0"}},
 };
 
 /* Settings that could end a session of the extension, or change what it does. */
@@ -140,6 +150,7 @@ session_type_names_objects(Oid typid)
 		case REGNAMESPACEOID:
 		case REGROLEOID:
 		case REGCOLLATIONOID:
+		case REGDATABASEOID:
 		case ACLITEMOID:
 			return true;
 		default:
@@ -378,6 +389,11 @@ session_pin_worker(void)
 	set_all(text_pins, lengthof(text_pins));
 	set_all(statement_pins, lengthof(statement_pins));
 	set_all(patience_pins, lengthof(patience_pins));
+	for (int i = 0; i < lengthof(newer_patience_pins); i++)
+	{
+		if (SERVER_VERSION_NUM >= newer_patience_pins[i].since)
+			set_all(&newer_patience_pins[i].pin, 1);
+	}
 	set_all(session_pins, lengthof(session_pins));
 	set_all(superuser_pins, lengthof(superuser_pins));
 	SetConfigOption("search_path", SESSION_OWN_PATH, PGC_SUSET, PGC_S_OVERRIDE);
@@ -412,4 +428,20 @@ session_peer_options(const char *user_options)
 	append_options(&options, session_pins, lengthof(session_pins));
 	appendStringInfoString(&options, " -c search_path=pg_catalog,pg_temp");
 	return options.data;
+}
+
+const char *
+session_peer_sql(int server_version_num)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < lengthof(newer_patience_pins); i++)
+	{
+		const Pin  *pin = &newer_patience_pins[i].pin;
+
+		if (server_version_num >= newer_patience_pins[i].since)
+			appendStringInfo(&sql, "SET %s = %s;", pin->name, pin->value);
+	}
+	return sql.len > 0 ? sql.data : NULL;
 }

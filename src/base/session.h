@@ -9,7 +9,7 @@
  *   session_pin_binary()),
  * - around code of users whose result must be the same on all nodes (session_pin_code()),
  * - permanently in workers (session_pin_worker()) and in sessions on other nodes
- *   (session_peer_options()).
+ *   (session_peer_options(), session_peer_sql()).
  *
  * The first three functions begin GUC nest levels: session_unpin() or an error ends them.
  */
@@ -105,5 +105,11 @@ extern void session_pin_worker(void);
  * the options in the dsn (NULL: none), may override the patience of the session and nothing else.
  */
 extern char *session_peer_options(const char *user_options);
+
+/*
+ * Returns the statement that pins the settings which only newer servers have, to be run at the begin
+ * of a session on a server of that version; NULL if there are none.
+ */
+extern const char *session_peer_sql(int server_version_num);
 
 #endif							/* REPLICATION_PLUGIN_SESSION_H */

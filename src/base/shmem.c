@@ -13,6 +13,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "base/compat.h"
 #include "base/shmem.h"
 
 static struct
@@ -52,11 +53,11 @@ attach(const ShmemArea *area)
 	{
 		memset(address, 0, size);
 		if (area->tranche)
-			LWLockInitialize(address, LWLockNewTrancheId());
+			init_named_lock(address, area->tranche);
 		area->init(address);
 	}
 	if (area->tranche)
-		LWLockRegisterTranche(((LWLock *) address)->tranche, area->tranche);
+		register_named_lock((LWLock *) address, area->tranche);
 	return address;
 }
 

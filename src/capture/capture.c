@@ -38,6 +38,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/fault_point.h"
 #include "capture/capture.h"
 #include "catalog/as_owner.h"
@@ -343,7 +344,7 @@ replication_plugin_capture_truncate(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_DEFAULT_SIZES);
 	slot = table_slot_create(rel, NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
-	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	scan = begin_table_scan(rel, GetActiveSnapshot());
 	tombstone_begin_transaction();
 	saved = as_owner_begin_code(state->owner);
 	PG_TRY();

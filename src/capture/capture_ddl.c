@@ -68,7 +68,7 @@ collected_commands(ExprContext *context, TupleDesc *desc)
 	};
 
 	fmgr_info(F_PG_EVENT_TRIGGER_DDL_COMMANDS, &function);
-	InitFunctionCallInfoData(*fcinfo, &function, 0, InvalidOid, NULL, (fmNodePtr) &result);
+	InitFunctionCallInfoData(*fcinfo, &function, 0, InvalidOid, NULL, (Node *) &result);
 	(void) FunctionCallInvoke(fcinfo);
 	if (result.returnMode != SFRM_Materialize || !result.setResult)
 		elog(ERROR, "could not read the list of changed objects");

@@ -44,6 +44,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "capture/capture.h"
 #include "capture/keyless.h"
 #include "capture/peer_rights.h"

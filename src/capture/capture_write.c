@@ -26,6 +26,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/fault_point.h"
 #include "capture/capture.h"
 #include "capture/causal_context.h"

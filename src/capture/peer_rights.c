@@ -32,6 +32,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "capture/peer_rights.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"

@@ -2,8 +2,9 @@
  * former_origin.c
  *		Former origins: the replication origins of nodes that are out.
  *
- * PostgreSQL keeps the progress of each origin in one of max_replication_slots places, and only
- * dropping the origin frees its place. But the number of a node's origin must not get another
+ * PostgreSQL keeps the progress of each origin in one of a limited number of places (the setting is
+ * max_replication_slots, since 18 max_active_replication_origins), and only dropping the origin frees
+ * its place. But the number of a node's origin must not get another
  * meaning when the node is out, because it stands beside the commit timestamps of all rows that the
  * node has written.
  *
@@ -25,6 +26,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "catalog/former_origin.h"
 
 #define SEPARATOR	'@'

@@ -9,6 +9,8 @@
 #include "access/xlogdefs.h"
 #include "replication/origin.h"
 
+#include "base/compat.h"
+
 /* Returns the name of a former origin, palloc'd: that of the origin, and its progress. */
 extern char *former_origin_name(const char *name, XLogRecPtr progress);
 

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
 
@@ -106,7 +107,7 @@ message_emit(StringInfo content)
 		compute_seal(secret, GetTopTransactionId(), content->data, content->len, seal);
 		appendBinaryStringInfo(content, (const char *) seal, SEAL_BYTES);
 	}
-	LogLogicalMessage(PLUGIN_NAME, content->data, content->len, true);
+	log_message(PLUGIN_NAME, content->data, content->len, true);
 }
 
 bool

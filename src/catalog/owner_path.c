@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/owner_path.h"
 
@@ -205,7 +206,7 @@ owner_path(Oid role)
 	RolePath   *entry = entry_of(role);
 	char	   *path;
 
-	if (entry->path && entry->read_in == MyProc->lxid)
+	if (entry->path && entry->read_in == own_local_xid())
 		return entry->path;
 	path = in_order(session_path(role));
 	if (!entry->path || strcmp(entry->path, path) != 0)
@@ -216,6 +217,6 @@ owner_path(Oid role)
 		if (old)
 			pfree(old);
 	}
-	entry->read_in = MyProc->lxid;
+	entry->read_in = own_local_xid();
 	return entry->path;
 }

@@ -11,6 +11,7 @@
 
 #include "access/genam.h"
 #include "access/sysattr.h"
+#include "access/transam.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
@@ -20,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "catalog/exclusion.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
@@ -133,7 +135,7 @@ table_key_index(Relation rel)
 	Oid			index = RelationGetReplicaIndex(rel);
 
 	/* with replica identity default, full or nothing: the primary key, if there is one */
-	return OidIsValid(index) ? index : RelationGetPrimaryKeyIndex(rel);
+	return OidIsValid(index) ? index : primary_key_index(rel);
 }
 
 WireIdentity

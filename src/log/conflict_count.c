@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "log/conflict_count.h"
 
@@ -71,7 +72,7 @@ static HTAB *counts = NULL;
 static HTAB *places = NULL;
 
 void
-conflict_count_add(Oid relid, ConflictType type, ConflictResolution resolution, bool logged)
+conflict_count_add(Oid relid, ConflictKind type, ConflictResolution resolution, bool logged)
 {
 	CountKey	key = {relid, type, resolution};
 	Count	   *c;
@@ -150,7 +151,7 @@ row_at(Relation rel, ItemPointer tid, Datum *values)
 		ItemPointerGetBlockNumber(tid) >= RelationGetNumberOfBlocks(rel))
 		return NULL;
 	page = ReadBuffer(rel, ItemPointerGetBlockNumber(tid));
-	heap_page_prune_opt(rel, page);
+	prune_page(rel, page);
 	if (heap_fetch(rel, GetActiveSnapshot(), &row, &pin, false))
 	{
 		if (has_key(rel, &row, values))

@@ -5,11 +5,12 @@
 #ifndef REPLICATION_PLUGIN_CONFLICT_COUNT_H
 #define REPLICATION_PLUGIN_CONFLICT_COUNT_H
 
+#include "base/compat.h"
 #include "log/conflict_type.h"
 #include "model/version.h"
 
 /* Counts a conflict of the running transaction. logged: conflict_log has a row about it. */
-extern void conflict_count_add(Oid relid, ConflictType type, ConflictResolution resolution,
+extern void conflict_count_add(Oid relid, ConflictKind type, ConflictResolution resolution,
 							   bool logged);
 
 /* Adds the counts of the running transaction to the counters of a link. */

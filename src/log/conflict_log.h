@@ -8,12 +8,13 @@
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
 
+#include "base/compat.h"
 #include "log/conflict_type.h"
 #include "model/version.h"
 
 typedef struct Conflict
 {
-	ConflictType type;
+	ConflictKind type;
 	ConflictResolution resolution;
 	Relation	rel;			/* the replicated (root) table */
 	TupleTableSlot *local_row;	/* NULL: there is none */

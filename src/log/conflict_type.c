@@ -26,7 +26,7 @@ static const char *const resolution_names[] = {
 };
 
 const char *
-conflict_type_name(ConflictType type)
+conflict_type_name(ConflictKind type)
 {
 	StaticAssertStmt(lengthof(type_names) == CONFLICT_TYPES, "each type has a name");
 	return type_names[type];

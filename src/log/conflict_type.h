@@ -6,7 +6,7 @@
 #define REPLICATION_PLUGIN_CONFLICT_TYPE_H
 
 /* Names are those of PostgreSQL 18. */
-typedef enum ConflictType
+typedef enum ConflictKind
 {
 	CONFLICT_INSERT_EXISTS,
 	CONFLICT_UPDATE_ORIGIN_DIFFERS,
@@ -17,7 +17,7 @@ typedef enum ConflictType
 	CONFLICT_DELETE_MISSING,
 	CONFLICT_MULTIPLE_UNIQUE,
 	CONFLICT_TYPES				/* number of types */
-} ConflictType;
+} ConflictKind;
 
 typedef enum ConflictResolution
 {
@@ -30,7 +30,7 @@ typedef enum ConflictResolution
 } ConflictResolution;
 
 /* Return their names in conflict_log and conflict_count. */
-extern const char *conflict_type_name(ConflictType type);
+extern const char *conflict_type_name(ConflictKind type);
 extern const char *conflict_resolution_name(ConflictResolution resolution);
 
 #endif							/* REPLICATION_PLUGIN_CONFLICT_TYPE_H */

@@ -7,6 +7,7 @@
 #include "utils/datum.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "base/full_xid.h"
 #include "catalog/nodes.h"
 #include "catalog/stable_point.h"

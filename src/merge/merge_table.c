@@ -13,6 +13,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "catalog/as_owner.h"
 #include "catalog/table_info.h"
 #include "merge/merge_columns.h"
@@ -216,7 +217,7 @@ replace_row(Relation rel, TupleTableSlot *from, TupleTableSlot *to)
 	OwnerContext saved = as_owner_begin_code(rel->rd_rel->relowner);
 
 	ExecOpenIndices(rri, false);
-	EvalPlanQualInit(&epq, estate, NULL, NIL, -1);
+	init_recheck(&epq, estate);
 	if (!from)
 		ExecSimpleRelationInsert(rri, estate, to);
 	else if (!to)

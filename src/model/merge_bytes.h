@@ -18,6 +18,7 @@
 #include "lib/stringinfo.h"
 #include "utils/numeric.h"
 
+#include "base/compat.h"
 #include "model/merge.h"
 
 /* Tags of states and ops. The meaning of the flags depends on the kind, except for one flag. */
@@ -74,6 +75,6 @@ extern const char *merge_read_text(MergeReader *r, int *len);
 extern const char *merge_read_path(MergeReader *r, int *len);
 extern Numeric merge_read_numeric(MergeReader *r);
 extern void merge_read_end(MergeReader *r);
-extern void merge_malformed(const MergeReader *r, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void merge_malformed(const MergeReader *r, const char *what);
 
 #endif							/* REPLICATION_PLUGIN_MERGE_BYTES_H */

@@ -13,6 +13,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "output/change_name.h"
 
 #define MOST_TEXT	100			/* limit of a text, in bytes */
@@ -56,14 +57,20 @@ value_shown(Oid type, Datum value)
 	}
 }
 
+/* Returns the row in the WAL that has the key: for an update or delete the old one, if present. */
+static HeapTuple
+row_with_key(const ReorderBufferChange *change)
+{
+	if (change->data.tp.oldtuple)
+		return decoded_tuple(change->data.tp.oldtuple);
+	return change->data.tp.newtuple ? decoded_tuple(change->data.tp.newtuple) : NULL;
+}
+
 void
 change_name_context(Relation rel, const ReorderBufferChange *change, const AttrNumber *key,
 					int nkeys, const char *follows)
 {
-	/* for an update or delete, the old row, if there is one, has the key */
-	ReorderBufferTupleBuf *tuple = !change					  ? NULL
-								   : change->data.tp.oldtuple ? change->data.tp.oldtuple
-															  : change->data.tp.newtuple;
+	HeapTuple	tuple = change ? row_with_key(change) : NULL;
 	StringInfoData row;
 
 	initStringInfo(&row);
@@ -71,7 +78,7 @@ change_name_context(Relation rel, const ReorderBufferChange *change, const AttrN
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), key[i] - 1);
 		bool		isnull;
-		Datum		value = heap_getattr(&tuple->tuple, key[i], RelationGetDescr(rel), &isnull);
+		Datum		value = heap_getattr(tuple, key[i], RelationGetDescr(rel), &isnull);
 
 		appendStringInfo(&row, "%s%s=%s", i > 0 ? ", " : "row (", NameStr(att->attname),
 						 isnull ? "null" : value_shown(att->atttypid, value));

@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "output/change_name.h"
 #include "output/json_format.h"
@@ -116,7 +117,7 @@ append_transaction(StringInfo out, const JsonOptions *options, ReorderBufferTXN 
 		appendStringInfo(out, ",\"xid\":%u", txn->xid);
 	if (options->include_timestamp)
 		appendStringInfo(out, ",\"timestamp\":\"%s\"",
-						 timestamptz_to_str(txn->xact_time.commit_time));
+						 timestamptz_to_str(decoded_commit_time(txn)));
 	if (options->include_origin)
 		appendStringInfo(out, ",\"origin\":%u",
 						 is_local(txn->origin_id) ? InvalidRepOriginId : txn->origin_id);
@@ -332,14 +333,12 @@ end_object(LogicalDecodingContext *ctx)
 static bool
 deform_rows(JsonRelation *rel, TupleDesc desc, ReorderBufferChange *change)
 {
-	ReorderBufferTupleBuf *new = change->data.tp.newtuple;
-	ReorderBufferTupleBuf *old = change->data.tp.oldtuple;
-
-	if (new)
-		heap_deform_tuple(&new->tuple, desc, rel->values, rel->nulls);
-	if (old)
-		heap_deform_tuple(&old->tuple, desc, rel->old_values, rel->old_nulls);
-	return old != NULL;
+	if (change->data.tp.newtuple)
+		heap_deform_tuple(decoded_tuple(change->data.tp.newtuple), desc, rel->values, rel->nulls);
+	if (change->data.tp.oldtuple)
+		heap_deform_tuple(decoded_tuple(change->data.tp.oldtuple), desc, rel->old_values,
+						  rel->old_nulls);
+	return change->data.tp.oldtuple != NULL;
 }
 
 /* Takes TOASTed values that the new row lacks from the old row, if that has them. */

@@ -18,6 +18,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "output/json_relation.h"
 #include "output/table_pattern.h"
@@ -225,7 +226,7 @@ build_pk(const JsonOptions *options, CachedRelation *entry, Relation rel)
 
 	if (!options->include_pk)
 		return pstrdup("");
-	key = OidIsValid(RelationGetPrimaryKeyIndex(rel))
+	key = OidIsValid(primary_key_index(rel))
 			  ? RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY)
 			  : NULL;
 	initStringInfo(&text);

@@ -16,6 +16,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/dsn.h"
 #include "base/own_transaction.h"
 #include "catalog/agreement.h"
@@ -113,7 +114,7 @@ write_begin(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn)
 {
 	WireBegin	m = {
 		.origin = at_hand.node,.origin_lsn = at_hand.lsn,
-		.commit_ts = txn->xact_time.commit_time,.xid = txn->xid
+		.commit_ts = decoded_commit_time(txn),.xid = txn->xid
 	};
 
 	native_write_begin(ctx, s, &m);

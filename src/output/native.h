@@ -9,6 +9,7 @@
 #include "replication/output_plugin.h"
 #include "replication/reorderbuffer.h"
 
+#include "base/compat.h"
 #include "output/options.h"
 #include "output/sent_relation.h"
 

@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "output/capture_check.h"
 #include "output/native.h"
@@ -150,7 +151,7 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	bool		send_key;
 
 	if (has_old)
-		deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
+		deform(s, rel, decoded_tuple(change->data.tp.oldtuple), &s->old_values, &s->old_nulls);
 	if (e->identity == WIRE_IDENTITY_KEY)
 	{
 		send_key = has_old && key_changed(s, rel, e);
@@ -191,7 +192,7 @@ write_delete(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 		capture_check_count(s, e, 1);
 	if (e->identity == WIRE_IDENTITY_NONE || e->own || !change->data.tp.oldtuple)
 		return;
-	deform(s, rel, &change->data.tp.oldtuple->tuple, &s->old_values, &s->old_nulls);
+	deform(s, rel, decoded_tuple(change->data.tp.oldtuple), &s->old_values, &s->old_nulls);
 	if (e->identity == WIRE_IDENTITY_KEY && !has_old_key(s, e))
 		return;					/* the WAL has other columns; the tombstone is sent instead */
 	sent_relation_introduce(s->buffer, e);
@@ -214,7 +215,7 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 	if (!change->data.tp.newtuple)
 		return;
 	sent_relation_introduce(s->buffer, e);
-	deform(s, rel, &change->data.tp.newtuple->tuple, &s->values, &s->nulls);
+	deform(s, rel, decoded_tuple(change->data.tp.newtuple), &s->values, &s->nulls);
 	if (e->newer)
 		refuse_newer(s, rel, e);
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE)
@@ -298,7 +299,7 @@ native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
 
 	if (change->action != REORDER_BUFFER_CHANGE_INSERT || !change->data.tp.newtuple)
 		return;
-	deform(s, rel, &change->data.tp.newtuple->tuple, &s->values, &s->nulls);
+	deform(s, rel, decoded_tuple(change->data.tp.newtuple), &s->values, &s->nulls);
 	e = sent_relation_by_oid(s->relations, DatumGetObjectId(s->values[TOMBSTONE_RELID - 1]));
 	if (!e || e->kind != SENT_ROWS || e->identity != WIRE_IDENTITY_KEY)
 		return;

@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/own_transaction.h"
 #include "base/shmem.h"
 #include "catalog/names.h"

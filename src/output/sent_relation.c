@@ -398,7 +398,7 @@ describe_type(WireAttribute *a, Form_pg_attribute att)
 	a->typmod = att->atttypmod;
 	a->typid = getBaseTypeAndTypmod(att->atttypid, &a->typmod);
 	a->typschema = a->typname = "";
-	if (a->typid < FirstNormalObjectId)
+	if (a->typid < FirstGenbkiObjectId)
 		return;
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(a->typid));
 	if (!HeapTupleIsValid(tuple))

@@ -28,6 +28,7 @@
 #include "access/xlog.h"
 #include "access/xlogreader.h"
 
+#include "base/compat.h"
 #include "output/native.h"
 #include "shared/origin_map.h"
 

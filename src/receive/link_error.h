@@ -5,6 +5,7 @@
 #ifndef REPLICATION_PLUGIN_LINK_ERROR_H
 #define REPLICATION_PLUGIN_LINK_ERROR_H
 
+#include "base/compat.h"
 #include "receive/link.h"
 #include "wire/wire.h"
 
@@ -21,6 +22,6 @@ extern void link_error_explain_limit(ErrorData *edata);
  * Raises the error with which a provider ended the stream. res may be NULL. Asks the provider, on
  * the same connection, for the transaction that it was about to send.
  */
-extern void link_error_of_provider(Link *link, PGresult *res) pg_attribute_noreturn();
+pg_noreturn extern void link_error_of_provider(Link *link, PGresult *res);
 
 #endif							/* REPLICATION_PLUGIN_LINK_ERROR_H */

@@ -32,6 +32,7 @@
 #include "shared/link_status.h"
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 
 /* between two checks whether the provider has made the slot */
 #define NO_SLOT_WAIT_MS	500
@@ -78,7 +79,7 @@ note_error(Link *link, MemoryContext context)
 	if (is_out)
 	{
 		FlushErrorState();
-		AbortOutOfAnyTransaction();
+		origin_abort_transaction();
 		link_note_expulsion(edata->sqlerrcode, text);
 		proc_exit(0);
 	}

@@ -38,6 +38,7 @@
 #include "catalog/pg_class.h"
 
 #include "apply/apply.h"
+#include "base/compat.h"
 #include "base/cut_text.h"
 #include "base/fault_point.h"
 #include "base/moment.h"
@@ -55,6 +56,7 @@
 #include "receive/table_wait.h"
 #include "shared/link_status.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 
 /* failing tables of a transaction that are handled one by one before the rest are searched for */
 #define MOST_ONE_BY_ONE	3
@@ -267,10 +269,10 @@ run(const char *sql, int n, const char *const *values, RepOriginId origin)
 		types[i] = TEXTOID;
 		args[i] = CStringGetTextDatum(values[i]);
 	}
-	replorigin_session_origin = origin;
+	origin_mark(origin);
 	if (SPI_execute_with_args(sql, n, types, args, NULL, false, 0) < 0)
 		elog(ERROR, "could not run \"%s\"", sql);
-	replorigin_session_origin = InvalidRepOriginId;
+	origin_unmark();
 	processed = SPI_processed;
 	session_sql_end(nest);
 	return processed;

@@ -38,6 +38,7 @@
 #include "receive/table_wait.h"
 #include "shared/link_status.h"
 #include "shared/origin_hold.h"
+#include "shared/origin_mark.h"
 #include "shared/wall_clock.h"
 
 #define STUB_WAIT_MS	200		/* between two checks of a stub without a wake-up */
@@ -605,7 +606,7 @@ handle_error(Link *link, MemoryContext context)
 				 ? remedy_for(t, edata->sqlerrcode, apply_failed_at_many(link->apply))
 				 : REMEDY_NONE;
 	FlushErrorState();
-	AbortOutOfAnyTransaction();
+	origin_abort_transaction();
 	apply_reset(link->apply);
 	MemoryContextSwitchTo(context);
 	remedy = remedy_after(link, edata, remedy);

@@ -69,7 +69,8 @@ BEGIN
 
 	requirement := 'wal_level';
 	detail := current_setting('wal_level');
-	ok := detail = 'logical';
+	-- since PostgreSQL 19, a server with wal_level = replica decodes as soon as there is a logical slot
+	ok := detail = 'logical' OR (detail = 'replica' AND current_setting('effective_wal_level', true) IS NOT NULL);
 	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET wal_level = logical; restart' END;
 	RETURN NEXT;
 
@@ -111,10 +112,12 @@ BEGIN
 	RETURN NEXT;
 
 	requirement := 'replication origins';
-	free := current_setting('max_replication_slots')::integer - (SELECT count(*) FROM pg_replication_origin_status);
-	detail := free || ' free of ' || current_setting('max_replication_slots') || ' (max_replication_slots)';
+	-- a setting of their own since PostgreSQL 18
+	names := CASE WHEN current_setting('max_active_replication_origins', true) IS NULL THEN 'max_replication_slots' ELSE 'max_active_replication_origins' END;
+	free := current_setting(names)::integer - (SELECT count(*) FROM pg_replication_origin_status);
+	detail := free || ' free of ' || current_setting(names) || ' (' || names || ')';
 	ok := free >= n;
-	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET max_replication_slots = 20; restart' END;
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET ' || names || ' = 20; restart' END;
 	RETURN NEXT;
 
 	requirement := 'walsenders';

@@ -16,6 +16,7 @@
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
+#include "base/compat.h"
 #include "base/own_worker.h"
 #include "base/shmem.h"
 #include "shared/areas.h"

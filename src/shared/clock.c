@@ -36,6 +36,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/moment.h"
 #include "base/shmem.h"
 #include "shared/areas.h"
@@ -233,7 +234,7 @@ static FullTransactionId
 ended_before(void)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
-	TransactionId oldest = GetOldestActiveTransactionId();
+	TransactionId oldest = oldest_active_xid();
 	FullTransactionId ended =
 		xid_before(next, (uint32) (XidFromFullTransactionId(next) - oldest) + XID_MARGIN);
 
@@ -344,8 +345,8 @@ clock_tick(void)
 static pg_atomic_uint64 *
 my_commit(void)
 {
-	Assert(MyProc->pgprocno < shared()->ncommits);
-	return &shared()->commits[MyProc->pgprocno].above;
+	Assert(own_proc_number() < shared()->ncommits);
+	return &shared()->commits[own_proc_number()].above;
 }
 
 /*

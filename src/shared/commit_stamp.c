@@ -40,6 +40,7 @@
 #include "storage/lmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/fault_point.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
@@ -295,7 +296,7 @@ take_origin(TimestampTz ts)
 				 errmsg("COMMIT PREPARED needs a timestamp ahead of this server's clock, and the manager of the group has not made the origin for that yet"),
 				 errhint("Try again; see replication_plugin.nodes and the log if that does not help.")));
 	LockSharedObject(ReplicationOriginRelationId, origin, 0, ShareUpdateExclusiveLock);
-	replorigin_session_setup(origin);
+	session_setup_origin(origin);
 	replorigin_session_origin = origin;
 	replorigin_session_origin_lsn = InvalidXLogRecPtr;
 	replorigin_session_origin_timestamp = ts;

@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/shmem.h"
 #include "catalog/nodes.h"
 #include "shared/areas.h"

@@ -40,6 +40,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "base/fault_point.h"
 #include "base/number_text.h"
 #include "base/own_transaction.h"

@@ -8,6 +8,7 @@
 
 #include "replication/origin.h"
 
+#include "base/compat.h"
 #include "base/shmem.h"
 #include "model/version.h"
 

@@ -24,6 +24,7 @@
 #include "storage/fd.h"
 #include "utils/guc.h"
 
+#include "base/compat.h"
 #include "base/shmem.h"
 #include "shared/clock.h"
 #include "shared/manager_status.h"
@@ -125,7 +126,7 @@ requirement_unmet_by_server(void)
 		return &no_shmem;
 	if (timestamps_off || !track_commit_timestamp)
 		return &no_timestamps;
-	if (wal_level < WAL_LEVEL_LOGICAL)
+	if (wal_level < LEAST_WAL_LEVEL)
 		return &no_logical;
 	return NULL;
 }

@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "control/join/join.h"
 
@@ -71,7 +72,7 @@ put_sequence(Oid relid, ReturnSetInfo *result)
 	if (!rel)
 		return;
 	slot = table_slot_create(rel, NULL);
-	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	scan = begin_table_scan(rel, GetActiveSnapshot());
 	if (rel->rd_rel->relkind == RELKIND_SEQUENCE &&
 		table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{

@@ -29,6 +29,7 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
+#include "base/compat.h"
 #include "capture/capture.h"
 #include "catalog/as_owner.h"
 #include "catalog/table_info.h"
@@ -62,7 +63,7 @@ writer_begin(Writer *w, Relation rel)
 	InitResultRelInfo(w->rri, rel, 1, NULL, 0); /* with triggers */
 	w->estate->es_opened_result_relations = list_make1(w->rri);
 	ExecOpenIndices(w->rri, false);
-	EvalPlanQualInit(&w->epq, w->estate, NULL, NIL, -1);
+	init_recheck(&w->epq, w->estate);
 	w->n = 0;
 }
 
@@ -113,7 +114,7 @@ take_rows(Relation rel, uint64 *n)
 
 	writer_begin(&w, rel);
 	PushActiveSnapshot(GetLatestSnapshot());
-	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	scan = begin_table_scan(rel, GetActiveSnapshot());
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		before_row(&w);

@@ -46,6 +46,7 @@
 #include "utils/snapmgr.h"
 
 #include "apply/target.h"
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/as_owner.h"
 #include "catalog/nodes.h"
@@ -261,7 +262,7 @@ chunk_writer(struct varlena *value)
 	int			nindexes,
 				valid;
 	ScanKeyData key;
-	SnapshotData snapshot;
+	SnapshotData space;
 	SysScanDesc scan;
 	HeapTuple	chunk;
 	TransactionId writer = InvalidTransactionId;
@@ -270,8 +271,7 @@ chunk_writer(struct varlena *value)
 	toast = table_open(pointer.va_toastrelid, AccessShareLock);
 	valid = toast_open_indexes(toast, AccessShareLock, &indexes, &nindexes);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(pointer.va_valueid));
-	init_toast_snapshot(&snapshot);
-	scan = systable_beginscan_ordered(toast, indexes[valid], &snapshot, 1, &key);
+	scan = systable_beginscan_ordered(toast, indexes[valid], toast_snapshot(&space), 1, &key);
 	chunk = systable_getnext_ordered(scan, ForwardScanDirection);
 	if (HeapTupleIsValid(chunk))
 		writer = HeapTupleHeaderGetRawXmin(chunk->t_data);

@@ -22,6 +22,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/moment.h"
 #include "base/session.h"
 #include "catalog/names.h"
@@ -77,7 +78,7 @@ typedef struct Wait
 static XLogRecPtr
 flush_point(void)
 {
-	XLogRecPtr	end = LogLogicalMessage(PLUGIN_NAME, "", 0, false);
+	XLogRecPtr	end = log_message(PLUGIN_NAME, "", 0, false);
 
 	XLogFlush(end);
 	return end;

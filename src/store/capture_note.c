@@ -16,6 +16,7 @@
 #include "replication/origin.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "catalog/message_seal.h"
 #include "shared/origin_map.h"
 #include "store/capture_note.h"

@@ -9,7 +9,9 @@
 #include "access/tableam.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "store/key_search.h"
 
 void
@@ -35,13 +37,18 @@ key_search_row(Relation rel, Oid indexoid, const Datum *key, Snapshot snapshot,
 	ScanKeyData search[INDEX_MAX_KEYS];
 	IndexScanDesc scan;
 	bool		found;
+	bool		mvcc = IsMVCCSnapshot(snapshot);	/* the others have no copies */
 
+	if (mvcc)
+		snapshot = RegisterSnapshot(snapshot);
 	for (int k = 0; k < n; k++)
 		key_search_column(&search[k], index, k, key[k]);
-	scan = index_beginscan(rel, index, snapshot, n, 0);
+	scan = begin_index_scan(rel, index, snapshot, n);
 	index_rescan(scan, search, n, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	index_endscan(scan);
 	index_close(index, NoLock);
+	if (mvcc)
+		UnregisterSnapshot(snapshot);
 	return found;
 }

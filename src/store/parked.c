@@ -351,6 +351,7 @@ parked_list(Oid relid, Snapshot snapshot, bool rows)
 	TimestampTz now = GetCurrentTimestamp();
 
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	snapshot = RegisterSnapshot(snapshot);
 	s.scan = systable_beginscan(s.heap, extension_relation_oid(INDEX_PARKED_ROW), true, snapshot, 1,
 								&search);
 	while ((tuple = systable_getnext(s.scan)) != NULL)
@@ -368,6 +369,7 @@ parked_list(Oid relid, Snapshot snapshot, bool rows)
 		list = lappend(list, e);
 	}
 	systable_endscan(s.scan);
+	UnregisterSnapshot(snapshot);
 	table_close(s.heap, NoLock);
 	list_sort(list, newest_first);
 	return list;

@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/full_xid.h"
 #include "catalog/as_owner.h"
 #include "catalog/nodes.h"
@@ -178,7 +179,7 @@ rewrite_collect(Rewriting *r)
 {
 	Relation	rel = table_open(r->relid, NoLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = begin_table_scan(rel, snapshot);
 	bool		pins = pin_any(tombstone_relid(r->keys));
 	OwnerContext saved = as_owner_begin(r->owner);
 	HeapTuple	tuple;
@@ -277,7 +278,7 @@ look_at_copies(Rewriting *r, Relation rel)
 {
 	HTAB	   *index = index_kept(r);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = begin_table_scan(rel, snapshot);
 	List	   *writers = NIL;
 	HeapTuple	tuple;
 

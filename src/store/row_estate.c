@@ -9,6 +9,7 @@
 #include "nodes/parsenodes.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "store/row_estate.h"
 
@@ -23,7 +24,7 @@ row_estate(Relation rel, ResultRelInfo **rri)
 	rte->relid = RelationGetRelid(rel);
 	rte->relkind = rel->rd_rel->relkind;
 	rte->rellockmode = AccessShareLock;
-	ExecInitRangeTable(estate, list_make1(rte));
+	init_range_table(estate, rte, NULL);
 	*rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(*rri, rel, 1, NULL, 0);
 	(*rri)->ri_TrigDesc = NULL;

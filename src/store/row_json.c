@@ -20,6 +20,7 @@
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/table_info.h"
 #include "store/row_json.h"
@@ -110,9 +111,9 @@ cut_members(Member *members, int n)
 static Datum
 make_object(const Member *members, int n)
 {
-	JsonbParseState *state = NULL;
+	JsonbBuilder builder = {0};
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	jsonb_push(&builder, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < n; i++)
 	{
 		const Member *m = &members[i];
@@ -127,10 +128,11 @@ make_object(const Member *members, int n)
 			value.val.binary.data = &m->value->root;
 			value.val.binary.len = VARSIZE(m->value) - VARHDRSZ;
 		}
-		pushJsonbValue(&state, WJB_KEY, &key);
-		pushJsonbValue(&state, WJB_VALUE, &value);
+		jsonb_push(&builder, WJB_KEY, &key);
+		jsonb_push(&builder, WJB_VALUE, &value);
 	}
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	jsonb_push(&builder, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(jsonb_built(&builder));
 }
 
 Datum

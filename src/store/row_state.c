@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
 #include "model/merge.h"
@@ -399,7 +400,7 @@ static IndexScanDesc
 start_search(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 {
 	ScanKeyData search[2];
-	IndexScanDesc scan = index_beginscan(s->heap, s->index, snapshot, 2, 0);
+	IndexScanDesc scan = begin_index_scan(s->heap, s->index, snapshot, 2);
 
 	ScanKeyInit(&search[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(tombstone_relid(keys)));
@@ -522,7 +523,7 @@ row_state_forget_all(Oid relid)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	open_store(&store, RowExclusiveLock);
-	scan = index_beginscan(store.heap, store.index, snapshot, 1, 0);
+	scan = begin_index_scan(store.heap, store.index, snapshot, 1);
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	index_rescan(scan, &search, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, store.slot))
@@ -541,7 +542,7 @@ row_state_keys(Oid relid, Snapshot snapshot, int least)
 	List	   *result = NIL;
 
 	open_store(&store, AccessShareLock);
-	scan = index_beginscan(store.heap, store.index, snapshot, 1, 0);
+	scan = begin_index_scan(store.heap, store.index, snapshot, 1);
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	index_rescan(scan, &search, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, store.slot))
@@ -630,7 +631,7 @@ row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, co
 	TM_FailureData failure;
 	LockTupleMode mode;
 	CommandId	cid;
-	bool		update_indexes;
+	IndexUpdates update_indexes;
 	bool		done = true;
 
 	bool		nothing = set->n == 0 && ncolumns == 0;
@@ -640,18 +641,16 @@ row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, co
 	open_store(&store, RowExclusiveLock);
 	cid = GetCurrentCommandId(true);
 	if (nothing)
-		done =
-			took_place(table_tuple_delete(store.heap, (ItemPointer) &found->tid, cid,
-										  InvalidSnapshot, InvalidSnapshot, true, &failure, false));
+		done = took_place(delete_tuple(store.heap, (ItemPointer) &found->tid, cid,
+									   InvalidSnapshot, &failure));
 	else
 	{
 		fill_slot(store.slot, keys, key, set, columns, ncolumns);
 		if (found->stored)
 		{
-			done = took_place(table_tuple_update(store.heap, (ItemPointer) &found->tid, store.slot,
-												 cid, InvalidSnapshot, InvalidSnapshot, true,
-												 &failure, &mode, &update_indexes));
-			if (done && update_indexes)
+			done = took_place(update_tuple(store.heap, (ItemPointer) &found->tid, store.slot, cid,
+										   &failure, &mode, &update_indexes));
+			if (done && needs_index_entries(update_indexes))
 				index_row(&store, keys, key);
 		}
 		else

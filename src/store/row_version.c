@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "storage/lmgr.h"
 
+#include "base/compat.h"
 #include "base/full_xid.h"
 #include "catalog/nodes.h"
 #include "shared/origin_map.h"

@@ -38,6 +38,7 @@
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/names.h"
 #include "catalog/table_info.h"
@@ -440,7 +441,7 @@ start_scan(TombstoneKeys *k, const Datum *key)
 	ScanKeyInit(&keys[0], ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(k->relid));
 	tombstone_key_search(k, key, &keys[1], ATT_KEY_HASH);
 	if (!store.scan)
-		store.scan = index_beginscan(store.heap, store.index, &store.dirty, lengthof(keys), 0);
+		store.scan = begin_index_scan(store.heap, store.index, &store.dirty, lengthof(keys));
 	index_rescan(store.scan, keys, lengthof(keys), NULL, 0);
 	MemoryContextSwitchTo(old);
 	return store.scan;
@@ -550,7 +551,7 @@ tombstone_look(void)
 {
 	Relation	heap = table_open(extension_relation_oid(TABLE_TOMBSTONE), AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
+	TableScanDesc scan = begin_table_scan(heap, snapshot);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
@@ -581,7 +582,7 @@ tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
 
 	ItemPointerSet(&first, from, FirstOffsetNumber);
 	ItemPointerSet(&last, to - 1, MaxOffsetNumber);
-	scan = table_beginscan_tidrange(heap, snapshot, &first, &last);
+	scan = begin_range_scan(heap, snapshot, &first, &last);
 	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;
@@ -593,8 +594,7 @@ tombstone_collect(BlockNumber from, BlockNumber to, TransactionId before,
 		if (TransactionIdPrecedes(xmin, before) &&
 			!(keep && keep(DatumGetObjectId(slot_getattr(slot, ATT_RELID, &isnull)),
 						   DatumGetInt64(slot_getattr(slot, ATT_KEY_HASH, &isnull)), arg)))
-			(void) table_tuple_delete(heap, &slot->tts_tid, cid, snapshot, InvalidSnapshot, true,
-									  &failure, false);
+			(void) delete_tuple(heap, &slot->tts_tid, cid, snapshot, &failure);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);

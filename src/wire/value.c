@@ -168,7 +168,7 @@ same_type(const WireAttribute *remote, Oid typid)
 	char	   *schema;
 	bool		same;
 
-	if (typid < FirstNormalObjectId || remote->typid < FirstNormalObjectId)
+	if (typid < FirstGenbkiObjectId || remote->typid < FirstGenbkiObjectId)
 		return remote->typid == typid;
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
 	if (!HeapTupleIsValid(tuple))
@@ -201,7 +201,7 @@ value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 
 	/* described as the domain itself, whose values are texts then, or as its base type */
 	r->direct = (same && OidIsValid(r->domain)) ||
 				(same_type(remote, typid) && (typmod == -1 || typmod == remote->typmod));
-	r->remote_typid = remote->typid < FirstNormalObjectId ? remote->typid : InvalidOid;
+	r->remote_typid = remote->typid < FirstGenbkiObjectId ? remote->typid : InvalidOid;
 	if (r->direct)
 		r->remote_typid = typid;
 	if (OidIsValid(r->remote_typid))

@@ -168,10 +168,10 @@ typedef enum WireIdentity
 typedef struct WireAttribute
 {
 	char	   *name;
-	/* provider's OID; has the same meaning here only if < FirstNormalObjectId */
+	/* provider's OID; has the same meaning here, in any version, only if < FirstGenbkiObjectId */
 	Oid			typid;
 	int32		typmod;
-	char	   *typschema;		/* schema of the type, "" for built-in types */
+	char	   *typschema;		/* schema of the type, "" if its OID says all */
 	char	   *typname;
 	int			keypos;			/* from 1, in index order, for key columns; else 0 */
 } WireAttribute;

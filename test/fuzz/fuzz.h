@@ -11,6 +11,8 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/compat.h"
+
 /* What is left of an input. */
 typedef struct FuzzInput
 {
@@ -56,7 +58,7 @@ extern char *fuzz_line(FuzzInput *in, char separator);
 extern char *fuzz_rest(FuzzInput *in, int *len);
 
 /* Ends the process as a crash does. */
-extern void fuzz_failed(const char *file, int line, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void fuzz_failed(const char *file, int line, const char *what);
 
 #define fuzz_check(condition) \
 	do { \

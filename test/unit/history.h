@@ -20,6 +20,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/compat.h"
 #include "model/frontier.h"
 #include "model/stable.h"
 #include "model/topology.h"
@@ -361,7 +362,7 @@ extern Sim	sim;
 #define BROKEN(rule) (sim.broken == (rule))
 
 /* Ends the history: a rule of the protocol does not hold. */
-extern void violated(const char *fmt,...) pg_attribute_printf(1, 2) pg_attribute_noreturn();
+pg_noreturn extern void violated(const char *fmt,...) pg_attribute_printf(1, 2);
 
 /* True if a number is a node's. */
 static inline bool

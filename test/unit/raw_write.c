@@ -14,6 +14,8 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
+
 PG_FUNCTION_INFO_V1(raw_delete);
 PG_FUNCTION_INFO_V1(raw_copy);
 
@@ -36,7 +38,7 @@ raw_copy(PG_FUNCTION_ARGS)
 	Relation	to = table_open(PG_GETARG_OID(1), RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(from, NULL);
 	TupleTableSlot *copy = table_slot_create(to, NULL);
-	TableScanDesc scan = table_beginscan(from, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc scan = begin_table_scan(from, GetActiveSnapshot());
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *rri = makeNode(ResultRelInfo);
 
@@ -46,7 +48,7 @@ raw_copy(PG_FUNCTION_ARGS)
 	{
 		ExecCopySlot(copy, slot);
 		simple_table_tuple_insert(to, copy);
-		(void) ExecInsertIndexTuples(rri, copy, estate, false, false, NULL, NIL);
+		(void) insert_index_entries(rri, copy, estate);
 	}
 	table_endscan(scan);
 	ExecCloseIndices(rri);

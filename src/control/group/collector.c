@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -24,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "base/own_transaction.h"
 #include "catalog/names.h"
 #include "catalog/waiting_table.h"
@@ -31,6 +33,7 @@
 #include "control/workers/sql.h"
 #include "shared/newest_delete.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 #include "store/parked.h"
 #include "store/tombstone.h"
 
@@ -142,10 +145,10 @@ collect_tombstones(const Collector *c)
 	List	   *owners = read_owners(owners_of_missing());
 	OwnTransaction t = sql_transaction_begin();
 
-	replorigin_session_origin = origin_map_origin(ORIGIN_NODE_REPAIR);
+	origin_mark(origin_map_origin(ORIGIN_NODE_REPAIR));
 	tombstone_collect(c->block, c->block + BLOCKS, c->started,
 					  parked_none() && !waiting_tables() ? NULL : is_needed, owners);
-	replorigin_session_origin = InvalidRepOriginId;
+	origin_unmark();
 	own_transaction_end(&t);
 }
 

@@ -30,7 +30,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
-#include "replication/origin.h"
 #include "replication/slot.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
@@ -41,6 +40,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/fault_point.h"
 #include "base/full_xid.h"
 #include "base/moment.h"
@@ -59,6 +59,7 @@
 #include "shared/manager_status.h"
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 #include "shared/seen.h"
 
 #define MAX_NOTES			64
@@ -408,7 +409,7 @@ tell_frontier(GroupWorker *worker)
 	/* who has the first row of a run knows the version that the node has now */
 	if (!worker->row_written)
 		sql_value(tell_version_sql, 0, NULL);
-	oldest = GetOldestActiveTransactionId();
+	oldest = oldest_active_xid();
 	sql_value(write_frontier_row_sql, 0, NULL);
 	FAULT_POINT("frontier_row_committed");
 	take_note(worker, XactLastCommitEnd, oldest);
@@ -554,7 +555,7 @@ ask_for_answers(GroupWorker *worker)
 /*
  * Frees the replication state of origins of removed nodes, one in a round, once all members have
  * what any of them has of that node. Each rejoin leaves one such origin, and there are only
- * max_replication_slots states.
+ * max_replication_slots states (since 18: max_active_replication_origins).
  */
 static void
 retire_origins(void)
@@ -612,11 +613,9 @@ note_error(void)
 	MemoryContextSwitchTo(TopMemoryContext);
 	edata = CopyErrorData();
 	FlushErrorState();
-	AbortOutOfAnyTransaction();
+	origin_abort_transaction();
 	if (MyReplicationSlot)
 		ReplicationSlotRelease();
-	if (replorigin_session_origin != InvalidRepOriginId)
-		replorigin_session_origin = InvalidRepOriginId;
 	sql_note_error(psprintf("group worker: %s%s%s", edata->message, edata->hint ? " HINT: " : "",
 							edata->hint ? edata->hint : ""));
 	ReThrowError(edata);

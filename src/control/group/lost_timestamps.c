@@ -14,6 +14,7 @@
 #include "access/transam.h"
 #include "storage/lwlock.h"
 
+#include "base/compat.h"
 #include "base/full_xid.h"
 #include "control/group/lost_timestamps.h"
 #include "control/workers/sql.h"
@@ -31,7 +32,7 @@ oldest_timestamp(void)
 	TransactionId oldest;
 
 	LWLockAcquire(CommitTsLock, LW_SHARED);
-	oldest = ShmemVariableCache->oldestCommitTsXid;
+	oldest = oldest_commit_ts_xid();
 	LWLockRelease(CommitTsLock);
 	return full_xid_of(oldest);
 }

@@ -42,6 +42,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "capture/capture.h"
 #include "capture/peer_rights.h"
 #include "catalog/names.h"
@@ -313,7 +314,7 @@ decides_triggers(Oid relid)
 
 /* Hook function for permissions, which statements and COPY call. */
 void
-capture_guard_perms(List *range_table)
+capture_guard_perms(List *range_table, List *permissions)
 {
 	ListCell   *lc;
 	bool		tampers = false;
@@ -323,7 +324,7 @@ capture_guard_perms(List *range_table)
 		RangeTblEntry *rte = lfirst(lc);
 
 		if (rte->rtekind != RTE_RELATION ||
-			(rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0)
+			(required_permissions(rte, permissions) & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0)
 			continue;
 		if (decides_triggers(rte->relid))
 			tampers = true;

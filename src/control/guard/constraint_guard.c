@@ -15,12 +15,13 @@
 #include "commands/trigger.h"
 #include "nodes/parsenodes.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "control/guard/constraint_guard.h"
 
 /* Hook function for permissions, which is called before a statement queues trigger events. */
 void
-constraint_guard_perms(List *range_table)
+constraint_guard_perms(List *range_table, List *permissions)
 {
 	ListCell   *lc;
 
@@ -31,7 +32,7 @@ constraint_guard_perms(List *range_table)
 		RangeTblEntry *rte = lfirst(lc);
 
 		if (rte->rtekind == RTE_RELATION &&
-			(rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0)
+			(required_permissions(rte, permissions) & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0)
 		{
 			AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 			break;

@@ -23,6 +23,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 
+#include "base/compat.h"
 #include "capture/peer_rights.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"

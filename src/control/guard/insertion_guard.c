@@ -35,6 +35,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/guard/insertion_guard.h"
@@ -47,15 +48,10 @@ holds_speculative_lock(void)
 
 	for (int i = 0; i < NUM_LOCK_PARTITIONS && !found; i++)
 	{
-		SHM_QUEUE  *held = &MyProc->myProcLocks[i];
-		PROCLOCK   *l;
-
-		if (SHMQueueEmpty(held))
+		if (!may_hold_locks(i))
 			continue;			/* others can add only locks of relations there */
 		LWLockAcquire(LockHashPartitionLockByIndex(i), LW_SHARED);
-		for (l = (PROCLOCK *) SHMQueueNext(held, held, offsetof(PROCLOCK, procLink)); l && !found;
-			 l = (PROCLOCK *) SHMQueueNext(held, &l->procLink, offsetof(PROCLOCK, procLink)))
-			found = l->tag.myLock->tag.locktag_type == LOCKTAG_SPECULATIVE_TOKEN;
+		found = holds_lock_of_type(i, LOCKTAG_SPECULATIVE_TOKEN);
 		LWLockRelease(LockHashPartitionLockByIndex(i));
 	}
 	return found;
@@ -83,7 +79,7 @@ refuse(const char *what)
 
 /* Hook function for permissions, which statements and COPY call. */
 void
-insertion_guard_perms(List *range_table)
+insertion_guard_perms(List *range_table, List *permissions)
 {
 	ListCell   *lc;
 
@@ -92,8 +88,9 @@ insertion_guard_perms(List *range_table)
 		RangeTblEntry *rte = lfirst(lc);
 
 		if (rte->rtekind == RTE_RELATION &&
-			(rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0 &&
-			rte->rellockmode == RowExclusiveLock && is_in_insertion() &&
+			rte->rellockmode == RowExclusiveLock &&
+			(required_permissions(rte, permissions) & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0 &&
+			is_in_insertion() &&
 			get_rel_persistence(rte->relid) == RELPERSISTENCE_PERMANENT)
 			refuse(psprintf("cannot write to table \"%s\"", get_rel_name(rte->relid)));
 	}

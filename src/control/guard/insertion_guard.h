@@ -5,12 +5,13 @@
 #ifndef REPLICATION_PLUGIN_INSERTION_GUARD_H
 #define REPLICATION_PLUGIN_INSERTION_GUARD_H
 
+#include "base/compat.h"
 #include "base/hooks.h"
 
 /* Hook functions for commands, objects and permissions (replication_plugin.c). */
 extern void insertion_guard_command(const UtilityCommand *command);
 extern void insertion_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
 								   void *arg);
-extern void insertion_guard_perms(List *range_table);
+extern void insertion_guard_perms(List *range_table, List *permissions);
 
 #endif							/* REPLICATION_PLUGIN_INSERTION_GUARD_H */

@@ -54,6 +54,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/guard/own_guard.h"

@@ -42,6 +42,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/exclusion.h"
 #include "catalog/names.h"
@@ -168,7 +169,7 @@ static bool
 has_rows(Relation rel)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = begin_table_scan(rel, snapshot);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	bool		result = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 
@@ -262,7 +263,7 @@ note_lock(const LockStmt *stmt)
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	rel = table_open(relid, NoLock);
 	repacking.rewriting = rewrite_prepare(rel);
-	repacking.transaction = MyProc->lxid;
+	repacking.transaction = own_local_xid();
 	table_close(rel, NoLock);
 	if (repacking.rewriting)
 		rewrite_collect(repacking.rewriting);
@@ -273,7 +274,7 @@ note_lock(const LockStmt *stmt)
 static void
 note_commit(void)
 {
-	if (!repacking.rewriting || repacking.transaction != MyProc->lxid ||
+	if (!repacking.rewriting || repacking.transaction != own_local_xid() ||
 		IsAbortedTransactionBlockState())
 		return;
 	PushActiveSnapshot(GetTransactionSnapshot());

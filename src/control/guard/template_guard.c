@@ -27,6 +27,7 @@
 #include "utils/acl.h"
 #include "utils/backend_status.h"
 
+#include "base/compat.h"
 #include "catalog/names.h"
 #include "control/guard/template_guard.h"
 #include "shared/manager_status.h"
@@ -81,7 +82,7 @@ end_processes(Oid dboid)
 
 	for (int i = 1; i <= n; i++)
 	{
-		LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(i);
+		LocalPgBackendStatus *local = backend_state(i);
 
 		if (local && local->backendStatus.st_databaseid == dboid &&
 			local->backendStatus.st_procpid != MyProcPid && is_of_group(&local->backendStatus))

@@ -35,6 +35,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
+#include "base/compat.h"
 #include "base/moment.h"
 #include "base/own_worker.h"
 #include "base/settings.h"
@@ -278,27 +279,28 @@ check_write(Oid relid, AclMode write)
  * table there a second time, for the row that was proposed for insertion.
  */
 static AclMode
-write_of(const RangeTblEntry *rte)
+write_of(const RangeTblEntry *rte, List *permissions)
 {
-	AclMode		write = rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE);
+	AclMode		required = required_permissions(rte, permissions);
+	AclMode		write = required & (ACL_INSERT | ACL_UPDATE | ACL_DELETE);
 
 	if (rte->rtekind != RTE_RELATION || rte->rellockmode != RowExclusiveLock)
 		return 0;
-	return rte->requiredPerms == 0 && rte->relkind != RELKIND_COMPOSITE_TYPE
+	return required == 0 && rte->relkind != RELKIND_COMPOSITE_TYPE
 			   ? ACL_UPDATE | ACL_DELETE
 			   : write;
 }
 
 /* Hook function for permissions, which statements and COPY call. */
 void
-write_guard_perms(List *range_table)
+write_guard_perms(List *range_table, List *permissions)
 {
 	ListCell   *lc;
 
 	foreach(lc, range_table)
 	{
 		RangeTblEntry *rte = lfirst(lc);
-		AclMode		write = write_of(rte);
+		AclMode		write = write_of(rte, permissions);
 
 		if (write != 0)
 			check_write(rte->relid, write);

@@ -5,6 +5,7 @@
 #ifndef REPLICATION_PLUGIN_WRITE_GUARD_H
 #define REPLICATION_PLUGIN_WRITE_GUARD_H
 
+#include "base/compat.h"
 #include "base/hooks.h"
 
 /*
@@ -17,6 +18,6 @@ extern void write_guard_check(Oid relid);
 extern void write_guard_command(const UtilityCommand *command);
 extern void write_guard_object(ObjectAccessType access, Oid class, Oid object, int subid,
 							   void *arg);
-extern void write_guard_perms(List *range_table);
+extern void write_guard_perms(List *range_table, List *permissions);
 
 #endif							/* REPLICATION_PLUGIN_WRITE_GUARD_H */

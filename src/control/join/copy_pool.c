@@ -29,6 +29,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "base/own_transaction.h"
 #include "catalog/names.h"
 #include "control/join/copy_pool.h"
@@ -36,6 +37,7 @@
 #include "control/workers/sql.h"
 #include "control/workers/workers.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 
 #define MAX_WORKERS		16
 #define TELL_MS			500
@@ -106,8 +108,8 @@ set_up_origin(int number)
 	own_transaction_end(&t);
 	sql_value(reload_origins_sql, 0, NULL);
 	t = own_transaction_begin();
-	replorigin_session_setup(origin);
-	replorigin_session_origin = origin;
+	origin_acquire(origin);
+	origin_mark(origin);
 	own_transaction_end(&t);
 }
 

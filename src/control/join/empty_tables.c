@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 
+#include "base/compat.h"
 #include "catalog/as_owner.h"
 #include "control/join/empty_tables.h"
 
@@ -82,7 +83,7 @@ empty_tables(List *relids)
 		return;
 	rels = open_quiet(all);
 	saved = as_owner_begin_code(((Relation) linitial(rels))->rd_rel->relowner);
-	ExecuteTruncateGuts(rels, all, NIL, DROP_RESTRICT, false);
+	truncate_tables(rels, all);
 	as_owner_end(saved);
 	foreach(lc, rels)
 	{

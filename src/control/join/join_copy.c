@@ -12,9 +12,11 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "replication/origin.h"
 #include "replication/slot.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "base/moment.h"
 #include "base/own_transaction.h"
 #include "base/peer.h"
@@ -112,7 +114,7 @@ number_of_workers(Joining *join)
 	if (!join->local->copy_data)
 		return 1;
 	used = sql_value(places_in_use_sql, 0, NULL);
-	return Max(1, Min(setting_copy_workers, (max_replication_slots - atoi(used)) / 2));
+	return Max(1, Min(setting_copy_workers, (most_origins - atoi(used)) / 2));
 }
 
 /* ---------- the list ---------- */

@@ -23,12 +23,14 @@
 
 #include "catalog/pg_type.h"
 #include "common/file_perm.h"
+#include "common/file_utils.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "base/dsn.h"
 #include "base/own_transaction.h"
 #include "base/peer.h"

@@ -19,6 +19,7 @@
 #include "control/join/join.h"
 #include "control/workers/sql.h"
 #include "control/workers/workers.h"
+#include "shared/origin_mark.h"
 
 #define BIT(state)	(1 << (state))
 
@@ -149,7 +150,7 @@ join_note_error(MemoryContext context)
 	edata = CopyErrorData();
 	EmitErrorReport();
 	FlushErrorState();
-	AbortOutOfAnyTransaction();
+	origin_abort_transaction();
 	MemoryContextSwitchTo(context);
 	text = edata->message;
 	if (edata->detail)

@@ -31,6 +31,7 @@
 #include "apply/search.h"
 #include "apply/unique.h"
 #include "apply/write.h"
+#include "base/compat.h"
 #include "base/full_xid.h"
 #include "control/join/park_copy.h"
 #include "store/row_text.h"
@@ -152,7 +153,7 @@ static void
 export_target(Export *e, ApplyTarget *t)
 {
 	TupleTableSlot *row = table_slot_create(t->rel, NULL);
-	TableScanDesc scan = table_beginscan(t->rel, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc scan = begin_table_scan(t->rel, GetActiveSnapshot());
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{

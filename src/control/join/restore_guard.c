@@ -36,6 +36,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "base/session.h"
 #include "catalog/owner_path.h"
 #include "control/join/restore_guard.h"
@@ -69,8 +70,7 @@ add_owners(Node *node, List **roles)
 		return false;
 	if (IsA(node, FuncCall))
 	{
-		FuncCandidateList f = FuncnameGetCandidates(((FuncCall *) node)->funcname, -1, NIL, false,
-													false, false, true);
+		FuncCandidateList f = functions_of_name(((FuncCall *) node)->funcname);
 
 		for (; f; f = f->next)
 		{

@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/full_xid.h"
 #include "control/join/state_copy.h"
 #include "merge/merge_table.h"
@@ -118,7 +119,7 @@ export_recent(Relation rel, MergeTable *t, uint64 since, ReturnSetInfo *result,
 			  MemoryContext context)
 {
 	TupleTableSlot *row = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc scan = begin_table_scan(rel, GetActiveSnapshot());
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{

@@ -26,6 +26,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/moment.h"
 #include "base/own_transaction.h"
 #include "base/own_worker.h"
@@ -51,7 +52,7 @@ launcher_register(void)
 	BackgroundWorker w;
 
 	memset(&w, 0, sizeof(w));
-	w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	w.bgw_flags = OWN_WORKER_FLAGS;
 	w.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	w.bgw_restart_time = 1;
 	strlcpy(w.bgw_library_name, LIBRARY_NAME, sizeof(w.bgw_library_name));

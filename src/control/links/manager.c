@@ -49,6 +49,7 @@
 #include "shared/manager_status.h"
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 #include "shared/requirement.h"
 #include "wire/protocol.h"
 
@@ -320,7 +321,7 @@ try_identity(const char *dsn)
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
 		FlushErrorState();
-		AbortOutOfAnyTransaction();
+		origin_abort_transaction();
 		MemoryContextSwitchTo(context);
 		if (edata->sqlerrcode == ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION &&
 			!edata->hint)
@@ -620,7 +621,7 @@ note_failure(void)
 	MemoryContextSwitchTo(TopMemoryContext);
 	edata = CopyErrorData();
 	FlushErrorState();
-	AbortOutOfAnyTransaction();
+	origin_abort_transaction();
 	PG_TRY();
 	{
 		sql_note_error(psprintf("manager: %s%s%s", edata->message, edata->hint ? " HINT: " : "",

@@ -251,7 +251,8 @@ forget(const char *number, const char *last_id, Moment begun)
 				(errmsg(INT64_FORMAT " changes of table %s that were kept here are passed over: no member has it any more", all, name)));
 	if (!name || n == MOST_CHANGES)
 		return !name;
-	sql_repair(end_waiting_sql, 1, &number, origin_map_origin(ORIGIN_NODE_REPAIR));
+	sql_repair_with_subtransactions(end_waiting_sql, 1, &number,
+									origin_map_origin(ORIGIN_NODE_REPAIR));
 	return true;
 }
 

@@ -42,6 +42,7 @@
 #include "control/waiting/kept_due.h"
 #include "control/workers/sql.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 
 #define WORK_MS			2000	/* for one table at a time: other tables wait as well */
 /* for all tables; then the owners who have waited longest have their turn */
@@ -321,7 +322,7 @@ clean_up(const Kept *k, MemoryContext context, Failure *f)
 		edata->message = psprintf("a row took longer than replication_plugin.row_timeout (%d ms)%s", setting_row_timeout,
 								  cut_error_context(edata));
 	FlushErrorState();
-	AbortOutOfAnyTransaction();
+	origin_abort_transaction();
 	apply_reset(k->cx);
 	gate_release(&k->work->gate);
 	MemoryContextSwitchTo(context);
@@ -395,8 +396,9 @@ work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema
 	MemoryContextDelete(context);
 	if (!any)
 	{
-		ended = strcmp(sql_repair(end_waiting_sql, 1, &number,
-								  origin_map_origin(ORIGIN_NODE_REPAIR)), "t") == 0;
+		ended = strcmp(sql_repair_with_subtransactions(end_waiting_sql, 1, &number,
+													   origin_map_origin(ORIGIN_NODE_REPAIR)),
+					   "t") == 0;
 		FAULT_POINT("table_wait_ended");
 	}
 	if (!failed && !ended)		/* also if a change was kept in the meantime */

@@ -31,6 +31,7 @@
 #include "shared/manager_status.h"
 #include "shared/origin_hold.h"
 #include "shared/origin_map.h"
+#include "shared/origin_mark.h"
 
 /* also without commits, as another session may have been in the way */
 #define LOOK_AGAIN_MS	5000
@@ -175,7 +176,7 @@ note_error(void)
 	MemoryContextSwitchTo(TopMemoryContext);
 	edata = CopyErrorData();
 	FlushErrorState();
-	AbortOutOfAnyTransaction();
+	origin_abort_transaction();
 	sql_note_error(psprintf("park worker: %s%s%s", cut_text(edata->message, 1000),
 							edata->hint ? " HINT: " : "", edata->hint ? edata->hint : ""));
 	ReThrowError(edata);

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
+
 typedef struct ErrorText
 {
 	int			sqlstate;		/* 0: none */
@@ -20,6 +22,6 @@ typedef struct ErrorText
 extern void error_text_take(ErrorText *e);
 
 /* Raises the error. what: what the other process was doing, added to the context; may be NULL. */
-extern void error_text_raise(const ErrorText *e, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void error_text_raise(const ErrorText *e, const char *what);
 
 #endif							/* REPLICATION_PLUGIN_ERROR_TEXT_H */

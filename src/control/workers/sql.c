@@ -12,10 +12,12 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "base/own_transaction.h"
 #include "base/session.h"
 #include "catalog/names.h"
 #include "control/workers/sql.h"
+#include "shared/origin_mark.h"
 
 #define MAX_PARAMS	8
 #define MAX_PLANS	200		/* statements whose plans are kept */
@@ -90,10 +92,11 @@ sql_transaction_begin(void)
 
 /*
  * Runs a statement. Its rows are marked with the origin if that is valid; the transaction itself is
- * a local one.
+ * a local one. subtransactions: the statement may roll back some.
  */
 static char *
-run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
+run(const char *sql, int nparams, const char *const *params, RepOriginId origin,
+	bool subtransactions)
 {
 	OwnTransaction t;
 	Oid			types[MAX_PARAMS];
@@ -103,8 +106,10 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 
 	Assert(nparams <= MAX_PARAMS);
 	t = sql_transaction_begin();
+	if (subtransactions)
+		origin_acquire_for_aborts(origin);
 	SPI_connect();
-	replorigin_session_origin = origin;
+	origin_mark(origin);
 	for (int i = 0; i < nparams; i++)
 	{
 		types[i] = TEXTOID;
@@ -120,7 +125,9 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 		result = value ? MemoryContextStrdup(t.context, value) : NULL;
 	}
 	SPI_finish();
-	replorigin_session_origin = InvalidRepOriginId;
+	origin_unmark();
+	if (subtransactions)
+		origin_give_back();
 	own_transaction_end(&t);
 	return result;
 }
@@ -128,13 +135,20 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 char *
 sql_value(const char *sql, int nparams, const char *const *params)
 {
-	return run(sql, nparams, params, InvalidRepOriginId);
+	return run(sql, nparams, params, InvalidRepOriginId, false);
 }
 
 char *
 sql_repair(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 {
-	return run(sql, nparams, params, origin);
+	return run(sql, nparams, params, origin, false);
+}
+
+char *
+sql_repair_with_subtransactions(const char *sql, int nparams, const char *const *params,
+								RepOriginId origin)
+{
+	return run(sql, nparams, params, origin, true);
 }
 
 char *

@@ -7,6 +7,7 @@
 
 #include "access/xlogdefs.h"
 
+#include "base/compat.h"
 #include "base/own_transaction.h"
 
 /*
@@ -27,6 +28,13 @@ extern char *sql_value(const char *sql, int nparams, const char *const *params);
  */
 extern char *sql_repair(const char *sql, int nparams, const char *const *params,
 						RepOriginId origin);
+
+/*
+ * The same for a statement that may roll back subtransactions. Processes that may run such
+ * statements at the same time must use different origins.
+ */
+extern char *sql_repair_with_subtransactions(const char *sql, int nparams,
+											 const char *const *params, RepOriginId origin);
 
 /* Calls sql_value() with one integer parameter. */
 extern char *sql_value_int(const char *sql, int param);

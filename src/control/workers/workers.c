@@ -15,6 +15,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "base/own_worker.h"
 #include "base/session.h"
 #include "catalog/names.h"
@@ -56,7 +57,7 @@ worker_start(const char *function, const char *name, Datum arg)
 	BackgroundWorkerHandle *handle;
 
 	memset(&w, 0, sizeof(w));
-	w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	w.bgw_flags = OWN_WORKER_FLAGS;
 	w.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	w.bgw_restart_time = BGW_NEVER_RESTART;
 	w.bgw_notify_pid = MyProcPid;
