@@ -240,11 +240,11 @@ hold_text(HeldText held, const char *name, char **newval, void **extra, GucSourc
 
 	if (is_held())
 	{
-		char	   *pinned = strdup(session_text_pin(name));
+		char	   *pinned = guc_strdup(LOG, session_text_pin(name));
 
 		if (!pinned)
 			return false;
-		free(*newval);
+		guc_free(*newval);
 		*newval = pinned;
 	}
 	return !previous || previous(newval, extra, source);

@@ -51,6 +51,14 @@ struct SnapshotData;
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* ---------- text settings ---------- */
+
+/* Since 16, the value of a text setting is not malloc()ed any more, but has these functions. */
+#if PG_VERSION_NUM < 160000
+#define guc_strdup(elevel, text)	strdup(text)
+#define guc_free(text)				free(text)
+#endif
+
 /* ---------- functions that return sets ---------- */
 
 /* PostgreSQL 15.0 has this function only under its first name. */
