@@ -82,7 +82,8 @@ prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
 	s->target = t;
 	s->index = t->rri->ri_IndexRelationDescs[i];
 	s->info = t->rri->ri_IndexRelationInfo[i];
-	if (i == t->key_index || !s->info->ii_ReadyForInserts ||
+	/* rows with different keys conflict by the key's own index if that is WITHOUT OVERLAPS */
+	if ((i == t->key_index && !s->info->ii_ExclusionOps) || !s->info->ii_ReadyForInserts ||
 		!(s->info->ii_Unique || s->info->ii_ExclusionOps) || !is_in_index(s, row))
 		return false;
 	FormIndexDatum(s->info, row, t->estate, s->values, s->nulls);

@@ -6,6 +6,7 @@
 
 #include "access/heapam.h"
 #include "access/toast_internals.h"
+#include "commands/defrem.h"
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
@@ -45,6 +46,27 @@ prune_page(Relation rel, Buffer buffer)
 		ReleaseBuffer(map);
 #else
 	heap_page_prune_opt(rel, buffer);
+#endif
+}
+
+RangeVar *
+concurrently_repacked(Node *statement)
+{
+#if PG_VERSION_NUM >= 190000
+	RepackStmt *repack = (RepackStmt *) statement;
+	bool		concurrently = false;
+	ListCell   *lc;
+
+	if (!IsA(statement, RepackStmt) || !repack->relation)
+		return NULL;
+	foreach(lc, repack->params)
+	{
+		if (strcmp(((DefElem *) lfirst(lc))->defname, "concurrently") == 0)
+			concurrently = defGetBoolean(lfirst(lc));
+	}
+	return concurrently ? repack->relation->relation : NULL;
+#else
+	return NULL;
 #endif
 }
 

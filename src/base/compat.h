@@ -22,6 +22,8 @@
 struct Bitmapset;
 struct EState;
 struct List;
+struct Node;
+struct RangeVar;
 struct RangeTblEntry;
 struct RelationData;
 struct SnapshotData;
@@ -116,6 +118,17 @@ struct SnapshotData;
  */
 extern struct SnapshotData *toast_snapshot(struct SnapshotData *space);
 
+/*
+ * The strategy number of equality in column k of an index. Since 18, the index of a key WITHOUT
+ * OVERLAPS is GiST, where each operator family has its own numbers; before, a key has a btree.
+ */
+#if PG_VERSION_NUM >= 180000
+#define equality_strategy(index, k) \
+	IndexAmTranslateCompareType(COMPARE_EQ, (index)->rd_rel->relam, (index)->rd_opfamily[k], false)
+#else
+#define equality_strategy(index, k) BTEqualStrategyNumber
+#endif
+
 /* ---------- writes to tables ---------- */
 
 /*
@@ -192,6 +205,12 @@ extern void prune_page(struct RelationData *rel, int buffer);
 #else
 #define truncate_tables(rels, relids) ExecuteTruncateGuts(rels, relids, NIL, DROP_RESTRICT, false)
 #endif
+
+/*
+ * Returns the table of REPACK (CONCURRENTLY), which is of 19, or NULL if a statement is another
+ * one. This command copies each row by a new transaction, so that its xmin changes.
+ */
+extern struct RangeVar *concurrently_repacked(struct Node *statement);
 
 /* ---------- executor ---------- */
 

@@ -234,8 +234,9 @@ table_is_contested(Relation rel)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		contested |= lfirst_oid(lc) != key_index &&
-					 (index->rd_index->indisunique || index->rd_index->indisexclusion);
+		/* a key WITHOUT OVERLAPS is an exclusion constraint: different keys may conflict by it */
+		contested |= index->rd_index->indisexclusion ||
+					 (index->rd_index->indisunique && lfirst_oid(lc) != key_index);
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);

@@ -196,7 +196,7 @@ build_column(JsonColumn *column, const JsonOptions *options, CachedRelation *ent
 	column->tail = build_tail(options, rel, att);
 }
 
-/* Prepares all columns. */
+/* Prepares all columns that are stored in rows. */
 static void
 build_columns(JsonRelation *result, const JsonOptions *options, CachedRelation *entry, Relation rel)
 {
@@ -209,7 +209,7 @@ build_columns(JsonRelation *result, const JsonOptions *options, CachedRelation *
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped)
+		if (!att->attisdropped && att->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
 			build_column(&result->columns[result->ncolumns++], options, entry, rel, att,
 						 bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, identity));
 	}

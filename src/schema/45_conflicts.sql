@@ -9,6 +9,7 @@ DECLARE
 BEGIN
 	SELECT n.nspname, k.relname, k.relkind, k.relpersistence, k.relispartition,
 		EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.oid AND i.indisprimary) AS has_key,
+		EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.oid AND i.indisprimary AND i.indisexclusion) AS temporal,
 		replication_plugin.exclusion(n.nspname, k.relname) IS NULL AS replicated
 		INTO c FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
 	reason := CASE
@@ -18,6 +19,7 @@ BEGIN
 		WHEN c.relpersistence = 't' THEN 'it is temporary'
 		WHEN c.relpersistence = 'u' THEN 'it is unlogged'
 		WHEN NOT c.has_key THEN 'it has no primary key'
+		WHEN c.temporal THEN 'its primary key is WITHOUT OVERLAPS; give it another one, and make that one a unique constraint'
 		WHEN NOT c.replicated THEN 'it is excluded from replication' END;
 	IF reason IS NOT NULL THEN
 		RAISE EXCEPTION 'table "%" cannot have a conflict policy, or columns that merge: %', relation, reason USING ERRCODE = '42809';
@@ -247,6 +249,10 @@ DECLARE
 	before text := current_setting('replication_plugin.causal_context');
 BEGIN
 	PERFORM replication_plugin.require_key(relation, key);
+	IF EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND i.indisexclusion) THEN
+		RAISE EXCEPTION 'table "%" has no siblings that could be resolved: its primary key is WITHOUT OVERLAPS', relation USING ERRCODE = '42809',
+			HINT = 'Write its rows with INSERT, UPDATE and DELETE.';
+	END IF;
 	IF context IS NOT NULL THEN
 		IF NOT replication_plugin.wait_for_context(relation, key, context) THEN
 			RAISE EXCEPTION 'this node does not have all that the causal context was read from yet' USING ERRCODE = '40001',

@@ -20,6 +20,13 @@
 extern void key_search_column(ScanKey search, Relation index, int k, Datum value);
 
 /*
+ * Returns true if a row has the key that scan keys ask for. attnums: of the key's columns. This is
+ * for rows that a lossy index returned (xs_recheck); the index of a key WITHOUT OVERLAPS may be one.
+ */
+extern bool key_search_matches(const ScanKeyData *search, const AttrNumber *attnums, int n,
+							   TupleTableSlot *row);
+
+/*
  * Finds the row with the key by a unique index. The key has the order of the index's columns.
  * Returns false if there is no such row. The slot holds a pin on the row's buffer.
  */

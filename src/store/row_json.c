@@ -146,6 +146,7 @@ row_json(TupleTableSlot *row, const bool *present)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		if (TupleDescAttr(desc, i)->attisdropped ||
+			TupleDescAttr(desc, i)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL ||
 			(row->tts_isnull[i] && present && !present[i]))
 			continue;
 		members[n++] = make_member(row, i, false);

@@ -11,6 +11,9 @@
  * transactions, and gives that storage to the table in a transaction that holds an ACCESS EXCLUSIVE
  * lock on it. Therefore versions are collected when that lock is taken, and stored at its COMMIT.
  *
+ * REPACK (CONCURRENTLY), of PostgreSQL 19, changes xmin as well, and lets others write meanwhile. It
+ * is refused for tables of which the versions are needed.
+ *
  * What was written to a table while it was unlogged is not in the WAL, so no other node has it.
  * When the table is logged again and is not empty, it is marked out of step.
  */
@@ -322,14 +325,34 @@ run_altering(const UtilityCommand *command)
 	note(&altering);
 }
 
+/* Refuses REPACK (CONCURRENTLY) of a table whose rows must keep their versions. */
+static void
+refuse_repack(const RangeVar *table)
+{
+	Oid			relid = RangeVarGetRelid(table, AccessShareLock, true);
+	Relation	rel = OidIsValid(relid) ? try_relation_open(relid, NoLock) : NULL;
+
+	if (!rel)
+		return;
+	if (rewrite_prepare(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" cannot be repacked concurrently: it is replicated, and its rows would lose their versions", RelationGetRelationName(rel)),
+				 errhint("REPACK without CONCURRENTLY keeps them, and so do VACUUM FULL and CLUSTER.")));
+	relation_close(rel, AccessShareLock);
+}
+
 /* Hook function for commands. */
 void
 rewrite_guard_command(const UtilityCommand *command)
 {
 	Node	   *stmt = command->pstmt->utilityStmt;
+	RangeVar   *repacked = concurrently_repacked(stmt);
 
 	if (utility_is_transaction(command, TRANS_STMT_COMMIT))
 		note_commit();
+	if (repacked && keeps_rewrites())
+		refuse_repack(repacked);
 	if (IsA(stmt, AlterTableStmt) && may_rewrite((AlterTableStmt *) stmt) && keeps_rewrites())
 	{
 		run_altering(command);

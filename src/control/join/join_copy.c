@@ -207,13 +207,14 @@ static const char *const mergeable_query =
 
 /*
  * Query for copied tables with a key whose rows can conflict, or have conflicted, by another
- * constraint than the key.
+ * constraint than equality of the key.
  */
 static const char *const contested_query =
 "SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM replication_plugin.tables t"
 " JOIN pg_class c ON c.oid = t.\"table\" JOIN pg_namespace s ON s.oid = c.relnamespace"
 " WHERE t.replicated AND t.identity LIKE 'key %' AND (c.relkind = 'p'"
 "  OR (SELECT count(*) > 1 FROM pg_index i WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))"
+"  OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisexclusion)"
 "  OR EXISTS (SELECT FROM replication_plugin.parked_row p WHERE p.relid = c.oid)"
 "  OR EXISTS (SELECT FROM replication_plugin.row_pin p WHERE p.relid = c.oid))";
 
