@@ -9,6 +9,8 @@
  * The same holds for a CHECK constraint that is added after the rows because it calls a function of
  * the table's type: all rows fulfil it on the source, and checking them would run the owner's code.
  *
+ * What servers of other minor releases note in a schema for themselves is left out.
+ *
  * A schema that exists on this node is taken as it is: join_group() has checked that it is empty.
  * The same holds for foreign servers and their user mappings: this node may use them to connect to
  * others, and has its own options for them.
@@ -57,6 +59,33 @@ trust(AlterTableStmt *statement)
 		if (cmd->subtype == AT_AddConstraint && IsA(c, Constraint) &&
 			(c->contype == CONSTR_FOREIGN || c->contype == CONSTR_CHECK))
 			c->skip_validation = true;	/* valid nevertheless, if valid on the source */
+	}
+}
+
+/*
+ * Drops "pg_attver" from the options that a statement sets for columns. Servers since the minor
+ * releases 15.20 and 17.12 note there when a column was changed, and a pg_dump of another release
+ * writes it as if it were an option. This server may not know it, and has a number of its own.
+ */
+static void
+forget_attribute_versions(AlterTableStmt *statement)
+{
+	ListCell   *lc;
+
+	foreach(lc, statement->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		List	   *options = NIL;
+		ListCell   *option;
+
+		if (cmd->subtype != AT_SetOptions)
+			continue;
+		foreach(option, (List *) cmd->def)
+		{
+			if (strcmp(lfirst_node(DefElem, option)->defname, "pg_attver") != 0)
+				options = lappend(options, lfirst(option));
+		}
+		cmd->def = (Node *) options;
 	}
 }
 
@@ -320,7 +349,10 @@ adapt(UtilityCommand *command)
 	command->read_only_tree = false;
 	statement = command->pstmt->utilityStmt;
 	if (IsA(statement, AlterTableStmt))
+	{
 		trust((AlterTableStmt *) statement);
+		forget_attribute_versions((AlterTableStmt *) statement);
+	}
 	else if (IsA(statement, CreateSchemaStmt))
 		/* an empty schema of that name may exist here already */
 		((CreateSchemaStmt *) statement)->if_not_exists = true;
