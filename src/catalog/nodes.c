@@ -192,6 +192,8 @@ load_cache(void)
 				sizeof(cache.state));
 		if (version && strcmp(version, EXTENSION_VERSION) != 0)
 			snprintf(cache.state, sizeof(cache.state), NODE_OTHER_VERSION "%s", version);
+		else if (strncmp(n->state, "joining", 7) == 0)
+			;					/* it takes no writes, and may not have the group's settings yet */
 		else if (protocol < WIRE_PROTOCOL_OLDEST || protocol > WIRE_PROTOCOL_VERSION)
 			snprintf(cache.state, sizeof(cache.state), NODE_OTHER_PROTOCOL "%d", protocol);
 	}

@@ -498,7 +498,7 @@ make_clock_origin(void)
  * another version, or the group has agreed on a protocol that the library does not speak.
  */
 static char *
-version_problem(const char *version, int protocol)
+version_problem(const LocalNode *local, const char *version, int protocol)
 {
 	char	   *fix;
 	char	   *problem;
@@ -506,6 +506,9 @@ version_problem(const char *version, int protocol)
 	if (strcmp(version, EXTENSION_VERSION) != 0)
 		return psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
 						version, EXTENSION_VERSION);
+	/* a joining node may not have the group's settings yet; the source has checked the protocol */
+	if (strncmp(local->state, "joining", 7) == 0 && protocol < WIRE_PROTOCOL_OLDEST)
+		return NULL;
 	problem = protocol_problem(protocol, &fix);
 	return problem ? psprintf("%s HINT: %s", problem, fix) : NULL;
 }
@@ -519,7 +522,7 @@ check_version(Manager *manager, LocalNode *local, const char *version, int proto
 {
 	const char *params[1];
 
-	params[0] = version_problem(version, protocol);
+	params[0] = version_problem(local, version, protocol);
 	if (!params[0])
 	{
 		if (manager->version_problem[0] || !manager->healthy)
