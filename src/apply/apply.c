@@ -61,7 +61,7 @@
 
 /* Error context callback: names the action, the table and the transaction. */
 static void
-error_context(void *arg)
+apply_error_context(void *arg)
 {
 	ApplyContext *cx = arg;
 	const WireRelation *remote = cx->action ? relation_remote(cx, cx->remote_id) : NULL;
@@ -170,7 +170,7 @@ void
 apply_end_rows(ApplyContext *cx)
 {
 	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = error_context,
+									 .callback = apply_error_context,
 									 .arg = cx};
 
 	error_context_stack = &callback;
@@ -185,7 +185,7 @@ uint64
 apply_commit(ApplyContext *cx)
 {
 	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = error_context,
+									 .callback = apply_error_context,
 									 .arg = cx};
 	uint64		rows = cx->rows;
 
@@ -368,7 +368,7 @@ apply_row(ApplyContext *cx, const char *action, uint32 remote_id, bool has_old,
 		  void (*handler)(ApplyRelation *), void (*merge_handler)(ApplyRelation *))
 {
 	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = error_context,
+									 .callback = apply_error_context,
 									 .arg = cx};
 	MemoryContext old;
 	ApplyRelation *ar;

@@ -99,7 +99,7 @@ show_row(ApplyTarget *t, TupleTableSlot *row)
 
 /* Determines the row that the set shows, and stores it in the target's slot. */
 static void
-resolve(Combining *c)
+combine_resolve(Combining *c)
 {
 	TupleTableSlot *result;
 
@@ -124,7 +124,7 @@ resolve(Combining *c)
  * does not count as a conflict.
  */
 static PlaceResult
-take_place(Combining *c)
+combine_take_place(Combining *c)
 {
 	int			clashes = 0;
 	const PlaceFor who = {
@@ -149,7 +149,7 @@ take_place(Combining *c)
 static WriteResult
 write_heap(Combining *c)
 {
-	if (c->shows && c->ar->parking && take_place(c) == PLACE_AGAIN)
+	if (c->shows && c->ar->parking && combine_take_place(c) == PLACE_AGAIN)
 		return WRITE_AGAIN;
 	if (!c->shows && c->parked)
 		(void) parked_remove(c->ar->tombstones, c->key);
@@ -171,7 +171,7 @@ write_heap(Combining *c)
  * transaction holds its row; the next attempt waits for it.
  */
 static void
-look_again(Combining *c)
+combine_look_again(Combining *c)
 {
 	bool implied =
 		!c->hidden && c->merged.n == 0 && row_state_is_implied(c->set, c->ar->merge->policy.young);
@@ -209,7 +209,7 @@ local_merges(Combining *c)
 
 /* Forwards the write in the form in which it arrived; newslot has the arriving row. */
 static void
-forward(Combining *c, const WireMerge *merges, bool deleted)
+combine_forward(Combining *c, const WireMerge *merges, bool deleted)
 {
 	WireWrite	   m = {.relid = c->ar->relid,
 						.context = c->cx->write.context,
@@ -255,7 +255,7 @@ newest_other(Combining *c)
 
 /* Records a conflict with a concurrent write. */
 static void
-record(Combining *c, bool deleted, bool dropped)
+combine_record(Combining *c, bool deleted, bool dropped)
 {
 	TupleTableSlot *arriving =
 		MakeSingleTupleTableSlot(RelationGetDescr(c->ar->rel), &TTSOpsVirtual);
@@ -287,7 +287,7 @@ record(Combining *c, bool deleted, bool dropped)
 
 /* Finds the row of the key, shown or parked. */
 static void
-find_row(Combining *c)
+combine_find_row(Combining *c)
 {
 	ParkedRow	parked;
 
@@ -303,7 +303,7 @@ find_row(Combining *c)
  * first.
  */
 static bool
-store(Combining *c, Version shown)
+combine_store(Combining *c, Version shown)
 {
 	if (c->hidden)
 		return merge_table_store_parked(c->ar->merge, c->key, &c->found, c->set, &c->merged, shown);
@@ -322,7 +322,7 @@ try_combine(Combining *c, bool deleted)
 	Version		shown_now;
 	bool		changed;
 
-	find_row(c);
+	combine_find_row(c);
 	c->set = merge_table_siblings(m, c->ar->rel, c->key, c->have ? t->found : NULL, c->cx->version,
 								  &c->found, false);
 	if (!deleted)
@@ -330,7 +330,7 @@ try_combine(Combining *c, bool deleted)
 		row_fill_slot(c->ar, t, c->have ? t->found : NULL, t->newslot);
 		ExecMaterializeSlot(t->newslot);
 	}
-	forward(c, merges, deleted);
+	combine_forward(c, merges, deleted);
 	shown.row = c->have ? t->found : NULL;
 	shown.version = c->set->n > 0 ? c->set->items[0].version : VERSION_OLDEST;
 	merge_columns_apply(m, &c->found, &shown, deleted ? NULL : t->newslot, merges, write->nmerges,
@@ -338,33 +338,33 @@ try_combine(Combining *c, bool deleted)
 	changed = sibling_merge(c->set, &write->context,
 							(Sibling) {.version = c->cx->version,.deleted = deleted});
 	if (!changed)
-		record(c, deleted, true);
+		combine_record(c, deleted, true);
 	if (!changed && c->merged.n == 0)
 		return WRITE_DONE;
 	if (c->ar->parking || !row_state_is_implied(c->set, m->policy.young))
 		add_rows(c);
-	resolve(c);
+	combine_resolve(c);
 	shown_now = c->set->items[0].version;
 	if (!c->shows && (c->have || !deleted))
 		merge_columns_keep(m, shown.version, &c->merged);
 	if (write_heap(c) == WRITE_AGAIN)
 		return WRITE_AGAIN;
-	if (!store(c, shown_now))
+	if (!combine_store(c, shown_now))
 	{
 		if (c->have || c->shows)
 			apply_again(c);
 		return WRITE_AGAIN;
 	}
 	if (!c->have)
-		look_again(c);
+		combine_look_again(c);
 	if (c->set->n > 1 && changed)
-		record(c, deleted, false);
+		combine_record(c, deleted, false);
 	return WRITE_DONE;
 }
 
 /* Merges the current write. The key is set, and the row is in the values of the relation. */
 static void
-combine(Combining *c, bool deleted)
+combine_combine(Combining *c, bool deleted)
 {
 	Assert(session_in_row() && c->ar->merge && !c->ar->partitioned && !put_is_gathering(c->cx));
 	c->target = c->ar->target;
@@ -384,7 +384,7 @@ combine_write(ApplyRelation *ar)
 		(void) row_read(ar, &ar->cx->newtup);
 		row_key_of_values(ar, c.key);
 	}
-	combine(&c, ar->cx->write.deleted);
+	combine_combine(&c, ar->cx->write.deleted);
 }
 
 void
@@ -397,7 +397,7 @@ combine_plain_put(ApplyRelation *ar)
 	if (missing != MISSING_NONE && !fetch_missing(ar, c.key))
 		return;					/* the provider has a newer state, which will arrive */
 	ar->cx->write = (WireWrite) {.context.plain = true};
-	combine(&c, false);
+	combine_combine(&c, false);
 }
 
 void
@@ -407,5 +407,5 @@ combine_plain_delete(ApplyRelation *ar)
 
 	row_read_key(ar, &ar->cx->oldtup, c.key);
 	ar->cx->write = (WireWrite) {.context.plain = true,.deleted = true};
-	combine(&c, true);
+	combine_combine(&c, true);
 }

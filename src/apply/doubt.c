@@ -51,7 +51,7 @@ doubt_note(ApplyContext *cx, ApplyTarget *t, ItemPointer tid, List *indexes)
 
 /* Fetches the row to which an index entry leads now. Returns false if the row is gone. */
 static bool
-fetch(ApplyTarget *t, ItemPointerData tid, TupleTableSlot *slot)
+doubt_fetch(ApplyTarget *t, ItemPointerData tid, TupleTableSlot *slot)
 {
 	IndexFetchTableData *scan = begin_index_fetch(t->rel);
 	bool		again = false;
@@ -63,7 +63,7 @@ fetch(ApplyTarget *t, ItemPointerData tid, TupleTableSlot *slot)
 
 /* Checks one index for a row that still exists. */
 static void
-check(ApplyTarget *t, int i, ItemPointer tid, TupleTableSlot *slot)
+doubt_check(ApplyTarget *t, int i, ItemPointer tid, TupleTableSlot *slot)
 {
 	Relation	index = t->rri->ri_IndexRelationDescs[i];
 	IndexInfo  *info = t->rri->ri_IndexRelationInfo[i];
@@ -96,8 +96,8 @@ doubt_check_all(ApplyContext *cx)
 		cx->doubtful = RelationGetRelid(t->rel);
 		for (int i = 0; i < t->nindexes; i++)
 		{
-			if (t->index_oids[i] == d->index && fetch(t, d->tid, slot))
-				check(t, i, &d->tid, slot);
+			if (t->index_oids[i] == d->index && doubt_fetch(t, d->tid, slot))
+				doubt_check(t, i, &d->tid, slot);
 		}
 		ExecDropSingleTupleTableSlot(slot);
 		as_owner_end(saved);

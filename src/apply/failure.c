@@ -108,7 +108,7 @@ apply_record_stop(ApplyContext *cx, const char *detail)
 
 /* Appends one value of the failed row as text. */
 static void
-append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
+failure_append_value(StringInfo buf, const WireAttribute *att, WireColumn *c)
 {
 	ValueReader reader;
 	Oid			out;
@@ -230,7 +230,7 @@ apply_failed_row(ApplyContext *cx)
 		if ((remote->nkeys > 0 && remote->atts[i].keypos == 0) || pos < 0 || pos >= t->ncolumns)
 			continue;
 		appendStringInfo(&buf, "%s%s=", shown++ ? ", " : "", remote->atts[i].name);
-		append_value(&buf, &remote->atts[i], &t->columns[pos]);
+		failure_append_value(&buf, &remote->atts[i], &t->columns[pos]);
 	}
 	return psprintf("%s in table \"%s.%s\", row (%s)", cx->action,
 					remote->nspname, remote->relname, buf.data);

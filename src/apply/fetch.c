@@ -45,7 +45,7 @@ typedef struct PassedOver
 
 /* Remembers that the current row is passed over. */
 static void
-pass_over(ApplyRelation *ar, const char *until)
+fetch_pass_over(ApplyRelation *ar, const char *until)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	PassedOver *p = NULL;
@@ -265,7 +265,7 @@ fetch_missing(ApplyRelation *ar, const Datum *key)
 	if (found)
 		read_answer(ar, res);
 	else
-		pass_over(ar, PQgetvalue(res, 0, 0));
+		fetch_pass_over(ar, PQgetvalue(res, 0, 0));
 	PQclear(res);
 	return found;
 }

@@ -79,7 +79,7 @@ image_index_table_changed(Oid relid)
 
 /* Frees the contents of an index. */
 static void
-clear(ImageIndex *x)
+image_index_clear(ImageIndex *x)
 {
 	if (x->context)
 		MemoryContextDelete(x->context);
@@ -93,7 +93,7 @@ clear(ImageIndex *x)
 
 /* Returns the index of a table, cleared if it is outdated, or NULL if there is none. */
 static ImageIndex *
-find(Oid relid, uint32 remote_id)
+image_index_find(Oid relid, uint32 remote_id)
 {
 	ListCell   *lc;
 
@@ -105,7 +105,7 @@ find(Oid relid, uint32 remote_id)
 			continue;
 		if (!x->valid || x->remote_id != remote_id)
 		{
-			clear(x);
+			image_index_clear(x);
 			x->remote_id = remote_id;
 			x->valid = true;
 		}
@@ -116,9 +116,9 @@ find(Oid relid, uint32 remote_id)
 
 /* Returns the index of a table, and creates it if there is none. */
 static ImageIndex *
-get(Oid relid, uint32 remote_id)
+image_index_get(Oid relid, uint32 remote_id)
 {
-	ImageIndex *x = find(relid, remote_id);
+	ImageIndex *x = image_index_find(relid, remote_id);
 	MemoryContext old;
 
 	if (x)
@@ -146,7 +146,7 @@ free_unused(int ms)
 
 		if (!moment_is_past(x->used_at, ms))
 			continue;
-		clear(x);
+		image_index_clear(x);
 		pfree(x);
 		indexes = foreach_delete_current(indexes, lc);
 	}
@@ -191,7 +191,7 @@ memory_used(void)
  * memory.
  */
 static bool
-grow(ImageIndex *x)
+image_index_grow(ImageIndex *x)
 {
 	Size		limit = (Size) maintenance_work_mem * 1024;
 	Size		others = memory_used() - memory_of(x);
@@ -227,7 +227,7 @@ grow(ImageIndex *x)
 
 /* Adds an entry. Returns false if there is not enough memory. */
 static bool
-add(ImageIndex *x, uint32 hash, ItemPointer tid)
+image_index_append(ImageIndex *x, uint32 hash, ItemPointer tid)
 {
 	uint32		i = x->free;
 	uint32	   *bucket;
@@ -237,7 +237,7 @@ add(ImageIndex *x, uint32 hash, ItemPointer tid)
 		x->free = x->entries[i].next;
 	else
 	{
-		if (x->used == x->size && !grow(x))
+		if (x->used == x->size && !image_index_grow(x))
 			return false;
 		i = x->used++;
 	}
@@ -261,26 +261,26 @@ unlink_entry(ImageIndex *x, uint32 *link)
 
 /* Hashes all rows of a table. */
 static void
-build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
+image_index_build(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t)
 {
 	TableScanDesc scan = begin_table_scan(t->rel, GetActiveSnapshot());
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "row image", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	clear(x);
+	image_index_clear(x);
 	while (!x->too_large && table_scan_getnextslot(scan, ForwardScanDirection, t->found))
 	{
 		TupleTableSlot *row = row_image_of(ar, t, t->found);
 
 		pulse_step();
 		slot_getallattrs(row);
-		x->too_large =
-			!add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &t->found->tts_tid);
+		x->too_large = !image_index_append(x, row_image_hash(ar, row->tts_values, row->tts_isnull),
+										   &t->found->tts_tid);
 		MemoryContextReset(context);
 	}
 	if (x->too_large)
-		clear(x);
+		image_index_clear(x);
 	ExecClearTuple(t->found);
 	table_endscan(scan);
 	MemoryContextSwitchTo(old);
@@ -306,7 +306,7 @@ has_all_columns(ApplyRelation *ar)
  * to no row.
  */
 static bool
-take(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t, uint32 hash)
+image_index_pick(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t, uint32 hash)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(t->rel);
 	uint32	   *link = &x->buckets[hash & (x->nbuckets - 1)];
@@ -341,21 +341,21 @@ take(ImageIndex *x, ApplyRelation *ar, ApplyTarget *t, uint32 hash)
 bool
 image_index_take(ApplyRelation *ar, ApplyTarget *t)
 {
-	ImageIndex *x = find(t->relid, ar->remote_id);
+	ImageIndex *x = image_index_find(t->relid, ar->remote_id);
 
 	Assert(ar->nkeys == 0 && ActiveSnapshotSet());
 	if (!x || x->too_large || !has_all_columns(ar))
 		return false;
 	if (x->searched >= WORTH_SEARCHES * (uint64) Max(RelationGetNumberOfBlocks(t->rel), 1))
-		build(x, ar, t);
+		image_index_build(x, ar, t);
 	x->used_at = moment_now();
-	return x->entries && take(x, ar, t, row_image_hash(ar, ar->values, ar->nulls));
+	return x->entries && image_index_pick(x, ar, t, row_image_hash(ar, ar->values, ar->nulls));
 }
 
 void
 image_index_searched(ApplyRelation *ar, ApplyTarget *t, uint64 pages)
 {
-	ImageIndex *x = get(t->relid, ar->remote_id);
+	ImageIndex *x = image_index_get(t->relid, ar->remote_id);
 
 	x->searched += pages;
 	x->used_at = moment_now();
@@ -364,7 +364,7 @@ image_index_searched(ApplyRelation *ar, ApplyTarget *t, uint64 pages)
 void
 image_index_add(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 {
-	ImageIndex *x = indexes == NIL ? NULL : find(t->relid, ar->remote_id);
+	ImageIndex *x = indexes == NIL ? NULL : image_index_find(t->relid, ar->remote_id);
 	TupleTableSlot *row;
 	ItemPointerData tid = slot->tts_tid;
 
@@ -373,6 +373,6 @@ image_index_add(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot)
 		return;
 	row = row_image_of(ar, t, slot);
 	slot_getallattrs(row);
-	if (!add(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &tid))
-		clear(x);
+	if (!image_index_append(x, row_image_hash(ar, row->tts_values, row->tts_isnull), &tid))
+		image_index_clear(x);
 }

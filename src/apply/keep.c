@@ -61,7 +61,7 @@ keep_needed(const WireRelation *remote)
 
 /* Returns a description, or a message, of the table under its local number. */
 static bytea *
-renumber(const WireRelation *remote, uint32 number, const char *message, int len)
+keep_renumber(const WireRelation *remote, uint32 number, const char *message, int len)
 {
 	StringInfoData buf;
 	uint32		n = pg_hton32(number);
@@ -86,7 +86,7 @@ renumber(const WireRelation *remote, uint32 number, const char *message, int len
 
 /* Prepares the statement that stores a kept change. */
 static void
-prepare(ApplyContext *cx)
+keep_prepare(ApplyContext *cx)
 {
 	Oid types[13] = {TEXTOID, TEXTOID,	INT4OID,  INT4OID, LSNOID,	TIMESTAMPTZOID, INT8OID,
 					 TEXTOID, BYTEAOID, BYTEAOID, TEXTOID, BOOLOID, INT8OID};
@@ -103,7 +103,7 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 
 	Assert(cx->active && !cx->mode.kept && w->kept && !put_is_gathering(cx));
 	cx->keeping = true;
-	prepare(cx);
+	keep_prepare(cx);
 	values[0] = CStringGetTextDatum(w->schema);
 	values[1] = CStringGetTextDatum(w->name);
 	values[2] = Int32GetDatum(cx->provider);
@@ -117,9 +117,9 @@ keep_change(ApplyContext *cx, const WireRelation *remote, const WaitingTable *w,
 	 * transaction gets it.
 	 */
 	values[8] = relation_to_be_kept(cx, remote->relid, cx->number)
-					? PointerGetDatum(renumber(remote, w->number, NULL, 0))
+					? PointerGetDatum(keep_renumber(remote, w->number, NULL, 0))
 					: DirectFunctionCall1(byteain, CStringGetDatum(""));
-	values[9] = PointerGetDatum(renumber(remote, w->number, message, len));
+	values[9] = PointerGetDatum(keep_renumber(remote, w->number, message, len));
 	values[10] = CStringGetTextDatum(value_layout());
 	values[11] = BoolGetDatum(cx->mode.source_decides);
 	values[12] = Int64GetDatum(cx->relid ? cx->relid : remote->relid);

@@ -93,7 +93,7 @@ park_note(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const ParkedRo
 
 /* Records one conflict, if the row is still parked in the same version. */
 static void
-record(const ApplyContext *cx, const Pending *p)
+park_note_row(const ApplyContext *cx, const Pending *p)
 {
 	bool		arrived = version_cmp(p->version, cx->version) == 0;
 	char	   *constraint = get_rel_name(p->index_id);
@@ -133,7 +133,7 @@ park_record(ApplyContext *cx)
 	{
 		Pending    *p = lfirst(lc);
 
-		record(cx, p);
+		park_note_row(cx, p);
 		ExecDropSingleTupleTableSlot(p->row);
 		ExecDropSingleTupleTableSlot(p->winner);
 	}
@@ -163,7 +163,7 @@ typedef struct Put
 
 /* Finds the local row of the key. */
 static void
-find(Put *p)
+park_find(Put *p)
 {
 	ApplyRelation *ar = p->ar;
 	TupleTableSlot *row;
@@ -216,7 +216,7 @@ is_newest(Put *p, ConflictKind exists, ConflictKind absent)
  * newslot of that target.
  */
 static ApplyTarget *
-make_row(Put *p)
+park_make_row(Put *p)
 {
 	ApplyRelation *ar = p->ar;
 	ApplyTarget *to = p->target;
@@ -237,7 +237,7 @@ make_row(Put *p)
 
 /* Forwards a row that the table does not show. */
 static void
-forward(ApplyRelation *ar, ApplyTarget *t)
+park_forward(ApplyRelation *ar, ApplyTarget *t)
 {
 	WireWrite	m = {.relid = ar->relid,.context.plain = true};
 	TupleTableSlot *row = copy_for_root(ar, t, t->newslot);
@@ -253,7 +253,7 @@ forward(ApplyRelation *ar, ApplyTarget *t)
 
 /* Shows the row. */
 static WriteResult
-show(Put *p, ApplyTarget *to)
+park_show(Put *p, ApplyTarget *to)
 {
 	const ApplyContext *cx = p->ar->cx;
 	Version		deleted;
@@ -281,13 +281,13 @@ show(Put *p, ApplyTarget *to)
 
 /* Parks the arriving row, and hides the row of its key that was shown so far. */
 static WriteResult
-hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
+park_hide(Put *p, ApplyTarget *to, const ParkedRow *parked)
 {
 	Assert(parked->blocked_by);
 	if (p->shown && !place_hide(p->ar, p->target, &p->target->found->tts_tid))
 		return WRITE_AGAIN;
 	(void) parked_store(p->ar->tombstones, p->key, parked);
-	forward(p->ar, to);
+	park_forward(p->ar, to);
 	return WRITE_DONE;
 }
 
@@ -310,7 +310,7 @@ try_put(Put *p, ConflictKind exists, ConflictKind absent, Missing missing)
 	TupleTableSlot *before = NULL;
 	bool		seen;
 
-	find(p);
+	park_find(p);
 	if (p->base)
 		apply_refuse_twin(p->ar, p->local);
 	if (!is_newest(p, exists, absent))
@@ -320,13 +320,13 @@ try_put(Put *p, ConflictKind exists, ConflictKind absent, Missing missing)
 		return WRITE_DONE;		/* the provider has a newer state, which will arrive */
 	if (!seen)
 		before = copy_for_root(p->ar, p->target, p->base);
-	to = make_row(p);
+	to = park_make_row(p);
 	/* an insert that met a row of its own key */
 	clashes = !seen && exists == CONFLICT_INSERT_EXISTS ? 1 : 0;
 	place = place_take(p->ar, to, to->newslot, &who, &parked);
 	if (place == PLACE_AGAIN)
 		return WRITE_AGAIN;
-	result = place == PLACE_FREE ? show(p, to) : hide(p, to, &parked);
+	result = place == PLACE_FREE ? park_show(p, to) : park_hide(p, to, &parked);
 	if (result == WRITE_DONE && !seen)
 	{
 		row_to_root_slot(p->ar);

@@ -173,7 +173,7 @@ compare_keys(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *a, TupleTableSlo
 
 /* Returns true if the conflicting local row keeps its place. */
 static bool
-stays(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *there, Version version,
+place_stays(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *there, Version version,
 	  TupleTableSlot *row, const PlaceFor *who)
 {
 	int			c = version_cmp(version, who->version);
@@ -185,7 +185,7 @@ stays(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *there, Version version,
 
 /* Pins the version of a local row. */
 static void
-pin(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version version)
+place_pin(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, Version version)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	Version		pinned;
@@ -213,8 +213,8 @@ place_hide(ApplyRelation *ar, ApplyTarget *t, ItemPointer tid)
 
 /* Parks a conflicting local row. Returns false if the row has changed meanwhile. */
 static bool
-displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version, TupleTableSlot *by,
-		 const PlaceFor *who)
+place_displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
+			   TupleTableSlot *by, const PlaceFor *who)
 {
 	ParkedRow	gone = place_parked(ar, t, clash->row, version);
 	Datum		key[INDEX_MAX_KEYS];
@@ -238,8 +238,8 @@ displace(ApplyRelation *ar, ApplyTarget *t, const Clash *clash, Version version,
  * *parked with the new row, as blocked by the newest of those. Returns PLACE_FREE otherwise.
  */
 static PlaceResult
-look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, TupleTableSlot *row,
-	 const PlaceFor *who, ParkedRow *parked)
+place_look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions,
+		   TupleTableSlot *row, const PlaceFor *who, ParkedRow *parked)
 {
 	int			newest = -1;
 	Clash	   *winner;
@@ -248,9 +248,9 @@ look(ApplyRelation *ar, ApplyTarget *t, List *clashes, const Version *versions, 
 	{
 		Clash	   *c = list_nth(clashes, i);
 
-		if (!stays(ar, t, c->row, versions[i], row, who))
+		if (!place_stays(ar, t, c->row, versions[i], row, who))
 			continue;
-		pin(ar, t, c->row, versions[i]);
+		place_pin(ar, t, c->row, versions[i]);
 		if (newest < 0 || version_cmp(versions[i], versions[newest]) > 0)
 			newest = i;
 	}
@@ -303,11 +303,11 @@ place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFo
 	versions = palloc(Max(list_length(clashes), 1) * sizeof(Version));
 	for (int i = 0; i < list_length(clashes); i++)
 		versions[i] = place_version(ar, t, ((Clash *) list_nth(clashes, i))->row, who->own);
-	result = look(ar, t, clashes, versions, row, who, parked);
+	result = place_look(ar, t, clashes, versions, row, who, parked);
 	for (int i = 0; i < list_length(clashes) && result == PLACE_FREE; i++)
 	{
 		if (!is_repeated(clashes, i) &&
-			!displace(ar, t, list_nth(clashes, i), versions[i], row, who))
+			!place_displace(ar, t, list_nth(clashes, i), versions[i], row, who))
 			result = PLACE_AGAIN;
 	}
 	unique_clashes_free(clashes);

@@ -184,7 +184,7 @@ put_reset(ApplyContext *cx)
 
 /* Gathers an insert, to be written later. */
 static void
-gather(ApplyRelation *ar, ApplyTarget *t)
+put_gather(ApplyRelation *ar, ApplyTarget *t)
 {
 	ApplyContext *cx = ar->cx;
 	Gathered   *g = cx->gathered;
@@ -307,7 +307,7 @@ target_of_key(ApplyRelation *ar, const Datum *key)
  * row.
  */
 static void
-put_row(ApplyRelation *ar, ConflictKind exists, ConflictKind absent, Missing missing)
+put_one_row(ApplyRelation *ar, ConflictKind exists, ConflictKind absent, Missing missing)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	ApplyTarget *t;
@@ -347,9 +347,9 @@ put_insert(ApplyRelation *ar)
 	if (ar->parking)
 		park_put(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing);
 	else if (!alone)
-		gather(ar, ar->target);
+		put_gather(ar, ar->target);
 	else if (ar->nkeys > 0)
-		put_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing);
+		put_one_row(ar, CONFLICT_INSERT_EXISTS, CONFLICT_INSERT_EXISTS, missing);
 	else
 		insert_new(ar, CONFLICT_INSERT_EXISTS);
 }
@@ -432,7 +432,7 @@ put_update_of_key(ApplyRelation *ar, Missing missing)
 	 * arrives as a separate message. Values that were not sent are those of the new key's row at
 	 * the provider.
 	 */
-	put_row(ar, CONFLICT_UPDATE_EXISTS, CONFLICT_UPDATE_MISSING,
+	put_one_row(ar, CONFLICT_UPDATE_EXISTS, CONFLICT_UPDATE_MISSING,
 			missing == MISSING_NONE ? MISSING_NONE : MISSING_FROM_PROVIDER);
 }
 
@@ -501,5 +501,5 @@ put_update(ApplyRelation *ar)
 	if (search_key(t, key) &&
 		put_over_found(ar, t, CONFLICT_UPDATE_ORIGIN_DIFFERS, missing, key) == WRITE_DONE)
 		return;
-	put_row(ar, CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
+	put_one_row(ar, CONFLICT_UPDATE_ORIGIN_DIFFERS, CONFLICT_UPDATE_MISSING, missing);
 }

@@ -95,7 +95,7 @@ invalidate_one(ApplyRelation *ar, Oid relid)
 
 /* Relcache callback of a context. */
 static void
-invalidate(Datum arg, Oid relid)
+relation_invalidate(Datum arg, Oid relid)
 {
 	for_all((struct Relations *) DatumGetPointer(arg), invalidate_one, relid);
 }
@@ -106,7 +106,7 @@ relations_create(ApplyContext *cx)
 	Assert(!cx->relations);
 	cx->relations = MemoryContextAllocZero(TopMemoryContext, sizeof(struct Relations));
 	/* the relations are never freed; a process has one context, or very few */
-	CacheRegisterRelcacheCallback(invalidate, PointerGetDatum(cx->relations));
+	CacheRegisterRelcacheCallback(relation_invalidate, PointerGetDatum(cx->relations));
 }
 
 /* Creates an empty hash table of relations. */
@@ -133,7 +133,7 @@ relation_in_use(ApplyContext *cx)
 
 /* Returns the relation with a relation id of the set in use, or NULL if none was described. */
 static ApplyRelation *
-find(ApplyContext *cx, uint32 remote_id)
+relation_find(ApplyContext *cx, uint32 remote_id)
 {
 	HTAB	   *set = cx->relations->sets[cx->relations->in_use];
 
@@ -142,7 +142,7 @@ find(ApplyContext *cx, uint32 remote_id)
 
 /* Stores a description, whose memory is context. */
 static void
-store(ApplyContext *cx, WireRelation remote, MemoryContext context)
+relation_keep(ApplyContext *cx, WireRelation remote, MemoryContext context)
 {
 	HTAB	  **set = &cx->relations->sets[cx->relations->in_use];
 	ApplyRelation *ar;
@@ -190,7 +190,7 @@ relation_store(ApplyContext *cx, WireReader *r)
 
 	wire_read_relation(r, &remote);
 	MemoryContextSwitchTo(old);
-	store(cx, remote, context);
+	relation_keep(cx, remote, context);
 }
 
 void
@@ -209,7 +209,7 @@ relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a kept change does not begin with the description of its table")));
 	wire_read_relation(r, &remote);
-	ar = find(cx, remote.relid);
+	ar = relation_find(cx, remote.relid);
 	/* a table that was passed over was gone; this is another table of the same name */
 	if (ar && ar->kept_relid != relid)
 		ar->passed_over = false;
@@ -225,13 +225,13 @@ relation_store_kept(ApplyContext *cx, WireReader *r, uint32 relid)
 	*r = start;
 	(void) wire_read_type(r);
 	relation_store(cx, r);
-	ar = find(cx, remote.relid);
+	ar = relation_find(cx, remote.relid);
 	ar->kept_relid = relid;
 }
 
 /* Describes a local table as if the description came from a provider. */
 static WireRelation
-describe(Relation rel)
+relation_describe(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	Bitmapset  *sent = table_sent_columns(rel);
@@ -268,7 +268,7 @@ describe(Relation rel)
 const WireRelation *
 relation_remote(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = find(cx, remote_id);
+	ApplyRelation *ar = relation_find(cx, remote_id);
 
 	return ar ? &ar->remote : NULL;
 }
@@ -276,7 +276,7 @@ relation_remote(ApplyContext *cx, uint32 remote_id)
 bool
 relation_to_be_kept(ApplyContext *cx, uint32 remote_id, uint64 transaction)
 {
-	ApplyRelation *ar = find(cx, remote_id);
+	ApplyRelation *ar = relation_find(cx, remote_id);
 	bool		result = ar->kept_in != transaction;
 
 	Assert(ar->cx == cx);
@@ -287,7 +287,7 @@ relation_to_be_kept(ApplyContext *cx, uint32 remote_id, uint64 transaction)
 bool
 relation_is_free(ApplyContext *cx, uint32 remote_id, uint64 reading)
 {
-	ApplyRelation *ar = find(cx, remote_id);
+	ApplyRelation *ar = relation_find(cx, remote_id);
 
 	return ar && ar->free_in == reading;
 }
@@ -295,7 +295,7 @@ relation_is_free(ApplyContext *cx, uint32 remote_id, uint64 reading)
 void
 relation_note_free(ApplyContext *cx, uint32 remote_id, uint64 reading)
 {
-	ApplyRelation *ar = find(cx, remote_id);
+	ApplyRelation *ar = relation_find(cx, remote_id);
 
 	ar->free_in = reading;
 }
@@ -316,7 +316,7 @@ relation_exists(const WireRelation *remote)
 void
 relation_pass_over(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = find(cx, remote_id);
+	ApplyRelation *ar = relation_find(cx, remote_id);
 
 	if (ar)
 		ar->passed_over = true;
@@ -325,7 +325,7 @@ relation_pass_over(ApplyContext *cx, uint32 remote_id)
 bool
 relation_is_passed_over(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = find(cx, remote_id);
+	ApplyRelation *ar = relation_find(cx, remote_id);
 
 	return ar && ar->passed_over;
 }
@@ -335,7 +335,7 @@ relation_is_passed_over(ApplyContext *cx, uint32 remote_id)
  * other servers in the name of a table's owner.
  */
 static void
-refuse_foreign_partition(const ApplyRelation *ar, const char *partition)
+relation_refuse_foreign_partition(const ApplyRelation *ar, const char *partition)
 {
 	char	   *table = quote_qualified_identifier(ar->remote.nspname, ar->remote.relname);
 
@@ -359,7 +359,7 @@ find_local_table(const ApplyRelation *ar)
 	if (foreign && exclusion_reason(remote->nspname, remote->relname) != NULL)
 		return InvalidOid;
 	if (foreign)
-		refuse_foreign_partition(ar, foreign);
+		relation_refuse_foreign_partition(ar, foreign);
 	if (!OidIsValid(relid) && !ar->passed_over &&
 		exclusion_reason(remote->nspname, remote->relname) == NULL)
 		ereport(ERROR,
@@ -448,7 +448,7 @@ relation_key_differs(ApplyRelation *ar)
 
 /* Maps the key's columns. */
 static void
-map_key(ApplyRelation *ar)
+relation_map_key(ApplyRelation *ar)
 {
 	ar->key_index = table_key_index(ar->rel);
 	ar->nkeys = table_key_attributes(ar->rel, &ar->key_atts);
@@ -513,7 +513,7 @@ map_relation(ApplyRelation *ar)
 	ar->envelope = table_is_envelope(ar->rel);
 	map_columns(ar);
 	map_defaults(ar);
-	map_key(ar);
+	relation_map_key(ar);
 	ar->runs_code = table_runs_code(ar->rel);
 	ar->root_slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(ar->rel)),
 											 &TTSOpsVirtual);
@@ -525,7 +525,7 @@ map_relation(ApplyRelation *ar)
 ApplyRelation *
 relation_open_remote(ApplyContext *cx, uint32 remote_id)
 {
-	ApplyRelation *ar = find(cx, remote_id);
+	ApplyRelation *ar = relation_find(cx, remote_id);
 	MemoryContext old;
 
 	Assert(IsTransactionState());
@@ -562,7 +562,7 @@ relation_open_remote(ApplyContext *cx, uint32 remote_id)
 ApplyRelation *
 relation_open_local(ApplyContext *cx, Oid relid)
 {
-	ApplyRelation *ar = find(cx, relid);
+	ApplyRelation *ar = relation_find(cx, relid);
 	Relation	rel;
 
 	if (!ar || (!ar->valid && !ar->rel))
@@ -571,7 +571,7 @@ relation_open_local(ApplyContext *cx, Oid relid)
 		MemoryContext old = MemoryContextSwitchTo(context);
 
 		rel = table_open(relid, RowExclusiveLock);
-		store(cx, describe(rel), context);
+		relation_keep(cx, relation_describe(rel), context);
 		MemoryContextSwitchTo(old);
 		table_close(rel, NoLock);
 	}
@@ -639,7 +639,7 @@ relation_leaf(ApplyRelation *ar, Oid relid)
 		return t;
 	leaf = table_open(relid, RowExclusiveLock);
 	if (leaf->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-		refuse_foreign_partition(ar, RelationGetRelationName(leaf));
+		relation_refuse_foreign_partition(ar, RelationGetRelationName(leaf));
 	check_leaf_rights(ar, leaf);
 	if (OidIsValid(ar->key_index))
 		key_index = target_partition_index(leaf, ar->key_index);
@@ -758,7 +758,7 @@ relation_close_all(ApplyContext *cx)
 
 /* Forgets that a relation was open. */
 static void
-reset(ApplyRelation *ar, Oid unused)
+relation_clear(ApplyRelation *ar, Oid unused)
 {
 	ar->rel = NULL;
 	ar->target = NULL;
@@ -772,5 +772,5 @@ relation_reset(ApplyContext *cx)
 	cx->relations->routings = NIL;
 	list_free(cx->relations->open);
 	cx->relations->open = NIL;
-	for_all(cx->relations, reset, InvalidOid);
+	for_all(cx->relations, relation_clear, InvalidOid);
 }

@@ -68,7 +68,7 @@ scout_begin(ApplyContext *cx)
 
 /* Notes a table. */
 static void
-note(Scout *s, const char *nspname, const char *relname, uint32 remote_id)
+scout_note(Scout *s, const char *nspname, const char *relname, uint32 remote_id)
 {
 	TableKey	key = table_key(nspname, relname);
 	bool		found;
@@ -101,12 +101,12 @@ note_envelope(Scout *s, const WireRelation *remote, const WireTuple *t)
 	char	   *relname = text_of(remote, t, "table_name");
 
 	if (nspname && relname)
-		note(s, nspname, relname, 0);
+		scout_note(s, nspname, relname, 0);
 }
 
 /* Notes the table of one row. */
 static void
-row(ApplyContext *cx, uint32 remote_id, bool inserted)
+scout_row(ApplyContext *cx, uint32 remote_id, bool inserted)
 {
 	Scout	   *s = cx->scout;
 	const WireRelation *remote = remote_id != s->last_id ? relation_remote(cx, remote_id) : NULL;
@@ -116,7 +116,7 @@ row(ApplyContext *cx, uint32 remote_id, bool inserted)
 	if (strcmp(remote->nspname, EXTENSION_SCHEMA) != 0)
 	{
 		if (!relation_is_passed_over(cx, remote_id))
-			note(s, remote->nspname, remote->relname, remote_id);
+			scout_note(s, remote->nspname, remote->relname, remote_id);
 		s->last_id = remote_id;
 	}
 	else if (inserted && strcmp(remote->relname, TABLE_WAITING_CHANGE) == 0)
@@ -137,22 +137,22 @@ scout_message(ApplyContext *cx, WireReader *r, WireMessage type)
 	switch (type)
 	{
 		case WIRE_INSERT:
-			row(cx, wire_read_insert(r, &s->newtup), true);
+			scout_row(cx, wire_read_insert(r, &s->newtup), true);
 			break;
 		case WIRE_UPDATE:
-			row(cx, wire_read_update(r, &has_old, &s->oldtup, &s->newtup), false);
+			scout_row(cx, wire_read_update(r, &has_old, &s->oldtup, &s->newtup), false);
 			break;
 		case WIRE_DELETE:
-			row(cx, wire_read_delete(r, &s->oldtup), false);
+			scout_row(cx, wire_read_delete(r, &s->oldtup), false);
 			break;
 		case WIRE_WRITE:
 			wire_read_write(r, &write, &s->newtup);
-			row(cx, write.relid, false);
+			scout_row(cx, write.relid, false);
 			break;
 		default:
 			wire_read_truncate(r, &n, &ids);
 			for (int i = 0; i < n; i++)
-				row(cx, ids[i], false);
+				scout_row(cx, ids[i], false);
 			break;
 	}
 	MemoryContextSwitchTo(old);

@@ -30,7 +30,7 @@
 
 /* Returns the next row of a scan for the key, in t->found. */
 static bool
-next_row(ApplyTarget *t, IndexScanDesc scan)
+search_next_row(ApplyTarget *t, IndexScanDesc scan)
 {
 	while (index_getnext_slot(scan, ForwardScanDirection, t->found))
 	{
@@ -57,7 +57,7 @@ search_key(ApplyTarget *t, const Datum *key)
 	for (int i = 0; i < t->nkeys; i++)
 		t->skeys[i].sk_argument = key[i];
 	index_rescan(t->scan, t->skeys, t->nkeys, NULL, 0);
-	found = next_row(t, t->scan);
+	found = search_next_row(t, t->scan);
 	end_latest_snapshot(snapshot);
 	MemoryContextSwitchTo(old);
 	return found;
@@ -78,7 +78,7 @@ is_coming(ApplyTarget *t, TransactionId *writer)
 	InitDirtySnapshot(dirty);
 	scan = begin_index_scan(t->rel, t->rri->ri_IndexRelationDescs[t->key_index], &dirty, t->nkeys);
 	index_rescan(scan, t->skeys, t->nkeys, NULL, 0);
-	found = next_row(t, scan);
+	found = search_next_row(t, scan);
 	if (found)
 		*writer = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
 	ExecClearTuple(t->found);

@@ -123,7 +123,7 @@ has_ranges(ApplyTarget *t)
 
 /* Begins a scan of a range of blocks, or of the whole table if it has no range scans. */
 static TableScanDesc
-start_scan(ApplyTarget *t, BlockNumber from, BlockNumber to)
+search_image_start_scan(ApplyTarget *t, BlockNumber from, BlockNumber to)
 {
 	ItemPointerData first,
 				end;
@@ -137,7 +137,7 @@ start_scan(ApplyTarget *t, BlockNumber from, BlockNumber to)
 
 /* Returns the next row of that scan in t->found. */
 static bool
-next_row(ApplyTarget *t, TableScanDesc scan)
+search_image_next_row(ApplyTarget *t, TableScanDesc scan)
 {
 	if (!has_ranges(t))
 		return table_scan_getnextslot(scan, ForwardScanDirection, t->found);
@@ -157,10 +157,10 @@ scan_blocks(ApplyRelation *ar, ApplyTarget *t, Compare is_same, BlockNumber from
 	MemoryContext old;
 	BlockNumber last = InvalidBlockNumber;
 	bool		found = false;
-	TableScanDesc scan = start_scan(t, from, to);
+	TableScanDesc scan = search_image_start_scan(t, from, to);
 
 	old = MemoryContextSwitchTo(context);
-	while (!found && next_row(t, scan))
+	while (!found && search_image_next_row(t, scan))
 	{
 		BlockNumber block = ItemPointerGetBlockNumber(&t->found->tts_tid);
 

@@ -133,7 +133,7 @@ build_estate(ApplyTarget *t)
 
 /* Collects the indexes, which each transaction opens. */
 static void
-build_indexes(ApplyTarget *t, Oid key_index)
+target_build_indexes(ApplyTarget *t, Oid key_index)
 {
 	List	   *oids = RelationGetIndexList(t->rel);
 	ListCell   *lc;
@@ -185,7 +185,7 @@ build_scan_keys(ApplyTarget *t)
 
 /* Builds everything about a table that is open. */
 static void
-build(ApplyTarget *t, Oid key_index, Relation root)
+target_build(ApplyTarget *t, Oid key_index, Relation root)
 {
 	MemoryContext old;
 
@@ -197,7 +197,7 @@ build(ApplyTarget *t, Oid key_index, Relation root)
 	old = MemoryContextSwitchTo(t->context);
 	t->runs_code = table_runs_code(t->rel);
 	build_estate(t);
-	build_indexes(t, key_index);
+	target_build_indexes(t, key_index);
 	build_scan_keys(t);
 	{
 		TupleDesc	desc = CreateTupleDescCopyConstr(RelationGetDescr(t->rel));
@@ -256,7 +256,7 @@ target_get(Oid relid, Oid key_index, Relation root)
 		/* planning expressions of indexes may run functions */
 		OwnerContext saved = as_owner_begin_code(t->owner);
 
-		build(t, key_index, root);
+		target_build(t, key_index, root);
 		as_owner_end(saved);
 	}
 	for (int i = 0; i < t->nindexes; i++)

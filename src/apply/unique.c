@@ -76,7 +76,7 @@ prepare_key(Search *s, int k)
 
 /* Prepares the search for rows that conflict in an index. Returns false if there can be none. */
 static bool
-prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
+unique_prepare(Search *s, ApplyTarget *t, int i, TupleTableSlot *row)
 {
 	Assert(session_in_row());
 	s->target = t;
@@ -116,7 +116,7 @@ really_clashes(Search *s, TupleTableSlot *found)
 
 /* Returns true if two rows have the same key. */
 static bool
-same_key(ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
+unique_same_key(ApplyTarget *t, TupleTableSlot *a, TupleTableSlot *b)
 {
 	for (int k = 0; k < t->nkeys; k++)
 	{
@@ -149,7 +149,7 @@ search_index(Search *s, TupleTableSlot *row, TupleTableSlot *found, List **clash
 	{
 		Clash	   *clash;
 
-		if (same_key(t, row, found) || (scan->xs_recheck && !really_clashes(s, found)))
+		if (unique_same_key(t, row, found) || (scan->xs_recheck && !really_clashes(s, found)))
 			continue;
 		busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
 		if (TransactionIdIsValid(busy))
@@ -193,7 +193,7 @@ unique_clashes(ApplyTarget *t, TupleTableSlot *row, bool wait, bool *busy)
 	{
 		TransactionId running;
 
-		if (!prepare(&s, t, i, row))
+		if (!unique_prepare(&s, t, i, row))
 			continue;
 		running = search_index(&s, row, found, &clashes);
 		if (!TransactionIdIsValid(running))

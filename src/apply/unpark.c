@@ -63,7 +63,7 @@ typedef struct Look
 
 /* Begins a transaction that is not replicated. */
 static void
-begin(ApplyContext *cx)
+unpark_begin(ApplyContext *cx)
 {
 	OwnTransaction t;
 	RepOriginId origin;
@@ -95,7 +95,7 @@ release_origin(void)
 }
 
 static void
-commit(ApplyContext *cx)
+unpark_commit(ApplyContext *cx)
 {
 	Assert(replorigin_session_origin == origin_map_origin(ORIGIN_NODE_REPAIR));
 	tombstone_end_transaction();
@@ -167,7 +167,7 @@ take_values(ApplyRelation *ar, const Datum *key, const ParkedRow *parked)
 
 /* Makes the table show a row again. */
 static void
-show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parked)
+unpark_show(ApplyRelation *ar, ApplyTarget *t, const Datum *key, const ParkedRow *parked)
 {
 	write_insert(ar, t, t->newslot);
 
@@ -211,7 +211,7 @@ try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const Parked
 	switch (place_take(ar, t, t->newslot, &who, &parked))
 	{
 		case PLACE_FREE:
-			show(ar, t, key, before);
+			unpark_show(ar, t, key, before);
 			return true;
 		case PLACE_TAKEN:
 			note_blocker(ar, key, before, &parked);
@@ -229,7 +229,7 @@ try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const Parked
  * again.
  */
 static bool
-look_at(ApplyRelation *ar, const ParkedEntry *e)
+unpark_look_at(ApplyRelation *ar, const ParkedEntry *e)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	ParkedRow	before;
@@ -250,7 +250,7 @@ look_at(ApplyRelation *ar, const ParkedEntry *e)
 
 /* Checks the parked rows of a table. */
 static UnparkResult
-look_at_all(Look *look)
+unpark_look_at_all(Look *look)
 {
 	ApplyContext *cx = look->cx;
 	ApplyRelation *ar = relation_open_local(cx, look->relid);
@@ -276,7 +276,7 @@ look_at_all(Look *look)
 		pulse_step();
 		look->at_work = e->key;
 		MemoryContextSwitchTo(each);
-		changed += look_at(ar, e) ? 1 : 0;
+		changed += unpark_look_at(ar, e) ? 1 : 0;
 		MemoryContextSwitchTo(cx->row_context);
 		MemoryContextReset(each);
 		if (changed == MOST_AT_ONCE)
@@ -302,20 +302,20 @@ abort_all(ApplyContext *cx, MemoryContext context)
 
 /* Records an error with the row that caused it. */
 static void
-note_error(const Look *look, bytea *bytes, const char *message, int seconds)
+unpark_note_error(const Look *look, bytea *bytes, const char *message, int seconds)
 {
 	ApplyRelation *ar;
 	Datum		key[INDEX_MAX_KEYS];
 	OwnerContext saved;
 
-	begin(look->cx);
+	unpark_begin(look->cx);
 	ar = relation_open_local(look->cx, look->relid);
 	parked_lock(look->relid, true);
 	saved = become_owner(ar);
 	if (ar->tombstones && tombstone_key_values(ar->tombstones, bytes, key))
 		parked_note_error(ar->tombstones, key, message, seconds);
 	become_worker(saved);
-	commit(look->cx);
+	unpark_commit(look->cx);
 }
 
 /* Does the same. Returns false if that failed, because the table may be locked. */
@@ -327,7 +327,7 @@ try_note_error(const Look *look, bytea *bytes, const char *message, int seconds,
 
 	PG_TRY();
 	{
-		note_error(look, bytes, message, seconds);
+		unpark_note_error(look, bytes, message, seconds);
 		noted = true;
 	}
 	PG_CATCH();
@@ -367,7 +367,7 @@ explain_limit(ErrorData *edata)
  * again, except transient ones.
  */
 static UnparkResult
-clean_up(Look *look, MemoryContext context)
+unpark_clean_up(Look *look, MemoryContext context)
 {
 	ErrorData  *edata;
 	bytea	   *key = NULL;
@@ -409,14 +409,14 @@ unpark_table(ApplyContext *cx, Oid relid)
 	look->relid = relid;
 	PG_TRY();
 	{
-		begin(cx);
-		result = look_at_all(look);
-		commit(cx);
+		unpark_begin(cx);
+		result = unpark_look_at_all(look);
+		unpark_commit(cx);
 		MemoryContextReset(cx->row_context);
 	}
 	PG_CATCH();
 	{
-		result = clean_up(look, context);
+		result = unpark_clean_up(look, context);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -495,16 +495,16 @@ unpark_collect_pins(ApplyContext *cx, Oid relid)
 
 	PG_TRY();
 	{
-		begin(cx);
+		unpark_begin(cx);
 		collect_pins(cx, relid);
-		commit(cx);
+		unpark_commit(cx);
 		MemoryContextReset(cx->row_context);
 	}
 	PG_CATCH();
 	{
 		Look		look = {.cx = cx,.relid = relid};
 
-		(void) clean_up(&look, context);	/* collect the pins another time */
+		(void) unpark_clean_up(&look, context);	/* collect the pins another time */
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

@@ -109,7 +109,7 @@ is_users(Oid function, Oid *owner, bool *has_settings)
 }
 
 static bool
-needs_hook(Oid function)
+code_hook_needs_hook(Oid function)
 {
 	Oid			owner;
 	bool		has_settings;
@@ -164,7 +164,7 @@ become_caller(Call *call)
  * state: its beginning was not seen.
  */
 static void
-at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
+code_hook_at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
 {
 	Call	   *call = (Call *) DatumGetPointer(*private);
 
@@ -200,7 +200,7 @@ at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
  * function.
  */
 static bool
-is_held(void)
+code_hook_is_held(void)
 {
 	return depth == 0 && session_in_row() && session_text_is_pinned();
 }
@@ -209,7 +209,7 @@ is_held(void)
 static bool
 hold_array_nulls(bool *newval, void **extra, GucSource source)
 {
-	if (is_held())
+	if (code_hook_is_held())
 		*newval = true;
 	return true;
 }
@@ -218,7 +218,7 @@ hold_array_nulls(bool *newval, void **extra, GucSource source)
 static bool
 hold_interval_style(int *newval, void **extra, GucSource source)
 {
-	if (is_held())
+	if (code_hook_is_held())
 		*newval = INTSTYLE_POSTGRES;
 	return true;
 }
@@ -227,7 +227,7 @@ hold_interval_style(int *newval, void **extra, GucSource source)
 static bool
 hold_xml_option(int *newval, void **extra, GucSource source)
 {
-	if (is_held())
+	if (code_hook_is_held())
 		*newval = XMLOPTION_CONTENT;
 	return true;
 }
@@ -238,7 +238,7 @@ hold_text(HeldText held, const char *name, char **newval, void **extra, GucSourc
 {
 	GucStringCheckHook previous = previous_checks[held];
 
-	if (is_held())
+	if (code_hook_is_held())
 	{
 		char	   *pinned = guc_strdup(LOG, session_text_pin(name));
 
@@ -273,7 +273,7 @@ hold_monetary(char **newval, void **extra, GucSource source)
 
 /* Puts a check hook in front of the one that a text setting has. */
 static void
-chain(struct config_generic *setting, GucStringCheckHook hook, HeldText held)
+code_hook_chain(struct config_generic *setting, GucStringCheckHook hook, HeldText held)
 {
 	struct config_string *s = string_setting(setting);
 
@@ -300,11 +300,11 @@ hold_settings(void)
 		else if (strcmp(name, "xmloption") == 0)
 			enum_setting(all[i])->check_hook = hold_xml_option;
 		else if (strcmp(name, "DateStyle") == 0)
-			chain(all[i], hold_datestyle, HELD_DATESTYLE);
+			code_hook_chain(all[i], hold_datestyle, HELD_DATESTYLE);
 		else if (strcmp(name, "TimeZone") == 0)
-			chain(all[i], hold_timezone, HELD_TIMEZONE);
+			code_hook_chain(all[i], hold_timezone, HELD_TIMEZONE);
 		else if (strcmp(name, "lc_monetary") == 0)
-			chain(all[i], hold_monetary, HELD_MONETARY);
+			code_hook_chain(all[i], hold_monetary, HELD_MONETARY);
 	}
 }
 
@@ -350,9 +350,9 @@ code_hook_install(void)
 	Assert(previous_checks[HELD_DATESTYLE] == NULL);
 	RegisterXactCallback(give_back_locks, NULL);
 	previous_needs_hook = needs_fmgr_hook;
-	needs_fmgr_hook = needs_hook;
+	needs_fmgr_hook = code_hook_needs_hook;
 	previous_hook = fmgr_hook;
-	fmgr_hook = at_function;
+	fmgr_hook = code_hook_at_function;
 	hold_settings();
 	DefineCustomBoolVariable(
 		CODE_AS_OWNERS, "Has functions that statements of a superuser call run as who owns them.",

@@ -99,14 +99,14 @@ function_index(Oid funcid)
 
 /* Returns true for the functions for which PostgreSQL has to call the hook. */
 static bool
-needs_hook(Oid funcid)
+fault_point_needs_hook(Oid funcid)
 {
 	return (previous_needs_hook && previous_needs_hook(funcid)) || function_index(funcid) >= 0;
 }
 
 /* Function manager hook. */
 static void
-at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
+fault_point_at_function(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 {
 	int			i = event == FHET_END ? function_index(flinfo->fn_oid) : -1;
 
@@ -125,9 +125,9 @@ void
 fault_point_install(void)
 {
 	previous_needs_hook = needs_fmgr_hook;
-	needs_fmgr_hook = needs_hook;
+	needs_fmgr_hook = fault_point_needs_hook;
 	previous_hook = fmgr_hook;
-	fmgr_hook = at_function;
+	fmgr_hook = fault_point_at_function;
 }
 
 #endif							/* REPLICATION_PLUGIN_FAULT_POINTS */

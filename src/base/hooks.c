@@ -50,7 +50,7 @@ next_taker(const UtilityTaker *t)
 
 /* Executes a command as PostgreSQL would without the extension. */
 static void
-run(const UtilityCommand *c)
+hooks_run(const UtilityCommand *c)
 {
 	(hooks.previous_utility ? hooks.previous_utility : standard_ProcessUtility)
 		(c->pstmt, c->query, c->read_only_tree, c->context, c->params, c->env, c->dest, c->qc);
@@ -71,7 +71,7 @@ utility_next(const UtilityCommand *command)
 		taker->take(&next);
 	}
 	else
-		run(command);
+		hooks_run(command);
 }
 
 /* Utility command hook. */
@@ -118,7 +118,7 @@ perms_hook(PERMS_HOOK_PARAMETERS)
 
 /* Relcache callback. */
 static void
-table_changed(Datum arg, Oid relid)
+hooks_table_changed(Datum arg, Oid relid)
 {
 	for (const TableTaker *take = hooks.takers.tables; *take; take++)
 		(*take) (relid);
@@ -147,7 +147,7 @@ hooks_install(const HookTakers *takers, bool preloaded)
 	object_access_hook = access_hook;
 	hooks.previous_perms = ExecutorCheckPerms_hook;
 	ExecutorCheckPerms_hook = perms_hook;
-	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(hooks_table_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, name_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, name_changed, (Datum) 0);
 }

@@ -130,7 +130,7 @@ tracked_subxact_callback(SubXactEvent event, SubTransactionId mine,
  * must not raise errors.
  */
 static Tracked *
-track(PGconn *conn, PGresult *result)
+peer_track(PGconn *conn, PGresult *result)
 {
 	Tracked    *t = malloc(sizeof(Tracked));
 
@@ -145,7 +145,7 @@ track(PGconn *conn, PGresult *result)
 
 /* Stops tracking something that is being ended. */
 static void
-untrack(Tracked *t)
+peer_untrack(Tracked *t)
 {
 	if (t == NULL)
 		return;
@@ -162,23 +162,24 @@ track_events(PGEventId event, void *info, void *pass_through)
 		case PGEVT_REGISTER:
 			{
 				PGconn	   *conn = ((PGEventRegister *) info)->conn;
-				Tracked    *t = track(conn, NULL);
+				Tracked    *t = peer_track(conn, NULL);
 
 				return t != NULL && PQsetInstanceData(conn, track_events, t);
 			}
 		case PGEVT_CONNDESTROY:
-			untrack(PQinstanceData(((PGEventConnDestroy *) info)->conn, track_events));
+			peer_untrack(PQinstanceData(((PGEventConnDestroy *) info)->conn, track_events));
 			ReleaseExternalFD();
 			return 1;
 		case PGEVT_RESULTCREATE:
 			{
 				PGresult   *result = ((PGEventResultCreate *) info)->result;
-				Tracked    *t = track(NULL, result);
+				Tracked    *t = peer_track(NULL, result);
 
 				return t != NULL && PQresultSetInstanceData(result, track_events, t);
 			}
 		case PGEVT_RESULTDESTROY:
-			untrack(PQresultInstanceData(((PGEventResultDestroy *) info)->result, track_events));
+			peer_untrack(
+				PQresultInstanceData(((PGEventResultDestroy *) info)->result, track_events));
 			return 1;
 		case PGEVT_RESULTCOPY:
 		case PGEVT_CONNRESET:

@@ -66,7 +66,7 @@ waits_for_lock(void)
 
 /* Cancels what is running: the query at first, the process if that does not help. */
 static void
-cancel(void)
+pulse_cancel(void)
 {
 	if (++cancels > MOST_CANCELS)
 		ProcDiePending = true;
@@ -78,7 +78,7 @@ cancel(void)
 
 /* Handler of the timer. */
 static void
-tick(void)
+pulse_tick(void)
 {
 	Moment		now = moment_now();
 
@@ -93,7 +93,7 @@ tick(void)
 	{
 		cancel_at = now + BEAT_MS * INT64CONST(1000);
 		last_step = now;
-		cancel();
+		pulse_cancel();
 	}
 	else if (waits_for_lock())
 	{
@@ -103,7 +103,7 @@ tick(void)
 			now - wait_began > (setting_lock_patience + BEYOND_PATIENCE_MS) * INT64CONST(1000))
 		{
 			wait_began = now;
-			cancel();
+			pulse_cancel();
 		}
 	}
 	else if (!limited || pulse_stepped)
@@ -115,7 +115,7 @@ tick(void)
 	else if (setting_row_timeout > 0 && now - last_step >= setting_row_timeout * INT64CONST(1000))
 	{
 		last_step = now;
-		cancel();
+		pulse_cancel();
 	}
 	if (now - last_beat >= BEAT_MS * INT64CONST(1000))
 	{
@@ -128,14 +128,14 @@ void
 pulse_init(void (*beat) (void *), void *arg)
 {
 	if (timer < USER_TIMEOUT)
-		timer = RegisterTimeout(USER_TIMEOUT, tick);
+		timer = RegisterTimeout(USER_TIMEOUT, pulse_tick);
 	beat_function = beat;
 	beat_arg = arg;
 }
 
 /* Starts the timer. */
 static void
-start(void)
+pulse_start(void)
 {
 	int			ms = Max(SHORTEST_TICK_MS, Min(DeadlockTimeout / 4, LONGEST_TICK_MS));
 
@@ -149,7 +149,7 @@ pulse_begin(void)
 	if (timer < USER_TIMEOUT)
 		return;
 	if (!get_timeout_active(timer))
-		start();
+		pulse_start();
 	pulse_stepped = true;
 	limited = true;
 }

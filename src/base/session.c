@@ -355,7 +355,7 @@ session_hide(bool local)
 
 /* Removes the backslashes of connection options from a value; palloc'd. */
 static const char *
-plain(const char *value)
+session_plain(const char *value)
 {
 	char	   *result = pstrdup(value);
 	char	   *to = result;
@@ -374,7 +374,7 @@ static void
 set_all(const Pin *pins, int n)
 {
 	for (int i = 0; i < n; i++)
-		SetConfigOption(pins[i].name, plain(pins[i].value), PGC_SUSET, PGC_S_OVERRIDE);
+		SetConfigOption(pins[i].name, session_plain(pins[i].value), PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void

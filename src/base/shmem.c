@@ -27,7 +27,7 @@ void	   *shmem_addresses[SHMEM_MOST_AREAS];
 
 /* Hook in which shared memory is reserved. */
 static void
-request(void)
+shmem_request(void)
 {
 	if (shmem.previous_request)
 		shmem.previous_request();
@@ -41,7 +41,7 @@ request(void)
  * is held.
  */
 static void *
-attach(const ShmemArea *area)
+shmem_attach(const ShmemArea *area)
 {
 	bool		found;
 	Size		size = area->size();
@@ -63,7 +63,7 @@ attach(const ShmemArea *area)
 
 /* Hook in which shared memory is created, or attached to. */
 static void
-startup(void)
+shmem_startup(void)
 {
 	if (shmem.previous_startup)
 		shmem.previous_startup();
@@ -71,7 +71,7 @@ startup(void)
 	for (int i = 0; shmem.areas[i]; i++)
 	{
 		Assert(i < SHMEM_MOST_AREAS);
-		shmem_addresses[i] = attach(shmem.areas[i]);
+		shmem_addresses[i] = shmem_attach(shmem.areas[i]);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -82,9 +82,9 @@ shmem_install(const ShmemArea *const *areas)
 	Assert(process_shared_preload_libraries_in_progress && !shmem.areas);
 	shmem.areas = areas;
 	shmem.previous_request = shmem_request_hook;
-	shmem_request_hook = request;
+	shmem_request_hook = shmem_request;
 	shmem.previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	shmem_startup_hook = shmem_startup;
 }
 
 bool

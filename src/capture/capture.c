@@ -164,7 +164,7 @@ key_values(CaptureState *state, TupleTableSlot *slot, Datum *key)
 
 /* Returns true if two rows have the same bytes in all key columns. */
 static bool
-same_key(CaptureState *state, TupleTableSlot *a, TupleTableSlot *b)
+capture_same_key(CaptureState *state, TupleTableSlot *a, TupleTableSlot *b)
 {
 	for (int i = 0; i < tombstone_nkeys(state->keys); i++)
 	{
@@ -228,7 +228,7 @@ key_is_live(CaptureState *state, Relation rel, const Datum *key)
  * handled as the owner.
  */
 static void
-remember(CaptureState *state, Relation rel, const Datum *key, bool send)
+capture_remember(CaptureState *state, Relation rel, const Datum *key, bool send)
 {
 	bool		users = tombstone_users_types(state->keys);
 	OwnerContext saved = {0};
@@ -258,12 +258,12 @@ replication_plugin_capture_row(PG_FUNCTION_ARGS)
 	requirement_check();
 	state = capture_state(fcinfo, trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
-		same_key(state, trigger->tg_trigslot, trigger->tg_newslot))
+		capture_same_key(state, trigger->tg_trigslot, trigger->tg_newslot))
 		return PointerGetDatum(NULL);
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	key_values(state, trigger->tg_trigslot, key);
-	remember(state, trigger->tg_relation, key,
+	capture_remember(state, trigger->tg_relation, key,
 			 !(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && state->wal_has_key));
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) || state->wal_has_key)
 		capture_note(state->relid, 1);

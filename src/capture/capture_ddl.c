@@ -37,7 +37,7 @@ PG_FUNCTION_INFO_V1(replication_plugin_capture_ddl);
 
 /* Returns the table to which a changed relation belongs. */
 static Oid
-table_of(Oid relid)
+capture_ddl_table_of(Oid relid)
 {
 	char		kind = get_rel_relkind(relid);
 
@@ -88,7 +88,7 @@ table_of_command(TupleTableSlot *slot)
 	if (isnull)
 		return InvalidOid;		/* GRANT and the like */
 	if (class == RelationRelationId)
-		return table_of(object);
+		return capture_ddl_table_of(object);
 	return class == TriggerRelationId ? table_of_trigger(object) : InvalidOid;
 }
 
@@ -142,7 +142,7 @@ detached_tables(Node *stmt)
  * even opened.
  */
 static bool
-is_harmless(Node *stmt)
+capture_ddl_is_harmless(Node *stmt)
 {
 	if (IsA(stmt, RenameStmt))
 		return ((RenameStmt *) stmt)->renameType == OBJECT_INDEX;
@@ -172,7 +172,7 @@ replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("capture_ddl() is called by event triggers only")));
 	stmt = ((EventTriggerData *) fcinfo->context)->parsetree;
-	if (nodes_local_id() == INVALID_NODE_ID || is_harmless(stmt))
+	if (nodes_local_id() == INVALID_NODE_ID || capture_ddl_is_harmless(stmt))
 		PG_RETURN_NULL();
 	foreach(lc, list_concat_unique_oid(changed_tables(), detached_tables(stmt)))
 	{

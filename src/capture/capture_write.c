@@ -53,7 +53,7 @@ typedef struct WriteState
 
 /* Returns the description of a table, which is built at the first row of a statement. */
 static MergeTable *
-table_of(FunctionCallInfo fcinfo, Relation rel)
+capture_write_table_of(FunctionCallInfo fcinfo, Relation rel)
 {
 	WriteState *state = fcinfo->flinfo->fn_extra;
 	MemoryContext old;
@@ -71,7 +71,7 @@ table_of(FunctionCallInfo fcinfo, Relation rel)
 
 /* Returns true if two rows have the same bytes in all key columns. */
 static bool
-same_key(MergeTable *t, TupleTableSlot *a, TupleTableSlot *b)
+capture_write_same_key(MergeTable *t, TupleTableSlot *a, TupleTableSlot *b)
 {
 	for (int i = 0; i < t->nkeys; i++)
 	{
@@ -160,7 +160,8 @@ refuse_more_siblings(Relation rel)
  * the row that the table has now (NULL: deleted).
  */
 static void
-write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old, TupleTableSlot *row)
+capture_write_row(MergeTable *t, Relation rel, const Datum *key, TupleTableSlot *old,
+				  TupleTableSlot *row)
 {
 	const Frontier *seen = current_seen();
 	RowState	found;
@@ -204,36 +205,37 @@ leave_key(MergeTable *t, Relation rel, TupleTableSlot *old)
 	Datum		key[INDEX_MAX_KEYS];
 
 	merge_table_key(t, old, key);
-	write_row(t, rel, key, old, merge_table_find_row(rel, key, SnapshotSelf, live) ? live : NULL);
+	capture_write_row(t, rel, key, old,
+					  merge_table_find_row(rel, key, SnapshotSelf, live) ? live : NULL);
 	ExecDropSingleTupleTableSlot(live);
 }
 
 /* Captures a new row, or a row that replaces old. */
 static void
-put_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
+capture_write_put_row(MergeTable *t, Relation rel, TupleTableSlot *old, TupleTableSlot *row)
 {
 	Datum		key[INDEX_MAX_KEYS];
 
 	merge_table_key(t, row, key);
-	write_row(t, rel, key, old, row);
+	capture_write_row(t, rel, key, old, row);
 }
 
 /* Makes operations of the change for which a trigger was fired. */
 static void
-capture(MergeTable *t, TriggerData *trigger)
+capture_write_capture(MergeTable *t, TriggerData *trigger)
 {
 	Relation	rel = trigger->tg_relation;
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		put_row(t, rel, NULL, trigger->tg_trigslot);
+		capture_write_put_row(t, rel, NULL, trigger->tg_trigslot);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		leave_key(t, rel, trigger->tg_trigslot);
-	else if (same_key(t, trigger->tg_trigslot, trigger->tg_newslot))
-		put_row(t, rel, trigger->tg_trigslot, trigger->tg_newslot);
+	else if (capture_write_same_key(t, trigger->tg_trigslot, trigger->tg_newslot))
+		capture_write_put_row(t, rel, trigger->tg_trigslot, trigger->tg_newslot);
 	else
 	{
 		leave_key(t, rel, trigger->tg_trigslot);
-		put_row(t, rel, NULL, trigger->tg_newslot);
+		capture_write_put_row(t, rel, NULL, trigger->tg_newslot);
 		capture_note(RelationGetRelid(rel), -1);	/* two messages for one change */
 	}
 }
@@ -262,11 +264,11 @@ replication_plugin_capture_write(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurrentMemoryContext, "capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	/* stored siblings of the row are read as the owner, whoever writes */
-	t = table_of(fcinfo, trigger->tg_relation);
+	t = capture_write_table_of(fcinfo, trigger->tg_relation);
 	saved = row_codec_runs_code(t->codec)
 				? as_owner_begin_code(trigger->tg_relation->rd_rel->relowner)
 				: as_owner_begin(trigger->tg_relation->rd_rel->relowner);
-	capture(t, trigger);
+	capture_write_capture(t, trigger);
 	as_owner_end(saved);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -280,12 +282,12 @@ capture_write_delete(MergeTable *t, Relation rel, TupleTableSlot *row)
 	Datum		key[INDEX_MAX_KEYS];
 
 	merge_table_key(t, row, key);
-	write_row(t, rel, key, row, NULL);
+	capture_write_row(t, rel, key, row, NULL);
 }
 
 void
 capture_write_delete_parked(MergeTable *t, Relation rel, const Datum *key)
 {
-	write_row(t, rel, key, NULL, NULL);
+	capture_write_row(t, rel, key, NULL, NULL);
 	capture_note(RelationGetRelid(rel), -1);	/* a message without a change */
 }

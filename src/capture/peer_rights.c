@@ -41,7 +41,7 @@
 
 /* Grants a right to the role, or revokes it, as the object's owner. */
 static void
-change(bool grant, ObjectType type, Node *object, const char *right)
+peer_rights_change(bool grant, ObjectType type, Node *object, const char *right)
 {
 	GrantStmt  *stmt = makeNode(GrantStmt);
 	AccessPriv *priv = makeNode(AccessPriv);
@@ -121,7 +121,8 @@ open_schema(Oid nspoid, Oid role)
 	/* other sessions may be doing the same */
 	LockDatabaseObject(NamespaceRelationId, nspoid, 0, ShareUpdateExclusiveLock);
 	if (get_namespace_name(nspoid) && pg_namespace_aclcheck(nspoid, role, ACL_USAGE) != ACLCHECK_OK)
-		change(true, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)), "usage");
+		peer_rights_change(true, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)),
+						   "usage");
 }
 
 /*
@@ -129,7 +130,7 @@ open_schema(Oid nspoid, Oid role)
  * the role may not use the table's schema.
  */
 static int
-due(Relation rel, Oid role, bool *schema)
+peer_rights_due(Relation rel, Oid role, bool *schema)
 {
 	Oid			relid = RelationGetRelid(rel);
 	bool wanted = table_is_replicated(rel) && RelationGetNamespace(rel) != extension_schema_oid();
@@ -155,7 +156,7 @@ sync_one(Oid relid, Oid role)
 		return;
 	if (rel->rd_rel->relkind == RELKIND_RELATION ||
 		rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		what = due(rel, role, &schema);
+		what = peer_rights_due(rel, role, &schema);
 	nspoid = RelationGetNamespace(rel);
 	relation_close(rel, what || schema ? NoLock : AccessShareLock);
 	if (schema)
@@ -166,10 +167,10 @@ sync_one(Oid relid, Oid role)
 	rel = try_relation_open(relid, NoLock);
 	if (!rel)
 		return;
-	what = due(rel, role, &schema);
+	what = peer_rights_due(rel, role, &schema);
 	relation_close(rel, NoLock);
 	if (what != 0)
-		change(what > 0, OBJECT_TABLE,
+		peer_rights_change(what > 0, OBJECT_TABLE,
 			   (Node *) makeRangeVar(get_namespace_name(get_rel_namespace(relid)),
 									 get_rel_name(relid), -1),
 			   "select");
@@ -261,7 +262,8 @@ close_schema(Oid nspoid, Oid role)
 {
 	if (nspoid != extension_schema_oid() &&
 		object_names_role(NAMESPACEOID, nspoid, Anum_pg_namespace_nspacl, role, ACL_USAGE))
-		change(false, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)), "usage");
+		peer_rights_change(false, OBJECT_SCHEMA, (Node *) makeString(get_namespace_name(nspoid)),
+						   "usage");
 }
 
 void
@@ -280,7 +282,7 @@ peer_rights_remove_all(void)
 			continue;
 		LockRelationOid(relid, ShareUpdateExclusiveLock);
 		if (get_rel_name(relid) && table_names_role(relid, role))
-			change(false, OBJECT_TABLE,
+			peer_rights_change(false, OBJECT_TABLE,
 				   (Node *) makeRangeVar(get_namespace_name(get_rel_namespace(relid)),
 										 get_rel_name(relid), -1),
 				   "select");

@@ -115,7 +115,7 @@ get_int(HeapTuple tuple, TupleDesc desc, int att)
 
 /* Reads the row of local_node. */
 static void
-read_local(HeapTuple tuple, TupleDesc desc, void *arg)
+nodes_read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 {
 	LocalNode  *n = palloc0(sizeof(LocalNode));
 	bool		isnull;
@@ -147,7 +147,7 @@ nodes_local(void)
 {
 	LocalNode  *n = NULL;
 
-	for_each_row(TABLE_LOCAL_NODE, read_local, &n);
+	for_each_row(TABLE_LOCAL_NODE, nodes_read_local, &n);
 	return n;
 }
 

@@ -26,7 +26,7 @@
  * inserted or deleted a version of a row.
  */
 static bool
-is_own(HeapTupleHeader header)
+own_changes_is_own(HeapTupleHeader header)
 {
 	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)))
 		return true;
@@ -57,7 +57,7 @@ add_changed(List *oids, Oid catalog)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		if (is_own(tuple->t_data))
+		if (own_changes_is_own(tuple->t_data))
 			oids = lappend_oid(oids, object_of(catalog, tuple));
 	}
 	systable_endscan(scan);

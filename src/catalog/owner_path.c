@@ -157,7 +157,7 @@ session_path(Oid role)
 
 /* Puts pg_catalog in front and pg_temp at the end. */
 static char *
-in_order(char *path)
+owner_path_in_order(char *path)
 {
 	List	   *names;
 	ListCell   *lc;
@@ -180,7 +180,7 @@ in_order(char *path)
 
 /* Returns the entry of a role. The path of a new entry is NULL. */
 static RolePath *
-entry_of(Oid role)
+owner_path_entry_of(Oid role)
 {
 	RolePath   *entry;
 	bool		found;
@@ -203,12 +203,12 @@ entry_of(Oid role)
 const char *
 owner_path(Oid role)
 {
-	RolePath   *entry = entry_of(role);
+	RolePath   *entry = owner_path_entry_of(role);
 	char	   *path;
 
 	if (entry->path && entry->read_in == own_local_xid())
 		return entry->path;
-	path = in_order(session_path(role));
+	path = owner_path_in_order(session_path(role));
 	if (!entry->path || strcmp(entry->path, path) != 0)
 	{
 		char	   *old = entry->path;

@@ -77,7 +77,7 @@ table_is_own_replicated(Relation rel)
 
 /* Returns true for the table of the extension with the name. */
 static bool
-is_own(Relation rel, const char *name)
+table_info_is_own(Relation rel, const char *name)
 {
 	return strcmp(RelationGetRelationName(rel), name) == 0 &&
 		   RelationGetNamespace(rel) == extension_schema_oid();
@@ -86,13 +86,13 @@ is_own(Relation rel, const char *name)
 bool
 table_is_frontier(Relation rel)
 {
-	return is_own(rel, TABLE_FRONTIER);
+	return table_info_is_own(rel, TABLE_FRONTIER);
 }
 
 bool
 table_is_envelope(Relation rel)
 {
-	return is_own(rel, TABLE_WAITING_CHANGE);
+	return table_info_is_own(rel, TABLE_WAITING_CHANGE);
 }
 
 bool

@@ -146,7 +146,7 @@ read_setting(Relation root, TablePolicy *policy)
 
 /* Reads the merged columns. */
 static void
-read_columns(Relation root, TablePolicy *policy)
+table_policy_read_columns(Relation root, TablePolicy *policy)
 {
 	Relation	settings = table_open(extension_relation_oid(TABLE_COLUMN_MERGE), AccessShareLock);
 	SysScanDesc scan = scan_for(settings, root);
@@ -177,7 +177,7 @@ read_columns(Relation root, TablePolicy *policy)
 
 /* Reads the nodes in a row of node_priority. */
 static void
-read_nodes(TablePolicy *policy, Datum nodes)
+table_policy_read_nodes(TablePolicy *policy, Datum nodes)
 {
 	Datum	   *values;
 
@@ -209,7 +209,8 @@ read_priority(TablePolicy *policy)
 			continue;
 		best = serial;
 		best_by = by;
-		read_nodes(policy, heap_getattr(tuple, ATT_NODES, RelationGetDescr(rel), &isnull));
+		table_policy_read_nodes(policy,
+								heap_getattr(tuple, ATT_NODES, RelationGetDescr(rel), &isnull));
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -220,7 +221,7 @@ read_priority(TablePolicy *policy)
  * have arrived everywhere (merge_settled, written by the group worker).
  */
 static bool
-is_young(Relation root)
+table_policy_is_young(Relation root)
 {
 	Relation	rel = table_open(extension_relation_oid(TABLE_MERGE_SETTLED), AccessShareLock);
 	ScanKeyData key;
@@ -242,9 +243,9 @@ table_policy_read(Relation root, TablePolicy *policy)
 	policy->mergeable = table_is_mergeable(root);
 	if (!policy->mergeable)
 		return;
-	policy->young = is_young(root);
+	policy->young = table_policy_is_young(root);
 	read_setting(root, policy);
-	read_columns(root, policy);
+	table_policy_read_columns(root, policy);
 	if (policy->policy == POLICY_NODE_PRIORITY)
 		read_priority(policy);
 }

@@ -77,7 +77,7 @@ read_entry(HeapTuple tuple, TupleDesc desc)
 
 /* Adds an entry to the hash table, in whose context its texts are too. */
 static void
-remember(HeapTuple tuple, TupleDesc desc)
+waiting_table_remember(HeapTuple tuple, TupleDesc desc)
 {
 	HASHCTL		ctl = {
 		.keysize = sizeof(TableKey),.entrysize = sizeof(Known),.hcxt = TopMemoryContext
@@ -97,7 +97,7 @@ remember(HeapTuple tuple, TupleDesc desc)
 
 /* Reads the list. */
 static void
-load(void)
+waiting_table_load(void)
 {
 	Oid			relid = extension_relation_oid(TABLE_WAITING_TABLE);
 	Relation	rel;
@@ -119,7 +119,7 @@ load(void)
 	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		remember(tuple, RelationGetDescr(rel));
+		waiting_table_remember(tuple, RelationGetDescr(rel));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	if (state == LIST_BEGUN)	/* the table has not changed meanwhile */
@@ -130,7 +130,7 @@ bool
 waiting_tables(void)
 {
 	if (state != LIST_READ)
-		load();
+		waiting_table_load();
 	return known != NULL;
 }
 

@@ -102,7 +102,7 @@ conflict_count_forget(void)
 
 /* Returns the place of a count, which is invalid if the count is new. */
 static ItemPointer
-place_of(const CountKey *key)
+conflict_count_place_of(const CountKey *key)
 {
 	Place	   *p;
 	bool		found;
@@ -200,7 +200,7 @@ static void
 write_count(Relation rel, NodeId provider, const Count *c)
 {
 	Oid			relid = c->key.relid;
-	ItemPointer place = place_of(&c->key);
+	ItemPointer place = conflict_count_place_of(&c->key);
 	Datum		values[N_COLS];
 	bool		nulls[N_COLS] = {false};
 	bool		replace[N_COLS];

@@ -64,7 +64,7 @@ shown_column(const ShownRow *shown, AttrNumber attnum, bytea *state)
 
 /* Allocates the results. */
 static void
-start(MergeTable *t, MergedColumns *out)
+merge_columns_start(MergeTable *t, MergedColumns *out)
 {
 	int			n = t->policy.ncolumns;
 
@@ -83,7 +83,7 @@ start(MergeTable *t, MergedColumns *out)
  * before the value is shown.
  */
 static void
-take(MergeTable *t, MergedColumns *out, int i, const MergeResult *r)
+merge_columns_take(MergeTable *t, MergedColumns *out, int i, const MergeResult *r)
 {
 	out->states[i] = (ColumnState) {t->policy.columns[i].attnum, r->state};
 	out->values[i] =
@@ -111,7 +111,7 @@ void
 merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
 					TupleTableSlot *row, bool is_insert, const Frontier *seen, MergedColumns *out)
 {
-	start(t, out);
+	merge_columns_start(t, out);
 	for (int i = 0; i < out->n; i++)
 	{
 		AttrNumber	attnum = t->policy.columns[i].attnum;
@@ -131,7 +131,7 @@ merge_columns_local(MergeTable *t, const RowState *found, const ShownRow *shown,
 		check_value(t, i, row, value, isnull);
 		merge_local(&t->merges[i], state, &s, value, isnull,
 					is_insert || t->policy.columns[i].retired, nodes_local_id(), seen, &r);
-		take(t, out, i, &r);
+		merge_columns_take(t, out, i, &r);
 		if (r.op)
 		{
 			out->ops[i].data = VARDATA_ANY(r.op);
@@ -159,7 +159,7 @@ merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
 					TupleTableSlot *row, const WireMerge *ops, int nops, Version version,
 					bool plain, const Frontier *seen, MergedColumns *out)
 {
-	start(t, out);
+	merge_columns_start(t, out);
 	for (int i = 0; i < out->n; i++)
 	{
 		AttrNumber	attnum = t->policy.columns[i].attnum;
@@ -180,7 +180,7 @@ merge_columns_apply(MergeTable *t, const RowState *found, const ShownRow *shown,
 						&r);
 		else
 			merge_apply_plain(&t->merges[i], state, &s, value, isnull, version, &r);
-		take(t, out, i, &r);
+		merge_columns_take(t, out, i, &r);
 	}
 }
 
@@ -190,7 +190,7 @@ merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown
 {
 	Frontier   *nothing = frontier_create();
 
-	start(t, out);
+	merge_columns_start(t, out);
 	for (int i = 0; i < out->n; i++)
 	{
 		bytea	   *state = stored_state(t, found, i);
@@ -199,7 +199,7 @@ merge_columns_values(MergeTable *t, const RowState *found, const ShownRow *shown
 
 		merge_apply(&t->merges[i], state, &s, NULL, 0, (Datum) 0, true, shown->version, nothing,
 					&r);
-		take(t, out, i, &r);
+		merge_columns_take(t, out, i, &r);
 	}
 }
 

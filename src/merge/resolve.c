@@ -79,7 +79,7 @@ by_priority(const TablePolicy *policy, const SiblingSet *set)
 
 /* Returns the sibling that shows if no handler makes a row of the siblings. */
 static int
-choose(const TablePolicy *policy, const SiblingSet *set)
+resolve_choose(const TablePolicy *policy, const SiblingSet *set)
 {
 	switch (policy->policy)
 	{
@@ -129,7 +129,7 @@ resolve_check_handler(Relation rel, Oid function)
 
 /* Returns a row as a value of the table's type. */
 static Datum
-composite(Relation rel, TupleTableSlot *slot)
+resolve_composite(Relation rel, TupleTableSlot *slot)
 {
 	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
 
@@ -159,8 +159,8 @@ resolve_call_handler(Relation rel, Oid function, TupleTableSlot *older, TupleTab
 	Assert(session_in_row());
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 2, InvalidOid, NULL, NULL);
-	fcinfo->args[0] = (NullableDatum) {composite(rel, older), false};
-	fcinfo->args[1] = (NullableDatum) {composite(rel, newer), false};
+	fcinfo->args[0] = (NullableDatum) {resolve_composite(rel, older), false};
+	fcinfo->args[1] = (NullableDatum) {resolve_composite(rel, newer), false};
 	value = FunctionCallInvoke(fcinfo);
 	if (fcinfo->isnull)
 		ereport(ERROR,
@@ -223,7 +223,7 @@ sibling_row(const Resolving *r, int i, TupleTableSlot *slot)
 
 /* Does the same with generated columns, as a handler or a constraint sees the row. */
 static void
-complete_row(Relation rel, const Resolving *r, int i, TupleTableSlot *slot)
+resolve_complete_row(Relation rel, const Resolving *r, int i, TupleTableSlot *slot)
 {
 	sibling_row(r, i, slot);
 	row_generate(rel, slot);
@@ -231,7 +231,7 @@ complete_row(Relation rel, const Resolving *r, int i, TupleTableSlot *slot)
 
 /* Folds the handler over the live siblings. */
 static void
-fold(Relation rel, Oid function, const Resolving *r, TupleTableSlot *slot)
+resolve_fold(Relation rel, Oid function, const Resolving *r, TupleTableSlot *slot)
 {
 	TupleTableSlot *next = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	bool		first = true;
@@ -241,10 +241,10 @@ fold(Relation rel, Oid function, const Resolving *r, TupleTableSlot *slot)
 		if (r->set->items[i].deleted)
 			continue;
 		if (first)
-			complete_row(rel, r, i, slot);
+			resolve_complete_row(rel, r, i, slot);
 		else
 		{
-			complete_row(rel, r, i, next);
+			resolve_complete_row(rel, r, i, next);
 			resolve_call_handler(rel, function, slot, next, slot);
 			row_generate(rel, slot);
 			check_key(rel, slot, next);
@@ -275,12 +275,12 @@ handler_oid(const TablePolicy *policy)
  * violates a rule of the table.
  */
 static void
-compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
+resolve_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 {
 	Oid			function;
 
 	if (index >= 0)
-		complete_row(rel, r, index, slot);
+		resolve_complete_row(rel, r, index, slot);
 	else
 	{
 		function = handler_oid(r->policy);
@@ -288,7 +288,7 @@ compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
 							errmsg("there is no function %s", r->policy->handler ? r->policy->handler : "")));
 		resolve_check_handler(rel, function);
-		fold(rel, function, r, slot);
+		resolve_fold(rel, function, r, slot);
 	}
 	check_constraints(rel, slot);
 	ExecMaterializeSlot(slot);
@@ -352,7 +352,7 @@ try_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slot)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		compose(rel, r, index, slot);
+		resolve_compose(rel, r, index, slot);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -394,7 +394,7 @@ has_two_live(const SiblingSet *set)
  * Returns false if no row is shown.
  */
 static bool
-make_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
+resolve_make_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const SiblingSet *set,
 		 const MergedColumns *merged, TupleTableSlot *slot, Shown *shown)
 {
 	Resolving	r = {policy, codec, set, merged};
@@ -405,7 +405,7 @@ make_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const Sibling
 		if (!shown->failure)
 			return true;
 	}
-	shown->index = choose(policy, set);
+	shown->index = resolve_choose(policy, set);
 	if (set->items[shown->index].deleted)
 		return false;
 	if (merged->n == 0 || !RelationGetDescr(rel)->constr ||
@@ -435,7 +435,7 @@ resolve_row(Relation rel, const TablePolicy *policy, RowCodec *codec, const Sibl
 		return false;
 	saved = row_codec_runs_code(codec) ? as_owner_begin_code(rel->rd_rel->relowner)
 									   : as_owner_begin(rel->rd_rel->relowner);
-	shows = make_row(rel, policy, codec, set, merged, slot, shown);
+	shows = resolve_make_row(rel, policy, codec, set, merged, slot, shown);
 	as_owner_end(saved);
 	return shows;
 }

@@ -176,7 +176,7 @@ is_foreign(const char *data, int len, uint8 first, uint8 mine)
 
 /* Returns a state detoasted; NULL if there is none, or it belongs to another kind. */
 static bytea *
-flat(const MergeColumn *c, bytea *state)
+merge_flat(const MergeColumn *c, bytea *state)
 {
 	bytea	   *bytes = state ? DatumGetByteaPP(PointerGetDatum(state)) : NULL;
 
@@ -191,7 +191,7 @@ flat(const MergeColumn *c, bytea *state)
  * Returns a nest level.
  */
 static int
-settle(const MergeColumn *c)
+merge_decide(const MergeColumn *c)
 {
 	return c->kind == MERGE_LAST_WRITE_WINS ? 0 : merge_settle(c);
 }
@@ -200,8 +200,9 @@ void
 merge_local(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value, bool isnull,
 			bool is_insert, NodeId me, const Frontier *seen, MergeResult *result)
 {
-	MergeCall	call = {c, flat(c, state), shown, value, isnull, is_insert, me, VERSION_SELF, seen};
-	int			nest = settle(c);
+	MergeCall	call = {c,	merge_flat(c, state), shown, value, isnull, is_insert,
+						me, VERSION_SELF,		  seen};
+	int			nest = merge_decide(c);
 
 	*result = (MergeResult) {0};
 	switch (c->kind)
@@ -226,7 +227,8 @@ void
 merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const char *op, int oplen,
 			Datum value, bool isnull, Version version, const Frontier *seen, MergeResult *result)
 {
-	MergeCall	call = {c, flat(c, state), shown, value, isnull,.version = version,.seen = seen};
+	MergeCall	call = {c,		merge_flat(c, state), shown,	   value,
+						isnull, .version = version,	  .seen = seen};
 	MergeReader reader,
 			   *r = NULL;
 	int			nest;
@@ -236,7 +238,7 @@ merge_apply(const MergeColumn *c, bytea *state, const MergeShown *shown, const c
 		merge_apply_plain(c, state, shown, value, isnull, version, result);
 		return;
 	}
-	nest = settle(c);
+	nest = merge_decide(c);
 	*result = (MergeResult) {0};
 	if (oplen > 0)
 		merge_reader_init(r = &reader, op, oplen, MERGE_OP(c->kind), version);
@@ -260,8 +262,8 @@ void
 merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, Datum value,
 				  bool isnull, Version version, MergeResult *result)
 {
-	MergeCall	call = {c, flat(c, state), shown, value, isnull,.version = version};
-	int			nest = settle(c);
+	MergeCall	call = {c, merge_flat(c, state), shown, value, isnull,.version = version};
+	int			nest = merge_decide(c);
 
 	*result = (MergeResult) {0};
 	switch (c->kind)
@@ -283,8 +285,8 @@ merge_apply_plain(const MergeColumn *c, bytea *state, const MergeShown *shown, D
 bytea *
 merge_keep(const MergeColumn *c, bytea *state, const MergeShown *shown)
 {
-	MergeCall	call = {c, flat(c, state), shown,.version = VERSION_SELF};
-	int			nest = settle(c);
+	MergeCall	call = {c, merge_flat(c, state), shown,.version = VERSION_SELF};
+	int			nest = merge_decide(c);
 	bytea	   *kept = NULL;
 
 	switch (c->kind)
@@ -308,7 +310,7 @@ bytea *
 merge_state_trim(const MergeColumn *c, bytea *state, const Frontier *through)
 {
 	MergeShown	none = {false};
-	MergeCall	call = {c, flat(c, state), &none,.version = VERSION_SELF,.seen = through};
+	MergeCall	call = {c, merge_flat(c, state), &none,.version = VERSION_SELF,.seen = through};
 
 	return call.state && c->kind == MERGE_COUNTER ? merge_counter_trim(&call) : call.state;
 }

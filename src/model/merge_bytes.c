@@ -114,7 +114,7 @@ merge_malformed(const MergeReader *r, const char *what)
 
 /* Reads n bytes. */
 static const char *
-take(MergeReader *r, int n)
+merge_bytes_take(MergeReader *r, int n)
 {
 	const char *p = r->data + r->pos;
 
@@ -131,7 +131,7 @@ merge_read_count(MergeReader *r)
 
 	for (int shift = 0; shift < 64; shift += 7)
 	{
-		uint8		b = (uint8) *take(r, 1);
+		uint8		b = (uint8) *merge_bytes_take(r, 1);
 
 		n |= (uint64) (b & 0x7f) << shift;
 		if (!(b & 0x80))
@@ -158,8 +158,8 @@ read_listed(MergeReader *r, Version self)
 	uint64		ts;
 	uint32		node;
 
-	memcpy(&ts, take(r, sizeof(ts)), sizeof(ts));
-	memcpy(&node, take(r, sizeof(node)), sizeof(node));
+	memcpy(&ts, merge_bytes_take(r, sizeof(ts)), sizeof(ts));
+	memcpy(&node, merge_bytes_take(r, sizeof(node)), sizeof(node));
 	v.ts = (TimestampTz) pg_ntoh64(ts);
 	v.node = (NodeId) pg_ntoh32(node);
 	if (version_cmp(v, VERSION_SELF) == 0)
@@ -176,9 +176,9 @@ void
 merge_reader_init(MergeReader *r, const char *data, int len, uint8 tag, Version self)
 {
 	*r = (MergeReader) {data, len};
-	if ((uint8) *take(r, 1) != tag)
+	if ((uint8) *merge_bytes_take(r, 1) != tag)
 		merge_malformed(r, "it is of another kind");
-	r->flags = (uint8) *take(r, 1);
+	r->flags = (uint8) *merge_bytes_take(r, 1);
 	r->nversions = merge_read_length(r);
 	if (r->nversions > (len - r->pos) / VERSION_BYTES)
 		merge_malformed(r, "the list of versions ends early");
@@ -211,7 +211,7 @@ const char *
 merge_read_bytes(MergeReader *r, int *len)
 {
 	*len = merge_read_length(r);
-	return take(r, *len);
+	return merge_bytes_take(r, *len);
 }
 
 const char *

@@ -30,7 +30,7 @@ typedef struct Register
 
 /* Reads the state, or makes one from the heap row. */
 static void
-load(Register *reg, const MergeCall *call)
+merge_column_load(Register *reg, const MergeCall *call)
 {
 	MergeReader r;
 	int			len;
@@ -60,7 +60,7 @@ load(Register *reg, const MergeCall *call)
 
 /* Writes a state. keep: with the value. */
 static bytea *
-store(const Register *reg, const MergeColumn *c, bool keep)
+merge_column_store(const Register *reg, const MergeColumn *c, bool keep)
 {
 	MergeWriter w;
 	uint8		flags = 0;
@@ -84,9 +84,9 @@ store(const Register *reg, const MergeColumn *c, bool keep)
 
 /* Returns a register as the result. */
 static void
-give(const Register *reg, const MergeCall *call, MergeResult *result)
+merge_column_give(const Register *reg, const MergeCall *call, MergeResult *result)
 {
-	result->state = store(reg, call->column, false);
+	result->state = merge_column_store(reg, call->column, false);
 	result->value = reg->value;
 	result->isnull = reg->isnull;
 }
@@ -99,10 +99,10 @@ merge_column_plain(const MergeCall *call, MergeResult *result)
 {
 	Register	reg;
 
-	load(&reg, call);
+	merge_column_load(&reg, call);
 	if (version_cmp(call->version, reg.version) >= 0)
 		reg = (Register) {call->version, call->value, call->isnull};
-	give(&reg, call, result);
+	merge_column_give(&reg, call, result);
 }
 
 void
@@ -116,8 +116,8 @@ merge_column_local(const MergeCall *call, MergeResult *result)
 		(call->isnull ||
 		 datum_image_eq(shown->value, call->value, call->column->typbyval, call->column->typlen)))
 	{
-		load(&reg, call);
-		give(&reg, call, result);
+		merge_column_load(&reg, call);
+		merge_column_give(&reg, call, result);
 		return;
 	}
 	merge_column_plain(call, result);
@@ -136,8 +136,8 @@ merge_column_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
 		merge_column_plain(call, result);
 		return;
 	}
-	load(&reg, call);
-	give(&reg, call, result);
+	merge_column_load(&reg, call);
+	merge_column_give(&reg, call, result);
 }
 
 bytea *
@@ -145,6 +145,6 @@ merge_column_keep(const MergeCall *call)
 {
 	Register	reg;
 
-	load(&reg, call);
-	return store(&reg, call->column, true);
+	merge_column_load(&reg, call);
+	return merge_column_store(&reg, call->column, true);
 }

@@ -64,7 +64,7 @@ typedef struct Counter
 
 /* Reads the state, or makes one from the heap row. */
 static void
-load(Counter *k, const MergeCall *call)
+merge_counter_load(Counter *k, const MergeCall *call)
 {
 	const MergeShown *shown = call->shown;
 	MergeReader r;
@@ -87,7 +87,7 @@ load(Counter *k, const MergeCall *call)
 
 /* Writes a state. */
 static bytea *
-store(const Counter *k)
+merge_counter_store(const Counter *k)
 {
 	MergeWriter w;
 
@@ -107,7 +107,7 @@ store(const Counter *k)
  * the number of their digits has no influence where they are unknown.
  */
 static void
-show(const Counter *k, const MergeColumn *c, MergeResult *result)
+merge_counter_show(const Counter *k, const MergeColumn *c, MergeResult *result)
 {
 	Numeric		sum = k->value;
 
@@ -131,11 +131,11 @@ show(const Counter *k, const MergeColumn *c, MergeResult *result)
 
 /* Returns a state, and the value to show, as the result. */
 static void
-give(const Counter *k, const MergeCall *call, MergeResult *result)
+merge_counter_give(const Counter *k, const MergeCall *call, MergeResult *result)
 {
-	result->state = store(k);
+	result->state = merge_counter_store(k);
 	if (call->state || !call->shown->present)
-		show(k, call->column, result);
+		merge_counter_show(k, call->column, result);
 	else
 	{
 		result->value = call->shown->value;
@@ -168,7 +168,7 @@ open_entry(Counter *k, NodeId me)
 
 /* Adds a difference to the node's entry. Returns the op. */
 static bytea *
-increment(Counter *k, NodeId me, Numeric delta)
+merge_counter_increment(Counter *k, NodeId me, Numeric delta)
 {
 	MergePart  *e = open_entry(k, me);
 	MergeWriter w;
@@ -186,7 +186,7 @@ increment(Counter *k, NodeId me, Numeric delta)
 
 /* Replaces the base by one that has seen all entries, and closes these. Returns the op. */
 static bytea *
-assign(Counter *k, Numeric value)
+merge_counter_assign(Counter *k, Numeric value)
 {
 	MergeWriter w;
 
@@ -214,20 +214,20 @@ merge_counter_local(const MergeCall *call, MergeResult *result)
 	Numeric		new = merge_number_of(call->column, call->value, call->isnull);
 	Counter		k;
 
-	load(&k, call);
+	merge_counter_load(&k, call);
 	if (call->is_insert)
-		result->op = assign(&k, new);
+		result->op = merge_counter_assign(&k, new);
 	else if ((!old && !new) || (old && new && merge_number_compare(old, new) == 0))
 	{
-		give(&k, call, result);
+		merge_counter_give(&k, call, result);
 		return;
 	}
 	else if (!old || !new || merge_number_is_special(old) || merge_number_is_special(new))
-		result->op = assign(&k, new);
+		result->op = merge_counter_assign(&k, new);
 	else
-		result->op = increment(&k, call->me, merge_number_subtract(new, old));
-	result->state = store(&k);
-	show(&k, call->column, result);
+		result->op = merge_counter_increment(&k, call->me, merge_number_subtract(new, old));
+	result->state = merge_counter_store(&k);
+	merge_counter_show(&k, call->column, result);
 }
 
 /* ---------- ops and writes of other nodes ---------- */
@@ -311,18 +311,18 @@ merge_counter_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
 {
 	Counter		k;
 
-	load(&k, call);
+	merge_counter_load(&k, call);
 	if (!op)
 	{
-		give(&k, call, result);
+		merge_counter_give(&k, call, result);
 		return;
 	}
 	if (op->flags & ASSIGNS)
 		apply_assignment(&k, call, op);
 	else
 		apply_increment(&k, call, op);
-	result->state = store(&k);
-	show(&k, call->column, result);
+	result->state = merge_counter_store(&k);
+	merge_counter_show(&k, call->column, result);
 }
 
 /* Applies a write without an op: it assigns, and has seen no increment. */
@@ -331,15 +331,15 @@ merge_counter_plain(const MergeCall *call, MergeResult *result)
 {
 	Counter		k;
 
-	load(&k, call);
+	merge_counter_load(&k, call);
 	if (version_cmp(call->version, k.version) >= 0)
 	{
 		k.version = call->version;
 		k.value = merge_number_of(call->column, call->value, call->isnull);
 		k.seen = (MergeParts) {0};
 	}
-	result->state = store(&k);
-	show(&k, call->column, result);
+	result->state = merge_counter_store(&k);
+	merge_counter_show(&k, call->column, result);
 }
 
 bytea *
@@ -347,10 +347,10 @@ merge_counter_keep(const MergeCall *call)
 {
 	Counter		k;
 
-	load(&k, call);
+	merge_counter_load(&k, call);
 	for (int i = 0; i < k.entries.n; i++)
 		k.entries.list[i].closed = true;
-	return store(&k);
+	return merge_counter_store(&k);
 }
 
 /*
@@ -364,7 +364,7 @@ merge_counter_trim(const MergeCall *call)
 				entries = {0};
 	Counter		k;
 
-	load(&k, call);
+	merge_counter_load(&k, call);
 	if (!is_covered(call->seen, k.version))
 		return call->state;
 	for (int i = 0; i < k.entries.n; i++)
@@ -380,5 +380,5 @@ merge_counter_trim(const MergeCall *call)
 	}
 	k.entries = entries;
 	k.seen = seen;
-	return store(&k);
+	return merge_counter_store(&k);
 }

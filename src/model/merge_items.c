@@ -40,7 +40,8 @@ typedef struct State
 
 /* Adds the items of a value with a version, and with positions from pos on. */
 static void
-split(const MergeColumn *c, Datum value, bool isnull, Version dot, uint32 pos, MergeItems *items)
+merge_items_split(const MergeColumn *c, Datum value, bool isnull, Version dot, uint32 pos,
+				  MergeItems *items)
 {
 	int			first = items->n;
 
@@ -57,13 +58,14 @@ split(const MergeColumn *c, Datum value, bool isnull, Version dot, uint32 pos, M
 
 /* Computes the difference between the value shown and the value written. */
 static void
-diff(const MergeCall *call, MergeItems *removed, MergeItems *added)
+merge_items_diff(const MergeCall *call, MergeItems *removed, MergeItems *added)
 {
 	MergeItems	old = {0},
 				new = {0};
 
-	split(call->column, call->shown->value, call->shown->isnull, VERSION_OLDEST, 0, &old);
-	split(call->column, call->value, call->isnull, VERSION_OLDEST, 0, &new);
+	merge_items_split(call->column, call->shown->value, call->shown->isnull, VERSION_OLDEST, 0,
+					  &old);
+	merge_items_split(call->column, call->value, call->isnull, VERSION_OLDEST, 0, &new);
 	if (call->column->kind == MERGE_SET)
 		merge_set_diff(call->column, &old, &new, removed, added);
 	else
@@ -72,7 +74,7 @@ diff(const MergeCall *call, MergeItems *removed, MergeItems *added)
 
 /* Returns for each item whether a write is about it; palloc'd. */
 static bool *
-touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, MergeItems *added)
+merge_items_touched(const MergeColumn *c, MergeItems *items, MergeItems *removed, MergeItems *added)
 {
 	return c->kind == MERGE_SET ? merge_set_touched(c, items, removed, added) :
 		merge_map_touched(items, removed, added);
@@ -121,7 +123,7 @@ read_items(MergeReader *r, MergeItems *items, bool dots, Version dot)
 
 /* Reads the state, or makes one from the heap row. */
 static void
-load(State *s, const MergeCall *call)
+merge_items_load(State *s, const MergeCall *call)
 {
 	const MergeShown *shown = call->shown;
 	MergeReader r;
@@ -137,13 +139,13 @@ load(State *s, const MergeCall *call)
 	else if (shown->present)
 	{
 		s->plain = merge_implicit_version(shown);
-		split(call->column, shown->value, shown->isnull, s->plain, 0, &s->items);
+		merge_items_split(call->column, shown->value, shown->isnull, s->plain, 0, &s->items);
 	}
 }
 
 /* Writes a state. */
 static bytea *
-store(const State *s, const MergeColumn *c)
+merge_items_store(const State *s, const MergeColumn *c)
 {
 	MergeWriter w;
 
@@ -155,9 +157,9 @@ store(const State *s, const MergeColumn *c)
 
 /* Returns a state, and its value, as the result. */
 static void
-give(State *s, const MergeCall *call, MergeResult *result)
+merge_items_give(State *s, const MergeCall *call, MergeResult *result)
 {
-	result->state = store(s, call->column);
+	result->state = merge_items_store(s, call->column);
 	if (call->column->kind == MERGE_SET)
 		result->value = merge_set_join(call->column, &s->items, &result->isnull);
 	else
@@ -170,10 +172,10 @@ give_unchanged(State *s, const MergeCall *call, MergeResult *result)
 {
 	if (!call->shown->present)
 	{
-		give(s, call, result);
+		merge_items_give(s, call, result);
 		return;
 	}
-	result->state = store(s, call->column);
+	result->state = merge_items_store(s, call->column);
 	result->value = call->shown->value;
 	result->isnull = call->shown->isnull;
 }
@@ -229,26 +231,26 @@ merge_items_local(const MergeCall *call, MergeResult *result)
 	MergeWriter op;
 	State		s;
 
-	load(&s, call);
+	merge_items_load(&s, call);
 	if (call->is_insert)
-		split(c, call->value, call->isnull, VERSION_SELF, 0, &added);
+		merge_items_split(c, call->value, call->isnull, VERSION_SELF, 0, &added);
 	else if (call->isnull != call->shown->isnull ||
 			 (!call->isnull &&
 			  !datum_image_eq(call->value, call->shown->value, c->typbyval, c->typlen)))
-		diff(call, &removed, &added);
+		merge_items_diff(call, &removed, &added);
 	if (!call->is_insert && removed.n == 0 && added.n == 0)
 	{
 		give_unchanged(&s, call, result);
 		return;
 	}
 	merge_writer_init(&op);
-	remove_own(&s, call->is_insert ? NULL : touched(c, &s.items, &removed, &added), call->seen,
-			   &op);
+	remove_own(&s, call->is_insert ? NULL : merge_items_touched(c, &s.items, &removed, &added),
+			   call->seen, &op);
 	add_own(&s, &added);
 	write_items(&op, &removed, false);
 	write_items(&op, &added, false);
 	result->op = merge_writer_finish(&op, MERGE_OP(c->kind), call->is_insert ? ASSIGNS : 0);
-	give(&s, call, result);
+	merge_items_give(&s, call, result);
 }
 
 /* ---------- ops and writes of other nodes ---------- */
@@ -326,7 +328,7 @@ merge_items_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
 	bool	   *about = NULL;
 	State		s;
 
-	load(&s, call);
+	merge_items_load(&s, call);
 	if (!op)
 	{
 		give_unchanged(&s, call, result);
@@ -336,10 +338,10 @@ merge_items_apply(const MergeCall *call, MergeReader *op, MergeResult *result)
 	read_items(op, &added, false, call->version);
 	merge_read_end(op);
 	if (!(op->flags & ASSIGNS))
-		about = touched(call->column, &s.items, &removed, &added);
+		about = merge_items_touched(call->column, &s.items, &removed, &added);
 	remove_seen(&s, about, op, call->seen);
 	add_seen(&s, &added, call->version);
-	give(&s, call, result);
+	merge_items_give(&s, call, result);
 }
 
 /* Applies a write without an op. The newest of these counts, beside the ops. */
@@ -349,7 +351,7 @@ merge_items_plain(const MergeCall *call, MergeResult *result)
 	int			kept = 0;
 	State		s;
 
-	load(&s, call);
+	merge_items_load(&s, call);
 	if (version_cmp(call->version, s.plain) >= 0)
 	{
 		for (int i = 0; i < s.items.n; i++)
@@ -358,10 +360,10 @@ merge_items_plain(const MergeCall *call, MergeResult *result)
 				s.items.list[kept++] = s.items.list[i];
 		}
 		s.items.n = kept;
-		split(call->column, call->value, call->isnull, call->version, 0, &s.items);
+		merge_items_split(call->column, call->value, call->isnull, call->version, 0, &s.items);
 		s.plain = call->version;
 	}
-	give(&s, call, result);
+	merge_items_give(&s, call, result);
 }
 
 bytea *
@@ -369,6 +371,6 @@ merge_items_keep(const MergeCall *call)
 {
 	State		s;
 
-	load(&s, call);
-	return store(&s, call->column);
+	merge_items_load(&s, call);
+	return merge_items_store(&s, call->column);
 }

@@ -246,7 +246,7 @@ is_empty_object(const MergeItem *leaf)
 
 /* Returns the newest of some items; NULL if there are none. */
 static const MergeItem *
-newest(const MergeItem *items, int n)
+merge_map_newest(const MergeItem *items, int n)
 {
 	const MergeItem *best = NULL;
 
@@ -299,10 +299,11 @@ static const MergeItem *
 shown_leaf(const MergeItem *items, int n, int depth)
 {
 	int			here = count_here(items, n, depth);
-	const MergeItem *leaf = newest(items, here);
+	const MergeItem *leaf = merge_map_newest(items, here);
 
 	if (leaf && here < n &&
-		(is_empty_object(leaf) || version_cmp(newest(items + here, n - here)->dot, leaf->dot) >= 0))
+		(is_empty_object(leaf) ||
+		 version_cmp(merge_map_newest(items + here, n - here)->dot, leaf->dot) >= 0))
 		return NULL;
 	return leaf;
 }

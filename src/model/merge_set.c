@@ -115,7 +115,7 @@ is_equal(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 
 /* Returns the rank of an element in the order: marks come first, then nulls. */
 static int
-rank(const MergeItem *item)
+merge_set_rank(const MergeItem *item)
 {
 	return is_mark(item) ? 0 : item->len < 0 ? 1 : 2;
 }
@@ -125,8 +125,8 @@ static int
 cmp_values(const MergeColumn *c, const MergeItem *a, const MergeItem *b)
 {
 	pulse();
-	if (rank(a) != rank(b) || rank(a) < 2)
-		return rank(a) - rank(b);
+	if (merge_set_rank(a) != merge_set_rank(b) || merge_set_rank(a) < 2)
+		return merge_set_rank(a) - merge_set_rank(b);
 	return DatumGetInt32(
 		FunctionCall2Coll((FmgrInfo *) &c->item_cmp, c->collation, a->value, b->value));
 }

@@ -53,7 +53,7 @@ sibling_resolve_self(SiblingSet *set, Version self)
 
 /* Returns true if a version is in a list. */
 static bool
-is_listed(const Version *list, int n, Version v)
+sibling_is_listed(const Version *list, int n, Version v)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -110,13 +110,13 @@ is_seen(const WriteContext *c, Version v)
 
 /* Returns true if a mergeable write replaces a sibling. */
 static bool
-replaces(const WriteContext *c, Version write, const Sibling *s)
+sibling_replaces(const WriteContext *c, Version write, const Sibling *s)
 {
 	if (version_cmp(s->version, write) == 0)
 		return true;			/* a later write of the same transaction */
-	if (is_listed(c->replaces, c->nreplaces, s->version))
+	if (sibling_is_listed(c->replaces, c->nreplaces, s->version))
 		return true;
-	if (c->exact && (is_listed(c->keeps, c->nkeeps, s->version) ||
+	if (c->exact && (sibling_is_listed(c->keeps, c->nkeeps, s->version) ||
 					 (c->oldest == OLDEST_KEPT && is_seen(c, s->version))))
 		return false;
 	if (s->plain && version_cmp(s->version, write) < 0)
@@ -134,7 +134,7 @@ remove_replaced(SiblingSet *set, const WriteContext *c, Version write)
 
 	for (int i = 0; i < set->n; i++)
 	{
-		if (!replaces(c, write, &set->items[i]))
+		if (!sibling_replaces(c, write, &set->items[i]))
 			set->items[kept++] = set->items[i];
 	}
 	set->n = kept;
@@ -204,7 +204,7 @@ sibling_context(WriteContext *context, const SiblingSet *set, const Frontier *se
 	for (int i = 0; i < set->n; i++)
 	{
 		Version		v = set->items[i].version;
-		bool		replaced = !context->exact || is_listed(read, nread, v);
+		bool		replaced = !context->exact || sibling_is_listed(read, nread, v);
 
 		if (version_is_self(v))
 			continue;			/* receivers see that it is of the same transaction */

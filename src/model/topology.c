@@ -37,7 +37,7 @@ topology_shape_name(TopologyShape shape)
 
 /* Returns an empty set, palloc'd, with room for all links of n members. */
 static TopologyLinks *
-create(int n)
+topology_create(int n)
 {
 	TopologyLinks *l = palloc0(sizeof(TopologyLinks));
 
@@ -60,7 +60,7 @@ topology_find(const TopologyLinks *l, NodeId provider, NodeId subscriber)
 
 /* Adds a link, unless it is there already. */
 static void
-add(TopologyLinks *l, NodeId provider, NodeId subscriber, bool reroute)
+topology_add(TopologyLinks *l, NodeId provider, NodeId subscriber, bool reroute)
 {
 	TopologyLink *new;
 
@@ -75,7 +75,7 @@ add(TopologyLinks *l, NodeId provider, NodeId subscriber, bool reroute)
 
 /* Removes a link. Its memory moves to the end of the array. */
 static void
-drop(TopologyLinks *l, TopologyLink *link)
+topology_drop(TopologyLinks *l, TopologyLink *link)
 {
 	TopologyLink gone = *link;
 
@@ -85,7 +85,7 @@ drop(TopologyLinks *l, TopologyLink *link)
 
 /* Returns true if a node is a member. */
 static bool
-is_member(const TopologyMember *members, int n, NodeId node)
+topology_is_member(const TopologyMember *members, int n, NodeId node)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -102,7 +102,7 @@ is_member(const TopologyMember *members, int n, NodeId node)
  * others by number. Returns their number.
  */
 static int
-in_order(const Topology *t, const TopologyMember *members, int n, NodeId *order)
+topology_in_order(const Topology *t, const TopologyMember *members, int n, NodeId *order)
 {
 	int			count = 0;
 
@@ -112,7 +112,7 @@ in_order(const Topology *t, const TopologyMember *members, int n, NodeId *order)
 
 		for (int j = 0; j < count; j++)
 			again |= order[j] == t->nodes[i];
-		if (!again && is_member(members, n, t->nodes[i]))
+		if (!again && topology_is_member(members, n, t->nodes[i]))
 			order[count++] = t->nodes[i];
 	}
 	for (int i = 0; i < n; i++)
@@ -132,7 +132,7 @@ static void
 add_shape(TopologyLinks *l, const Topology *t, const TopologyMember *members, int n)
 {
 	NodeId	   *order = palloc(Max(n, 1) * sizeof(NodeId));
-	int			count = in_order(t, members, n, order);
+	int			count = topology_in_order(t, members, n, order);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -140,14 +140,14 @@ add_shape(TopologyLinks *l, const Topology *t, const TopologyMember *members, in
 		{
 			case TOPOLOGY_ALL_TO_ALL:
 				for (int j = 0; j < count; j++)
-					add(l, order[i], order[j], false);
+					topology_add(l, order[i], order[j], false);
 				break;
 			case TOPOLOGY_STAR:
-				add(l, order[0], order[i], false);
-				add(l, order[i], order[0], false);
+				topology_add(l, order[0], order[i], false);
+				topology_add(l, order[i], order[0], false);
 				break;
 			case TOPOLOGY_RING:
-				add(l, order[i], order[(i + 1) % count], false);
+				topology_add(l, order[i], order[(i + 1) % count], false);
 				break;
 			case TOPOLOGY_CUSTOM:
 				break;
@@ -168,8 +168,8 @@ follow_removed(TopologyLinks *l, const Topology *t, const TopologyMember *member
 		if (t->providers[i] != at || followed[i])
 			continue;
 		followed[i] = true;
-		if (is_member(members, n, t->subscribers[i]))
-			add(l, from, t->subscribers[i], false);
+		if (topology_is_member(members, n, t->subscribers[i]))
+			topology_add(l, from, t->subscribers[i], false);
 		else
 			follow_removed(l, t, members, n, from, t->subscribers[i], followed);
 	}
@@ -177,7 +177,7 @@ follow_removed(TopologyLinks *l, const Topology *t, const TopologyMember *member
 
 /* Returns true if the list of a custom topology names a node. */
 static bool
-is_listed(const Topology *t, NodeId node)
+topology_is_listed(const Topology *t, NodeId node)
 {
 	for (int i = 0; i < t->nlinks; i++)
 	{
@@ -200,12 +200,12 @@ add_custom(TopologyLinks *l, const Topology *t, const TopologyMember *members, i
 
 		memset(followed, 0, Max(t->nlinks, 1) * sizeof(bool));
 		follow_removed(l, t, members, n, node, node, followed);
-		if (is_listed(t, node))
+		if (topology_is_listed(t, node))
 			continue;
-		if (partner == node || !is_member(members, n, partner))
+		if (partner == node || !topology_is_member(members, n, partner))
 			partner = members[0].node != node || n == 1 ? members[0].node : members[1].node;
-		add(l, partner, node, false);
-		add(l, node, partner, false);
+		topology_add(l, partner, node, false);
+		topology_add(l, node, partner, false);
 	}
 	pfree(followed);
 }
@@ -213,7 +213,7 @@ add_custom(TopologyLinks *l, const Topology *t, const TopologyMember *members, i
 TopologyLinks *
 topology_links(const Topology *t, const TopologyMember *members, int n)
 {
-	TopologyLinks *l = create(n);
+	TopologyLinks *l = topology_create(n);
 
 	if (t->shape == TOPOLOGY_CUSTOM)
 		add_custom(l, t, members, n);
@@ -241,8 +241,8 @@ is_in(NodeId node, const NodeId *list, int n)
  * from their providers. visited: the nodes that were examined.
  */
 static void
-bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost, const NodeId *down,
-	   int ndown, NodeId *visited, int *nvisited)
+topology_bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost,
+				const NodeId *down, int ndown, NodeId *visited, int *nvisited)
 {
 	visited[(*nvisited)++] = lost;
 	for (int i = 0; i < before->n; i++)
@@ -252,9 +252,9 @@ bypass(TopologyLinks *l, const TopologyLinks *before, NodeId me, NodeId lost, co
 		if (k->subscriber != lost || k->provider == me || is_in(k->provider, visited, *nvisited))
 			continue;
 		if (is_in(k->provider, down, ndown))
-			bypass(l, before, me, k->provider, down, ndown, visited, nvisited);
+			topology_bypass(l, before, me, k->provider, down, ndown, visited, nvisited);
 		else
-			add(l, k->provider, me, true);
+			topology_add(l, k->provider, me, true);
 	}
 }
 
@@ -262,23 +262,23 @@ void
 topology_reroute(TopologyLinks *l, NodeId me, const NodeId *down, int ndown,
 				 const TopologyMember *members, int n)
 {
-	TopologyLinks *before = create(n);
+	TopologyLinks *before = topology_create(n);
 	NodeId	   *visited = palloc((n + 1) * sizeof(NodeId));
 	int			nvisited = 0;
 
 	for (int i = 0; i < l->n; i++)
-		add(before, l->links[i].provider, l->links[i].subscriber, false);
+		topology_add(before, l->links[i].provider, l->links[i].subscriber, false);
 	for (int i = 0; i < ndown; i++)
 	{
 		TopologyLink *k = topology_find(l, down[i], me);
 
 		if (k)
-			drop(l, k);
+			topology_drop(l, k);
 	}
 	for (int i = 0; i < ndown; i++)
 	{
 		if (topology_find(before, down[i], me) && !is_in(down[i], visited, nvisited))
-			bypass(l, before, me, down[i], down, ndown, visited, &nvisited);
+			topology_bypass(l, before, me, down[i], down, ndown, visited, &nvisited);
 	}
 }
 
@@ -286,7 +286,7 @@ topology_reroute(TopologyLinks *l, NodeId me, const NodeId *down, int ndown,
 
 /* Returns the index of a node in the list of members; -1 if it is not there. */
 static int
-place(const TopologyMember *members, int n, NodeId node)
+topology_place(const TopologyMember *members, int n, NodeId node)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -347,8 +347,8 @@ topology_route(TopologyLinks *l, const TopologyMember *members, int n)
 	{
 		l->links[i].full[0] = l->links[i].provider;
 		l->links[i].nfull = 1;
-		providers[i] = place(members, n, l->links[i].provider);
-		subscribers[i] = place(members, n, l->links[i].subscriber);
+		providers[i] = topology_place(members, n, l->links[i].provider);
+		subscribers[i] = topology_place(members, n, l->links[i].subscriber);
 	}
 	for (int i = 0; i < n; i++)
 		route_origin(l, providers, subscribers, members, n, members[i].node);
@@ -358,7 +358,7 @@ topology_route(TopologyLinks *l, const TopologyMember *members, int n)
 
 /* Marks the members that can be reached from one, along the links or against them. */
 static void
-mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, bool forward,
+topology_mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, bool forward,
 	 bool *reached)
 {
 	reached[from] = true;
@@ -366,10 +366,10 @@ mark(const TopologyLinks *l, const TopologyMember *members, int n, int from, boo
 	{
 		NodeId		here = forward ? l->links[k].provider : l->links[k].subscriber;
 		NodeId		there = forward ? l->links[k].subscriber : l->links[k].provider;
-		int			p = place(members, n, there);
+		int			p = topology_place(members, n, there);
 
 		if (here == members[from].node && p >= 0 && !reached[p])
-			mark(l, members, n, p, forward, reached);
+			topology_mark(l, members, n, p, forward, reached);
 	}
 }
 
@@ -383,8 +383,8 @@ topology_unreachable(const TopologyLinks *l, const TopologyMember *members, int 
 
 	if (n > 0)
 	{
-		mark(l, members, n, 0, true, to);
-		mark(l, members, n, 0, false, from);
+		topology_mark(l, members, n, 0, true, to);
+		topology_mark(l, members, n, 0, false, from);
 	}
 	for (int i = 0; i < n; i++)
 	{

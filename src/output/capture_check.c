@@ -47,7 +47,7 @@ capture_check_begin(NativeStream *s)
 
 /* Adds a table to those that are checked at the end of the transaction. */
 static void
-touch(NativeStream *s, SentRelation *e)
+capture_check_touch(NativeStream *s, SentRelation *e)
 {
 	if (e->touched)
 		return;
@@ -71,7 +71,7 @@ capture_check_count(NativeStream *s, SentRelation *e, int64 n)
 {
 	if (!is_checked(s, e))
 		return;
-	touch(s, e);
+	capture_check_touch(s, e);
 	e->uncaptured += n;
 }
 
@@ -81,7 +81,7 @@ capture_check_truncate(NativeStream *s, SentRelation *e, Relation rel)
 	if (rel->rd_rel->relkind != RELKIND_RELATION ||
 		(e->kind != SENT_ROWS && e->kind != SENT_WRITES) || !is_checked(s, e))
 		return;
-	touch(s, e);
+	capture_check_touch(s, e);
 	e->truncates++;
 }
 
@@ -106,7 +106,7 @@ capture_check_note(NativeStream *s, const char *content, Size size)
 			e = sent_relation_by_oid(s->relations, n->relid);
 		if (!e)
 			continue;
-		touch(s, e);
+		capture_check_touch(s, e);
 		e->uncaptured -= n->changes;
 		e->truncates -= n->truncates;
 	}
@@ -141,7 +141,7 @@ run_elsewhere(NativeStream *s, const char *sql, int n, const char *const *params
 
 /* Marks a table out of step, and raises a warning unless it was marked already. */
 static void
-mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
+capture_check_mark(NativeStream *s, const SentRelation *e, const ReorderBufferTXN *txn)
 {
 	Relation	root = RelationIdGetRelation(e->root);
 	const char *params[5];
@@ -173,6 +173,6 @@ capture_check_commit(NativeStream *s, ReorderBufferTXN *txn)
 		 */
 		if ((e->uncaptured > 0 || e->truncates > 0) &&
 			OidIsValid(extension_relation_oid(TABLE_OUT_OF_STEP)))
-			mark(s, e, txn);
+			capture_check_mark(s, e, txn);
 	}
 }

@@ -29,7 +29,7 @@ static XLogRecPtr told = InvalidXLogRecPtr;	/* the confirmed position of the las
 
 /* Wakes the sessions that wait if the confirmed position has moved. */
 static void
-tell(void)
+confirm_watch_tell(void)
 {
 	/* only this process moves the position of the slot that it holds */
 	if (MyReplicationSlot && MyReplicationSlot->data.confirmed_flush != told)
@@ -42,7 +42,7 @@ tell(void)
 static int
 flush_if_writable(void)
 {
-	tell();
+	confirm_watch_tell();
 	return unwatched->flush_if_writable();
 }
 
@@ -62,7 +62,7 @@ void
 confirm_watch_end(void)
 {
 	/* a stream that ends does not flush after the last reply */
-	tell();
+	confirm_watch_tell();
 	if (PqCommMethods == &watched)
 		PqCommMethods = unwatched;
 }

@@ -145,7 +145,7 @@ append_origin(StringInfo out, const JsonStream *stream, ReorderBufferTXN *txn)
 
 /* Appends a value that is not null. */
 static void
-append_value(StringInfo out, JsonColumn *column, Datum value)
+json_format_append_value(StringInfo out, JsonColumn *column, Datum value)
 {
 	char	   *text;
 
@@ -194,14 +194,14 @@ append_column(StringInfo out, bool *first, JsonColumn *column, const Datum *valu
 	if (nulls[column->place])
 		appendStringInfoString(out, "null");
 	else
-		append_value(out, column, values[column->place]);
+		json_format_append_value(out, column, values[column->place]);
 	appendStringInfoString(out, tail);
 	appendStringInfoChar(out, '}');
 }
 
 /* Appends the new row. */
 static void
-append_columns(StringInfo out, JsonRelation *rel)
+json_format_append_columns(StringInfo out, JsonRelation *rel)
 {
 	bool		first = true;
 
@@ -343,7 +343,7 @@ deform_rows(JsonRelation *rel, TupleDesc desc, ReorderBufferChange *change)
 
 /* Takes TOASTed values that the new row lacks from the old row, if that has them. */
 static void
-complete_row(JsonRelation *rel)
+json_format_complete_row(JsonRelation *rel)
 {
 	for (int i = 0; i < rel->ncolumns; i++)
 	{
@@ -359,8 +359,8 @@ static void
 append_update(StringInfo out, JsonRelation *rel, bool has_old)
 {
 	if (has_old)
-		complete_row(rel);
-	append_columns(out, rel);
+		json_format_complete_row(rel);
+	json_format_append_columns(out, rel);
 	if (has_old)
 		append_identity(out, rel, rel->old_values, rel->old_nulls, rel->full);
 	else
@@ -382,7 +382,7 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, JsonRelation *r
 	out = start_object(ctx, txn, action, change->lsn);
 	appendStringInfo(out, ",%s", rel->name);
 	if (action == 'I')
-		append_columns(out, rel);
+		json_format_append_columns(out, rel);
 	else if (action == 'U')
 		append_update(out, rel, has_old);
 	else if (has_old)
@@ -415,7 +415,7 @@ typedef struct Where
  * table avoids.
  */
 static void
-error_context(void *arg)
+json_format_error_context(void *arg)
 {
 	Where	   *w = arg;
 	AttrNumber	key[INDEX_MAX_KEYS];
@@ -440,7 +440,7 @@ json_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relatio
 {
 	Where		where = {.rel = relation,.txn = txn,.change = change};
 	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = error_context,
+									 .callback = json_format_error_context,
 									 .arg = &where};
 	JsonStream *stream = stream_of(ctx);
 	MemoryContext caller = MemoryContextSwitchTo(stream->change_context);

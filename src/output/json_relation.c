@@ -96,7 +96,7 @@ kind_of(const JsonOptions *options, Oid typid)
 
 /* Returns the name of a type, without SQL quotes if these enclose the whole name, like wal2json. */
 static const char *
-unquoted(const char *name)
+json_relation_unquoted(const char *name)
 {
 	StringInfoData inside;
 
@@ -126,7 +126,7 @@ append_type(StringInfo out, const JsonOptions *options, CachedRelation *entry,
 											 : format_type_be(typid);
 
 		appendStringInfoString(out, ",\"type\":");
-		json_append_string(out, unquoted(name));
+		json_append_string(out, json_relation_unquoted(name));
 		relation_cache_depends_on_type(entry, att->atttypid);
 		relation_cache_depends_on_type(entry, typid);
 	}
@@ -198,7 +198,8 @@ build_column(JsonColumn *column, const JsonOptions *options, CachedRelation *ent
 
 /* Prepares all columns that are stored in rows. */
 static void
-build_columns(JsonRelation *result, const JsonOptions *options, CachedRelation *entry, Relation rel)
+json_relation_build_columns(JsonRelation *result, const JsonOptions *options, CachedRelation *entry,
+							Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	Bitmapset  *identity = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
@@ -266,7 +267,7 @@ build_name(const JsonOptions *options, const char *nspname, const char *relname)
 
 /* Rebuilds an entry. */
 static JsonRelation *
-build(CachedRelation *entry, const JsonOptions *options, Relation rel)
+json_relation_build(CachedRelation *entry, const JsonOptions *options, Relation rel)
 {
 	MemoryContext caller = MemoryContextSwitchTo(relation_cache_begin_build(entry));
 	JsonRelation *result = palloc0(sizeof(JsonRelation));
@@ -282,7 +283,7 @@ build(CachedRelation *entry, const JsonOptions *options, Relation rel)
 	{
 		result->name = build_name(options, nspname, RelationGetRelationName(rel));
 		result->pk = build_pk(options, entry, rel);
-		build_columns(result, options, entry, rel);
+		json_relation_build_columns(result, options, entry, rel);
 		result->values = palloc(n * sizeof(Datum));
 		result->nulls = palloc(n * sizeof(bool));
 		result->old_values = palloc(n * sizeof(Datum));
@@ -300,5 +301,5 @@ json_relation_get(RelationCache *cache, const JsonOptions *options, Relation rel
 
 	if (entry->valid && result->natts == RelationGetDescr(rel)->natts)
 		return result;
-	return build(entry, options, rel);
+	return json_relation_build(entry, options, rel);
 }

@@ -133,7 +133,7 @@ typedef struct Where
 
 /* Error context callback: describes the change. */
 static void
-error_context(void *arg)
+native_error_context(void *arg)
 {
 	Where	   *w = arg;
 	char	   *transaction =
@@ -193,7 +193,7 @@ native_commit(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 
 /* Reports progress to the subscriber from time to time while changes are passed over. */
 static void
-pass_over(LogicalDecodingContext *ctx, NativeStream *s)
+native_pass_over(LogicalDecodingContext *ctx, NativeStream *s)
 {
 	if (++s->passed_over < SIGN_OF_LIFE_AFTER)
 		return;
@@ -213,7 +213,7 @@ send_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
 
 	if (s->skip)
 	{
-		pass_over(ctx, s);
+		native_pass_over(ctx, s);
 		return;
 	}
 	entry = w->entry = sent_relation_get(s->relations, rel);
@@ -221,7 +221,7 @@ send_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
 		capture_check_count(s, entry, 1);
 	if (entry->kind == SENT_NOTHING || entry->kind == SENT_WRITES)
 	{
-		pass_over(ctx, s);
+		native_pass_over(ctx, s);
 		return;
 	}
 	old = MemoryContextSwitchTo(s->context);
@@ -237,7 +237,7 @@ send_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *txn,
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(s->context);
 	if (s->buffer->len == before)
-		pass_over(ctx, s);
+		native_pass_over(ctx, s);
 	if (s->buffer->len >= FLUSH_BYTES)
 		native_flush(ctx, s);
 }
@@ -248,7 +248,7 @@ native_change(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *tx
 {
 	Where		where = {.rel = rel,.change = change};
 	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = error_context,
+									 .callback = native_error_context,
 									 .arg = &where};
 
 	error_context_stack = &callback;
@@ -301,7 +301,7 @@ native_message(LogicalDecodingContext *ctx, NativeStream *s, ReorderBufferTXN *t
 {
 	Where		where = {NULL};
 	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = error_context,
+									 .callback = native_error_context,
 									 .arg = &where};
 	MemoryContext old;
 

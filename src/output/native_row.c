@@ -24,7 +24,7 @@
 
 /* Deforms a row. Enlarges the arrays of the stream if necessary. */
 static void
-deform(NativeStream *s, Relation rel, HeapTuple tuple, Datum **values, bool **nulls)
+native_row_deform(NativeStream *s, Relation rel, HeapTuple tuple, Datum **values, bool **nulls)
 {
 	int			natts = RelationGetNumberOfAttributes(rel);
 
@@ -73,7 +73,7 @@ is_unchanged(ValueWriter *w, Datum value)
 
 /* Writes a whole row. Values that it lacks are taken from the old row, if that has them. */
 static void
-write_row(NativeStream *s, SentRelation *e, bool has_old_row)
+native_row_write_row(NativeStream *s, SentRelation *e, bool has_old_row)
 {
 	wire_write_tuple_head(s->buffer, e->natts);
 	for (int i = 0; i < e->natts; i++)
@@ -151,7 +151,8 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	bool		send_key;
 
 	if (has_old)
-		deform(s, rel, decoded_tuple(change->data.tp.oldtuple), &s->old_values, &s->old_nulls);
+		native_row_deform(s, rel, decoded_tuple(change->data.tp.oldtuple), &s->old_values,
+						  &s->old_nulls);
 	if (e->identity == WIRE_IDENTITY_KEY)
 	{
 		send_key = has_old && key_changed(s, rel, e);
@@ -168,7 +169,7 @@ write_update(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 	}
 	else
 		return;					/* no identity: capture_no_key() refuses such updates */
-	write_row(s, e, has_old);
+	native_row_write_row(s, e, has_old);
 }
 
 /* Returns true if the current old row has all columns of the key. */
@@ -192,7 +193,8 @@ write_delete(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRel
 		capture_check_count(s, e, 1);
 	if (e->identity == WIRE_IDENTITY_NONE || e->own || !change->data.tp.oldtuple)
 		return;
-	deform(s, rel, decoded_tuple(change->data.tp.oldtuple), &s->old_values, &s->old_nulls);
+	native_row_deform(s, rel, decoded_tuple(change->data.tp.oldtuple), &s->old_values,
+					  &s->old_nulls);
 	if (e->identity == WIRE_IDENTITY_KEY && !has_old_key(s, e))
 		return;					/* the WAL has other columns; the tombstone is sent instead */
 	sent_relation_introduce(s->buffer, e);
@@ -215,7 +217,7 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 	if (!change->data.tp.newtuple)
 		return;
 	sent_relation_introduce(s->buffer, e);
-	deform(s, rel, decoded_tuple(change->data.tp.newtuple), &s->values, &s->nulls);
+	native_row_deform(s, rel, decoded_tuple(change->data.tp.newtuple), &s->values, &s->nulls);
 	if (e->newer)
 		refuse_newer(s, rel, e);
 	if (change->action == REORDER_BUFFER_CHANGE_UPDATE)
@@ -224,7 +226,7 @@ native_row(LogicalDecodingContext *ctx, NativeStream *s, Relation rel, SentRelat
 		return;
 	}
 	wire_write_insert_head(s->buffer, e->root);
-	write_row(s, e, false);
+	native_row_write_row(s, e, false);
 }
 
 /* Writes a tuple in this server's internal form in the form that this subscriber reads. */
@@ -299,7 +301,7 @@ native_tombstone(LogicalDecodingContext *ctx, NativeStream *s, Relation rel,
 
 	if (change->action != REORDER_BUFFER_CHANGE_INSERT || !change->data.tp.newtuple)
 		return;
-	deform(s, rel, decoded_tuple(change->data.tp.newtuple), &s->values, &s->nulls);
+	native_row_deform(s, rel, decoded_tuple(change->data.tp.newtuple), &s->values, &s->nulls);
 	e = sent_relation_by_oid(s->relations, DatumGetObjectId(s->values[TOMBSTONE_RELID - 1]));
 	if (!e || e->kind != SENT_ROWS || e->identity != WIRE_IDENTITY_KEY)
 		return;

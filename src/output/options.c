@@ -22,7 +22,7 @@
 
 /* Raises the error that the value of an option is invalid. */
 static void
-bad_value(const char *name, const char *value, const char *wanted)
+options_bad_value(const char *name, const char *value, const char *wanted)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -48,7 +48,7 @@ bool_value(DefElem *option)
 	bool		result = true;
 
 	if (option->arg != NULL && !parse_bool(strVal(option->arg), &result))
-		bad_value(option->defname, strVal(option->arg), "true or false");
+		options_bad_value(option->defname, strVal(option->arg), "true or false");
 	return result;
 }
 
@@ -73,7 +73,7 @@ positive_value(DefElem *option)
 	int			result = 0;
 
 	if (!parse_positive(text_value(option), &result))
-		bad_value(option->defname, text_value(option), "a positive number");
+		options_bad_value(option->defname, text_value(option), "a positive number");
 	return result;
 }
 
@@ -107,7 +107,7 @@ options_want_json(List *options)
 		else if (strcmp(text_value(option), "native") == 0)
 			json = false;
 		else
-			bad_value(option->defname, text_value(option), "'json' or 'native'");
+			options_bad_value(option->defname, text_value(option), "'json' or 'native'");
 	}
 	return json;
 }
@@ -116,7 +116,7 @@ options_want_json(List *options)
 
 /* Checks the protocol that the subscriber asks for. */
 static void
-check_protocol(int protocol)
+options_check_protocol(int protocol)
 {
 	if (protocol < WIRE_PROTOCOL_OLDEST || protocol > WIRE_PROTOCOL_VERSION)
 		ereport(ERROR,
@@ -159,7 +159,7 @@ parse_full_origins(DefElem *option, NativeOptions *result)
 		CHECK_FOR_INTERRUPTS();
 		option_list_check(option->defname, list_length(result->full_origins));
 		if (!parse_positive(item, &node))
-			bad_value(option->defname, text_value(option),
+			options_bad_value(option->defname, text_value(option),
 					  "'own', 'all' or node numbers with commas between");
 		result->full_origins = list_append_unique_int(result->full_origins, node);
 	}
@@ -180,14 +180,15 @@ parse_skip(DefElem *option, NativeOptions *result)
 		char		rest;
 
 		if (sscanf(lfirst(lc), "%X/%X%c", &high, &low, &rest) != 2)
-			bad_value(option->defname, text_value(option), "a list of LSNs with commas between");
+			options_bad_value(option->defname, text_value(option),
+							  "a list of LSNs with commas between");
 		result->skip[result->nskip++] = ((uint64) high) << 32 | low;
 	}
 }
 
 /* Raises an error if an option that a subscriber always sends is missing. */
 static void
-require(bool given, const char *name)
+options_require(bool given, const char *name)
 {
 	if (!given)
 		ereport(ERROR,
@@ -227,11 +228,11 @@ options_parse_native(List *options, NativeOptions *result)
 		else if (strcmp(option->defname, "format") != 0)
 			unknown_option(option->defname, "native");
 	}
-	require(result->protocol != 0, "protocol");
-	check_protocol(result->protocol);
-	require(result->subscriber != INVALID_NODE_ID, "node_id");
-	require(result->group_id != NULL, "group_id");
-	require(encoding_given, "encoding");
+	options_require(result->protocol != 0, "protocol");
+	options_check_protocol(result->protocol);
+	options_require(result->subscriber != INVALID_NODE_ID, "node_id");
+	options_require(result->group_id != NULL, "group_id");
+	options_require(encoding_given, "encoding");
 }
 
 /* ---------- format 'json' ---------- */
@@ -299,7 +300,7 @@ parse_actions(DefElem *option, JsonOptions *result)
 		else if (strcmp(action, "truncate") == 0)
 			result->hide_truncate = false;
 		else
-			bad_value(option->defname, action, "a list of insert, update, delete and truncate, with commas between");
+			options_bad_value(option->defname, action, "a list of insert, update, delete and truncate, with commas between");
 	}
 }
 
@@ -316,7 +317,7 @@ parse_filter_origins(DefElem *option, JsonOptions *result)
 		int			origin = 0;
 
 		if (!parse_positive(lfirst(lc), &origin))
-			bad_value(option->defname, text_value(option), "a list of numbers of pg_replication_origin, with commas between");
+			options_bad_value(option->defname, text_value(option), "a list of numbers of pg_replication_origin, with commas between");
 		result->filter_origins = lappend_int(result->filter_origins, origin);
 	}
 }

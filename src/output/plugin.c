@@ -27,13 +27,14 @@
 #include "shared/origin_map.h"
 
 static void
-begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+plugin_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
 	native_begin(ctx, ctx->output_plugin_private, txn);
 }
 
 static void
-change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel, ReorderBufferChange *c)
+plugin_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
+			  ReorderBufferChange *c)
 {
 	native_change(ctx, ctx->output_plugin_private, txn, rel, c);
 }
@@ -46,14 +47,14 @@ truncate_rels(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrels, Rel
 }
 
 static void
-message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
-		const char *prefix, Size size, const char *content)
+plugin_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
+			   bool transactional, const char *prefix, Size size, const char *content)
 {
 	native_message(ctx, ctx->output_plugin_private, txn, transactional, prefix, size, content);
 }
 
 static void
-commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
+plugin_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
 {
 	native_commit(ctx, ctx->output_plugin_private, txn);
 }
@@ -77,11 +78,11 @@ shutdown_native(LogicalDecodingContext *ctx)
 static void
 set_native_callbacks(OutputPluginCallbacks *cb)
 {
-	cb->begin_cb = begin;
-	cb->change_cb = change;
+	cb->begin_cb = plugin_begin;
+	cb->change_cb = plugin_change;
 	cb->truncate_cb = truncate_rels;
-	cb->message_cb = message;
-	cb->commit_cb = commit;
+	cb->message_cb = plugin_message;
+	cb->commit_cb = plugin_commit;
 	cb->filter_by_origin_cb = filter_by_origin;
 	cb->shutdown_cb = shutdown_native;
 }

@@ -41,7 +41,7 @@ relation_cache_table_changed(Oid relid)
 
 /* Returns true if an entry contains a name with this hash value (0: any). */
 static bool
-depends_on(const CachedRelation *entry, uint32 hashvalue)
+relation_cache_depends_on(const CachedRelation *entry, uint32 hashvalue)
 {
 	if (hashvalue == 0)
 		return true;
@@ -64,7 +64,7 @@ relation_cache_name_changed(uint32 hash)
 		hash_seq_init(&scan, cache->entries);
 		while ((entry = hash_seq_search(&scan)) != NULL)
 		{
-			if (entry->valid && depends_on(entry, hash))
+			if (entry->valid && relation_cache_depends_on(entry, hash))
 				entry->valid = false;
 		}
 	}
@@ -138,7 +138,7 @@ relation_cache_begin_build(CachedRelation *entry)
 static void
 add_name(CachedRelation *entry, uint32 hashvalue)
 {
-	if (entry->nnames > 0 && depends_on(entry, hashvalue))
+	if (entry->nnames > 0 && relation_cache_depends_on(entry, hashvalue))
 		return;
 	/* few per relation: the array grows in powers of two */
 	if (entry->names == NULL)

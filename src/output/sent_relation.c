@@ -150,7 +150,7 @@ sent_relation_trim(SentRelations *cache)
 
 /* Returns the entry of a relation, empty if it is new. */
 static SentRelation *
-entry_of(SentRelations *cache, Oid relid)
+sent_relation_entry_of(SentRelations *cache, Oid relid)
 {
 	bool		found;
 	SentRelation *e = hash_search(cache->entries, &relid, HASH_ENTER, &found);
@@ -170,7 +170,7 @@ is_current(const SentRelation *e)
 
 /* Notes that an entry contains the name of an object. */
 static void
-depends_on(SentRelations *cache, int cacheid, Oid object)
+sent_relation_depends_on(SentRelations *cache, int cacheid, Oid object)
 {
 	uint32		hash = GetSysCacheHashValue1(cacheid, ObjectIdGetDatum(object));
 
@@ -185,11 +185,11 @@ depends_on_type(SentRelations *cache, Oid typid)
 
 	if (typid < FirstNormalObjectId)
 		return;
-	depends_on(cache, TYPEOID, typid);
+	sent_relation_depends_on(cache, TYPEOID, typid);
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
 	if (!HeapTupleIsValid(tuple))
 		return;
-	depends_on(cache, NAMESPACEOID, ((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+	sent_relation_depends_on(cache, NAMESPACEOID, ((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
 	ReleaseSysCache(tuple);
 }
 
@@ -254,7 +254,7 @@ sent_columns(const SentRelation *e, Relation root)
 
 /* Determines the columns that are sent. */
 static void
-build_columns(SentRelations *cache, SentRelation *e, Relation rel, Relation root)
+sent_relation_build_columns(SentRelations *cache, SentRelation *e, Relation rel, Relation root)
 {
 	TupleDesc	desc = RelationGetDescr(root);
 	Bitmapset  *sent;
@@ -308,13 +308,13 @@ find_root(SentRelations *cache, SentRelation *e, Relation rel)
 	e->root = table_root(e->relid);
 	if (e->root == e->relid)
 		return;
-	e->root_entry = entry_of(cache, e->root);
+	e->root_entry = sent_relation_entry_of(cache, e->root);
 	e->root_generation = e->root_entry->generation;
 }
 
 /* Builds an entry. */
 static void
-build(SentRelations *cache, SentRelation *e, Relation rel)
+sent_relation_build(SentRelations *cache, SentRelation *e, Relation rel)
 {
 	MemoryContext old;
 	Relation	root;
@@ -328,7 +328,7 @@ build(SentRelations *cache, SentRelation *e, Relation rel)
 	/* set first: a change while the entry is built makes it invalid again */
 	e->valid = true;
 	e->root_entry = NULL;
-	depends_on(cache, NAMESPACEOID, RelationGetNamespace(rel));
+	sent_relation_depends_on(cache, NAMESPACEOID, RelationGetNamespace(rel));
 	if (RelationGetRelid(rel) == extension_relation_oid(TABLE_TOMBSTONE))
 	{
 		e->kind = SENT_TOMBSTONES;
@@ -342,12 +342,12 @@ build(SentRelations *cache, SentRelation *e, Relation rel)
 	root = e->root == e->relid ? rel : RelationIdGetRelation(e->root);
 	if (!root)
 		elog(ERROR, "could not open relation %u", e->root);
-	depends_on(cache, NAMESPACEOID, RelationGetNamespace(root));
+	sent_relation_depends_on(cache, NAMESPACEOID, RelationGetNamespace(root));
 	if (OidIsValid(table_key_index(root)) && table_is_mergeable(root))
 		e->kind = SENT_WRITES;
 	e->awaited = awaited_any(root);
 	old = MemoryContextSwitchTo(e->context);
-	build_columns(cache, e, rel, root);
+	sent_relation_build_columns(cache, e, rel, root);
 	build_key(cache, e, rel, root);
 	MemoryContextSwitchTo(old);
 	if (root != rel)
@@ -361,9 +361,9 @@ sent_relation_get(SentRelations *cache, Relation rel)
 
 	if (cache->last && cache->last->relid == relid && is_current(cache->last))
 		return cache->last;
-	cache->last = entry_of(cache, relid);
+	cache->last = sent_relation_entry_of(cache, relid);
 	if (!is_current(cache->last))
-		build(cache, cache->last, rel);
+		sent_relation_build(cache, cache->last, rel);
 	return cache->last;
 }
 

@@ -49,7 +49,7 @@ static XLogRecPtr confirmed = InvalidXLogRecPtr;
  * too long.
  */
 static void
-tick(void)
+server_stop_tick(void)
 {
 	if (!MyProc || proc_exit_inprogress)
 		return;
@@ -78,7 +78,7 @@ server_stop_watch(void)
 	if (!am_walsender)
 		return;
 	if (timer < USER_TIMEOUT)
-		timer = RegisterTimeout(USER_TIMEOUT, tick);
+		timer = RegisterTimeout(USER_TIMEOUT, server_stop_tick);
 	gone_since = manager_status_has_launcher() ? NOT_GONE : NEVER_SEEN;
 	enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TICK_MS),
 						 TICK_MS);

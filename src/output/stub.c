@@ -37,7 +37,7 @@
 
 /* Returns true if so much WAL remains to be decoded that stubs can be sent later. */
 static bool
-is_behind(LogicalDecodingContext *ctx)
+stub_is_behind(LogicalDecodingContext *ctx)
 {
 	return GetFlushRecPtr(NULL) > ctx->reader->EndRecPtr + HOLD_WHEN_BEHIND;
 }
@@ -96,7 +96,7 @@ stub_if_commit(LogicalDecodingContext *ctx, NativeStream *s, NodeId node)
 		return;
 	frontier_raise(s->held, node, parsed.origin_lsn, parsed.origin_timestamp);
 	s->held_end = ctx->reader->EndRecPtr;
-	if (!is_behind(ctx))
+	if (!stub_is_behind(ctx))
 		native_send_stubs(ctx, s, false);
 	else if (!s->holding)
 		native_send_stubs(ctx, s, true);
@@ -109,7 +109,7 @@ native_filter(LogicalDecodingContext *ctx, NativeStream *s, RepOriginId origin)
 {
 	NodeId		node = origin_map_node(origin);
 
-	if (s->holding && !is_behind(ctx))
+	if (s->holding && !stub_is_behind(ctx))
 		native_send_stubs(ctx, s, false);
 	if (node == ORIGIN_NODE_REPAIR)
 		return true;

@@ -34,7 +34,7 @@ part_length(const char *text, char separator)
 
 /* Copies a part without surrounding spaces; a space after a backslash stays. */
 static char *
-trim(const char *text, size_t len)
+table_pattern_trim(const char *text, size_t len)
 {
 	while (len > 0 && text[0] == ' ')
 	{
@@ -60,8 +60,8 @@ parse_entry(const char *option, const char *entry)
 				 errmsg("option \"%s\" has the entry \"%s\", which is not of the form schema.table",
 						option, entry),
 				 errhint("Write for example \"public.users\", \"audit.*\" or \"*.users\", with commas between.")));
-	pattern->nspname = trim(entry, len);
-	pattern->relname = trim(entry + len + 1, strlen(entry + len + 1));
+	pattern->nspname = table_pattern_trim(entry, len);
+	pattern->relname = table_pattern_trim(entry + len + 1, strlen(entry + len + 1));
 	return pattern;
 }
 
@@ -76,7 +76,7 @@ table_pattern_parse(const char *option, const char *text)
 
 		CHECK_FOR_INTERRUPTS();
 		option_list_check(option, list_length(patterns));
-		patterns = lappend(patterns, parse_entry(option, trim(text, len)));
+		patterns = lappend(patterns, parse_entry(option, table_pattern_trim(text, len)));
 		if (text[len] == '\0')
 			return patterns;
 		text += len + 1;

@@ -26,7 +26,7 @@ typedef struct Asked
 
 /* Returns the open session to a dsn; NULL if there is none. */
 static Asked *
-find(List **sessions, const char *dsn)
+asked_find(List **sessions, const char *dsn)
 {
 	ListCell   *lc;
 
@@ -51,7 +51,7 @@ end_session(List **sessions, Asked *a)
 void
 asked_give_up(List **sessions, const char *dsn)
 {
-	Asked	   *a = find(sessions, dsn);
+	Asked	   *a = asked_find(sessions, dsn);
 
 	if (a)
 		end_session(sessions, a);
@@ -60,7 +60,7 @@ asked_give_up(List **sessions, const char *dsn)
 PGconn *
 asked_connect(List **sessions, const char *dsn)
 {
-	Asked	   *a = find(sessions, dsn);
+	Asked	   *a = asked_find(sessions, dsn);
 	PGconn	   *conn;
 	MemoryContext old;
 

@@ -61,7 +61,7 @@ clock_probe_asked(ClockProbe *p)
 
 /* Warns when the clocks are too far apart, and reports when they no longer are. */
 static void
-warn(Link *link, int64 offset, int64 error)
+clock_probe_warn(Link *link, int64 offset, int64 error)
 {
 	ClockProbe *p = &link->clock;
 	int64		limit = setting_clock_offset_warning * INT64CONST(1000);
@@ -106,7 +106,7 @@ clock_probe_answered(Link *link, TimestampTz provider_time)
 	p->best_base = base;
 	p->best_at = now;
 	link_status_set_clock(link->index, base, error);
-	warn(link, base + moment_now() - GetCurrentTimestamp(), error);
+	clock_probe_warn(link, base + moment_now() - GetCurrentTimestamp(), error);
 }
 
 void

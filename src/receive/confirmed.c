@@ -37,7 +37,7 @@ file_name(Link *link)
 
 /* Reads the file. Returns InvalidXLogRecPtr if it does not exist or belongs to another member. */
 static XLogRecPtr
-read_file(Link *link, bool *exact)
+confirmed_read_file(Link *link, bool *exact)
 {
 	FILE	   *f = AllocateFile(file_name(link), "r");
 	char		group[64];
@@ -66,7 +66,7 @@ confirmed_known(Link *link, bool *exact)
 	if (link_status_get(link->index, &l) && l.confirmed_lsn != InvalidXLogRecPtr)
 		return l.confirmed_lsn;
 	*exact = false;
-	known = read_file(link, exact);
+	known = confirmed_read_file(link, exact);
 	return Max(known, origin_map_progress(link->provider));
 }
 

@@ -77,7 +77,7 @@ refuse_oldest(Link *link)
 
 /* Runs the handshake. Returns false if the provider has no slot for this node yet. */
 static bool
-handshake(Link *link)
+connect_handshake(Link *link)
 {
 	char	   *sql = psprintf(handshake_sql, quote_literal_cstr(link->group_id), link->me,
 							   WIRE_PROTOCOL_OLDEST, WIRE_PROTOCOL_VERSION, link->agreed, link->run);
@@ -178,7 +178,7 @@ end_old_sender(Link *link)
  * the last stream may still use it.
  */
 static void
-wait_for_slot(Link *link)
+connect_wait_for_slot(Link *link)
 {
 	char	   *sql = psprintf(slot_is_active_sql, quote_literal_cstr(link->stream.slot));
 	bool		active = true;
@@ -295,11 +295,11 @@ link_connect(Link *link, XLogRecPtr *confirmed)
 	link_status_set_state(link->index, LINK_CONNECTING);
 	open_connection(link);
 	clock_probe_first(link);
-	if (handshake(link))
+	if (connect_handshake(link))
 	{
 		link_status_set_contact(link->index, CONTACT_MADE);
 		manager_status_wake(MyDatabaseId);
-		wait_for_slot(link);
+		connect_wait_for_slot(link);
 		*confirmed = slot_position(link);
 		made = slot_is_ours(link, *confirmed) ? LINK_MADE : LINK_SLOT_RENEWED;
 	}

@@ -24,7 +24,7 @@ feedback_start(Feedback *f)
 
 /* Removes the entries from the ring whose local WAL is flushed. */
 static void
-advance(Feedback *f, XLogRecPtr flushed)
+feedback_advance(Feedback *f, XLogRecPtr flushed)
 {
 	Assert(f->first >= 0 && f->first < FEEDBACK_RING_SIZE);
 	while (f->count > 0 && f->ring[f->first].local <= flushed)
@@ -75,7 +75,7 @@ feedback_passed(Feedback *f, XLogRecPtr remote)
 		return;
 	}
 	if (f->count == FEEDBACK_RING_SIZE)
-		advance(f, GetFlushRecPtr(NULL));
+		feedback_advance(f, GetFlushRecPtr(NULL));
 	if (f->count == FEEDBACK_RING_SIZE)
 	{
 		/*
@@ -99,7 +99,7 @@ feedback_confirmable(Feedback *f, bool flush)
 	if (f->count > 0 && flush)
 		XLogFlush(f->ring[(f->first + f->count - 1) % FEEDBACK_RING_SIZE].local);
 	if (f->count > 0)
-		advance(f, GetFlushRecPtr(NULL));
+		feedback_advance(f, GetFlushRecPtr(NULL));
 	return f->confirmable;
 }
 

@@ -95,7 +95,7 @@ what_ran(const ErrorData *edata)
 
 /* Returns the remedy that fits the error best, or NULL. */
 static const char *
-remedy(const ErrorData *edata, const char *ran)
+link_error_remedy(const ErrorData *edata, const char *ran)
 {
 	const char *result = edata->hint;
 
@@ -145,7 +145,7 @@ link_error_text(Link *link, const ErrorData *edata, const WireBegin *transaction
 {
 	StringInfoData buf;
 	char	   *ran = what_ran(edata);
-	const char *right = remedy(edata, ran);
+	const char *right = link_error_remedy(edata, ran);
 
 	initStringInfo(&buf);
 	append_cut(&buf, "", edata->message, MOST_MESSAGE);
@@ -176,7 +176,7 @@ link_error_explain_limit(ErrorData *edata)
 
 /* Returns a field of an error as a palloc'd copy, or NULL if it has none. */
 static char *
-field(PGresult *res, int code)
+link_error_field(PGresult *res, int code)
 {
 	const char *text = res ? PQresultErrorField(res, code) : NULL;
 
@@ -217,8 +217,8 @@ transaction_at_hand(Link *link, XLogRecPtr *lsn)
 void
 link_error_of_provider(Link *link, PGresult *res)
 {
-	char	   *sqlstate = field(res, PG_DIAG_SQLSTATE);
-	char	   *message = field(res, PG_DIAG_MESSAGE_PRIMARY);
+	char	   *sqlstate = link_error_field(res, PG_DIAG_SQLSTATE);
+	char	   *message = link_error_field(res, PG_DIAG_MESSAGE_PRIMARY);
 	StringInfoData detail,
 				hint;
 	PGresult   *more;
@@ -226,10 +226,10 @@ link_error_of_provider(Link *link, PGresult *res)
 
 	initStringInfo(&detail);
 	initStringInfo(&hint);
-	append_cut(&detail, "", field(res, PG_DIAG_MESSAGE_DETAIL), MOST_MESSAGE);
-	append_cut(&detail, detail.len ? " THERE: " : "THERE: ", field(res, PG_DIAG_CONTEXT),
+	append_cut(&detail, "", link_error_field(res, PG_DIAG_MESSAGE_DETAIL), MOST_MESSAGE);
+	append_cut(&detail, detail.len ? " THERE: " : "THERE: ", link_error_field(res, PG_DIAG_CONTEXT),
 			   MOST_MESSAGE);
-	append_cut(&hint, "", field(res, PG_DIAG_MESSAGE_HINT), MOST_MESSAGE);
+	append_cut(&hint, "", link_error_field(res, PG_DIAG_MESSAGE_HINT), MOST_MESSAGE);
 	if (!message)
 		message = pchomp(PQerrorMessage(link->conn));
 	PQclear(res);

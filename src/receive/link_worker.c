@@ -59,7 +59,7 @@ set_session(void)
  * this node is out of its group, records that and exits.
  */
 static void
-note_error(Link *link, MemoryContext context)
+link_worker_note_error(Link *link, MemoryContext context)
 {
 	ErrorData  *edata;
 	char	   *text;
@@ -87,7 +87,7 @@ note_error(Link *link, MemoryContext context)
 
 /* Called by pulse.c while a message takes long. */
 static void
-beat(void *arg)
+link_worker_beat(void *arg)
 {
 	link_beat(arg);
 }
@@ -141,7 +141,7 @@ tell_of_missing_slot(Link *link)
 
 /* Streams, and starts a new stream whenever one ends without an error. */
 static void
-work(Link *link, MemoryContext context)
+link_worker_work(Link *link, MemoryContext context)
 {
 	int			looks = 0;		/* checks in a row that found no slot */
 
@@ -196,7 +196,7 @@ replication_plugin_link_main(Datum link_status_index)
 	origin_hold_release_at_exit();
 	link->apply = apply_create();
 	origin_map_ensure_loaded();
-	pulse_init(beat, link);
+	pulse_init(link_worker_beat, link);
 	peer_tell_silence(note_silence, link);
 	before_shmem_exit(note_end, PointerGetDatum(link));
 	link->seen = frontier_create();
@@ -205,13 +205,13 @@ replication_plugin_link_main(Datum link_status_index)
 	PG_TRY();
 	{
 		table_wait_after_end(link);
-		work(link, context);
+		link_worker_work(link, context);
 	}
 	PG_CATCH();
 	{
 		/* errors of a transaction have been noted in transaction.c */
 		if (link_status_get(link->index, &status) && status.state != LINK_BACKOFF)
-			note_error(link, TopMemoryContext);
+			link_worker_note_error(link, TopMemoryContext);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

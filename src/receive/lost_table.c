@@ -75,7 +75,7 @@ ask_session(PGconn *conn, const LostTable *table, bool by_number, char **name)
 
 /* Asks one member whether it has the table, by OID as well if the OID is that member's. */
 static Answer
-ask(Link *link, const char *dsn, const LostTable *table, bool by_number, char **name)
+lost_table_ask(Link *link, const char *dsn, const LostTable *table, bool by_number, char **name)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile Answer answer = CANNOT_BE_ASKED;
@@ -125,7 +125,8 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 		{[HAS_TABLE] = &having, [IS_MAKING_TABLES] = &making, [CANNOT_BE_ASKED] = &silent};
 	char	   *name = NULL;
 	NodeId		from = table->remote_node != INVALID_NODE_ID ? table->remote_node : link->provider;
-	Answer		provider = ask(link, link->provider_dsn, table, from == link->provider, &name);
+	Answer		provider =
+		lost_table_ask(link, link->provider_dsn, table, from == link->provider, &name);
 	ListCell   *lc;
 
 	initStringInfo(&having);
@@ -143,7 +144,7 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 		NodeRow    *n = lfirst(lc);
 		Answer		answer = n->node_id == link->provider
 								 ? HAS_NO_TABLE
-								 : ask(link, n->dsn, table, n->node_id == from, &name);
+								 : lost_table_ask(link, n->dsn, table, n->node_id == from, &name);
 
 		if (answer == HAS_RENAMED)
 		{
@@ -168,7 +169,7 @@ is_gone_everywhere(Link *link, const LostTable *table, char **detail, char **hin
 
 /* Reports in the log and in the view conflicts that rows of the table are passed over. */
 static void
-tell(Link *link, const LostTable *table)
+lost_table_tell(Link *link, const LostTable *table)
 {
 	char	   *name = quote_qualified_identifier(table->nspname, table->relname);
 	Oid			types[2] = {TEXTOID, TEXTOID};
@@ -199,7 +200,7 @@ lost_table_passed_over(Link *link, char **detail, char **hint)
 	own_transaction_end(&t);
 	if (!missing || !is_gone_everywhere(link, &table, detail, hint))
 		return false;
-	tell(link, &table);
+	lost_table_tell(link, &table);
 	apply_pass_over_table(link->apply);
 	return true;
 }

@@ -38,7 +38,7 @@
 
 /* Handles a keepalive: notes the provider's position and clock, and answers if asked to. */
 static void
-keepalive(Link *link, StringInfo m)
+stream_keepalive(Link *link, StringInfo m)
 {
 	XLogRecPtr	end = pq_getmsgint64(m);
 	TimestampTz sent_at = pq_getmsgint64(m);
@@ -68,7 +68,7 @@ copy_data(Link *link, char *data, int len)
 	switch (pq_getmsgbyte(&m))
 	{
 		case 'k':
-			keepalive(link, &m);
+			stream_keepalive(link, &m);
 			return true;
 		case 'w':
 			start = pq_getmsgint64(&m);
@@ -134,7 +134,7 @@ has_read_all(Link *link)
 
 /* Handles an empty socket: confirms, stores the seen vector, and waits for the socket. */
 static void
-idle(Link *link)
+stream_idle(Link *link)
 {
 	bool		pending;
 	int			events;
@@ -208,7 +208,7 @@ restart_wanted(Link *link)
 
 /* Reads and processes messages until the stream must be restarted. */
 static void
-receive(Link *link, MemoryContext message_context)
+stream_receive(Link *link, MemoryContext message_context)
 {
 	for (;;)
 	{
@@ -220,7 +220,7 @@ receive(Link *link, MemoryContext message_context)
 		len = PQgetCopyData(link->conn, &data, 1);
 		if (len == 0)
 		{
-			idle(link);
+			stream_idle(link);
 			if (restart_wanted(link))
 				return;
 			continue;
@@ -267,7 +267,7 @@ run_stream(Link *link, MemoryContext message_context)
 	link_status_set_healthy(link->index);
 	link_status_set_state(link->index, LINK_CATCHING_UP);
 	link->stream.heard_at = link->stream.status_at = link->stream.stored_at = moment_now();
-	receive(link, message_context);
+	stream_receive(link, message_context);
 	gate_release(&link->gate);
 	PQfinish(link->conn);
 	link->conn = NULL;

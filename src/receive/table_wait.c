@@ -257,7 +257,7 @@ owner_here(const LostTable *table, bool *exists)
 
 /* Runs a statement with text parameters under a replication origin. Returns the number of rows. */
 static uint64
-run(const char *sql, int n, const char *const *values, RepOriginId origin)
+table_wait_run(const char *sql, int n, const char *const *values, RepOriginId origin)
 {
 	Oid			types[6];
 	Datum		args[6];
@@ -286,7 +286,7 @@ has_others_waiting(const char *owner)
 	OwnTransaction t = own_transaction_begin_sql();
 	bool		result;
 
-	result = run(waiting_of_owner_sql, 1, values, InvalidRepOriginId) > 0;
+	result = table_wait_run(waiting_of_owner_sql, 1, values, InvalidRepOriginId) > 0;
 	own_transaction_end(&t);
 	return result;
 }
@@ -353,7 +353,7 @@ patience_is_over(const Link *link, Moment since, const char *owner, bool passing
 
 /* Reports in the log that tables wait from now on. */
 static void
-tell(Link *link, List *waiters)
+table_wait_tell(Link *link, List *waiters)
 {
 	StringInfoData names;
 	ListCell   *lc;
@@ -406,15 +406,15 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 	values[4] = link->provider_name ? link->provider_name : "";
 	origin_map_ensure_loaded();
 	t = own_transaction_begin_sql();
-	n = run(have_wait_sql, 5, values, InvalidRepOriginId);
+	n = table_wait_run(have_wait_sql, 5, values, InvalidRepOriginId);
 	progress[0] = values[0];
 	progress[1] = values[1];
 	progress[2] = psprintf("%d", transaction->origin);
 	progress[3] = psprintf("%X/%X", LSN_FORMAT_ARGS(transaction->origin_lsn));
 	if (n > 0)
 	{
-		run(wait_for_transaction_sql, 4, progress, InvalidRepOriginId);
-		run(await_state_sql, 2, values, origin_map_origin(ORIGIN_NODE_REPAIR));
+		table_wait_run(wait_for_transaction_sql, 4, progress, InvalidRepOriginId);
+		table_wait_run(await_state_sql, 2, values, origin_map_origin(ORIGIN_NODE_REPAIR));
 	}
 	FAULT_POINT("table_wait_begins");
 	own_transaction_end(&t);
@@ -422,7 +422,7 @@ have_wait(Link *link, const WireBegin *transaction, List *waiters)
 	foreach(lc, waiters)
 		note_waited(link, ((Waiter *) lfirst(lc))->owner);
 	if (n > 0)
-		tell(link, waiters);
+		table_wait_tell(link, waiters);
 	return n == list_length(waiters);
 }
 
@@ -478,7 +478,7 @@ is_prepared(const ErrorData *edata, const LostTable *table)
 	if (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || setting_lock_patience == 0)
 		return false;
 	t = own_transaction_begin_sql();
-	result = run(prepared_writers_sql, 2, values, InvalidRepOriginId) > 0;
+	result = table_wait_run(prepared_writers_sql, 2, values, InvalidRepOriginId) > 0;
 	own_transaction_end(&t);
 	return result;
 }

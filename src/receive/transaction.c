@@ -175,7 +175,7 @@ merge_stored(Link *link, XLogRecPtr position)
 
 /* Notes that a position of the stream is passed. */
 static void
-passed(Link *link, XLogRecPtr position)
+transaction_passed(Link *link, XLogRecPtr position)
 {
 	merge_stored(link, position);
 	feedback_passed(&link->feedback, position);
@@ -231,7 +231,7 @@ commit_transaction(Link *link, WireReader *r)
 	t->retries = t->careful_tries = t->told_sqlstate = 0;
 	t->retrying_since = 0;
 	frontier_raise(link->seen, t->begin.origin, t->begin.origin_lsn, t->begin.commit_ts);
-	passed(link, commit.end_lsn);
+	transaction_passed(link, commit.end_lsn);
 	gate_release_if_wanted(&link->gate);
 }
 
@@ -280,7 +280,7 @@ row_message(Link *link, WireReader *r, WireMessage type)
  * (docs/protocol.md, Demand). Returns false if it has been asked for already.
  */
 static bool
-demand(Link *link, NodeId origin)
+transaction_demand(Link *link, NodeId origin)
 {
 	MemoryContext old;
 
@@ -342,7 +342,7 @@ wait_for_stub(Link *link, const WireStub *stub)
 			continue;
 		}
 		if (moment_is_past(since, STUB_WAIT_MS) && missing->node != link->me &&
-			is_overdue(since, missing->node) && demand(link, missing->node))
+			is_overdue(since, missing->node) && transaction_demand(link, missing->node))
 			return false;
 		link_wait(link, STUB_WAIT_MS);
 	}
@@ -391,7 +391,7 @@ stub_message(Link *link, WireReader *r)
 		frontier_raise(link->seen, stub.entries[i].node, stub.entries[i].lsn, stub.entries[i].ts);
 	link->seen_changed = true;
 	link->held_back = stub.more;
-	passed(link, stub.end_lsn);
+	transaction_passed(link, stub.end_lsn);
 	return true;
 }
 
@@ -417,7 +417,7 @@ startup_message(Link *link, WireReader *r)
  * *replay set, if the transaction must be replayed.
  */
 static bool
-process(Link *link, const char *data, int len, bool *replay)
+transaction_process(Link *link, const char *data, int len, bool *replay)
 {
 	LinkTransaction *t = &link->transaction;
 	WireReader	r = {.data = data,.len = len};
@@ -568,7 +568,7 @@ remedy_after(Link *link, ErrorData *edata, Remedy remedy)
 
 /* Records the failure in the link's status and raises the error again, which ends the stream. */
 static void
-fail(Link *link, ErrorData *edata)
+transaction_fail(Link *link, ErrorData *edata)
 {
 	LinkTransaction *t = &link->transaction;
 
@@ -612,7 +612,7 @@ handle_error(Link *link, MemoryContext context)
 	remedy = remedy_after(link, edata, remedy);
 	Assert(remedy == REMEDY_NONE || t->course != COURSE_NONE);
 	if (remedy == REMEDY_NONE)
-		fail(link, edata);
+		transaction_fail(link, edata);
 	if (remedy == REMEDY_CAREFUL)
 		t->careful_lsn = t->begin.origin_lsn;
 	if (remedy == REMEDY_CAREFUL && timed_out)
@@ -643,7 +643,7 @@ try_message(Link *link, MemoryContext context, const char *data, int len, bool *
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		go_on = process(link, data, len, replay);
+		go_on = transaction_process(link, data, len, replay);
 	}
 	PG_CATCH();
 	{

@@ -71,7 +71,7 @@ const ShmemArea activity_area = {
 
 /* Returns the counter of this database; NULL if activity_count() has not been called in it. */
 static pg_atomic_uint64 *
-counter(void)
+activity_counter(void)
 {
 	uint32		n = pg_atomic_read_u32(&shared()->n);
 
@@ -86,7 +86,7 @@ counter(void)
 void
 activity_note(void)
 {
-	pg_atomic_uint64 *c = shared() && OidIsValid(MyDatabaseId) ? counter() : NULL;
+	pg_atomic_uint64 *c = shared() && OidIsValid(MyDatabaseId) ? activity_counter() : NULL;
 
 	if (c)
 		pg_atomic_fetch_add_u64(c, 1);
@@ -117,11 +117,11 @@ activity_count(void)
 	pg_atomic_uint64 *c;
 
 	shmem_require();
-	c = counter();
+	c = activity_counter();
 	if (c)
 		return pg_atomic_read_u64(c);
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	if (!counter())
+	if (!activity_counter())
 	{
 		uint32		n = pg_atomic_read_u32(&shared()->n);
 

@@ -136,7 +136,7 @@ raise_to(uint64 to)
  * file.
  */
 static bool
-read_file(uint64 *seen, FullTransactionId *from, TimestampTz *wall)
+clock_read_file(uint64 *seen, FullTransactionId *from, TimestampTz *wall)
 {
 	FILE	   *f = AllocateFile(CLOCK_FILE, "r");
 	int			version;
@@ -190,7 +190,7 @@ newest_commit(FullTransactionId from, FullTransactionId end)
 
 /* Brings the clock to where it was before the server was stopped. The lock is held. */
 static void
-restore(void)
+clock_restore(void)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
 	FullTransactionId from = xid_before(next, SCAN_MOST);
@@ -199,7 +199,7 @@ restore(void)
 	uint64		seen;
 
 	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
-	if (read_file(&seen, &noted, &wall))
+	if (clock_read_file(&seen, &noted, &wall))
 	{
 		raise_to(seen);
 		if (FullTransactionIdFollows(noted, from))
@@ -219,7 +219,7 @@ clock_ensure_restored(void)
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (!pg_atomic_read_u32(&shared()->restored))
 	{
-		restore();
+		clock_restore();
 		/* a standby restores again, since commits go on arriving */
 		pg_atomic_write_u32(&shared()->restored, RecoveryInProgress() ? 0 : 1);
 	}
@@ -303,7 +303,7 @@ clock_observe(TimestampTz ts)
  * clock is not in doubt.
  */
 static bool
-take(uint64 *ts)
+clock_take(uint64 *ts)
 {
 	uint64		seen = pg_atomic_read_u64(&shared()->max_seen);
 
@@ -337,7 +337,7 @@ clock_tick(void)
 	uint64		ts;
 
 	clock_ensure_restored();
-	(void) take(&ts);
+	(void) clock_take(&ts);
 	return (TimestampTz) ts;
 }
 
@@ -354,7 +354,7 @@ my_commit(void)
  * ahead of max_seen.
  */
 static bool
-claim(uint64 given)
+clock_claim(uint64 given)
 {
 	uint64		seen = pg_atomic_read_u64(&shared()->max_seen);
 
@@ -379,12 +379,12 @@ clock_begin_commit(TimestampTz given)
 	pg_memory_barrier();
 	if (given)
 	{
-		if (wall_clock_excess(given) == 0 && claim(expected))
+		if (wall_clock_excess(given) == 0 && clock_claim(expected))
 			return 0;
-		(void) take(&ts);
+		(void) clock_take(&ts);
 		return (TimestampTz) ts;
 	}
-	return take(&ts) ? 0 : (TimestampTz) ts;
+	return clock_take(&ts) ? 0 : (TimestampTz) ts;
 }
 
 void

@@ -56,7 +56,7 @@ static TimestampTz stamp = 0;	/* ... with this timestamp; 0: PostgreSQL's own */
 
 /* Returns true if this database is in a group. */
 static bool
-is_in_group(void)
+commit_stamp_is_in_group(void)
 {
 	return extension_exists() && nodes_local_id() != INVALID_NODE_ID;
 }
@@ -103,7 +103,7 @@ begin_with_origin(void)
 {
 	NodeId		node;
 
-	if (!is_in_group())
+	if (!commit_stamp_is_in_group())
 		return;
 	origin_map_ensure_loaded();
 	node = origin_map_node(replorigin_session_origin);
@@ -136,7 +136,7 @@ begin_commit(void)
 	begun_at = now;
 	if (stamp == 0)
 		return;
-	if (!is_in_group())
+	if (!commit_stamp_is_in_group())
 	{
 		/* the commit makes no version of a node, and the wall clock may be in doubt */
 		clock_end_commit(stamp);
@@ -259,7 +259,7 @@ end_commit(bool committed)
 }
 
 static void
-at_transaction_event(XactEvent event, void *arg)
+commit_stamp_at_transaction_event(XactEvent event, void *arg)
 {
 	switch (event)
 	{
@@ -310,12 +310,12 @@ begin_commit_prepared(void)
 
 	if (replorigin_session_origin != InvalidRepOriginId)
 	{
-		if (is_in_group())
+		if (commit_stamp_is_in_group())
 			stamp_foreign();
 		return false;
 	}
 	ts = clock_begin_commit(0);
-	if (ts == 0 || !is_in_group())
+	if (ts == 0 || !commit_stamp_is_in_group())
 		return false;
 	take_origin(ts);
 	return true;
@@ -366,5 +366,5 @@ commit_stamp_command(const UtilityCommand *command)
 void
 commit_stamp_install(void)
 {
-	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterXactCallback(commit_stamp_at_transaction_event, NULL);
 }

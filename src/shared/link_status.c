@@ -108,7 +108,7 @@ const ShmemArea link_status_area = {
 /* ---------- entries ---------- */
 
 static LinkStatus *
-entry(int index)
+link_status_entry(int index)
 {
 	Assert(index >= 0 && index < shared()->max);
 	return &shared()->entries[index];
@@ -125,7 +125,7 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < shared()->max && found < 0; i++)
 	{
-		LinkStatus *l = entry(i);
+		LinkStatus *l = link_status_entry(i);
 
 		if (!l->in_use)
 			empty = empty < 0 ? i : empty;
@@ -134,7 +134,8 @@ link_status_find(Oid dboid, NodeId provider, bool create)
 	}
 	if (found < 0 && create && empty >= 0)
 	{
-		*entry(empty) = (LinkStatus) {.in_use = true,.dboid = dboid,.provider = provider};
+		*link_status_entry(empty) =
+			(LinkStatus) {.in_use = true,.dboid = dboid,.provider = provider};
 		found = empty;
 	}
 	LWLockRelease(&shared()->lock);
@@ -150,7 +151,7 @@ link_status_count(void)
 bool
 link_status_get(int index, LinkStatus *copy)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 	bool		in_use;
 
 	LWLockAcquire(&shared()->lock, LW_SHARED);
@@ -192,7 +193,7 @@ change_state(LinkStatus *l, LinkState state)
 
 /* Records an error and sets the time of the next try. The lock is held. */
 static void
-note_error(LinkStatus *l, const char *message, bool in_apply)
+link_status_note_error(LinkStatus *l, const char *message, bool in_apply)
 {
 	int64		longest = setting_retry_max;
 
@@ -214,7 +215,7 @@ note_error(LinkStatus *l, const char *message, bool in_apply)
 bool
 link_status_release(int index)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
@@ -231,7 +232,7 @@ link_status_release(int index)
 bool
 link_status_set_starting(int index, bool restart)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
@@ -249,7 +250,7 @@ link_status_set_starting(int index, bool restart)
 bool
 link_status_set_paused(int index)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
@@ -266,14 +267,14 @@ link_status_set_paused(int index)
 bool
 link_status_set_failed(int index, const char *message)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 	bool		free;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	free = l->pid == 0;
 	if (free)
 	{
-		note_error(l, message, false);
+		link_status_note_error(l, message, false);
 		change_state(l, LINK_BACKOFF);
 	}
 	LWLockRelease(&shared()->lock);
@@ -284,14 +285,14 @@ void
 link_status_set_reroute(int index, bool reroute)
 {
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	entry(index)->reroute = reroute;
+	link_status_entry(index)->reroute = reroute;
 	LWLockRelease(&shared()->lock);
 }
 
 void
 link_status_request_restart(int index)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->restart = true;
@@ -305,9 +306,9 @@ link_status_request_restart(int index)
 
 /* Exit callback of the worker. */
 static void
-detach(int code, Datum arg)
+link_status_detach(int code, Datum arg)
 {
-	LinkStatus *l = entry(DatumGetInt32(arg));
+	LinkStatus *l = link_status_entry(DatumGetInt32(arg));
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (l->state != LINK_BACKOFF)
@@ -320,7 +321,7 @@ detach(int code, Datum arg)
 bool
 link_status_attach(int index)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 	bool		ours;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
@@ -333,14 +334,14 @@ link_status_attach(int index)
 	}
 	LWLockRelease(&shared()->lock);
 	if (ours)
-		before_shmem_exit(detach, Int32GetDatum(index));
+		before_shmem_exit(link_status_detach, Int32GetDatum(index));
 	return ours;
 }
 
 void
 link_status_set_state(int index, LinkState state)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	if (l->state == state && state != LINK_STREAMING)
 		return;					/* no lock needed to read it: only this process writes it */
@@ -353,7 +354,7 @@ void
 link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 						  XLogRecPtr confirmed, XLogRecPtr provider)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->received_lsn = Max(l->received_lsn, received);
@@ -366,7 +367,7 @@ link_status_set_positions(int index, XLogRecPtr received, XLogRecPtr applied,
 void
 link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz commit_ts)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->transactions += transactions;
@@ -379,7 +380,7 @@ link_status_add_applied(int index, uint64 transactions, uint64 rows, TimestampTz
 void
 link_status_set_clock(int index, int64 base, int64 error)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	l->clock_base = base;
@@ -391,7 +392,7 @@ link_status_set_clock(int index, int64 base, int64 error)
 void
 link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	change_state(l, LINK_BLOCKED);
@@ -404,7 +405,7 @@ link_status_set_blocked(int index, NodeId origin, XLogRecPtr lsn)
 void
 link_status_set_contact(int index, LinkContact contact)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (l->contact != CONTACT_MADE)
@@ -415,13 +416,13 @@ link_status_set_contact(int index, LinkContact contact)
 bool
 link_status_restart_requested(int index)
 {
-	return ((volatile LinkStatus *) entry(index))->restart;
+	return ((volatile LinkStatus *) link_status_entry(index))->restart;
 }
 
 void
 link_status_set_stream(int index, const char *wanted, const char *full, int protocol)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	if (strncmp(l->wanted_origins, wanted, LINK_ORIGINS_SIZE - 1) != 0)
@@ -440,14 +441,14 @@ void
 link_status_set_error(int index, const char *message, bool in_apply)
 {
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	note_error(entry(index), message, in_apply);
+	link_status_note_error(link_status_entry(index), message, in_apply);
 	LWLockRelease(&shared()->lock);
 }
 
 Moment
 link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 	Moment		since;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
@@ -465,7 +466,7 @@ link_status_trouble(int index, NodeId origin, XLogRecPtr lsn)
 void
 link_status_set_ended_at(int index, const char *nspname, const char *relname)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	strlcpy(l->ended_nspname, nspname, NAMEDATALEN);
@@ -476,7 +477,7 @@ link_status_set_ended_at(int index, const char *nspname, const char *relname)
 bool
 link_status_take_ended_at(int index, char *nspname, char *relname)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	strlcpy(nspname, l->ended_nspname, NAMEDATALEN);
@@ -489,7 +490,7 @@ link_status_take_ended_at(int index, char *nspname, char *relname)
 void
 link_status_tell(int index, const char *message)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
 	strlcpy(l->last_error, message, LINK_ERROR_SIZE);
@@ -500,7 +501,7 @@ link_status_tell(int index, const char *message)
 void
 link_status_set_healthy(int index)
 {
-	LinkStatus *l = entry(index);
+	LinkStatus *l = link_status_entry(index);
 
 	/* only applying a transaction resets the back-off, not connecting */
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
@@ -517,7 +518,7 @@ link_status_wake_blocked(Oid dboid, NodeId origin, XLogRecPtr lsn)
 	LWLockAcquire(&shared()->lock, LW_SHARED);
 	for (int i = 0; i < shared()->max; i++)
 	{
-		LinkStatus *l = entry(i);
+		LinkStatus *l = link_status_entry(i);
 
 		if (l->in_use && l->dboid == dboid && l->latch && l->state == LINK_BLOCKED &&
 			l->blocked_on == origin && l->blocked_lsn <= lsn)

@@ -106,7 +106,7 @@ manager_status_run_start(void)
  * or the table is full. The lock is held.
  */
 static ManagerStatus *
-find(Oid dboid, bool create)
+manager_status_entry(Oid dboid, bool create)
 {
 	ManagerStatus *empty = NULL;
 
@@ -131,7 +131,7 @@ find(Oid dboid, bool create)
 
 /* Wakes the manager of an entry, or the launcher if there is no manager. The lock is held. */
 static void
-wake(const ManagerStatus *m)
+manager_status_signal(const ManagerStatus *m)
 {
 	Assert(LWLockHeldByMe(&shared()->lock));
 	if (m->latch)
@@ -162,7 +162,7 @@ manager_status_set_starting(Oid dboid)
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, true);
+	m = manager_status_entry(dboid, true);
 	if (m)
 	{
 		int64 pause =
@@ -184,7 +184,7 @@ manager_status_reserve(Oid dboid)
 
 	shmem_require();
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, true);
+	m = manager_status_entry(dboid, true);
 	if (m)
 		m->requested = true;
 	LWLockRelease(&shared()->lock);
@@ -201,12 +201,12 @@ manager_status_request(Oid dboid, bool in_group)
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, true);
+	m = manager_status_entry(dboid, true);
 	if (m)
 	{
 		m->requested = true;
 		m->in_group = in_group;
-		wake(m);
+		manager_status_signal(m);
 	}
 	LWLockRelease(&shared()->lock);
 }
@@ -219,9 +219,9 @@ manager_status_wake(Oid dboid)
 	if (!shared())
 		return;
 	LWLockAcquire(&shared()->lock, LW_SHARED);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	if (m)
-		wake(m);
+		manager_status_signal(m);
 	LWLockRelease(&shared()->lock);
 }
 
@@ -232,11 +232,11 @@ add_suspended(Oid dboid, int n)
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	if (m)
 	{
 		m->suspended = Max(m->suspended + n, 0);
-		wake(m);
+		manager_status_signal(m);
 	}
 	LWLockRelease(&shared()->lock);
 }
@@ -276,12 +276,12 @@ manager_status_resume(Oid dboid)
 
 /* Exit callback of the manager. */
 static void
-detach(int code, Datum arg)
+manager_status_detach(int code, Datum arg)
 {
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(DatumGetObjectId(arg), false);
+	m = manager_status_entry(DatumGetObjectId(arg), false);
 	if (m && m->pid == MyProcPid)
 	{
 		m->pid = 0;
@@ -299,7 +299,7 @@ manager_status_attach(Oid dboid)
 	bool		ours = false;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, true);
+	m = manager_status_entry(dboid, true);
 	if (m && m->pid == 0)
 	{
 		m->pid = MyProcPid;
@@ -310,7 +310,7 @@ manager_status_attach(Oid dboid)
 	}
 	LWLockRelease(&shared()->lock);
 	if (ours)
-		before_shmem_exit(detach, ObjectIdGetDatum(dboid));
+		before_shmem_exit(manager_status_detach, ObjectIdGetDatum(dboid));
 	return ours;
 }
 
@@ -320,7 +320,7 @@ manager_status_look(Oid dboid)
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	if (m)
 		m->requested = false;
 	LWLockRelease(&shared()->lock);
@@ -333,7 +333,7 @@ manager_status_found(Oid dboid)
 	bool		noted;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	noted = m && !m->requested;
 	if (noted)
 		m->in_group = true;
@@ -349,7 +349,7 @@ manager_status_healthy(Oid dboid)
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	if (m)
 	{
 		m->failures = 0;
@@ -365,7 +365,7 @@ manager_status_forget(Oid dboid)
 	bool		forgotten;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	forgotten = !m || !m->requested;
 	if (m && forgotten)
 		m->in_use = false;
@@ -382,14 +382,14 @@ detach_worker(int code, Datum arg)
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(DatumGetObjectId(arg), false);
+	m = manager_status_entry(DatumGetObjectId(arg), false);
 	for (int i = 0; m && i < MANAGED_WORKERS; i++)
 	{
 		if (m->workers[i] == MyProcPid)
 			m->workers[i] = 0;
 	}
 	if (m)
-		wake(m);
+		manager_status_signal(m);
 	LWLockRelease(&shared()->lock);
 }
 
@@ -400,7 +400,7 @@ manager_status_attach_worker(Oid dboid, ManagedWorker kind)
 	bool		ours = false;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, true);
+	m = manager_status_entry(dboid, true);
 	if (m && m->workers[kind] == 0)
 	{
 		m->workers[kind] = MyProcPid;
@@ -441,7 +441,7 @@ manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem)
 	bool		changed = false;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	if (m)
 	{
 		changed = (problem != NULL) != (m->clock_problem.problem[0] != '\0');
@@ -461,7 +461,7 @@ manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *problem)
 	*judged = false;
 	*problem = (ClockProblem) {""};
 	LWLockAcquire(&shared()->lock, LW_SHARED);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	if (m)
 	{
 		*judged = m->clock_judged;
@@ -493,7 +493,7 @@ manager_status_set_run_judged(Oid dboid)
 	ManagerStatus *m;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	m = find(dboid, false);
+	m = manager_status_entry(dboid, false);
 	if (m)
 		m->run_judged = true;
 	LWLockRelease(&shared()->lock);

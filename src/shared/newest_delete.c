@@ -216,7 +216,7 @@ note_own_version(void)
  * held.
  */
 static Database *
-database(void)
+newest_delete_database(void)
 {
 	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < shared()->ndatabases; i++)
@@ -240,7 +240,7 @@ note_prepared(void)
 	Database   *d;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	d = database();
+	d = newest_delete_database();
 	if (d)
 	{
 		d->known = false;
@@ -250,7 +250,7 @@ note_prepared(void)
 }
 
 static void
-at_transaction_event(XactEvent event, void *arg)
+newest_delete_at_transaction_event(XactEvent event, void *arg)
 {
 	if (!writing)
 		return;
@@ -279,7 +279,7 @@ at_transaction_event(XactEvent event, void *arg)
 void
 newest_delete_install(void)
 {
-	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterXactCallback(newest_delete_at_transaction_event, NULL);
 }
 
 /* ---------- readers ---------- */
@@ -361,7 +361,7 @@ newest_delete_look_begin(uint64 *look)
 	if (!shared())
 		return false;
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	d = database();
+	d = newest_delete_database();
 	wanted = d && !d->known;
 	*look = d ? d->prepared : 0;
 	LWLockRelease(&shared()->lock);
@@ -386,7 +386,7 @@ newest_delete_look_end(uint64 look)
 	Database   *d;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	d = database();
+	d = newest_delete_database();
 	if (d && d->prepared == look)
 		d->known = true;
 	LWLockRelease(&shared()->lock);

@@ -84,7 +84,7 @@ const ShmemArea origin_hold_area = {
 
 /* Returns the hold of an origin of this database; NULL if there is none. The lock is held. */
 static Hold *
-find(NodeId origin)
+origin_hold_find(NodeId origin)
 {
 	Assert(LWLockHeldByMe(&shared()->lock));
 	for (int i = 0; i < shared()->n; i++)
@@ -102,7 +102,7 @@ find(NodeId origin)
  * exclusively.
  */
 static Hold *
-create(NodeId origin)
+origin_hold_create(NodeId origin)
 {
 	Hold	   *h = NULL;
 
@@ -174,10 +174,10 @@ try_hold(NodeId origin)
 	bool		ours;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	h = waiting ? waiting : find(origin);
+	h = waiting ? waiting : origin_hold_find(origin);
 	Assert(!waiting || (h->dboid == MyDatabaseId && h->origin == origin));	/* entries never move */
 	if (!h)
-		h = create(origin);
+		h = origin_hold_create(origin);
 	ours = h && h->holder == 0;
 	if (ours)
 	{
@@ -237,7 +237,7 @@ origin_hold_release(NodeId origin)
 	Hold	   *h;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	h = find(origin);
+	h = origin_hold_find(origin);
 	if (h && h->holder == MyProcPid)
 	{
 		h->holder = 0;
@@ -253,7 +253,7 @@ origin_hold_is_held(NodeId origin)
 	bool		held;
 
 	LWLockAcquire(&shared()->lock, LW_SHARED);
-	h = find(origin);
+	h = origin_hold_find(origin);
 	held = h && h->holder != 0;
 	LWLockRelease(&shared()->lock);
 	return held;
@@ -266,7 +266,7 @@ origin_hold_wanted(NodeId origin)
 	bool		wanted;
 
 	LWLockAcquire(&shared()->lock, LW_SHARED);
-	h = find(origin);
+	h = origin_hold_find(origin);
 	wanted = h && h->waiters > 0;
 	LWLockRelease(&shared()->lock);
 	return wanted;
@@ -282,7 +282,7 @@ origin_hold_visible(NodeId origin, bool durable)
 	if (!shared())
 		return progress;
 	LWLockAcquire(&shared()->lock, LW_SHARED);
-	h = find(origin);
+	h = origin_hold_find(origin);
 	/* without a holder, all that had progressed before is visible */
 	if (h && h->holder != 0 && h->holder != MyProcPid)
 		progress = Min(progress, h->visible);
@@ -296,9 +296,9 @@ origin_hold_note(NodeId origin, XLogRecPtr lsn, TimestampTz ts)
 	Hold	   *h;
 
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	h = find(origin);
+	h = origin_hold_find(origin);
 	if (!h)
-		h = create(origin);
+		h = origin_hold_create(origin);
 	if (h)
 	{
 		h->visible = Max(h->visible, lsn);
@@ -315,7 +315,7 @@ origin_hold_ts(NodeId origin)
 	TimestampTz ts;
 
 	LWLockAcquire(&shared()->lock, LW_SHARED);
-	h = find(origin);
+	h = origin_hold_find(origin);
 	ts = h ? h->ts : PG_INT64_MIN;
 	LWLockRelease(&shared()->lock);
 	return ts;

@@ -10,12 +10,13 @@
  * Invariants: an entry is in the map only if its row in pg_replication_origin is committed; a
  * number belongs to one node as long as the database is in its group. So the origins that a
  * transaction makes or drops reach the map when the transaction has committed
- * (at_end_of_transaction()). If it is rolled back, or its process dies, the map does not change. If
- * a process dies between the commit and the change of the map, the next process that needs the
- * origin finds it by name.
+ * (origin_map_at_end_of_transaction()). If it is rolled back, or its process dies, the map does
+ * not change. If a process dies between the commit and the change of the map, the next process that
+ * needs the origin finds it by name.
  *
  * PostgreSQL gives a new origin the lowest free number, and progress that was set under a number
- * outlives a rolled back creation. So make() resets the progress of an origin that it creates.
+ * outlives a rolled back creation. So origin_map_make() resets the progress of an origin that it
+ * creates.
  *
  * The origin of a node that is out keeps its number, and gives up its place for progress
  * (catalog/former_origin.c). Its last progress is then in its name, and in the map.
@@ -181,7 +182,7 @@ forget_entries(void)
 
 /* Returns true if this database's origins have been read. The lock is held. */
 static bool
-is_loaded(void)
+origin_map_is_loaded(void)
 {
 	Assert(LWLockHeldByMe(&map()->lock));
 	for (int i = 0; i < map()->nloaded; i++)
@@ -219,7 +220,7 @@ require_room(void)
 
 /* Makes the changes of a committed transaction in the map. Nothing here can fail. */
 static void
-publish(void)
+origin_map_publish(void)
 {
 	ListCell   *lc;
 
@@ -238,7 +239,7 @@ publish(void)
 }
 
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+origin_map_at_end_of_transaction(XactEvent event, void *arg)
 {
 	if (pending == NIL)
 		return;
@@ -247,7 +248,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has made or dropped replication origins of the group")));
 	if (event == XACT_EVENT_COMMIT)
-		publish();
+		origin_map_publish();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 		pending = NIL;
 }
@@ -346,7 +347,7 @@ read_origins(void)
  * they were read. Raises an error if the map is full.
  */
 static bool
-merge(List *found, uint64 generation)
+origin_map_merge(List *found, uint64 generation)
 {
 	ListCell   *lc;
 	bool		room = true;
@@ -360,7 +361,7 @@ merge(List *found, uint64 generation)
 	foreach(lc, found)
 		room = room && add_entry(lfirst(lc));
 	/* a database without a place here still works, but its origins are read each time */
-	if (room && !is_loaded() && map()->nloaded < MAX_DATABASES)
+	if (room && !origin_map_is_loaded() && map()->nloaded < MAX_DATABASES)
 		map()->loaded[map()->nloaded++] = MyDatabaseId;
 	pg_atomic_fetch_add_u64(&map()->generation, 1);
 	LWLockRelease(&map()->lock);
@@ -371,7 +372,7 @@ merge(List *found, uint64 generation)
 
 /* Reads the catalog into the map, until no change of the map intervenes. */
 static void
-load(void)
+origin_map_load(void)
 {
 	List	   *found;
 	uint64		generation;
@@ -382,7 +383,7 @@ load(void)
 		generation = pg_atomic_read_u64(&map()->generation);
 		pg_memory_barrier();
 		found = read_origins();
-	} while (!merge(found, generation));
+	} while (!origin_map_merge(found, generation));
 }
 
 void
@@ -390,7 +391,7 @@ origin_map_reload(void)
 {
 	Assert(IsTransactionState());
 	if (map())
-		load();
+		origin_map_load();
 }
 
 /* ---------- this process's copy ---------- */
@@ -453,7 +454,7 @@ refresh_copy(void)
 		return;
 	LWLockAcquire(&map()->lock, LW_SHARED);
 	fresh.generation = pg_atomic_read_u64(&map()->generation);
-	fresh.loaded = is_loaded();
+	fresh.loaded = origin_map_is_loaded();
 	filled = fill_copy(&fresh, map()->entries, map()->n);
 	LWLockRelease(&map()->lock);
 	set_copy(&fresh, filled);
@@ -499,7 +500,7 @@ origin_map_ensure_loaded(void)
 		return;
 	t = own_transaction_ensure();
 	if (map())
-		load();
+		origin_map_load();
 	else
 		load_privately();
 	own_transaction_end(&t);
@@ -544,7 +545,7 @@ origin_map_origin(NodeId node)
  * after the progress had moved, so the progress is reset.
  */
 static RepOriginId
-make(const char *name)
+origin_map_make(const char *name)
 {
 	RepOriginId origin = replorigin_create(name);
 
@@ -570,7 +571,7 @@ origin_map_create(NodeId node)
 									   : origin_name(MyDatabaseId, node);
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
-		origin = make(name);
+		origin = origin_map_make(name);
 	change_at_commit(false, origin, node, InvalidXLogRecPtr);
 	return origin;
 }
@@ -581,7 +582,9 @@ origin_map_create_former(NodeId node, XLogRecPtr progress)
 	shmem_require();
 	origin_map_ensure_loaded();
 	if (origin_map_origin(node) == InvalidRepOriginId)
-		change_at_commit(false, make(former_origin_name(origin_name(MyDatabaseId, node), progress)),
+		change_at_commit(false,
+						 origin_map_make(
+							 former_origin_name(origin_name(MyDatabaseId, node), progress)),
 						 node, progress);
 }
 
@@ -590,7 +593,7 @@ origin_map_create_former(NodeId node, XLogRecPtr progress)
  * gives up its place for progress. origin_map_retire() does both, one after the other.
  */
 static void
-retire(RepOriginId origin, NodeId node, XLogRecPtr progress, bool rename)
+origin_map_retire_entry(RepOriginId origin, NodeId node, XLogRecPtr progress, bool rename)
 {
 	OwnTransaction t = own_transaction_begin();
 	char	   *name;
@@ -612,9 +615,9 @@ origin_map_retire(NodeId node)
 	XLogRecPtr	progress = origin_map_progress_durable(node);
 
 	Assert(!IsTransactionState());
-	retire(origin, node, progress, true);
+	origin_map_retire_entry(origin, node, progress, true);
 	FAULT_POINT("origin_renamed");
-	retire(origin, node, progress, false);
+	origin_map_retire_entry(origin, node, progress, false);
 }
 
 bool
@@ -708,7 +711,7 @@ all_places(OriginPlace **places)
 
 /* Returns the entry of a place; NULL if there is none. The lock is held. */
 static OriginEntry *
-entry_of(const OriginPlace *place)
+origin_map_entry_of(const OriginPlace *place)
 {
 	Assert(LWLockHeldByMe(&map()->lock));
 	for (int i = 0; i < map()->n; i++)
@@ -740,7 +743,7 @@ origin_map_keep_progress(OriginPlace **places)
 	LWLockAcquire(&map()->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < n; i++)
 	{
-		OriginEntry *e = entry_of(&(*places)[i]);
+		OriginEntry *e = origin_map_entry_of(&(*places)[i]);
 
 		if (e)
 			e->former = Max(e->former, (*places)[i].progress);
@@ -764,7 +767,7 @@ origin_map_keeps(const OriginPlace *place)
 			return false;
 	}
 	LWLockAcquire(&map()->lock, LW_SHARED);
-	found = entry_of(place) != NULL;
+	found = origin_map_entry_of(place) != NULL;
 	LWLockRelease(&map()->lock);
 	return found;
 }
@@ -802,7 +805,7 @@ origin_map_secure_progress(void)
 		secure = name_has_progress(&e);
 		own_transaction_end(&t);
 		if (!secure)
-			retire(e.origin, e.node, e.former, true);
+			origin_map_retire_entry(e.origin, e.node, e.former, true);
 	}
 	copy.secured = true;
 }
@@ -810,7 +813,7 @@ origin_map_secure_progress(void)
 void
 origin_map_install(bool preloaded)
 {
-	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterXactCallback(origin_map_at_end_of_transaction, NULL);
 	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
 	if (!preloaded)
 		CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);

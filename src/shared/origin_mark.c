@@ -34,7 +34,7 @@ static XLogRecPtr committing = InvalidXLogRecPtr;	/* where the commit moves the 
 
 /* Sets the position when nothing can roll back a subtransaction any more. */
 static void
-at_transaction_event(XactEvent event, void *arg)
+origin_mark_at_transaction_event(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_PRE_COMMIT || committing == InvalidXLogRecPtr)
 		return;
@@ -54,7 +54,7 @@ origin_mark(RepOriginId origin)
 {
 	if (origin != InvalidRepOriginId && !registered)
 	{
-		RegisterXactCallback(at_transaction_event, NULL);
+		RegisterXactCallback(origin_mark_at_transaction_event, NULL);
 		before_shmem_exit(at_exit, (Datum) 0);
 		registered = true;
 	}

@@ -78,7 +78,7 @@ const ShmemArea seen_area = {
  * is full. The lock is held.
  */
 static SeenEntry *
-entry_of(NodeId member)
+seen_entry_of(NodeId member)
 {
 	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
 	for (int i = 0; i < shared()->n; i++)
@@ -106,7 +106,7 @@ seen_note_row(NodeId member, const char *vector)
 	through = frontier_ts(f, member);
 	frontier_free(f);
 	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
-	e = entry_of(member);
+	e = seen_entry_of(member);
 	if (e && e->through < through)
 	{
 		e->through = through;
@@ -121,7 +121,7 @@ seen_note_row(NodeId member, const char *vector)
  * Returns true if the frontier rows of this database have been read since the server was started.
  */
 static bool
-is_loaded(void)
+seen_is_loaded(void)
 {
 	bool		loaded = false;
 
@@ -134,7 +134,7 @@ is_loaded(void)
 
 /* Reads all frontier rows of this database into the seen vector. */
 static void
-load(void)
+seen_load(void)
 {
 	int			user_security;
 	Oid			user;
@@ -164,8 +164,8 @@ seen_through(void)
 
 	if (!shared())
 		return f;				/* rows are only read then, for which this will do */
-	if (!is_loaded())
-		load();
+	if (!seen_is_loaded())
+		seen_load();
 	LWLockAcquire(&shared()->lock, LW_SHARED);
 	for (int i = 0; i < shared()->n; i++)
 	{

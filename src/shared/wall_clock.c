@@ -93,7 +93,7 @@ wall_clock_start(TimestampTz last)
 
 /* Returns the time by the monotonic clock; wall, the wall clock's time, while base is not known. */
 static TimestampTz
-expected(TimestampTz wall)
+wall_clock_expected(TimestampTz wall)
 {
 	int64		base = shared() ? (int64) pg_atomic_read_u64(&shared()->base) : 0;
 
@@ -104,7 +104,7 @@ TimestampTz
 wall_clock_read(bool *in_doubt)
 {
 	TimestampTz wall = GetCurrentTimestamp();
-	TimestampTz time = expected(wall);
+	TimestampTz time = wall_clock_expected(wall);
 
 	*in_doubt = is_beyond(wall - time);
 	return *in_doubt ? time : wall;
@@ -122,7 +122,7 @@ int64
 wall_clock_doubt(void)
 {
 	TimestampTz wall = GetCurrentTimestamp();
-	int64		ahead = wall - expected(wall);
+	int64		ahead = wall - wall_clock_expected(wall);
 
 	return is_beyond(ahead) ? ahead : 0;
 }

@@ -120,7 +120,7 @@ static SPIPlanPtr plans[lengthof(statements)];
  * Runs a statement. It sees everything that has committed before. value: its parameter, a text.
  */
 static void
-run(Statement s, Datum value)
+frontier_run(Statement s, Datum value)
 {
 	Oid			types[1] = {TEXTOID};
 
@@ -131,7 +131,7 @@ run(Statement s, Datum value)
 
 /* Returns a column of the current result as text, or NULL if it is null. */
 static char *
-column(int row, int col)
+frontier_column(int row, int col)
 {
 	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col);
 }
@@ -157,22 +157,22 @@ read_fenced(StableMember *m, int row, int col)
 
 /* Reads what this node knows of all members. Returns their number. */
 static int
-read_members(StableMember **members)
+frontier_read_members(StableMember **members)
 {
 	int			n;
 
-	run(READ_MEMBERS, (Datum) 0);
+	frontier_run(READ_MEMBERS, (Datum) 0);
 	n = SPI_processed;
 	*members = palloc0(Max(n, 1) * sizeof(StableMember));
 	for (int i = 0; i < n; i++)
 	{
 		StableMember *m = &(*members)[i];
 
-		m->node = atoi(column(i, 1));
-		m->removed = column(i, 2)[0] == 't';
-		m->row = read_frontier(column(i, 3));
+		m->node = atoi(frontier_column(i, 1));
+		m->removed = frontier_column(i, 2)[0] == 't';
+		m->row = read_frontier(frontier_column(i, 3));
 		if (m->row)
-			seen_note_row(m->node, column(i, 3));
+			seen_note_row(m->node, frontier_column(i, 3));
 		read_fenced(m, i, 4);
 	}
 	return n;
@@ -188,14 +188,14 @@ raise_stable_point(void)
 	int			n;
 
 	/* serialize, so that each call sees the row that the previous one has written */
-	run(LOCK_STABLE_POINT, (Datum) 0);
+	frontier_run(LOCK_STABLE_POINT, (Datum) 0);
 	if (SPI_processed == 0)
 		return;					/* joining: not all rows are copied yet */
-	stable = read_frontier(column(0, 1));
-	n = read_members(&members);
+	stable = read_frontier(frontier_column(0, 1));
+	n = frontier_read_members(&members);
 	if (!stable_raise(stable, members, n, me, local_frontier(me)))
 		return;
-	run(STORE_STABLE_POINT, CStringGetTextDatum(frontier_to_text(stable)));
+	frontier_run(STORE_STABLE_POINT, CStringGetTextDatum(frontier_to_text(stable)));
 }
 
 /* raise_stable_point() → trigger */

@@ -52,7 +52,7 @@ may_read(Oid relid)
  * the table with that relid, open, if it exists and the caller may read it, else NULL.
  */
 static Relation
-read_stored(const char *table, const char *column, ItemPointer place, bytea **bytes)
+parked_read_stored(const char *table, const char *column, ItemPointer place, bytea **bytes)
 {
 	Relation	heap = table_open(extension_relation_oid(table), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
@@ -112,7 +112,7 @@ replication_plugin_stored_key(PG_FUNCTION_ARGS)
 	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	bool		states = strcmp(source, TABLE_ROW_STATE) == 0;
 	bytea	   *bytes;
-	Relation	rel = read_stored(states ? TABLE_ROW_STATE : TABLE_PARKED_ROW,
+	Relation	rel = parked_read_stored(states ? TABLE_ROW_STATE : TABLE_PARKED_ROW,
 								  strcmp(source, "blocked_by") == 0 ? source : "key",
 							   (ItemPointer) PG_GETARG_POINTER(1), &bytes);
 	OwnerContext saved;
@@ -135,7 +135,8 @@ Datum
 replication_plugin_parked_json(PG_FUNCTION_ARGS)
 {
 	bytea	   *bytes;
-	Relation rel = read_stored(TABLE_PARKED_ROW, "row", (ItemPointer) PG_GETARG_POINTER(0), &bytes);
+	Relation	rel =
+		parked_read_stored(TABLE_PARKED_ROW, "row", (ItemPointer) PG_GETARG_POINTER(0), &bytes);
 	TupleTableSlot *slot;
 	OwnerContext saved;
 	Sibling		row;

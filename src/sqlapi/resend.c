@@ -105,7 +105,7 @@ writer_end(Writer *w)
 
 /* Deletes all rows of a table, and returns them. */
 static Tuplestorestate *
-take_rows(Relation rel, uint64 *n)
+resend_take_rows(Relation rel, uint64 *n)
 {
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
@@ -155,13 +155,13 @@ put_rows(Relation rel, Tuplestorestate *rows)
 
 /* Deletes and inserts all rows of one table or partition. Returns their number. */
 static uint64
-resend(Oid relid)
+resend_resend(Oid relid)
 {
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
 	OwnerContext saved = as_owner_begin(rel->rd_rel->relowner);
 	uint64		n = 0;
 
-	put_rows(rel, take_rows(rel, &n));
+	put_rows(rel, resend_take_rows(rel, &n));
 	as_owner_end(saved);
 	table_close(rel, NoLock);
 	return n;
@@ -185,7 +185,7 @@ replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 	foreach(lc, relids)
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
-			n += resend(lfirst_oid(lc));
+			n += resend_resend(lfirst_oid(lc));
 	}
 	AtEOXact_GUC(true, nest);
 	PG_RETURN_INT64(n);
@@ -193,7 +193,7 @@ replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 
 /* Reads a key from the text forms of its columns. */
 static void
-read_key(Relation root, ArrayType *texts, Datum *key)
+resend_read_key(Relation root, ArrayType *texts, Datum *key)
 {
 	AttrNumber *attnums;
 	int			n = table_key_attributes(root, &attnums);
@@ -225,7 +225,7 @@ replication_plugin_delete_key(PG_FUNCTION_ARGS)
 	OwnerContext saved = as_owner_begin(root->rd_rel->relowner);
 	Datum		key[INDEX_MAX_KEYS];
 
-	read_key(root, PG_GETARG_ARRAYTYPE_P(1), key);
+	resend_read_key(root, PG_GETARG_ARRAYTYPE_P(1), key);
 	if (table_is_mergeable(root))
 		capture_write_delete_parked(merge_table_open(root), root, key);
 	else

@@ -66,7 +66,7 @@ static int	effects = 0;
  * commit, and forgets them at any end.
  */
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+settings_at_end_of_transaction(XactEvent event, void *arg)
 {
 	if (effects == 0 ||
 		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
@@ -87,7 +87,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 void
 settings_install(void)
 {
-	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterXactCallback(settings_at_end_of_transaction, NULL);
 }
 
 void
@@ -143,7 +143,7 @@ show_again(Oid relid)
 
 /* Applies changed settings to a table: capture, caches, and what it shows. */
 static void
-look_again(Oid relid)
+settings_look_again(Oid relid)
 {
 	if (nodes_local_id() != INVALID_NODE_ID)
 	{
@@ -168,7 +168,7 @@ table_setting_changed(HeapTuple tuple, TupleDesc desc)
 	if (!OidIsValid(relid))
 		return;
 	CommandCounterIncrement();
-	look_again(relid);
+	settings_look_again(relid);
 }
 
 /* Returns the tables whose names match, without partitions, which follow their roots. */
@@ -210,7 +210,7 @@ exclusion_changed(HeapTuple tuple, TupleDesc desc)
 
 	CommandCounterIncrement();
 	foreach(lc, matching_tables(schemas, tables))
-		look_again(lfirst_oid(lc));
+		settings_look_again(lfirst_oid(lc));
 }
 
 /*

@@ -154,7 +154,7 @@ column_number(Relation rel, Datum name)
 
 /* Reads the values of the key in the order of this node's key index. */
 static void
-read_key(Question *q)
+values_of_write_read_key(Question *q)
 {
 	AttrNumber *attnums;
 	int			n = table_key_attributes(q->rel, &attnums);
@@ -208,7 +208,7 @@ find_in(Question *q, Relation rel, Oid indexoid)
  * and row security would limit it to what the table's owner may see.
  */
 static TupleTableSlot *
-find_row(Question *q, Relation *rel)
+values_of_write_find_row(Question *q, Relation *rel)
 {
 	Oid			key_index = table_key_index(q->rel);
 	TupleTableSlot *row = NULL;
@@ -287,7 +287,7 @@ chunk_writer(struct varlena *value)
  * waiting for the subscriber that asks.
  */
 static Version
-version_of(Question *q, TransactionId xid)
+values_of_write_version_of(Question *q, TransactionId xid)
 {
 	TransactionId top = xid;
 
@@ -323,7 +323,7 @@ is_as_old(Question *q, Form_pg_attribute a, Datum value)
 		return false;
 	writer = chunk_writer((struct varlena *) DatumGetPointer(value));
 	return TransactionIdIsValid(writer) && !is_repair(writer) &&
-		version_cmp(version_of(q, writer), q->version) <= 0;
+		version_cmp(values_of_write_version_of(q, writer), q->version) <= 0;
 }
 
 /* Returns true if the key has been deleted after the write that is asked for. */
@@ -340,7 +340,7 @@ was_deleted(Question *q)
 static Version
 shown_version(Question *q, TransactionId xmin)
 {
-	Version		v = version_of(q, xmin);
+	Version		v = values_of_write_version_of(q, xmin);
 
 	if (version_is_oldest(v) && pin_any(RelationGetRelid(q->rel)))
 		(void) pin_find(q->keys, q->key_values, xmin, &v);
@@ -408,7 +408,7 @@ parked_values(Question *q, Datum *values, bool *nulls)
 
 /* Sets *array to the values as text[]. Returns false if there are none. */
 static bool
-answer(Question *q, Datum *array)
+values_of_write_answer(Question *q, Datum *array)
 {
 	Datum	   *values = palloc0(Max(q->n, 1) * sizeof(Datum));
 	bool	   *nulls = palloc0(Max(q->n, 1) * sizeof(bool));
@@ -418,7 +418,7 @@ answer(Question *q, Datum *array)
 	bool		found;
 
 	PushActiveSnapshot(q->snapshot);	/* TOASTed values are read with it */
-	row = find_row(q, &rel);
+	row = values_of_write_find_row(q, &rel);
 	parked_read_as_of(q->snapshot);
 	found = row ? shown_values(q, rel, row, values, nulls) : parked_values(q, values, nulls);
 	parked_read_as_of(NULL);
@@ -463,10 +463,10 @@ replication_plugin_values_of_write(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there must be as many key columns as values")));
 	q.n = read_texts(PG_GETARG_DATUM(3), &q.columns);
 	saved = as_owner_begin_code(q.rel->rd_rel->relowner);
-	read_key(&q);
+	values_of_write_read_key(&q);
 	q.keys = tombstone_keys(q.rel);
 	q.snapshot = committed_snapshot();
-	nulls[0] = !answer(&q, &result[0]);
+	nulls[0] = !values_of_write_answer(&q, &result[0]);
 	as_owner_end(saved);
 	table_close(q.rel, AccessShareLock);
 	/* must be read after the row */

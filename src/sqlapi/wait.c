@@ -53,7 +53,7 @@ static const char workers_sql[] =
 
 /* Prepares a statement for the duration of a call. */
 static SPIPlanPtr
-prepare(const char *sql, int nargs, Oid *types)
+wait_prepare(const char *sql, int nargs, Oid *types)
 {
 	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
 
@@ -64,7 +64,7 @@ prepare(const char *sql, int nargs, Oid *types)
 
 /* Runs a query with a new snapshot. Returns the number of rows. */
 static uint64
-look(SPIPlanPtr plan, Datum *args)
+wait_look(SPIPlanPtr plan, Datum *args)
 {
 	if (SPI_execute_plan(plan, args, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the tables of the group");
@@ -94,7 +94,7 @@ typedef enum Readiness
 
 /* Puts a text in the place of the last one, which is freed. Returns true if they differ. */
 static bool
-replace(char **last, char *text)
+wait_replace(char **last, char *text)
 {
 	bool		differs = strcmp(*last, text) != 0;
 
@@ -114,7 +114,7 @@ look_at_node(SPIPlanPtr plan, char **said, char **complained)
 	TupleDesc	desc;
 	Readiness	result;
 
-	if (look(plan, NULL) == 0)
+	if (wait_look(plan, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database is in no group"),
@@ -122,9 +122,9 @@ look_at_node(SPIPlanPtr plan, char **said, char **complained)
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	result = SPI_getvalue(row, desc, 1)[0] == 't' ? READY : SPI_getvalue(row, desc, 2)[0] == 't' ? NEVER : NOT_YET;
-	if (result != READY && replace(said, SPI_getvalue(row, desc, 3)))
+	if (result != READY && wait_replace(said, SPI_getvalue(row, desc, 3)))
 		ereport(NOTICE, (errmsg_internal("%s", *said)));
-	if (result != READY && replace(complained, SPI_getvalue(row, desc, 4)) && **complained)
+	if (result != READY && wait_replace(complained, SPI_getvalue(row, desc, 4)) && **complained)
 		ereport(NOTICE, (errmsg("error, tried again: %s", *complained)));
 	SPI_freetuptable(SPI_tuptable);
 	return result;
@@ -136,7 +136,7 @@ replication_plugin_wait_until_ready(PG_FUNCTION_ARGS)
 {
 	Moment		deadline = argument_deadline(PG_GETARG_INTERVAL_P(0));
 	int			nest = session_sql_begin();
-	SPIPlanPtr	plan = prepare(local_sql, 0, NULL);
+	SPIPlanPtr	plan = wait_prepare(local_sql, 0, NULL);
 	char	   *said = pstrdup("");
 	char	   *complained = pstrdup("");
 	Readiness	readiness;
@@ -163,12 +163,12 @@ replication_plugin_wait_for_removal(PG_FUNCTION_ARGS)
 	Oid			types[1] = {INT4OID};
 	Moment		deadline = argument_deadline(PG_GETARG_INTERVAL_P(1));
 	int			nest = session_sql_begin();
-	SPIPlanPtr	plan = prepare(removed_sql, 1, types);
+	SPIPlanPtr	plan = wait_prepare(removed_sql, 1, types);
 	bool		removed;
 
 	do
 	{
-		removed = look(plan, &leaving) > 0;
+		removed = wait_look(plan, &leaving) > 0;
 		SPI_freetuptable(SPI_tuptable);
 	}
 	while (!removed && sleep_until(WAKEUP_GROUP, deadline));
@@ -229,12 +229,12 @@ replication_plugin_wait_for_context(PG_FUNCTION_ARGS)
 	SPI_connect();
 	if (SPI_execute_with_args(require_key_sql, 2, types, args, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not check the key");
-	plan = prepare(context_sql, lengthof(types), types);
+	plan = wait_prepare(context_sql, lengthof(types), types);
 	do
 	{
 		bool		isnull;
 
-		(void) look(plan, args);
+		(void) wait_look(plan, args);
 		here = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
 		SPI_freetuptable(SPI_tuptable);
 	}
@@ -252,14 +252,14 @@ replication_plugin_wait_for_workers_to_stop(PG_FUNCTION_ARGS)
 {
 	Moment		deadline = argument_deadline(PG_GETARG_INTERVAL_P(0));
 	int			nest = session_sql_begin();
-	SPIPlanPtr	plan = prepare(workers_sql, 0, NULL);
+	SPIPlanPtr	plan = wait_prepare(workers_sql, 0, NULL);
 	bool		stopped;
 
 	for (;;)
 	{
 		long		left = moment_ms_until(deadline);
 
-		stopped = look(plan, NULL) == 0;
+		stopped = wait_look(plan, NULL) == 0;
 		SPI_freetuptable(SPI_tuptable);
 		if (stopped || left == 0)
 			break;

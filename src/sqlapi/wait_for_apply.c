@@ -106,7 +106,7 @@ place_tag(int place)
 
 /* Takes a place, unless the call has one. Returns true if it has one. */
 static bool
-take_place(Wait *w)
+wait_for_apply_take_place(Wait *w)
 {
 	for (int i = 1; i <= WAIT_PLACES && w->place == 0; i++)
 	{
@@ -136,7 +136,7 @@ give_place_back(Wait *w)
 
 /* Returns the other ready members, which SPI_finish() frees. */
 static Member *
-read_members(int *n)
+wait_for_apply_read_members(int *n)
 {
 	Member	   *members;
 
@@ -219,7 +219,7 @@ wait_for_link(Wait *w, const Member *m)
 
 /* Asks a member whether it has the mark, which is committed if it is not yet. */
 static bool
-ask(Wait *w, const Member *m)
+wait_for_apply_ask(Wait *w, const Member *m)
 {
 	Oid			types[4] = {INT4OID, TEXTOID, LSNOID, INTERVALOID};
 	Interval	patience = {.time = Min(moment_ms_until(w->deadline), ASK_MS) * INT64CONST(1000)};
@@ -255,10 +255,10 @@ wait_by_asking(Wait *w, const Member *m)
 	for (;;)
 	{
 		Moment		again = moment_after(ASK_AGAIN_MS);
-		bool		asked = take_place(w);
+		bool		asked = wait_for_apply_take_place(w);
 		long		left;
 
-		if ((asked && ask(w, m)) || is_removed(w, m))
+		if ((asked && wait_for_apply_ask(w, m)) || is_removed(w, m))
 			return true;
 		left = moment_ms_until(w->deadline);
 		if (left == 0)
@@ -283,7 +283,7 @@ wait_for_all(Wait *w)
 	w->removal = SPI_prepare(removal_sql, 1, types);
 	if (!w->removal)
 		elog(ERROR, "could not prepare \"%s\"", removal_sql);
-	members = read_members(&n);
+	members = wait_for_apply_read_members(&n);
 	for (int i = 0; i < n && all; i++)
 		all = members[i].linked ? wait_for_link(w, &members[i]) : wait_by_asking(w, &members[i]);
 	wakeup_done();

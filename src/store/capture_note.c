@@ -98,7 +98,7 @@ capture_note_truncate(Oid relid, int64 changes)
 
 /* Transaction callback: writes the note before the end of a transaction. */
 static void
-at_transaction_event(XactEvent event, void *arg)
+capture_note_at_transaction_event(XactEvent event, void *arg)
 {
 	List	   *notes = NIL;
 	ListCell   *lc;
@@ -148,6 +148,6 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactio
 void
 capture_note_install(void)
 {
-	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterXactCallback(capture_note_at_transaction_event, NULL);
 	RegisterSubXactCallback(at_subtransaction_event, NULL);
 }

@@ -91,7 +91,7 @@ choose_of_extension(Oid typid)
 
 /* Returns how values of a type without a hash function are hashed. */
 static HashBy
-choose(Oid typid)
+key_hash_choose(Oid typid)
 {
 	switch (typid)
 	{
@@ -145,7 +145,7 @@ key_hash_make(Oid typid)
 		return h;
 	}
 	typid = getBaseType(typid);
-	h->by = choose(typid);
+	h->by = key_hash_choose(typid);
 	switch (h->by)
 	{
 		case BY_TEXT:

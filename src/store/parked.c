@@ -84,7 +84,7 @@ parked_unlock_shared(Oid relid)
 
 /* Starts a scan for a key, or for all entries of a table (keys is NULL). */
 static void
-start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKeys *keys,
+parked_start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKeys *keys,
 	  const Datum *key, LOCKMODE mode)
 {
 	ScanKeyData search[2];
@@ -103,18 +103,18 @@ start(ParkScan *s, const char *table, const char *index, Oid relid, TombstoneKey
 static void
 start_parked(ParkScan *s, TombstoneKeys *keys, const Datum *key, LOCKMODE mode)
 {
-	start(s, TABLE_PARKED_ROW, INDEX_PARKED_ROW, tombstone_relid(keys), keys, key, mode);
+	parked_start(s, TABLE_PARKED_ROW, INDEX_PARKED_ROW, tombstone_relid(keys), keys, key, mode);
 }
 
 static void
 start_pins(ParkScan *s, TombstoneKeys *keys, const Datum *key, LOCKMODE mode)
 {
-	start(s, TABLE_ROW_PIN, INDEX_ROW_PIN, tombstone_relid(keys), keys, key, mode);
+	parked_start(s, TABLE_ROW_PIN, INDEX_ROW_PIN, tombstone_relid(keys), keys, key, mode);
 }
 
 /* Returns a column that is not null. */
 static Datum
-column(ParkScan *s, HeapTuple tuple, int attnum)
+parked_column(ParkScan *s, HeapTuple tuple, int attnum)
 {
 	bool		isnull;
 
@@ -123,14 +123,15 @@ column(ParkScan *s, HeapTuple tuple, int attnum)
 
 /* Returns the next entry, or NULL. */
 static HeapTuple
-next(ParkScan *s)
+parked_next(ParkScan *s)
 {
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(s->scan)))
 	{
 		if (!s->keys ||
-			tombstone_key_matches(s->keys, DatumGetByteaPP(column(s, tuple, ATT_KEY)), s->key))
+			tombstone_key_matches(s->keys, DatumGetByteaPP(parked_column(s, tuple, ATT_KEY)),
+								  s->key))
 			return tuple;
 	}
 	return NULL;
@@ -138,7 +139,7 @@ next(ParkScan *s)
 
 /* Ends the scan, and makes what was written during it visible. */
 static void
-end(ParkScan *s)
+parked_end(ParkScan *s)
 {
 	systable_endscan(s->scan);
 	UnregisterSnapshot(s->snapshot);
@@ -151,7 +152,7 @@ end(ParkScan *s)
  * been empty.
  */
 static bool
-any(const char *table, const char *index, Oid relid)
+parked_has_any(const char *table, const char *index, Oid relid)
 {
 	Relation	heap = table_open(extension_relation_oid(table), AccessShareLock);
 	bool		empty = RelationGetNumberOfBlocks(heap) == 0;
@@ -161,16 +162,16 @@ any(const char *table, const char *index, Oid relid)
 	table_close(heap, NoLock);
 	if (empty)
 		return false;
-	start(&s, table, index, relid, NULL, NULL, AccessShareLock);
-	found = next(&s) != NULL;
-	end(&s);
+	parked_start(&s, table, index, relid, NULL, NULL, AccessShareLock);
+	found = parked_next(&s) != NULL;
+	parked_end(&s);
 	return found;
 }
 
 bool
 parked_any(Oid relid)
 {
-	return any(TABLE_PARKED_ROW, INDEX_PARKED_ROW, relid);
+	return parked_has_any(TABLE_PARKED_ROW, INDEX_PARKED_ROW, relid);
 }
 
 bool
@@ -206,7 +207,7 @@ parked_has(Oid relid, int64 hash)
 bool
 pin_any(Oid relid)
 {
-	return any(TABLE_ROW_PIN, INDEX_ROW_PIN, relid);
+	return parked_has_any(TABLE_ROW_PIN, INDEX_ROW_PIN, relid);
 }
 
 /* Sets the first three columns of a new entry. */
@@ -227,19 +228,19 @@ put_key(TombstoneKeys *keys, const Datum *key, Datum *values)
 static Version
 read_version(ParkScan *s, HeapTuple tuple)
 {
-	return (Version){DatumGetInt64(column(s, tuple, PARKED_TS)),
-					 DatumGetInt32(column(s, tuple, PARKED_NODE))};
+	return (Version){DatumGetInt64(parked_column(s, tuple, PARKED_TS)),
+					 DatumGetInt32(parked_column(s, tuple, PARKED_NODE))};
 }
 
 /* Returns the contents of an entry. */
 static ParkedRow
 read_parked(ParkScan *s, HeapTuple tuple)
 {
-	bytea	   *row = DatumGetByteaPCopy(column(s, tuple, PARKED_ROW));
+	bytea	   *row = DatumGetByteaPCopy(parked_column(s, tuple, PARKED_ROW));
 	ParkedRow	p = {
 		.version = read_version(s, tuple),
-		.index_id = DatumGetObjectId(column(s, tuple, PARKED_INDEX)),
-		.blocked_by = DatumGetByteaPCopy(column(s, tuple, PARKED_BLOCKED_BY))
+		.index_id = DatumGetObjectId(parked_column(s, tuple, PARKED_INDEX)),
+		.blocked_by = DatumGetByteaPCopy(parked_column(s, tuple, PARKED_BLOCKED_BY))
 	};
 
 	p.row = (Sibling) {.version = p.version,.row = VARDATA(row),.len = VARSIZE(row) - VARHDRSZ};
@@ -253,10 +254,10 @@ parked_find(TombstoneKeys *keys, const Datum *key, ParkedRow *found)
 	HeapTuple	tuple;
 
 	start_parked(&s, keys, key, AccessShareLock);
-	tuple = next(&s);
+	tuple = parked_next(&s);
 	if (tuple)
 		*found = read_parked(&s, tuple);
-	end(&s);
+	parked_end(&s);
 	return tuple != NULL;
 }
 
@@ -268,12 +269,12 @@ parked_remove(TombstoneKeys *keys, const Datum *key)
 	bool		found = false;
 
 	start_parked(&s, keys, key, RowExclusiveLock);
-	while ((tuple = next(&s)) != NULL)
+	while ((tuple = parked_next(&s)) != NULL)
 	{
 		CatalogTupleDelete(s.heap, &tuple->t_self);
 		found = true;
 	}
-	end(&s);
+	parked_end(&s);
 	if (found)
 		FAULT_POINT("parked_row_removed");
 	return found;
@@ -312,7 +313,7 @@ parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error, int 
 	HeapTuple	tuple;
 
 	start_parked(&s, keys, key, RowExclusiveLock);
-	if ((tuple = next(&s)) != NULL)
+	if ((tuple = parked_next(&s)) != NULL)
 	{
 		Datum		values[PARKED_ATTS] = {0};
 		bool		nulls[PARKED_ATTS] = {0};
@@ -325,7 +326,7 @@ parked_note_error(TombstoneKeys *keys, const Datum *key, const char *error, int 
 		tuple = heap_modify_tuple(tuple, RelationGetDescr(s.heap), values, nulls, replaced);
 		CatalogTupleUpdate(s.heap, &tuple->t_self, tuple);
 	}
-	end(&s);
+	parked_end(&s);
 }
 
 /* List comparator: newest first; equal versions in an order that is the same on all nodes. */
@@ -361,8 +362,8 @@ parked_list(Oid relid, Snapshot snapshot, bool rows)
 		Datum retry_at = heap_getattr(tuple, PARKED_RETRY_AT, RelationGetDescr(s.heap), &isnull);
 
 		e->later = !isnull && DatumGetTimestampTz(retry_at) > now;
-		e->key = DatumGetByteaPCopy(column(&s, tuple, ATT_KEY));
-		e->key_hash = DatumGetInt64(column(&s, tuple, ATT_KEY_HASH));
+		e->key = DatumGetByteaPCopy(parked_column(&s, tuple, ATT_KEY));
+		e->key_hash = DatumGetInt64(parked_column(&s, tuple, ATT_KEY_HASH));
 		e->version = read_version(&s, tuple);
 		if (rows)
 			e->parked = read_parked(&s, tuple);
@@ -384,12 +385,13 @@ pin_find(TombstoneKeys *keys, const Datum *key, TransactionId writer, Version *v
 	HeapTuple	tuple;
 
 	start_pins(&s, keys, key, AccessShareLock);
-	while ((tuple = next(&s)) != NULL && DatumGetInt64(column(&s, tuple, PIN_WRITER)) != writer)
+	while ((tuple = parked_next(&s)) != NULL &&
+		   DatumGetInt64(parked_column(&s, tuple, PIN_WRITER)) != writer)
 		;
 	if (tuple)
-		*version = (Version){DatumGetInt64(column(&s, tuple, PIN_TS)),
-							 DatumGetInt32(column(&s, tuple, PIN_NODE))};
-	end(&s);
+		*version = (Version){DatumGetInt64(parked_column(&s, tuple, PIN_TS)),
+							 DatumGetInt32(parked_column(&s, tuple, PIN_NODE))};
+	parked_end(&s);
 	if (tuple && version_cmp(*version, PIN_OF_WRITER) == 0)
 		*version = row_version(writer, VERSION_SELF);
 	return tuple != NULL;
@@ -402,9 +404,9 @@ pin_remove(TombstoneKeys *keys, const Datum *key)
 	HeapTuple	tuple;
 
 	start_pins(&s, keys, key, RowExclusiveLock);
-	while ((tuple = next(&s)) != NULL)
+	while ((tuple = parked_next(&s)) != NULL)
 		CatalogTupleDelete(s.heap, &tuple->t_self);
-	end(&s);
+	parked_end(&s);
 }
 
 void
@@ -438,30 +440,30 @@ pin_list(Oid relid)
 	ParkScan		s;
 	HeapTuple	tuple;
 
-	start(&s, TABLE_ROW_PIN, INDEX_ROW_PIN, relid, NULL, NULL, AccessShareLock);
-	while ((tuple = next(&s)) != NULL)
-		list = lappend(list, DatumGetByteaPCopy(column(&s, tuple, ATT_KEY)));
-	end(&s);
+	parked_start(&s, TABLE_ROW_PIN, INDEX_ROW_PIN, relid, NULL, NULL, AccessShareLock);
+	while ((tuple = parked_next(&s)) != NULL)
+		list = lappend(list, DatumGetByteaPCopy(parked_column(&s, tuple, ATT_KEY)));
+	parked_end(&s);
 	return list;
 }
 
 /* Deletes all entries of a table from one of the two tables. */
 static void
-forget(const char *table, const char *index, Oid relid)
+parked_forget(const char *table, const char *index, Oid relid)
 {
 	ParkScan	s;
 	HeapTuple	tuple;
 
-	start(&s, table, index, relid, NULL, NULL, RowExclusiveLock);
-	while ((tuple = next(&s)) != NULL)
+	parked_start(&s, table, index, relid, NULL, NULL, RowExclusiveLock);
+	while ((tuple = parked_next(&s)) != NULL)
 		CatalogTupleDelete(s.heap, &tuple->t_self);
-	end(&s);
+	parked_end(&s);
 }
 
 void
 parked_forget_all(Oid relid)
 {
 	parked_lock(relid, true);
-	forget(TABLE_PARKED_ROW, INDEX_PARKED_ROW, relid);
-	forget(TABLE_ROW_PIN, INDEX_ROW_PIN, relid);
+	parked_forget(TABLE_PARKED_ROW, INDEX_PARKED_ROW, relid);
+	parked_forget(TABLE_ROW_PIN, INDEX_ROW_PIN, relid);
 }

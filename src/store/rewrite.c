@@ -60,7 +60,7 @@ struct Rewriting
 
 /* Finds the key's columns in a table, which may be a partition with another layout. */
 static void
-map_key(Rewriting *r, Relation root)
+rewrite_map_key(Rewriting *r, Relation root)
 {
 	r->nkeys = table_key_attributes(root, &r->attnums);
 	for (int i = 0; i < r->nkeys; i++)
@@ -86,7 +86,7 @@ rewrite_prepare(Relation rel)
 		r->desc = CreateTupleDescCopy(RelationGetDescr(rel));
 		r->keys = tombstone_keys(root);
 		r->context = CurrentMemoryContext;
-		map_key(r, root);
+		rewrite_map_key(r, root);
 	}
 	table_close(root, AccessShareLock);
 	return r;
@@ -100,7 +100,7 @@ rewrite_relid(const Rewriting *r)
 
 /* Returns the version of a stored row, or VERSION_OLDEST if the version is not needed. */
 static Version
-version_of(Rewriting *r, HeapTuple tuple, const Datum *key, bool pins)
+rewrite_version_of(Rewriting *r, HeapTuple tuple, const Datum *key, bool pins)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	bool copy = rewrite_is_known(r->relid, xmin, HeapTupleHeaderGetRawCommandId(tuple->t_data));
@@ -116,7 +116,7 @@ version_of(Rewriting *r, HeapTuple tuple, const Datum *key, bool pins)
 
 /* Remembers the version of a row. */
 static void
-keep(Rewriting *r, const Datum *key, Version version)
+rewrite_keep(Rewriting *r, const Datum *key, Version version)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 	Kept	   *k = palloc(sizeof(Kept));
@@ -139,14 +139,14 @@ keep(Rewriting *r, const Datum *key, Version version)
  * of such transactions.
  */
 static bool
-is_young(const Rewriting *r, TransactionId xmin)
+rewrite_is_young(const Rewriting *r, TransactionId xmin)
 {
 	return TransactionIdIsNormal(xmin) && full_xid_of(xmin) >= r->stable;
 }
 
 /* Reads the key of a row. Returns false if a key column is null. */
 static bool
-read_key(const Rewriting *r, HeapTuple tuple, Datum *key)
+rewrite_read_key(const Rewriting *r, HeapTuple tuple, Datum *key)
 {
 	for (int i = 0; i < r->nkeys; i++)
 	{
@@ -161,17 +161,17 @@ read_key(const Rewriting *r, HeapTuple tuple, Datum *key)
 
 /* Checks one stored row. */
 static void
-look_at(Rewriting *r, HeapTuple tuple, bool pins)
+rewrite_look_at(Rewriting *r, HeapTuple tuple, bool pins)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	Datum		key[INDEX_MAX_KEYS];
 	Version		v;
 
-	if (!is_young(r, xmin) || !read_key(r, tuple, key))
+	if (!rewrite_is_young(r, xmin) || !rewrite_read_key(r, tuple, key))
 		return;
-	v = version_of(r, tuple, key, pins);
+	v = rewrite_version_of(r, tuple, key, pins);
 	if (!version_is_oldest(v))
-		keep(r, key, v);
+		rewrite_keep(r, key, v);
 }
 
 void
@@ -190,7 +190,7 @@ rewrite_collect(Rewriting *r)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		look_at(r, tuple, pins);
+		rewrite_look_at(r, tuple, pins);
 	}
 	as_owner_end(saved);
 	table_endscan(scan);
@@ -289,7 +289,7 @@ look_at_copies(Rewriting *r, Relation rel)
 		Kept	   *k;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!is_young(r, xmin) || !read_key(r, tuple, key))
+		if (!rewrite_is_young(r, xmin) || !rewrite_read_key(r, tuple, key))
 			continue;
 		writers = list_append_unique_oid(writers, xmin);
 		k = find_kept(r, index, key);

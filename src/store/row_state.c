@@ -273,7 +273,7 @@ encode_state(const SiblingSet *set, const ColumnState *columns, int ncolumns)
 
 /* Raises the error that a stored state is corrupted. */
 static void
-spoilt(const char *what)
+row_state_spoilt(const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -308,7 +308,7 @@ read_set(StringInfo in, Version self)
 
 /* Reads the states of merged columns. */
 static ColumnState *
-read_columns(StringInfo in, Version self, int *n)
+row_state_read_columns(StringInfo in, Version self, int *n)
 {
 	ColumnState *columns;
 
@@ -322,7 +322,7 @@ read_columns(StringInfo in, Version self, int *n)
 
 		columns[i].attnum = (AttrNumber) pq_getmsgint(in, 2);
 		if (columns[i].attnum <= 0)
-			spoilt("a column's number is impossible");
+			row_state_spoilt("a column's number is impossible");
 		len = (int) pq_getmsgint(in, 4);
 		bytes = pq_getmsgbytes(in, len);	/* refuses a length that cannot be */
 		state = palloc(VARHDRSZ + len);
@@ -342,9 +342,9 @@ decode_state(bytea *bytes, Version self, RowState *state)
 						 .maxlen = VARSIZE_ANY_EXHDR(bytes)};
 
 	if (pq_getmsgbyte(&in) != FORMAT)
-		spoilt("its format is unknown");
+		row_state_spoilt("its format is unknown");
 	state->set = read_set(&in, self);
-	state->columns = read_columns(&in, self, &state->ncolumns);
+	state->columns = row_state_read_columns(&in, self, &state->ncolumns);
 }
 
 bool
@@ -380,7 +380,7 @@ typedef struct Store
 } Store;
 
 static void
-open_store(Store *s, LOCKMODE mode)
+row_state_open_store(Store *s, LOCKMODE mode)
 {
 	s->heap = table_open(extension_relation_oid(TABLE_ROW_STATE), mode);
 	s->index = index_open(extension_relation_oid(INDEX_ROW_STATE), mode);
@@ -388,7 +388,7 @@ open_store(Store *s, LOCKMODE mode)
 }
 
 static void
-close_store(Store *s)
+row_state_close_store(Store *s)
 {
 	ExecDropSingleTupleTableSlot(s->slot);
 	index_close(s->index, NoLock);
@@ -429,7 +429,7 @@ next_of_key(Store *s, IndexScanDesc scan, TombstoneKeys *keys, const Datum *key)
  * is none.
  */
 static bool
-find_row(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
+row_state_find_row(Store *s, TombstoneKeys *keys, const Datum *key, Snapshot snapshot)
 {
 	IndexScanDesc scan = start_search(s, keys, key, snapshot);
 	bool		found = next_of_key(s, scan, keys, key);
@@ -466,20 +466,20 @@ row_state_find(TombstoneKeys *keys, const Datum *key, Version own, RowState *sta
 	TransactionId wait;
 
 	state->stored = false;
-	open_store(&store, RowExclusiveLock);
+	row_state_open_store(&store, RowExclusiveLock);
 	do
 	{
 		/* a state of a transaction in progress counts as well: wait for it */
 		InitDirtySnapshot(dirty);
 		wait = InvalidTransactionId;
-		state->stored = find_row(&store, keys, key, &dirty);
+		state->stored = row_state_find_row(&store, keys, key, &dirty);
 		if (state->stored)
 			wait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
 		if (TransactionIdIsValid(wait))
 			XactLockTableWait(wait, store.heap, NULL, XLTW_None);
 	} while (TransactionIdIsValid(wait));
 	take_state(&store, own, state);
-	close_store(&store);
+	row_state_close_store(&store);
 }
 
 bool
@@ -487,10 +487,10 @@ row_state_visible(TombstoneKeys *keys, const Datum *key, Snapshot snapshot, RowS
 {
 	Store		store;
 
-	open_store(&store, AccessShareLock);
-	state->stored = find_row(&store, keys, key, snapshot);
+	row_state_open_store(&store, AccessShareLock);
+	state->stored = row_state_find_row(&store, keys, key, snapshot);
 	take_state(&store, VERSION_SELF, state);
-	close_store(&store);
+	row_state_close_store(&store);
 	return state->stored;
 }
 
@@ -502,14 +502,14 @@ row_state_count(TombstoneKeys *keys, const Datum *key)
 	IndexScanDesc scan;
 	int			n = 0;
 
-	open_store(&store, RowExclusiveLock);
+	row_state_open_store(&store, RowExclusiveLock);
 	InitDirtySnapshot(dirty);
 	scan = start_search(&store, keys, key, &dirty);
 	while (next_of_key(&store, scan, keys, key))
 		n++;
 	ExecClearTuple(store.slot);
 	index_endscan(scan);
-	close_store(&store);
+	row_state_close_store(&store);
 	return n;
 }
 
@@ -522,7 +522,7 @@ row_state_forget_all(Oid relid)
 	/* registered, because the next call of GetLatestSnapshot() would change it */
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	open_store(&store, RowExclusiveLock);
+	row_state_open_store(&store, RowExclusiveLock);
 	scan = begin_index_scan(store.heap, store.index, snapshot, 1);
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	index_rescan(scan, &search, 1, NULL, 0);
@@ -530,7 +530,7 @@ row_state_forget_all(Oid relid)
 		simple_table_tuple_delete(store.heap, &store.slot->tts_tid, snapshot);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	close_store(&store);
+	row_state_close_store(&store);
 }
 
 List *
@@ -541,7 +541,7 @@ row_state_keys(Oid relid, Snapshot snapshot, int least)
 	IndexScanDesc scan;
 	List	   *result = NIL;
 
-	open_store(&store, AccessShareLock);
+	row_state_open_store(&store, AccessShareLock);
 	scan = begin_index_scan(store.heap, store.index, snapshot, 1);
 	ScanKeyInit(&search, ATT_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	index_rescan(scan, &search, 1, NULL, 0);
@@ -554,7 +554,7 @@ row_state_keys(Oid relid, Snapshot snapshot, int least)
 				lappend(result, DatumGetByteaPCopy(slot_getattr(store.slot, ATT_KEY, &isnull)));
 	}
 	index_endscan(scan);
-	close_store(&store);
+	row_state_close_store(&store);
 	return result;
 }
 
@@ -638,7 +638,7 @@ row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, co
 
 	if (!found->stored && nothing)
 		return true;
-	open_store(&store, RowExclusiveLock);
+	row_state_open_store(&store, RowExclusiveLock);
 	cid = GetCurrentCommandId(true);
 	if (nothing)
 		done = took_place(delete_tuple(store.heap, (ItemPointer) &found->tid, cid,
@@ -660,6 +660,6 @@ row_state_store(TombstoneKeys *keys, const Datum *key, const RowState *found, co
 		}
 	}
 	CommandCounterIncrement();
-	close_store(&store);
+	row_state_close_store(&store);
 	return done;
 }

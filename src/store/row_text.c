@@ -73,7 +73,7 @@ json_truth(JsonbContainer *object, const char *name)
 
 /* Raises the error that a value is not such a row or state. */
 static void
-malformed(const char *what)
+row_text_malformed(const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -84,37 +84,37 @@ JsonbContainer *
 json_root(Jsonb *value)
 {
 	if (!JB_ROOT_IS_OBJECT(value))
-		malformed("it is no object");
+		row_text_malformed("it is no object");
 	return &value->root;
 }
 
 /* Returns a value as a container. Raises an error if it is not of the required kind. */
 static JsonbContainer *
-container(const JsonbValue *v, bool array, const char *name)
+row_text_container(const JsonbValue *v, bool array, const char *name)
 {
 	if (!v || v->type != jbvBinary ||
 		(array ? !JsonContainerIsArray(v->val.binary.data)
 			   : !JsonContainerIsObject(v->val.binary.data)))
-		malformed(psprintf("\"%s\" is no %s", name, array ? "array" : "object"));
+		row_text_malformed(psprintf("\"%s\" is no %s", name, array ? "array" : "object"));
 	return v->val.binary.data;
 }
 
 JsonbContainer *
 json_object_at(JsonbContainer *object, const char *name)
 {
-	return container(json_field(object, name), false, name);
+	return row_text_container(json_field(object, name), false, name);
 }
 
 JsonbContainer *
 json_array_at(JsonbContainer *object, const char *name)
 {
-	return container(json_field(object, name), true, name);
+	return row_text_container(json_field(object, name), true, name);
 }
 
 JsonbContainer *
 json_object_in(JsonbContainer *array, int i)
 {
-	return container(getIthJsonbValueFromContainer(array, i), false, "element");
+	return row_text_container(getIthJsonbValueFromContainer(array, i), false, "element");
 }
 
 Version
@@ -128,7 +128,7 @@ json_version(JsonbContainer *object)
 	node = json_number(object, "node");
 	v = (Version) {json_number(object, "ts"), (NodeId) node};
 	if (node <= 0 || node > PG_INT32_MAX || version_is_oldest(v) || version_is_self(v))
-		malformed("a version is impossible");
+		row_text_malformed("a version is impossible");
 	return v;
 }
 
@@ -141,7 +141,7 @@ row_text_key(TupleTableSlot *row, const AttrNumber *attnums, int n, Datum *key)
 
 		key[k] = slot_getattr(row, attnums[k], &isnull);
 		if (isnull)
-			malformed("a column of the key is missing");
+			row_text_malformed("a column of the key is missing");
 	}
 }
 

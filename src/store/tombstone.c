@@ -242,7 +242,7 @@ tombstone_key_bytes(TombstoneKeys *k, const Datum *key, StringInfo buf)
  * was stored.
  */
 static bool
-read_stored(TombstoneKeys *k, bytea *stored)
+tombstone_read_stored(TombstoneKeys *k, bytea *stored)
 {
 	WireReader	r = {.data = VARDATA_ANY(stored),.len = VARSIZE_ANY_EXHDR(stored)};
 
@@ -264,7 +264,7 @@ bool
 tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
 {
 	Assert(!k->users || session_in_row());
-	if (!read_stored(k, stored))
+	if (!tombstone_read_stored(k, stored))
 		return false;
 	for (int i = 0; i < k->n; i++)
 	{
@@ -280,7 +280,7 @@ tombstone_key_matches(TombstoneKeys *k, bytea *stored, const Datum *key)
 bool
 tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key)
 {
-	if (!read_stored(k, stored))
+	if (!tombstone_read_stored(k, stored))
 		return false;
 	for (int i = 0; i < k->n; i++)
 		key[i] = value_read(&k->columns[i].reader, &k->scratch.columns[i]);
@@ -291,7 +291,7 @@ tombstone_key_values(TombstoneKeys *k, bytea *stored, Datum *key)
 
 /* Opens the tombstone table, unless it is already open. */
 static void
-open_store(void)
+tombstone_open_store(void)
 {
 	MemoryContext old;
 	bool		kept = store.kept;
@@ -349,7 +349,7 @@ flush_store(void)
 
 /* Writes the gathered tombstones and closes the table. */
 static void
-close_store(void)
+tombstone_close_store(void)
 {
 	if (!store.heap)
 		return;
@@ -374,7 +374,7 @@ tombstone_begin_transaction(void)
 void
 tombstone_end_transaction(void)
 {
-	close_store();
+	tombstone_close_store();
 	store.kept = false;
 }
 
@@ -399,7 +399,7 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 	MemoryContext old;
 
 	newest_delete_writing(k->relid);
-	open_store();
+	tombstone_open_store();
 	if (store.send != send)
 		flush_store();
 	store.send = send;
@@ -421,7 +421,7 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
 	pfree(buf.data);
 	store.nrows++;
 	if (!store.kept)
-		close_store();
+		tombstone_close_store();
 	else if (store.nrows == BATCH_ROWS)
 		flush_store();
 }
@@ -432,7 +432,7 @@ tombstone_write(TombstoneKeys *k, const Datum *key, bool send)
  * that are applied at the same time must not miss each other.
  */
 static IndexScanDesc
-start_scan(TombstoneKeys *k, const Datum *key)
+tombstone_start_scan(TombstoneKeys *k, const Datum *key)
 {
 	ScanKeyData keys[2];
 	MemoryContext old = MemoryContextSwitchTo(store.context);
@@ -449,7 +449,7 @@ start_scan(TombstoneKeys *k, const Datum *key)
 
 /* Finds the next row of a scan. Whatever this allocates lives as long as the scan. */
 static bool
-next_row(IndexScanDesc scan)
+tombstone_next_row(IndexScanDesc scan)
 {
 	MemoryContext old = MemoryContextSwitchTo(store.context);
 	bool		found = index_getnext_slot(scan, ForwardScanDirection, store.found);
@@ -464,12 +464,12 @@ tombstone_find(TombstoneKeys *k, const Datum *key, Version own, Version *newest)
 	IndexScanDesc scan;
 	bool		found = false;
 
-	open_store();
+	tombstone_open_store();
 	flush_store();
 again:
 	found = false;
-	scan = start_scan(k, key);
-	while (next_row(scan))
+	scan = tombstone_start_scan(k, key);
+	while (tombstone_next_row(scan))
 	{
 		TransactionId writer = store.dirty.xmin;
 		Version		v;
@@ -491,7 +491,7 @@ again:
 	}
 	ExecClearTuple(store.found);
 	if (!store.kept)
-		close_store();
+		tombstone_close_store();
 	return found;
 }
 

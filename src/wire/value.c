@@ -210,7 +210,7 @@ value_reader_init(ValueReader *r, const WireAttribute *remote, Oid typid, int32 
 
 /* Raises the error for a value with an impossible length. */
 static void
-bad_value(Oid typid, int len)
+value_bad_value(Oid typid, int len)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -254,7 +254,7 @@ read_internal(Oid typid, int16 typlen, bool typbyval, const WireColumn *c)
 		char	   *copy;
 
 		if (c->len != typlen)
-			bad_value(typid, c->len);
+			value_bad_value(typid, c->len);
 		if (typbyval)
 			return read_byval(typlen, c->data);
 		copy = palloc(typlen);
@@ -295,7 +295,7 @@ read_binary(ValueReader *r, FmgrInfo *recv, Oid *ioparam, Oid typid, int32 typmo
 	value = ReceiveFunctionCall(recv, &buf, *ioparam, typmod);
 	session_unpin(nest);
 	if (buf.cursor != buf.len)
-		bad_value(typid, c->len);
+		value_bad_value(typid, c->len);
 	pfree(buf.data);
 	return value;
 }
@@ -360,7 +360,7 @@ cast_number(ValueReader *r, Datum remote)
  * form.
  */
 static Datum
-convert(ValueReader *r, const WireColumn *c)
+value_convert(ValueReader *r, const WireColumn *c)
 {
 	Datum		remote;
 	char	   *text;
@@ -403,11 +403,11 @@ read_base(ValueReader *r, const WireColumn *c)
 		case WIRE_INTERNAL:
 			if (r->direct)
 				return read_internal(r->typid, r->typlen, r->typbyval, c);
-			return convert(r, c);
+			return value_convert(r, c);
 		case WIRE_BINARY:
 			if (r->direct)
 				return read_binary(r, &r->recv, &r->typioparam, r->typid, r->typmod, c);
-			return convert(r, c);
+			return value_convert(r, c);
 		case WIRE_TEXT:
 			return read_text(r, pnstrdup(c->data, c->len));
 		case WIRE_NULL:

@@ -17,7 +17,7 @@
 
 /* Raises the error for a malformed message. */
 static void
-malformed(const WireReader *r, const char *what)
+wire_malformed(const WireReader *r, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -31,7 +31,7 @@ read_bytes(WireReader *r, int n)
 	const char *p = r->data + r->pos;
 
 	if (n < 0 || n > r->len - r->pos)
-		malformed(r, "it ends early");
+		wire_malformed(r, "it ends early");
 	r->pos += n;
 	return p;
 }
@@ -77,7 +77,7 @@ read_string(WireReader *r)
 	const char *p = read_bytes(r, len);
 
 	if (memchr(p, '\0', len))
-		malformed(r, "a name has a zero byte");
+		wire_malformed(r, "a name has a zero byte");
 	return pnstrdup(p, len);
 }
 
@@ -88,7 +88,7 @@ read_node(WireReader *r)
 	uint32		node = read_u32(r);
 
 	if (node == 0 || node > PG_INT32_MAX)
-		malformed(r, "a node number is impossible");
+		wire_malformed(r, "a node number is impossible");
 	return (NodeId) node;
 }
 
@@ -151,12 +151,12 @@ wire_read_type(WireReader *r)
 #ifdef REPLICATION_PLUGIN_NEXT
 		case COMMIT_NEXT:
 			if (read_u32(r) != COMMIT_NEXT_MARK)
-				malformed(r, "a commit without its mark");
+				wire_malformed(r, "a commit without its mark");
 			return WIRE_COMMIT;
 #endif
 		default:
 			r->pos--;
-			malformed(r, "unknown message type");
+			wire_malformed(r, "unknown message type");
 	}
 	return WIRE_STARTUP;
 }
@@ -202,7 +202,7 @@ wire_read_begin(WireReader *r, WireBegin *m)
 	m->commit_ts = (TimestampTz) read_u64(r);
 	m->xid = read_u32(r);
 	if (m->origin_lsn == InvalidXLogRecPtr)
-		malformed(r, "a transaction has no LSN");
+		wire_malformed(r, "a transaction has no LSN");
 }
 
 void
@@ -250,7 +250,7 @@ wire_read_stub(WireReader *r, WireStub *m)
 	m->end_lsn = read_u64(r);
 	m->n = (int) read_u32(r);
 	if (m->n < 0 || m->n > MAX_STUBS || m->n > (r->len - r->pos) / 20)
-		malformed(r, "a stub has an impossible number of entries");
+		wire_malformed(r, "a stub has an impossible number of entries");
 	m->entries = palloc(Max(m->n, 1) * sizeof(FrontierEntry));
 	for (int i = 0; i < m->n; i++)
 	{
@@ -295,12 +295,12 @@ wire_read_relation(WireReader *r, WireRelation *m)
 	identity = read_byte(r);
 	if (identity != WIRE_IDENTITY_KEY && identity != WIRE_IDENTITY_FULL &&
 		identity != WIRE_IDENTITY_NONE)
-		malformed(r, "a relation has an unknown kind of identity");
+		wire_malformed(r, "a relation has an unknown kind of identity");
 	m->identity = (WireIdentity) identity;
 	m->natts = read_u16(r);
 	m->nkeys = read_u16(r);
 	if (m->natts > MAX_COLUMNS || m->nkeys > m->natts)
-		malformed(r, "a relation has an impossible number of columns");
+		wire_malformed(r, "a relation has an impossible number of columns");
 	m->atts = palloc0(Max(m->natts, 1) * sizeof(WireAttribute));
 	for (int i = 0; i < m->natts; i++)
 	{
@@ -313,11 +313,11 @@ wire_read_relation(WireReader *r, WireRelation *m)
 		a->typname = read_string(r);
 		a->keypos = read_u16(r);
 		if (a->keypos > m->nkeys)
-			malformed(r, "a key column has an impossible place");
+			wire_malformed(r, "a key column has an impossible place");
 		keys += a->keypos > 0;
 	}
 	if (keys != m->nkeys || (m->identity == WIRE_IDENTITY_KEY) != (keys > 0))
-		malformed(r, "a relation's key does not fit its columns");
+		wire_malformed(r, "a relation's key does not fit its columns");
 }
 
 void
@@ -334,7 +334,7 @@ wire_read_truncate(WireReader *r, int *nrels, uint32 **relids)
 {
 	*nrels = (int) read_u32(r);
 	if (*nrels < 0 || *nrels > (r->len - r->pos) / 4)
-		malformed(r, "a truncate has an impossible number of tables");
+		wire_malformed(r, "a truncate has an impossible number of tables");
 	*relids = palloc(Max(*nrels, 1) * sizeof(uint32));
 	for (int i = 0; i < *nrels; i++)
 		(*relids)[i] = read_u32(r);
@@ -429,7 +429,7 @@ read_column(WireReader *r, WireColumn *c)
 			return;
 		default:
 			r->pos--;
-			malformed(r, "a column has an unknown form");
+			wire_malformed(r, "a column has an unknown form");
 	}
 }
 
@@ -441,7 +441,7 @@ wire_read_tuple(WireReader *r, WireTuple *t)
 	t->ncolumns = 0;			/* a row that cannot be read to its end has no columns */
 	n = read_u16(r);
 	if (n > MAX_COLUMNS)
-		malformed(r, "a row has an impossible number of columns");
+		wire_malformed(r, "a row has an impossible number of columns");
 	if (n > t->capacity)
 	{
 		t->columns = repalloc(t->columns, n * sizeof(WireColumn));
@@ -509,7 +509,7 @@ read_versions(WireReader *r, int *n)
 
 	*n = read_u16(r);
 	if (*n * 12 > r->len - r->pos)
-		malformed(r, "a list of versions is too long");
+		wire_malformed(r, "a list of versions is too long");
 	list = palloc(Max(*n, 1) * sizeof(Version));
 	for (int i = 0; i < *n; i++)
 	{
@@ -567,7 +567,7 @@ read_merges(WireReader *r, WireWrite *m)
 {
 	m->nmerges = read_u16(r);
 	if (m->nmerges > MAX_COLUMNS)
-		malformed(r, "a write has an impossible number of column merges");
+		wire_malformed(r, "a write has an impossible number of column merges");
 	m->merges = palloc(Max(m->nmerges, 1) * sizeof(WireMerge));
 	for (int i = 0; i < m->nmerges; i++)
 	{
@@ -588,7 +588,7 @@ wire_read_write(WireReader *r, WireWrite *m, WireTuple *t)
 	flags = read_byte(r);
 	oldest = read_byte(r);
 	if ((flags & ~WRITE_FLAGS) != 0 || oldest > OLDEST_KEPT)
-		malformed(r, "a write has unknown flags");
+		wire_malformed(r, "a write has unknown flags");
 	m->context.plain = (flags & WRITE_PLAIN) != 0;
 	m->context.exact = (flags & WRITE_EXACT) != 0;
 	m->deleted = (flags & WRITE_DELETED) != 0;

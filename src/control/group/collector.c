@@ -213,7 +213,7 @@ ensure_origin(void)
 
 /* Continues the pass for a while, or begins a new one. */
 static void
-collect(Collector *c, Moment start)
+collector_collect(Collector *c, Moment start)
 {
 	MemoryContext context,
 				old;
@@ -261,13 +261,13 @@ look_at_tombstones(void)
 
 /* Returns true if no session has a lock on a table for which VACUUM would have to wait. */
 static bool
-is_free(Oid relid)
+collector_is_free(Oid relid)
 {
 	OwnTransaction t = own_transaction_begin();
-	bool		is_free = ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock);
+	bool		collector_is_free = ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock);
 
 	own_transaction_end(&t);
-	return is_free;
+	return collector_is_free;
 }
 
 /*
@@ -294,7 +294,7 @@ vacuum_table(const char *name)
 
 /* Vacuums the extension's table that needs it most, if any does. */
 static void
-vacuum(Collector *c)
+collector_vacuum(Collector *c)
 {
 	char	   *oid;
 
@@ -302,7 +302,7 @@ vacuum(Collector *c)
 		return;
 	c->vacuum_looked_at = moment_now();
 	oid = sql_value(next_table_sql, 0, NULL);
-	if (!oid || !is_free((Oid) strtoul(oid, NULL, 10)))
+	if (!oid || !collector_is_free((Oid) strtoul(oid, NULL, 10)))
 		return;
 	vacuum_table(sql_value(table_name_sql, 1, (const char *const *) &oid));
 }
@@ -317,8 +317,8 @@ collector_work(Collector *c)
 		return;
 	look_at_tombstones();
 	if (TransactionIdIsValid(c->started) || TransactionIdIsValid(c->before))
-		collect(c, start);
-	vacuum(c);
+		collector_collect(c, start);
+	collector_vacuum(c);
 	c->worked_at = moment_now();
 	c->worked_ms = (int) ((c->worked_at - start) / 1000);
 }

@@ -447,7 +447,7 @@ restore_timestamps(GroupWorker *worker)
 
 /* Lets a node that has just become ready take writes once all members know that it is ready. */
 static void
-announce(GroupWorker *worker)
+group_worker_announce(GroupWorker *worker)
 {
 	const char *params[1];
 
@@ -531,7 +531,7 @@ give_back_wal(GroupWorker *worker)
 
 /* Returns true while this node is a ready or leaving member. */
 static bool
-is_member(void)
+group_worker_is_member(void)
 {
 	char	   *state = sql_value(member_state_sql, 0, NULL);
 
@@ -580,12 +580,12 @@ retire_origins(void)
 
 /* Does one round. */
 static void
-work(GroupWorker *worker)
+group_worker_work(GroupWorker *worker)
 {
 	MemoryContextSwitchTo(worker->round);
 	tend_group_slot(worker);
 	tell_frontier(worker);
-	announce(worker);
+	group_worker_announce(worker);
 	advance_group_slot(worker);
 	give_back_wal(worker);
 	ask_for_answers(worker);
@@ -606,7 +606,7 @@ work(GroupWorker *worker)
  * after a pause.
  */
 static void
-note_error(void)
+group_worker_note_error(void)
 {
 	ErrorData  *edata;
 
@@ -644,12 +644,12 @@ replication_plugin_group_main(Datum dboid)
 	PG_TRY();
 	{
 		restore_timestamps(&worker);
-		while (is_member())
-			work(&worker);
+		while (group_worker_is_member())
+			group_worker_work(&worker);
 	}
 	PG_CATCH();
 	{
-		note_error();
+		group_worker_note_error();
 	}
 	PG_END_TRY();
 	proc_exit(0);

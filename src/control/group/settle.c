@@ -32,7 +32,7 @@ typedef struct Waiting
 
 /* Returns the entry of a table, which is made at first sight. */
 static Waiting *
-entry_of(Settling *settling, Oid relid)
+settle_entry_of(Settling *settling, Oid relid)
 {
 	MemoryContext old;
 	ListCell   *lc;
@@ -54,9 +54,9 @@ entry_of(Settling *settling, Oid relid)
 
 /* Checks one table. */
 static void
-look_at(Settling *settling, Oid relid, XLogRecPtr stable)
+settle_look_at(Settling *settling, Oid relid, XLogRecPtr stable)
 {
-	Waiting    *w = entry_of(settling, relid);
+	Waiting    *w = settle_entry_of(settling, relid);
 	const char *params[1] = {psprintf("%u", relid)};
 
 	if (stable < w->until)
@@ -83,5 +83,5 @@ settle_tables(Settling *settling, XLogRecPtr stable)
 
 	for (char *name = list ? strtok_r(list, " ", &rest) : NULL; name;
 		 name = strtok_r(NULL, " ", &rest))
-		look_at(settling, (Oid) strtoul(name, NULL, 10), stable);
+		settle_look_at(settling, (Oid) strtoul(name, NULL, 10), stable);
 }

@@ -177,7 +177,7 @@ check_alter(AlterTableStmt *stmt)
  * partition of a replicated table. foreign: name of the foreign table, or NULL.
  */
 static void
-refuse_foreign_partition(RangeVar *parent, const char *foreign)
+alter_guard_refuse_foreign_partition(RangeVar *parent, const char *foreign)
 {
 	/* A joining node takes what the source has. It does not know the exclusions yet. */
 	Relation	rel = foreign && !schema_is_being_restored() ? open_own(parent) : NULL;
@@ -213,9 +213,10 @@ check_attach(AlterTableStmt *stmt)
 		if (cmd->subtype != AT_AttachPartition)
 			continue;
 		relid = RangeVarGetRelid(castNode(PartitionCmd, cmd->def)->name, NoLock, true);
-		refuse_foreign_partition(stmt->relation, get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE
-													 ? get_rel_name(relid)
-													 : table_foreign_partition(relid));
+		alter_guard_refuse_foreign_partition(stmt->relation,
+											 get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE
+												 ? get_rel_name(relid)
+												 : table_foreign_partition(relid));
 	}
 }
 
@@ -224,7 +225,7 @@ static void
 check_foreign_table(CreateForeignTableStmt *stmt)
 {
 	if (stmt->base.partbound && stmt->base.inhRelations)
-		refuse_foreign_partition(linitial_node(RangeVar, stmt->base.inhRelations),
+		alter_guard_refuse_foreign_partition(linitial_node(RangeVar, stmt->base.inhRelations),
 								 stmt->base.relation->relname);
 }
 

@@ -65,7 +65,7 @@ static bool tampered = false;
 
 /* Returns true if this database is in a group. */
 static bool
-is_in_group(void)
+capture_guard_is_in_group(void)
 {
 	return IsTransactionState() && OidIsValid(MyDatabaseId) && extension_exists() &&
 		nodes_local_id() != INVALID_NODE_ID;
@@ -87,7 +87,7 @@ is_own_trigger(RangeVar *table, const char *name)
 static void
 check_trigger(RangeVar *table, const char *name, const char *what)
 {
-	if (!is_own_trigger(table, name) || !is_in_group())
+	if (!is_own_trigger(table, name) || !capture_guard_is_in_group())
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
@@ -98,7 +98,7 @@ check_trigger(RangeVar *table, const char *name, const char *what)
 
 /* Checks DROP TRIGGER. */
 static void
-check_drop(DropStmt *stmt)
+capture_guard_check_drop(DropStmt *stmt)
 {
 	ListCell   *lc;
 
@@ -134,10 +134,10 @@ check_event_trigger(AlterEventTrigStmt *stmt)
 
 /* Raises an error for commands against the extension's triggers. */
 static void
-check_command(Node *stmt)
+capture_guard_check_command(Node *stmt)
 {
 	if (IsA(stmt, DropStmt) && ((DropStmt *) stmt)->removeType == OBJECT_TRIGGER)
-		check_drop((DropStmt *) stmt);
+		capture_guard_check_drop((DropStmt *) stmt);
 	else if (IsA(stmt, AlterObjectDependsStmt) &&
 			 ((AlterObjectDependsStmt *) stmt)->objectType == OBJECT_TRIGGER)
 		check_trigger(((AlterObjectDependsStmt *) stmt)->relation,
@@ -234,7 +234,7 @@ look_after(Node *stmt, List *relids)
 	bool schema = IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA;
 	ListCell   *lc;
 
-	if ((relids == NIL && !schema && !takes_rights(stmt)) || !is_in_group())
+	if ((relids == NIL && !schema && !takes_rights(stmt)) || !capture_guard_is_in_group())
 		return;
 	CommandCounterIncrement();
 	foreach(lc, relids)
@@ -275,12 +275,12 @@ mend_event_trigger(void)
  * triggers that they need.
  */
 static void
-mend(void)
+capture_guard_mend(void)
 {
 	bool		pushed = false;
 
 	tampered = false;
-	if (!is_in_group())
+	if (!capture_guard_is_in_group())
 		return;
 	if (!ActiveSnapshotSet())
 	{
@@ -329,20 +329,20 @@ capture_guard_perms(List *range_table, List *permissions)
 		if (decides_triggers(rte->relid))
 			tampers = true;
 		else if (tampered)
-			mend();
+			capture_guard_mend();
 	}
-	if (tampers && is_in_group())
+	if (tampers && capture_guard_is_in_group())
 		tampered = true;
 }
 
 /* Restores the triggers before the end of a transaction that has changed their catalogs. */
 static void
-at_transaction_event(XactEvent event, void *arg)
+capture_guard_at_transaction_event(XactEvent event, void *arg)
 {
 	if (!tampered)
 		return;
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
-		mend();
+		capture_guard_mend();
 	else if (event == XACT_EVENT_ABORT)
 		tampered = false;
 }
@@ -356,9 +356,9 @@ capture_guard_command(const UtilityCommand *command)
 	Touched    *outer = touched;
 	Node	   *stmt = command->pstmt->utilityStmt;
 
-	check_command(stmt);
+	capture_guard_check_command(stmt);
 	if (tampered && !IsA(stmt, TransactionStmt))
-		mend();
+		capture_guard_mend();
 	if (GetCommandLogLevel(stmt) != LOGSTMT_DDL)
 	{
 		utility_next(command);
@@ -381,5 +381,5 @@ capture_guard_command(const UtilityCommand *command)
 void
 capture_guard_install(void)
 {
-	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterXactCallback(capture_guard_at_transaction_event, NULL);
 }

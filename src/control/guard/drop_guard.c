@@ -41,7 +41,7 @@ database_in_group(Oid dboid)
 
 /* Raises the error. */
 static void
-refuse(const char *what)
+drop_guard_refuse(const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
@@ -54,7 +54,7 @@ static void
 refuse_if_member(void)
 {
 	if (nodes_local() != NULL)
-		refuse(psprintf("extension replication_plugin in database \"%s\"",
+		drop_guard_refuse(psprintf("extension replication_plugin in database \"%s\"",
 						get_database_name(MyDatabaseId)));
 }
 
@@ -64,7 +64,7 @@ drop_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, voi
 {
 	Assert(access == OAT_DROP);
 	if (class == DatabaseRelationId && database_in_group(object))
-		refuse(psprintf("database \"%s\"", get_database_name(object)));
+		drop_guard_refuse(psprintf("database \"%s\"", get_database_name(object)));
 
 	/* the extension's objects are dropped before the extension itself: so check for this one */
 	if (class == RelationRelationId && subid == 0 &&

@@ -45,7 +45,7 @@ static const char insert_conflict_sql[] =
  * the snapshot of a REPEATABLE READ transaction may be older than the changes.
  */
 static uint64
-delete_changes(const WaitingTable *w)
+drop_kept_delete_changes(const WaitingTable *w)
 {
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		args[2] = {CStringGetTextDatum(w->schema), CStringGetTextDatum(w->name)};
@@ -60,7 +60,7 @@ delete_changes(const WaitingTable *w)
 
 /* Records the loss in the view conflicts. */
 static void
-record(const char *table, uint64 changes)
+drop_kept_record(const char *table, uint64 changes)
 {
 	Oid			types[2] = {TEXTOID, INT8OID};
 	Datum		args[2] = {CStringGetTextDatum(table), Int64GetDatum((int64) changes)};
@@ -82,9 +82,9 @@ give_up(const WaitingTable *w)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
 	nest = session_sql_begin();
-	changes = delete_changes(w);
+	changes = drop_kept_delete_changes(w);
 	if (changes > 0)
-		record(table, changes);
+		drop_kept_record(table, changes);
 	session_sql_end(nest);
 	SetUserIdAndSecContext(user, security);
 	if (changes > 0)

@@ -68,7 +68,7 @@ is_in_insertion(void)
 
 /* Raises the error. */
 static void
-refuse(const char *what)
+insertion_guard_refuse(const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -92,7 +92,8 @@ insertion_guard_perms(List *range_table, List *permissions)
 			(required_permissions(rte, permissions) & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) != 0 &&
 			is_in_insertion() &&
 			get_rel_persistence(rte->relid) == RELPERSISTENCE_PERMANENT)
-			refuse(psprintf("cannot write to table \"%s\"", get_rel_name(rte->relid)));
+			insertion_guard_refuse(
+				psprintf("cannot write to table \"%s\"", get_rel_name(rte->relid)));
 	}
 }
 
@@ -137,7 +138,7 @@ insertion_guard_command(const UtilityCommand *command)
 	Node	   *stmt = command->pstmt->utilityStmt;
 
 	if (command->context != PROCESS_UTILITY_TOPLEVEL && !is_reading(stmt) && is_in_insertion())
-		refuse(psprintf("cannot execute %s", CreateCommandName(stmt)));
+		insertion_guard_refuse(psprintf("cannot execute %s", CreateCommandName(stmt)));
 	utility_next(command);
 }
 
@@ -156,5 +157,5 @@ insertion_guard_object(ObjectAccessType access, Oid class, Oid object, int subid
 {
 	Assert(access == OAT_FUNCTION_EXECUTE);
 	if (class == ProcedureRelationId && writes_large_object(object) && is_in_insertion())
-		refuse("cannot write to a large object");
+		insertion_guard_refuse("cannot write to a large object");
 }

@@ -101,7 +101,7 @@ name_with_progress(const Guarded *g)
 
 /* Inserts the rows again that the transaction has dropped. */
 static void
-mend(void)
+origin_guard_mend(void)
 {
 	ListCell   *lc;
 
@@ -121,12 +121,12 @@ mend(void)
 
 /* Restores dropped origins before a commit, and forgets the list at any end of a transaction. */
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+origin_guard_at_end_of_transaction(XactEvent event, void *arg)
 {
 	if (guarded == NIL)
 		return;
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
-		mend();
+		origin_guard_mend();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
 		guarded = NIL;
 }
@@ -165,5 +165,5 @@ origin_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, v
 void
 origin_guard_install(void)
 {
-	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterXactCallback(origin_guard_at_end_of_transaction, NULL);
 }

@@ -104,7 +104,7 @@ static bool harmless = false;
  * This is cheap, since it is called for every object that a session creates or drops.
  */
 static bool
-is_free(void)
+own_guard_is_free(void)
 {
 	if (!IsTransactionState() || !OidIsValid(MyDatabaseId) || IsBinaryUpgrade ||
 		allowSystemTableMods || !OidIsValid(extension_schema_oid()))
@@ -114,7 +114,7 @@ is_free(void)
 
 /* Returns true if this database is in a group. */
 static bool
-is_in_group(void)
+own_guard_is_in_group(void)
 {
 	return extension_exists() && nodes_local_id() != INVALID_NODE_ID;
 }
@@ -166,7 +166,7 @@ read_catalog(const Kind *kind, Oid object, AttrNumber column, Snapshot snapshot)
 
 /* Returns true if the holder of an object belongs to the extension. */
 static bool
-is_held(const Kind *kind, Oid object, Snapshot snapshot)
+own_guard_is_held(const Kind *kind, Oid object, Snapshot snapshot)
 {
 	Oid			holder = DatumGetObjectId(read_catalog(kind, object, kind->holder, snapshot));
 
@@ -196,7 +196,7 @@ find_kind(Oid class)
 
 /* Raises the error for a refused change. */
 static void
-refuse(const char *verb, const char *what)
+own_guard_refuse(const char *verb, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -206,7 +206,7 @@ refuse(const char *verb, const char *what)
 
 /* Returns the name of an object for a message, or that of its holder. */
 static const char *
-describe(const Kind *kind, Oid object, int subid)
+own_guard_describe(const Kind *kind, Oid object, int subid)
 {
 	ObjectAddress address = {kind->class, object, subid};
 	char	   *description = getObjectDescription(&address, true);
@@ -252,22 +252,23 @@ own_guard_object(ObjectAccessType access, Oid class, Oid object, int subid, void
 	const Kind *kind;
 
 	Assert(access == OAT_DROP || access == OAT_POST_ALTER || access == OAT_POST_CREATE);
-	if (harmless || is_free())
+	if (harmless || own_guard_is_free())
 		return;
 	if (class == NamespaceRelationId && access != OAT_POST_CREATE &&
-		object == extension_schema_oid() && is_in_group())
-		refuse(access == OAT_DROP ? "drop" : "change", "the schema");
+		object == extension_schema_oid() && own_guard_is_in_group())
+		own_guard_refuse(access == OAT_DROP ? "drop" : "change", "the schema");
 	if (class == InheritsRelationId && arg &&
-		is_own_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id) && is_in_group())
-		refuse("change",
+		is_own_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id) && own_guard_is_in_group())
+		own_guard_refuse("change",
 			   psprintf("\"%s\"", get_rel_name(((ObjectAccessPostAlter *) arg)->auxiliary_id)));
 	kind = find_kind(class);
 	if (!kind || is_internal(access, kind, object, arg))
 		return;
-	if ((is_held(kind, object, NULL) ||
-		 (access != OAT_DROP && is_held(kind, object, SnapshotSelf))) &&
-		is_in_group())
-		refuse(access == OAT_DROP ? "drop" : "change", describe(kind, object, subid));
+	if ((own_guard_is_held(kind, object, NULL) ||
+		 (access != OAT_DROP && own_guard_is_held(kind, object, SnapshotSelf))) &&
+		own_guard_is_in_group())
+		own_guard_refuse(access == OAT_DROP ? "drop" : "change",
+						 own_guard_describe(kind, object, subid));
 }
 
 /* ---------- commands ---------- */
@@ -320,13 +321,14 @@ check_relation(RangeVar *name, const char *verb)
 	if (name->relpersistence == RELPERSISTENCE_TEMP)
 		return;
 	relid = RangeVarGetRelid(name, NoLock, true);
-	if (is_own_relation(relid) && pg_class_ownercheck(relid, GetUserId()) && is_in_group())
-		refuse(verb, psprintf("\"%s\"", get_rel_name(relid)));
+	if (is_own_relation(relid) && pg_class_ownercheck(relid, GetUserId()) &&
+		own_guard_is_in_group())
+		own_guard_refuse(verb, psprintf("\"%s\"", get_rel_name(relid)));
 }
 
 /* Checks DROP of relations and of objects that belong to one. */
 static void
-check_drop(DropStmt *stmt)
+own_guard_check_drop(DropStmt *stmt)
 {
 	ObjectType	type = stmt->removeType;
 	bool		part = type == OBJECT_TRIGGER || type == OBJECT_RULE || type == OBJECT_POLICY;
@@ -413,7 +415,7 @@ is_harmless_alter(AlterTableStmt *stmt)
 
 /* Returns true if a command changes nothing on which the extension depends. */
 static bool
-is_harmless(Node *stmt)
+own_guard_is_harmless(Node *stmt)
 {
 	switch (nodeTag(stmt))
 	{
@@ -434,18 +436,18 @@ is_harmless(Node *stmt)
 
 /* Checks a command. */
 static void
-check_command(Node *stmt)
+own_guard_check_command(Node *stmt)
 {
 	RangeVar   *relation = changed_relation(stmt);
 
-	if (relation && !is_free())
+	if (relation && !own_guard_is_free())
 		check_relation(relation, "change");
-	else if (IsA(stmt, DropStmt) && !is_free())
-		check_drop((DropStmt *) stmt);
+	else if (IsA(stmt, DropStmt) && !own_guard_is_free())
+		own_guard_check_drop((DropStmt *) stmt);
 	else if (IsA(stmt, AlterExtensionContentsStmt) &&
 			 strcmp(((AlterExtensionContentsStmt *) stmt)->extname, EXTENSION_NAME) == 0 &&
-			 superuser() && !is_free() && is_in_group())
-		refuse("change", "what belongs to it");
+			 superuser() && !own_guard_is_free() && own_guard_is_in_group())
+		own_guard_refuse("change", "what belongs to it");
 }
 
 /* Hook function for commands. */
@@ -454,9 +456,9 @@ own_guard_command(const UtilityCommand *command)
 {
 	bool		outer = harmless;
 
-	if (!is_harmless(command->pstmt->utilityStmt))
+	if (!own_guard_is_harmless(command->pstmt->utilityStmt))
 	{
-		check_command(command->pstmt->utilityStmt);
+		own_guard_check_command(command->pstmt->utilityStmt);
 		utility_next(command);
 		return;
 	}

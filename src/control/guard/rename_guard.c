@@ -40,7 +40,7 @@
 
 /* Raises the error. */
 static void
-refuse(const char *what, const WaitingTable *w)
+rename_guard_refuse(const char *what, const WaitingTable *w)
 {
 	char	   *table = quote_qualified_identifier(w->schema, w->name);
 
@@ -123,7 +123,7 @@ check_table(Oid relid)
 	const WaitingTable *w = kept_of(relid);
 
 	if (w && has_other_name(relid))
-		refuse(psprintf("table \"%s\" cannot be renamed", get_rel_name(relid)), w);
+		rename_guard_refuse(psprintf("table \"%s\" cannot be renamed", get_rel_name(relid)), w);
 }
 
 /* Checks a new name of a schema. */
@@ -146,7 +146,9 @@ check_schema(Oid nspoid)
 		const WaitingTable *w = kept_of(((Form_pg_class) GETSTRUCT(tuple))->oid);
 
 		if (w)
-			refuse(psprintf("schema \"%s\" cannot be renamed", get_namespace_name(nspoid)), w);
+			rename_guard_refuse(psprintf("schema \"%s\" cannot be renamed",
+										 get_namespace_name(nspoid)),
+								w);
 	}
 	systable_endscan(scan);
 	table_close(pg_class, AccessShareLock);
@@ -160,7 +162,8 @@ check_partition(Oid relid, Oid parent)
 		get_rel_relkind(parent) == RELKIND_PARTITIONED_TABLE ? kept_of(relid) : NULL;
 
 	if (w)
-		refuse(psprintf("table \"%s\" cannot become a partition", get_rel_name(relid)), w);
+		rename_guard_refuse(psprintf("table \"%s\" cannot become a partition", get_rel_name(relid)),
+							w);
 }
 
 /* Hook function for objects. */

@@ -115,7 +115,7 @@ prepare_table(Altering *a, Oid relid)
 
 /* Prepares for a command. Takes the locks that the command takes. */
 static void
-prepare(Altering *a, AlterTableStmt *stmt)
+rewrite_guard_prepare(Altering *a, AlterTableStmt *stmt)
 {
 	LOCKMODE	lockmode = AlterTableGetLockLevel(stmt->cmds);
 	Oid			relid = AlterTableLookupRelation(stmt, lockmode);
@@ -231,7 +231,7 @@ note_logged(Oid relid)
 
 /* Stores what a command has done. */
 static void
-note(Altering *a)
+rewrite_guard_note(Altering *a)
 {
 	ListCell   *lc;
 
@@ -310,7 +310,7 @@ run_altering(const UtilityCommand *command)
 {
 	Altering	altering = {.outer = current};
 
-	prepare(&altering, (AlterTableStmt *) command->pstmt->utilityStmt);
+	rewrite_guard_prepare(&altering, (AlterTableStmt *) command->pstmt->utilityStmt);
 	PG_TRY();
 	{
 		current = &altering;
@@ -322,7 +322,7 @@ run_altering(const UtilityCommand *command)
 		current = altering.outer;
 	}
 	PG_END_TRY();
-	note(&altering);
+	rewrite_guard_note(&altering);
 }
 
 /* Refuses REPACK (CONCURRENTLY) of a table whose rows must keep their versions. */

@@ -69,14 +69,14 @@ is_users_session(void)
 
 /* Returns why writes are refused now, or NULL if they are not. */
 static const char *
-refusal(void)
+write_guard_refusal(void)
 {
 	return is_users_session() ? nodes_local_refusal() : NULL;
 }
 
 /* Returns what this server lacks if that affects what this session writes now, or NULL. */
 static const Unmet *
-unmet(void)
+write_guard_unmet(void)
 {
 	const Unmet *u = requirement_unmet();
 
@@ -144,7 +144,7 @@ refuse_protocol(int protocol)
 
 /* Raises an error if a table is replicated. */
 static void
-refuse(Oid relid, const char *state)
+write_guard_refuse(Oid relid, const char *state)
 {
 	if (!is_users_table(relid))
 		return;
@@ -198,7 +198,7 @@ wait_for_judgement(void)
 {
 	Moment		end = moment_after(JUDGEMENT_MS + Max(setting_contact_patience, 0));
 
-	while (!run_is_judged() && !refusal())
+	while (!run_is_judged() && !write_guard_refusal())
 	{
 		if (moment_ms_until(end) == 0)
 		{
@@ -221,8 +221,8 @@ check_state(Oid relid)
 		wait_for_judgement();
 		may_write = true;
 	}
-	if ((state = refusal()) != NULL)
-		refuse(relid, state);
+	if ((state = write_guard_refusal()) != NULL)
+		write_guard_refuse(relid, state);
 }
 
 /*
@@ -267,7 +267,7 @@ check_write(Oid relid, AclMode write)
 {
 	const Unmet *u;
 
-	if ((u = unmet()) != NULL)
+	if ((u = write_guard_unmet()) != NULL)
 		refuse_unmet(relid, write, u);
 	check_state(relid);
 	refuse_waiting(relid, write);
@@ -341,8 +341,8 @@ check_truncated(TruncateStmt *stmt)
 static void
 check_commit_prepared(void)
 {
-	const char *state = refusal();
-	const Unmet *u = unmet();
+	const char *state = write_guard_refusal();
+	const Unmet *u = write_guard_unmet();
 
 	if (u)
 		ereport(ERROR,

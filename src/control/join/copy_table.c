@@ -271,7 +271,7 @@ has_other_owners(Relation rel)
 
 /* Writes the rows as the table's owner. Returns their number. */
 static uint64
-take_rows(Relation rel, List *columns, List *options)
+copy_table_take_rows(Relation rel, List *columns, List *options)
 {
 	ParseState *pstate = make_parsestate(NULL);
 	CopyFromState copy;
@@ -297,7 +297,7 @@ take_rows(Relation rel, List *columns, List *options)
  * the copy would write them there again.
  */
 static void
-refuse_foreign_partition(Oid relid, const char *name)
+copy_table_refuse_foreign_partition(Oid relid, const char *name)
 {
 	char	   *partition = table_foreign_partition(relid);
 
@@ -333,7 +333,7 @@ replication_plugin_copy_table(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	refuse_foreign_partition(relid, name);
+	copy_table_refuse_foreign_partition(relid, name);
 	conn = open_source(text_to_cstring(PG_GETARG_TEXT_PP(0)), name);
 	if (PG_GETARG_BOOL(6))
 		freeze = empty_table(schema, name, relid);
@@ -341,7 +341,8 @@ replication_plugin_copy_table(PG_FUNCTION_ARGS)
 	PQclear(peer_exec(conn, sql));
 	memset(&input, 0, sizeof(input));
 	input.conn = conn;
-	values[0] = Int64GetDatum((int64) take_rows(rel, columns, copy_in_options(binary, freeze)));
+	values[0] =
+		Int64GetDatum((int64) copy_table_take_rows(rel, columns, copy_in_options(binary, freeze)));
 	while (fill_input())
 		;
 	PQclear(peer_result(conn, sql));

@@ -124,7 +124,7 @@ number_of_workers(Joining *join)
  * snapshot: then no table of the extension has values there of which this version has no column.
  */
 static void
-check_protocol(PGconn *source)
+join_copy_check_protocol(PGconn *source)
 {
 	PGresult   *res = peer_exec(source, group_protocol_query);
 	char	   *fix;
@@ -143,7 +143,7 @@ list_tables(CopyJob *job, Joining *join, PGconn *source)
 {
 	PGresult   *res;
 
-	check_protocol(source);
+	join_copy_check_protocol(source);
 	res = peer_exec(source, table_query);
 	job->tables = palloc0(Max(PQntuples(res), 1) * sizeof(CopyTask));
 	for (int i = 0; i < PQntuples(res); i++)

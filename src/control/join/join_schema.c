@@ -127,7 +127,7 @@ script_file(void)
 
 /* Reads a file from its beginning. */
 static bytea *
-read_file(int fd)
+join_schema_read_file(int fd)
 {
 	struct stat st;
 	bytea	   *result;
@@ -197,7 +197,7 @@ is_superuser(PGconn *conn)
 
 /* Dumps one section of the source's schema in the snapshot. Returns the script. */
 static bytea *
-dump(Joining *join, const char *section)
+join_schema_dump(Joining *join, const char *section)
 {
 	bool		superuser = is_superuser(join->replication);
 	char	   *dsn = dsn_resolve(join->local->source_dsn, false);
@@ -221,7 +221,7 @@ dump(Joining *join, const char *section)
 	fd = script_file();
 	run_program(argv, connection_environment(dsn), -1, fd, NULL, NULL);
 	MemoryContextSwitchTo(t.context);
-	script = read_file(fd);
+	script = join_schema_read_file(fd);
 	CloseTransientFile(fd);
 	own_transaction_end(&t);
 	return script;
@@ -284,8 +284,8 @@ join_copy_schema(Joining *join)
 	if (!join->local->copy_schema)
 		return;
 	join_progress("dumping the schema");
-	tables = dump(join, "pre-data");
-	put_away(dump(join, "post-data"));
+	tables = join_schema_dump(join, "pre-data");
+	put_away(join_schema_dump(join, "post-data"));
 	if (sql_value(schema_is_copied_sql, 0, NULL))
 		return;
 	join_progress("restoring tables and functions");

@@ -71,7 +71,7 @@ join_state_name(JoinStep state)
 
 /* Reads local_node into the caller's memory context. Returns NULL if there is no row. */
 static LocalNode *
-read_local(void)
+join_state_read_local(void)
 {
 	OwnTransaction t = own_transaction_begin_sql();
 	LocalNode  *local;
@@ -85,7 +85,7 @@ read_local(void)
 void
 join_read_state(Joining *join)
 {
-	join->local = read_local();
+	join->local = join_state_read_local();
 	for (int i = 0; join->local && i < JOIN_READY; i++)
 	{
 		if (strcmp(join->local->state, states[i].name) == 0)
@@ -99,7 +99,7 @@ join_read_state(Joining *join)
 
 /* Returns true if the state of the last error comes before a step, or if there was no error. */
 static bool
-is_behind(const char *failed_state, JoinStep step)
+join_state_is_behind(const char *failed_state, JoinStep step)
 {
 	for (int i = 0; failed_state && i < JOIN_READY; i++)
 	{
@@ -113,7 +113,7 @@ void
 join_set_state(Joining *join, JoinStep to)
 {
 	const char *params[3] = {states[to].name, states[join->state].name,
-							 is_behind(join->local->failed_state, to) ? "t" : "f"};
+							 join_state_is_behind(join->local->failed_state, to) ? "t" : "f"};
 
 	Assert(states[join->state].successors & BIT(to));
 	/*

@@ -164,7 +164,7 @@ slot_waits_for(PGconn *conn, int walsender)
  * for.
  */
 static PGresult *
-wait_for_slot(Joining *join, PGconn *conn, const char *sql)
+join_worker_wait_for_slot(Joining *join, PGconn *conn, const char *sql)
 {
 	if (PQsendQuery(join->replication, sql) == 0)
 		return peer_exec(join->replication, sql);	/* raises the error */
@@ -199,8 +199,10 @@ make_source_slot(Joining *join, PGconn *conn)
 	join_progress("making a slot on the source (waits for transactions that are open there)");
 	join->replication =
 		peer_connect(join->local->source_dsn, PEER_REPLICATION, "replication_plugin join");
-	res = wait_for_slot(join, conn, psprintf("CREATE_REPLICATION_SLOT \"%s\" LOGICAL " PLUGIN_NAME
-											 " EXPORT_SNAPSHOT", join->slot));
+	res = join_worker_wait_for_slot(join, conn,
+									psprintf("CREATE_REPLICATION_SLOT \"%s\" LOGICAL " PLUGIN_NAME
+											 " EXPORT_SNAPSHOT",
+											 join->slot));
 	join->snapshot = pstrdup(PQgetvalue(res, 0, 2));
 	PQclear(res);
 	FAULT_POINT("join_slot_made");
@@ -342,7 +344,7 @@ copy_snapshot(Joining *join)
  * Has a physical copy admitted. It has all data, and the source has made its slot before the copy.
  */
 static void
-adopt(Joining *join)
+join_worker_adopt(Joining *join)
 {
 	PGconn	   *conn = peer_connect(join->local->source_dsn, PEER_SQL, "replication_plugin join");
 
@@ -355,7 +357,7 @@ adopt(Joining *join)
 
 /* Completes the schema and makes the group slot; then creates the link from the source. */
 static void
-build_indexes(Joining *join)
+join_worker_build_indexes(Joining *join)
 {
 	if (join->local->copy_schema)
 		join_restore_indexes(join);
@@ -527,9 +529,9 @@ join_group(void)
 	if (join.state <= JOIN_COPY)
 		copy_snapshot(&join);
 	if (join.state == JOIN_ADOPT)
-		adopt(&join);
+		join_worker_adopt(&join);
 	if (join.state == JOIN_INDEXES)
-		build_indexes(&join);
+		join_worker_build_indexes(&join);
 	if (join.state == JOIN_CATCHING_UP)
 		catch_up(&join);
 	if (join.state == JOIN_OPENING)

@@ -44,7 +44,7 @@ static ApplyContext *tables = NULL;
 
 /* Returns that context, which is created at first use. */
 static ApplyContext *
-context(void)
+park_copy_context(void)
 {
 	if (!tables)
 		tables = apply_create();
@@ -178,11 +178,11 @@ close_all(bool failed)
 	parked_read_as_of(NULL);
 	if (failed)
 	{
-		relation_reset(context());
+		relation_reset(park_copy_context());
 		target_reset();
 		return;
 	}
-	relation_close_all(context());
+	relation_close_all(park_copy_context());
 	target_close_all();
 }
 
@@ -193,7 +193,7 @@ export_all(Export *e, Oid relid)
 	OwnerContext saved;
 	ListCell   *lc;
 
-	e->ar = relation_open_local(context(), relid);
+	e->ar = relation_open_local(park_copy_context(), relid);
 	if (!e->ar->contested || !e->ar->tombstones)
 		return;
 	parked_read_as_of(GetActiveSnapshot());
@@ -235,7 +235,7 @@ park_export(Relation rel, uint64 since, ReturnSetInfo *result)
 
 /* Reads the key values from an object. */
 static void
-read_key(ApplyRelation *ar, JsonbContainer *object, Datum *key)
+park_copy_read_key(ApplyRelation *ar, JsonbContainer *object, Datum *key)
 {
 	TupleTableSlot *row = row_text_read(ar->rel, object);
 
@@ -255,14 +255,14 @@ import_parked(ApplyRelation *ar, JsonbContainer *entry, Version version)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	read_key(ar, json_object_at(entry, "blocked_by"), blocker);
+	park_copy_read_key(ar, json_object_at(entry, "blocked_by"), blocker);
 	parked.blocked_by = tombstone_key_bytes(ar->tombstones, blocker, &buf);
 	parked.index_id =
 		index && index->type == jbvString
 			? get_relname_relid(pnstrdup(index->val.string.val, index->val.string.len),
 								RelationGetNamespace(ar->rel))
 			: InvalidOid;
-	read_key(ar, json_object_at(entry, "parked"), key);
+	park_copy_read_key(ar, json_object_at(entry, "parked"), key);
 	(void) parked_store(ar->tombstones, key, &parked);
 	ExecDropSingleTupleTableSlot(row);
 }
@@ -275,7 +275,7 @@ import_pin(ApplyRelation *ar, JsonbContainer *entry, Version version)
 	ApplyTarget *t;
 	bool		isnull;
 
-	read_key(ar, json_object_at(entry, "pinned"), key);
+	park_copy_read_key(ar, json_object_at(entry, "pinned"), key);
 	row_key_to_root_slot(ar, key);
 	t = relation_route(ar);
 	if (search_key(t, key))
@@ -289,7 +289,7 @@ import_pin(ApplyRelation *ar, JsonbContainer *entry, Version version)
 static void
 import_entry(Oid relid, Jsonb *entry)
 {
-	ApplyRelation *ar = relation_open_local(context(), relid);
+	ApplyRelation *ar = relation_open_local(park_copy_context(), relid);
 	JsonbContainer *root = json_root(entry);
 	Version		version = json_version(root);
 	OwnerContext saved;

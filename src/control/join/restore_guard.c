@@ -47,7 +47,7 @@ static bool restoring = false;
 
 /* Marks the foreign keys and CHECK constraints that a statement adds to skip validation. */
 static void
-trust(AlterTableStmt *statement)
+restore_guard_trust(AlterTableStmt *statement)
 {
 	ListCell   *lc;
 
@@ -329,7 +329,7 @@ keep_server(Node *statement)
 		castNode(CreateUserMappingStmt, statement)->if_not_exists = true;
 }
 
-/* Returns true for a statement that adapt() changes. */
+/* Returns true for a statement that restore_guard_adapt() changes. */
 static bool
 is_adapted(Node *statement)
 {
@@ -339,7 +339,7 @@ is_adapted(Node *statement)
 
 /* Changes a copy of the command's statement to what is done instead. */
 static void
-adapt(UtilityCommand *command)
+restore_guard_adapt(UtilityCommand *command)
 {
 	Node	   *statement = command->pstmt->utilityStmt;
 
@@ -350,7 +350,7 @@ adapt(UtilityCommand *command)
 	statement = command->pstmt->utilityStmt;
 	if (IsA(statement, AlterTableStmt))
 	{
-		trust((AlterTableStmt *) statement);
+		restore_guard_trust((AlterTableStmt *) statement);
 		forget_attribute_versions((AlterTableStmt *) statement);
 	}
 	else if (IsA(statement, CreateSchemaStmt))
@@ -369,7 +369,7 @@ run_restoring(const UtilityCommand *command)
 	List	   *roles = NIL;
 	int			nest = 0;
 
-	adapt(&adapted);
+	restore_guard_adapt(&adapted);
 	statement = adapted.pstmt->utilityStmt;
 	if (command->context != PROCESS_UTILITY_SUBCOMMAND)
 	{

@@ -47,7 +47,7 @@ key_row(Relation rel, MergeTable *t, const Datum *key)
 
 /* Appends the merge states of columns. */
 static void
-append_columns(StringInfo out, Relation rel, const RowState *state)
+state_copy_append_columns(StringInfo out, Relation rel, const RowState *state)
 {
 	bool		first = true;
 
@@ -88,7 +88,7 @@ put_state(Relation rel, MergeTable *t, const Datum *key, const RowState *state,
 	appendStringInfoString(&buf, "{\"key\":{");
 	row_text_append(&buf, only_key, t->key_attnums, t->nkeys);
 	appendStringInfoString(&buf, "},\"columns\":{");
-	append_columns(&buf, rel, state);
+	state_copy_append_columns(&buf, rel, state);
 	appendStringInfoString(&buf, "},\"siblings\":[");
 	for (int i = 0; i < set->n; i++)
 	{
@@ -189,7 +189,7 @@ read_hex(const JsonbValue *v)
 
 /* Reads the merge states of columns. Returns their number. */
 static int
-read_columns(Relation rel, JsonbContainer *object, ColumnState **columns)
+state_copy_read_columns(Relation rel, JsonbContainer *object, ColumnState **columns)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	int			n = 0;
@@ -235,7 +235,7 @@ state_import(Relation rel, Jsonb *state)
 	SiblingSet *set = read_siblings(rel, t, json_array_at(root, "siblings"));
 	RowState	found;
 	ColumnState *columns;
-	int			n = read_columns(rel, json_object_at(root, "columns"), &columns);
+	int			n = state_copy_read_columns(rel, json_object_at(root, "columns"), &columns);
 	Datum		key[INDEX_MAX_KEYS];
 
 	row_text_key(row, t->key_attnums, t->nkeys, key);

@@ -64,7 +64,7 @@ launcher_register(void)
 
 /* Reads which databases exist. */
 static Databases
-databases(void)
+launcher_databases(void)
 {
 	OwnTransaction t = own_transaction_begin_sql();
 	Databases	result = {NIL, NIL};
@@ -121,7 +121,7 @@ is_looking(Oid dboid, BackgroundWorkerHandle *handle)
 
 /* Checks a database: starts a manager there, which ends at once if there is no group. */
 static void
-look_at(Oid dboid)
+launcher_look_at(Oid dboid)
 {
 	BackgroundWorkerHandle *handle = start_manager(dboid);
 	Moment		end = moment_after(FIRST_LOOK_MS);
@@ -133,19 +133,19 @@ look_at(Oid dboid)
 
 /* Checks all databases, one after the other. Returns those that accept no connections now. */
 static List *
-look_at_all(void)
+launcher_look_at_all(void)
 {
-	Databases	all = databases();
+	Databases	all = launcher_databases();
 	ListCell   *lc;
 
 	foreach(lc, all.open)
-		look_at(lfirst_oid(lc));
+		launcher_look_at(lfirst_oid(lc));
 	return all.closed;
 }
 
 /* Checks databases that accepted no connections before. Returns those that still accept none. */
 static List *
-look_again(List *closed, MemoryContext context)
+launcher_look_again(List *closed, MemoryContext context)
 {
 	Databases	now;
 	List	   *still = NIL;
@@ -153,13 +153,13 @@ look_again(List *closed, MemoryContext context)
 
 	if (closed == NIL)
 		return NIL;
-	now = databases();
+	now = launcher_databases();
 	foreach(lc, closed)
 	{
 		MemoryContext old;
 
 		if (list_member_oid(now.open, lfirst_oid(lc)))
-			look_at(lfirst_oid(lc));
+			launcher_look_at(lfirst_oid(lc));
 		if (!list_member_oid(now.closed, lfirst_oid(lc)))
 			continue;
 		old = MemoryContextSwitchTo(context);
@@ -189,7 +189,7 @@ restart_missing(void)
 			continue;
 		}
 		if (existing.open == NIL)
-			existing = databases();
+			existing = launcher_databases();
 		if (list_member_oid(existing.closed, m.dboid))
 			continue;
 		if (!list_member_oid(existing.open, m.dboid))
@@ -226,13 +226,13 @@ replication_plugin_launcher_main(Datum arg)
 	manager_status_set_launcher(MyLatch);
 	before_shmem_exit(forget_launcher, (Datum) 0);
 	MemoryContextSwitchTo(TopMemoryContext);
-	closed = look_at_all();
+	closed = launcher_look_at_all();
 	MemoryContextSwitchTo(context);
 	for (;;)
 	{
 		long		sleep = restart_missing();
 
-		closed = look_again(closed, TopMemoryContext);
+		closed = launcher_look_again(closed, TopMemoryContext);
 		clock_save(&saved);
 		wall_clock_follow();
 		MemoryContextReset(context);

@@ -198,7 +198,7 @@ judge_links(LinkTender *tender, List *wanted, List *nodes)
  * in applying).
  */
 static bool
-stands(const LinkTender *tender, const WantedLink *w)
+link_tender_stands(const LinkTender *tender, const WantedLink *w)
 {
 	return w->paused || w->joining || list_member_int(tender->given_up, w->provider) ||
 		(w->known && (w->status.apply_failed || (w->status.pid != 0 && w->status.down_since == 0)));
@@ -292,7 +292,7 @@ tend_link(WantedLink *w, bool well)
 
 /* Returns the dsn of a provider as last seen; the entry is made at first sight. */
 static Place *
-place_of(LinkTender *tender, NodeRow *n)
+link_tender_place_of(LinkTender *tender, NodeRow *n)
 {
 	ListCell   *lc;
 	MemoryContext old;
@@ -314,7 +314,7 @@ place_of(LinkTender *tender, NodeRow *n)
 
 /* Restarts the link from a provider that has a new dsn. */
 static void
-follow(LinkTender *tender, WantedLink *w, List *nodes)
+link_tender_follow(LinkTender *tender, WantedLink *w, List *nodes)
 {
 	ListCell   *lc;
 
@@ -325,7 +325,7 @@ follow(LinkTender *tender, WantedLink *w, List *nodes)
 
 		if (n->node_id != w->provider || w->index < 0)
 			continue;
-		p = place_of(tender, n);
+		p = link_tender_place_of(tender, n);
 		if (strcmp(p->dsn, n->dsn) == 0)
 			return;
 		pfree(p->dsn);
@@ -340,7 +340,7 @@ follow(LinkTender *tender, WantedLink *w, List *nodes)
 
 /* Returns true if a node is a member that is not removed. */
 static bool
-is_member(List *nodes, NodeId node)
+link_tender_is_member(List *nodes, NodeId node)
 {
 	ListCell   *lc;
 
@@ -392,7 +392,7 @@ stop_unwanted(List *wanted, List *nodes, StopWhich which)
 			is_wanted |= ((WantedLink *) lfirst(lc))->provider == l.provider;
 		if (is_wanted)
 			continue;
-		if (which != STOP_ALL && is_member(nodes, l.provider) &&
+		if (which != STOP_ALL && link_tender_is_member(nodes, l.provider) &&
 			!(which == STOP_REPLACED && (l.reroute || view_is_common(&common))))
 			continue;
 		stop_link(&l);
@@ -432,14 +432,14 @@ link_tender_round(LinkTender *tender, LocalNode *local, List *nodes)
 		wanted = wanted_links(tender, local);
 	well = all_well(wanted);
 	foreach(lc, wanted)
-		complete &= stands(tender, lfirst(lc));
+		complete &= link_tender_stands(tender, lfirst(lc));
 	(void) stop_unwanted(wanted, nodes,
 						 !takes_part ? STOP_ALL
 						 : complete	 ? STOP_REPLACED
 									 : STOP_REMOVED);
 	foreach(lc, wanted)
 	{
-		follow(tender, lfirst(lc), nodes);
+		link_tender_follow(tender, lfirst(lc), nodes);
 		tend_link(lfirst(lc), well);
 	}
 	return count_without_place(wanted);

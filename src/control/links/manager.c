@@ -396,7 +396,7 @@ check_identity(Manager *manager, LocalNode *local)
  * group.
  */
 static LocalNode *
-read_nodes(const Manager *manager, List **nodes, char **version, int *protocol)
+manager_read_nodes(const Manager *manager, List **nodes, char **version, int *protocol)
 {
 	OwnTransaction t = own_transaction_begin_sql();
 	LocalNode  *local = NULL;
@@ -565,7 +565,7 @@ tell_of_places(Manager *manager, int without_place)
 
 /* Does one round. Returns false if there is nothing left to manage. */
 static bool
-work(Manager *manager)
+manager_work(Manager *manager)
 {
 	List	   *nodes = NIL;
 	LocalNode  *local;
@@ -574,7 +574,7 @@ work(Manager *manager)
 
 	Assert(manager->dboid == MyDatabaseId && CurrentMemoryContext == manager->round);
 	manager_status_look(manager->dboid);
-	local = read_nodes(manager, &nodes, &version, &protocol);
+	local = manager_read_nodes(manager, &nodes, &version, &protocol);
 	if (!local)
 		return false;
 	if (!check_version(manager, local, version, protocol))
@@ -617,7 +617,7 @@ work(Manager *manager)
  * launcher restarts the manager after a pause.
  */
 static void
-note_failure(void)
+manager_note_failure(void)
 {
 	ErrorData  *edata;
 
@@ -646,14 +646,14 @@ try_work(Manager *manager)
 
 	PG_TRY();
 	{
-		more = work(manager);
+		more = manager_work(manager);
 		if (more && !manager->healthy)
 			sql_clear_error("manager: %");
 		manager->healthy |= more;
 	}
 	PG_CATCH();
 	{
-		note_failure();
+		manager_note_failure();
 	}
 	PG_END_TRY();
 	return more;

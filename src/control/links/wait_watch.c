@@ -44,7 +44,7 @@ waits_since(pid_t pid)
 
 /* Logs what a link waits for. */
 static void
-tell(const LinkStatus *l)
+wait_watch_tell(const LinkStatus *l)
 {
 	char	   *waits_for = sql_value_int(lock_wait_sql, l->pid);
 
@@ -76,7 +76,7 @@ patience_with(const Offender *o)
 
 /* Forgets roles whose sessions have held no such lock for a while. */
 static void
-forgive(WaitWatch *watch)
+wait_watch_forgive(WaitWatch *watch)
 {
 	ListCell   *lc;
 
@@ -159,7 +159,7 @@ end_holders(WaitWatch *watch, const LinkStatus *l, int64 waited)
 	char	   *rest = NULL;
 	int			shortest;
 
-	forgive(watch);
+	wait_watch_forgive(watch);
 	hasty = hasty_roles(watch, waited, &shortest);
 	if (!hasty && waited < setting_lock_patience)
 		return;
@@ -204,7 +204,7 @@ wait_watch_round(WaitWatch *watch)
 		if (since == 0 || since == watch->told[i] ||
 			!TimestampDifferenceExceeds(since, GetCurrentTimestamp(), TELL_AFTER_MS))
 			continue;
-		tell(&l);
+		wait_watch_tell(&l);
 		watch->told[i] = since;
 	}
 }

@@ -126,7 +126,7 @@ members_in_turn(void)
 
 /* Runs a query that returns one value, or NULL. Raises an error if the answer takes too long. */
 static char *
-query(PGconn *conn, const char *sql, const char *tables, NodeId node)
+gone_table_query(PGconn *conn, const char *sql, const char *tables, NodeId node)
 {
 	const char *params[2] = {tables, psprintf("%d", node)};
 	PGresult   *res = peer_exec_within(conn, sql, strstr(sql, "$2") ? 2 : 1, params, ANSWER_MS);
@@ -160,7 +160,7 @@ note_having(const NodeRow *n, const char *tables, const char *left)
 
 /* Asks one member, and removes the tables that it has from the list. */
 static void
-ask(Inquiry *q, const NodeRow *n, bool by_number)
+gone_table_ask(Inquiry *q, const NodeRow *n, bool by_number)
 {
 	MemoryContext context = CurrentMemoryContext;
 	PGconn	   *volatile conn = NULL;
@@ -174,8 +174,9 @@ ask(Inquiry *q, const NodeRow *n, bool by_number)
 		conn = peer_connect(n->dsn, PEER_SQL, "replication_plugin table");
 		unseen = unseen_tables(conn);	/* must come before the query for the tables */
 		if (by_number)
-			renamed = query(conn, RENAMED, q->tables, n->node_id);
-		q->tables = query(conn, by_number ? NOT_BY_NUMBER : NOT_BY_NAME, q->tables, n->node_id);
+			renamed = gone_table_query(conn, RENAMED, q->tables, n->node_id);
+		q->tables =
+			gone_table_query(conn, by_number ? NOT_BY_NUMBER : NOT_BY_NAME, q->tables, n->node_id);
 		q->is_making = q->tables && unseen;
 		if (q->is_making)
 			q->silent = n;
@@ -205,7 +206,7 @@ ask_all(Inquiry *q, List *members, bool by_number)
 	{
 		if (!q->tables || q->silent)
 			return;
-		ask(q, lfirst(lc), by_number);
+		gone_table_ask(q, lfirst(lc), by_number);
 		pulse_rest();
 	}
 }
@@ -226,7 +227,7 @@ note_silent(const Inquiry *q)
  * it.
  */
 static bool
-forget(const char *number, const char *last_id, Moment begun)
+gone_table_forget(const char *number, const char *last_id, Moment begun)
 {
 	const char *params[3] = {number, last_id, CppAsString2(MOST_CHANGES)};
 	char	   *name = sql_value(name_of_table_sql, 1, &number);
@@ -271,7 +272,7 @@ next_tables(GoneTables *gone)
 
 /* Asks about some tables, and gives up those that are gone. */
 static void
-look(GoneTables *gone, char *last_id)
+gone_table_look(GoneTables *gone, char *last_id)
 {
 	Inquiry		q = {.tables = next_tables(gone)};
 	List	   *members = q.tables ? members_in_turn() : NIL;
@@ -297,7 +298,7 @@ look(GoneTables *gone, char *last_id)
 	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number;
 		 number = strtok_r(NULL, " ", &rest))
 	{
-		if (!forget(number, last_id, begun))
+		if (!gone_table_forget(number, last_id, begun))
 			return;
 	}
 }
@@ -318,7 +319,7 @@ gone_table_round(GoneTables *gone)
 	/* ids that were assigned before any member is asked */
 	last_id = sql_value(last_change_sql, 0, NULL);
 	if (last_id)
-		look(gone, last_id);
+		gone_table_look(gone, last_id);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	gone->asked = moment_now();

@@ -118,7 +118,7 @@ StaticAssertDecl(lengthof(statements) == KEPT_STATEMENTS, "each statement has a 
 
 /* Runs a statement, in an SPI session of the extension. */
 static void
-run(Statement s, const Kept *k, const Change *after)
+kept_run(Statement s, const Kept *k, const Change *after)
 {
 	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, LSNOID, INT8OID, INT4OID};
 	Datum		values[6] = {CStringGetTextDatum(k->schema), CStringGetTextDatum(k->name),
@@ -134,7 +134,7 @@ run(Statement s, const Kept *k, const Change *after)
 
 /* Returns a column, not null, of the row that was read. */
 static Datum
-column(int row, int attnum)
+kept_column(int row, int attnum)
 {
 	bool		isnull;
 
@@ -150,19 +150,19 @@ read_head(Kept *k)
 	int			nest;
 
 	nest = session_sql_begin();
-	run(READ_HEAD, k, &none);
+	kept_run(READ_HEAD, k, &none);
 	k->any = SPI_processed > 0;
 	if (k->any)
 	{
-		char	   *seen = TextDatumGetCString(column(0, 6));
+		char	   *seen = TextDatumGetCString(kept_column(0, 6));
 		MemoryContext old;
 
-		k->provider = DatumGetInt32(column(0, 1));
-		k->decided = DatumGetBool(column(0, 7));
-		k->begin = (WireBegin){.origin = DatumGetInt32(column(0, 2)),
-							   .origin_lsn = DatumGetLSN(column(0, 3)),
-							   .commit_ts = DatumGetTimestampTz(column(0, 4)),
-							   .xid = (TransactionId) DatumGetInt64(column(0, 5))};
+		k->provider = DatumGetInt32(kept_column(0, 1));
+		k->decided = DatumGetBool(kept_column(0, 7));
+		k->begin = (WireBegin){.origin = DatumGetInt32(kept_column(0, 2)),
+							   .origin_lsn = DatumGetLSN(kept_column(0, 3)),
+							   .commit_ts = DatumGetTimestampTz(kept_column(0, 4)),
+							   .xid = (TransactionId) DatumGetInt64(kept_column(0, 5))};
 		old = MemoryContextSwitchTo(t.context);
 		k->seen = frontier_from_text(seen);
 		MemoryContextSwitchTo(old);
@@ -177,7 +177,7 @@ read_head(Kept *k)
 static WireReader
 read_bytes(int row, int attnum)
 {
-	bytea	   *b = DatumGetByteaPCopy(column(row, attnum));
+	bytea	   *b = DatumGetByteaPCopy(kept_column(row, attnum));
 
 	return (WireReader) {.data = VARDATA(b),.len = VARSIZE(b) - VARHDRSZ};
 }
@@ -191,7 +191,7 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 	Size		bytes = 0;
 	int			n;
 
-	run(READ_SOME, k, last);
+	kept_run(READ_SOME, k, last);
 	n = SPI_processed;
 	old = MemoryContextSwitchTo(context);
 	*changes = palloc(Max(n, 1) * sizeof(Change));
@@ -199,8 +199,8 @@ read_some(const Kept *k, Change *last, Change **changes, MemoryContext context)
 	{
 		Change	   *c = &(*changes)[i];
 
-		*c = (Change){DatumGetInt64(column(i, 1)), DatumGetInt32(column(i, 2)), read_bytes(i, 3),
-					  read_bytes(i, 4)};
+		*c = (Change){DatumGetInt64(kept_column(i, 1)), DatumGetInt32(kept_column(i, 2)),
+					  read_bytes(i, 3), read_bytes(i, 4)};
 		bytes += c->relation.len + c->change.len;
 		if (bytes > BATCH_BYTES)
 			n = i + 1;			/* the next call reads the rest */
@@ -243,13 +243,13 @@ apply_changes(Kept *k)
  * Deletes the changes of a transaction. Raises an error unless all that were applied still exist.
  */
 static void
-delete_changes(const Kept *k)
+kept_delete_changes(const Kept *k)
 {
 	const Change none = {0};
 	int			nest = session_sql_begin();
 	int			n;
 
-	run(DELETE_ALL, k, &none);
+	kept_run(DELETE_ALL, k, &none);
 	n = SPI_processed;
 	session_sql_end(nest);
 	if (k->changes > 0 && n != k->changes)
@@ -273,7 +273,7 @@ apply_transaction(Kept *k)
 	/* a table that is excluded by now may still exist, and would fail again */
 	if (exclusion_reason(k->schema, k->name) == NULL)
 		apply_changes(k);
-	delete_changes(k);
+	kept_delete_changes(k);
 	apply_end_rows(k->cx);
 	pulse_limit(0);
 	if (!gate_hold_for(&k->work->gate, k->begin.origin, HOLD_MS))
@@ -305,7 +305,7 @@ next_try(const Kept *k)
 
 /* Aborts after an error, and sets *f to what happened. */
 static void
-clean_up(const Kept *k, MemoryContext context, Failure *f)
+kept_clean_up(const Kept *k, MemoryContext context, Failure *f)
 {
 	ErrorData  *edata;
 	bool		timed_out = pulse_timed_out();
@@ -340,7 +340,7 @@ try_transaction(Kept *k, Failure *f)
 	}
 	PG_CATCH();
 	{
-		clean_up(k, context, f);
+		kept_clean_up(k, context, f);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -352,7 +352,7 @@ try_transaction(Kept *k, Failure *f)
 
 /* Stores why a table goes on waiting. */
 static void
-note_failure(const char *number, const Failure *f, Moment start, bool progress)
+kept_note_failure(const char *number, const Failure *f, Moment start, bool progress)
 {
 	kept_due_failed(number, cut_error_text(f->error), (int) ((moment_now() - start) / 1000),
 					f->changes, f->limited, progress);
@@ -386,7 +386,7 @@ work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema
 		any = k.any;
 		if (any && !try_transaction(&k, &f))
 		{
-			note_failure(number, &f, begun, n > 0);
+			kept_note_failure(number, &f, begun, n > 0);
 			failed = true;
 		}
 		n++;
@@ -407,7 +407,7 @@ work_on(KeptWork *work, ApplyContext *cx, const char *number, const char *schema
 
 /* Visits one table. */
 static void
-visit(KeptWork *work, ApplyContext *cx, const char *number, bool slow)
+kept_visit(KeptWork *work, ApplyContext *cx, const char *number, bool slow)
 {
 	char	   *schema = sql_value(schema_of_table_sql, 1, &number);
 	char	   *name = sql_value(name_of_table_sql, 1, &number);
@@ -435,9 +435,9 @@ kept_round(KeptWork *work, ApplyContext *cx)
 	gate_init(&work->gate, nodes_local_id());
 	own_transaction_end(&t);
 	for (char *number = list ? strtok_r(list, " ", &rest) : NULL; number && !moment_is_past(begun, ROUND_MS); number = strtok_r(NULL, " ", &rest))
-		visit(work, cx, number, false);
+		kept_visit(work, cx, number, false);
 	if (slow)
-		visit(work, cx, slow, true);
+		kept_visit(work, cx, slow, true);
 	gone_table_round(&work->gone);
 	return true;
 }

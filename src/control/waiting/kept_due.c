@@ -53,7 +53,7 @@ struct Changes
 
 /* Notes a change of a table, or of all of them. */
 static void
-table_changed(Datum arg, Oid relid)
+kept_due_table_changed(Datum arg, Oid relid)
 {
 	Changes    *c = (Changes *) DatumGetPointer(arg);
 
@@ -82,7 +82,7 @@ kept_due_listen(void)
 	Changes    *c = MemoryContextAllocZero(TopMemoryContext, sizeof(Changes));
 	const int	caches[] = {PROCOID, TYPEOID, ENUMOID, NAMESPACEOID, AUTHMEMROLEMEM};
 
-	CacheRegisterRelcacheCallback(table_changed, PointerGetDatum(c));
+	CacheRegisterRelcacheCallback(kept_due_table_changed, PointerGetDatum(c));
 	for (int i = 0; i < lengthof(caches); i++)
 		CacheRegisterSyscacheCallback(caches[i], code_changed, PointerGetDatum(c));
 	return c;

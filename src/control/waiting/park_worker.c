@@ -74,7 +74,7 @@ typedef struct ParkWorker
 
 /* Returns the entry of a table, which is made at first sight. */
 static ParkTable *
-entry_of(ParkWorker *worker, Oid relid)
+park_worker_entry_of(ParkWorker *worker, Oid relid)
 {
 	ListCell   *lc;
 	MemoryContext old;
@@ -107,7 +107,7 @@ tables_in(const char *table)
 
 /* Notes the end of a visit. */
 static void
-visited(Visit *v, Moment start, uint64 after)
+park_worker_visited(Visit *v, Moment start, uint64 after)
 {
 	v->at = moment_now();
 	v->ms = (int) ((v->at - start) / 1000);
@@ -116,7 +116,7 @@ visited(Visit *v, Moment start, uint64 after)
 
 /* Lets rows of a table come back until nothing changes, if it is time. */
 static void
-look(ApplyContext *cx, ParkTable *t)
+park_worker_look(ApplyContext *cx, ParkTable *t)
 {
 	uint64		count = activity_count();
 	Moment		start = moment_now();
@@ -133,19 +133,19 @@ look(ApplyContext *cx, ParkTable *t)
 		skipped += result == UNPARK_SKIPPED;
 	} while (++passes < MOST_PASSES &&
 			 (result == UNPARK_MORE || (result == UNPARK_SKIPPED && skipped < MOST_SKIPPED)));
-	visited(&t->look, start, count);
+	park_worker_visited(&t->look, start, count);
 }
 
 /* Forgets obsolete pins of a table, if it is time. */
 static void
-collect(ApplyContext *cx, ParkTable *t)
+park_worker_collect(ApplyContext *cx, ParkTable *t)
 {
 	Moment		start = moment_now();
 
 	if (!moment_is_past(t->collect.at, Max(COLLECT_MS, t->collect.ms * REST)))
 		return;
 	unpark_collect_pins(cx, t->relid);
-	visited(&t->collect, start, 0);
+	park_worker_visited(&t->collect, start, 0);
 }
 
 /*
@@ -153,14 +153,14 @@ collect(ApplyContext *cx, ParkTable *t)
  * any.
  */
 static bool
-visit(ParkWorker *worker, const char *table, void (*what) (ApplyContext *, ParkTable *))
+park_worker_visit(ParkWorker *worker, const char *table, void (*what) (ApplyContext *, ParkTable *))
 {
 	char	   *list = tables_in(table);
 	char	   *save = NULL;
 
 	for (char *name = list ? strtok_r(list, " ", &save) : NULL; name;
 		 name = strtok_r(NULL, " ", &save))
-		what(worker->cx, entry_of(worker, (Oid) strtoul(name, NULL, 10)));
+		what(worker->cx, park_worker_entry_of(worker, (Oid) strtoul(name, NULL, 10)));
 	return list != NULL;
 }
 
@@ -169,7 +169,7 @@ visit(ParkWorker *worker, const char *table, void (*what) (ApplyContext *, ParkT
  * after a pause.
  */
 static void
-note_error(void)
+park_worker_note_error(void)
 {
 	ErrorData  *edata;
 
@@ -184,7 +184,7 @@ note_error(void)
 
 /* Works until nothing is left to do. */
 static void
-work(void)
+park_worker_work(void)
 {
 	ParkWorker	worker = {.cx = apply_create()};
 	MemoryContext round =
@@ -196,8 +196,8 @@ work(void)
 	{
 		MemoryContextReset(round);
 		MemoryContextSwitchTo(round);
-		some = visit(&worker, "parked_row", look);
-		some |= visit(&worker, "row_pin", collect);
+		some = park_worker_visit(&worker, "parked_row", park_worker_look);
+		some |= park_worker_visit(&worker, "row_pin", park_worker_collect);
 		some |= kept_round(&worker.kept, worker.cx);
 		if (!healthy)
 			sql_clear_error("park worker: %");
@@ -220,11 +220,11 @@ replication_plugin_park_main(Datum dboid)
 	(void) activity_count();
 	PG_TRY();
 	{
-		work();
+		park_worker_work();
 	}
 	PG_CATCH();
 	{
-		note_error();
+		park_worker_note_error();
 	}
 	PG_END_TRY();
 	proc_exit(0);

@@ -67,7 +67,7 @@ run_apart(const char *sql)
 
 /* Runs the statement in a transaction. */
 static void
-run(const char *sql)
+apart_run(const char *sql)
 {
 	OwnTransaction t = sql_transaction_begin();
 
@@ -92,7 +92,7 @@ replication_plugin_apart_main(Datum handle)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		run(r->sql);
+		apart_run(r->sql);
 		r->done = true;
 	}
 	PG_CATCH();

@@ -10,7 +10,7 @@
 
 /* Copies as much of a text as there is room for, in whole characters. */
 static void
-take(char *to, Size size, const char *from)
+error_text_copy(char *to, Size size, const char *from)
 {
 	int			len = from ? pg_mbcliplen(from, strlen(from), size - 1) : 0;
 
@@ -25,10 +25,10 @@ error_text_take(ErrorText *e)
 	ErrorData  *error = CopyErrorData();
 
 	FlushErrorState();
-	take(e->message, sizeof(e->message), error->message);
-	take(e->detail, sizeof(e->detail), error->detail);
-	take(e->hint, sizeof(e->hint), error->hint);
-	take(e->context, sizeof(e->context), error->context);
+	error_text_copy(e->message, sizeof(e->message), error->message);
+	error_text_copy(e->detail, sizeof(e->detail), error->detail);
+	error_text_copy(e->hint, sizeof(e->hint), error->hint);
+	error_text_copy(e->context, sizeof(e->context), error->context);
 	e->sqlstate = error->sqlerrcode;
 	FreeErrorData(error);
 }

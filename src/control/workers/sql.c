@@ -95,7 +95,7 @@ sql_transaction_begin(void)
  * a local one. subtransactions: the statement may roll back some.
  */
 static char *
-run(const char *sql, int nparams, const char *const *params, RepOriginId origin,
+sql_run(const char *sql, int nparams, const char *const *params, RepOriginId origin,
 	bool subtransactions)
 {
 	OwnTransaction t;
@@ -135,20 +135,20 @@ run(const char *sql, int nparams, const char *const *params, RepOriginId origin,
 char *
 sql_value(const char *sql, int nparams, const char *const *params)
 {
-	return run(sql, nparams, params, InvalidRepOriginId, false);
+	return sql_run(sql, nparams, params, InvalidRepOriginId, false);
 }
 
 char *
 sql_repair(const char *sql, int nparams, const char *const *params, RepOriginId origin)
 {
-	return run(sql, nparams, params, origin, false);
+	return sql_run(sql, nparams, params, origin, false);
 }
 
 char *
 sql_repair_with_subtransactions(const char *sql, int nparams, const char *const *params,
 								RepOriginId origin)
 {
-	return run(sql, nparams, params, origin, true);
+	return sql_run(sql, nparams, params, origin, true);
 }
 
 char *
