@@ -188,14 +188,29 @@ build_in() {
 	return 0
 }
 
+# Puts the sources of this checkout into $1/build.
+copy_sources() {
+	rm -rf "$1/build"
+	mkdir -p "$1/build"
+	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='./replication_plugin--*.sql' .) |
+		(cd "$1/build" && tar xf -)
+}
+
 # The same for the sources of this checkout, in $work, with COPT=$1 and SHLIB_LINK=$2.
 build_private() {
-	rm -rf "$work/build"
-	mkdir -p "$work/build"
-	(cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude='./replication_plugin--*.sql' .) |
-		(cd "$work/build" && tar xf -)
+	copy_sources "$work"
 	build_in "$work" "$@"
 }
+
+# The same for the stock server of version $1, in $work/other/$1, with COPT=$2; prints the directory of the installation, which has
+# bin and lib. Everything else stays as it was.
+build_other() (
+	take_version "$1" || exit 1
+	server_root=
+	copy_sources "$work/other/$1"
+	build_in "$work/other/$1" "$2" >&2
+	dirname "$bin"
+)
 
 # Version 1.0 as it was, in $work/old, if this checkout has the history; sets old_bin.
 build_old() {

@@ -44,22 +44,24 @@ sub new
 }
 
 # True if this PostgreSQL has a setting.
-my $settings;
+my %described;
 sub has_setting
 {
-	my ($name) = @_;
-	$settings //= `postgres --describe-config`;
-	return $settings =~ /^$name\b/m ? 1 : 0;
+	my ($name, $install) = @_;
+	my $program = $install ? "$install/bin/postgres" : 'postgres';
+	$described{$program} //= `$program --describe-config`;
+	return $described{$program} =~ /^$name\b/m ? 1 : 0;
 }
 
-sub has_whitelist { return has_setting('output_plugin_libraries'); }
+sub has_whitelist { return has_setting('output_plugin_libraries', @_); }
 
-# One more server, not in the group yet. Returns its index.
+# One more server, not in the group yet. Returns its index. install_path => DIRECTORY: of another installation.
 sub add_server
 {
 	my ($self, %opt) = @_;
 	my $name = sprintf('n%d', ++$count);
-	my $node = PostgreSQL::Test::Cluster->new($name, install_path => $self->{opt}{install_path});
+	my $install = $opt{install_path} // $self->{opt}{install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name, install_path => $install);
 	if ($opt{backup_of})
 	{
 		$self->{nodes}[ $opt{backup_of} - 1 ]->backup('copy');
@@ -68,7 +70,7 @@ sub add_server
 	else
 	{
 		$node->init(extra => $opt{initdb} || [ '--encoding=UTF8', '--locale=C' ]);
-		$node->append_conf('postgresql.conf', $self->settings);
+		$node->append_conf('postgresql.conf', $self->settings($install));
 	}
 	$self->with_clock($node, sub { $node->start });
 	push @{ $self->{nodes} }, $node;
@@ -86,7 +88,7 @@ sub add_server
 
 sub settings
 {
-	my ($self) = @_;
+	my ($self, $install) = @_;
 	my $conf = <<"EOC";
 wal_level = logical
 track_commit_timestamp = on
@@ -106,8 +108,8 @@ replication_plugin.retry_min = 50ms
 replication_plugin.retry_max = 1s
 replication_plugin.reroute_timeout = 3s
 EOC
-	$conf .= "output_plugin_libraries = 'pgoutput, test_decoding, replication_plugin'\n" if has_whitelist();
-	$conf .= "max_active_replication_origins = 30\n" if has_setting('max_active_replication_origins');
+	$conf .= "output_plugin_libraries = 'pgoutput, test_decoding, replication_plugin'\n" if has_whitelist($install);
+	$conf .= "max_active_replication_origins = 30\n" if has_setting('max_active_replication_origins', $install);
 	$conf .= $self->{opt}{conf} if $self->{opt}{conf};
 	return $conf;
 }
