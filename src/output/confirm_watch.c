@@ -19,12 +19,12 @@
 #include "libpq/libpq.h"
 #include "replication/slot.h"
 #include "replication/walsender.h"
+#include "utils/memutils.h"
 
 #include "output/confirm_watch.h"
 #include "shared/wakeup.h"
 
-static PQcommMethods watched;	/* those of the socket, but flush_if_writable() */
-static const PQcommMethods *unwatched = NULL;	/* those of the socket; NULL: never watched */
+static const PQcommMethods *unwatched = NULL;	/* those of the socket; NULL: not watched yet */
 static XLogRecPtr told = InvalidXLogRecPtr;	/* the confirmed position of the last wake-up */
 
 /* Wakes the sessions that wait if the confirmed position has moved. */
@@ -49,20 +49,21 @@ flush_if_writable(void)
 void
 confirm_watch_begin(void)
 {
-	/* an error may have ended the last stream without confirm_watch_end() */
-	if (!am_walsender || PqCommMethods == &watched)
+	PQcommMethods *watched;
+
+	if (!am_walsender || unwatched)
 		return;
+	watched = MemoryContextAlloc(TopMemoryContext, sizeof(PQcommMethods));
+	*watched = *PqCommMethods;
+	watched->flush_if_writable = flush_if_writable;
 	unwatched = PqCommMethods;
-	watched = *PqCommMethods;
-	watched.flush_if_writable = flush_if_writable;
-	PqCommMethods = &watched;
+	PqCommMethods = watched;
 }
 
 void
 confirm_watch_end(void)
 {
 	/* a stream that ends does not flush after the last reply */
-	confirm_watch_tell();
-	if (PqCommMethods == &watched)
-		PqCommMethods = unwatched;
+	if (unwatched)
+		confirm_watch_tell();
 }
