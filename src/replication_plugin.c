@@ -45,6 +45,7 @@
 #include "shared/areas.h"
 #include "shared/commit_stamp.h"
 #include "shared/newest_delete.h"
+#include "shared/origin_mark.h"
 #include "shared/origin_map.h"
 #include "shared/requirement.h"
 #include "sqlapi/settings.h"
@@ -158,13 +159,14 @@ install_preloaded(void)
 /*
  * Transaction callbacks are called in the reverse order of their registration: so commit_stamp
  * comes after those that may write or fail before the commit, and before those that read its
- * timestamp.
+ * timestamp; and origin_mark, which advances an origin, after all that may fail.
  */
 void
 _PG_init(void)
 {
 	bool		preloaded = process_shared_preload_libraries_in_progress;
 
+	origin_mark_install();
 	settings_define();
 	causal_context_define_setting();
 	code_hook_install();

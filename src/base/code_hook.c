@@ -125,7 +125,7 @@ code_hook_needs_hook(Oid function)
 static bool
 runs_as_owner(const Call *call)
 {
-	if (call->owner == GetUserId() || superuser_arg(call->owner))
+	if ((!many_owners && !as_owners) || call->owner == GetUserId() || superuser_arg(call->owner))
 		return false;
 	return many_owners || (as_owners && !session_in_row() && has_rolreplication(GetUserId()));
 }

@@ -37,7 +37,8 @@ static const char handshake_sql[] =
 	" 'version', '" EXTENSION_VERSION "', 'oldest_protocol', %d, 'newest_protocol', %d,"
 	" 'agreed_protocol', %d, 'run', pg_catalog.jsonb_build_array(%s))) h(answer)";
 static const char has_handshake_sql[] =
-	"SELECT pg_catalog.to_regprocedure('replication_plugin.handshake(jsonb)') IS NOT NULL";
+	"SELECT pg_catalog.to_regprocedure('replication_plugin.handshake(jsonb)') IS NOT NULL"
+	" OR pg_catalog.to_regnamespace('replication_plugin') IS NULL";
 static const char slot_position_sql[] =
 	"SELECT confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn()"
 	" FROM pg_catalog.pg_replication_slots WHERE slot_name = %s";
@@ -287,6 +288,29 @@ open_connection(Link *link)
 	PG_END_TRY();
 }
 
+/*
+ * Runs the handshake. A provider that has another version, or is being updated, judges nothing: as
+ * for this node's run, it counts as one that cannot be reached.
+ */
+static bool
+try_handshake(Link *link)
+{
+	volatile bool made = false;
+
+	PG_TRY();
+	{
+		made = connect_handshake(link);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() == ERRCODE_FEATURE_NOT_SUPPORTED)
+			link_status_set_contact(link->index, CONTACT_FAILED);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return made;
+}
+
 LinkMade
 link_connect(Link *link, XLogRecPtr *confirmed)
 {
@@ -294,8 +318,9 @@ link_connect(Link *link, XLogRecPtr *confirmed)
 
 	link_status_set_state(link->index, LINK_CONNECTING);
 	open_connection(link);
+	link_status_set_contact(link->index, CONTACT_OPEN);
 	clock_probe_first(link);
-	if (connect_handshake(link))
+	if (try_handshake(link))
 	{
 		link_status_set_contact(link->index, CONTACT_MADE);
 		manager_status_wake(MyDatabaseId);

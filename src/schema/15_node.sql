@@ -16,7 +16,7 @@ COMMENT ON VIEW node IS 'the members and former members';
 -- catalog/agreement.c); nulls: it has not told anything yet.
 CREATE VIEW member_version AS
 	SELECT n.node_id, n.node_name, n.state, substring(s.value FROM 'extension=([^ ]+)') AS extension_version,
-		substring(s.value FROM 'oldest=([0-9]+)')::integer AS oldest_protocol, substring(s.value FROM 'newest=([0-9]+)')::integer AS newest_protocol,
+		substring(s.value FROM 'oldest=([0-9]{1,9})(?![0-9])')::integer AS oldest_protocol, substring(s.value FROM 'newest=([0-9]{1,9})(?![0-9])')::integer AS newest_protocol,
 		string_to_array(substring(s.value FROM 'features=([^ ]*)'), ',') AS features
 	FROM replication_plugin.node n
 	LEFT JOIN LATERAL (SELECT g.value FROM replication_plugin.group_setting g WHERE g.name = 'version of node ' || n.node_id

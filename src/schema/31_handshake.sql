@@ -77,6 +77,9 @@ DECLARE
 	me text := (SELECT l.node_name FROM replication_plugin.local_node l);
 	mine record;
 BEGIN
+	IF caller_oldest IS NULL OR caller_newest IS NULL THEN
+		RAISE EXCEPTION 'the request does not say which protocols node "%" speaks', caller_name USING ERRCODE = '22023';
+	END IF;
 	SELECT * INTO mine FROM replication_plugin.this_library();
 	IF known >= greatest(caller_oldest, mine.oldest_protocol) AND agreed <= least(caller_newest, mine.newest_protocol) THEN
 		RETURN known;
@@ -85,6 +88,7 @@ BEGIN
 		me, mine.version, mine.oldest_protocol, mine.newest_protocol, caller_name, caller_version, caller_oldest, caller_newest USING ERRCODE = '0A000',
 		HINT = CASE WHEN mine.newest_protocol < agreed THEN format('Install the version of the other members on node "%s".', me)
 			WHEN caller_newest < agreed THEN format('Install the version of the other members on node "%s".', caller_name)
+			WHEN known < agreed THEN format('This ends by itself when node "%s" has heard of finish_upgrade(): see replication_plugin.links there.', me)
 			ELSE format('Install the version that follows that of the other members on node "%s"; a newer one is next, after finish_upgrade().',
 				CASE WHEN mine.oldest_protocol > known THEN me ELSE caller_name END) END;
 END
@@ -100,7 +104,7 @@ DECLARE
 BEGIN
 	IF sql_version <> library_version THEN
 		RAISE EXCEPTION 'node "%" is being updated: its library is of version %, and the extension in its database of version %',
-			(SELECT l.node_name FROM replication_plugin.local_node l), library_version, sql_version USING ERRCODE = '55000',
+			(SELECT l.node_name FROM replication_plugin.local_node l), library_version, sql_version USING ERRCODE = '0A000',
 			HINT = 'There: ALTER EXTENSION replication_plugin UPDATE.';
 	END IF;
 END
@@ -126,7 +130,7 @@ BEGIN
 		RAISE EXCEPTION 'database "%" is in no replication group', current_database() USING ERRCODE = '55000',
 			HINT = 'The node may have left its group; then remove it with replication_plugin.remove_node().';
 	END IF;
-	IF l.group_id <> caller_group THEN
+	IF l.group_id IS DISTINCT FROM caller_group THEN
 		RAISE EXCEPTION 'node "%" is in another group: "%" (%), not %', l.node_name, l.group_name, l.group_id, caller_group
 			USING ERRCODE = '55000', HINT = 'Groups are told apart by their ids, not by their names. Check the dsn.';
 	END IF;
@@ -156,7 +160,7 @@ BEGIN
 			HINT = 'It becomes known when the news of its joining arrives here.';
 	END IF;
 	IF l.state NOT IN ('ready', 'leaving') OR l.run_row IS NULL OR l.run_token IS DISTINCT FROM replication_plugin.instance_token()
-		OR caller.state = 'ready' AND run->>3 IS NULL THEN
+		OR caller.state = 'ready' AND num_nulls(run->>0, run->>1, run->>2, run->>3) > 0 THEN
 		SELECT u.problem, u.fix INTO lacks FROM replication_plugin.unmet_requirement() u;
 		IF pg_is_in_recovery() THEN
 			RAISE EXCEPTION 'the server of node "%" is in recovery: it is a standby, which sends nothing', l.node_name USING ERRCODE = '55000',

@@ -78,7 +78,7 @@ DECLARE
 	list text[] := '{}';
 BEGIN
 	FOR w IN SELECT x.*, l.full_origins AS noted, coalesce(l.paused, false) AS paused,
-			least(agreed, coalesce(substring(f.view FROM 'protocol ([0-9]+)')::integer, 0)) AS protocol
+			least(agreed, coalesce(substring(f.view FROM 'protocol ([0-9]{1,9})(?![0-9])')::integer, 0)) AS protocol
 		FROM replication_plugin.wanted_links(down) x
 		LEFT JOIN replication_plugin.link l ON l.provider = x.provider
 		LEFT JOIN replication_plugin.frontier f ON f.node_id = x.provider

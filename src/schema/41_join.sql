@@ -116,6 +116,7 @@ DECLARE
 	member record;
 	number integer := 0;
 	last integer;
+	agreed integer;
 BEGIN
 	FOR attempt IN 1..5 LOOP
 		BEGIN
@@ -128,6 +129,14 @@ BEGIN
 			FOR member IN SELECT q[1] AS name, q[2] AS dsn FROM replication_plugin.remote_query(via, list) q WHERE q[3] = 'ready' LOOP
 				PERFORM replication_plugin.remote_query(member.dsn, format('SELECT replication_plugin.reserve_node(%L, %s, %L, %L)',
 					group_id, number, node_name, dsn), replication_plugin.hiding());
+			END LOOP;
+			-- Who finishes an upgrade sees the promise, or had done so before it was given.
+			FOR member IN SELECT q[1] AS name, q[2] AS dsn FROM replication_plugin.remote_query(via, list) q WHERE q[3] = 'ready' LOOP
+				SELECT q[1]::integer INTO agreed FROM replication_plugin.remote_query(member.dsn, 'SELECT replication_plugin.group_protocol()') q;
+				IF agreed > (SELECT v.newest_protocol FROM replication_plugin.this_library() v) THEN
+					RAISE EXCEPTION 'the group of node "%" has agreed on protocol % meanwhile, which this version does not speak', member.name, agreed
+						USING ERRCODE = '0A000', HINT = 'Install the version of the members on this server.';
+				END IF;
 			END LOOP;
 			RETURN number;
 		EXCEPTION

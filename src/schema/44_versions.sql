@@ -35,6 +35,8 @@ DECLARE
 	lacking text;
 BEGIN
 	PERFORM replication_plugin.require_ready();
+	-- no node begins to join meanwhile; one that begins later asks what was agreed on (reserve_everywhere())
+	LOCK TABLE replication_plugin.node_reservation IN SHARE MODE;
 	SELECT m.newest_protocol, m.extension_version INTO newest, newest_version FROM replication_plugin.member_version m
 		WHERE m.newest_protocol IS NOT NULL ORDER BY 1 DESC LIMIT 1;
 	IF newest IS NULL OR newest <= replication_plugin.group_protocol() THEN
@@ -46,7 +48,14 @@ BEGIN
 		INTO lacking FROM replication_plugin.member_version m WHERE coalesce(m.newest_protocol < newest, true);
 	IF lacking IS NOT NULL THEN
 		RAISE EXCEPTION 'not all members have version % of the extension: %', newest_version, lacking USING ERRCODE = '55000',
-			HINT = 'Install it there, restart the server, and call ALTER EXTENSION replication_plugin UPDATE. A member that is gone for good: SELECT replication_plugin.remove_node().';
+			HINT = CASE WHEN NOT EXISTS (SELECT FROM replication_plugin.member_version m WHERE m.newest_protocol < newest)
+				THEN 'Wait until they are ready: SELECT node_name, state, progress FROM replication_plugin.nodes.' ELSE 'Install it there, restart the server, and call ALTER EXTENSION replication_plugin UPDATE. A member that is gone for good: SELECT replication_plugin.remove_node().' END;
+	END IF;
+	SELECT string_agg(format('"%s"', r.node_name), ', ') INTO lacking FROM replication_plugin.node_reservation r
+		WHERE NOT r.for_backup AND r.reserved_at > now() - interval '1 hour' AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id = r.node_id);
+	IF lacking IS NOT NULL THEN
+		RAISE EXCEPTION 'nodes are joining, whose versions are not known here yet: %', lacking USING ERRCODE = '55000',
+			HINT = 'Wait until they are ready. What has given up joining counts for an hour.';
 	END IF;
 	PERFORM replication_plugin.agree_on_protocol(newest);
 	RETURN replication_plugin.group_protocol();

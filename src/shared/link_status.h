@@ -33,7 +33,7 @@ typedef enum LinkState
 typedef enum LinkContact
 {
 	CONTACT_OPEN,				/* not known: no try has ended yet, or it was refused */
-	CONTACT_FAILED,				/* the provider cannot be reached */
+	CONTACT_FAILED,				/* the provider cannot be reached, or has another version */
 	CONTACT_MADE				/* accepted: a later try does not take that back */
 } LinkContact;
 

@@ -32,6 +32,7 @@ typedef struct SharedManagers
 	LWLock		lock;
 	uint64		token;			/* instance_token(); never changes */
 	XLogRecPtr	run_start;		/* set once */
+	Moment		looked_at;		/* likewise */
 	Latch	   *launcher;
 	pg_atomic_uint32 clock_problems;	/* number of databases with a clock problem */
 	int			max;
@@ -486,6 +487,26 @@ manager_status_attached_at(Oid dboid)
 }
 
 /* ---------- the run of the server ---------- */
+
+void
+manager_status_set_looked_at(void)
+{
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	if (shared()->looked_at == 0)
+		shared()->looked_at = moment_now();
+	LWLockRelease(&shared()->lock);
+}
+
+Moment
+manager_status_looked_at(void)
+{
+	Moment		at;
+
+	LWLockAcquire(&shared()->lock, LW_SHARED);
+	at = shared()->looked_at;
+	LWLockRelease(&shared()->lock);
+	return at;
+}
 
 void
 manager_status_set_run_judged(Oid dboid)

@@ -122,6 +122,10 @@ extern bool manager_status_clock_problem(Oid dboid, bool *judged, ClockProblem *
 extern bool manager_status_any_clock_problem(void);
 extern Moment manager_status_attached_at(Oid dboid);
 
+/* When the launcher had looked at all databases after the start; 0: not yet. It is set once. */
+extern void manager_status_set_looked_at(void);
+extern Moment manager_status_looked_at(void);
+
 /*
  * manager_status_set_run_judged() notes that local writes need not wait any more for the other
  * members' judgement of this run of the server (control/links/run_guard.h).

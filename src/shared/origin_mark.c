@@ -28,7 +28,7 @@
 #include "shared/origin_mark.h"
 
 /* All of these are per process, as in PostgreSQL. */
-static bool registered = false; /* the callbacks below */
+static bool registered = false; /* at_exit() */
 static RepOriginId acquired = InvalidRepOriginId;
 static XLogRecPtr committing = InvalidXLogRecPtr;	/* where the commit moves the acquired origin */
 
@@ -50,11 +50,16 @@ at_exit(int code, Datum arg)
 }
 
 void
+origin_mark_install(void)
+{
+	RegisterXactCallback(origin_mark_at_transaction_event, NULL);
+}
+
+void
 origin_mark(RepOriginId origin)
 {
 	if (origin != InvalidRepOriginId && !registered)
 	{
-		RegisterXactCallback(origin_mark_at_transaction_event, NULL);
 		before_shmem_exit(at_exit, (Datum) 0);
 		registered = true;
 	}

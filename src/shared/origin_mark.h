@@ -11,6 +11,12 @@
 #include "base/compat.h"
 
 /*
+ * Called from _PG_init only, before all other transaction callbacks are registered: so the position
+ * is set when none of them can fail any more.
+ */
+extern void origin_mark_install(void);
+
+/*
  * Marks what this process writes from here on; InvalidRepOriginId: as local. Only workers of the
  * extension call this. A process that is marked, and runs code that may roll back subtransactions,
  * must have acquired an origin: see origin_acquire_for_aborts().

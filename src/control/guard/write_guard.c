@@ -189,6 +189,19 @@ end_of_wait(void)
 }
 
 /*
+ * Returns true if no manager has decided long after it should have, for a session that has waited
+ * since then.
+ */
+static bool
+judgement_is_overdue(Moment began)
+{
+	Moment		since = manager_status_looked_at();
+
+	return moment_is_past(since ? since : began,
+						  (int64) JUDGEMENT_MS + Max(setting_contact_patience, 0));
+}
+
+/*
  * Waits until other members have judged this run of the server (control/links/run_guard.c), or have
  * told that this node is out. The manager decides when replication_plugin.contact_patience is over;
  * if there is none, this session does. The judgement holds for the life of the session.
@@ -196,11 +209,11 @@ end_of_wait(void)
 static void
 wait_for_judgement(void)
 {
-	Moment		end = moment_after(JUDGEMENT_MS + Max(setting_contact_patience, 0));
+	Moment		began = moment_now();
 
 	while (!run_is_judged() && !write_guard_refusal())
 	{
-		if (moment_ms_until(end) == 0)
+		if (judgement_is_overdue(began))
 		{
 			end_of_wait();
 			break;
@@ -210,16 +223,32 @@ wait_for_judgement(void)
 	}
 }
 
+/*
+ * Returns true if this session has to know of a judgement before it writes. Whoever has just made
+ * this database a member, in this transaction, need not: no manager sees that yet.
+ */
+static bool
+has_to_wait(void)
+{
+	return !may_write && is_users_session() && nodes_local_in_group() && !write_guard_refusal() &&
+		   nodes_local_since_xid() != U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+}
+
 /* Raises an error for a local write to a replicated table on a node that takes none. */
 static void
 check_state(Oid relid)
 {
 	const char *state;
 
-	if (!may_write && is_users_session() && nodes_local_in_group() && is_users_table(relid))
+	if (has_to_wait())
 	{
-		wait_for_judgement();
-		may_write = true;
+		if (!run_is_judged() && is_users_table(relid))
+		{
+			wait_for_judgement();
+			may_write = !write_guard_refusal();
+		}
+		else
+			may_write = run_is_judged();
 	}
 	if ((state = write_guard_refusal()) != NULL)
 		write_guard_refuse(relid, state);
@@ -341,9 +370,12 @@ check_truncated(TruncateStmt *stmt)
 static void
 check_commit_prepared(void)
 {
-	const char *state = write_guard_refusal();
+	const char *state;
 	const Unmet *u = write_guard_unmet();
 
+	if (has_to_wait())
+		wait_for_judgement();
+	state = write_guard_refusal();
 	if (u)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -140,6 +140,7 @@ launcher_look_at_all(void)
 
 	foreach(lc, all.open)
 		launcher_look_at(lfirst_oid(lc));
+	manager_status_set_looked_at();
 	return all.closed;
 }
 

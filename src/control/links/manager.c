@@ -93,6 +93,7 @@ typedef struct Manager
 	Moment		pruned_at;
 	bool		found;			/* the launcher knows that there is a group */
 	bool		identity_checked;
+	Moment		run_guarded_at;	/* the first round of run_guard.c; 0: none yet */
 	/* why this library cannot take part, as last reported; empty: it can */
 	char		version_problem[256];
 	/* group and number under which the run of the server is noted */
@@ -498,7 +499,7 @@ make_clock_origin(void)
  * another version, or the group has agreed on a protocol that the library does not speak.
  */
 static char *
-version_problem(const LocalNode *local, const char *version, int protocol)
+version_problem(const char *version, int protocol)
 {
 	char	   *fix;
 	char	   *problem;
@@ -506,8 +507,11 @@ version_problem(const LocalNode *local, const char *version, int protocol)
 	if (strcmp(version, EXTENSION_VERSION) != 0)
 		return psprintf("the extension is of version %s in this database, and its library of version %s: ALTER EXTENSION replication_plugin UPDATE",
 						version, EXTENSION_VERSION);
-	/* a joining node may not have the group's settings yet; the source has checked the protocol */
-	if (strncmp(local->state, "joining", 7) == 0 && protocol < WIRE_PROTOCOL_OLDEST)
+	/*
+	 * What the group has agreed on meanwhile arrives by the links, or with the copy of a joining
+	 * node. Each provider judges the protocol, and users' writes are refused (catalog/nodes.c).
+	 */
+	if (protocol < WIRE_PROTOCOL_OLDEST)
 		return NULL;
 	problem = protocol_problem(protocol, &fix);
 	return problem ? psprintf("%s HINT: %s", problem, fix) : NULL;
@@ -522,7 +526,7 @@ check_version(Manager *manager, LocalNode *local, const char *version, int proto
 {
 	const char *params[1];
 
-	params[0] = version_problem(local, version, protocol);
+	params[0] = version_problem(version, protocol);
 	if (!params[0])
 	{
 		if (manager->version_problem[0] || !manager->healthy)
@@ -591,7 +595,7 @@ manager_work(Manager *manager)
 		return true;
 	}
 	clock_guard_round(local, nodes);
-	run_guard_round(local, nodes);
+	run_guard_round(&manager->run_guarded_at, local, nodes);
 	if (!check_requirements(manager, local) || !check_identity(manager, local) ||
 		!check_timestamps(manager, local))
 		return true;

@@ -21,6 +21,8 @@
 #include "shared/link_status.h"
 #include "shared/manager_status.h"
 
+#define OTHERS_MS	10000
+
 /* The links from other ready members, by what is known of the provider's answer. */
 typedef struct Contacts
 {
@@ -77,25 +79,33 @@ count_contacts(List *nodes, NodeId me)
 	return c;
 }
 
-/* Returns true if local writes have waited long enough. */
+/*
+ * Returns true if local writes have waited long enough. Without a limit they wait until one member
+ * has answered, and then not for ever for the others.
+ */
 static bool
-is_patience_over(void)
+is_patience_over(const Contacts *c, Moment since)
 {
-	return setting_contact_patience >= 0 &&
-		   moment_is_past(manager_status_attached_at(MyDatabaseId), setting_contact_patience);
+	int			ms = setting_contact_patience;
+
+	if (ms < 0 && c->made > 0)
+		ms = OTHERS_MS;
+	return ms >= 0 && moment_is_past(since, ms);
 }
 
 void
-run_guard_round(LocalNode *local, List *nodes)
+run_guard_round(Moment *since, LocalNode *local, List *nodes)
 {
 	Contacts	c;
 
+	if (*since == 0)
+		*since = moment_now();
 	if (strcmp(local->state, "ready") != 0 || manager_status_run_judged(MyDatabaseId))
 		return;
 	c = count_contacts(nodes, local->node_id);
 	if (!is_alone(nodes, local->node_id) && (c.made == 0 || c.open > 0))
 	{
-		if (!is_patience_over())
+		if (!is_patience_over(&c, *since))
 			return;
 		ereport(LOG,
 				(errmsg("local writes begin, although %s has told that this server was not restored from an old backup",
