@@ -364,7 +364,7 @@ try_combine(Combining *c, bool deleted)
 
 /* Merges the current write. The key is set, and the row is in the values of the relation. */
 static void
-combine_combine(Combining *c, bool deleted)
+combine_row(Combining *c, bool deleted)
 {
 	Assert(session_in_row() && c->ar->merge && !c->ar->partitioned && !put_is_gathering(c->cx));
 	c->target = c->ar->target;
@@ -384,7 +384,7 @@ combine_write(ApplyRelation *ar)
 		(void) row_read(ar, &ar->cx->newtup);
 		row_key_of_values(ar, c.key);
 	}
-	combine_combine(&c, ar->cx->write.deleted);
+	combine_row(&c, ar->cx->write.deleted);
 }
 
 void
@@ -397,7 +397,7 @@ combine_plain_put(ApplyRelation *ar)
 	if (missing != MISSING_NONE && !fetch_missing(ar, c.key))
 		return;					/* the provider has a newer state, which will arrive */
 	ar->cx->write = (WireWrite) {.context.plain = true};
-	combine_combine(&c, false);
+	combine_row(&c, false);
 }
 
 void
@@ -407,5 +407,5 @@ combine_plain_delete(ApplyRelation *ar)
 
 	row_read_key(ar, &ar->cx->oldtup, c.key);
 	ar->cx->write = (WireWrite) {.context.plain = true,.deleted = true};
-	combine_combine(&c, true);
+	combine_row(&c, true);
 }

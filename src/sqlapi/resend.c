@@ -155,7 +155,7 @@ put_rows(Relation rel, Tuplestorestate *rows)
 
 /* Deletes and inserts all rows of one table or partition. Returns their number. */
 static uint64
-resend_resend(Oid relid)
+resend_rows(Oid relid)
 {
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
 	OwnerContext saved = as_owner_begin(rel->rd_rel->relowner);
@@ -185,7 +185,7 @@ replication_plugin_resend_rows(PG_FUNCTION_ARGS)
 	foreach(lc, relids)
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
-			n += resend_resend(lfirst_oid(lc));
+			n += resend_rows(lfirst_oid(lc));
 	}
 	AtEOXact_GUC(true, nest);
 	PG_RETURN_INT64(n);

@@ -495,6 +495,15 @@ sub resume_all
 	$self->wait_converged;
 }
 
+# Writes that do not know of each other: [node, SQL], ...; then all links go on.
+sub concurrently
+{
+	my ($self, @writes) = @_;
+	$self->pause_all;
+	$self->sql(@$_) for @writes;
+	$self->resume_all;
+}
+
 # kill -9 of a process of a server. When this returns, the server knows: it takes no new session before all its processes are gone.
 sub kill9_process
 {

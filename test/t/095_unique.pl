@@ -46,20 +46,11 @@ sub shows
 	is(CORE::join("\n", sort keys %seen), $expected, "$name: the same on nodes @at");
 }
 
-# Writes that do not know of each other: [node, SQL], ...; then all links go on.
-sub concurrently
-{
-	my (@writes) = @_;
-	$mesh->pause_all;
-	$mesh->sql(@$_) for @writes;
-	$mesh->resume_all;
-}
-
 sub conflicts { return $mesh->sql($_[0], "SELECT count(*) FROM replication_plugin.conflicts WHERE resolution = 'parked' AND table_name = '$_[1]'"); }
 
 # ---------- user names ----------
 
-concurrently([ 1, "INSERT INTO users VALUES (1, 'ann', 'first')" ], [ 2, "INSERT INTO users VALUES (2, 'ann', 'second')" ],
+$mesh->concurrently([ 1, "INSERT INTO users VALUES (1, 'ann', 'first')" ], [ 2, "INSERT INTO users VALUES (2, 'ann', 'second')" ],
 	[ 3, "INSERT INTO users VALUES (3, 'ann', repeat('long', 100000))" ]);
 is($mesh->sql(4, "SELECT string_agg(id || ' ' || length(body), ',') FROM users"), '3 400000', 'the newest of three with one name is shown');
 # the row that is in the way is looked up again where it was parked itself: by the park worker, a moment later
@@ -81,24 +72,24 @@ $mesh->sql(1, "DELETE FROM users WHERE id = 3");
 $mesh->wait_converged;
 
 # A parked row is a row: updates and deletes that were under way when it was parked count.
-concurrently([ 1, "UPDATE users SET body = 'changed' WHERE id = 1" ], [ 2, "UPDATE users SET name = 'old ann' WHERE id = 1" ],
+$mesh->concurrently([ 1, "UPDATE users SET body = 'changed' WHERE id = 1" ], [ 2, "UPDATE users SET name = 'old ann' WHERE id = 1" ],
 	[ 3, "UPDATE users SET body = 'changed later' WHERE id = 1" ], [ 2, "INSERT INTO users VALUES (5, 'ann', 'new')" ]);
 shows('users', '(5,ann,new) | 1', 'an update that meets a row with its old name in use is parked');
-concurrently([ 1, "INSERT INTO users VALUES (6, 'bob', 'a'); UPDATE users SET body = 'b' WHERE id = 6" ], [ 3, "INSERT INTO users VALUES (7, 'bob', 'c')" ]);
+$mesh->concurrently([ 1, "INSERT INTO users VALUES (6, 'bob', 'a'); UPDATE users SET body = 'b' WHERE id = 6" ], [ 3, "INSERT INTO users VALUES (7, 'bob', 'c')" ]);
 shows('users', '(5,ann,new) (7,bob,c) | 1 6', 'an insert and an update in one stream');
 $mesh->sql(2, "DELETE FROM users WHERE id IN (5, 7)");
 shows('users', '(1,ann,"changed later") (6,bob,b) | ', 'both come back as they were last');
 
 # A row that was deleted while it was parked does not come back; a key that was written anew neither.
-concurrently([ 1, "INSERT INTO users VALUES (8, 'cy', 'a')" ], [ 2, "INSERT INTO users VALUES (9, 'cy', 'b')" ]);
+$mesh->concurrently([ 1, "INSERT INTO users VALUES (8, 'cy', 'a')" ], [ 2, "INSERT INTO users VALUES (9, 'cy', 'b')" ]);
 shows('users', '(1,ann,"changed later") (6,bob,b) (9,cy,b) | 8', 'one more');
 $mesh->sql(3, "INSERT INTO users VALUES (8, 'dan', 'anew')");
 shows('users', '(1,ann,"changed later") (6,bob,b) (8,dan,anew) (9,cy,b) | ', 'the key of a parked row is free, and then the parked one is over');
-concurrently([ 1, "INSERT INTO users VALUES (10, 'eve', 'a')" ], [ 2, "INSERT INTO users VALUES (11, 'eve', 'b')" ]);
+$mesh->concurrently([ 1, "INSERT INTO users VALUES (10, 'eve', 'a')" ], [ 2, "INSERT INTO users VALUES (11, 'eve', 'b')" ]);
 shows('users', '(1,ann,"changed later") (11,eve,b) (6,bob,b) (8,dan,anew) (9,cy,b) | 10', 'another one');
 $mesh->sql(3, "INSERT INTO users VALUES (10, 'fay', 'x'); DELETE FROM users WHERE id = 10; DELETE FROM users WHERE id = 11");
 shows('users', '(1,ann,"changed later") (6,bob,b) (8,dan,anew) (9,cy,b) | ', 'written anew and deleted: it does not come back');
-concurrently([ 1, "INSERT INTO users VALUES (12, 'gil', 'a')" ], [ 2, "INSERT INTO users VALUES (13, 'gil', 'b')" ]);
+$mesh->concurrently([ 1, "INSERT INTO users VALUES (12, 'gil', 'a')" ], [ 2, "INSERT INTO users VALUES (13, 'gil', 'b')" ]);
 $mesh->sql(1, 'TRUNCATE users CASCADE');
 shows('users', ' | ', 'TRUNCATE takes parked rows as well');
 
@@ -129,12 +120,12 @@ $mesh->wait_converged;
 $mesh->sql(2, "UPDATE seat SET n = n % 5 + 1");
 shows('seat', '(1,2) (2,3) (3,4) (4,5) (5,1) | ', 'a deferrable constraint: all seats move at once');
 is(conflicts($_, 'public.seat') + conflicts(2, 'public.users') - $before, 0, "node $_ saw no conflict in that") for @nodes;
-concurrently([ 1, 'INSERT INTO seat VALUES (6, 9)' ], [ 2, 'INSERT INTO seat VALUES (7, 9)' ]);
+$mesh->concurrently([ 1, 'INSERT INTO seat VALUES (6, 9)' ], [ 2, 'INSERT INTO seat VALUES (7, 9)' ]);
 shows('seat', '(1,2) (2,3) (3,4) (4,5) (5,1) (7,9) | 6', 'two rows that a deferrable constraint forbids');
 
 # ---------- double booking ----------
 
-concurrently([ 1, "INSERT INTO booking VALUES (1, 1, '[2026-01-01 10:00, 2026-01-01 11:00)')" ],
+$mesh->concurrently([ 1, "INSERT INTO booking VALUES (1, 1, '[2026-01-01 10:00, 2026-01-01 11:00)')" ],
 	[ 2, "INSERT INTO booking VALUES (2, 1, '[2026-01-01 10:30, 2026-01-01 11:30)'), (4, 2, '[2026-01-01 10:00, 2026-01-01 12:00)')" ],
 	[ 3, "INSERT INTO booking VALUES (3, 1, '[2026-01-01 11:15, 2026-01-01 12:00)')" ]);
 my %b = map { /^(\d)/; $1 => "($_)" } ('1,1,"[""2026-01-01 10:00:00"",""2026-01-01 11:00:00"")"', '2,1,"[""2026-01-01 10:30:00"",""2026-01-01 11:30:00"")"',
@@ -148,11 +139,11 @@ shows('booking', "$b{1} $moved $b{4} | ", 'in another room it is in nobody\'s wa
 
 # ---------- other kinds of indexes ----------
 
-concurrently([ 1, "INSERT INTO odd VALUES (1, 'x', 'on', 'One'), (2, 'x', 'off', 'Two')" ], [ 2, "INSERT INTO odd VALUES (3, 'x', 'on', 'Three'), (4, 'y', 'off', 'TWO')" ]);
+$mesh->concurrently([ 1, "INSERT INTO odd VALUES (1, 'x', 'on', 'One'), (2, 'x', 'off', 'Two')" ], [ 2, "INSERT INTO odd VALUES (3, 'x', 'on', 'Three'), (4, 'y', 'off', 'TWO')" ]);
 shows('odd', '(3,x,on,Three,three) (4,y,off,TWO,two) | 1 2', 'a partial index, an expression, a generated column');
 $mesh->sql(3, "UPDATE odd SET b = 'away' WHERE id = 3; UPDATE odd SET c = 'Four' WHERE id = 4");
 shows('odd', '(1,x,on,One,one) (2,x,off,Two,two) (3,x,away,Three,three) (4,y,off,Four,four) | ', 'both come back');
-concurrently([ 1, 'INSERT INTO lone VALUES (1, 5, NULL), (2, NULL, NULL)' ], [ 3, 'INSERT INTO lone VALUES (3, 5, NULL), (4, 6, NULL)' ]);
+$mesh->concurrently([ 1, 'INSERT INTO lone VALUES (1, 5, NULL), (2, NULL, NULL)' ], [ 3, 'INSERT INTO lone VALUES (3, 5, NULL), (4, 6, NULL)' ]);
 shows('lone', '(2,,) (3,5,) (4,6,) | 1', 'nulls that are not distinct');
 
 # ---------- chains in all orders ----------
@@ -187,13 +178,13 @@ shows('pair', CORE::join(' ', map { my $n = 10 * $_; "(@{[ $n + 1 ]},u$n,w1$n)" 
 
 $mesh->sql(1, "INSERT INTO users VALUES (20, 'hal', 'x'), (21, 'ida', 'x')");
 $mesh->wait_converged;
-concurrently([ 1, 'DELETE FROM users WHERE id = 20' ], [ 2, 'INSERT INTO member_of VALUES (1, 20), (2, 21)' ]);
+$mesh->concurrently([ 1, 'DELETE FROM users WHERE id = 20' ], [ 2, 'INSERT INTO member_of VALUES (1, 20), (2, 21)' ]);
 is($mesh->sql($_, 'SELECT d.constraint || \' \' || d.table || \' \' || d.row || \' \' || d.missing_in || \' \' || d.missing FROM replication_plugin.dangling_references() d'),
 	'member_of_user_id_fkey member_of {"id": 1, "user_id": 20} users {"id": 20}', "node $_ lists the reference that dangles") for 1, 2;
 
 # ---------- crashes ----------
 
-concurrently([ 1, "INSERT INTO users VALUES (30, 'kim', 'a')" ], [ 2, "INSERT INTO users VALUES (31, 'kim', 'b')" ]);
+$mesh->concurrently([ 1, "INSERT INTO users VALUES (30, 'kim', 'a')" ], [ 2, "INSERT INTO users VALUES (31, 'kim', 'b')" ]);
 my $all = $mesh->sql(1, "SELECT string_agg(x::text, ' ' ORDER BY x::text COLLATE \"C\") FROM users x WHERE id < 30");
 $mesh->kill9_server(3);
 $mesh->sql(1, 'DELETE FROM users WHERE id = 31');
@@ -208,7 +199,7 @@ $mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('handle', 'siblings
 	replication_plugin.set_conflict_policy('mpair', 'siblings')");
 $mesh->sql(1, "INSERT INTO handle VALUES (1, 'x', 'old', 10)");
 $mesh->wait_converged;
-concurrently([ 3, "UPDATE handle SET name = 'z' WHERE id = 1" ], [ 1, "UPDATE handle SET body = 'a', hits = hits + 1 WHERE id = 1" ],
+$mesh->concurrently([ 3, "UPDATE handle SET name = 'z' WHERE id = 1" ], [ 1, "UPDATE handle SET body = 'a', hits = hits + 1 WHERE id = 1" ],
 	[ 2, "UPDATE handle SET body = 'b', hits = hits + 5 WHERE id = 1" ], [ 3, "INSERT INTO handle VALUES (2, 'x', 'new', 0)" ]);
 shows('handle', '(2,x,new,0) | 1', 'a row with siblings is parked');
 is($mesh->sql($_, q{SELECT string_agg(("row" ->> 'name') || ' ' || ("row" ->> 'body'), ', ') FROM replication_plugin.siblings('handle', '{"id": 1}')}),
@@ -216,21 +207,21 @@ is($mesh->sql($_, q{SELECT string_agg(("row" ->> 'name') || ' ' || ("row" ->> 'b
 $mesh->sql(4, 'DELETE FROM handle WHERE id = 2');
 shows('handle', '(1,x,b,16) | ', 'it comes back with all that was counted');
 is($mesh->sql($_, 'SELECT siblings FROM replication_plugin.unresolved WHERE "table" = \'handle\'::regclass'), 3, "... and its siblings, on node $_") for @nodes;
-concurrently([ 1, 'UPDATE handle SET hits = hits + 1 WHERE id = 1' ], [ 2, 'UPDATE handle SET hits = hits + 2 WHERE id = 1' ],
+$mesh->concurrently([ 1, 'UPDATE handle SET hits = hits + 1 WHERE id = 1' ], [ 2, 'UPDATE handle SET hits = hits + 2 WHERE id = 1' ],
 	[ 3, "UPDATE handle SET name = 'w' WHERE id = 1; INSERT INTO handle VALUES (3, 'x', 'newer', 7)" ]);
 shows('handle', '(1,w,b,19) (3,x,newer,7) | ', 'counting goes on, and a row that gets out of the way is shown');
-concurrently([ 1, "UPDATE handle SET name = 'v' WHERE id = 1" ], [ 2, "UPDATE handle SET name = 'v' WHERE id = 3" ]);
+$mesh->concurrently([ 1, "UPDATE handle SET name = 'v' WHERE id = 1" ], [ 2, "UPDATE handle SET name = 'v' WHERE id = 3" ]);
 shows('handle', '(3,v,newer,7) | 1', 'an update of a mergeable row that is newer');
 $mesh->sql(2, "INSERT INTO handle VALUES (1, 'mine', 'anew', 100)");
 shows('handle', '(1,mine,anew,100) (3,v,newer,7) | ', 'the key of a parked row is free');
-concurrently([ 1, "INSERT INTO handle VALUES (4, 'q', 'a', 1)" ], [ 2, "INSERT INTO handle VALUES (5, 'q', 'b', 2)" ]);
+$mesh->concurrently([ 1, "INSERT INTO handle VALUES (4, 'q', 'a', 1)" ], [ 2, "INSERT INTO handle VALUES (5, 'q', 'b', 2)" ]);
 $mesh->sql(3, "SELECT replication_plugin.set_conflict_policy('handle', 'first_write_wins')");
 shows('handle', '(1,mine,anew,100) (3,v,newer,7) (5,q,b,2) | 4', 'another policy');
 $mesh->sql(3, 'TRUNCATE handle');
 shows('handle', ' | ', 'TRUNCATE takes parked rows of a mergeable table as well');
 
 # A table that becomes mergeable with rows that are parked.
-concurrently([ 1, "INSERT INTO users VALUES (40, 'lea', 'a')" ], [ 2, "INSERT INTO users VALUES (41, 'lea', 'b')" ]);
+$mesh->concurrently([ 1, "INSERT INTO users VALUES (40, 'lea', 'a')" ], [ 2, "INSERT INTO users VALUES (41, 'lea', 'b')" ]);
 my $shown = $mesh->sql(1, "SELECT string_agg(x::text, ' ' ORDER BY x::text COLLATE \"C\") FROM users x WHERE id <> 41");
 $mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('users', 'siblings')");
 $mesh->wait_converged;

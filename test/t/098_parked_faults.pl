@@ -23,15 +23,8 @@ CREATE TABLE doc (id int PRIMARY KEY, name text UNIQUE, body text);
 CREATE TABLE doc2 (id int PRIMARY KEY, name text UNIQUE, body jsonb);
 SQL
 
-sub concurrently
-{
-	my (@writes) = @_;
-	$mesh->pause_all;
-	$mesh->sql(@$_) for @writes;
-	$mesh->resume_all;
-}
 # Parks row $a of a table under row $b.
-sub park { my ($t, $a, $b, $x) = @_; concurrently([ 1, "INSERT INTO $t VALUES ($a, '$x')" ], [ 2, "INSERT INTO $t VALUES ($b, '$x')" ]); }
+sub park { my ($t, $a, $b, $x) = @_; $mesh->concurrently([ 1, "INSERT INTO $t VALUES ($a, '$x')" ], [ 2, "INSERT INTO $t VALUES ($b, '$x')" ]); }
 sub rows { my ($i, $t) = @_; return $mesh->sql($i, "SELECT coalesce(string_agg(x::text, ' ' ORDER BY x::text), '') FROM $t x"); }
 sub section { my ($name, $sub) = @_; note("== $name ", time); eval { $sub->(); 1 } or fail("$name: $@"); }
 
@@ -82,7 +75,7 @@ section 'tombstone goes before the parked row', sub {
 };
 
 section 'a row lock starves the table', sub {
-	concurrently([ 1, "INSERT INTO chain VALUES (1, 'u', 'w1'), (51, 'q', 'q1')" ], [ 2, "INSERT INTO chain VALUES (2, 'u', 'w')" ],
+	$mesh->concurrently([ 1, "INSERT INTO chain VALUES (1, 'u', 'w1'), (51, 'q', 'q1')" ], [ 2, "INSERT INTO chain VALUES (2, 'u', 'w')" ],
 		[ 2, "SELECT pg_sleep(0.01)" ], [ 1, "INSERT INTO chain VALUES (3, 'u3', 'w')" ], [ 2, "INSERT INTO chain VALUES (52, 'q', 'q2')" ]);
 	$mesh->poll($_, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM chain", '1 3 52') or die for 1, 2;
 	my $s = $mesh->node(1)->background_psql('app');
@@ -101,7 +94,7 @@ section 'a row lock starves the table', sub {
 };
 
 section 'partitions and TRUNCATE', sub {
-	concurrently([ 1, "INSERT INTO part VALUES (1, 1, 'a'), (3, 2, 'b')" ], [ 2, "INSERT INTO part VALUES (2, 1, 'a'), (4, 2, 'b')" ]);
+	$mesh->concurrently([ 1, "INSERT INTO part VALUES (1, 1, 'a'), (3, 2, 'b')" ], [ 2, "INSERT INTO part VALUES (2, 1, 'a'), (4, 2, 'b')" ]);
 	is(rows($_, 'part'), '(2,1,a) (4,2,b)', "partitioned table: parked on node $_") for 1, 2;
 	$mesh->sql(1, 'TRUNCATE part');
 	$mesh->wait_converged;
@@ -131,7 +124,7 @@ section 'pins go with their rows', sub {
 	my $collect = sub { $mesh->sql($_, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'park'") for 1, 2 };
 	my $count = sub { my ($n, $name) = @_; ok($mesh->poll($_, $pins =~ s/string_agg.*key\) FROM/count(*) FROM/r, $n), "node $_: $name") || diag($mesh->sql($_, $pins)) for 1, 2 };
 	park('gone', 1, 2, 'a');
-	concurrently([ 1, "INSERT INTO part VALUES (1, 1, 'a'), (3, 2, 'b')" ], [ 2, "INSERT INTO part VALUES (2, 1, 'a'), (4, 2, 'b')" ]);
+	$mesh->concurrently([ 1, "INSERT INTO part VALUES (1, 1, 'a'), (3, 2, 'b')" ], [ 2, "INSERT INTO part VALUES (2, 1, 'a'), (4, 2, 'b')" ]);
 	$mesh->sql(1, 'DELETE FROM part WHERE id IN (2, 4); DELETE FROM gone WHERE id = 2');
 	for my $i (1, 2)
 	{
@@ -166,10 +159,10 @@ CREATE TABLE mallory.stopped (id int PRIMARY KEY, v int);
 CREATE UNIQUE INDEX ON mallory.stopped (mallory.ev(v, 'stopped'));
 CREATE FUNCTION mallory.trg() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.v = 13 THEN RAISE unique_violation; END IF; RETURN NEW; END $$;
 SQL
-	concurrently([ 1, "INSERT INTO secret VALUES (1, 'a', 'other')" ], [ 2, "INSERT INTO secret VALUES (2, 'a', 'other')" ]);
+	$mesh->concurrently([ 1, "INSERT INTO secret VALUES (1, 'a', 'other')" ], [ 2, "INSERT INTO secret VALUES (2, 'a', 'other')" ]);
 	like(($mesh->try_sql(1, 'SET SESSION AUTHORIZATION mallory; SELECT count(*) FROM replication_plugin.parked_of(NULL::secret)'))[2],
 		qr/you may not see all rows of table "secret"/, 'parked_of() keeps to row security');
-	concurrently([ 1, "INSERT INTO mallory.moods VALUES (1, 'a', 'sad')" ], [ 2, "INSERT INTO mallory.moods VALUES (2, 'a', 'sad')" ]);
+	$mesh->concurrently([ 1, "INSERT INTO mallory.moods VALUES (1, 'a', 'sad')" ], [ 2, "INSERT INTO mallory.moods VALUES (2, 'a', 'sad')" ]);
 	$mesh->sql(1, 'SELECT * FROM replication_plugin.parked_rows');
 	is($mesh->sql(1, "SELECT count(*) FROM mallory.log WHERE who <> 'mallory' AND what = 'cast'"), 0, 'the view parked_rows does not run code of a table owner as its reader');
 	$mesh->sql(2, 'DELETE FROM mallory.log');
@@ -208,7 +201,7 @@ section 'keys without a hash', sub {
 };
 
 section 'wider column', sub {
-	concurrently([ 1, "INSERT INTO wider VALUES (1, 'a', 1)" ], [ 2, "INSERT INTO wider VALUES (2, 'a', 1)" ]);
+	$mesh->concurrently([ 1, "INSERT INTO wider VALUES (1, 'a', 1)" ], [ 2, "INSERT INTO wider VALUES (2, 'a', 1)" ]);
 	$mesh->all_sql('ALTER TABLE wider ALTER COLUMN n TYPE bigint; ALTER TABLE wider RENAME n TO m');
 	is($mesh->sql(1, q{SELECT "row" FROM replication_plugin.parked_rows WHERE "table" = 'wider'::regclass}), '{"m": 1, "id": 1, "name": "a"}', 'the view shows it');
 	$mesh->sql(1, 'DELETE FROM wider WHERE id = 2');

@@ -13,7 +13,6 @@ CREATE TABLE handle (id int PRIMARY KEY, name text UNIQUE, body text);
 CREATE TABLE users (id int PRIMARY KEY, name text UNIQUE, body text);
 SQL
 sub rows { my ($i, $t) = @_; return $mesh->sql($i, "SELECT coalesce(string_agg(x::text, ' ' ORDER BY x::text), '') FROM $t x"); }
-sub concurrently { my (@w) = @_; $mesh->pause_all; $mesh->sql(@$_) for @w; $mesh->resume_all; }
 $mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('handle', 'siblings')");
 $mesh->sql(1, "INSERT INTO handle VALUES (1, 'x', 'old')");
 $mesh->wait_converged;

@@ -35,15 +35,6 @@ $mesh->sql(1, q{SELECT replication_plugin.set_conflict_policy('h', 'handler', 'j
 $mesh->wait_converged;
 my %started = map { $_ => $mesh->sql($_, 'SELECT pg_postmaster_start_time()') } @nodes;
 
-# Writes that do not know of each other: [node, SQL], ...; then all links go on.
-sub concurrently
-{
-	my (@writes) = @_;
-	$mesh->pause_all;
-	$mesh->sql(@$_) for @writes;
-	$mesh->resume_all;
-}
-
 # A text of so many bytes, which does not compress.
 sub big
 {
@@ -67,7 +58,7 @@ for my $table (qw(h s))
 {
 	$mesh->sql(1, "INSERT INTO $table VALUES ($_, 'first', 'first')") for @sizes;
 	$mesh->wait_converged;
-	concurrently(map { my $i = $_; [ $i, each_size(sub { "UPDATE $table SET body = " . big("word$i", $_[0]) . ", note = " . big("note$i", $_[0]) . " WHERE id = $_[0]" }) ] } @nodes);
+	$mesh->concurrently(map { my $i = $_; [ $i, each_size(sub { "UPDATE $table SET body = " . big("word$i", $_[0]) . ", note = " . big("note$i", $_[0]) . " WHERE id = $_[0]" }) ] } @nodes);
 	holds("SELECT string_agg(id || left(body, 5) || left(note, 5), ' ' ORDER BY id) FROM $table",
 		join(' ', map { $_ . ($table eq 'h' ? 'word3note1' : 'word3note3') } @sizes), "$table: concurrent values of 10 bytes to 1 MB");
 }
@@ -75,7 +66,7 @@ for my $table (qw(h s))
 subtest 'merged columns beside large values, checked as composed' => sub {
 	$mesh->sql(1, "INSERT INTO c SELECT $_, 0, '{}', " . big('first', 1000)) for @sizes;
 	$mesh->wait_converged;
-	concurrently(map { my $i = $_; [ $i, each_size(sub { "UPDATE c SET n = n + $i, tags = tags || ARRAY[" . big("tag$i", 2000) . "], body = " . big("word$i", $_[0])
+	$mesh->concurrently(map { my $i = $_; [ $i, each_size(sub { "UPDATE c SET n = n + $i, tags = tags || ARRAY[" . big("tag$i", 2000) . "], body = " . big("word$i", $_[0])
 		. " WHERE id = $_[0]" }) ] } @nodes);
 	holds("SELECT string_agg(id || ':' || n || ':' || cardinality(tags) || left(body, 5), ' ' ORDER BY id) FROM c",
 		join(' ', map { "$_:6:3word3" } @sizes), 'all increments and members, and the newest text');
@@ -85,7 +76,7 @@ subtest 'rows that are parked, and come back, with values of several siblings' =
 	$mesh->sql(1, each_size(sub { "INSERT INTO u VALUES ($_[0], 'a$_[0]', 'first', 'first')" }));
 	$mesh->wait_converged;
 	# three values of one row, and a newer row of its name
-	concurrently((map { my $i = $_; [ $i, each_size(sub { "UPDATE u SET " . ($i == 2 ? '' : "name = 'b$_[0]', ") . "body = " . big("word$i", $_[0]) . ", note = "
+	$mesh->concurrently((map { my $i = $_; [ $i, each_size(sub { "UPDATE u SET " . ($i == 2 ? '' : "name = 'b$_[0]', ") . "body = " . big("word$i", $_[0]) . ", note = "
 		. big("note$i", $_[0]) . " WHERE id = $_[0]" }) ] } @nodes), [ 2, each_size(sub { "INSERT INTO u VALUES (-$_[0], 'b$_[0]', 'newer', 'newer')" }) ]);
 	holds('SELECT count(*) FROM u WHERE id > 0', 0, 'the rows with siblings are parked');
 	$mesh->sql(3, 'DELETE FROM u WHERE id < 0');
@@ -131,7 +122,7 @@ subtest 'partitions whose columns have another order' => sub {
 		$mesh->sql($i, "UPDATE p SET kind = 3 - kind WHERE id % 10 = $i AND id > 200");
 		$mesh->sql($i, "DELETE FROM p WHERE id % 10 = $i AND id BETWEEN 100 AND 150");
 	}
-	concurrently(map { [ $_, "UPDATE p SET v = 'node$_' WHERE id < 120" ] } @nodes);
+	$mesh->concurrently(map { [ $_, "UPDATE p SET v = 'node$_' WHERE id < 120" ] } @nodes);
 	is($mesh->sql(1, 'SELECT count(*) FROM p'), 75, 'rows came and went');
 };
 

@@ -48,15 +48,6 @@ sub shows
 	is(CORE::join("\n", sort keys %seen), $expected, "$table: $name");
 }
 
-# Writes that do not know of each other: [node, SQL], ...; then all links go on.
-sub concurrently
-{
-	my (@writes) = @_;
-	$mesh->pause_all;
-	$mesh->sql(@$_) for @writes;
-	$mesh->resume_all;
-}
-
 # ---------- one after the other: what one node may do, all take ----------
 
 $mesh->sql(1, "INSERT INTO booking VALUES (1, '[1,10)', 'a'), (1, '[10,20)', 'b'), (2, '[5,15)', 'c')");
@@ -75,28 +66,28 @@ is($mesh->sql($_, 'SELECT count(*) FROM replication_plugin.conflicts'), 0, "node
 
 # ---------- at once ----------
 
-concurrently([ 1, "INSERT INTO booking VALUES (1, '[1,10)', 'one')" ], [ 2, "INSERT INTO booking VALUES (1, '[5,15)', 'two')" ],
+$mesh->concurrently([ 1, "INSERT INTO booking VALUES (1, '[1,10)', 'one')" ], [ 2, "INSERT INTO booking VALUES (1, '[5,15)', 'two')" ],
 	[ 3, "INSERT INTO booking VALUES (1, '[14,20)', 'three'), (2, '[5,15)', 'other room')" ]);
 shows('booking', '(1,"[1,10)",one) (1,"[14,20)",three) (2,"[5,15)","other room") | (1,"[5,15)",two)', 'the middle one gives way to the newer one, and the first stands');
 $mesh->sql(2, "DELETE FROM booking WHERE v = 'three'");
 shows('booking', '(1,"[5,15)",two) (2,"[5,15)","other room") | (1,"[1,10)",one)', 'then the middle one has the place, and the first gives way');
 $mesh->sql(3, "UPDATE booking SET during = '[10,15)' WHERE v = 'two'");
 shows('booking', '(1,"[1,10)",one) (1,"[10,15)",two) (2,"[5,15)","other room") | ', 'a shorter range lets the first come back');
-concurrently([ 1, "UPDATE booking SET during = '[20,30)' WHERE v = 'one'" ], [ 2, "UPDATE booking SET during = '[25,35)' WHERE v = 'two'" ]);
+$mesh->concurrently([ 1, "UPDATE booking SET during = '[20,30)' WHERE v = 'one'" ], [ 2, "UPDATE booking SET during = '[25,35)' WHERE v = 'two'" ]);
 shows('booking', '(1,"[25,35)",two) (2,"[5,15)","other room") | (1,"[20,30)",one)', 'two ranges moved to one place');
-concurrently([ 1, "INSERT INTO booking VALUES (1, '[40,45)', 'four')" ], [ 2, "UPDATE booking SET during = '[44,50)' WHERE v = 'two'" ],
+$mesh->concurrently([ 1, "INSERT INTO booking VALUES (1, '[40,45)', 'four')" ], [ 2, "UPDATE booking SET during = '[44,50)' WHERE v = 'two'" ],
 	[ 3, "UPDATE booking SET v = 'two, changed' WHERE v = 'two'" ]);
 shows('booking', '(1,"[25,35)","two, changed") (1,"[44,50)",two) (2,"[5,15)","other room") | (1,"[20,30)",one) (1,"[40,45)",four)',
 	'a row that is moved and written at once is both, where both fit');
 $mesh->sql(1, 'TRUNCATE booking');
 shows('booking', ' | ', 'TRUNCATE takes parked rows as well');
 
-concurrently([ 1, "INSERT INTO booking VALUES (1, '[1,10)', 'one')" ], [ 2, "INSERT INTO booking VALUES (1, '[1,10)', 'two')" ],
+$mesh->concurrently([ 1, "INSERT INTO booking VALUES (1, '[1,10)', 'one')" ], [ 2, "INSERT INTO booking VALUES (1, '[1,10)', 'two')" ],
 	[ 3, "INSERT INTO booking VALUES (1, '[1,10)', 'three')" ]);
 shows('booking', '(1,"[1,10)",three) | ', 'equal keys are one row: nothing is parked');
-concurrently([ 1, "UPDATE booking SET v = 'first'" ], [ 2, "UPDATE booking SET v = 'second'" ], [ 3, "DELETE FROM booking" ]);
+$mesh->concurrently([ 1, "UPDATE booking SET v = 'first'" ], [ 2, "UPDATE booking SET v = 'second'" ], [ 3, "DELETE FROM booking" ]);
 shows('booking', ' | ', 'the delete is the newest');
-concurrently([ 1, "INSERT INTO booking VALUES (1, '[1,5)', 'x')" ], [ 2, "INSERT INTO booking VALUES (1, '[1,5)', 'y'), (1, '[5,9)', 'z')" ],
+$mesh->concurrently([ 1, "INSERT INTO booking VALUES (1, '[1,5)', 'x')" ], [ 2, "INSERT INTO booking VALUES (1, '[1,5)', 'y'), (1, '[5,9)', 'z')" ],
 	[ 3, "INSERT INTO booking VALUES (1, '[4,6)', 'between')" ]);
 shows('booking', '(1,"[4,6)",between) | (1,"[1,5)",y) (1,"[5,9)",z)', 'one in the way of two');
 $mesh->sql(1, "DELETE FROM booking WHERE v = 'between'");
@@ -104,21 +95,21 @@ shows('booking', '(1,"[1,5)",y) (1,"[5,9)",z) | ', 'both come back');
 
 # ---------- other types of keys ----------
 
-concurrently([ 1, "INSERT INTO term VALUES ('a', '{[1,3),[7,9)}', 'one'), ('b', '{[1,9)}', 'one')" ], [ 2, "INSERT INTO term VALUES ('a', '{[2,4)}', 'two'), ('b', '{[1,9)}', 'two')" ],
+$mesh->concurrently([ 1, "INSERT INTO term VALUES ('a', '{[1,3),[7,9)}', 'one'), ('b', '{[1,9)}', 'one')" ], [ 2, "INSERT INTO term VALUES ('a', '{[2,4)}', 'two'), ('b', '{[1,9)}', 'two')" ],
 	[ 3, "INSERT INTO term VALUES ('a', '{[3,7)}', 'three')" ]);
 shows('term', '(a,"{[1,3),[7,9)}",one) (a,"{[3,7)}",three) (b,"{[1,9)}",two) | (a,"{[2,4)}",two)', 'multiranges');
-concurrently([ 1, "INSERT INTO ranges VALUES ('[1,2)', '[1,5)', 'one')" ], [ 2, "INSERT INTO ranges VALUES ('[1,2)', '[4,6)', 'two')" ],
+$mesh->concurrently([ 1, "INSERT INTO ranges VALUES ('[1,2)', '[1,5)', 'one')" ], [ 2, "INSERT INTO ranges VALUES ('[1,2)', '[4,6)', 'two')" ],
 	[ 3, "INSERT INTO ranges VALUES ('[1,3)', '[1,9)', 'three')" ]);
 shows('ranges', '("[1,2)","[4,6)",two) ("[1,3)","[1,9)",three) | ("[1,2)","[1,5)",one)', 'a range that must be equal to conflict');
-concurrently([ 1, "INSERT INTO by_unique VALUES ('10.0.0.1', '[1,5)', 'one'), ('10.0.0.2', '[1,5)', 'one')" ],
+$mesh->concurrently([ 1, "INSERT INTO by_unique VALUES ('10.0.0.1', '[1,5)', 'one'), ('10.0.0.2', '[1,5)', 'one')" ],
 	[ 2, "INSERT INTO by_unique VALUES ('10.0.0.1', '[4,6)', 'two'), ('10.0.0.2/31', '[4,6)', 'two')" ]);
 shows('by_unique', '(10.0.0.1,"[4,6)",two) (10.0.0.2,"[1,5)",one) (10.0.0.2/31,"[4,6)",two) | (10.0.0.1,"[1,5)",one)', 'the replica identity is a unique constraint, of a type whose index is lossy');
 $mesh->sql(3, "UPDATE by_unique SET v = 'changed' WHERE host = '10.0.0.2'");
 $mesh->sql(3, "DELETE FROM by_unique WHERE host = '10.0.0.1'");
 shows('by_unique', '(10.0.0.1,"[1,5)",one) (10.0.0.2,"[1,5)",changed) (10.0.0.2/31,"[4,6)",two) | ', 'update and delete');
-concurrently([ 1, "INSERT INTO also VALUES (1, 1, '[1,5)'), (2, NULL, '[1,5)')" ], [ 2, "INSERT INTO also VALUES (3, 1, '[4,6)'), (4, NULL, '[1,5)')" ]);
+$mesh->concurrently([ 1, "INSERT INTO also VALUES (1, 1, '[1,5)'), (2, NULL, '[1,5)')" ], [ 2, "INSERT INTO also VALUES (3, 1, '[4,6)'), (4, NULL, '[1,5)')" ]);
 shows('also', '(2,,"[1,5)") (3,1,"[4,6)") (4,,"[1,5)") | (1,1,"[1,5)")', 'a unique constraint beside another key');
-concurrently([ 1, "INSERT INTO part VALUES (1, '[1,5)', 'one'), (2, '[1,5)', 'one')" ], [ 2, "INSERT INTO part VALUES (1, '[4,6)', 'two'), (2, '[5,6)', 'two')" ]);
+$mesh->concurrently([ 1, "INSERT INTO part VALUES (1, '[1,5)', 'one'), (2, '[1,5)', 'one')" ], [ 2, "INSERT INTO part VALUES (1, '[4,6)', 'two'), (2, '[5,6)', 'two')" ]);
 shows('part', '(1,"[4,6)",two) (2,"[1,5)",one) (2,"[5,6)",two) | (1,"[1,5)",one)', 'partitions');
 $mesh->sql(3, "UPDATE part SET room = 2, during = '[9,10)' WHERE room = 1");
 shows('part', '(1,"[1,5)",one) (2,"[1,5)",one) (2,"[5,6)",two) (2,"[9,10)",two) | ', 'a row moves to another partition');
