@@ -225,6 +225,7 @@ start_with(3, undef);
 refused(3, "INSERT INTO plain VALUES (6000, 'x')", qr/extension.*is of version 1\.2 in this database, and its library of version 1\.1/, 'a member that is started with the older version');
 ok($mesh->poll(1, "SELECT last_error ~ 'node \"node3\" is being updated: its library is of version 1.1' FROM replication_plugin.links WHERE provider = 'node3'"), 'the others take nothing from it');
 $mesh->sql(1, "INSERT INTO plain VALUES (6001, 'meanwhile')");
+ok($mesh->poll(2, 'SELECT count(*) FROM plain WHERE id = 6001', 1), 'and go on among themselves');
 start_with(3, $next);
 ok($mesh->poll(3, 'SELECT count(*) FROM plain WHERE id = 6001', 1), 'with the right version it goes on');
 
@@ -239,4 +240,14 @@ refused(1, "SELECT replication_plugin.handshake(jsonb_build_object('group_id', (
 $mesh->add_server;
 refused(4, sprintf("SELECT replication_plugin.join_group('node7', '%s', '%s')", $mesh->dsn(4), $mesh->dsn(1)),
 	qr/\(version 1\.2 of the extension\) has agreed on protocol 6, and version 1\.1 here speaks 5 to 5\nHINT:  Install the version of the members/, 'a node with the older version');
+$mesh->node(4)->stop;
+{
+	local $mesh->{opt}{install_path} = $later;
+	$mesh->add_server;
+}
+$mesh->join(5, 1);
+is($mesh->sql(5, "SELECT extension_version || ' ' || oldest_protocol || ' ' || newest_protocol FROM replication_plugin.nodes WHERE is_local"), '1.3 6 7', 'a node with the version that follows joins');
+is($mesh->sql(5, "SELECT count(*) FROM replication_plugin.group_setting WHERE note LIKE 'note of %'"), 3, 'with the new column');
+$mesh->sql(5, "INSERT INTO plain VALUES (7000, 'of a newer version')");
+ok($mesh->poll(1, 'SELECT count(*) FROM plain WHERE id = 7000', 1), 'and its writes arrive');
 done_testing();
