@@ -35,6 +35,7 @@ typedef struct SharedManagers
 	Moment		looked_at;		/* likewise */
 	Latch	   *launcher;
 	pg_atomic_uint32 clock_problems;	/* number of databases with a clock problem */
+	pg_atomic_uint32 copies;	/* number of databases that are copies of nodes */
 	int			max;
 	ManagerStatus entries[FLEXIBLE_ARRAY_MEMBER];
 } SharedManagers;
@@ -62,6 +63,7 @@ area_init(void *address)
 	SharedManagers *area = address;
 
 	pg_atomic_init_u32(&area->clock_problems, 0);
+	pg_atomic_init_u32(&area->copies, 0);
 	area->max = setting_max_links;
 	if (!pg_strong_random(&area->token, sizeof(area->token)))
 		elog(ERROR, "no random numbers");
@@ -128,6 +130,25 @@ manager_status_entry(Oid dboid, bool create)
 	empty->in_use = true;
 	empty->dboid = dboid;
 	return empty;
+}
+
+/* Counts anew the databases with a problem that sessions have to know of. The lock is held. */
+static void
+count_problems(void)
+{
+	uint32		clocks = 0;
+	uint32		copies = 0;
+
+	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
+	for (int i = 0; i < shared()->max; i++)
+	{
+		ManagerStatus *m = &shared()->entries[i];
+
+		clocks += m->in_use && m->clock_problem.problem[0] != '\0';
+		copies += m->in_use && m->is_copy;
+	}
+	pg_atomic_write_u32(&shared()->clock_problems, clocks);
+	pg_atomic_write_u32(&shared()->copies, copies);
 }
 
 /* Wakes the manager of an entry, or the launcher if there is no manager. The lock is held. */
@@ -369,7 +390,10 @@ manager_status_forget(Oid dboid)
 	m = manager_status_entry(dboid, false);
 	forgotten = !m || !m->requested;
 	if (m && forgotten)
+	{
 		m->in_use = false;
+		count_problems();
+	}
 	LWLockRelease(&shared()->lock);
 	return forgotten;
 }
@@ -423,18 +447,6 @@ manager_status_worker(Oid dboid, ManagedWorker kind)
 
 /* ---------- the clock ---------- */
 
-/* Counts the databases with a clock problem anew. The lock is held. */
-static void
-count_clock_problems(void)
-{
-	uint32		n = 0;
-
-	Assert(LWLockHeldByMeInMode(&shared()->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < shared()->max; i++)
-		n += shared()->entries[i].in_use && shared()->entries[i].clock_problem.problem[0] != '\0';
-	pg_atomic_write_u32(&shared()->clock_problems, n);
-}
-
 bool
 manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem)
 {
@@ -448,7 +460,7 @@ manager_status_set_clock(Oid dboid, bool judged, const ClockProblem *problem)
 		changed = (problem != NULL) != (m->clock_problem.problem[0] != '\0');
 		m->clock_judged = judged;
 		m->clock_problem = problem ? *problem : (ClockProblem) {""};
-		count_clock_problems();
+		count_problems();
 	}
 	LWLockRelease(&shared()->lock);
 	return changed;
@@ -526,6 +538,32 @@ manager_status_run_judged(Oid dboid)
 	ManagerStatus m;
 
 	return manager_status_find(dboid, &m) && m.run_judged;
+}
+
+/* ---------- copies ---------- */
+
+void
+manager_status_set_copy(Oid dboid, bool is_copy)
+{
+	ManagerStatus *m;
+
+	LWLockAcquire(&shared()->lock, LW_EXCLUSIVE);
+	m = manager_status_entry(dboid, false);
+	if (m)
+	{
+		m->is_copy = is_copy;
+		count_problems();
+	}
+	LWLockRelease(&shared()->lock);
+}
+
+bool
+manager_status_is_copy(Oid dboid)
+{
+	ManagerStatus m;
+
+	return shared() && pg_atomic_read_u32(&shared()->copies) != 0 &&
+		   manager_status_find(dboid, &m) && m.is_copy;
 }
 
 /* ---------- all processes ---------- */

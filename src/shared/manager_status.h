@@ -49,7 +49,12 @@ typedef struct ManagerStatus
 	bool		clock_judged;
 	ClockProblem clock_problem;	/* why local writes are refused because of the clock */
 	bool		run_judged;		/* the server is known to run on, and not to be set back */
+	bool		is_copy;		/* the node's dsn leads to another server or database */
 } ManagerStatus;
+
+/* Why a copy of a member takes no part in the group, and what to do about it. */
+#define IS_A_COPY		"this server is a copy: the dsn of its node leads to another server"
+#define IS_A_COPY_HINT	"Take the copy out with SELECT replication_plugin.forget_group(), then join it as a node of its own."
 
 extern const ShmemArea manager_status_area;
 
@@ -132,6 +137,14 @@ extern Moment manager_status_looked_at(void);
  */
 extern void manager_status_set_run_judged(Oid dboid);
 extern bool manager_status_run_judged(Oid dboid);
+
+/*
+ * manager_status_set_copy() notes whether this database is a copy of the node that its catalog
+ * names. manager_status_is_copy() tells it to sessions, and is cheap while no database of this
+ * server is a copy.
+ */
+extern void manager_status_set_copy(Oid dboid, bool is_copy);
+extern bool manager_status_is_copy(Oid dboid);
 
 /* Returns the number of databases of this server that are in groups. */
 extern int	manager_status_groups(void);

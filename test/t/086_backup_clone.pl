@@ -207,14 +207,19 @@ $mesh->wait_for_streaming;
 my $clone = PostgreSQL::Test::Cluster->new('clone');
 $clone->init_from_backup($two, 'clone');
 $clone->start;
+# The error of a write there.
+sub written_on_clone
+{
+	my (undef, undef, $err) = $clone->psql('app', "INSERT INTO t VALUES (700, 'clone')");
+	return $err;
+}
 my $idle = "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^replication_plugin (link|group|join)' OR backend_type = 'walsender'";
 ok($clone->poll_query_until('app', "SELECT progress ~ 'this server is a copy' FROM replication_plugin.nodes WHERE is_local"), 'clone: it notices that it is one');
-$clone->safe_psql('app', "INSERT INTO t VALUES (700, 'clone')");
+like(written_on_clone(), qr/node "node2" is not ready for writes: this server is a copy.*forget_group/s, 'clone: it takes no writes');
 $mesh->sql(1, "INSERT INTO t VALUES (701, 'original')");
 $mesh->wait_converged;
 is($clone->safe_psql('app', $idle), 0, 'clone: nothing runs there');
-is($clone->safe_psql('app', 'SELECT string_agg(id::text, $$ $$) FROM t WHERE id IN (700, 701)'), 700, 'clone: it takes nothing');
-is(rows(1, 'id = 700'), '', 'clone: it gives nothing');
+is($clone->safe_psql('app', 'SELECT count(*) FROM t WHERE id IN (700, 701)'), 0, 'clone: it takes nothing');
 # the original is away: that does not make the clone the node
 $two->stop;
 $clone->restart;
@@ -222,9 +227,12 @@ ok($clone->poll_query_until('app', "SELECT progress ~ 'could not connect' FROM r
 is($clone->safe_psql('app', $idle), 0, 'clone: nothing runs there');
 $mesh->start_server(2);
 ok($clone->poll_query_until('app', "SELECT progress ~ 'this server is a copy' FROM replication_plugin.nodes WHERE is_local"), 'clone: then it knows again');
+like(written_on_clone(), qr/this server is a copy/, 'clone: and takes no writes');
+$clone->safe_psql('app', "SELECT replication_plugin.forget_group(); INSERT INTO t VALUES (700, 'clone')");
 $clone->stop('immediate');
 $mesh->wait_for_streaming;
 $mesh->wait_converged;
+is(rows(1, 'id = 700'), '', 'clone: it gives nothing');
 $mesh->is_identical('clone: the original is not disturbed');
 
 # ---------- a member that is away for longer than WAL is kept ----------
@@ -292,6 +300,8 @@ sleep rand 1;
 is($mesh->sql(4, 'SELECT pg_promote()'), 't', 'physical: it is promoted');
 ok($mesh->poll(4, "SELECT progress ~ 'this server is a copy' FROM replication_plugin.nodes WHERE is_local"), 'physical: it knows that it is a copy');
 is($mesh->sql(4, $idle), 0, 'physical: nothing runs there');
+like(($mesh->try_sql(4, "INSERT INTO t VALUES (-1, 'x')"))[2], qr/node "node1" is not ready for writes: this server is a copy/,
+	'physical: what would be a row that only it has is refused');
 my ($status, undef, $err) = $mesh->try_sql(4, sprintf("SELECT replication_plugin.join_group('node4', '$dsn', '%s', copy_schema => false, copy_data => false)", $mesh->dsn(2)));
 ok($status != 0 && $err =~ /copy of node "node1"/, 'physical: another source is refused') or diag($err);
 $mesh->sql(4, sprintf("SELECT replication_plugin.join_group('node4', '$dsn', '%s', copy_schema => false, copy_data => false)", $mesh->dsn(1)));

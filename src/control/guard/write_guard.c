@@ -15,7 +15,8 @@
  * member's database loads it.
  *
  * After a start of the server, local writes wait until other members have told whether it was set
- * back (control/links/run_guard.c).
+ * back (control/links/run_guard.c). A copy of a member takes none, as its rows could not become
+ * those of a node any more.
  *
  * If the node is ready, or there is no group, the check costs a look at a cached value.
  */
@@ -167,6 +168,18 @@ write_guard_refuse(Oid relid, const char *state)
 					 "forget_group() makes it a database of its own.")));
 }
 
+/* Raises an error if this database is a copy of a member, and a table is replicated. */
+static void
+refuse_on_copy(Oid relid)
+{
+	if (manager_status_is_copy(MyDatabaseId) && is_users_session() &&
+		nodes_local_in_group() && is_users_table(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not ready for writes: %s", nodes_local_name(), IS_A_COPY),
+				 errhint(IS_A_COPY_HINT)));
+}
+
 /* Returns true if local writes need not wait for a judgement of this run. */
 static bool
 run_is_judged(void)
@@ -211,7 +224,7 @@ wait_for_judgement(void)
 {
 	Moment		began = moment_now();
 
-	while (!run_is_judged() && !write_guard_refusal())
+	while (!run_is_judged() && !write_guard_refusal() && !manager_status_is_copy(MyDatabaseId))
 	{
 		if (judgement_is_overdue(began))
 		{
@@ -245,13 +258,14 @@ check_state(Oid relid)
 		if (!run_is_judged() && is_users_table(relid))
 		{
 			wait_for_judgement();
-			may_write = !write_guard_refusal();
+			may_write = !write_guard_refusal() && !manager_status_is_copy(MyDatabaseId);
 		}
 		else
 			may_write = run_is_judged();
 	}
 	if ((state = write_guard_refusal()) != NULL)
 		write_guard_refuse(relid, state);
+	refuse_on_copy(relid);
 }
 
 /*

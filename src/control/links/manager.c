@@ -290,15 +290,21 @@ check_timestamps(Manager *manager, LocalNode *local)
 
 /* ---------- identity ---------- */
 
-/* Raises an error unless the node's own dsn leads to this server. */
+/*
+ * Raises an error unless the node's own dsn leads to this server. Sessions are told what it leads
+ * to; as long as it leads nowhere, they know what they knew before.
+ */
 static void
 require_identity(const char *dsn)
 {
-	if (identity_check(dsn) != IDENTITY_SAME)
+	bool		is_copy = identity_check(dsn) != IDENTITY_SAME;
+
+	manager_status_set_copy(MyDatabaseId, is_copy);
+	if (is_copy)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this server is a copy: the dsn of its node leads to another server"),
-				 errhint("Take the copy out with SELECT replication_plugin.forget_group(), then join it as a node of its own.")));
+				 errmsg(IS_A_COPY),
+				 errhint(IS_A_COPY_HINT)));
 }
 
 /*
