@@ -311,8 +311,12 @@ extern uint64 required_permissions(const struct RangeTblEntry *rte, struct List 
 #endif
 
 /* Since 18, a generated column may be virtual: it has no value in the row. */
-#if PG_VERSION_NUM < 180000
+#if PG_VERSION_NUM >= 180000
+#define has_virtual_columns(desc)	((desc)->constr && (desc)->constr->has_generated_virtual)
+#else
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#define has_virtual_columns(desc)	((void) (desc), false)
+#define build_generation_expression(rel, attnum) ((void) (rel), (void) (attnum), (Node *) NULL)
 #endif
 
 /* ---------- replication origins ---------- */

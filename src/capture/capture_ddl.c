@@ -9,7 +9,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
@@ -23,11 +25,14 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/tuplestore.h"
 
 #include "capture/capture.h"
 #include "capture/keyless.h"
 #include "catalog/nodes.h"
+#include "catalog/table_info.h"
+#include "catalog/table_policy.h"
 
 PG_FUNCTION_INFO_V1(replication_plugin_capture_ddl);
 
@@ -160,6 +165,48 @@ is_creation(Node *stmt)
 		   IsA(stmt, CreateExtensionStmt);
 }
 
+/* Returns true if a table's rows are identified, or may be, by an index WITHOUT OVERLAPS. */
+static bool
+has_temporal_key(Relation rel)
+{
+	Oid			key_index = table_key_index(rel);
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		found |= index->rd_index->indisexclusion &&
+				 (index->rd_index->indisprimary || lfirst_oid(lc) == key_index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Raises an error if a mergeable table has got a key WITHOUT OVERLAPS. require_mergeable() in
+ * schema/45_conflicts.sql refuses the same of a table that has such a key already.
+ */
+static void
+refuse_temporal_key(Oid relid)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+
+	if (!rel)
+		return;
+	if (rel->rd_rel->relkind == RELKIND_RELATION && table_is_replicated(rel) &&
+		has_temporal_key(rel) && table_is_mergeable(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("the key of table \"%s\" cannot be WITHOUT OVERLAPS: the table has a conflict policy, or columns that merge",
+						RelationGetRelationName(rel)),
+				 errhint("Give it another primary key, and make this one a unique constraint.")));
+	relation_close(rel, AccessShareLock);
+}
+
 /* capture_ddl() → event_trigger: updates the triggers after DDL. */
 Datum
 replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
@@ -176,6 +223,7 @@ replication_plugin_capture_ddl(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	foreach(lc, list_concat_unique_oid(changed_tables(), detached_tables(stmt)))
 	{
+		refuse_temporal_key(lfirst_oid(lc));
 		keyless_log_whole_rows(lfirst_oid(lc), is_creation(stmt));
 		capture_install(lfirst_oid(lc));
 	}

@@ -291,6 +291,7 @@ resolve_compose(Relation rel, const Resolving *r, int index, TupleTableSlot *slo
 		resolve_fold(rel, function, r, slot);
 	}
 	check_constraints(rel, slot);
+	row_forget_virtual(rel, slot);
 	ExecMaterializeSlot(slot);
 }
 

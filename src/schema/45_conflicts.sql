@@ -10,6 +10,7 @@ BEGIN
 	SELECT n.nspname, k.relname, k.relkind, k.relpersistence, k.relispartition,
 		EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.oid AND i.indisprimary) AS has_key,
 		EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.oid AND i.indisprimary AND i.indisexclusion) AS temporal,
+		EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.oid AND i.indisreplident AND i.indisexclusion) AS temporal_identity,
 		replication_plugin.exclusion(n.nspname, k.relname) IS NULL AS replicated
 		INTO c FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = relation;
 	reason := CASE
@@ -20,6 +21,7 @@ BEGIN
 		WHEN c.relpersistence = 'u' THEN 'it is unlogged'
 		WHEN NOT c.has_key THEN 'it has no primary key'
 		WHEN c.temporal THEN 'its primary key is WITHOUT OVERLAPS; give it another one, and make that one a unique constraint'
+		WHEN c.temporal_identity THEN 'its replica identity is WITHOUT OVERLAPS; set it to DEFAULT'
 		WHEN NOT c.replicated THEN 'it is excluded from replication' END;
 	IF reason IS NOT NULL THEN
 		RAISE EXCEPTION 'table "%" cannot have a conflict policy, or columns that merge: %', relation, reason USING ERRCODE = '42809';

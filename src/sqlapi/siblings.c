@@ -364,7 +364,10 @@ replication_plugin_call_handler(PG_FUNCTION_ARGS)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(rel));
 	saved = resolve_as_owner(rel, true);
 	resolve_check_handler(rel, PG_GETARG_OID(1));
+	row_generate(rel, older);
+	row_generate(rel, newer);
 	resolve_call_handler(rel, PG_GETARG_OID(1), older, newer, result);
+	row_generate(rel, result);
 	json = DirectFunctionCall1(row_to_json, record_of_slot(rel, result));
 	as_owner_end(saved);
 	ExecDropSingleTupleTableSlot(result);

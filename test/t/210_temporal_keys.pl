@@ -122,6 +122,30 @@ for my $call ("set_conflict_policy('booking', 'siblings')", "set_column_merge('b
 }
 like(($mesh->try_sql(1, q~SELECT replication_plugin.resolve('booking', '{"room": 1, "during": "[1,5)"}', NULL)~))[2], qr/its primary key is WITHOUT OVERLAPS/, 'refused: resolve()');
 
+# Nor does a table that has a policy get such a key, whatever it is to be.
+$mesh->sql($_, 'CREATE TABLE merged (id int PRIMARY KEY, room int NOT NULL, during int4range NOT NULL, CONSTRAINT merged_during UNIQUE (room, during WITHOUT OVERLAPS))') for @nodes;
+$mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('merged', 'siblings')");
+$mesh->wait_converged;
+for my $i (1, 2)
+{
+	for my $alter ('DROP CONSTRAINT merged_pkey, ADD PRIMARY KEY (room, during WITHOUT OVERLAPS)', 'REPLICA IDENTITY USING INDEX merged_during')
+	{
+		like(($mesh->try_sql($i, "ALTER TABLE merged $alter"))[2],
+			qr/the key of table "merged" cannot be WITHOUT OVERLAPS: the table has a conflict policy, or columns that merge\nHINT:  Give it another primary key/, "node $i: refused: $alter");
+	}
+}
+$mesh->sql(1, "INSERT INTO merged VALUES (1, 1, '[1,5)')");
+$mesh->wait_converged;
+is($mesh->sql(2, 'SELECT count(*) FROM merged'), 1, 'that table goes on');
+$mesh->sql(1, "SELECT replication_plugin.exclude_table('merged')");
+$mesh->wait_converged;
+is(($mesh->try_sql(1, 'ALTER TABLE merged DROP CONSTRAINT merged_pkey, ADD PRIMARY KEY (room, during WITHOUT OVERLAPS)'))[2], '', 'one that is not replicated may have any key');
+$mesh->sql($_, 'DROP TABLE merged') for @nodes;
+$mesh->sql(1, 'CREATE TABLE identity (id int PRIMARY KEY, room int NOT NULL, during int4range NOT NULL, CONSTRAINT identity_during UNIQUE (room, during WITHOUT OVERLAPS));
+	ALTER TABLE identity REPLICA IDENTITY USING INDEX identity_during');
+like(($mesh->try_sql(1, "SELECT replication_plugin.set_conflict_policy('identity', 'siblings')"))[2], qr/its replica identity is WITHOUT OVERLAPS; set it to DEFAULT/, 'refused: a replica identity');
+$mesh->sql(1, 'DROP TABLE identity');
+
 # ---------- resend, and a node that joins while rows are parked ----------
 
 $mesh->sql(2, "SELECT replication_plugin.resend_table('booking'), replication_plugin.resend_table('ranges')");
