@@ -6,7 +6,7 @@ use warnings;
 use Mesh;
 use Test::More;
 
-my $mesh = Mesh->new(2, conf => "replication_plugin.table_patience = 1s\n");
+my $mesh = Mesh->new(2, conf => "replication_plugin.table_patience = 1s\nmax_prepared_transactions = 2\n");
 $mesh->make_group(<<'SQL');
 CREATE TABLE t (id int PRIMARY KEY, v text);
 CREATE TABLE locked (id int PRIMARY KEY);
@@ -76,13 +76,13 @@ $mesh->wait_converged;
 $mesh->is_identical('a worker that was ended applies it again');
 is($mesh->sql(2, 'SELECT count(*) FROM t WHERE id = 201'), 1, 'nothing of it is lost');
 
-# the server is stopped fast in the middle
-$session = $mesh->node(2)->background_psql('app');
-$session->query_safe('BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE');
+# the server is stopped fast in the middle; the lock that the link waits for stays
+$mesh->sql(2, "BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'lock'");
 $mesh->sql(1, "BEGIN; INSERT INTO t VALUES (301, 'stopped'); INSERT INTO locked VALUES (3); COMMIT");
 ok($mesh->poll(2, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'replication_plugin link%' AND wait_event_type = 'Lock'", 1, 60), 'a link waits before the stop');
-eval { $session->quit; };
 $mesh->node(2)->restart;
+frontier_waits('stopped');
+$mesh->sql(2, "ROLLBACK PREPARED 'lock'");
 $mesh->wait_converged;
 $mesh->is_identical('after a restart');
 is($mesh->sql(2, 'SELECT count(*) FROM t WHERE id = 301'), 1, 'nothing of it is lost');
