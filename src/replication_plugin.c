@@ -153,7 +153,9 @@ install_preloaded(void)
 #endif
 	commit_stamp_install();		/* after all that need its timestamp: see below */
 	origin_guard_install();
-	launcher_register();
+	/* pg_upgrade wants databases without sessions and without writes, in the old and the new server */
+	if (!IsBinaryUpgrade)
+		launcher_register();
 }
 
 /*

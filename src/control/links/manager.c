@@ -72,6 +72,7 @@ static const char take_removal_sql[] =
 static const char set_dsn_sql[] = "UPDATE replication_plugin.local_node SET dsn = $1";
 static const char set_error_sql[] =
 	"UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()";
+static const char renew_after_upgrade_sql[] = "SELECT replication_plugin.renew_after_upgrade()";
 static const char preload_in_sessions_sql[] = "SELECT replication_plugin.preload_in_sessions(true)";
 
 /* A worker of a kind that runs at most once in a database. */
@@ -591,6 +592,8 @@ manager_work(Manager *manager)
 		return true;
 	if (!manager->found)
 	{
+		/* before there is an origin, and before local writes begin */
+		sql_value(renew_after_upgrade_sql, 0, NULL);
 		make_clock_origin();
 		sql_value(preload_in_sessions_sql, 0, NULL);
 		manager->found = manager_status_found(manager->dboid);
