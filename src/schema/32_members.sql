@@ -129,3 +129,54 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION announce(pg_lsn) IS 'lets a node that has become ready take writes when all members know';
+
+-- PostgreSQL has places for the progress of so many replication origins, by a setting that is one of its own since version 18. And the members whose
+-- origin has no place here.
+CREATE FUNCTION origin_places(OUT setting text, OUT places integer, OUT used integer, OUT lacking integer, OUT names text) LANGUAGE sql STABLE
+AS $$
+	SELECT s.name, s.setting::integer, (SELECT count(*)::integer FROM pg_replication_origin_status), w.n, w.names
+	FROM pg_settings s, (SELECT count(*)::integer AS n, string_agg(m.node_name, ', ' ORDER BY m.node_id) AS names FROM replication_plugin.node m
+			WHERE m.state <> 'removed' AND m.node_id <> replication_plugin.my_id()
+				AND NOT EXISTS (SELECT FROM pg_replication_origin_status o WHERE o.external_id = replication_plugin.origin_name(m.node_id::text))) w
+	WHERE s.name IN ('max_replication_slots', 'max_active_replication_origins') ORDER BY s.name LIMIT 1
+$$;
+COMMENT ON FUNCTION origin_places() IS 'places for the progress of replication origins: by which setting, how many, how many in use; and how many members have none here, and which';
+
+-- Asked by a node that waits for this one.
+CREATE FUNCTION lacks_origin_places() RETURNS text LANGUAGE sql STABLE
+AS $$
+	SELECT format('%s of %s places are in use (%s), and there is none for: %s', p.used, p.places, p.setting, p.names)
+	FROM replication_plugin.origin_places() p WHERE p.used >= p.places AND p.lacking > 0
+$$;
+COMMENT ON FUNCTION lacks_origin_places() IS 'why this node cannot apply what a member writes: PostgreSQL has no place for its origin; else null';
+
+-- Called while a joining node waits for members: shows the first of them that has no place for an origin, or that none lacks one any more.
+CREATE FUNCTION note_lacking_origin_places() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	me constant integer := replication_plugin.my_id();
+	member record;
+	answer text;
+	lack text;
+BEGIN
+	FOR member IN SELECT n.node_id, n.node_name, n.dsn FROM replication_plugin.node n WHERE n.state = 'ready' OR n.node_id = me ORDER BY n.node_id LOOP
+		BEGIN
+			IF member.node_id = me THEN
+				answer := replication_plugin.lacks_origin_places();
+			ELSE
+				SELECT q[1] INTO answer FROM replication_plugin.remote_query(member.dsn, 'SELECT replication_plugin.lacks_origin_places()') q;
+			END IF;
+		EXCEPTION WHEN others THEN
+			CONTINUE; -- it cannot be reached, which others tell, or is of a version that does not know
+		END;
+		IF answer IS NOT NULL THEN
+			lack := format('node "%s" cannot apply what other members write, as it lacks places for replication origins: %s HINT: On that node: ALTER SYSTEM SET %s = 20; restart. The join goes on by itself.',
+				member.node_name, answer, substring(answer FROM '[(]([a-z_]+)[)]'));
+			EXIT;
+		END IF;
+	END LOOP;
+	UPDATE replication_plugin.local_node l SET last_error = lack, last_error_at = CASE WHEN lack IS NULL THEN l.last_error_at ELSE clock_timestamp() END
+		WHERE l.last_error IS DISTINCT FROM lack AND (lack IS NOT NULL OR l.last_error LIKE 'node % lacks places for replication origins%');
+END
+$$;
+COMMENT ON FUNCTION note_lacking_origin_places() IS 'shows which member has no place for a replication origin, while this node waits for members';

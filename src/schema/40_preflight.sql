@@ -50,6 +50,7 @@ DECLARE
 	n integer;
 	free integer;
 	peer record;
+	places record;
 	answer text[];
 	t0 timestamptz;
 	doubt integer;
@@ -112,12 +113,12 @@ BEGIN
 	RETURN NEXT;
 
 	requirement := 'replication origins';
-	-- a setting of their own since PostgreSQL 18
-	names := CASE WHEN current_setting('max_active_replication_origins', true) IS NULL THEN 'max_replication_slots' ELSE 'max_active_replication_origins' END;
-	free := current_setting(names)::integer - (SELECT count(*) FROM pg_replication_origin_status);
-	detail := free || ' free of ' || current_setting(names) || ' (' || names || ')';
-	ok := free >= n;
-	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET ' || names || ' = 20; restart' END;
+	-- for each member that has none; in no group yet: for another member, and for rows that are copied
+	SELECT * INTO places FROM replication_plugin.origin_places();
+	free := places.places - places.used;
+	detail := format('%s free of %s (%s)', free, places.places, places.setting) || coalesce(', none yet for ' || places.names, '');
+	ok := free >= CASE WHEN replication_plugin.my_id() IS NULL THEN 2 ELSE places.lacking END;
+	fix := CASE WHEN NOT ok THEN 'ALTER SYSTEM SET ' || places.setting || ' = 20; restart' END;
 	RETURN NEXT;
 
 	requirement := 'walsenders';
@@ -236,3 +237,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION require_preflight() IS 'an error that names the first requirement that is not met';
+
+-- Raises an error if this server has no places for the origins of the members that a joining node finds, and for rows that it copies.
+CREATE FUNCTION require_origin_places(via text, copies boolean) RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	needed integer;
+	p record;
+BEGIN
+	SELECT q[1]::integer + copies::integer INTO needed
+		FROM replication_plugin.remote_query(via, 'SELECT count(*) FROM replication_plugin.members() m WHERE m.state <> ''removed''') q;
+	SELECT * INTO p FROM replication_plugin.origin_places();
+	IF p.places - p.used < needed THEN
+		RAISE EXCEPTION 'this server is not ready for replication: replication origins: % free of % (%), and this group needs %', p.places - p.used, p.places, p.setting, needed
+			USING ERRCODE = '55000', HINT = format('ALTER SYSTEM SET %s = 20; restart', p.setting);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION require_origin_places(text, boolean) IS 'an error if this server has too few places for the replication origins of a group';

@@ -263,6 +263,7 @@ BEGIN
 	PERFORM replication_plugin.require_rights(dsn, false);
 	SELECT * INTO source FROM replication_plugin.ask_source(via);
 	PERFORM replication_plugin.require_rights(via, copy_schema);
+	PERFORM replication_plugin.require_origin_places(via, copy_data);
 	PERFORM replication_plugin.require_no_foreign_partitions();
 	PERFORM replication_plugin.remote_query(via, 'SELECT replication_plugin.require_no_foreign_partitions()');
 	IF copy_schema THEN

@@ -9,7 +9,7 @@ BEGIN
 		'wait_for_progress(integer, pg_lsn, interval)', 'wait_for_removal(integer, interval)', 'reserve_node(uuid, integer, text, text)', 'last_node_id()',
 		'expel(uuid, integer)', 'admit_node(uuid, integer, text, text)', 'transaction_waited_for(integer)', 'prepare_removal(interval)',
 		'take_node_dsn(uuid, integer, bigint, integer, text)', 'note_out_of_step(bigint, text, text, pg_lsn, text)', 'code_paths()',
-		'hide_secrets(boolean)', 'end_table_wait(text, text)', 'kept_for_copy(text, text, pg_lsn)', 'forget_joining(integer)', 'free_slot_of(integer)']::regprocedure[]
+		'hide_secrets(boolean)', 'end_table_wait(text, text)', 'kept_for_copy(text, text, pg_lsn)', 'forget_joining(integer)', 'free_slot_of(integer)', 'lacks_origin_places()']::regprocedure[]
 	LOOP
 		EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp', f);
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);

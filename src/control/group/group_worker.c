@@ -50,6 +50,7 @@
 #include "catalog/nodes.h"
 #include "control/group/collector.h"
 #include "control/group/settle.h"
+#include "control/workers/lacking_places.h"
 #include "control/workers/manager_sql.h"
 #include "control/workers/sql.h"
 #include "control/workers/workers.h"
@@ -153,6 +154,7 @@ typedef struct GroupWorker
 	Moment		asked_at;		/* ... and all members were asked to answer at this time */
 	bool		announced;		/* all members know that this node is ready */
 	XLogRecPtr	announced_at;	/* ... once they have this local transaction */
+	Moment		places_asked_at;	/* of lacking_places_round() */
 	uint64		told;			/* activity_count() before the last row */
 	Frontier   *told_frontier;	/* in the last row */
 	char	   *told_state;		/* view, fenced nodes and links in the last row */
@@ -465,6 +467,10 @@ group_worker_announce(GroupWorker *worker)
 	}
 	params[0] = psprintf("%X/%X", LSN_FORMAT_ARGS(worker->announced_at));
 	worker->announced = strcmp(sql_value(announce_sql, 1, params), "t") == 0;
+	if (worker->announced)
+		lacking_places_end();
+	else
+		lacking_places_round(&worker->places_asked_at);
 }
 
 /*

@@ -64,6 +64,7 @@
 #include "catalog/names.h"
 #include "catalog/nodes.h"
 #include "control/join/join.h"
+#include "control/workers/lacking_places.h"
 #include "control/workers/sql.h"
 #include "control/workers/workers.h"
 #include "model/frontier.h"
@@ -410,11 +411,13 @@ static void
 catch_up(Joining *join)
 {
 	char	   *missing;
+	Moment		asked_at = 0;
 
 	while ((missing = still_missing()) != NULL)
 	{
 		join_progress("catching up, waiting for %s%s", missing, link_fails(join) ? "; the link from the source fails: see the view links" : "");
 		require_membership();
+		lacking_places_round(&asked_at);
 		worker_wait(POLL_MS);
 	}
 	join_set_state(join, JOIN_OPENING);
