@@ -21,6 +21,7 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "capture/causal_context.h"
+#include "capture/own_commit.h"
 #include "catalog/nodes.h"
 #include "catalog/waiting_table.h"
 #include "control/guard/alter_guard.h"
@@ -48,6 +49,7 @@
 #include "shared/origin_mark.h"
 #include "shared/origin_map.h"
 #include "shared/requirement.h"
+#include "sqlapi/after.h"
 #include "sqlapi/settings.h"
 #include "store/capture_note.h"
 #include "store/rewrite_known.h"
@@ -71,6 +73,7 @@ PG_MODULE_MAGIC;
  * - drop_guard locks the extension and revokes rights, so it comes last, after all that can refuse.
  */
 static const UtilityTaker utility_takers[] = {
+	{own_commit_command, PRELOADED},
 	{commit_stamp_command, PRELOADED},
 	{rewrite_guard_command, PRELOADED},
 	{template_guard_command, PRELOADED},
@@ -102,6 +105,7 @@ static const AccessTaker access_takers[] = {
 	{ON_ACCESS(OAT_FUNCTION_EXECUTE), insertion_guard_object},
 	{ON_ACCESS(OAT_FUNCTION_EXECUTE), origin_guard_object, PRELOADED},
 	{ON_ACCESS(OAT_POST_CREATE), rewrite_guard_object, PRELOADED},
+	{ON_ACCESS(OAT_TRUNCATE) | ON_ACCESS(OAT_POST_CREATE), own_commit_object, PRELOADED},
 	{0}
 };
 
@@ -111,6 +115,7 @@ static const PermsTaker perms_takers[] = {
 	write_guard_perms,
 	insertion_guard_perms,
 	constraint_guard_perms,
+	own_commit_perms,
 	NULL
 };
 
@@ -152,6 +157,7 @@ install_preloaded(void)
 	fault_point_install();
 #endif
 	commit_stamp_install();		/* after all that need its timestamp: see below */
+	own_commit_install();
 	origin_guard_install();
 	/* pg_upgrade wants databases without sessions and without writes, in the old and the new server */
 	if (!IsBinaryUpgrade)
@@ -161,7 +167,7 @@ install_preloaded(void)
 /*
  * Transaction callbacks are called in the reverse order of their registration: so commit_stamp
  * comes after those that may write or fail before the commit, and before those that read its
- * timestamp; and origin_mark, which advances an origin, after all that may fail.
+ * timestamp, and own_commit before it, as it sets an origin; and origin_mark, which advances an origin, after all that may fail.
  */
 void
 _PG_init(void)
@@ -171,6 +177,7 @@ _PG_init(void)
 	origin_mark_install();
 	settings_define();
 	causal_context_define_setting();
+	after_define_settings();
 	code_hook_install();
 	settings_reserve_prefix();
 	hooks_install(&takers, preloaded);

@@ -11,8 +11,8 @@
 #include "access/table.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/pg_lsn.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -44,6 +44,9 @@ enum
 	LOCAL_LAST_ERROR_AT,
 	LOCAL_FAILURES,
 	LOCAL_SINCE_XID,
+	LOCAL_INCARNATION = 21,
+	LOCAL_RUN_TOKEN,
+	LOCAL_RUN_START,
 	LOCAL_ANNOUNCED = 25,
 	LOCAL_COPY_OF,
 	LOCAL_COPY_SINCE,
@@ -62,6 +65,7 @@ typedef struct CachedNode
 	uint64		since_xid;
 	NodeId		copy_of;
 	uint64		copy_since;
+	NodeRun		run;
 	char		name[NAMEDATALEN * 4];
 	char		state[64];
 } CachedNode;
@@ -79,17 +83,15 @@ for_each_row(const char *table, void (*callback) (HeapTuple, TupleDesc, void *),
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Snapshot	snapshot;
 
 	if (!OidIsValid(relid))
 		return;
 	rel = table_open(relid, AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	/* a catalog snapshot, which is new, and leaves a transaction that has none without one */
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		callback(tuple, RelationGetDescr(rel), arg);
 	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 }
 
@@ -113,6 +115,22 @@ get_int(HeapTuple tuple, TupleDesc desc, int att)
 	return isnull ? 0 : DatumGetInt32(d);
 }
 
+/* Reads of the row of local_node which run of the server of which group it tells. */
+static NodeRun
+read_run(HeapTuple tuple, TupleDesc desc)
+{
+	NodeRun		run = {0};
+	bool		isnull;
+
+	memcpy(run.group, DatumGetUUIDP(heap_getattr(tuple, LOCAL_GROUP_ID, desc, &isnull))->data,
+		   UUID_LEN);
+	run.node = get_int(tuple, desc, LOCAL_NODE_ID);
+	run.number = DatumGetInt64(heap_getattr(tuple, LOCAL_INCARNATION, desc, &isnull));
+	run.token = DatumGetInt64(heap_getattr(tuple, LOCAL_RUN_TOKEN, desc, &isnull));
+	run.start = DatumGetLSN(heap_getattr(tuple, LOCAL_RUN_START, desc, &isnull));
+	return run;
+}
+
 /* Reads the row of local_node. */
 static void
 nodes_read_local(HeapTuple tuple, TupleDesc desc, void *arg)
@@ -133,6 +151,7 @@ nodes_read_local(HeapTuple tuple, TupleDesc desc, void *arg)
 	n->copy_data = DatumGetBool(heap_getattr(tuple, LOCAL_COPY_DATA, desc, &isnull));
 	n->since_xid = DatumGetInt64(heap_getattr(tuple, LOCAL_SINCE_XID, desc, &isnull));
 	n->announced = DatumGetBool(heap_getattr(tuple, LOCAL_ANNOUNCED, desc, &isnull));
+	n->run = read_run(tuple, desc);
 	n->copy_of = get_int(tuple, desc, LOCAL_COPY_OF);
 	n->copy_since = heap_attisnull(tuple, LOCAL_COPY_SINCE, desc) ? 0 :
 		DatumGetInt64(heap_getattr(tuple, LOCAL_COPY_SINCE, desc, &isnull));
@@ -186,6 +205,7 @@ load_cache(void)
 		cache.since_xid = n->since_xid;
 		cache.copy_of = n->copy_of;
 		cache.copy_since = n->copy_since;
+		cache.run = n->run;
 		strlcpy(cache.name, n->node_name, sizeof(cache.name));
 		strlcpy(cache.state,
 				strcmp(n->state, "ready") == 0 && !n->announced ? "joining: announced" : n->state,
@@ -219,6 +239,13 @@ nodes_local_copy_of(uint64 *since)
 	load_cache();
 	*since = cache.copy_since;
 	return cache.copy_of;
+}
+
+const NodeRun *
+nodes_local_run(void)
+{
+	load_cache();
+	return &cache.run;
 }
 
 bool

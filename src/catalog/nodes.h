@@ -6,9 +6,21 @@
 #ifndef REPLICATION_PLUGIN_NODES_H
 #define REPLICATION_PLUGIN_NODES_H
 
+#include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
+#include "utils/uuid.h"
 
 #include "model/version.h"
+
+/* The last run of this server that local_node tells of, and in which group. */
+typedef struct NodeRun
+{
+	uint8		group[UUID_LEN];
+	NodeId		node;
+	int64		number;			/* of the runs of this server as a member, from 1 */
+	int64		token;			/* instance_token() of that run; 0: none is noted */
+	XLogRecPtr	start;			/* end of the WAL when it began */
+} NodeRun;
 
 /* The row of local_node: this database as a member, or as one that joins or has left. */
 typedef struct LocalNode
@@ -28,6 +40,7 @@ typedef struct LocalNode
 	uint64		since_xid;
 	NodeId		copy_of;		/* member of which this server is a copy, or INVALID_NODE_ID */
 	uint64		copy_since;		/* rows of this transaction, or of later ones, are that member's */
+	NodeRun		run;
 	char	   *failed_state;	/* joining: state at the last error; NULL if none is noted */
 } LocalNode;
 
@@ -49,6 +62,12 @@ extern LocalNode *nodes_local(void);
  * invalidations reset the cache.
  */
 extern NodeId nodes_local_id(void);
+
+/*
+ * Returns the last noted run of this server (cached likewise). It is this run only if its token is
+ * instance_token(): a session may write before the manager has noted that the server runs anew.
+ */
+extern const NodeRun *nodes_local_run(void);
 
 /* Returns the transaction since which this database is a member (cached likewise). */
 extern uint64 nodes_local_since_xid(void);

@@ -19,7 +19,7 @@ GRANT EXECUTE ON FUNCTION siblings(regclass, jsonb), row_of_json(regclass, jsonb
 	context_is_here(regclass, record, text), wait_for_context(regclass, jsonb, text, interval), resolve(regclass, jsonb, jsonb, text), delete_unshown(regclass, record),
 	require_key(regclass, jsonb), require_arguments(text, text[]), stored_key(text, tid), code_search_path(oid) TO PUBLIC;
 ALTER FUNCTION origin_names(integer, text) SECURITY DEFINER;
-GRANT EXECUTE ON FUNCTION wait_for_apply(interval), flush_point() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION wait_for_apply(interval), flush_point(), write_token(), covers(text), wait_for(text, interval) TO PUBLIC;
 ALTER FUNCTION wait_for_apply(interval) SECURITY DEFINER;
 ALTER FUNCTION my_id() SECURITY DEFINER;
 

@@ -78,6 +78,17 @@ wakeup_sleep(Wakeup event, long ms)
 		(void) ConditionVariableTimedSleep(&shared()->cv[event], ms, PG_WAIT_EXTENSION);
 }
 
+bool
+wakeup_sleep_until(Wakeup event, Moment deadline)
+{
+	long		left = moment_ms_until(deadline);
+
+	if (left == 0)
+		return false;
+	wakeup_sleep(event, left);
+	return true;
+}
+
 void
 wakeup_done(void)
 {

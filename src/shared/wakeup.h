@@ -9,6 +9,7 @@
 #ifndef REPLICATION_PLUGIN_WAKEUP_H
 #define REPLICATION_PLUGIN_WAKEUP_H
 
+#include "base/moment.h"
 #include "base/shmem.h"
 
 typedef enum Wakeup
@@ -37,6 +38,9 @@ extern void wakeup_send(Wakeup event);
  */
 extern void wakeup_sleep(Wakeup event, long ms);
 extern void wakeup_done(void);
+
+/* Likewise, until a deadline. Returns false at once if it has come. */
+extern bool wakeup_sleep_until(Wakeup event, Moment deadline);
 
 /* Sleeps for ms milliseconds, whatever happens. Serves interrupts. */
 extern void wakeup_pause(long ms);

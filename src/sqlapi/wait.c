@@ -71,18 +71,6 @@ wait_look(SPIPlanPtr plan, Datum *args)
 	return SPI_processed;
 }
 
-/* Sleeps until the event occurs or the deadline has come. Returns false if it has. */
-static bool
-sleep_until(Wakeup event, Moment deadline)
-{
-	long		left = moment_ms_until(deadline);
-
-	if (left == 0)
-		return false;
-	wakeup_sleep(event, left);
-	return true;
-}
-
 /* ---------- wait_until_ready() ---------- */
 
 typedef enum Readiness
@@ -143,7 +131,7 @@ replication_plugin_wait_until_ready(PG_FUNCTION_ARGS)
 
 	do
 		readiness = look_at_node(plan, &said, &complained);
-	while (readiness == NOT_YET && sleep_until(WAKEUP_GROUP, deadline));
+	while (readiness == NOT_YET && wakeup_sleep_until(WAKEUP_GROUP, deadline));
 	wakeup_done();
 	session_sql_end(nest);
 	PG_RETURN_BOOL(readiness == READY);
@@ -171,7 +159,7 @@ replication_plugin_wait_for_removal(PG_FUNCTION_ARGS)
 		removed = wait_look(plan, &leaving) > 0;
 		SPI_freetuptable(SPI_tuptable);
 	}
-	while (!removed && sleep_until(WAKEUP_GROUP, deadline));
+	while (!removed && wakeup_sleep_until(WAKEUP_GROUP, deadline));
 	wakeup_done();
 	session_sql_end(nest);
 	PG_RETURN_BOOL(removed);
@@ -194,7 +182,7 @@ replication_plugin_wait_for_progress(PG_FUNCTION_ARGS)
 	origin_map_ensure_loaded();
 	do
 		has = origin_hold_visible(origin, false) >= Max(target, 1) && origin_hold_visible(origin, true) >= target;
-	while (!has && sleep_until(WAKEUP_APPLIED, deadline));
+	while (!has && wakeup_sleep_until(WAKEUP_APPLIED, deadline));
 	wakeup_done();
 	PG_RETURN_BOOL(has);
 }
@@ -238,7 +226,7 @@ replication_plugin_wait_for_context(PG_FUNCTION_ARGS)
 		here = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
 		SPI_freetuptable(SPI_tuptable);
 	}
-	while (!here && sleep_until(WAKEUP_APPLIED, deadline));
+	while (!here && wakeup_sleep_until(WAKEUP_APPLIED, deadline));
 	wakeup_done();
 	SPI_finish();
 	PG_RETURN_BOOL(here);

@@ -41,7 +41,7 @@ extern void __sanitizer_print_stack_trace(void);
 
 static const FuzzTarget *const targets[] = {
 	&fuzz_wire, &fuzz_value, &fuzz_link, &fuzz_message, &fuzz_state, &fuzz_merge, &fuzz_key, &fuzz_import,
-	&fuzz_context, &fuzz_frontier, &fuzz_options, &fuzz_pattern, &fuzz_topology, &fuzz_dsn, &fuzz_lists,
+	&fuzz_context, &fuzz_frontier, &fuzz_token, &fuzz_options, &fuzz_pattern, &fuzz_topology, &fuzz_dsn, &fuzz_lists,
 };
 
 static const FuzzTarget *target;

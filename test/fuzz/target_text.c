@@ -1,18 +1,20 @@
 /*
  * target_text.c
- *		Small texts: causal contexts, frontiers, options of the output plugin, patterns of tables, dsns.
+ *		Small texts: causal contexts, frontiers, tokens, options of the output plugin, patterns of tables, dsns.
  */
 #include "postgres.h"
 
 #include "libpq-fe.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
+#include "port/pg_crc32c.h"
 
 #include "base/dsn.h"
 #include "capture/causal_context.h"
 #include "fuzz.h"
 #include "model/frontier.h"
 #include "model/stable.h"
+#include "model/token.h"
 #include "output/options.h"
 #include "output/table_pattern.h"
 #include "wire/protocol.h"
@@ -127,6 +129,41 @@ seeds_frontier(void)
 }
 
 const FuzzTarget fuzz_frontier = {"frontier", NULL, run_frontier, seeds_frontier};
+
+/* ---------- tokens ---------- */
+
+/* A token without its check, which is added: what is read is printed as it was. */
+static bool
+run_token(FuzzInput *in)
+{
+	char	   *body = fuzz_text(in);
+	char	   *text;
+	char		printed[TOKEN_TEXT_SIZE];
+	pg_crc32c	crc;
+	Token		token;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, body, strlen(body));
+	FIN_CRC32C(crc);
+	(void) token_from_text(body, &token);
+	text = psprintf("%s.%08X", body, crc);
+	if (token_from_text(text, &token) != TOKEN_VALID)
+		return true;
+	token_to_text(&token, printed);
+	fuzz_check(strcmp(printed, text) == 0);
+	for (int i = 0; i < token.n; i++)
+		fuzz_check(token.entries[i].node > 0 && token.entries[i].lsn.value > 0 && token.entries[i].run >= 0);
+	return true;
+}
+
+static void
+seeds_token(void)
+{
+	fuzz_seed_text("none", "1.0123456789ABCDEF0123456789ABCDEF");
+	fuzz_seed_text("three", "1.C0FFEE00C0FFEE00C0FFEE00C0FFEE00.2-16B3748-5.3-1A0.2147483647-FFFFFFFFFFFFFFFF-9223372036854775807");
+}
+
+const FuzzTarget fuzz_token = {"token", NULL, run_token, seeds_token};
 
 /* ---------- options ---------- */
 

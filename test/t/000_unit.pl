@@ -10,6 +10,7 @@ $mesh->sql(1, <<'SQL');
 CREATE FUNCTION unit_version() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_tokens() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_frontier(bigint) RETURNS int AS 'unit_tests' LANGUAGE C;
+CREATE FUNCTION unit_token_text(bigint) RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_wire() RETURNS int AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_value(oid, text) RETURNS text AS 'unit_tests' LANGUAGE C;
 CREATE FUNCTION unit_fuzz(bigint, int) RETURNS int AS 'unit_tests' LANGUAGE C;
@@ -21,6 +22,7 @@ SQL
 cmp_ok($mesh->sql(1, 'SELECT unit_version()'), '>', 100, 'order of versions');
 cmp_ok($mesh->sql(1, 'SELECT unit_tokens()'), '>', 8, 'so many per second');
 cmp_ok($mesh->sql(1, "SELECT unit_frontier($seed)"), '>', 8000, 'frontiers merge');
+cmp_ok($mesh->sql(1, "SELECT unit_token_text($seed)"), '>', 100000, 'tokens are read as they were written, and nothing else is');
 cmp_ok($mesh->sql(1, 'SELECT unit_wire()'), '>', 20, 'every message is read as it was written');
 my %values = (
 	bool => 't', int2 => '-5', int4 => '2147483647', int8 => '-9223372036854775808', float4 => '1.5', float8 => 'NaN',

@@ -17,6 +17,7 @@
 #include "base/session.h"
 #include "base/token_bucket.h"
 #include "model/frontier.h"
+#include "model/token.h"
 #include "model/version.h"
 #include "wire/value.h"
 #include "wire/wire.h"
@@ -26,6 +27,7 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(unit_version);
 PG_FUNCTION_INFO_V1(unit_tokens);
 PG_FUNCTION_INFO_V1(unit_frontier);
+PG_FUNCTION_INFO_V1(unit_token_text);
 PG_FUNCTION_INFO_V1(unit_wire);
 PG_FUNCTION_INFO_V1(unit_value);
 PG_FUNCTION_INFO_V1(unit_fuzz);
@@ -152,6 +154,63 @@ unit_frontier(PG_FUNCTION_ARGS)
 	CHECK(frontier_lsn(frontier_create(), 7) == InvalidXLogRecPtr);
 	for (int i = 0; i < lengthof(malformed); i++)
 		CHECK(frontier_from_text(malformed[i]) == NULL);
+	PG_RETURN_INT32(checks);
+}
+
+/* Tokens: there and back; no cut, no other byte and no other order is taken for a token. */
+Datum
+unit_token_text(PG_FUNCTION_ARGS)
+{
+	pg_prng_state prng;
+	char		text[TOKEN_TEXT_SIZE + 10];
+	char		again[TOKEN_TEXT_SIZE];
+	Token		token;
+	Token		back;
+
+	checks = 0;
+	pg_prng_seed(&prng, PG_GETARG_INT64(0));
+	for (int n = 0; n <= TOKEN_MAX_ENTRIES; n++)
+	{
+		int			length;
+
+		memset(&token, 0, sizeof(token));
+		token.n = n;
+		for (int i = 0; i < TOKEN_GROUP_BYTES; i++)
+			token.group[i] = pg_prng_uint64(&prng);
+		for (int i = 0; i < n; i++)
+		{
+			token.entries[i].node = n == TOKEN_MAX_ENTRIES ? PG_INT32_MAX - n + i : i / 2 + 1;
+			token.entries[i].run = n == TOKEN_MAX_ENTRIES ? PG_INT64_MAX : i % 2;
+			token.entries[i].lsn.value = n == TOKEN_MAX_ENTRIES ? PG_UINT64_MAX : pg_prng_uint64_range(&prng, 1, PG_UINT64_MAX);
+		}
+		token_to_text(&token, text);
+		length = strlen(text);
+		CHECK(n != 3 || length < 200);
+		CHECK(token_from_text(text, &back) == TOKEN_VALID);
+		token_to_text(&back, again);
+		CHECK(strcmp(text, again) == 0);
+		for (int at = 0; at < length; at++)
+		{
+			char		was = text[at];
+
+			text[at] = '\0';
+			CHECK(token_from_text(text, &back) == TOKEN_MALFORMED);
+			text[at] = was;
+			for (const char *c = "0A-.x /"; *c; c++)
+			{
+				if (*c == was || at == 0)
+					continue;
+				text[at] = *c;
+				CHECK(token_from_text(text, &back) != TOKEN_VALID);
+			}
+			text[at] = was;
+		}
+		strcat(text, "0");
+		CHECK(token_from_text(text, &back) == TOKEN_MALFORMED);
+	}
+	CHECK(token_from_text("2.x", &back) == TOKEN_NEWER);
+	CHECK(token_from_text("", &back) == TOKEN_MALFORMED);
+	CHECK(token_from_text("0.x", &back) == TOKEN_MALFORMED);
 	PG_RETURN_INT32(checks);
 }
 
