@@ -2,6 +2,7 @@
 # session or leaves it, and what it names is exactly the position under which another node gets the transaction.
 use strict;
 use warnings;
+use File::Basename qw(dirname);
 use IO::Socket::UNIX;
 use Mesh;
 use Test::More;
@@ -224,6 +225,13 @@ is($mesh->sql($_, "SELECT replication_plugin.wait_for('$old', '60 seconds') AND 
 # a role that owns nothing
 $mesh->sql(2, 'CREATE ROLE nobody_here LOGIN');
 is((session(2, "SET SESSION AUTHORIZATION nobody_here; SELECT replication_plugin.covers('$new'), replication_plugin.write_token() IS NULL"))[0], 't|t', 'any role may ask');
+
+# ---------- the commands of the document ----------
+my ($given) = session(1, "INSERT INTO t VALUES (400, 'as documented');\n$token");
+my @commands = PostgreSQL::Test::Utils::slurp_file(dirname(__FILE__) . '/../../docs/guarantees.md') =~ /^    (.*)$/mg;
+is(scalar @commands, 7, 'docs/guarantees.md has commands');
+my $script = join "\n", map { s/'\.\.\.'/'$given'/r =~ s/SELECT \.\.\.;/SELECT v FROM t WHERE id = 400;/r } @commands;
+is(join('|', session(2, $script)), '|as documented|t|t', 'they do what it says');
 $mesh->wait_converged;
 $mesh->is_identical('at the end');
 done_testing();
