@@ -7,7 +7,7 @@
 
 /* The error that is shown for a node that has lost some. */
 #define TIMESTAMPS_LOST \
-	"commit timestamps of rows that not all members have yet are lost, as the server ran without track_commit_timestamp"
+	"commit timestamps of rows that not all members have yet are lost, as the server ran without track_commit_timestamp, or was upgraded by pg_upgrade"
 
 /* Returns true if some are lost. Runs transactions of its own; call it outside of a transaction. */
 extern bool timestamps_are_lost(void);

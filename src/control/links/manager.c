@@ -72,7 +72,8 @@ static const char take_removal_sql[] =
 static const char set_dsn_sql[] = "UPDATE replication_plugin.local_node SET dsn = $1";
 static const char set_error_sql[] =
 	"UPDATE replication_plugin.local_node SET last_error = $1, last_error_at = pg_catalog.now()";
-static const char renew_after_upgrade_sql[] = "SELECT replication_plugin.renew_after_upgrade()";
+static const char begin_renewal_sql[] = "SELECT replication_plugin.begin_renewal()";
+static const char finish_renewal_sql[] = "SELECT replication_plugin.finish_renewal()";
 static const char preload_in_sessions_sql[] = "SELECT replication_plugin.preload_in_sessions(true)";
 
 /* A worker of a kind that runs at most once in a database. */
@@ -482,6 +483,19 @@ is_suspended(const Manager *manager)
 }
 
 /*
+ * Lets a node that is alone in its group go on after pg_upgrade. This comes before the node has an
+ * origin again, and before local writes begin.
+ */
+static void
+renew_after_upgrade(void)
+{
+	char	   *needed = sql_value(begin_renewal_sql, 0, NULL);
+
+	if (needed && needed[0] == 't')
+		sql_value(finish_renewal_sql, 0, NULL);
+}
+
+/*
  * Creates the replication origin that COMMIT PREPARED may need, since COMMIT PREPARED itself cannot
  * create one. The lock on local_node keeps it from being created while the group is left (see
  * teardown()).
@@ -592,8 +606,7 @@ manager_work(Manager *manager)
 		return true;
 	if (!manager->found)
 	{
-		/* before there is an origin, and before local writes begin */
-		sql_value(renew_after_upgrade_sql, 0, NULL);
+		renew_after_upgrade();
 		make_clock_origin();
 		sql_value(preload_in_sessions_sql, 0, NULL);
 		manager->found = manager_status_found(manager->dboid);
@@ -604,9 +617,11 @@ manager_work(Manager *manager)
 		return true;
 	}
 	clock_guard_round(local, nodes);
+	/* local writes begin only on a node that has the versions of its rows */
+	if (!check_requirements(manager, local) || !check_timestamps(manager, local))
+		return true;
 	run_guard_round(&manager->run_guarded_at, local, nodes);
-	if (!check_requirements(manager, local) || !check_identity(manager, local) ||
-		!check_timestamps(manager, local))
+	if (!check_identity(manager, local))
 		return true;
 	if (!notice_removal(local, nodes))
 		return true;
