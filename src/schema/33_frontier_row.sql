@@ -34,29 +34,37 @@ COMMENT ON FUNCTION make_group_slot() IS 'makes the slot that keeps what any mem
 
 -- A node that is alone in its group goes on after pg_upgrade, which keeps neither slots (since 17 only those that have decoded everything) nor replication
 -- origins nor internal triggers: what it is to make anew. A server that was restored from a base backup has no slots either, but it has its origins; it may
--- not know of members that were added since, so its node joins anew. Local writes that wait for a judgement of the run hold locks of their tables: they are
--- refused meanwhile. True if finish_renewal() is to be called, in a transaction of its own.
+-- not know of members that were added since, so its node joins anew.
+CREATE FUNCTION needs_renewal() RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM replication_plugin.stable_point p, replication_plugin.local_node l WHERE p.slot_made AND l.state = 'ready')
+		AND NOT EXISTS (SELECT FROM pg_replication_origin o WHERE starts_with(o.roname, replication_plugin.origin_name('')))
+		AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id <> replication_plugin.my_id() AND n.state <> 'removed');
+END
+$$;
+COMMENT ON FUNCTION needs_renewal() IS 'whether this node is alone in its group and has been through pg_upgrade';
+
+-- Local writes that wait for a judgement of the run hold locks of their tables: so they are refused, in a transaction before that of finish_renewal().
 CREATE FUNCTION begin_renewal() RETURNS boolean LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-	IF EXISTS (SELECT FROM replication_plugin.stable_point p, replication_plugin.local_node l WHERE p.slot_made AND l.state = 'ready')
-		AND NOT EXISTS (SELECT FROM pg_replication_origin o WHERE starts_with(o.roname, replication_plugin.origin_name('')))
-		AND NOT EXISTS (SELECT FROM replication_plugin.node n WHERE n.node_id <> replication_plugin.my_id() AND n.state <> 'removed') THEN
-		UPDATE replication_plugin.local_node SET announced = false, progress = 'internal triggers are made anew after pg_upgrade';
-		RETURN true;
-	END IF;
-	RETURN false;
+	UPDATE replication_plugin.local_node SET announced = false, progress = 'internal triggers are made anew after pg_upgrade'
+		WHERE replication_plugin.needs_renewal();
+	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION begin_renewal() IS 'whether this node is alone in its group and has been through pg_upgrade; then it takes no writes until finish_renewal()';
+COMMENT ON FUNCTION begin_renewal() IS 'after pg_upgrade of a node that is alone in its group: it takes no writes until finish_renewal(), which is to be called if this is true';
 
 CREATE FUNCTION finish_renewal() RETURNS void LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-	PERFORM replication_plugin.capture_install_all();
-	PERFORM pg_drop_replication_slot(r.slot_name) FROM pg_replication_slots r WHERE r.slot_name = replication_plugin.group_slot_name();
-	UPDATE replication_plugin.stable_point SET slot_made = false;
-	UPDATE replication_plugin.local_node SET announced = true, progress = NULL;
+	IF replication_plugin.needs_renewal() THEN
+		PERFORM replication_plugin.capture_install_all();
+		PERFORM pg_drop_replication_slot(r.slot_name) FROM pg_replication_slots r WHERE r.slot_name = replication_plugin.group_slot_name();
+		UPDATE replication_plugin.stable_point SET slot_made = false;
+		UPDATE replication_plugin.local_node SET announced = true, progress = NULL;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION finish_renewal() IS 'lets a node that is alone in its group go on after pg_upgrade';
