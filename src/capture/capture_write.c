@@ -30,6 +30,7 @@
 #include "base/fault_point.h"
 #include "capture/capture.h"
 #include "capture/causal_context.h"
+#include "capture/own_commit.h"
 #include "catalog/as_owner.h"
 #include "catalog/message_seal.h"
 #include "catalog/names.h"
@@ -290,4 +291,5 @@ capture_write_delete_parked(MergeTable *t, Relation rel, const Datum *key)
 {
 	capture_write_row(t, rel, key, NULL, NULL);
 	capture_note(RelationGetRelid(rel), -1);	/* a message without a change */
+	own_commit_note_message();
 }

@@ -10,13 +10,16 @@
  * COPY or TRUNCATE may write, and each new table. At commit, the counters that PostgreSQL keeps for
  * the statistics of tables tell whether rows were written, without those of subtransactions that
  * were rolled back. Where they do not tell (track_counts is off; a partitioned table, whose rows are
- * counted for partitions), rows count as written. A commit that is taken for one with replicated rows
- * costs nothing but time: other nodes know that they have all up to it with the next frontier row.
+ * counted for partitions; a table that is dropped), rows count as written, and so do those of COMMIT
+ * PREPARED. A commit that is taken for one with replicated rows costs nothing but time: other nodes
+ * know that they have all up to it with the next frontier row (shared/activity.h).
  *
- * COMMIT PREPARED counts as well, since nothing tells what was written by then.
+ * Whether a table is replicated is asked at commit. A table that the same transaction has moved to
+ * where tables are excluded is therefore missed.
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_class.h"
@@ -33,6 +36,7 @@
 #include "capture/own_commit.h"
 #include "catalog/nodes.h"
 #include "catalog/table_info.h"
+#include "shared/activity.h"
 #include "shared/manager_status.h"
 #include "shared/origin_map.h"
 
@@ -43,8 +47,9 @@ typedef struct OwnCommit
 	/* of the transaction: what it may write (in its memory context), and whether it is listed */
 	Oid		   *tables;
 	int			n;
-	bool		more;			/* more than MAX_TABLES */
-	bool		prepared;		/* the transaction is a COMMIT PREPARED, which has been done */
+	bool		more;			/* more than MAX_TABLES, or a message that others get */
+	bool		uncounted;		/* some were written while PostgreSQL did not count rows */
+	XLogRecPtr	prepared;		/* end of the COMMIT PREPARED that it has executed, or invalid */
 	Token		coming;			/* its token but for the position; without an entry: none */
 	/* of the session */
 	Token		last;			/* without an entry: there was none */
@@ -60,13 +65,14 @@ static void (*setting_shown) (void) = NULL;
 static bool
 is_clients(void)
 {
-	return MyBackendType == B_BACKEND && !is_own_worker() && shmem_exists();
+	return IsUnderPostmaster && !is_own_worker() && !IsParallelWorker() && shmem_exists();
 }
 
 /* Notes a table that the transaction may write. */
 static void
 note_table(Oid relid)
 {
+	own.uncounted |= !pgstat_track_counts;
 	if (own.more)
 		return;
 	for (int i = own.n - 1; i >= 0; i--)
@@ -115,8 +121,16 @@ void
 own_commit_command(const UtilityCommand *command)
 {
 	utility_next(command);
-	if (utility_is_transaction(command, TRANS_STMT_COMMIT_PREPARED))
-		own.prepared = is_clients();
+	if (!utility_is_transaction(command, TRANS_STMT_COMMIT_PREPARED) || !is_clients())
+		return;
+	own.prepared = XactLastRecEnd;
+	activity_note();			/* it calls no transaction callback of its own */
+}
+
+void
+own_commit_note_message(void)
+{
+	own.more = true;
 }
 
 /* ---------- the commit ---------- */
@@ -127,7 +141,8 @@ has_rows(Relation rel)
 {
 	PgStat_TableXactStatus *counts;
 
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE || !pgstat_should_count_relation(rel))
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE || own.uncounted ||
+		!pgstat_should_count_relation(rel))
 		return true;
 	counts = rel->pgstat_info->trans;
 	return counts && (counts->truncdropped || counts->tuples_inserted > 0 ||
@@ -142,7 +157,7 @@ is_written(Oid relid)
 	bool		written;
 
 	if (!rel)
-		return false;			/* it is dropped */
+		return true;			/* it is dropped, here */
 	written = has_rows(rel) && table_is_replicated(rel);
 	RelationClose(rel);
 	return written;
@@ -152,7 +167,7 @@ is_written(Oid relid)
 static bool
 wrote_rows(void)
 {
-	if (own.prepared || own.more)
+	if (own.prepared != InvalidXLogRecPtr || own.more)
 		return true;
 	for (int i = 0; i < own.n; i++)
 	{
@@ -169,9 +184,10 @@ wrote_rows(void)
 static bool
 travels(void)
 {
-	if (!own.prepared && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	if (own.prepared == InvalidXLogRecPtr &&
+		((own.n == 0 && !own.more) || !TransactionIdIsValid(GetTopTransactionIdIfAny())))
 		return false;
-	if ((own.n == 0 && !own.prepared) || !nodes_local_in_group())
+	if (!nodes_local_in_group())
 		return false;
 	if (replorigin_session_origin != InvalidRepOriginId)
 		origin_map_ensure_loaded();
@@ -190,11 +206,12 @@ before_commit(void)
 	run = nodes_local_run();
 	memcpy(own.coming.group, run->group, TOKEN_GROUP_BYTES);
 	own.coming.entries[0].node = run->node;
-	own.coming.entries[0].run = run->token == (int64) instance_token() ? run->number : 0;
+	/* note_run() gives the next number to this run if it is not noted yet */
+	own.coming.entries[0].run = run->number + (run->token == (int64) instance_token() ? 0 : 1);
 	own.coming.n = 1;
 }
 
-/* Called after the commit. Raises no errors. */
+/* Called after the commit. Only for lack of memory it raises an error, which is a PANIC here. */
 static void
 after_commit(void)
 {
@@ -205,7 +222,8 @@ after_commit(void)
 	own.last.n = 1;
 	memcpy(own.last.group, own.coming.group, TOKEN_GROUP_BYTES);
 	own.last.entries[0] = own.coming.entries[0];
-	own.last.entries[0].lsn.value = XactLastCommitEnd;
+	own.last.entries[0].lsn.value =
+		own.prepared != InvalidXLogRecPtr ? own.prepared : XactLastCommitEnd;
 	token_to_text(&own.last, text);
 	SetConfigOption("replication_plugin.token", text, PGC_INTERNAL, PGC_S_OVERRIDE);
 }
@@ -216,8 +234,8 @@ forget_transaction(void)
 {
 	own.tables = NULL;
 	own.n = 0;
-	own.more = false;
-	own.prepared = false;
+	own.more = own.uncounted = false;
+	own.prepared = InvalidXLogRecPtr;
 	own.coming.n = 0;
 }
 

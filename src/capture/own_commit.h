@@ -23,6 +23,9 @@ extern void own_commit_perms(List *range_table, List *permissions);
 extern void own_commit_object(ObjectAccessType access, Oid class, Oid object, int subid, void *arg);
 extern void own_commit_command(const UtilityCommand *command);
 
+/* Notes that the transaction writes a message that other nodes get, beside or without rows. */
+extern void own_commit_note_message(void);
+
 /*
  * Defines replication_plugin.token. The function is called whenever the setting is shown, first of
  * all when a session begins, before its client can send anything.

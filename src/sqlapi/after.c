@@ -9,8 +9,8 @@
  * The wait is in the check hook, which set_config() and SET have in common. The assign hook would be
  * called for a rollback as well. A token that the client gives with its connection (options) is
  * waited for when the settings are reported to the client, before it can send a statement: by then
- * the session is shown in pg_stat_activity and can be cancelled. A token that is set for a role or a
- * database is read and not waited for: nobody asks for it now.
+ * the session is shown in pg_stat_activity and can be cancelled. A token of the configuration file, of
+ * a role or of a database is not waited for: nobody asks for it now.
  */
 #include "postgres.h"
 
@@ -20,10 +20,8 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "base/own_transaction.h"
 #include "base/own_worker.h"
 #include "capture/own_commit.h"
 #include "shared/coverage.h"
@@ -31,21 +29,28 @@
 
 static char *setting_after = NULL;
 static int	setting_after_timeout = 10000;
-static char *awaited = NULL;	/* from the connection's options, until it is waited for */
+
+/* Of the connection's options, until it is waited for. */
+static struct
+{
+	bool		given;
+	CoverageNode me;
+	Token		token;
+}			awaited;
 
 /* Waits until this node has what a token stands for. Raises an error after the timeout. */
 static void
-after_wait(const char *text)
+after_wait(const CoverageNode *me, const Token *token)
 {
-	Token		token;
+	char	   *missing;
 
-	coverage_read_token(text, &token);
-	if (coverage_wait(&token, moment_after(setting_after_timeout)))
+	if (coverage_wait(me, token, moment_after(setting_after_timeout)))
 		return;
+	missing = coverage_missing(me, token);
 	ereport(ERROR,
 			(errcode(ERRCODE_TOKEN_NOT_COVERED),
 			 errmsg("this node does not have what the token stands for after %d ms", setting_after_timeout),
-			 errdetail("%s.", coverage_missing(&token)),
+			 missing[0] ? errdetail("%s.", missing) : 0,
 			 errhint("See replication_plugin.links, and the setting replication_plugin.after_timeout.")));
 }
 
@@ -57,54 +62,68 @@ refuse_late(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("replication_plugin.after must be set before the first statement of a transaction under REPEATABLE READ and SERIALIZABLE"),
-				 errdetail("The transaction has taken its snapshot, which waiting does not change.")));
+				 errdetail("The transaction has taken its snapshot, which waiting does not change."),
+				 errhint("Let SET be the first statement: set_config(), DO and CALL take a snapshot themselves.")));
 }
 
-/* Returns true in a session that waits when the setting is set, by whoever has set it. */
+/*
+ * Returns true if somebody sets the setting in a session now. A value of the configuration file, of a
+ * role or of a database is not even read: it could end the postmaster, or keep a role from its
+ * database.
+ */
 static bool
-waits(GucSource source)
+is_set_now(GucSource source)
 {
-	return MyBackendType == B_BACKEND && !is_own_worker() && IsUnderPostmaster &&
-		   !IsParallelWorker() && source != PGC_S_TEST && source >= PGC_S_CLIENT;
+	return IsUnderPostmaster && !is_own_worker() && !IsParallelWorker() &&
+		   source >= PGC_S_CLIENT && source != PGC_S_TEST;
 }
 
 /* GUC check hook. */
 static bool
 check_after(char **value, void **extra, GucSource source)
 {
+	const char *message;
+	const char *hint;
+	int			sqlstate;
 	Token		token;
+	CoverageNode me;
 
-	if (*value == NULL || **value == '\0')
+	if (*value == NULL || **value == '\0' || !is_set_now(source))
 		return true;
-	coverage_read_token(*value, &token);
-	if (!waits(source))
-		return true;
-	if (source == PGC_S_CLIENT || !IsTransactionState())
+	message = coverage_read_token(*value, &token, &sqlstate, &hint);
+	if (message)
 	{
-		if (awaited)
-			pfree(awaited);
-		awaited = MemoryContextStrdup(TopMemoryContext, *value);
+		GUC_check_errcode(sqlstate);
+		GUC_check_errmsg("%s", message);
+		GUC_check_errhint("%s", hint);
+		return false;
+	}
+	if (!IsTransactionState())
+		return true;
+	me = coverage_of_node();
+	if (source == PGC_S_CLIENT)
+	{
+		awaited.given = true;
+		awaited.me = me;
+		awaited.token = token;
 		return true;
 	}
 	refuse_late();
-	after_wait(*value);
+	after_wait(&me, &token);
 	return true;
 }
 
-/* Waits for the token of the connection's options. */
+/*
+ * Waits for the token of the connection's options. PostgreSQL calls this in the middle of a walk over
+ * all settings, where no transaction may begin or end, so nothing here reads catalogs.
+ */
 static void
 wait_at_connect(void)
 {
-	char	   *text = awaited;
-	OwnTransaction t;
-
-	if (!text || IsTransactionState())
+	if (!awaited.given || IsTransactionState())
 		return;
-	awaited = NULL;
-	t = own_transaction_begin();
-	after_wait(text);
-	own_transaction_end(&t);
-	pfree(text);
+	awaited.given = false;
+	after_wait(&awaited.me, &awaited.token);
 }
 
 void

@@ -34,9 +34,11 @@ Datum
 replication_plugin_covers(PG_FUNCTION_ARGS)
 {
 	Token		token;
+	CoverageNode me;
 
-	coverage_read_token(text_to_cstring(PG_GETARG_TEXT_PP(0)), &token);
-	PG_RETURN_BOOL(coverage_has(&token));
+	coverage_require_token(text_to_cstring(PG_GETARG_TEXT_PP(0)), &token);
+	me = coverage_of_node();
+	PG_RETURN_BOOL(coverage_has(&me, &token));
 }
 
 /*
@@ -50,12 +52,14 @@ replication_plugin_wait_for(PG_FUNCTION_ARGS)
 {
 	Moment		deadline = argument_deadline(PG_GETARG_INTERVAL_P(1));
 	Token		token;
+	CoverageNode me;
 
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("wait_for() is of no use under REPEATABLE READ and SERIALIZABLE: this statement has taken the snapshot of the transaction"),
 				 errhint("Let the transaction begin with SET LOCAL replication_plugin.after = '...'.")));
-	coverage_read_token(text_to_cstring(PG_GETARG_TEXT_PP(0)), &token);
-	PG_RETURN_BOOL(coverage_wait(&token, deadline));
+	coverage_require_token(text_to_cstring(PG_GETARG_TEXT_PP(0)), &token);
+	me = coverage_of_node();
+	PG_RETURN_BOOL(coverage_wait(&me, &token, deadline));
 }

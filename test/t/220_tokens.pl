@@ -72,6 +72,15 @@ moves('moves', 'a table without a key', "INSERT INTO keyless VALUES ('x');");
 moves('moves', 'a mergeable table', 'UPDATE counted SET n = 5;');
 moves('moves', 'TRUNCATE', 'TRUNCATE keyless;');
 moves('moves', 'a view', 'CREATE TEMP VIEW seen AS SELECT * FROM t; UPDATE seen SET v = $$viewed$$ WHERE id = 1;');
+moves('moves', 'rows that are not counted', "BEGIN; SET LOCAL track_counts = off; INSERT INTO t VALUES (29, 'x'); SET LOCAL track_counts = on; SELECT 1 FROM t LIMIT 1; COMMIT;");
+moves('stays', 'PREPARE TRANSACTION of a local write', "BEGIN; INSERT INTO alone VALUES (6); PREPARE TRANSACTION 'alone';");
+# when nothing else happens in the group
+$mesh->wait_converged;
+sleep 2;
+{
+	my $given = (session(1, "COMMIT PREPARED 'alone';\n$token"))[0];
+	is($mesh->sql(2, "SELECT replication_plugin.wait_for('$given', '60 seconds')"), 't', 'the token of COMMIT PREPARED of a local write is covered at rest');
+}
 moves('stays', 'PREPARE TRANSACTION', "BEGIN; INSERT INTO t VALUES (30, 'x'); PREPARE TRANSACTION 'one';");
 moves('moves', 'COMMIT PREPARED', "COMMIT PREPARED 'one';");
 moves('moves', 'an asynchronous commit', "SET synchronous_commit = off; INSERT INTO t VALUES (31, 'x');");
@@ -181,7 +190,7 @@ refused(2, 'RP014', 'bytes are missing', "SET replication_plugin.after_timeout =
 refused(2, '25001', 'snapshot.*SET LOCAL replication_plugin.after', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT replication_plugin.wait_for('$late')", 'wait_for() under REPEATABLE READ');
 refused(2, '25001', 'before the first statement', "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; SET LOCAL replication_plugin.after = '$late'", 'SET after the snapshot');
 refused(2, '57014', 'statement timeout', "SET statement_timeout = '100ms'; SET replication_plugin.after = '$late'", 'statement_timeout ends the wait');
-is((session(2, "ALTER ROLE CURRENT_USER SET replication_plugin.after = '$late'; SELECT 1"))[0], 1, 'as the setting of a role');
+is((session(2, "ALTER ROLE CURRENT_USER SET replication_plugin.after = 'no token'; SELECT 1"))[0], 1, 'as the setting of a role');
 is((session(2, 'SELECT count(*) FROM t WHERE id = 100'))[0], 1, 'it is not waited for');
 session(2, 'ALTER ROLE CURRENT_USER RESET replication_plugin.after');
 is((session(2, "BEGIN; SHOW replication_plugin.after; SET LOCAL work_mem = '1MB'; SET LOCAL replication_plugin.after = '" . (session(2, "INSERT INTO t VALUES (101, 'two');\n$token"))[0] . "'; SELECT v FROM t WHERE id = 101; ROLLBACK; SHOW replication_plugin.after; SELECT 'end'"))[-1], 'end',
@@ -201,6 +210,18 @@ like($err, qr/RP011: .*another group/, 'of another group');
 ($status, undef, $err) = $mesh->try_sql(1, "\\set VERBOSITY verbose\nSELECT replication_plugin.covers('$late')", 'postgres');
 like($err, qr/does not exist/, 'no group, no function');
 
+# a bad value in the configuration file does not end the server
+$mesh->node(2)->append_conf('postgresql.conf', "replication_plugin.after = 'no token'");
+$mesh->node(2)->reload;
+$mesh->close_session(2);
+$mesh->node(2)->restart;
+is((session(2, 'SHOW replication_plugin.after'))[0], 'no token', 'a value in the configuration file is not read');
+$mesh->node(2)->append_conf('postgresql.conf', "replication_plugin.after = ''");
+$mesh->node(2)->reload;
+$mesh->wait_for_streaming;
+refused(2, '25001', 'Let SET be the first statement', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('replication_plugin.after', '$late', true)", 'set_config() takes a snapshot itself');
+refused(2, 'RP010', 'malformed.*write_token', "SET replication_plugin.after = 'no token'", 'SET of no token');
+
 # ---------- restarts ----------
 my ($old) = session(1, "INSERT INTO t VALUES (200, 'old run');\n$token");
 # the log writer is held, so that an asynchronous commit is lost; no link reads WAL that is not written
@@ -215,7 +236,7 @@ $mesh->kill_server(1);
 $mesh->start_server(1);
 $mesh->wait_for_streaming;
 is($mesh->sql(1, 'SELECT count(*) FROM t WHERE id = 202'), 0, 'an asynchronous commit was undone');
-refused(1, 'RP013', 'is lost: node "node1" has no commit', "SELECT replication_plugin.covers('$undone')", 'its token is told as lost');
+refused(1, 'RP013', 'is lost: node "node1" has no commit at .* of run \d+', "SELECT replication_plugin.covers('$undone')", 'its token is told as lost');
 my ($new) = session(1, "INSERT INTO t SELECT g, 'new run' FROM generate_series(1000, 2000) g;\nINSERT INTO t VALUES (201, 'new run');\n$token");
 refused(1, 'RP013', 'is lost', "SELECT replication_plugin.covers('$undone')", 'also when as much has been written again');
 my ($run_before) = $old =~ /-(\d+)\.[0-9A-F]+$/;
