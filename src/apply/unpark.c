@@ -30,6 +30,7 @@
 #include "apply/put.h"
 #include "apply/row.h"
 #include "apply/search.h"
+#include "apply/unique.h"
 #include "apply/unpark.h"
 #include "apply/write.h"
 #include "base/compat.h"
@@ -196,6 +197,30 @@ note_blocker(ApplyRelation *ar, const Datum *key, const ParkedRow *before, const
 	(void) parked_store(ar->tombstones, key, now);
 }
 
+/* Puts the values of a row (row.c) into the slot of the target to which it belongs. */
+static void
+fill_target(ApplyRelation *ar, ApplyTarget *t)
+{
+	row_fill_slot(ar, t, NULL, t->newslot);
+	ExecMaterializeSlot(t->newslot);
+}
+
+List *
+unpark_clashes(ApplyRelation *ar, const Datum *key, const ParkedRow *parked, ApplyTarget **t)
+{
+	bool		busy;
+
+	if (!take_values(ar, key, parked))
+		return NIL;
+	row_to_root_slot(ar);
+	*t = relation_route_any(ar);
+	if (!*t)
+		return NIL;
+	fill_target(ar, *t);
+	place_generate(*t, (*t)->newslot);
+	return unique_clashes(*t, (*t)->newslot, false, &busy);
+}
+
 /* Finds a place for a parked row. Returns true if the row is shown now. */
 static bool
 try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const ParkedRow *before)
@@ -206,8 +231,7 @@ try_show(ApplyRelation *ar, const ParkedEntry *e, const Datum *key, const Parked
 
 	row_to_root_slot(ar);
 	t = relation_route(ar);
-	row_fill_slot(ar, t, NULL, t->newslot);
-	ExecMaterializeSlot(t->newslot);
+	fill_target(ar, t);
 	switch (place_take(ar, t, t->newslot, &who, &parked))
 	{
 		case PLACE_FREE:

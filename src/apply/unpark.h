@@ -6,6 +6,8 @@
 #define REPLICATION_PLUGIN_UNPARK_H
 
 #include "apply/apply.h"
+#include "apply/relation.h"
+#include "store/parked.h"
 
 typedef enum UnparkResult
 {
@@ -22,6 +24,14 @@ typedef enum UnparkResult
  * recorded with the row, which is tried again later. Does not wait for writers of conflicting rows.
  */
 extern UnparkResult unpark_table(ApplyContext *cx, Oid relid);
+
+/*
+ * Returns the shown rows that are in the way of a parked one, and in *t the table in which they are:
+ * a list of Clash * (apply/unique.h), whose order has no meaning. The parked row is read from its
+ * entry; key: its key.
+ */
+extern List *unpark_clashes(ApplyRelation *ar, const Datum *key, const ParkedRow *parked,
+							ApplyTarget **t);
 
 /*
  * Removes pins of rows that have been written again, or are gone. Runs in a separate transaction.

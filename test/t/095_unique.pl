@@ -307,6 +307,31 @@ for my $round (1 .. ($ENV{ROUNDS} || 12))
 	shows($_, model($live{$_}), "round $round of random writes, table $_ (seed $seed)") for 'pair', 'mpair';
 }
 $mesh->is_identical('in the end');
+
+# A member that joins when all others have rows in each other's way knows their versions: of what is shown, too, though no member lacks it any more.
+my @pairs = ('pair', 'mpair');
+$mesh->sql(1, "TRUNCATE $_") for @pairs;
+$mesh->wait_converged;
+$mesh->pause_all;
+for my $w ([ 2, "(2002, 'c', 's')" ], [ 1, "(2001, 'a', 's')" ], [ 3, "(2003, 'c', 'z')" ])
+{
+	$mesh->sql($w->[0], "INSERT INTO $_ VALUES $w->[1]") for @pairs;
+}
+$mesh->resume_all;
+shows($_, '(2001,a,s) (2003,c,z) | 2002', "before a join, table $_") for @pairs;
+$mesh->wait_converged;
+ok($mesh->poll(1, 'SELECT p.stable_xid::text::bigint > x.xid FROM replication_plugin.stable_point p,
+		(SELECT max(xmin::text::bigint) AS xid FROM (SELECT xmin FROM pair UNION ALL SELECT xmin FROM mpair) r) x'), 'all members have them');
+my $last = $mesh->add_server;
+$mesh->start_join($last, 1);
+is($mesh->sql($last, "SELECT replication_plugin.wait_until_ready('120 seconds')"), 't', 'one more member');
+push @nodes, $last;
+shows($_, '(2001,a,s) (2003,c,z) | 2002', "after a join, table $_") for @pairs;
+$mesh->sql(1, "DELETE FROM $_ WHERE id = 2003") for @pairs;
+shows($_, '(2001,a,s) | 2002', "something else is still in the way, table $_") for @pairs;
+$mesh->sql(1, "DELETE FROM $_ WHERE id = 2001") for @pairs;
+shows($_, '(2002,c,s) | ', "then it comes back, table $_") for @pairs;
+$mesh->is_identical('after the join');
 # (what is tried again by itself for some seconds, where the processor is short, has not stopped)
 is($mesh->sql($_, "SELECT count(*) FROM replication_plugin.links WHERE last_error LIKE '%pair%' AND last_error !~ '^(deadlock detected|could not (serialize|obtain lock)|canceling statement due to lock timeout)'"),
 	0, "no link of node $_ stopped") for @nodes;

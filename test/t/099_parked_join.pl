@@ -60,4 +60,67 @@ is($mesh->sql($i, "SELECT replication_plugin.wait_until_ready('120 seconds')"), 
 $mesh->wait_converged;
 is(rows($i, 'users'), '(1,ann,newer)', 'it shows the same row as the others');
 is($mesh->sql($_, 'SELECT string_agg(row_key::text, \' \') FROM replication_plugin.parked_rows'), '{"id": 2}', "the older one is parked on node $_") for 1 .. $i;
+
+# A member that joins when all others know of rows in each other's way has their versions, also of a row that came after the parked one and has met it
+# nowhere yet: what comes later has it decide as the others do.
+my %clash = (met => '(id int PRIMARY KEY, u text UNIQUE, w text UNIQUE)', merged => '(id int PRIMARY KEY, u text UNIQUE, w text UNIQUE)',
+	parts => '(id int, u text, w text, p int, PRIMARY KEY (id, p), UNIQUE (u, p), UNIQUE (w, p)) PARTITION BY LIST (p)');
+for my $i (1 .. 4)
+{
+	$mesh->sql($i, "CREATE TABLE $_ $clash{$_}") for sort keys %clash;
+	$mesh->sql($i, 'CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)');
+}
+$mesh->sql(1, "SELECT replication_plugin.set_conflict_policy('merged', 'siblings')");
+$mesh->wait_converged(1 .. 4);
+# What a node shows of a table, and has parked.
+sub shown
+{
+	my ($i, $t) = @_;
+	return rows($i, $t) . ' | ' . $mesh->sql($i, "SELECT coalesce(string_agg(row_key ->> 'id', ' ' ORDER BY row_key::text), '')
+		FROM replication_plugin.parked_rows WHERE \"table\" = '$t'::regclass");
+}
+sub all_show
+{
+	my ($expected, $name, @at) = @_;
+	for my $t (sort keys %clash)
+	{
+		my $want = $t eq 'parts' ? $expected =~ s/\)/,1)/gr : $expected;
+		my %seen;
+		for (1 .. 600)
+		{
+			%seen = map { shown($_, $t) => 1 } @at;
+			last if keys %seen == 1 && $seen{$want};
+			sleep 0.1;
+		}
+		is(CORE::join("\n", sort keys %seen), $want, "$name: table $t on nodes @at");
+	}
+}
+sub write_all
+{
+	my ($i, $values) = @_;
+	$mesh->sql($i, "INSERT INTO $_ VALUES (" . ($_ eq 'parts' ? "$values, 1" : $values) . ')') for sort keys %clash;
+}
+# 1 is in the way of nobody but 2, which is parked because of 3, and older than both
+$mesh->pause_all;
+write_all(2, "2, 'c', 's'");
+write_all(1, "1, 'a', 's'");
+write_all(3, "3, 'c', 'z'");
+$mesh->sql(1, "SELECT replication_plugin.resume_link('node3')");
+$mesh->sql($_, "SELECT replication_plugin.resume_link('node2')") for 1, 3;
+all_show("(1,a,s) (3,c,z) | 2", 'before', 1);
+$mesh->resume_all;
+all_show("(1,a,s) (3,c,z) | 2", 'before', 1 .. 4);
+$mesh->wait_converged(1 .. 4);
+ok($mesh->poll(1, "SELECT min(p.stable_xid::text::bigint) > max(x.xmin::text::bigint) FROM replication_plugin.stable_point p, (SELECT xmin FROM met UNION ALL SELECT xmin FROM merged UNION ALL SELECT xmin FROM parts) x"),
+	'all members have them, so their versions are needed for nothing else');
+$mesh->add_server;
+$mesh->start_join(5, 1);
+is($mesh->sql(5, "SELECT replication_plugin.wait_until_ready('120 seconds')"), 't', 'a fifth node');
+all_show("(1,a,s) (3,c,z) | 2", 'joined', 1 .. 5);
+$mesh->sql(1, "DELETE FROM $_ WHERE id = 3") for sort keys %clash;
+all_show("(1,a,s) | 2", 'what was in the way is gone, and another row still is', 1 .. 5);
+$mesh->sql(1, "DELETE FROM $_ WHERE id = 1") for sort keys %clash;
+all_show("(2,c,s) | ", 'then that, too', 1 .. 5);
+$mesh->wait_converged;
+$mesh->is_identical('in the end');
 done_testing();

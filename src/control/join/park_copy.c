@@ -30,6 +30,7 @@
 #include "apply/row.h"
 #include "apply/search.h"
 #include "apply/unique.h"
+#include "apply/unpark.h"
 #include "apply/write.h"
 #include "base/compat.h"
 #include "base/full_xid.h"
@@ -108,7 +109,8 @@ export_parked(Export *e, const ParkedEntry *entry)
 
 /*
  * Sets *v to the version of a shown row and returns true if that version is needed: the row is
- * pinned, or other members may not have it yet.
+ * pinned, or other members may not have it yet. The latter rows of a mergeable table travel with
+ * their states (state_copy.c).
  */
 static bool
 needed_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version *v)
@@ -118,7 +120,7 @@ needed_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version *v)
 		DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
 	Datum		key[INDEX_MAX_KEYS];
 
-	if (full_xid_of(xmin) >= e->since)
+	if (!e->ar->merge && full_xid_of(xmin) >= e->since)
 		*v = place_version(e->ar, t, row, VERSION_OLDEST);
 	else
 	{
@@ -131,21 +133,54 @@ needed_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version *v)
 	return !version_is_oldest(*v);
 }
 
-/* Exports the version of a shown row if it is needed. */
+/* Exports the version of a shown row. */
 static void
-export_shown(Export *e, ApplyTarget *t, TupleTableSlot *row)
+export_version(Export *e, ApplyTarget *t, TupleTableSlot *row, Version v)
 {
-	Version		v;
 	StringInfoData buf;
 
-	if (!needed_version(e, t, row, &v))
-		return;
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"pinned\":");
 	if (t->to_root)
 		row = execute_attr_map_slot(t->to_root->attrMap, row, e->ar->root_slot);
 	append_key(e, &buf, row);
 	put_entry(e, &buf, v);
+}
+
+/* Exports the version of a shown row if it is needed. */
+static void
+export_shown(Export *e, ApplyTarget *t, TupleTableSlot *row)
+{
+	Version		v;
+
+	if (needed_version(e, t, row, &v))
+		export_version(e, t, row, v);
+}
+
+/*
+ * Exports the versions of the shown rows that are in the way of a parked row. Those that have come
+ * since it was parked may have no pin yet.
+ */
+static void
+export_clashes(Export *e, const ParkedEntry *entry)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	ApplyTarget *t;
+	List	   *clashes;
+	ListCell   *lc;
+
+	if (!tombstone_key_values(e->ar->tombstones, entry->key, key))
+		return;
+	clashes = unpark_clashes(e->ar, key, &entry->parked, &t);
+	foreach(lc, clashes)
+	{
+		TupleTableSlot *row = ((Clash *) lfirst(lc))->row;
+		Version		v = place_version(e->ar, t, row, VERSION_OLDEST);
+
+		if (!version_is_oldest(v))
+			export_version(e, t, row, v);
+	}
+	unique_clashes_free(clashes);
 }
 
 /* Exports the shown rows of one table or partition. */
@@ -200,9 +235,12 @@ export_all(Export *e, Oid relid)
 	e->ar->pinned = pin_any(relid);
 	saved = become_owner(e->ar);
 	foreach(lc, parked_list(relid, GetActiveSnapshot(), true))
+	{
 		export_parked(e, lfirst(lc));
-	/* for a mergeable table, the states contain the versions (state_copy.c) */
-	foreach(lc, e->ar->merge ? NIL : find_all_inheritors(relid, AccessShareLock, NULL))
+		export_clashes(e, lfirst(lc));
+	}
+	foreach(lc, e->ar->merge && !e->ar->pinned ? NIL
+												: find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
 			export_target(e, e->ar->partitioned ? relation_leaf(e->ar, lfirst_oid(lc))
