@@ -159,7 +159,7 @@ install_preloaded(void)
 	commit_stamp_install();		/* after all that need its timestamp: see below */
 	own_commit_install();
 	origin_guard_install();
-	/* pg_upgrade wants databases without sessions and without writes, in the old and the new server */
+	/* pg_upgrade wants databases without sessions and without writes, in both servers */
 	if (!IsBinaryUpgrade)
 		launcher_register();
 }
@@ -167,7 +167,8 @@ install_preloaded(void)
 /*
  * Transaction callbacks are called in the reverse order of their registration: so commit_stamp
  * comes after those that may write or fail before the commit, and before those that read its
- * timestamp, and own_commit before it, as it sets an origin; and origin_mark, which advances an origin, after all that may fail.
+ * timestamp, and own_commit before it, as it sets an origin; and origin_mark, which advances an
+ * origin, after all that may fail.
  */
 void
 _PG_init(void)

@@ -280,13 +280,6 @@ is_repeated(List *clashes, int i)
 	return false;
 }
 
-void
-place_generate(ApplyTarget *t, TupleTableSlot *row)
-{
-	if (RelationGetDescr(t->rel)->constr && RelationGetDescr(t->rel)->constr->has_generated_stored)
-		ExecComputeStoredGenerated(t->rri, t->estate, row, CMD_INSERT);
-}
-
 PlaceResult
 place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFor *who,
 		   ParkedRow *parked)
@@ -297,7 +290,7 @@ place_take(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row, const PlaceFo
 	PlaceResult result;
 
 	Assert(ar->parking && ar->tombstones && session_in_row());
-	place_generate(t, row);
+	write_generate(t, row);
 	clashes = unique_clashes(t, row, who->wait, &busy);
 	if (busy)
 	{

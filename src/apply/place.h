@@ -38,9 +38,6 @@ extern void place_key(ApplyTarget *t, TupleTableSlot *row, Datum *key);
 extern ParkedRow place_parked(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *row,
 							  Version version);
 
-/* Computes the stored generated columns of a row of a target, as indexes can have them. */
-extern void place_generate(ApplyTarget *t, TupleTableSlot *row);
-
 typedef enum PlaceResult
 {
 	PLACE_FREE,					/* the row can be written: older ones have made room */

@@ -217,7 +217,7 @@ unpark_clashes(ApplyRelation *ar, const Datum *key, const ParkedRow *parked, App
 	if (!*t)
 		return NIL;
 	fill_target(ar, *t);
-	place_generate(*t, (*t)->newslot);
+	write_generate(*t, (*t)->newslot);
 	return unique_clashes(*t, (*t)->newslot, false, &busy);
 }
 

@@ -44,9 +44,8 @@ become_worker(OwnerContext saved)
 	as_owner_end(saved);
 }
 
-/* Computes generated columns and checks constraints. */
-static void
-finish_row(ApplyTarget *t, TupleTableSlot *slot)
+void
+write_generate(ApplyTarget *t, TupleTableSlot *slot)
 {
 	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
 
@@ -54,6 +53,15 @@ finish_row(ApplyTarget *t, TupleTableSlot *slot)
 	slot->tts_tableOid = t->relid;
 	if (constr && constr->has_generated_stored)
 		ExecComputeStoredGenerated(t->rri, t->estate, slot, CMD_INSERT);
+}
+
+/* Computes generated columns and checks constraints. */
+static void
+finish_row(ApplyTarget *t, TupleTableSlot *slot)
+{
+	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
+
+	write_generate(t, slot);
 	if (constr)
 		ExecConstraints(t->rri, slot, t->estate);
 	if (t->rel->rd_rel->relispartition)

@@ -21,6 +21,9 @@ typedef enum WriteResult
 	WRITE_AGAIN					/* another transaction changed the row first: search again */
 } WriteResult;
 
+/* Computes the stored generated columns of a row, which a look for conflicting rows needs, too. */
+extern void write_generate(ApplyTarget *t, TupleTableSlot *slot);
+
 /* Inserts a row. Raises a unique violation like any insert. */
 extern void write_insert(ApplyRelation *ar, ApplyTarget *t, TupleTableSlot *slot);
 

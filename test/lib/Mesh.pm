@@ -422,6 +422,20 @@ sub wait_identical
 	return 0;
 }
 
+# All these nodes come to the same look, which is the expected one? The look is a function of a node's number. One TAP assertion.
+sub all_look
+{
+	my ($self, $look, $expected, $name, @members) = @_;
+	my %seen;
+	for (1 .. 300)
+	{
+		%seen = map { $look->($_) => 1 } @members;
+		last if keys %seen == 1 && $seen{$expected};
+		sleep 0.1;
+	}
+	is(CORE::join("\n", sort keys %seen), $expected, $name);
+}
+
 # All replicated tables, as text, row by row, equal on all nodes? One TAP assertion.
 sub is_identical
 {

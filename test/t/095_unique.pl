@@ -36,14 +36,7 @@ sub shows
 {
 	my ($table, $expected, $name, @at) = @_;
 	@at = @nodes unless @at;
-	my (%seen, $n);
-	for (1 .. 300)
-	{
-		%seen = map { state_of($_, $table) => 1 } @at;
-		last if keys %seen == 1 && $seen{$expected};
-		select undef, undef, undef, 0.1;
-	}
-	is(CORE::join("\n", sort keys %seen), $expected, "$name: the same on nodes @at");
+	$mesh->all_look(sub { state_of($_[0], $table) }, $expected, "$name: the same on nodes @at", @at);
 }
 
 sub conflicts { return $mesh->sql($_[0], "SELECT count(*) FROM replication_plugin.conflicts WHERE resolution = 'parked' AND table_name = '$_[1]'"); }

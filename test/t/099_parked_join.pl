@@ -85,14 +85,7 @@ sub all_show
 	for my $t (sort keys %clash)
 	{
 		my $want = $t eq 'parts' ? $expected =~ s/\)/,1)/gr : $expected;
-		my %seen;
-		for (1 .. 600)
-		{
-			%seen = map { shown($_, $t) => 1 } @at;
-			last if keys %seen == 1 && $seen{$want};
-			sleep 0.1;
-		}
-		is(CORE::join("\n", sort keys %seen), $want, "$name: table $t on nodes @at");
+		$mesh->all_look(sub { shown($_[0], $t) }, $want, "$name: table $t on nodes @at", @at);
 	}
 }
 sub write_all

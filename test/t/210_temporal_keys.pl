@@ -38,14 +38,7 @@ sub state_of
 sub shows
 {
 	my ($table, $expected, $name) = @_;
-	my %seen;
-	for (1 .. 300)
-	{
-		%seen = map { state_of($_, $table) => 1 } @nodes;
-		last if keys %seen == 1 && $seen{$expected};
-		select undef, undef, undef, 0.1;
-	}
-	is(CORE::join("\n", sort keys %seen), $expected, "$table: $name");
+	$mesh->all_look(sub { state_of($_[0], $table) }, $expected, "$table: $name", @nodes);
 }
 
 # ---------- one after the other: what one node may do, all take ----------

@@ -74,11 +74,13 @@ moves('moves', 'TRUNCATE', 'TRUNCATE keyless;');
 moves('moves', 'a view', 'CREATE TEMP VIEW seen AS SELECT * FROM t; UPDATE seen SET v = $$viewed$$ WHERE id = 1;');
 moves('moves', 'rows that are not counted', "BEGIN; SET LOCAL track_counts = off; INSERT INTO t VALUES (29, 'x'); SET LOCAL track_counts = on; SELECT 1 FROM t LIMIT 1; COMMIT;");
 moves('stays', 'PREPARE TRANSACTION of a local write', "BEGIN; INSERT INTO alone VALUES (6); PREPARE TRANSACTION 'alone';");
-# when nothing else happens in the group
+$mesh->sql(1, "COMMIT PREPARED 'alone'");
+# when nothing else happens in the group, as the frontier row that follows PREPARE is out
 $mesh->wait_converged;
-sleep 2;
 {
-	my $given = (session(1, "COMMIT PREPARED 'alone';\n$token"))[0];
+	my ($begun) = session(1, "BEGIN; INSERT INTO alone VALUES (7); SELECT pg_current_wal_insert_lsn(); PREPARE TRANSACTION 'rest';");
+	ok($mesh->poll(2, "SELECT lsn >= '$begun' FROM replication_plugin.progress WHERE origin = 'node1'"), 'a frontier row follows PREPARE TRANSACTION');
+	my $given = (session(1, "COMMIT PREPARED 'rest';\n$token"))[0];
 	is($mesh->sql(2, "SELECT replication_plugin.wait_for('$given', '60 seconds')"), 't', 'the token of COMMIT PREPARED of a local write is covered at rest');
 }
 moves('stays', 'PREPARE TRANSACTION', "BEGIN; INSERT INTO t VALUES (30, 'x'); PREPARE TRANSACTION 'one';");
